@@ -1,0 +1,67 @@
+"""Every error this project raises on purpose.
+
+VerdictError
+├── UserError            the user can mend it: one clear message, exit code 2
+│   ├── OptionError      an option has a value that cannot work
+│   ├── DataError        the data set cannot be used as it is
+│   ├── ModelError       the model cannot be loaded from where it was said to be
+│   ├── AdapterError     the adapter cannot be used, or not with this base model
+│   └── JudgeError       the judge cannot be used: no key, unknown model
+└── FaultError           something broke on the way: the journal is kept, exit code 1
+    ├── BaseDisturbedError   the base model changed after an adapter was taken off
+    ├── JournalError         the journal cannot be read or written
+    └── JudgeDownError       the judge does not answer at all
+
+A message names the value, the rule and the way out. What goes wrong for a single case is not an
+exception but a `records.Failure`.
+"""
+
+from __future__ import annotations
+
+
+class VerdictError(Exception):
+    """Root of the tree; never raised itself."""
+
+    exit_code = 1
+
+
+class UserError(VerdictError):
+    """The user's mistake, to be mended by the user."""
+
+    exit_code = 2
+
+
+class OptionError(UserError):
+    """An option has a value that cannot work."""
+
+
+class DataError(UserError):
+    """The data set cannot be used as it is."""
+
+
+class ModelError(UserError):
+    """The model cannot be loaded from where it was said to be."""
+
+
+class AdapterError(UserError):
+    """The adapter cannot be used, or not with this base model."""
+
+
+class JudgeError(UserError):
+    """The judge cannot be used."""
+
+
+class FaultError(VerdictError):
+    """A fault on the way; what was computed is in the journal."""
+
+
+class BaseDisturbedError(FaultError):
+    """The base model's answers changed after an adapter was taken off."""
+
+
+class JournalError(FaultError):
+    """The journal cannot be read or written."""
+
+
+class JudgeDownError(FaultError):
+    """The judge does not answer at all."""

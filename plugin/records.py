@@ -1,0 +1,293 @@
+"""The things this project talks about, as frozen values.
+
+Scores, failures and tables name a variant by its `name`, which is unique within a run; the journal
+keys what a variant produced by content (see `journal.py`), so that it stays valid between runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+ALL = "all"
+"""The group that every case belongs to."""
+
+VANILLA = "vanilla"
+"""The name under which the base model is shown."""
+
+Stage = Literal["data", "generate", "judge", "metric"]
+Outcome = Literal["better", "worse", "equivalent", "mixed", "can't tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat; role is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of the data set.
+
+    Attributes:
+        id: the given id, or the 1-based row of the source as text; unique in a data set.
+        messages: the turns up to and including the last user text.
+        expected_output: what a good answer says, if known.
+        context: true texts that the answer must not contradict.
+        group: a slice reported on its own.
+        cluster: cases with one cluster belong together and are resampled together.
+        metadata: columns that nothing here reads, kept for the reader.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    expected_output: str | None = None
+    context: tuple[str, ...] = ()
+    group: str | None = None
+    cluster: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def input(self) -> str:
+        """The last user text."""
+        return next(turn.content for turn in reversed(self.messages) if turn.role == "user")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One thing compared: the base, or the base with an adapter.
+
+    Attributes:
+        name: unique within a run; `VANILLA` for the base.
+        id: digest of weights, adapter, prompt form and sampling.
+        model: hub id or directory, as the user gave it.
+        adapter_path: the adapter's directory, None for the base.
+        adapter_digest: digest of the adapter's files, None for the base.
+        system_prompt: put before every case's messages.
+    """
+
+    name: str
+    id: str
+    model: str
+    adapter_path: str | None = None
+    adapter_digest: str | None = None
+    system_prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The text that a variant produced for a case.
+
+    Attributes:
+        token_ids: what was generated, without the end-of-text token.
+        finish_reason: "stop" (the model ended) or "length" (cut off at max_tokens).
+        seconds: from the case's start in its batch to its last token.
+        n_prompt_tokens: length of the prompt.
+    """
+
+    case_id: str
+    variant: str
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: Literal["stop", "length"]
+    seconds: float
+    n_prompt_tokens: int
+
+    def of(self, case_id: str, variant: str) -> Completion:
+        """The same completion for another case or variant that would get it too."""
+        return replace(self, case_id=case_id, variant=variant)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """What a metric declares of itself.
+
+    Attributes:
+        key: the metric's file name.
+        name: as shown, e.g. "Answer Relevancy".
+        higher_is_better: the metric's own direction.
+        low: the smallest possible score.
+        high: the largest possible score.
+        needs: which optional parts of a case it reads: "expected_output", "context".
+        decides: whether it may decide a verdict; a descriptive metric never does.
+        asks_judge: whether a judge answers it.
+        margin: the smallest difference that matters, in the metric's unit.
+    """
+
+    key: str
+    name: str
+    higher_is_better: bool
+    low: float = 0.0
+    high: float = 1.0
+    needs: frozenset[str] = frozenset()
+    decides: bool = True
+    asks_judge: bool = True
+    margin: float = 0.05
+
+    @property
+    def worst(self) -> float:
+        """The worst possible score."""
+        return self.low if self.higher_is_better else self.high
+
+    @property
+    def best(self) -> float:
+        """The best possible score."""
+        return self.high if self.higher_is_better else self.low
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One number for one case, variant and metric."""
+
+    case_id: str
+    variant: str
+    metric: str
+    value: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that could not be had for one case; never counted as a score.
+
+    `variant` and `metric` are None where the failure is not theirs (a bad row has neither).
+    """
+
+    case_id: str
+    stage: Stage
+    reason: str
+    variant: str | None = None
+    metric: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One variant on one metric in one group: mean score with its 95% interval.
+
+    No data gives None, never zero.
+    """
+
+    metric: str
+    variant: str
+    group: str
+    mean: float | None
+    n: int
+    n_failed: int
+    ci_low: float | None
+    ci_high: float | None
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A variant against a baseline on one metric in one group, over the cases that both have.
+
+    Attributes:
+        n: pairs of scores.
+        n_clusters: clusters that the pairs belong to, None when every case stands for itself.
+        n_failed_variant: cases of the group without a score of the variant.
+        n_failed_baseline: the same for the baseline.
+        difference: mean of variant minus baseline, in the metric's own direction.
+        gain: the difference, turned so that more is better.
+        ci_low: lower end of the 95% interval of the gain; None where none can be given.
+        ci_high: its upper end.
+        p_value: of "no difference", before adjustment.
+        p_adjusted: after Holm's step-down within the family.
+        outcome: what follows for this comparison alone; None where it does not decide.
+        method: how interval and p were computed, in words.
+        margin: the smallest difference that matters.
+        n_to_detect: pairs that would detect the margin with 80% power; None when settled.
+        smallest_detectable: the gain that this many pairs detect with 80% power.
+        holds_at_worst: False when counting the failures at their worst would change the outcome.
+        wins: pairs with a positive gain.
+        losses: pairs with a negative gain.
+        partial: not every case has been worked yet.
+        exploratory: belongs to the family of groups, which never decides.
+    """
+
+    metric: str
+    variant: str
+    baseline: str
+    group: str
+    n: int
+    n_failed_variant: int
+    n_failed_baseline: int
+    variant_mean: float | None
+    baseline_mean: float | None
+    difference: float | None
+    gain: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    p_adjusted: float | None
+    outcome: Outcome | None
+    method: str
+    margin: float
+    n_to_detect: int | None
+    smallest_detectable: float | None
+    holds_at_worst: bool
+    wins: int
+    losses: int
+    higher_is_better: bool
+    partial: bool = False
+    exploratory: bool = False
+    n_clusters: int | None = None
+
+    @property
+    def n_ties(self) -> int:
+        """Pairs with no difference at all."""
+        return self.n - self.wins - self.losses
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The one answer.
+
+    Attributes:
+        outcome: None when there was nothing to compare.
+        sentence: the answer in one line.
+        details: what the reader must know besides, most important first.
+        primary_metric: the metric that decided.
+    """
+
+    outcome: Outcome | None
+    sentence: str
+    details: tuple[str, ...]
+    primary_metric: str | None
+
+    @property
+    def text(self) -> str:
+        """The sentence and the details, a line each."""
+        return "\n".join((self.sentence, *self.details))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything a host publishes; the tables, charts and the page are made from it alone.
+
+    Attributes:
+        judge: the judge as shown, e.g. "offline (smoke-test) judge".
+        variants: baseline first.
+        metrics: primary metric first.
+        cases: in the order of the source.
+        completions: (case id, variant name) -> completion.
+        warnings: what the reader must know about this run.
+        provenance: settings, versions, seed, digests, counts and timings, ready for JSON.
+    """
+
+    verdict: Verdict
+    judge: str
+    variants: tuple[Variant, ...]
+    metrics: tuple[MetricSpec, ...]
+    cases: tuple[Case, ...]
+    completions: Mapping[tuple[str, str], Completion]
+    scores: tuple[Score, ...]
+    failures: tuple[Failure, ...]
+    summaries: tuple[Summary, ...]
+    comparisons: tuple[Comparison, ...]
+    partial: bool
+    warnings: tuple[str, ...]
+    provenance: Mapping[str, Any]
