@@ -1,0 +1,1 @@
+"""Adapters on disk: what is in their folders."""

@@ -1,0 +1,279 @@
+"""The journal of a run: every completion, judgment and score, the moment it exists.
+
+One SQLite file per run folder (WAL, synchronous=NORMAL), each row committed when it is written, so
+that a killed run goes on where it was and nothing is made or paid for twice. The shared `Cache`
+holds the same completions and judgments by content, for other runs to use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from plugin.errors import JournalError, OptionError
+from plugin.records import Case, Completion, Failure, Message, Score
+
+SCHEMA_VERSION = 1
+
+_SHARED_TABLES = """
+CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS judgments (key TEXT PRIMARY KEY, body TEXT NOT NULL);
+"""
+_RUN_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS cases (position INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (
+    case_id TEXT, variant TEXT, key TEXT NOT NULL REFERENCES completions (key),
+    PRIMARY KEY (case_id, variant));
+CREATE TABLE IF NOT EXISTS scores (
+    case_id TEXT, variant TEXT, metric TEXT, value REAL NOT NULL, reason TEXT,
+    PRIMARY KEY (case_id, variant, metric));
+CREATE TABLE IF NOT EXISTS failures (
+    case_id TEXT, variant TEXT NOT NULL, metric TEXT NOT NULL, stage TEXT, reason TEXT,
+    PRIMARY KEY (case_id, variant, metric));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """What a judge answered to one prompt, validated against its schema.
+
+    Attributes:
+        answer: the validated answer as JSON text.
+        version: the model version that the provider reports, "" where it does not.
+        n_prompt_tokens: as the provider counted, 0 where it does not.
+        n_completion_tokens: likewise.
+        seconds: wall time of the call.
+    """
+
+    answer: str
+    version: str = ""
+    n_prompt_tokens: int = 0
+    n_completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+def content_key(*parts: object) -> str:
+    """Sha256 over the parts' canonical JSON: 64 hex digits."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Cache:
+    """Completions and judgments by content, shared between runs."""
+
+    def __init__(self, path: Path, tables: str = _SHARED_TABLES) -> None:
+        """Open or create the file.
+
+        Raises:
+            JournalError: when it cannot be opened, or is no SQLite file.
+        """
+        self.path = path
+        with self._translated():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # One thread works at a time (the main thread waits while the worker works).
+            self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
+            self._db.isolation_level = None
+            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + tables)
+
+    def close(self) -> None:
+        """Close the file; what was written is already committed."""
+        self._db.close()
+
+    def completion(self, key: str) -> Completion | None:
+        """The completion with this content key, if it was ever made."""
+        body = self._body("completions", key)
+        return _completion(body) if body else None
+
+    def judgment(self, key: str) -> Judgment | None:
+        """The judgment with this content key, if it was ever asked for."""
+        body = self._body("judgments", key)
+        return Judgment(**json.loads(body)) if body else None
+
+    def add_completion(self, key: str, completion: Completion) -> None:
+        """Keep a completion; the first one of a key stays."""
+        self._add("completions", key, asdict(completion))
+
+    def add_judgment(self, key: str, judgment: Judgment) -> None:
+        """Keep a judgment; the first one of a key stays."""
+        self._add("judgments", key, asdict(judgment))
+
+    def _body(self, table: str, key: str) -> str | None:
+        row = self._query(f"SELECT body FROM {table} WHERE key = ?", key).fetchone()
+        return str(row[0]) if row else None
+
+    def _add(self, table: str, key: str, fields: dict[str, Any]) -> None:
+        body = json.dumps(fields, ensure_ascii=False)
+        self._query(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", key, body)
+
+    def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
+        with self._translated():
+            return self._db.execute(sql, values)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(
+                f"{self.path}: {error}. It must be a writable file with room on its disk; "
+                "what was written before is kept"
+            ) from error
+
+
+class Journal(Cache):
+    """One run's rows; reads through to a shared cache when one is given."""
+
+    def __init__(self, folder: Path, cache: Cache | None = None) -> None:
+        """Open or create the folder's journal.
+
+        Raises:
+            JournalError: when it cannot be opened or was written by another version.
+        """
+        super().__init__(folder / "journal.sqlite", _SHARED_TABLES + _RUN_TABLES)
+        self.cache = cache
+        version = self.meta("schema_version")
+        if version is None:
+            self.set_meta("schema_version", SCHEMA_VERSION)
+        elif version != SCHEMA_VERSION:
+            raise JournalError(
+                f"{self.path} has schema version {version}; this program reads {SCHEMA_VERSION}. "
+                "Choose another --out, or use the version that wrote it"
+            )
+
+    @classmethod
+    def existing(cls, folder: Path, cache: Cache | None = None) -> Journal:
+        """Open the journal of an earlier run.
+
+        Raises:
+            OptionError: when the folder holds none.
+        """
+        if not (folder / "journal.sqlite").is_file():
+            raise OptionError(
+                f"{folder} holds no journal.sqlite; give the --out directory of an earlier run"
+            )
+        return cls(folder, cache)
+
+    def meta(self, name: str) -> Any:
+        """A fact about the run, None when it is not there yet."""
+        row = self._query("SELECT body FROM meta WHERE name = ?", name).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def set_meta(self, name: str, value: object) -> None:
+        """Keep a fact about the run; `value` must be ready for JSON."""
+        body = json.dumps(value, ensure_ascii=False)
+        self._query("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, body)
+
+    def add_to_meta(self, name: str, amounts: dict[str, float]) -> None:
+        """Add amounts to a fact that counts, over all sessions of the run."""
+        totals = self.meta(name) or {}
+        for key, amount in amounts.items():
+            totals[key] = totals.get(key, 0) + amount
+        self.set_meta(name, totals)
+
+    def set_cases(self, cases: tuple[Case, ...]) -> None:
+        """Keep the run's cases, in their order."""
+        rows = [(i, json.dumps(asdict(case), ensure_ascii=False)) for i, case in enumerate(cases)]
+        with self._translated(), self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR REPLACE INTO cases VALUES (?, ?)", rows)
+
+    def cases(self) -> tuple[Case, ...]:
+        """The run's cases, in the order of the source."""
+        rows = self._query("SELECT body FROM cases ORDER BY position")
+        return tuple(_case(body) for (body,) in rows)
+
+    def add_answer(self, key: str, completion: Completion) -> None:
+        """Keep a completion under its content key, here and in the shared cache."""
+        self.add_completion(key, completion)
+        self._query(
+            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
+            completion.case_id,
+            completion.variant,
+            key,
+        )
+        self._query(
+            "DELETE FROM failures WHERE case_id = ? AND variant = ? AND metric = ''",
+            completion.case_id,
+            completion.variant,
+        )
+        if self.cache:
+            self.cache.add_completion(key, completion)
+
+    def completions(self) -> dict[tuple[str, str], Completion]:
+        """(case id, variant) -> completion, for all that exist."""
+        rows = self._query(
+            "SELECT case_id, variant, body FROM answers JOIN completions USING (key)"
+        )
+        return {(case, name): _completion(body).of(case, name) for case, name, body in rows}
+
+    def completion(self, key: str) -> Completion | None:
+        """As in `Cache`, looking in the shared cache too."""
+        return super().completion(key) or (self.cache.completion(key) if self.cache else None)
+
+    def judgment(self, key: str) -> Judgment | None:
+        """As in `Cache`, looking in the shared cache too."""
+        return super().judgment(key) or (self.cache.judgment(key) if self.cache else None)
+
+    def add_judgment(self, key: str, judgment: Judgment) -> None:
+        """As in `Cache`, here and in the shared cache."""
+        super().add_judgment(key, judgment)
+        if self.cache:
+            self.cache.add_judgment(key, judgment)
+
+    def add_score(self, score: Score) -> None:
+        """Keep a score; a failure that stood in its place is gone."""
+        where = (score.case_id, score.variant, score.metric)
+        self._query(
+            "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)",
+            *where,
+            score.value,
+            score.reason,
+        )
+        self._query("DELETE FROM failures WHERE case_id = ? AND variant = ? AND metric = ?", *where)
+
+    def scores(self) -> tuple[Score, ...]:
+        """All scores, in no order that means anything."""
+        rows = self._query("SELECT case_id, variant, metric, value, reason FROM scores")
+        return tuple(Score(*row) for row in rows)
+
+    def add_failure(self, failure: Failure) -> None:
+        """Keep a failure; a later one of the same thing takes its place."""
+        self._query(
+            "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
+            failure.case_id,
+            failure.variant or "",
+            failure.metric or "",
+            failure.stage,
+            failure.reason,
+        )
+
+    def failures(self) -> tuple[Failure, ...]:
+        """All failures, sorted."""
+        rows = self._query(
+            "SELECT case_id, stage, reason, variant, metric FROM failures "
+            "ORDER BY variant, metric, case_id"
+        )
+        return tuple(
+            Failure(case, stage, reason, variant or None, metric or None)
+            for case, stage, reason, variant, metric in rows
+        )
+
+
+def _case(body: str) -> Case:
+    fields = json.loads(body)
+    fields["messages"] = tuple(Message(**turn) for turn in fields["messages"])
+    fields["context"] = tuple(fields["context"])
+    return Case(**fields)
+
+
+def _completion(body: str) -> Completion:
+    fields = json.loads(body)
+    fields["token_ids"] = tuple(fields["token_ids"])
+    return Completion(**fields)

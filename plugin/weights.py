@@ -1,0 +1,120 @@
+"""A model's folder on disk: what must be in it, and the digest of what is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plugin.errors import ModelError
+
+_CHUNK_BYTES = 1 << 20
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+_TOKENIZER_PATTERNS = (*_TOKENIZER_FILES, "tokenizer_config.json", "*.jinja", "merges.txt")
+_HUB_PATTERNS = ("*.json", "model*.safetensors", "tokenizer.model", "*.jinja", "*.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A model in the hub's layout.
+
+    Attributes:
+        path: the directory.
+        digest: of the weights and the configuration, 64 hex digits.
+        tokenizer_digest: of the tokenizer and the chat template.
+        config: the parsed config.json.
+    """
+
+    path: Path
+    digest: str
+    tokenizer_digest: str
+    config: dict[str, Any]
+
+
+def file_digest(paths: Iterable[Path]) -> str:
+    """Sha256 over names and contents of the files, in the order of their names."""
+    total = hashlib.sha256()
+    for path in sorted(paths, key=lambda path: path.name):
+        content = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                content.update(chunk)
+        total.update(f"{path.name}:{content.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def inspect_model(path: Path) -> ModelFolder:
+    """Check a model's directory and take its digests.
+
+    Raises:
+        ModelError: listing everything that is missing.
+    """
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such directory; --model_name takes a directory or a hub id")
+    weights = sorted(path.glob("model*.safetensors"))
+    tokenizer = [file for pattern in _TOKENIZER_PATTERNS for file in path.glob(pattern)]
+    problems = []
+    if not (path / "config.json").is_file():
+        problems.append("no config.json")
+    if not weights:
+        problems.append(_no_weights(path))
+    if not any((path / name).is_file() for name in _TOKENIZER_FILES):
+        problems.append(f"no tokenizer ({' or '.join(_TOKENIZER_FILES)})")
+    if problems:
+        raise ModelError(
+            f"{path} is not a complete model: {'; '.join(problems)}. It must be in the hub's "
+            "layout: config.json, model*.safetensors and the tokenizer's files"
+        )
+    return ModelFolder(
+        path=path,
+        digest=file_digest([*weights, path / "config.json"]),
+        tokenizer_digest=file_digest(tokenizer),
+        config=_config(path / "config.json"),
+    )
+
+
+def _no_weights(path: Path) -> str:
+    pickles = sorted(file.name for end in ("*.bin", "*.pt", "*.pth") for file in path.glob(end))
+    if pickles:
+        return (
+            f"weights only as pickle ({', '.join(pickles)}), which can run code when read and is "
+            "refused; convert them to safetensors"
+        )
+    return "no model*.safetensors"
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}. Download the model again") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} must hold a JSON object. Download the model again")
+    return config
+
+
+def find_model(name: str) -> Path:
+    """The directory of a model: itself, or the hub's snapshot of an id, downloaded when absent.
+
+    Only safetensors, configuration and tokenizer are asked of the hub; never code or pickles.
+
+    Raises:
+        ModelError: when there is neither such a directory nor such a model on the hub.
+    """
+    path = Path(name)
+    if path.exists() or path.is_absolute():
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_HUB_PATTERNS)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise ModelError(
+            f"model {name!r}: no such directory here ({path.resolve()}), and the hub did not give "
+            f"it ({type(error).__name__}: {first_line}). Give a directory, or check id and network"
+        ) from error

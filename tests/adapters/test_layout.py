@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from plugin.adapters.layout import inspect_adapter
+from plugin.errors import AdapterError
+
+
+def mlx_adapter(folder: Path) -> Path:
+    folder.mkdir()
+    tensors = {
+        "model.layers.0.self_attn.q_proj.lora_a": np.zeros((64, 4), np.float32),
+        "model.layers.0.self_attn.q_proj.lora_b": np.zeros((4, 64), np.float32),
+    }
+    save_file(tensors, folder / "adapters.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"fine_tune_type": "lora"}))
+    return folder
+
+
+def test_kind_shapes_and_digest_are_read(tmp_path: Path) -> None:
+    found = inspect_adapter(mlx_adapter(tmp_path / "a"))
+    assert found.kind == "mlx"
+    assert found.shapes["model.layers.0.self_attn.q_proj.lora_a"] == (64, 4)
+    assert len(found.digest) == 64
+    assert found.weights_path.name == "adapters.safetensors"
+
+
+def test_the_digest_follows_the_weights(tmp_path: Path) -> None:
+    one, two = mlx_adapter(tmp_path / "a"), mlx_adapter(tmp_path / "b")
+    assert inspect_adapter(one).digest == inspect_adapter(two).digest
+    data = bytearray((two / "adapters.safetensors").read_bytes())
+    data[-1] = 1
+    (two / "adapters.safetensors").write_bytes(data)
+    assert inspect_adapter(one).digest != inspect_adapter(two).digest
+
+
+def test_peft_is_told_apart_by_its_weights_file(tmp_path: Path) -> None:
+    folder = mlx_adapter(tmp_path / "a")
+    (folder / "adapters.safetensors").rename(folder / "adapter_model.safetensors")
+    assert inspect_adapter(folder).kind == "peft"
+
+
+def _empty(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def _pickled(folder: Path) -> None:
+    (folder / "adapters.safetensors").rename(folder / "adapter_model.bin")
+
+
+def _no_config(folder: Path) -> None:
+    (folder / "adapter_config.json").unlink()
+
+
+def _truncated(folder: Path) -> None:
+    path = folder / "adapters.safetensors"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def _bomb(folder: Path) -> None:
+    (folder / "adapters.safetensors").write_bytes(b"\xff" * 8 + b"{}")
+
+
+def _bad_json(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{")
+
+
+def _both(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            _empty,
+            "no adapter in it: the folder is empty; it must hold adapters.safetensors or "
+            "adapter_model.safetensors",
+        ),
+        (
+            _pickled,
+            "weights only as pickle or npz (adapter_model.bin), which is refused because reading "
+            "it can run code; save the adapter as adapters.safetensors or "
+            "adapter_model.safetensors",
+        ),
+        (_no_config, "has adapters.safetensors but no adapter_config.json"),
+        (_truncated, "is no readable safetensors file"),
+        (_bomb, "a header of 18446744073709551615 bytes"),
+        (_bad_json, "is not valid JSON"),
+        (_both, "holds adapters.safetensors and adapter_model.safetensors"),
+    ],
+)
+def test_an_adapter_that_cannot_be_used_says_why(
+    spoil: Callable[[Path], None], message: str, tmp_path: Path
+) -> None:
+    folder = mlx_adapter(tmp_path / "a")
+    spoil(folder)
+    with pytest.raises(AdapterError) as caught:
+        inspect_adapter(folder)
+    assert message in str(caught.value)
+    assert str(folder) in str(caught.value)
+
+
+def test_a_missing_directory_says_so(tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match="no such adapter directory; check --model_adapter"):
+        inspect_adapter(tmp_path / "nowhere")

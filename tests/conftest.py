@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.judge_server import JudgeServer, judge_server
+
+os.environ["DEEPEVAL_TELEMETRY_OPT_OUT"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with judge_server() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "OPENAI_API_KEY",
+        "CUSTOM_JUDGE_API_KEY",
+        "CUSTOM_JUDGE_BASE_URL",
+        "FINETUNE_VERDICT_CACHE",
+    ):
+        monkeypatch.delenv(name, raising=False)
