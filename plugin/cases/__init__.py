@@ -1,0 +1,265 @@
+"""A data set -> cases: columns mapped, every row checked, a seeded sample, a content hash.
+
+What is asked stands in a text column (`input`), in a chat column (`messages`, `conversations`) or
+is built of several columns by a template; the template goes before the input column, and that
+before a chat column. Numbers and booleans are taken as text for everything but a plain input and
+contexts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from plugin.cases.cells import read_chat, read_contexts, read_input, read_text
+from plugin.cases.columns import Columns, Layout, lay_out, parse_template
+from plugin.cases.readers import Row
+from plugin.cases.sources import find_rows
+from plugin.errors import DataError, OptionError
+from plugin.records import ALL, Case, Failure, Message
+
+__all__ = ["CaseSource", "Columns", "LoadedCases", "load_cases", "working_order"]
+
+_N_SHOWN = 20
+_LONGEST_METADATA = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSource:
+    """What the user said about the data.
+
+    Attributes:
+        dataset_name: a file (csv, json, jsonl, parquet), a folder of such files, or a data set id
+            for the `datasets` library.
+        split: None for "test", else "validation", else the only one there is.
+        input_template: e.g. "{instruction} {input}"; None to read the input column.
+        limit: share of the cases to draw, 0 < limit <= 1.
+        seed: fixes the draw.
+        skip_bad_rows: record unusable rows as failures, instead of stopping.
+    """
+
+    dataset_name: str
+    split: str | None = None
+    columns: Columns = Columns()
+    input_template: str | None = None
+    limit: float = 1.0
+    seed: int = 0
+    skip_bad_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCases:
+    """The cases to work.
+
+    Attributes:
+        cases: those drawn, in the order of the source.
+        failures: the bad rows of the whole source, drawn or not.
+        digest: sha256 (64 hex digits) of the cases' content without metadata.
+        n_source_rows: rows of the source, good and bad.
+    """
+
+    cases: tuple[Case, ...]
+    failures: tuple[Failure, ...]
+    digest: str
+    n_source_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A row's case, or what is wrong with the row; `id` is None where it could not be read."""
+
+    row: Row
+    id: str | None
+    case: Case | None
+    problems: tuple[str, ...] = ()
+
+
+def load_cases(source: CaseSource) -> LoadedCases:
+    """Read, check and draw the cases.
+
+    The draw is the first round(limit * n), at least one, of a seeded permutation of the usable
+    rows: with one seed, a smaller draw lies within every larger one.
+
+    Raises:
+        OptionError: when limit, template or split cannot work.
+        DataError: when the data set cannot be read, or naming everything that is wrong in it.
+    """
+    _check_options(source)
+    template = parse_template(source.input_template) if source.input_template else None
+    table = find_rows(source.dataset_name, source.split)
+    layout, problems = lay_out(source.columns, template, table.columns)
+    if not table.rows:
+        problems.append("there are no rows")
+    checked = _check_unique([_read_row(row, layout) for row in table.rows])
+    bad = [row for row in checked if row.case is None]
+    if problems or len(bad) == len(checked) or (bad and not source.skip_bad_rows):
+        raise DataError(_message(source, problems, bad, len(table.rows)))
+    cases = _draw(checked, source.limit, source.seed)
+    taken = {row.id for row in checked if row.case is not None}
+    return LoadedCases(
+        cases, tuple(_failures(bad, taken)), _digest(cases), n_source_rows=len(table.rows)
+    )
+
+
+def working_order(cases: Sequence[Case], seed: int) -> list[Case]:
+    """The cases in the seeded order in which they are worked."""
+    order = list(cases)
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def _check_options(source: CaseSource) -> None:
+    if not source.dataset_name.strip():
+        raise OptionError("--dataset_name is empty; give a file, a folder or a data set id")
+    if not 0 < source.limit <= 1:
+        raise OptionError(
+            f"--limit {source.limit}: it is the share of the cases to draw, above 0 and at most 1 "
+            "(0.1 is a tenth)"
+        )
+    if source.input_template and source.columns.input != Columns().input:
+        raise OptionError(
+            f"--input_template and --input_column {source.columns.input!r} both say where the "
+            "input is; give one of them"
+        )
+
+
+def _read_row(row: Row, layout: Layout) -> _Checked:
+    if row.problem is not None:
+        return _Checked(row, None, None, (row.problem,))
+    problems: list[str] = []
+    names = layout.columns
+
+    def text(name: str) -> str | None:
+        return read_text(row.cells.get(name), name, problems)
+
+    def label(name: str) -> str | None:
+        found = text(name)
+        return found.strip() if found else None
+
+    messages, answer = _read_messages(row, layout, problems)
+    given = text(names.expected_output)
+    group = label(names.group)
+    if group == ALL:
+        problems.append(f"{names.group} {ALL!r} is reserved for all cases together; rename it")
+    case = Case(
+        id=label(names.id) or str(row.number),
+        messages=messages,
+        expected_output=given if layout.has_expected_output else answer,
+        context=read_contexts(row.cells.get(names.context), names.context, problems),
+        group=group,
+        cluster=label(names.cluster),
+        metadata=_metadata(row.cells, layout.extra),
+    )
+    if not _is_text(case):
+        problems.append("holds half of a surrogate pair (such as \\ud83d alone), which is no text")
+        return _Checked(row, None, None, tuple(problems))
+    return _Checked(row, case.id, None if problems else case, tuple(problems))
+
+
+def _read_messages(
+    row: Row, layout: Layout, problems: list[str]
+) -> tuple[tuple[Message, ...], str | None]:
+    """The turns, and the answer that a chat ends with."""
+    if layout.asked is None:
+        return (), None
+    if layout.template is not None:
+        filled, texts = "", False
+        for literal, name in layout.template.parts:
+            cell = read_text(row.cells.get(name), name, problems) if name else None
+            filled += literal + (cell or "")
+            texts = texts or cell is not None
+        if not texts and not problems:
+            problems.append(f"input is empty: so are {', '.join(layout.template.columns)}")
+        return (Message("user", filled),), None
+    value = row.cells.get(layout.input)
+    if layout.asked == "chat" or isinstance(value, list):
+        return read_chat(value, layout.input, problems)
+    return read_input(value, layout.input, problems), None
+
+
+def _metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
+    """Texts, numbers and booleans, cut where they are long; lists and objects are left out."""
+    found = {name: cells.get(name) for name in names}
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in found.items()
+        if isinstance(value, str | bool) and value != ""
+    }
+    longest = _LONGEST_METADATA
+    return {
+        name: text if len(text) <= longest else text[: longest - 1] + "…"
+        for name, text in texts.items()
+    }
+
+
+def _is_text(case: Case) -> bool:
+    """Whether everything in it can be written down: JSON may hold halves of a surrogate pair."""
+    try:
+        json.dumps([_content(case), dict(case.metadata)], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_unique(checked: Sequence[_Checked]) -> list[_Checked]:
+    """The same, but of two rows with one id the later one is bad."""
+    first: dict[str, _Checked] = {}
+    result = []
+    for row in checked:
+        other = first.setdefault(row.id, row) if row.id is not None else row
+        if other is not row:
+            problem = f"id {row.id!r} is also the id of {other.row.place}"
+            row = replace(row, case=None, problems=(*row.problems, problem))
+        result.append(row)
+    return result
+
+
+def _draw(checked: Sequence[_Checked], limit: float, seed: int) -> tuple[Case, ...]:
+    # All rows are permuted, so that mending a bad row does not draw the others anew.
+    order = random.Random(seed).sample(range(len(checked)), len(checked))
+    usable = [i for i in order if checked[i].case is not None]
+    drawn = sorted(usable[: max(1, round(limit * len(usable)))])
+    return tuple(case for i in drawn if (case := checked[i].case) is not None)
+
+
+def _failures(bad: Sequence[_Checked], taken: set[str | None]) -> Iterable[Failure]:
+    """One per bad row, under its id where that is its own, else under its row."""
+    for row in bad:
+        own = row.id is not None and row.id not in taken and row.id != str(row.row.number)
+        name = row.id if own and row.id else f"row {row.row.number}"
+        taken.add(name)
+        yield Failure(name, "data", f"{row.row.place}: {'; '.join(row.problems)}")
+
+
+def _message(
+    source: CaseSource, problems: Sequence[str], bad: Sequence[_Checked], n_rows: int
+) -> str:
+    """Everything that is wrong, each on a line of its own."""
+    if source.skip_bad_rows and problems:
+        bad = ()  # they would have been left out
+    lines = [f"{row.row.place}: {'; '.join(row.problems)}" for row in bad[:_N_SHOWN]]
+    if len(bad) > _N_SHOWN:
+        lines.append(f"and {len(bad) - _N_SHOWN} more")
+    if bad and len(bad) == n_rows:
+        lines.append("no row can be used; mend them, or check which columns are named")
+    elif bad:
+        lines.append(
+            f"{len(bad)} of {n_rows} rows cannot be used; mend them, or leave them out with "
+            "--skip_bad_rows"
+        )
+    return "\n  ".join([f"{source.dataset_name} cannot be used as it is:", *problems, *lines])
+
+
+def _content(case: Case) -> list[object]:
+    """What makes the case this case; metadata does not."""
+    turns = [[turn.role, turn.content] for turn in case.messages]
+    parts = (turns, case.expected_output, list(case.context), case.group, case.cluster)
+    return [case.id, *parts]
+
+
+def _digest(cases: Sequence[Case]) -> str:
+    text = json.dumps([_content(case) for case in cases], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

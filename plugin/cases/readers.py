@@ -1,0 +1,259 @@
+"""Data files -> rows: csv, json, jsonl and parquet.
+
+Nothing is guessed: a csv cell is always text, whether it says 4, NA or null.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from plugin.cases.values import parse_json, plain, type_name
+from plugin.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a data set.
+
+    Attributes:
+        number: 1-based, over all files of the data set.
+        place: the row for a reader, e.g. "row 7 (line 9)".
+        cells: by column; what is missing is not there.
+        problem: why the row has no cells, None for a readable one.
+    """
+
+    number: int
+    place: str
+    cells: Mapping[str, object]
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A data set as read; `columns` are all columns that occur in it."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+class _Record(NamedTuple):
+    line: int | None
+    cells: Mapping[str, object]
+    problem: str | None = None
+
+
+class _Read(NamedTuple):
+    columns: Sequence[str]
+    records: Sequence[_Record]
+
+
+def read_files(paths: Sequence[Path]) -> Table:
+    """The rows of the files, one file after the other.
+
+    Raises:
+        DataError: when a file cannot be read at all; a single bad row is a row with a problem.
+    """
+    columns: dict[str, None] = {}
+    rows: list[Row] = []
+    for path in paths:
+        read = _read(path)
+        columns.update(dict.fromkeys(read.columns))
+        file = f"{path.name}, " if len(paths) > 1 else ""
+        for line, cells, problem in read.records:
+            number = len(rows) + 1
+            where = f" ({file}line {line})" if line else f" ({path.name})" if file else ""
+            rows.append(Row(number, f"row {number}{where}", cells, problem))
+    return Table(tuple(columns), tuple(rows))
+
+
+def from_objects(values: Sequence[Mapping[str, object]]) -> Table:
+    """The rows of Python objects, as pyarrow and `datasets` give them."""
+    columns = dict.fromkeys(name for value in values for name in value)
+    rows = (
+        Row(number, f"row {number}", {name: plain(cell) for name, cell in value.items()})
+        for number, value in enumerate(values, 1)
+    )
+    return Table(tuple(columns), tuple(rows))
+
+
+def _read(path: Path) -> _Read:
+    suffix = path.suffix.lower()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if not data.strip():
+        raise DataError(f"{path} is empty; a data set needs at least one row")
+    if suffix == ".parquet":
+        return _read_parquet(path, data)
+    text = _decode(path, data)
+    return {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}[suffix](path, text)
+
+
+def _decode(path: Path, data: bytes) -> str:
+    way_out = "; save it as UTF-8"
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
+        raise DataError(f"{path} is not UTF-8: byte 1 (line 1) begins UTF-16 text{way_out}")
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        where = f"byte {error.start + 1} (line {line}) is 0x{data[error.start]:02x}"
+        raise DataError(f"{path} is not UTF-8: {where}{way_out}") from error
+
+
+def _read_csv(path: Path, text: str) -> _Read:
+    with _long_cells(len(text)):
+        records = list(_split_csv(path, text))
+    if not records:
+        raise DataError(f"{path} is empty; a data set needs at least one row")
+    header = [name.strip() for name in records[0][1]]
+    columns = [name for name in header if name]  # a nameless column is a table's own row count
+    _check_names(path, columns)
+    return _Read(columns, [_csv_record(header, line, cells) for line, cells in records[1:]])
+
+
+def _check_names(path: Path, columns: Sequence[str]) -> None:
+    twice = [name for name, n in Counter(columns).items() if n > 1]
+    if twice:
+        raise DataError(
+            f"{path} has columns with the same name in its header: {', '.join(map(repr, twice))}; "
+            "rename or drop all but one"
+        )
+
+
+def _csv_record(header: Sequence[str], line: int, cells: Sequence[str]) -> _Record:
+    if len(cells) != len(header):
+        problem = f"has {len(cells)} cells, but the header has {len(header)}"
+        return _Record(line, {}, f"{problem} (a cell with a separator in it needs quotes)")
+    return _Record(line, dict(zip(header, cells, strict=True)))
+
+
+def _split_csv(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The records with the line at which each begins; blank lines are skipped."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {line}: broken csv: {error}; a quote inside a quoted cell is doubled"
+        ) from error
+
+
+def _delimiter(text: str) -> str:
+    """Comma, semicolon or tab: the one that cuts the header into most columns, else comma."""
+
+    def n_columns(delimiter: str) -> int:
+        lines = io.StringIO(text.lstrip("\r\n"), newline="")
+        return len(next(csv.reader(lines, delimiter=delimiter), []))
+
+    return max(",;\t", key=n_columns)
+
+
+@contextmanager
+def _long_cells(n_chars: int) -> Iterator[None]:
+    """Let a csv cell be as long as its file; the module's own limit is 128 KiB."""
+    before = csv.field_size_limit()
+    csv.field_size_limit(max(before, n_chars))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _read_jsonl(path: Path, text: str) -> _Read:
+    # Only \n ends a line: splitlines() would also cut at a line separator inside a text.
+    lines = enumerate(text.split("\n"), 1)
+    return _of_records([_jsonl_record(number, line) for number, line in lines if line.strip()])
+
+
+def _jsonl_record(number: int, line: str) -> _Record:
+    try:
+        return _object_record(number, parse_json(line))
+    except json.JSONDecodeError as error:
+        return _Record(number, {}, f"broken JSON at character {error.colno}: {error.msg}")
+    except ValueError as error:
+        return _Record(number, {}, f"broken JSON: {error}")
+
+
+def _object_record(line: int | None, value: object) -> _Record:
+    if isinstance(value, dict):
+        return _Record(line, value)
+    return _Record(line, {}, f"is {type_name(value)}; every row must be an object")
+
+
+def _of_records(records: Sequence[_Record]) -> _Read:
+    columns = dict.fromkeys(name for record in records for name in record.cells)
+    return _Read(tuple(columns), records)
+
+
+def _read_json(path: Path, text: str) -> _Read:
+    try:
+        value = parse_json(text)
+    except json.JSONDecodeError as error:
+        whole = text[: error.pos].strip()
+        if error.msg == "Extra data" and whole.startswith("{") and "\n" not in whole:
+            return _read_jsonl(path, text)  # many tools write jsonl under the name of json
+        raise DataError(
+            f"{path}, line {error.lineno}, character {error.colno}: broken JSON: {error.msg}"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path}: broken JSON: {error}") from error
+    return _of_records([_object_record(None, row) for row in _json_rows(path, value)])
+
+
+def _json_rows(path: Path, value: object) -> Sequence[object]:
+    """The rows of a list, of the one list of objects in an object, or of a list per column."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        lists = {name: cells for name, cells in value.items() if isinstance(cells, list)}
+        tables = [name for name, cells in lists.items() if cells and isinstance(cells[0], dict)]
+        if len(tables) == 1 and len(lists) == 1:
+            return lists[tables[0]]
+        lengths = {len(cells) for cells in lists.values()}
+        if not tables and len(lengths) == 1 and len(lists) == len(value):
+            rows = zip(*lists.values(), strict=True)
+            return [dict(zip(lists, row, strict=True)) for row in rows]
+    raise DataError(
+        f"{path} holds no table: it must be a list of objects, an object with exactly one list of "
+        f"objects, or an object with equally long lists, one per column; it is {_shape(value)}"
+    )
+
+
+def _shape(value: object) -> str:
+    if not isinstance(value, dict):
+        return type_name(value)
+    parts = [
+        f"{name!r}: {f'a list of {len(cell)}' if isinstance(cell, list) else type_name(cell)}"
+        for name, cell in list(value.items())[:8]
+    ]
+    return f"an object with {', '.join(parts)}" if parts else "an empty object"
+
+
+def _read_parquet(path: Path, data: bytes) -> _Read:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    # Without pandas: it would turn a column of integers with a gap into floats.
+    try:
+        file = pq.ParquetFile(io.BytesIO(data))
+        columns = file.schema_arrow.names
+        _check_names(path, columns)
+        values = file.read().to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is no readable parquet file: {error}") from error
+    read = from_objects(values)
+    return _Read(columns, [_Record(None, row.cells) for row in read.rows])
