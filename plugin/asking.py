@@ -1,0 +1,167 @@
+"""Asking the judge: bounded, retried, validated, and never twice for the same thing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from functools import cache
+
+from pydantic import BaseModel, ValidationError
+
+from plugin.errors import JudgeDownError
+from plugin.journal import Journal, Judgment, content_key
+from plugin.judges import Answer, AskError, Judge
+from plugin.metrics import Check
+
+N_ASKS = 3
+"""One ask, and up to two more for an answer that does not fit."""
+
+N_TRIES = 4
+"""Tries of one ask when the server stumbles, with waits of 0.5, 1 and 2 s between them."""
+
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 30.0
+_SAMPLING = "temperature 0"
+
+N_LOST_UNTIL_DOWN = 10
+"""Calls in a row without any answer, after which a judge that once answered counts as down."""
+
+
+class Asker:
+    """Asks one judge on behalf of the metrics.
+
+    Every answer is validated against its schema and the metric's own check before it counts, and
+    kept in the journal. The same question is asked once, however many completions raise it.
+
+    Attributes:
+        counts: calls, tokens, cached answers, further asks and tries of this session.
+    """
+
+    def __init__(self, judge: Judge, journal: Journal, concurrency: int, timeout_s: float) -> None:
+        self.structured = judge.structured
+        self.counts: Counter[str] = Counter()
+        self._judge = judge
+        self._journal = journal
+        self._places = asyncio.Semaphore(concurrency)
+        self._timeout_s = timeout_s
+        self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
+        self._n_lost: int | None = None  # calls lost in a row; None until the judge first answers
+
+    async def close(self) -> None:
+        """Release the judge's connections."""
+        await self._judge.close()
+
+    async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
+        """The judge's answer, fitting the schema and passing the check.
+
+        Raises:
+            AskError: when no fitting answer could be had for this question.
+            JudgeDownError: when the judge does not answer at all.
+        """
+        key = content_key(self._judge.identity, prompt, _schema_digest(schema), _SAMPLING)
+        kept = self._journal.judgment(key)
+        if kept is not None:
+            answer = schema.model_validate_json(kept.answer)
+            if check(answer) is None:
+                self.counts["n_cached"] += 1
+                return answer
+        if key not in self._under_way:
+            task = asyncio.create_task(self._ask(key, prompt, schema, check))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            return await task
+        answer = await self._under_way[key]
+        check(answer)  # this asker's check learns from the answer too
+        return answer
+
+    async def _ask(self, key: str, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
+        problem, question = "", prompt
+        for _ in range(N_ASKS):
+            started = time.perf_counter()
+            reply = await self._call(question, schema)
+            fitting = _fit(reply, schema, check)
+            if not isinstance(fitting, str):
+                judgment = Judgment(
+                    answer=fitting.model_dump_json(),
+                    version=reply.version,
+                    n_prompt_tokens=reply.n_prompt_tokens,
+                    n_completion_tokens=reply.n_completion_tokens,
+                    seconds=round(time.perf_counter() - started, 4),
+                )
+                self._journal.add_judgment(key, judgment)
+                return fitting
+            problem = fitting
+            self.counts["n_unfit"] += 1
+            # At temperature 0 the same question would get the same answer.
+            question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
+        raise AskError(f"no fitting answer in {N_ASKS} asks: {problem}; got {_short(reply.text)}")
+
+    async def _call(self, prompt: str, schema: type[BaseModel]) -> Answer:
+        wait_s = _FIRST_WAIT_S
+        for n_left in reversed(range(N_TRIES)):
+            try:
+                async with self._places, asyncio.timeout(self._timeout_s):
+                    self.counts["n_calls"] += 1
+                    reply = await self._judge.ask(prompt, schema)
+            except TimeoutError:
+                error = AskError(
+                    f"no answer within {self._timeout_s:g} s", again=True, unreachable=True
+                )
+            except AskError as refused:
+                error = refused
+            else:
+                self._n_lost = 0
+                self.counts["n_prompt_tokens"] += reply.n_prompt_tokens
+                self.counts["n_completion_tokens"] += reply.n_completion_tokens
+                return reply
+            if not (error.again and n_left):
+                break
+            self.counts["n_retries"] += 1
+            await asyncio.sleep(min(error.wait_s or wait_s, _LONGEST_WAIT_S))
+            wait_s *= 2
+        self._note_loss(error)
+        raise error
+
+    def _note_loss(self, error: AskError) -> None:
+        if not error.unreachable:
+            self._n_lost = 0
+            return
+        if self._n_lost is not None:
+            self._n_lost += 1
+            if self._n_lost < N_LOST_UNTIL_DOWN:
+                return
+        raise JudgeDownError(
+            f"the judge {self._judge.label} does not answer: {error}. Everything made so far is "
+            "kept; start the judge's server (or check its address) and resume"
+        ) from error
+
+
+def _fit(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | str:
+    """The validated answer, or what is wrong with it."""
+    if reply.cut_off:
+        return "the answer was cut off"
+    try:
+        answer = schema.model_validate_json(reply.text)
+    except ValidationError:
+        try:
+            start = reply.text.index("{")  # past a code fence or some prose
+            value, _ = json.JSONDecoder().raw_decode(reply.text, start)
+            answer = schema.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            return f"{where}: {first['msg']}" if where else str(first["msg"])
+        except (ValueError, RecursionError):
+            return "not a JSON object"
+    return check(answer) or answer
+
+
+@cache
+def _schema_digest(schema: type[BaseModel]) -> str:
+    return content_key(schema.__name__, schema.model_json_schema())
+
+
+def _short(text: str, n_chars: int = 200) -> str:
+    return repr(text if len(text) <= n_chars else text[:n_chars] + "...")

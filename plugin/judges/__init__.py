@@ -1,0 +1,117 @@
+"""Judges: a prompt and a schema -> an answer. The file's name is the judge's provider."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from plugin.errors import JudgeError
+
+_SERVED_BY = {"custom": "openai"}
+"""Spec words that another file answers: a custom server speaks OpenAI's protocol."""
+
+Secrets = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a judge sent back, not yet validated.
+
+    Attributes:
+        text: should be JSON for the schema.
+        cut_off: the judge stopped for lack of room.
+        version: the model version that the provider reports.
+    """
+
+    text: str
+    cut_off: bool = False
+    version: str = ""
+    n_prompt_tokens: int = 0
+    n_completion_tokens: int = 0
+
+
+class AskError(Exception):
+    """One call to a judge failed.
+
+    Attributes:
+        again: whether the same call may succeed later (429, 5xx, time-outs, lost connections).
+        unreachable: no server answered at all.
+        wait_s: how long the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        again: bool = False,
+        unreachable: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.again = again
+        self.unreachable = unreachable
+        self.wait_s = wait_s
+
+
+class Judge(Protocol):
+    """Whoever scores.
+
+    Attributes:
+        label: as shown in verdicts, reports and chips.
+        caveat: what must stand in the first line of every verdict, "" for a judge to be trusted.
+        identity: provider and requested model; part of every judgment's key. The address is not:
+            a server that comes back elsewhere is still the same judge.
+        structured: wants a metric's values as JSON instead of DeepEval's English prompts.
+    """
+
+    label: str
+    caveat: str
+    identity: str
+    structured: bool
+
+    async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
+        """One call.
+
+        Raises:
+            AskError: when this call failed.
+            JudgeError: when no call can succeed (wrong key, unknown model).
+        """
+
+    async def close(self) -> None:
+        """Release connections."""
+
+
+def available() -> list[str]:
+    """The providers, without importing them."""
+    folder = str(Path(__file__).parent)
+    return sorted(m.name for m in pkgutil.iter_modules([folder]) if not m.name.startswith("_"))
+
+
+def choices() -> str:
+    """The specs a user may give, in words."""
+    return "openai:<model>, custom:<model>, offline"
+
+
+def load(spec: str, secrets: Secrets) -> Judge:
+    """The judge that a spec names.
+
+    Raises:
+        JudgeError: for no spec, an unknown provider or a missing key or address.
+    """
+    if not spec:
+        raise JudgeError(
+            f"no judge chosen; --judge takes one of {choices()}. offline only tries the tool out"
+        )
+    provider, _, model = spec.partition(":")
+    stem = _SERVED_BY.get(provider, provider)
+    if stem not in available():
+        raise JudgeError(f"unknown judge {spec!r}; --judge takes one of {choices()}")
+    module = importlib.import_module(f"plugin.judges.{stem}")
+    judge: Judge = module.load(provider, model, secrets)
+    return judge

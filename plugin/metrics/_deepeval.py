@@ -1,0 +1,102 @@
+"""DeepEval's metric classes, asked through this project's judges.
+
+The only file that imports DeepEval. Its prompts are used word for word, except for a judge that is
+no language model, which gets the same values as JSON. Its telemetry, its reading of `.env`, its
+files and its progress bars are off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from plugin.metrics import Ask, Check, Measured
+from plugin.records import Case
+
+os.environ["DEEPEVAL_TELEMETRY_OPT_OUT"] = "1"
+os.environ["DEEPEVAL_DISABLE_DOTENV"] = "1"
+os.environ.setdefault("DEEPEVAL_CACHE_FOLDER", os.path.join(tempfile.gettempdir(), "deepeval"))
+
+from deepeval.metrics import AnswerRelevancyMetric, GEval, HallucinationMetric  # noqa: E402
+from deepeval.models import DeepEvalBaseLLM  # noqa: E402
+from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
+
+# It announces that its direction was turned round in 4.2.0; plugin.metrics.hallucination knows.
+warnings.filterwarnings("ignore", message="'HallucinationMetric' now scores")
+
+if TYPE_CHECKING:
+    from deepeval.metrics import BaseMetric
+
+__all__ = ["AnswerRelevancyMetric", "GEval", "HallucinationMetric", "SingleTurnParams", "measure"]
+
+
+def step(name: str, **values: object) -> str:
+    """What a judge that is no language model is asked instead of a prompt."""
+    return json.dumps({"step": name, **values}, ensure_ascii=False)
+
+
+async def measure(
+    kind: type[BaseMetric],
+    subject: tuple[Case, str],
+    ask: Ask,
+    check: Check,
+    options: Mapping[str, Any],
+) -> Measured:
+    """Run one DeepEval metric on one completion.
+
+    Args:
+        kind: the metric class.
+        subject: the case and the completion.
+        ask: how the judge is asked.
+        check: what an answer must meet beyond its schema.
+        options: the class's own arguments; `evaluation_template` is used for a structured judge
+            only, so that every other judge reads the library's own prompts.
+
+    Returns:
+        DeepEval's score, in DeepEval's direction.
+    """
+    arguments = dict(options)
+    if not ask.structured:
+        arguments.pop("evaluation_template", None)
+    case, completion = subject
+    metric = kind(model=_AskedModel(ask, check), async_mode=True, **arguments)
+    test_case = LLMTestCase(
+        input=case.input,
+        actual_output=completion,
+        expected_output=case.expected_output,
+        context=list(case.context) or None,
+    )
+    await metric.a_measure(test_case, _show_indicator=False)
+    return Measured(float(metric.score), metric.reason)
+
+
+class _AskedModel(DeepEvalBaseLLM):  # type: ignore[misc]
+    """DeepEval's idea of a model, passing every question on."""
+
+    def __init__(self, ask: Ask, check: Check) -> None:
+        self._ask = ask
+        self._check = check
+        super().__init__("judge")
+
+    def load_model(self) -> _AskedModel:
+        return self
+
+    def get_model_name(self) -> str:
+        return "judge"
+
+    def generate(self, prompt: str) -> str:
+        raise NotImplementedError("judges are asked asynchronously")
+
+    async def a_generate(self, prompt: str, schema: type[BaseModel]) -> BaseModel:
+        return await self._ask(prompt, schema, self._check)
+
+    async def a_generate_with_schema(  # DeepEval's own swallows TypeErrors and asks again
+        self, prompt: str, schema: type[BaseModel]
+    ) -> BaseModel:
+        return await self._ask(prompt, schema, self._check)

@@ -1,0 +1,86 @@
+"""Two threads: one worker works, the main thread tends the host.
+
+Hosts' SDKs are synchronous, single-threaded, and deliver a user's Stop as KeyboardInterrupt from
+the progress call; so only the main thread ever talks to a host. All heavy work of a run happens in
+one worker thread, because mlx binds its streams to the thread that loaded the model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from plugin.errors import VerdictError
+
+T = TypeVar("T")
+
+_TEND_EVERY_S = 0.1
+
+
+class Stopped(VerdictError):
+    """The worker saw that it should stop, and did."""
+
+    exit_code = 130
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the worker is at; written by the worker, read by the main thread.
+
+    Attributes:
+        stage: what is being done, in a few words.
+        done: how many of `total`, this session's and earlier ones' together.
+        total: 0 when it cannot be known.
+        n_before: how many of `done` were there when the stage began.
+        note: something worth a few words, such as the number of failures.
+    """
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    n_before: int = 0
+    note: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self, stage: str, total: int = 0, done: int = 0) -> None:
+        """Enter a new stage."""
+        self.stage, self.total, self.done, self.n_before, self.note = stage, total, done, done, ""
+
+    def check(self) -> None:
+        """Called by the worker between steps.
+
+        Raises:
+            Stopped: when the main thread asked for it.
+        """
+        if self.stop.is_set():
+            raise Stopped("stopped")
+
+
+class Worker:
+    """Runs one function at a time in the worker thread, tending the host meanwhile."""
+
+    def __init__(self, tend: Callable[[Progress], None]) -> None:
+        """`tend` is called in the main thread, ten times a second, and may raise."""
+        self.progress = Progress()
+        self._tend = tend
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
+
+    def run(self, work: Callable[[], T]) -> T:
+        """The function's result; its exception, or KeyboardInterrupt once the worker stopped."""
+        future = self._pool.submit(work)
+        try:
+            while not wait([future], timeout=_TEND_EVERY_S).done:
+                self._tend(self.progress)
+            self._tend(self.progress)
+        except BaseException:
+            self.progress.stop.set()
+            wait([future])
+            raise
+        return future.result()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown(wait=True)

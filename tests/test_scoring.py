@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin import judges, metrics, scoring
+from plugin.errors import JudgeDownError, JudgeError
+from plugin.journal import Journal
+from plugin.records import Completion
+from plugin.scoring import JudgeLimits, items_to_score
+from plugin.worker import Progress, Stopped
+from tests.judge_server import JudgeServer, Reply
+from tests.samples import case, completion
+
+LIMITS = JudgeLimits(concurrency=8, timeout_s=2)
+N_CASES = 6
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "run")
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugin.asking._FIRST_WAIT_S", 0.01)
+
+
+def completions(n: int = N_CASES) -> list[Completion]:
+    return [
+        completion(f"Richard {i} is played by {who}.", str(i), variant)
+        for i in range(n)
+        for variant, who in (("vanilla", "Nobody"), ("tuned", "Thomas Middleditch"))
+    ]
+
+
+def run(
+    judge: JudgeServer | judges.Judge,
+    journal: Journal,
+    names: tuple[str, ...] = ("Correctness",),
+    texts: list[Completion] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    if isinstance(judge, JudgeServer):
+        secrets = {"CUSTOM_JUDGE_BASE_URL": judge.url, "CUSTOM_JUDGE_API_KEY": "sk-secret"}
+        judge = judges.load("custom:some-model", secrets.get)
+    texts = completions() if texts is None else texts
+    cases = [case(id) for id in sorted({text.case_id for text in texts})]
+    items = items_to_score(cases, texts, metrics.load(names))
+    scoring.score(items, judge, LIMITS, journal, progress or Progress())
+
+
+def counts(journal: Journal) -> dict[str, int]:
+    return dict(journal.meta("judge_calls"))
+
+
+def test_every_pair_is_scored_through_a_real_server(server: JudgeServer, journal: Journal) -> None:
+    run(server, journal, ("Answer Relevancy", "Hallucination", "Correctness"))
+    scores = {(s.metric, s.variant): s.value for s in journal.scores() if s.case_id == "3"}
+    assert scores == {
+        ("Answer Relevancy", "vanilla"): 1,
+        ("Answer Relevancy", "tuned"): 1,
+        ("Hallucination", "vanilla"): 1,
+        ("Hallucination", "tuned"): 0,
+        ("Correctness", "vanilla"): 0.3,
+        ("Correctness", "tuned"): 0.3,
+    }
+    assert not journal.failures()
+
+
+def test_the_server_is_asked_with_a_strict_schema_at_temperature_0(
+    server: JudgeServer, journal: Journal
+) -> None:
+    run(server, journal, texts=completions(1))
+    body = server.requests[0]
+    schema = body["response_format"]["json_schema"]
+    assert (body["model"], body["temperature"]) == ("some-model", 0)
+    assert schema["strict"] and schema["name"] == "ReasonScore"
+    assert schema["schema"]["additionalProperties"] is False
+    assert schema["schema"]["required"] == ["reason", "score"]
+    assert server.keys[0] == "Bearer sk-secret"
+
+
+def test_a_server_that_refuses_schemas_is_asked_in_plain_words(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: (
+        Reply(status=400, text="response_format unknown") if "response_format" in body else None
+    )
+    run(server, journal)
+    assert len(journal.scores()) == 2 * N_CASES
+    assert sum("response_format" in body for body in server.requests) <= LIMITS.concurrency
+
+
+def test_identical_completions_are_judged_once(server: JudgeServer, journal: Journal) -> None:
+    same = [completion("The same words.", "1", variant) for variant in ("vanilla", "tuned")]
+    run(server, journal, ("Answer Relevancy",), texts=same)
+    assert len(server.requests) == 3
+    assert len(journal.scores()) == 2
+
+
+def test_what_is_in_the_journal_is_not_asked_again(server: JudgeServer, journal: Journal) -> None:
+    run(server, journal)
+    asked = len(server.requests)
+    run(server, journal)
+    assert asked == len(server.requests) == 2 * N_CASES
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_that_stumbles_is_tried_again(
+    status: int, server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: Reply(status=status) if n % 3 == 0 else None
+    run(server, journal)
+    assert len(journal.scores()) == 2 * N_CASES
+    assert counts(journal)["n_retries"] > 0
+
+
+def test_retry_after_is_honoured(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: (
+        Reply(status=429, headers={"retry-after": "0.6"}) if n == 0 else None
+    )
+    began = time.monotonic()
+    run(server, journal, texts=completions(1)[:1])
+    assert time.monotonic() - began >= 0.6
+
+
+def test_a_hung_call_is_given_up_and_tried_again(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.test_scoring.LIMITS", JudgeLimits(8, 0.3))
+    server.fault = lambda n, body: Reply(hang_s=1.5) if n == 2 else None
+    run(server, journal)
+    assert len(journal.scores()) == 2 * N_CASES
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("I like it very much.", "not a JSON object"),
+        ("{}", "reason: Field required"),
+        ('{"score": 12, "reason": "generous"}', "score 12.0 outside 0 to 10"),
+        ('{"score": "high", "reason": ""}', "score: Input should be a valid number"),
+    ],
+)
+def test_nonsense_for_some_cases_is_a_counted_failure_and_the_rest_stands(
+    text: str, problem: str, server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: (
+        Reply(text=text) if "Richard 3 is played by Nobody" in str(body) else None
+    )
+    run(server, journal)
+    (failure,) = journal.failures()
+    assert (failure.case_id, failure.variant, failure.stage) == ("3", "vanilla", "judge")
+    assert failure.reason.startswith(f"no fitting answer in 3 asks: {problem}")
+    assert len(journal.scores()) == 2 * N_CASES - 1
+    assert counts(journal)["n_unfit"] == 3
+
+
+def test_an_answer_that_fits_the_second_time_counts(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: Reply(text="well...") if n == 0 else None
+    run(server, journal, texts=completions(1)[:1])
+    assert len(journal.scores()) == 1
+    assert "Your last answer did not fit: not a JSON object" in server.prompts[1]
+
+
+def test_json_in_fences_and_prose_is_read(server: JudgeServer, journal: Journal) -> None:
+    text = 'Sure!\n```json\n{"score": 4, "reason": "so so"}\n```'
+    server.fault = lambda n, body: Reply(text=text)
+    run(server, journal, texts=completions(1)[:1])
+    assert journal.scores()[0].value == pytest.approx(0.4)
+
+
+def test_a_cut_off_answer_is_not_believed(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: Reply(
+        text='{"score": 4, "reason": "so"}', finish_reason="length"
+    )
+    run(server, journal, texts=completions(1)[:1])
+    assert "the answer was cut off" in journal.failures()[0].reason
+
+
+def test_too_few_verdicts_are_a_failure(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: (
+        Reply(text='{"verdicts": []}') if "ONE verdict per statement" in str(body) else None
+    )
+    run(server, journal, ("Answer Relevancy",), texts=completions(1)[:1])
+    assert "0 verdicts for 1 statements" in journal.failures()[0].reason
+    assert not journal.scores()
+
+
+def test_an_empty_completion_gets_the_worst_score_and_is_never_sent(
+    server: JudgeServer, journal: Journal
+) -> None:
+    run(server, journal, ("Correctness", "Hallucination"), texts=[completion(" \n")])
+    assert {s.metric: s.value for s in journal.scores()} == {"Correctness": 0, "Hallucination": 1}
+    assert not server.requests
+
+
+def test_a_failed_judgment_is_asked_again_the_next_time(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: Reply(text="nonsense")
+    run(server, journal, texts=completions(1)[:1])
+    server.fault = lambda n, body: None
+    run(server, journal, texts=completions(1)[:1])
+    assert (len(journal.scores()), journal.failures()) == (1, ())
+
+
+def test_a_judge_down_from_the_start_stops_the_run_within_bounds(journal: Journal) -> None:
+    secrets = {"CUSTOM_JUDGE_BASE_URL": "http://127.0.0.1:9/v1"}
+    began = time.monotonic()
+    with pytest.raises(JudgeDownError, match="custom:m does not answer: no answer from the server"):
+        run(judges.load("custom:m", secrets.get), journal)
+    assert time.monotonic() - began < 5
+    assert not journal.failures()
+
+
+def test_a_judge_that_goes_away_for_good_stops_the_run(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugin.asking.N_LOST_UNTIL_DOWN", 3)
+    server.fault = lambda n, body: Reply(drop=True) if n >= 4 else None
+    with pytest.raises(JudgeDownError, match="Everything made so far is kept"):
+        run(server, journal)
+    assert len(journal.scores()) >= 1
+
+
+def test_a_wrong_key_fails_at_once_and_is_never_shown(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: Reply(status=401, text="wrong key sk-secret")
+    with pytest.raises(JudgeError) as caught:
+        run(server, journal, texts=completions(50))
+    assert str(caught.value) == (
+        "judge custom:some-model: the server refused the key (HTTP 401); "
+        "check the key and what it may be used for"
+    )
+    assert len(server.requests) <= 2 * LIMITS.concurrency  # those under way, none tried again
+
+
+def test_a_servers_message_never_carries_the_key(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: Reply(status=400, text="bad: sk-secret c2stc2VjcmV0")
+    run(server, journal, texts=completions(1)[:1])
+    assert journal.failures()[0].reason == "HTTP 400: bad: [key] [key]"
+
+
+def test_an_unknown_model_says_so(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: Reply(status=404)
+    with pytest.raises(JudgeError, match="knows no such model or address"):
+        run(server, journal)
+
+
+def test_stop_is_quick_and_keeps_what_is_there(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: Reply(hang_s=1.9) if n > 3 else None
+    progress = Progress()
+    threading.Timer(0.5, progress.stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        run(server, journal, progress=progress)
+    assert time.monotonic() - began < 1.5
+    assert len(journal.scores()) == 4
+
+
+def test_cases_are_worked_side_by_side() -> None:
+    cases = [case(str(i)) for i in range(3)]
+    chosen = metrics.load(["Correctness", "Token F1"])
+    order = [
+        (i.case.id, i.metric.spec.key, i.completion.variant)
+        for i in items_to_score(cases, completions(3), chosen)
+    ]
+    assert [step[0] for step in order] == ["0"] * 4 + ["1"] * 4 + ["2"] * 4
+    assert order[:2] == [("0", "correctness", "vanilla"), ("0", "correctness", "tuned")]
+
+
+def test_a_case_without_what_a_metric_needs_is_left_out() -> None:
+    cases = [case("0"), case("1", context=())]
+    items = items_to_score(cases, completions(2), metrics.load(["Hallucination"]))
+    assert {item.case.id for item in items} == {"0"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "secrets", "message"),
+    [
+        (
+            "",
+            {},
+            "no judge chosen; --judge takes one of openai:<model>, custom:<model>, offline. "
+            "offline only tries the tool out",
+        ),
+        (
+            "gpt-4o",
+            {},
+            "unknown judge 'gpt-4o'; --judge takes one of openai:<model>, custom:<model>, offline",
+        ),
+        ("openai:gpt-4o", {}, "judge openai:gpt-4o needs a key: set OPENAI_API_KEY"),
+        ("openai", {}, "judge 'openai' names no model; write --judge openai:<model>"),
+        (
+            "custom:m",
+            {},
+            "judge custom:m needs a server: set CUSTOM_JUDGE_BASE_URL, such as "
+            "http://localhost:8000/v1 (and CUSTOM_JUDGE_API_KEY if it wants a key)",
+        ),
+        (
+            "custom:m",
+            {"CUSTOM_JUDGE_BASE_URL": "localhost:8000"},
+            "CUSTOM_JUDGE_BASE_URL 'localhost:8000' is no http or https address",
+        ),
+    ],
+)
+def test_a_judge_that_cannot_be_used_says_why(
+    spec: str, secrets: dict[str, str], message: str
+) -> None:
+    with pytest.raises(JudgeError) as caught:
+        judges.load(spec, secrets.get)
+    assert str(caught.value) == message
+
+
+def test_usage_is_counted(server: JudgeServer, journal: Journal) -> None:
+    run(server, journal)
+    made = counts(journal)
+    assert made["n_calls"] == 2 * N_CASES == len(server.requests)
+    assert made["n_prompt_tokens"] == 100 * made["n_calls"]
+    assert made["n_completion_tokens"] == 10 * made["n_calls"]
+
+
+def test_a_metric_that_breaks_is_a_failure_not_an_end(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*args: Any) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    (metric,) = metrics.load(["Token F1"])
+    broken_metric = metrics.Metric(metric.spec, broken)  # type: ignore[arg-type]
+    items = items_to_score([case("0")], completions(1), [broken_metric])
+    judge = judges.load("offline", lambda name: None)
+    scoring.score(items, judge, LIMITS, journal, Progress())
+    assert [f.reason for f in journal.failures()] == ["ZeroDivisionError: division by zero"] * 2
+
+
+def test_a_score_outside_its_range_is_a_failure(journal: Journal) -> None:
+    async def generous(*args: Any) -> metrics.Measured:
+        return metrics.Measured(1.5)
+
+    (metric,) = metrics.load(["Token F1"])
+    items = items_to_score([case("0")], completions(1), [metrics.Metric(metric.spec, generous)])
+    scoring.score(items, judges.load("offline", lambda n: None), LIMITS, journal, Progress())
+    assert journal.failures()[0].reason == "score 1.5 outside 0.0 to 1.0"
+
+
+def test_the_journal_holds_no_key(server: JudgeServer, journal: Journal) -> None:
+    run(server, journal)
+    journal.close()
+    for file in journal.path.parent.iterdir():
+        assert b"sk-secret" not in file.read_bytes()
