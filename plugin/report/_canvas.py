@@ -1,0 +1,157 @@
+"""The paper that both charts are drawn on: colours, text, and a figure as reproducible SVG."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette. Blue and vermilion are kept for wins and losses.
+WIN, LOSS, TIE = "#0072B2", "#D55E00", "#999999"
+VANILLA_COLOUR = "#999999"
+ADAPTER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Colours that nothing else has, so that `inline` finds them.
+INK, FAINT, GRID, PAPER = "#1b1c1e", "#5d6065", "#dcdee1", "#fefefe"
+
+WIDTH = 9.0
+"""Inches: 648 points, 864 pixels on a screen."""
+
+MAX_GROUPS = 8
+"""Groups drawn; the tables have them all."""
+
+_STYLE: dict[Any, Any] = {
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
+    "font.size": 9.0,
+    "svg.fonttype": "none",  # Text stays text: any script can be shown, searched and read aloud.
+    "text.color": INK,
+    "text.parse_math": False,  # A name may hold dollar signs.
+    "xtick.color": FAINT,
+    "xtick.labelsize": 8.0,
+    "ytick.color": FAINT,
+    "ytick.labelsize": 8.0,
+}
+
+
+def to_svg(draw: Callable[[], Figure], title: str) -> str:
+    """The figure as SVG text, the same bytes for the same figure.
+
+    Args:
+        draw: makes the figure; called in a fixed style, whatever the user's settings are.
+        title: said by screen readers; also the salt of the ids inside the file.
+    """
+    import logging
+
+    import matplotlib
+
+    written = io.StringIO()
+    fonts = logging.getLogger("matplotlib.font_manager")
+    level = fonts.level
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": title})
+        fonts.setLevel(logging.ERROR)  # Arial need not be there; the reader's screen has a font.
+        try:
+            with _no_glyph_warnings():
+                draw().savefig(
+                    written,
+                    format="svg",
+                    facecolor=PAPER,
+                    metadata={"Date": None, "Creator": None, "Type": None, "Format": None},
+                )
+        finally:
+            fonts.setLevel(level)
+    head, body = written.getvalue().split("<svg ", 1)
+    return f'{head}<svg role="img" aria-label="{title}" {body}'
+
+
+def _no_glyph_warnings() -> Any:
+    """Glyphs are only measured here; the reader's own fonts draw them."""
+    import warnings
+
+    return warnings.catch_warnings(action="ignore", category=UserWarning)
+
+
+def figure(height: float) -> Figure:
+    """An empty figure of the common width."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH, height))
+
+
+def axes(fig: Figure, box: tuple[float, float, float, float]) -> Axes:
+    """Axes in a box (left, top, width, height) in inches from the figure's upper left corner."""
+    left, top, width, height = box
+    total = fig.get_figheight()
+    made = fig.add_axes((left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total))
+    made.tick_params(length=0)
+    made.set_axisbelow(True)
+    return made
+
+
+def say(fig: Figure, at: tuple[float, float], text: str, **style: Any) -> None:
+    """Text at (left, top) in inches from the figure's upper left corner."""
+    left, top = at
+    fig.text(left / WIDTH, 1 - top / fig.get_figheight(), text, va="center", **style)
+
+
+def swatch(fig: Figure, at: tuple[float, float], colour: str, text: str) -> float:
+    """A legend entry at (left, top); returns how many inches wide it is."""
+    from matplotlib.patches import Rectangle
+
+    (left, top), height = at, fig.get_figheight()
+    mark = Rectangle(
+        (left / WIDTH, 1 - (top + 0.055) / height),
+        0.14 / WIDTH,
+        0.11 / height,
+        transform=fig.transFigure,
+        color=colour,
+        linewidth=0,
+    )
+    fig.add_artist(mark)
+    say(fig, (left + 0.2, top), text, fontsize=9)
+    return 0.42 + 0.078 * columns(text)
+
+
+def columns(text: str) -> int:
+    """How wide a text is, in letters; those of East Asia count twice."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def shorten(text: str, width: int) -> str:
+    """The text on one line in at most so many columns, its middle left out when it is longer."""
+    # A control character would make the file bad XML; a lone surrogate cannot be written at all.
+    text = "".join(char if char.isprintable() else " " for char in text)
+    if columns(text) <= width:
+        return text
+    head, tail = text[: width // 2], text[-(width // 2 - 1) :]
+    while columns(head) > width // 2:
+        head = head[:-1]
+    while columns(tail) > width // 2 - 1:
+        tail = tail[1:]
+    return f"{head}…{tail}"
+
+
+def inline(svg: str, prefix: str) -> str:
+    """The drawing for a page: ids of its own, and ink and paper that follow the page's theme."""
+    body = svg[svg.index("<svg ") :]
+    for old, new in (
+        ('id="', f'id="{prefix}-'),
+        ('href="#', f'href="#{prefix}-'),
+        ("url(#", f"url(#{prefix}-"),
+        (PAPER, "none"),
+        (INK, "currentColor"),
+        (FAINT, "var(--faint)"),
+        (GRID, "var(--line)"),
+    ):
+        body = body.replace(old, new)
+    return body

@@ -1,0 +1,153 @@
+"""What the tables, the charts and the page all look up in a report, and how they print numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
+
+from plugin.records import ALL, Case, Comparison, Failure, MetricSpec, Report, Score, Summary
+
+T = TypeVar("T", Summary, Comparison)
+
+
+class Cell(NamedTuple):
+    """What one variant got on one case by one metric: a score, or the failure in its place."""
+
+    score: Score | None
+    failure: Failure | None
+    gain: float | None
+
+
+class Ledger:
+    """A report's scores and failures, found by case, variant and metric.
+
+    Attributes:
+        report: the report itself.
+        variants: names of the variants, baseline first.
+        groups: names of the groups in the order of the source, without "all".
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._specs = {spec.key: spec for spec in report.metrics} | {
+            spec.name: spec for spec in report.metrics
+        }
+        named = [variant.name for variant in report.variants]
+        self.variants = tuple(dict.fromkeys(named + [score.variant for score in report.scores]))
+        self.groups = tuple(
+            dict.fromkeys(c.group for c in report.cases if c.group and c.group != ALL)
+        )
+        self._scores = {
+            (score.case_id, score.variant, self._specs[score.metric].name): score
+            for score in report.scores
+        }
+        self._failures: dict[tuple[str, str | None, str | None], Failure] = {}
+        for failure in report.failures:
+            metric = failure.metric and self.metric_name(failure.metric)
+            self._failures.setdefault((failure.case_id, failure.variant, metric), failure)
+
+    @property
+    def baseline(self) -> str | None:
+        """The variant that gains are counted from."""
+        return self.variants[0] if self.variants else None
+
+    @property
+    def primary(self) -> MetricSpec | None:
+        """The metric that decided, else the first one."""
+        decided = self._specs.get(self.report.verdict.primary_metric or "")
+        return decided or (self.report.metrics[0] if self.report.metrics else None)
+
+    def metric_name(self, metric: str) -> str:
+        """The name under which a metric is shown, given its key or name."""
+        return self._specs[metric].name if metric in self._specs else metric
+
+    def cell(self, case: Case, variant: str, spec: MetricSpec) -> Cell:
+        """The score, or the failure that stands in its place, most specific first."""
+        score = self._scores.get((case.id, variant, spec.name))
+        if score is not None and math.isfinite(score.value):
+            return Cell(score, None, self._gain(score, variant, spec))
+        keys: list[tuple[str | None, str | None]] = [(variant, spec.name), (None, spec.name)]
+        if all(getattr(case, need) for need in spec.needs):
+            keys += [(variant, None), (None, None)]
+        found = (self._failures.get((case.id, *key)) for key in keys)
+        return Cell(None, next((failure for failure in found if failure), None), None)
+
+    def _gain(self, score: Score, variant: str, spec: MetricSpec) -> float | None:
+        if variant == self.baseline or self.baseline is None:
+            return None
+        base = self._scores.get((score.case_id, self.baseline, spec.name))
+        if base is None or not math.isfinite(base.value):
+            return None
+        difference = score.value - base.value
+        return difference if spec.higher_is_better else -difference
+
+    def gains(self, variant: str, spec: MetricSpec, group: str = ALL) -> list[float]:
+        """The paired gains of a variant over the baseline, in the order of the cases."""
+        cases = (case for case in self.report.cases if group in (ALL, case.group))
+        found = (self.cell(case, variant, spec).gain for case in cases)
+        return [gain for gain in found if gain is not None]
+
+    def ordered(self, rows: Iterable[T]) -> list[T]:
+        """Overall rows first, then the groups; each by metric, group and variant."""
+        metric = _rank([spec.name for spec in self.report.metrics])
+        variant, group = _rank(self.variants), _rank((ALL, *self.groups))
+        return sorted(
+            rows,
+            key=lambda row: (
+                row.group != ALL,
+                metric(self.metric_name(row.metric)),
+                group(row.group),
+                variant(row.variant),
+                variant(getattr(row, "baseline", "")),
+            ),
+        )
+
+    def summary(self, spec: MetricSpec, variant: str, group: str = ALL) -> Summary | None:
+        """The variant's mean on a metric, None where there is none."""
+        wanted = (spec.name, variant, group)
+        rows = self.report.summaries
+        return next(
+            (r for r in rows if (self.metric_name(r.metric), r.variant, r.group) == wanted), None
+        )
+
+    def comparison(self, spec: MetricSpec, variant: str, group: str = ALL) -> Comparison | None:
+        """The variant against the first baseline, None where there is no such comparison."""
+        wanted = (spec.name, variant, self.baseline, group)
+        for row in self.report.comparisons:
+            if (self.metric_name(row.metric), row.variant, row.baseline, row.group) == wanted:
+                return row
+        return None
+
+
+def _rank(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
+    """A sort key: the given order first, then unknown names by themselves."""
+    order = {name: place for place, name in enumerate(names)}
+    return lambda name: (order.get(name, len(order)), name)
+
+
+def direction(higher_is_better: bool) -> str:
+    """The direction in words."""
+    return "higher is better" if higher_is_better else "lower is better"
+
+
+def number(value: float | None, sign: bool = False) -> str:
+    """About three digits that matter; an en dash where there is no number."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    places = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    text = f"{value:+.{places}f}" if sign else f"{value:.{places}f}"
+    rounds_to_zero = not text.strip("+-0.")
+    return (text.lstrip("+-") if rounds_to_zero else text).replace("-", "−")
+
+
+def interval(low: float | None, high: float | None, sign: bool = False) -> str:
+    """A 95% interval in words, empty where there is none."""
+    if low is None or high is None:
+        return ""
+    return f"{number(low, sign)} to {number(high, sign)}"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {one if count == 1 else many}"

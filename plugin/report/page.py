@@ -1,0 +1,211 @@
+"""Report -> one HTML page that needs nothing but itself: no script, no font, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from plugin.records import ALL, Case, Comparison, Completion, MetricSpec, Report
+from plugin.report._lookup import Cell, Ledger, counted, direction, interval, number
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MAX_CASES = 500
+"""Cases on the page; the tables have them all."""
+
+MAX_UNPAIRED = 100
+"""How many of those may be cases without a gain, when not all fit."""
+
+MAX_ROWS = 100
+"""Rows of one table, and MAX_FILTERS groups to choose from; the CSV tables have them all."""
+
+MAX_FILTERS = 24
+
+BADGES = {
+    "better": ("better", "▲"),
+    "worse": ("worse", "▼"),
+    "equivalent": ("equivalent", "≈"),
+    "mixed": ("mixed", "◆"),
+    "can't tell": ("unsure", "?"),
+    None: ("unsure", "–"),
+}
+"""Outcome -> the class that colours its badge, and a sign for those who see no colour."""
+
+
+class Column(NamedTuple):
+    """What one variant did with a case."""
+
+    variant: str
+    completion: Completion | None
+    cells: list[tuple[MetricSpec, Cell]]
+
+
+class Entry(NamedTuple):
+    """A case as shown.
+
+    Attributes:
+        columns: one per variant, baseline first.
+        gains: adapter and its gain on the primary metric.
+        rank: what the cases are ordered by, worst first; None where there is no score.
+        classes: what the filters go by.
+    """
+
+    case: Case
+    columns: list[Column]
+    gains: list[tuple[str, float | None]]
+    rank: float | None
+    classes: str
+
+
+class Forest(NamedTuple):
+    """Where a comparison's marks stand on a line 140 units long with zero at 70."""
+
+    margin_low: float
+    margin_high: float
+    low: float | None
+    high: float | None
+    gain: float
+
+
+def page(report: Report, charts: Sequence[str]) -> str:
+    """The whole page.
+
+    Args:
+        report: what to show; its texts are escaped.
+        charts: SVG elements, trusted and put in as they are.
+    """
+    ledger = Ledger(report)
+    entries = [entry for case in report.cases if (entry := _entry(ledger, case))]
+    shown = _choose(entries)
+    overall = [row for row in ledger.ordered(report.comparisons) if row.group == ALL]
+    groups = [row for row in ledger.ordered(report.comparisons) if row.group != ALL]
+    return _template().render(
+        report=report,
+        ledger=ledger,
+        charts=charts,
+        badge=BADGES[report.verdict.outcome],
+        headlines=[row for row in overall if _is_headline(ledger, row)],
+        tables=[("overall", overall), ("groups", groups)],
+        forests=_forests(ledger),
+        max_rows=MAX_ROWS,
+        specs={spec.name: spec for spec in report.metrics},
+        summaries=ledger.ordered(report.summaries),
+        entries=shown,
+        n_worked=len(entries),
+        filters=_filters(ledger, shown),
+    )
+
+
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "p": _p, "direction": direction, "id": id}
+    environment.globals |= {"interval": interval, "counted": counted, "badges": BADGES}
+    return environment.get_template("page.html.j2")
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _is_headline(ledger: Ledger, row: Comparison) -> bool:
+    primary = ledger.primary
+    return primary is not None and ledger.metric_name(row.metric) == primary.name
+
+
+def _entry(ledger: Ledger, case: Case) -> Entry | None:
+    """The case as shown, None when nothing has been done with it yet."""
+    report, primary = ledger.report, ledger.primary
+    columns = []
+    for variant in ledger.variants:
+        found = [(spec, ledger.cell(case, variant, spec)) for spec in report.metrics]
+        cells = [(spec, cell) for spec, cell in found if cell.score or cell.failure]
+        columns.append(Column(variant, report.completions.get((case.id, variant)), cells))
+    if not any(column.completion or column.cells for column in columns):
+        return None
+    gains: list[tuple[str, float | None]] = []
+    rank = None
+    if primary is not None:
+        adapters = ledger.variants[1:]
+        gains = [(name, ledger.cell(case, name, primary).gain) for name in adapters]
+        known = [gain for _, gain in gains if gain is not None]
+        score = ledger.cell(case, ledger.variants[0], primary).score
+        if known:
+            rank = min(known)
+        elif not adapters and score:
+            rank = score.value if primary.higher_is_better else -score.value
+    failed = any(cell.failure for column in columns for _, cell in column.cells)
+    classes = {_kind(gain) for _, gain in gains} | ({"fail"} if failed else set())
+    if case.group in ledger.groups:
+        classes.add(f"g{ledger.groups.index(case.group)}")
+    return Entry(case, columns, gains, rank, " ".join(sorted(classes - {""})))
+
+
+def _kind(gain: float | None) -> str:
+    if gain is None:
+        return ""
+    return "win" if gain > 0 else "loss" if gain < 0 else "tie"
+
+
+def _choose(entries: Sequence[Entry]) -> list[Entry]:
+    """Worst first, those without a score last; the two ends when there are too many."""
+    ranked = sorted(
+        (entry for entry in entries if entry.rank is not None), key=lambda entry: entry.rank or 0.0
+    )
+    unpaired = [entry for entry in entries if entry.rank is None]
+    if len(entries) > MAX_CASES:
+        unpaired = unpaired[: max(MAX_UNPAIRED, MAX_CASES - len(ranked))]
+        room = MAX_CASES - len(unpaired)
+        if len(ranked) > room:
+            ranked = ranked[: room - room // 2] + ranked[len(ranked) - room // 2 :]
+    return ranked + unpaired
+
+
+def _filters(
+    ledger: Ledger, entries: Sequence[Entry]
+) -> list[tuple[str, list[tuple[str, str, int]]]]:
+    """Filter -> its choices as (class, label, cases), only those that any case has."""
+    kinds = {"loss": "losses", "tie": "ties", "win": "wins", "fail": "failures"}
+    groups = {f"g{place}": group for place, group in enumerate(ledger.groups[:MAX_FILTERS])}
+    filters = []
+    for name, labels in (("outcome", kinds), ("group", groups)):
+        counts = {key: sum(key in entry.classes.split() for entry in entries) for key in labels}
+        choices = [(key, labels[key], count) for key, count in counts.items() if count]
+        if True:
+            filters.append((name, choices))
+    return filters
+
+
+def _forests(ledger: Ledger) -> dict[int, Forest]:
+    """The marks by the id of their comparison, on one scale per metric."""
+    rows = [row for row in ledger.report.comparisons if row.gain is not None]
+    reach: dict[str, float] = {}
+    for row in rows:
+        ends = [abs(x) for x in (row.gain, row.ci_low, row.ci_high, row.margin) if x is not None]
+        reach[row.metric] = max(reach.get(row.metric, 0.0), *ends)
+    return {id(row): _forest(row, reach[row.metric] or 1.0) for row in rows}
+
+
+def _forest(row: Comparison, reach: float) -> Forest:
+    def place(value: float) -> float:
+        return round(70 + 64 * value / reach, 1)
+
+    known = row.ci_low is not None and row.ci_high is not None
+    return Forest(
+        margin_low=place(-row.margin),
+        margin_high=place(row.margin),
+        low=place(row.ci_low or 0.0) if known else None,
+        high=place(row.ci_high or 0.0) if known else None,
+        gain=place(row.gain or 0.0),
+    )

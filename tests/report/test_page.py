@@ -1,0 +1,282 @@
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import pytest
+import report_samples as samples
+
+from plugin.records import Completion, Failure, Message, Verdict
+from plugin.report import render, write
+from plugin.report.page import MAX_CASES, page
+
+EVIL = "<script>alert(1)</script></svg></style>{{7*7}}{% x %}\"'><img src=x onerror=alert(1)>"
+
+
+class Reader(HTMLParser):
+    """What a browser would see: elements, attributes and text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.said, self.open = [], [], [], []
+        self.feed(html)
+        self.text = " ".join(" ".join(self.said).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "input", "br", "path", "use"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        if tag in self.open:
+            assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.said.append(data)
+
+
+def read(report):
+    return Reader(render(report)["report.html"])
+
+
+def order(html):
+    return re.findall(r"<h3>Case (\w+)</h3>", html)
+
+
+def test_verdict_judge_and_warnings_come_first(report):
+    text = read(report).text
+    places = [
+        text.index(part)
+        for part in (
+            "▲ better",
+            report.verdict.sentence + " It also",
+            "It also counts the ties.",
+            "Judged by offline (smoke-test) judge",
+            "4 failures on record",
+            "The judge is a smoke test.",
+            "How to read this",
+            "Comparisons",
+            "Exploratory:",
+            "Case by case",
+            "Where this comes from",
+        )
+    ]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "badge"),
+    [
+        ("worse", "▼ worse"),
+        ("equivalent", "≈ equivalent"),
+        ("mixed", "◆ mixed"),
+        ("can't tell", "? can't tell"),
+        (None, "– no comparison"),
+    ],
+)
+def test_every_outcome_has_a_badge_in_words(outcome, badge):
+    verdict = Verdict(outcome, "A sentence.", (), None)
+    assert f"{badge} A sentence." in read(samples.build(4, verdict=verdict)).text
+
+
+def test_partial_runs_say_so(report):
+    assert "Partial run." not in read(report).text
+    assert "Partial run." in read(dataclasses.replace(report, partial=True)).text
+
+
+def test_a_comparison_carries_n_failures_interval_and_p(report):
+    text = read(report).text
+    row = report.comparisons[0]
+    assert f"18 {row.wins} / {row.n_ties} / {row.losses} 1 1 ▲ better" in text
+    low, high = f"{row.ci_low:+.3f}", f"{row.ci_high:+.3f}"
+    table = text[text.index("Over all cases;") : text.index("Exploratory:")]
+    assert f"{low} to {high}".replace("-", "−") in table
+    assert "0.004" in text
+
+
+def test_failures_counted_at_their_worst_are_warned_of():
+    report = samples.build(4, failed={(f"c{i}", "tuned") for i in range(4)})
+    text = read(report).text
+    assert "The failures, counted at their worst, would change the answer." in text
+    assert "About 120 pairs would find a gain of 0.050." in text
+
+
+def test_cases_show_both_completions_worst_first():
+    html = render(samples.build(8))["report.html"]
+    assert order(html) == ["c0", "c4", "c1", "c5", "c2", "c3", "c6", "c7"]
+    first = Reader(html[html.index("Case c0") : html.index("Case c4")]).text
+    for part in ("I think it is 1.", "It is 1, exactly.", "What is 0 plus 1?", "reason c0"):
+        assert part in first
+    assert "Expected output 1" in first
+    assert "Adding 1 to 0 gives 1." in first
+    assert "−0.200" in first
+
+
+def test_failures_are_shown_as_failures_and_last_when_unpaired(report):
+    html = render(report)["report.html"]
+    assert order(html)[-2:] == ["c3", "c4"]
+    last = Reader(html[html.index("Case c3") : html.index("Case c4")]).text
+    assert "FAILED (judge)" in last and "no verdicts" in last
+    assert "no pair to compare" in last
+
+
+def test_a_missing_or_empty_completion_is_named():
+    report = samples.build(2)
+    made = {("c0", "tuned"): Completion("c0", "tuned", "", (), "length", 0.1, 3)}
+    text = read(dataclasses.replace(report, completions=made)).text
+    assert "Empty completion. Cut off at the longest length allowed." in text
+    assert text.count("No completion.") == 3
+
+
+def test_several_adapters_are_ordered_by_the_worst_of_them():
+    report = samples.build(4, adapters=("tuned", "other"))
+    scores = tuple(
+        dataclasses.replace(score, value=0.0)
+        if (score.case_id, score.variant, score.metric) == ("c3", "other", "Correctness")
+        else score
+        for score in report.scores
+    )
+    assert order(page(dataclasses.replace(report, scores=scores), []))[0] == "c3"
+
+
+def test_vanilla_alone_is_shown_without_comparison():
+    text = read(samples.vanilla_only()).text
+    assert "no comparison One variant: no verdict." in text
+    assert "Comparisons" not in text
+    assert "lowest scores first" in text
+
+
+def test_vanilla_alone_is_ordered_by_score_worst_first():
+    report = samples.build(3, (samples.HALLUCINATION,), ())
+    values = {"c0": 0.1, "c1": 0.9, "c2": 0.5}
+    scores = tuple(dataclasses.replace(s, value=values[s.case_id]) for s in report.scores)
+    assert order(page(dataclasses.replace(report, scores=scores), [])) == ["c1", "c2", "c0"]
+
+
+def test_a_group_named_all_is_no_group():
+    html = render(samples.build(4, cases=tuple(samples.case(i, "all") for i in range(4))))
+    assert "only-g0" not in html["report.html"]
+    assert "by group" not in html["comparison.svg"]
+
+
+def test_text_from_data_and_models_is_escaped():
+    report = samples.build(3, groups=(EVIL,), adapters=(EVIL,))
+    first = dataclasses.replace(
+        report.cases[0], id=EVIL, messages=(Message("user", EVIL), Message("user", EVIL)),
+        expected_output=EVIL, context=(EVIL,),
+    )  # fmt: skip
+    made = Completion(EVIL, EVIL, EVIL, (1,), "stop", 0.1, 3)
+    report = dataclasses.replace(
+        report,
+        cases=(first, *report.cases[1:]),
+        completions={**report.completions, (EVIL, EVIL): made},
+        failures=(Failure(EVIL, "judge", EVIL, EVIL),),
+        scores=tuple(dataclasses.replace(score, reason=EVIL) for score in report.scores),
+        verdict=Verdict("mixed", EVIL, (EVIL,), "Correctness"),
+        judge=EVIL,
+        warnings=(EVIL,),
+        provenance={EVIL: [EVIL, {EVIL: EVIL}]},
+    )
+    reader = read(report)
+    assert not {"script", "img"} & set(reader.tags)
+    assert reader.text.count("<script>alert(1)</script></svg></style>{{7*7}}{% x %}") > 20
+    assert not [name for name, _ in reader.attributes if name.startswith("on")]
+
+
+def test_page_needs_nothing_but_itself(report):
+    html = render(report)["report.html"]
+    reader = Reader(html)
+    assert not {"script", "link", "iframe", "img", "object"} & set(reader.tags)
+    for name, value in reader.attributes:
+        if name in ("src", "href", "xlink:href", "action", "data", "srcset"):
+            assert value.startswith("#")
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in reader.attributes
+    ids = [value for name, value in reader.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_filters_name_only_what_is_there(report):
+    html = render(report)["report.html"]
+    assert 'for="only-loss">losses 4' in html
+    assert 'for="only-fail">failures 2' in html
+    assert 'for="only-g1">hard 10' in html
+    assert "main:has(#only-loss:checked) .case:not(.loss)" in html
+    for group in re.findall(r"only-(g\d+)", html):
+        assert re.search(rf'class="card case [^"]*\b{group}\b', html)
+    assert "only-fail" not in render(samples.build(4))["report.html"]
+
+
+def test_ten_thousand_cases_show_both_ends():
+    report = samples.build(10_000, failed={(f"c{i}", "tuned") for i in range(400)})
+    html = page(report, [])
+    shown = order(html)
+    assert len(shown) == MAX_CASES
+    assert "Shown are 500 of 10,000 cases" in html and "All 10,000 are in 03_cases.csv." in html
+    kinds = [int(case_id[1:]) % 4 for case_id in shown]
+    assert set(kinds[:200]) == {0}, "the worst losses"
+    assert set(kinds[200:400]) <= {2, 3}, "the best gains"
+    assert all(int(case_id[1:]) < 400 for case_id in shown[400:]), "some without a pair"
+    assert len(html) < 2_000_000
+
+
+def test_unworked_cases_are_counted_not_shown():
+    report = samples.build(3)
+    left = tuple(score for score in report.scores if score.case_id != "c2")
+    done = {key: made for key, made in report.completions.items() if key[0] != "c2"}
+    report = dataclasses.replace(report, scores=left, completions=done, partial=True)
+    html = page(report, [])
+    assert "3 cases, 2 of them worked" in html
+    assert "c2" not in order(html)
+
+
+def test_provenance_is_at_the_end_and_whole(report):
+    text = read(report).text
+    end = text[text.index("Where this comes from") :]
+    for part in ("seed 7", "deepeval 4.3.1", "id-tuned", "adapters/tuned", "BCa bootstrap"):
+        assert part in end
+
+
+def test_write_publishes_all_files_in_order_and_twice_the_same(report, tmp_path):
+    paths = write(report, tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == [
+        "01_summary.csv",
+        "02_comparison.csv",
+        "03_cases.csv",
+        "04_failures.csv",
+        "comparison.svg",
+        "distribution.svg",
+        "report.html",
+        "summary.json",
+        "verdict.txt",
+    ]
+    before = [path.read_bytes() for path in paths]
+    again = write(report, tmp_path / "new" / "folder")
+    assert [path.read_bytes() for path in again] == before
+    assert sorted(p.name for p in paths[0].parent.iterdir()) == sorted(p.name for p in paths)
+
+
+def test_half_a_surrogate_pair_does_not_stop_the_report(tmp_path):
+    report = samples.build(1)
+    made = {("c0", "tuned"): Completion("c0", "tuned", "a\ud83db", (1,), "stop", 0.1, 3)}
+    paths = write(dataclasses.replace(report, completions=made), tmp_path)
+    assert "a\\ud83db" in paths[2].read_text("utf-8")
+
+
+def test_a_failed_write_leaves_the_old_file_whole(report, tmp_path, monkeypatch):
+    first = write(report, tmp_path)[0]
+    before = first.read_bytes()
+
+    def full_disk(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write(samples.build(3), tmp_path)
+    assert first.read_bytes() == before
+    assert not list(tmp_path.glob(".*"))

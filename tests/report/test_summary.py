@@ -1,0 +1,52 @@
+import dataclasses
+import json
+import math
+
+import report_samples as samples
+
+from plugin.records import Comparison, MetricSpec
+from plugin.report.summary import summary, verdict_text
+
+
+def test_summary_holds_everything_a_machine_needs(report):
+    content = summary(report)
+    assert content["verdict"]["outcome"] == "better"
+    assert content["verdict"]["text"] == report.verdict.text
+    assert content["judge"] == report.judge
+    assert content["warnings"] == list(report.warnings)
+    assert content["provenance"] == {"seed": 7, "versions": {"deepeval": "4.3.1"}}
+    assert (content["n_cases"], content["n_failed"], content["partial"]) == (20, 4, False)
+    assert content["variants"][1]["adapter_path"] == "adapters/tuned"
+    assert set(content["variants"][0]) >= {"id", "adapter_digest", "model"}
+    fields = {field.name for field in dataclasses.fields(Comparison)}
+    assert set(content["comparisons"][0]) == fields | {"n_ties"}
+    first = content["comparisons"][0]
+    assert first["wins"] + first["losses"] + first["n_ties"] == first["n"] == 18
+    assert content["failures"][0]["reason"] == "no verdicts"
+
+
+def test_summary_is_strict_json_with_none_for_what_is_missing():
+    endless = MetricSpec("ppl", "Perplexity", False, high=math.inf, needs=frozenset({"b", "a"}))
+    report = samples.build(2, metrics=(endless,), failed={("c0", "tuned"), ("c1", "tuned")})
+    report = dataclasses.replace(report, provenance={"speed": math.nan, "path": ("x", 1)})
+    text = json.dumps(summary(report), allow_nan=False)
+    content = json.loads(text)
+    assert content["metrics"][0]["high"] is None
+    assert content["metrics"][0]["needs"] == ["a", "b"]
+    assert content["comparisons"][0]["gain"] is None
+    assert content["provenance"] == {"speed": None, "path": ["x", 1]}
+
+
+def test_keys_are_snake_case_and_stable(report):
+    keys = list(summary(report))
+    assert keys == list(summary(samples.vanilla_only()))
+    assert all(key == key.lower() and key.isidentifier() for key in keys)
+
+
+def test_verdict_text_has_verdict_warnings_and_judge(report):
+    assert verdict_text(report) == (
+        "tuned is better than vanilla on Correctness: +0.100.\n"
+        "It also counts the ties.\n"
+        "Warning: The judge is a smoke test.\n"
+        "Judge: offline (smoke-test) judge\n"
+    )

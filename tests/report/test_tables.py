@@ -1,0 +1,208 @@
+import csv
+import dataclasses
+
+import pytest
+import report_samples as samples
+
+from plugin.records import Completion, Failure, Message, Summary
+from plugin.report.tables import csv as to_csv
+from plugin.report.tables import tables
+
+HEADERS = {
+    "01_summary.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,higher_is_better",
+    "02_comparison.csv": "label,metric,variant,baseline,group,score,variant_mean,baseline_mean,"
+    "difference,gain,ci_low,ci_high,p_value,verdict,n,failed_variant,failed_baseline,"
+    "higher_is_better,partial",
+    "03_cases.csv": "label,variant,metric,case_id,group,input,output,expected_output,score,gain,"
+    "reason",
+    "04_failures.csv": "variant,metric,stage,case_id,reason",
+}
+
+
+def read(report, name):
+    """As the dashboard does: cut into lines first, parse each line on its own."""
+    head, *lines = to_csv(tables(report)[name]).splitlines()
+    columns = next(csv.reader([head]))
+    return [dict(zip(columns, next(csv.reader([line])), strict=True)) for line in lines]
+
+
+def with_text(report, text):
+    """The report with `text` in every place that data or a model fills."""
+    first = dataclasses.replace(
+        report.cases[0], messages=(Message("user", text),), expected_output=text, group=text
+    )
+    made = Completion("c0", "tuned", text, (1,), "stop", 0.1, 3)
+    return dataclasses.replace(
+        report,
+        cases=(first, *report.cases[1:]),
+        completions={**report.completions, ("c0", "tuned"): made},
+        failures=(Failure("c0", "judge", text), *report.failures),
+        scores=tuple(dataclasses.replace(score, reason=text) for score in report.scores),
+    )
+
+
+@pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.parametrize("shape", [samples.build, samples.vanilla_only, lambda: samples.build(0)])
+def test_header_is_the_same_for_every_report(name, shape):
+    assert to_csv(tables(shape())[name]).splitlines()[0] == HEADERS[name]
+
+
+def test_tables_are_in_publishing_order(report):
+    assert list(tables(report)) == list(HEADERS)
+
+
+def test_summary_puts_vanilla_first_and_groups_last(report):
+    rows = read(report, "01_summary.csv")
+    assert [row["label"] for row in rows][:6] == [
+        "Correctness / vanilla",
+        "Correctness / tuned",
+        "Hallucination / vanilla",
+        "Hallucination / tuned",
+        "Correctness / vanilla / easy",
+        "Correctness / tuned / easy",
+    ]
+    assert len(rows) == 2 * 2 * 3
+    assert (rows[1]["n"], rows[1]["failed"], rows[1]["higher_is_better"]) == ("19", "1", "True")
+    assert rows[2]["higher_is_better"] == "False"
+
+
+def test_comparison_shows_gain_as_score_and_the_adjusted_p(report):
+    first, second, third = read(report, "02_comparison.csv")[:3]
+    assert first["label"] == "Correctness: tuned vs vanilla"
+    assert third["label"] == "Correctness: tuned vs vanilla / easy"
+    # 18 pairs: 5 losses of 0.2, 4 ties from c1, 9 wins of 0.3 less the one that failed.
+    wins, losses = report.comparisons[0].wins, report.comparisons[0].losses
+    gain = round((wins * 0.3 - losses * 0.2) / 18, 4)
+    assert float(first["score"]) == float(first["gain"]) == gain
+    assert first["p_value"] == "0.0041"
+    assert (first["n"], first["verdict"], first["partial"]) == ("18", "better", "False")
+    assert float(second["gain"]) > 0 > float(second["difference"])
+    assert third["verdict"] == "better"
+
+
+def test_cases_have_a_row_per_metric_variant_and_case_in_that_order(report):
+    rows = read(report, "03_cases.csv")
+    expected = [
+        (metric.name, variant.name, case.id)
+        for metric in report.metrics
+        for variant in report.variants
+        for case in report.cases
+    ]
+    assert [(row["metric"], row["variant"], row["case_id"]) for row in rows] == expected
+    assert rows[0]["label"] == "Correctness / vanilla"
+    assert rows[0]["input"] == "What is 0 plus 1?"
+    assert rows[0]["output"] == "I think it is 1."
+    assert rows[0]["expected_output"] == "1"
+
+
+def test_gain_is_turned_paired_and_empty_for_the_baseline(report):
+    rows = {(r["metric"], r["variant"], r["case_id"]): r for r in read(report, "03_cases.csv")}
+    assert rows["Correctness", "tuned", "c0"]["gain"] == "-0.2"
+    assert rows["Hallucination", "tuned", "c0"]["gain"] == "-0.2"
+    assert rows["Hallucination", "tuned", "c0"]["score"] == "0.7"
+    assert rows["Correctness", "tuned", "c1"]["gain"] == "0.0"
+    assert rows["Correctness", "vanilla", "c0"]["gain"] == ""
+    assert rows["Correctness", "tuned", "c4"]["score"] == "0.3"
+    assert rows["Correctness", "tuned", "c4"]["gain"] == "", "vanilla's c4 failed: no pair"
+
+
+def test_failure_is_shown_twice_and_is_no_number(report):
+    rows = [row for row in read(report, "03_cases.csv") if row["reason"].startswith("FAILED")]
+    assert {(row["variant"], row["case_id"], row["score"], row["gain"]) for row in rows} == {
+        ("tuned", "c3", "", ""),
+        ("vanilla", "c4", "", ""),
+    }
+    assert rows[0]["reason"] == "FAILED (judge): no verdicts"
+    failures = read(report, "04_failures.csv")
+    assert [(row["variant"], row["metric"], row["stage"], row["case_id"]) for row in failures] == [
+        ("tuned", "Correctness", "judge", "c3"),
+        ("tuned", "Hallucination", "judge", "c3"),
+        ("vanilla", "Correctness", "judge", "c4"),
+        ("vanilla", "Hallucination", "judge", "c4"),
+    ]
+
+
+def test_a_failure_without_metric_stands_for_all_of_them():
+    report = samples.build(3, failed={("c1", "tuned")})
+    report = dataclasses.replace(report, failures=(Failure("c1", "generate", "too long", "tuned"),))
+    rows = [row for row in read(report, "03_cases.csv") if row["case_id"] == "c1"]
+    failed = {(row["variant"], row["metric"]) for row in rows if row["reason"].startswith("FAIL")}
+    assert failed == {("tuned", "Correctness"), ("tuned", "Hallucination")}
+    assert read(report, "04_failures.csv")[0]["metric"] == ""
+
+
+def test_a_metric_that_the_case_has_nothing_for_did_not_fail():
+    needy = dataclasses.replace(samples.CORRECTNESS, needs=frozenset({"expected_output"}))
+    report = samples.build(1, (needy, samples.HALLUCINATION), failed={("c0", "tuned")})
+    case = dataclasses.replace(report.cases[0], expected_output=None)
+    failure = Failure("c0", "generate", "too long", "tuned")
+    report = dataclasses.replace(report, cases=(case,), failures=(failure,), scores=())
+    rows = read(report, "03_cases.csv")
+    assert [(row["metric"], row["variant"]) for row in rows] == [("Hallucination", "tuned")]
+
+
+def test_a_case_that_was_not_worked_has_no_row():
+    report = samples.build(3)
+    left = tuple(score for score in report.scores if score.case_id != "c2")
+    rows = read(dataclasses.replace(report, scores=left), "03_cases.csv")
+    assert {row["case_id"] for row in rows} == {"c0", "c1"}
+
+
+def test_missing_numbers_are_empty_and_not_finite_ones_too():
+    bad = Summary("Correctness", "vanilla", "all", None, 0, 3, float("nan"), float("inf"), True)
+    row = read(samples.build(3, summaries=(bad,)), "01_summary.csv")[0]
+    assert (row["score"], row["ci_low"], row["ci_high"]) == ("", "", "")
+    assert (row["n"], row["failed"]) == ("0", "3")
+    comparison = read(
+        samples.build(2, failed={("c0", "tuned"), ("c1", "tuned")}), "02_comparison.csv"
+    )
+    empty = ("score", "variant_mean", "difference", "gain", "ci_low", "ci_high", "p_value")
+    assert [comparison[0][column] for column in empty] == [""] * len(empty)
+
+
+def test_numbers_are_rounded_and_zero_has_no_sign():
+    row = Summary("Correctness", "vanilla", "all", 2 / 3, 3, 0, -0.00001, 1.0, True)
+    line = to_csv(tables(samples.build(3, summaries=(row,)))["01_summary.csv"]).splitlines()[1]
+    assert line == "Correctness / vanilla,Correctness,vanilla,all,0.6667,3,0,0.0,1.0,True"
+
+
+def test_every_line_break_is_spelled_out():
+    breaks = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+    report = with_text(samples.build(4), "a" + "b".join(breaks) + 'c,"d"')
+    rows = read(report, "03_cases.csv")
+    row = next(r for r in rows if (r["case_id"], r["variant"]) == ("c0", "tuned"))
+    spelled = "a" + "b".join(char.encode("unicode_escape").decode() for char in breaks) + 'c,"d"'
+    for column in ("input", "output", "expected_output", "group", "reason"):
+        assert row[column] == spelled
+    assert spelled.startswith(r"a\nb\rb")
+    assert len(rows) == 16
+    assert read(report, "04_failures.csv")[0]["reason"] == spelled
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1"])
+def test_formulas_are_neutralised(text):
+    rows = read(with_text(samples.build(4), text), "03_cases.csv")
+    row = next(r for r in rows if (r["case_id"], r["variant"]) == ("c0", "tuned"))
+    for column in ("input", "output", "expected_output", "group", "reason"):
+        assert row[column] == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["-5", "+3.25", "-1e-3", "a=b", "1 - 2", ""])
+def test_numbers_and_plain_text_stay_as_they_are(text):
+    rows = read(with_text(samples.build(4), text), "03_cases.csv")
+    row = next(r for r in rows if (r["case_id"], r["variant"]) == ("c0", "tuned"))
+    assert (row["input"], row["output"]) == (text, text)
+    assert row["gain"] == "-0.2"
+
+
+def test_metrics_may_be_named_by_key_or_by_name(report):
+    keys = {metric.name: metric.key for metric in report.metrics}
+    by_key = dataclasses.replace(
+        report,
+        scores=tuple(dataclasses.replace(s, metric=keys[s.metric]) for s in report.scores),
+        comparisons=tuple(
+            dataclasses.replace(c, metric=keys[c.metric]) for c in report.comparisons
+        ),
+    )
+    for name in HEADERS:
+        assert to_csv(tables(by_key)[name]) == to_csv(tables(report)[name])
