@@ -1,0 +1,187 @@
+"""A run's scores and failures, paired by case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from plugin import stats
+from plugin.records import ALL, Case, Failure, MetricSpec, Score, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a run found.
+
+    Attributes:
+        cases: the cases of the run, worked or not.
+        variants: the baseline first.
+        metrics: in the order in which they are to be reported.
+        scores: at most one per case, variant and metric; the metric by its name or key.
+        failures: those of a case that has its score after all, or of no variant, do not count.
+    """
+
+    cases: Sequence[Case]
+    variants: Sequence[Variant]
+    metrics: Sequence[MetricSpec]
+    scores: Sequence[Score]
+    failures: Sequence[Failure] = ()
+
+    def __post_init__(self) -> None:
+        if not self.variants:
+            raise ValueError("no variant: the first one is the baseline")
+        specs = {name: spec for spec in self.metrics for name in (spec.key, spec.name)}
+        bad = [
+            f"{score.value} (case {score.case_id}, {score.variant}, {spec.name})"
+            for score in self.scores
+            if (spec := specs.get(score.metric))
+            and not (math.isfinite(score.value) and spec.low <= score.value <= spec.high)
+        ]
+        if bad:
+            raise ValueError(
+                f"every score must be finite and within its metric's range; got {'; '.join(bad)}"
+            )
+
+
+class Resampling(Protocol):
+    """Where the randomness comes from."""
+
+    @property
+    def seed(self) -> int:
+        """Of all resampling."""
+
+    @property
+    def n_resamples(self) -> int:
+        """Of bootstrap and permutation."""
+
+
+class Fill(NamedTuple):
+    """What to put for a failed score of the variant and of the baseline."""
+
+    variant: float
+    baseline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One variant's results on one metric, by case id."""
+
+    scores: dict[str, float]
+    failed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A variant and the baseline on one metric in one group.
+
+    Attributes:
+        whole: (case, variant's score, baseline's score) where both exist.
+        broken: the same where at least one failed: that one is None.
+    """
+
+    spec: MetricSpec
+    variant: str
+    group: str
+    whole: list[tuple[Case, float, float]]
+    broken: list[tuple[Case, float | None, float | None]]
+    n_failed_variant: int
+    n_failed_baseline: int
+
+    @property
+    def family(self) -> bool | None:
+        """Which p-values are adjusted together: over all cases, groups, or (None) not at all."""
+        return self.group == ALL if self.spec.decides else None
+
+    def estimate(self, resampling: Resampling, fill: Fill | None = None) -> stats.PairedEstimate:
+        """What the pairs say.
+
+        Args:
+            resampling: seed and number of resamples.
+            fill: what to put for a failed score; None leaves the broken pairs out.
+        """
+        pairs = self.whole if fill is None else [*self.whole, *self._filled(fill)]
+        extent = self.spec.high - self.spec.low
+        return stats.paired(
+            self._gains(pairs),
+            clusters=clusters_of([case for case, _, _ in pairs]),
+            low=-extent,
+            high=extent,
+            binary=all(score in (0.0, 1.0) for _, a, b in pairs for score in (a, b)),
+            seed=resampling.seed,
+            n_resamples=resampling.n_resamples,
+        )
+
+    @property
+    def gains(self) -> list[float]:
+        """The gains of the whole pairs."""
+        return self._gains(self.whole)
+
+    def _gains(self, pairs: list[tuple[Case, float, float]]) -> list[float]:
+        return [a - b if self.spec.higher_is_better else b - a for _, a, b in pairs]
+
+    def _filled(self, fill: Fill) -> list[tuple[Case, float, float]]:
+        return [
+            (case, fill.variant if a is None else a, fill.baseline if b is None else b)
+            for case, a, b in self.broken
+        ]
+
+
+def all_pairs(evidence: Evidence) -> Iterator[Pairs]:
+    """Every variant with the baseline, by metric, variant and group."""
+    for spec in evidence.metrics:
+        baseline = column_of(evidence, spec, evidence.variants[0].name)
+        for variant in evidence.variants[1:]:
+            column = column_of(evidence, spec, variant.name)
+            for group, cases in groups_of(evidence.cases):
+                pairs = [
+                    (case, column.scores.get(case.id), baseline.scores.get(case.id))
+                    for case in cases
+                ]
+                worked = [
+                    (case, a, b)
+                    for case, a, b in pairs
+                    if (a is not None or case.id in column.failed)
+                    and (b is not None or case.id in baseline.failed)
+                ]
+                yield Pairs(
+                    spec=spec,
+                    variant=variant.name,
+                    group=group,
+                    whole=[(c, a, b) for c, a, b in worked if a is not None and b is not None],
+                    broken=[(c, a, b) for c, a, b in worked if a is None or b is None],
+                    n_failed_variant=sum(case.id in column.failed for case in cases),
+                    n_failed_baseline=sum(case.id in baseline.failed for case in cases),
+                )
+
+
+def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> Column:
+    """Failed are the cases that have what the metric needs, a failure and no score."""
+    names = (spec.name, spec.key)
+    scores = {
+        score.case_id: score.value
+        for score in evidence.scores
+        if score.variant == variant and score.metric in names
+    }
+    failed = {
+        failure.case_id
+        for failure in evidence.failures
+        if failure.variant == variant and failure.metric in (None, *names)
+    }
+    able = {case.id for case in evidence.cases if all(getattr(case, n) for n in spec.needs)}
+    return Column(scores, frozenset(failed & able - scores.keys()))
+
+
+def groups_of(cases: Sequence[Case]) -> list[tuple[str, list[Case]]]:
+    """All cases, then each group's, in the order of first appearance."""
+    names = dict.fromkeys(case.group for case in cases if case.group not in (None, ALL))
+    named = [(str(name), [case for case in cases if case.group == name]) for name in names]
+    return [(ALL, list(cases)), *named]
+
+
+def clusters_of(cases: Sequence[Case]) -> list[Hashable] | None:
+    """A label per case, None where no case has one; a case without one stands for itself."""
+    if not any(case.cluster for case in cases):
+        return None
+    return [(case.cluster, "" if case.cluster else case.id) for case in cases]

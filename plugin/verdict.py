@@ -1,0 +1,230 @@
+"""Scores -> Comparison -> Verdict: records in, records out.
+
+What a run holds beyond the listed cases, variants and metrics is not counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from plugin import stats, verdict_text
+from plugin.pairing import Evidence, Fill, Pairs, all_pairs, clusters_of, column_of, groups_of
+from plugin.records import (
+    ALL,
+    Comparison,
+    MetricSpec,
+    Outcome,
+    Summary,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictSettings:
+    """How to judge the evidence.
+
+    Attributes:
+        primary_metric: name or key of the deciding metric that decides the verdict.
+        seed: of all resampling.
+        partial: not every case has been worked yet.
+        n_expected: cases that the whole run works; None for all cases of the evidence.
+        judge_label: stands in the first line when not empty.
+        n_resamples: of bootstrap and permutation.
+    """
+
+    primary_metric: str
+    seed: int
+    partial: bool = False
+    n_expected: int | None = None
+    judge_label: str = ""
+    n_resamples: int = 10_000
+
+
+def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, ...]:
+    """Every variant's mean on every metric, in every group; no data gives None."""
+    summaries = []
+    for spec in evidence.metrics:
+        for variant in evidence.variants:
+            column = column_of(evidence, spec, variant.name)
+            for group, cases in groups_of(evidence.cases):
+                scored = [case for case in cases if case.id in column.scores]
+                found = stats.mean_interval(
+                    [column.scores[case.id] for case in scored],
+                    clusters=clusters_of(scored),
+                    low=spec.low,
+                    high=spec.high,
+                    seed=settings.seed,
+                    n_resamples=settings.n_resamples,
+                )
+                summaries.append(
+                    Summary(
+                        metric=spec.name,
+                        variant=variant.name,
+                        group=group,
+                        mean=found.mean,
+                        n=found.n,
+                        n_failed=sum(case.id in column.failed for case in cases),
+                        ci_low=found.ci_low,
+                        ci_high=found.ci_high,
+                        higher_is_better=spec.higher_is_better,
+                    )
+                )
+    return tuple(summaries)
+
+
+def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, ...]:
+    """Every variant against the baseline on every metric, in every group.
+
+    Holm's adjustment runs over two families: the deciding metrics over all cases, and over the
+    groups. An outcome other than "can't tell" must also hold with the failures at their worst.
+    """
+    drafts = [(pairs, pairs.estimate(settings)) for pairs in all_pairs(evidence)]
+    comparisons = []
+    for place, (pairs, found) in enumerate(drafts):
+        rivals = [
+            rival.p_value
+            for at, (other, rival) in enumerate(drafts)
+            if at != place and other.family == pairs.family and rival.p_value is not None
+        ]
+        comparison = _compared(pairs, found, rivals, evidence.variants[0].name)
+        if comparison.outcome not in (None, "can't tell") and not _holds_at_worst(
+            pairs, comparison.outcome, rivals, settings
+        ):
+            comparison = replace(comparison, outcome="can't tell", holds_at_worst=False)
+        comparisons.append(replace(comparison, partial=settings.partial))
+    return tuple(comparisons)
+
+
+def decide(
+    evidence: Evidence,
+    summaries: Sequence[Summary],
+    comparisons: Sequence[Comparison],
+    settings: VerdictSettings,
+) -> Verdict:
+    """The one verdict: the primary metric decides, and a worse one besides makes it mixed.
+
+    Of several adapters the verdict is about the one with the largest gain on the primary metric.
+
+    Raises:
+        ValueError: when the primary metric is not there, or is not one that decides.
+    """
+    primary = _primary(evidence.metrics, settings.primary_metric)
+    head = _head(evidence, settings)
+    if len(evidence.variants) == 1:
+        means = [row for row in summaries if row.group == ALL]
+        sentence = head + verdict_text.alone(evidence.variants[0].name, means)
+        return Verdict(None, sentence, (), primary.name)
+    overall = [row for row in comparisons if row.group == ALL]
+    ranked = sorted(
+        (row for row in overall if row.metric == primary.name),
+        key=lambda row: -math.inf if row.gain is None else row.gain,
+        reverse=True,
+    )
+    best, *others = ranked
+    findings = [
+        verdict_text.Finding(
+            row, tuple(o for o in overall if o.variant == row.variant and o is not row)
+        )
+        for row in (best, *others)
+    ]
+    subject = best.variant
+    if others:
+        noun = "adapters" if all(v.adapter_path for v in evidence.variants[1:]) else "variants"
+        subject += f" (best of {len(ranked)} {noun})"
+    groups = [
+        row
+        for row in comparisons
+        if row.group != ALL and (row.metric, row.variant) == (best.metric, best.variant)
+    ]
+    return Verdict(
+        outcome=findings[0].outcome,
+        sentence=head + verdict_text.sentence(findings[0], subject),
+        details=verdict_text.details(findings, groups),
+        primary_metric=primary.name,
+    )
+
+
+def _compared(
+    pairs: Pairs, found: stats.PairedEstimate, rivals: list[float], baseline: str
+) -> Comparison:
+    """The comparison, before failures are counted at their worst."""
+    spec, n = pairs.spec, found.n
+    p_adjusted = _adjusted(found, rivals) if spec.decides else None
+    outcome: Outcome | None = None
+    if spec.decides:
+        outcome = stats.outcome_of((found.ci_low, found.ci_high), p_adjusted, spec.margin)
+    settled = outcome != "can't tell" or found.sd is None
+    return Comparison(
+        metric=spec.name,
+        variant=pairs.variant,
+        baseline=baseline,
+        group=pairs.group,
+        n=n,
+        n_clusters=found.n_clusters,
+        n_failed_variant=pairs.n_failed_variant,
+        n_failed_baseline=pairs.n_failed_baseline,
+        variant_mean=math.fsum(a for _, a, _ in pairs.whole) / n if n else None,
+        baseline_mean=math.fsum(b for _, _, b in pairs.whole) / n if n else None,
+        difference=found.mean if spec.higher_is_better or not found.mean else -found.mean,
+        gain=found.mean,
+        ci_low=found.ci_low,
+        ci_high=found.ci_high,
+        p_value=found.p_value,
+        p_adjusted=p_adjusted,
+        outcome=outcome,
+        method=found.method,
+        margin=spec.margin,
+        n_to_detect=None if settled else stats.n_to_detect(found.sd or 0.0, spec.margin),
+        smallest_detectable=stats.smallest_detectable(found.sd or 0.0, n),
+        holds_at_worst=True,
+        wins=sum(gain > 0 for gain in pairs.gains),
+        losses=sum(gain < 0 for gain in pairs.gains),
+        higher_is_better=spec.higher_is_better,
+        exploratory=pairs.group != ALL,
+    )
+
+
+def _adjusted(found: stats.PairedEstimate, rivals: list[float]) -> float | None:
+    return None if found.p_value is None else stats.holm([found.p_value, *rivals])[0]
+
+
+def _holds_at_worst(
+    pairs: Pairs, outcome: Outcome, rivals: list[float], settings: VerdictSettings
+) -> bool:
+    """Whether the outcome stands with the failed scores at their worst against it."""
+    if not pairs.broken:
+        return True
+    spec = pairs.spec
+    # An infinite worst score has no place in a mean: no outcome survives it.
+    if not math.isfinite(spec.worst) or not math.isfinite(spec.best):
+        return False
+    against, in_favour = Fill(spec.worst, spec.best), Fill(spec.best, spec.worst)
+    fills = {"better": [against], "worse": [in_favour]}.get(outcome, [against, in_favour])
+    for fill in fills:
+        found = pairs.estimate(settings, fill)
+        interval = (found.ci_low, found.ci_high)
+        if stats.outcome_of(interval, _adjusted(found, rivals), spec.margin) != outcome:
+            return False
+    return True
+
+
+def _primary(metrics: Sequence[MetricSpec], wanted: str) -> MetricSpec:
+    for spec in metrics:
+        if wanted in (spec.name, spec.key) and spec.decides:
+            return spec
+    known = ", ".join(spec.name for spec in metrics if spec.decides) or "none here"
+    raise ValueError(f"primary metric {wanted!r} is not one that decides ({known})")
+
+
+def _head(evidence: Evidence, settings: VerdictSettings) -> str:
+    """What must stand before the sentence: who judged, and how far a partial run came."""
+    label = f"[{settings.judge_label}] " if settings.judge_label else ""
+    if not settings.partial:
+        return label
+    ids = {case.id for case in evidence.cases}
+    touched = {score.case_id for score in evidence.scores}
+    touched |= {failure.case_id for failure in evidence.failures if failure.variant}
+    n_expected = settings.n_expected or len(evidence.cases)
+    return f"{label}partial run: {len(ids & touched)} of {n_expected} cases: "

@@ -1,0 +1,487 @@
+"""From scores and failures to summaries, comparisons and the one verdict in words."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from plugin.pairing import Evidence
+from plugin.records import ALL, VANILLA, Case, Failure, Message, MetricSpec, Score, Variant
+from plugin.verdict import VerdictSettings, compare, decide, summarise
+
+FAILED = "failed"
+CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
+RELEVANCY = MetricSpec("answer_relevancy", "Answer Relevancy", higher_is_better=True)
+HALLUCINATION = MetricSpec("hallucination", "Hallucination", higher_is_better=False)
+LATENCY = MetricSpec("latency", "Latency", higher_is_better=False, high=math.inf, decides=False)
+SETTINGS = VerdictSettings(primary_metric="Correctness", seed=7, n_resamples=2_000)
+
+
+def case(number, **parts):
+    return Case(str(number), (Message("user", "?"),), **parts)
+
+
+def found(results, cases=None):
+    """Evidence from {metric: {variant: [score, FAILED or None where not worked, per case]}}."""
+    names = list(dict.fromkeys(name for columns in results.values() for name in columns))
+    n_cases = max((len(c) for columns in results.values() for c in columns.values()), default=0)
+    scores, failures = [], []
+    for spec, columns in results.items():
+        for variant, column in columns.items():
+            for number, value in enumerate(column):
+                if value == FAILED:
+                    failures.append(Failure(str(number), "judge", "no JSON", variant, spec.name))
+                elif value is not None:
+                    scores.append(Score(str(number), variant, spec.name, float(value)))
+    variants = [
+        Variant(name, name, "model", adapter_path=None if name == VANILLA else name)
+        for name in names
+    ]
+    return Evidence(
+        cases or [case(n) for n in range(n_cases)], variants, list(results), scores, failures
+    )
+
+
+def ask(results, cases=None, **settings):
+    """Evidence -> (verdict, comparisons over all cases and groups)."""
+    evidence = results if isinstance(results, Evidence) else found(results, cases)
+    chosen = dataclasses.replace(SETTINGS, **settings)
+    comparisons = compare(evidence, chosen)
+    return decide(evidence, summarise(evidence, chosen), comparisons, chosen), comparisons
+
+
+def spread(mean, n=60, width=0.2, seed=1):
+    """Scores around a mean, within 0..1."""
+    return np.clip(mean + width * np.random.default_rng(seed).uniform(-1, 1, n), 0, 1).tolist()
+
+
+def two(mean, baseline=0.4, n=60, name="demo-adapter"):
+    return {VANILLA: spread(baseline, n, seed=2), name: spread(mean, n)}
+
+
+# Pairing.
+
+
+def test_one_comparison_worked_by_hand():
+    _, (row,) = ask({CORRECTNESS: {VANILLA: [0.0, 0.5, 0.2, 0.9], "a": [0.4, 0.5, 0.1, 1.0]}})
+    assert (row.metric, row.variant, row.baseline, row.group) == ("Correctness", "a", VANILLA, ALL)
+    assert (row.n, row.wins, row.losses, row.n_ties) == (4, 2, 1, 1)
+    assert (row.variant_mean, row.baseline_mean) == (0.5, 0.4)
+    assert row.gain == row.difference == pytest.approx(0.1)
+    # Gains 4, -1, 1 tenths: |sum| is 4 or more for 6 of the 8 sign patterns.
+    assert row.p_value == row.p_adjusted == pytest.approx(6 / 8)
+
+
+def test_lower_is_better_turns_the_gain_and_not_the_difference():
+    _, rows = ask({CORRECTNESS: two(0.4), HALLUCINATION: two(0.2)})
+    row = rows[1]
+    assert row.difference < 0 < row.ci_low < row.gain == -row.difference
+    assert row.outcome == "better"
+    assert row.wins > row.losses
+
+
+def test_a_pair_needs_both_scores_and_unworked_cases_are_no_failures():
+    baseline = [0.1, FAILED, 0.3, None, FAILED, 0.2]
+    variant = [0.2, 0.5, FAILED, 0.4, FAILED, None]
+    _, (row,) = ask({CORRECTNESS: {VANILLA: baseline, "a": variant}})
+    assert (row.n, row.n_failed_variant, row.n_failed_baseline) == (1, 2, 2)
+    assert row.gain == pytest.approx(0.1)
+
+
+def test_which_failures_count():
+    needy = dataclasses.replace(CORRECTNESS, needs=frozenset({"expected_output"}))
+    cases = [case(n, expected_output="yes") for n in range(5)] + [case(5)]
+    evidence = Evidence(
+        cases,
+        [Variant(VANILLA, "0", "m"), Variant("a", "1", "m", "a")],
+        [needy],
+        [Score("0", "a", "Correctness", 1.0)],
+        [
+            Failure("0", "judge", "mended by a later session", "a", "Correctness"),
+            Failure("1", "generate", "out of memory", "a"),
+            Failure("2", "judge", "no JSON", "a", "correctness"),
+            Failure("3", "judge", "of another metric", "a", "Fluency"),
+            Failure("4", "data", "bad row"),
+            Failure("5", "generate", "of a case that the metric cannot score", "a"),
+            Failure("99", "judge", "of a case that is not listed", "a"),
+        ],
+    )
+    (row,) = compare(evidence, SETTINGS)
+    assert (row.n_failed_variant, row.n_failed_baseline) == (2, 0)
+    summary = next(s for s in summarise(evidence, SETTINGS) if s.variant == "a")
+    assert (summary.n, summary.n_failed, summary.mean) == (1, 2, 1.0)
+
+
+def test_groups_in_order_of_appearance_are_exploratory():
+    groups = ["hard", "easy", None, "hard"] * 15
+    cases = [case(n, group=group) for n, group in enumerate(groups)]
+    verdict, rows = ask({CORRECTNESS: two(0.6)}, cases)
+    assert [(row.group, row.n, row.exploratory) for row in rows] == [
+        (ALL, 60, False),
+        ("hard", 30, True),
+        ("easy", 15, True),
+    ]
+    assert any(line.startswith("Group hard (exploratory): better") for line in verdict.details)
+
+
+def test_clusters_are_resampled():
+    gains = np.repeat(np.random.default_rng(1).uniform(-0.1, 0.3, 30), 4)
+    scores = {VANILLA: [0.5] * 120, "a": (0.5 + gains).tolist()}
+    cases = [case(n, cluster=f"document {n // 4}") for n in range(120)]
+    verdict, (clustered,) = ask({CORRECTNESS: scores}, cases)
+    _, (alone,) = ask({CORRECTNESS: scores})
+    assert (clustered.n_clusters, alone.n_clusters) == (30, None)
+    assert clustered.ci_high - clustered.ci_low > 1.5 * (alone.ci_high - alone.ci_low)
+    assert "n=120 in 30 clusters" in verdict.sentence
+    assert any("not promised" in line for line in verdict.details)
+
+
+def test_a_case_without_a_cluster_stands_for_itself():
+    cases = [case(n, cluster="one" if n < 2 else None) for n in range(60)]
+    _, (row,) = ask({CORRECTNESS: two(0.6)}, cases)
+    assert row.n_clusters == 59
+
+
+# Summaries.
+
+
+def test_summaries():
+    cases = [case(n, group="odd" if n % 2 else None) for n in range(4)]
+    rows = summarise(found({CORRECTNESS: {VANILLA: [0.2, 0.4, FAILED, None]}}, cases), SETTINGS)
+    assert [(r.group, r.n, r.n_failed) for r in rows] == [(ALL, 2, 1), ("odd", 1, 0)]
+    assert rows[0].mean == pytest.approx(0.3)
+    assert rows[0].ci_low < 0.3 < rows[0].ci_high
+    assert (rows[1].mean, rows[1].ci_low) == (0.4, None)
+
+
+def test_no_data_gives_none_and_not_zero():
+    (row,) = summarise(found({CORRECTNESS: {VANILLA: [FAILED, None]}}), SETTINGS)
+    assert (row.mean, row.ci_low, row.ci_high, row.n, row.n_failed) == (None, None, None, 0, 1)
+
+
+# Families.
+
+
+def test_holm_runs_over_deciding_metrics_and_all_variants_but_not_groups():
+    cases = [case(n, group="g") for n in range(60)]
+    columns = {VANILLA: spread(0.4, seed=2), "a": spread(0.46), "b": spread(0.47, seed=3)}
+    _, rows = ask({CORRECTNESS: columns, HALLUCINATION: columns, LATENCY: columns}, cases)
+    for family in ("all", "g"):
+        deciding = [row for row in rows if row.group == family and row.metric != "Latency"]
+        smallest = min(deciding, key=lambda row: row.p_value)
+        assert len(deciding) == 4
+        assert smallest.p_adjusted == pytest.approx(4 * smallest.p_value)
+    described = [row for row in rows if row.metric == "Latency"]
+    assert all(row.outcome is None and row.p_adjusted is None for row in described)
+
+
+def test_an_interval_above_zero_is_not_enough_after_adjustment():
+    columns = {VANILLA: [0.5] * 60, "a": (0.52 + 0.1 * np.linspace(-1, 1, 60)).tolist()}
+    strict = dataclasses.replace(CORRECTNESS, margin=0.01)
+    _, (alone,) = ask({strict: columns})
+    assert alone.outcome == "better"
+    assert alone.p_value > 0.005
+    many = {name: [0.5, 0.6, 0.5] * 20 for name in "bcdefghij"}
+    tied = {VANILLA: [0.6, 0.5, 0.5] * 20} | many
+    verdict, rows = ask({strict: columns, HALLUCINATION: tied})
+    assert rows[0].ci_low > 0
+    assert rows[0].outcome == "can't tell"
+    assert any("The interval leaves out zero" in line for line in verdict.details)
+
+
+# Outcomes and sentences.
+
+
+def test_better():
+    verdict, (row,) = ask({CORRECTNESS: two(0.6)})
+    assert verdict.outcome == row.outcome == "better"
+    assert verdict.primary_metric == "Correctness"
+    assert verdict.sentence == (
+        f"demo-adapter is better than vanilla on Correctness: {row.variant_mean:.2f} against "
+        f"{row.baseline_mean:.2f}, gain {row.gain:+.2f} (95% interval {row.ci_low:+.2f} to "
+        f"{row.ci_high:+.2f}, n=60)."
+    )
+    assert row.n_to_detect is None
+    assert not any("not promised" in line for line in verdict.details)
+
+
+def test_worse():
+    verdict, (row,) = ask({CORRECTNESS: two(0.2)})
+    assert (verdict.outcome, row.ci_high < 0) == ("worse", True)
+    assert verdict.sentence.startswith("demo-adapter is worse than vanilla on Correctness: 0.")
+
+
+def test_better_by_less_than_the_margin():
+    columns = {VANILLA: [0.5] * 80, "a": [0.51, 0.52, 0.53, 0.54] * 20}
+    verdict, _ = ask({CORRECTNESS: columns})
+    assert verdict.outcome == "better"
+    assert "is better than vanilla on Correctness, by less than your margin of 0.05:" in (
+        verdict.sentence
+    )
+
+
+def test_equivalent():
+    columns = {VANILLA: [0.5] * 80, "a": [0.48, 0.49, 0.51, 0.52] * 20}
+    verdict, _ = ask({CORRECTNESS: columns})
+    assert verdict.outcome == "equivalent"
+    assert verdict.sentence.startswith("a and vanilla are equivalent on Correctness, to within")
+
+
+def test_equal_scores_are_no_change_and_equivalent_once_there_are_enough():
+    few, _ = ask({CORRECTNESS: {VANILLA: [0.5] * 60, "a": [0.5] * 60}})
+    many, _ = ask({CORRECTNESS: {VANILLA: [0.5] * 120, "a": [0.5] * 120}})
+    assert (few.outcome, many.outcome) == ("can't tell", "equivalent")
+    assert "gain 0.00 (95% interval -0.07 to +0.07, n=60)" in few.sentence
+    assert any("cannot be known: these scores show no spread" in line for line in few.details)
+
+
+def test_cannot_tell_says_what_would_help():
+    verdict, (row,) = ask({CORRECTNESS: two(0.42)})
+    assert verdict.outcome == "can't tell"
+    assert verdict.sentence.startswith(
+        "Can't tell whether demo-adapter is better than vanilla on Correctness: 0."
+    )
+    assert row.n_to_detect > 60
+    assert 0.05 < row.smallest_detectable < 0.1
+    assert verdict.details[0] == (
+        "To find a gain of 0.05 (your margin) four times out of five takes about "
+        f"{row.n_to_detect} cases; these 60 do so for a gain of {row.smallest_detectable:.2f} or "
+        "more."
+    )
+
+
+def test_cannot_tell_although_there_are_enough_cases():
+    columns = {VANILLA: [0.5] * 80, "a": [0.35, 0.44, 0.6, 0.72] * 20}
+    verdict, (row,) = ask({CORRECTNESS: columns})
+    assert verdict.outcome == "can't tell"
+    assert row.n_to_detect <= 80
+    assert "there are 80: the true gain may well be smaller" in verdict.details[0]
+
+
+def test_a_margin_of_zero_is_never_settled_by_number():
+    spec = dataclasses.replace(CORRECTNESS, margin=0.0)
+    verdict, _ = ask({spec: two(0.42)})
+    assert "cannot be known: with a margin of 0 no number is enough" in verdict.details[0]
+
+
+def test_no_pair_at_all():
+    verdict, (row,) = ask({CORRECTNESS: {VANILLA: [0.5, 0.4], "a": [FAILED, FAILED]}})
+    assert (row.n, row.gain, row.p_value, row.outcome) == (0, None, None, "can't tell")
+    assert verdict.outcome == "can't tell"
+    assert verdict.sentence.endswith("no case has a score of both (n=0, 2 failed).")
+    assert ask({CORRECTNESS: {VANILLA: [], "a": []}})[0].outcome == "can't tell"
+
+
+def test_too_few_clusters():
+    cases = [case(n, cluster=str(n % 10)) for n in range(60)]
+    verdict, _ = ask({CORRECTNESS: two(0.6)}, cases)
+    assert verdict.outcome == "can't tell"
+    assert "no interval, n=60 in 10 clusters" in verdict.sentence
+    assert verdict.details[0] == "There is no interval below 20 clusters, got 10."
+
+
+def test_few_cases_are_not_promised():
+    assert any("fewer than 60 cases" in d for d in ask({CORRECTNESS: two(0.6, n=59)})[0].details)
+
+
+def test_the_betting_interval_is_promised_at_every_size():
+    verdict, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * 50, "a": [0.5] * 50}})
+    assert row.method.startswith("betting")
+    assert not any("not promised" in line for line in verdict.details)
+
+
+def test_another_worse_metric_makes_it_mixed_and_is_named():
+    verdict, _ = ask({CORRECTNESS: two(0.6), RELEVANCY: two(0.4), HALLUCINATION: two(0.6)})
+    assert verdict.outcome == "mixed"
+    assert verdict.sentence.startswith(
+        "demo-adapter is mixed against vanilla: better on Correctness, 0."
+    )
+    assert "but worse on Hallucination, 0." in verdict.sentence
+    assert "(lower is better), gain -0." in verdict.sentence
+    assert "Relevancy" not in verdict.sentence
+    assert any(line.startswith("Answer Relevancy: equivalent, 0.") for line in verdict.details)
+
+
+def test_mixed_although_the_primary_metric_cannot_tell():
+    verdict, _ = ask({CORRECTNESS: two(0.42), HALLUCINATION: two(0.6)})
+    assert verdict.outcome == "mixed"
+    assert "mixed against vanilla: can't tell on Correctness, 0." in verdict.sentence
+    assert verdict.details[0].startswith("To find a gain of 0.05 (your margin)")
+
+
+def test_worse_on_both_is_worse_and_not_mixed():
+    verdict, _ = ask({CORRECTNESS: two(0.2), HALLUCINATION: two(0.6)})
+    assert verdict.outcome == "worse"
+    assert any(line.startswith("Hallucination: worse, ") for line in verdict.details)
+
+
+def test_a_descriptive_metric_never_decides():
+    slow = {VANILLA: spread(0.4, seed=2), "demo-adapter": [9.0 + s for s in spread(0.5)]}
+    verdict, rows = ask({CORRECTNESS: two(0.6), LATENCY: slow})
+    assert (verdict.outcome, rows[1].outcome) == ("better", None)
+    assert any(line.startswith("Latency (described only, dec") for line in verdict.details)
+    with pytest.raises(ValueError, match="'Latency' is not one that decides .Correctness"):
+        ask({CORRECTNESS: two(0.6), LATENCY: slow}, primary_metric="Latency")
+
+
+def test_one_variant_has_no_verdict():
+    verdict, rows = ask({CORRECTNESS: {VANILLA: [0.5, 0.25, FAILED]}, RELEVANCY: {VANILLA: [None]}})
+    assert (verdict.outcome, rows) == (None, ())
+    assert verdict.sentence.startswith("There is nothing to compare: only vanilla was run.")
+    assert "Correctness 0.38 (95% interval 0." in verdict.sentence
+    assert "n=2, 1 failed); Answer Relevancy has no score (no interval, n=0)" in verdict.sentence
+
+
+def test_best_of_several_adapters():
+    columns = two(0.5, name="a") | {"b": spread(0.7, seed=3), "c": spread(0.2, seed=4)}
+    verdict, _ = ask({CORRECTNESS: columns, HALLUCINATION: columns})
+    assert verdict.sentence.startswith("b (best of 3 adapters) is mixed against vanilla: better on")
+    assert any(line.startswith("a on Correctness: better, 0.") for line in verdict.details)
+    assert any(line.startswith("c on Correctness: worse, 0.") for line in verdict.details)
+    assert any("b was picked because it gained most" in line for line in verdict.details)
+    a = next(line for line in verdict.details if line.startswith("a on"))
+    assert "; worse on Hallucination, 0." in a
+
+
+def test_first_line_names_the_judge_and_a_partial_run():
+    scores = {VANILLA: [*spread(0.4, 34), None, None], "a": [*spread(0.6, 34, seed=2), None, None]}
+    verdict, (row,) = ask(
+        {CORRECTNESS: scores}, judge_label="offline (smoke-test) judge", partial=True, n_expected=60
+    )
+    assert row.partial
+    assert verdict.sentence.startswith(
+        "[offline (smoke-test) judge] partial run: 34 of 60 cases: a is better than vanilla on"
+    )
+    assert "partial run: 34 of 36 cases" in ask({CORRECTNESS: scores}, partial=True)[0].sentence
+
+
+def test_small_numbers_are_told_from_zero():
+    tiny = dataclasses.replace(CORRECTNESS, margin=0.0004)
+    columns = {VANILLA: [0.5] * 80, "a": [0.5001, 0.5002, 0.5003, 0.5006] * 20}
+    sentence = ask({tiny: columns})[0].sentence
+    assert "your margin of 0.0004" in sentence
+    assert "gain +0.0003" in sentence
+
+
+# Failures at their worst.
+
+
+@pytest.mark.parametrize(
+    ("mean", "who", "outcome"),
+    [(0.55, "demo-adapter", "better"), (0.55, VANILLA, "better"), (0.25, VANILLA, "worse")],
+)
+@pytest.mark.parametrize("spec", [CORRECTNESS, HALLUCINATION])
+def test_failures_that_could_undo_the_outcome(mean, who, outcome, spec):
+    columns = two(mean if spec is CORRECTNESS else 0.8 - mean, n=60)
+    settings = {"primary_metric": spec.key}
+    columns[who][:2] = [FAILED] * 2
+    verdict, (row,) = ask({spec: columns}, **settings)
+    assert (verdict.outcome, row.holds_at_worst) == (outcome, True)
+    columns[who][:20] = [FAILED] * 20
+    verdict, (row,) = ask({spec: columns}, **settings)
+    assert (verdict.outcome, row.holds_at_worst) == ("can't tell", False)
+    assert (row.ci_low > 0, row.ci_high < 0) == (outcome == "better", outcome == "worse")
+    assert "20 failed" in verdict.sentence
+    assert f"would be {outcome}, but 20 failed scores could undo it" in verdict.details[0]
+
+
+@pytest.mark.parametrize("who", [VANILLA, "a"])
+def test_failures_could_undo_equivalence_either_way(who):
+    columns = {VANILLA: [0.5] * 80, "a": [0.48, 0.49, 0.51, 0.52] * 20}
+    columns[who] = [FAILED] * 20 + columns[who][20:]
+    verdict, _ = ask({CORRECTNESS: columns})
+    assert verdict.outcome == "can't tell"
+    assert "would be equivalent, but 20 failed scores" in verdict.details[0]
+
+
+@pytest.mark.parametrize(("shift", "fill"), [(0.02, "best"), (-0.02, "worst")])
+def test_equivalence_is_tried_with_failures_on_either_side(shift, fill):
+    """One failure at this end pushes the interval over the margin; at the other end it does not."""
+    gains = [shift + 0.1, shift - 0.1] * 40
+    whole = {VANILLA: [0.5] * 80, "a": [0.5 + gain for gain in gains]}
+    assert ask({CORRECTNESS: whole})[0].outcome == "equivalent"
+    ends = {end: dict(whole) for end in ("best", "worst")}
+    for end, columns in ends.items():
+        columns[VANILLA] = [*whole[VANILLA], 0.5]
+        columns["a"] = [*whole["a"], getattr(CORRECTNESS, end)]
+        outcome = ask({CORRECTNESS: columns})[0].outcome
+        assert (outcome == "equivalent") == (end != fill)
+    failed = {VANILLA: [*whole[VANILLA], 0.5], "a": [*whole["a"], FAILED]}
+    verdict, (row,) = ask({CORRECTNESS: failed})
+    assert (verdict.outcome, row.holds_at_worst) == ("can't tell", False)
+
+
+@pytest.mark.parametrize("who", [VANILLA, "demo-adapter"])
+def test_cases_not_worked_yet_undo_nothing(who):
+    columns = two(0.55)
+    columns[who][:20] = [None] * 20
+    columns[who][20] = FAILED
+    verdict, (row,) = ask({CORRECTNESS: columns}, partial=True)
+    assert (verdict.outcome, row.n, row.holds_at_worst) == ("better", 39, True)
+
+
+def test_one_failure_is_singular_and_a_pair_without_both_is_imputed_whole():
+    columns = {VANILLA: [0.5] * 100 + [FAILED], "a": [0.5] * 100 + [FAILED]}
+    verdict, _ = ask({CORRECTNESS: columns})
+    assert "but 2 failed scores could" in verdict.details[0]
+    columns = {VANILLA: [0.5] * 81, "a": [0.51, 0.52, 0.53, 0.54] * 20 + [FAILED]}
+    assert "but 1 failed score could" in ask({CORRECTNESS: columns})[0].details[0]
+
+
+def test_an_infinite_worst_score_survives_nothing():
+    nats = dataclasses.replace(LATENCY, name="Perplexity", key="perplexity", decides=True)
+    columns = two(0.2)
+    assert ask({nats: columns}, primary_metric="Perplexity")[0].outcome == "better"
+    columns[VANILLA][0] = FAILED
+    assert ask({nats: columns}, primary_metric="Perplexity")[0].outcome == "can't tell"
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1.5, -0.1])
+def test_bad_scores_are_refused_and_named(bad):
+    with pytest.raises(ValueError, match=rf"{bad} \(case 1, a, Correctness\)"):
+        found({CORRECTNESS: {VANILLA: [0.5, 0.5], "a": [0.5, bad]}})
+
+
+def test_a_run_needs_a_baseline_and_a_primary_metric():
+    with pytest.raises(ValueError, match="the first one is the baseline"):
+        Evidence([], [], [], [])
+    with pytest.raises(ValueError, match="none here"):
+        ask(Evidence([], [Variant(VANILLA, "0", "m")], [], []))
+
+
+# How often a verdict is wrong.
+
+
+def test_equal_variants_are_rarely_called_different():
+    """Two adapters, two metrics, no true difference: the whole family errs in 5% of runs."""
+    rng, n_runs, wrong = np.random.default_rng(12), 400, 0
+    for _ in range(n_runs):
+        hardness = rng.beta(1, 2, 60)
+
+        def column(hardness=hardness):
+            return np.where(rng.random(60) < hardness, rng.integers(0, 5, 60) / 4, 0.0).tolist()
+
+        names = (VANILLA, "a", "b")
+        results = {spec: {name: column() for name in names} for spec in (CORRECTNESS, RELEVANCY)}
+        rows = compare(found(results), dataclasses.replace(SETTINGS, n_resamples=500))
+        wrong += any(row.outcome in ("better", "worse") for row in rows)
+    assert wrong / n_runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_runs)
+    assert wrong > 0
+
+
+def test_a_real_difference_is_found_as_often_as_promised():
+    """At the n that `n_to_detect` names, a gain of the margin is found four times out of five."""
+    columns = {VANILLA: [0.5] * 60, "a": (0.52 + 0.3 * np.linspace(-1, 1, 60)).tolist()}
+    _, (pilot,) = ask({CORRECTNESS: columns})
+    sd, n = np.std(columns["a"], ddof=1), pilot.n_to_detect
+    assert 90 < n < 110
+    rng, n_runs, right = np.random.default_rng(13), 400, 0
+    for _ in range(n_runs):
+        scores = (0.55 + sd * math.sqrt(12) * (rng.random(n) - 0.5)).tolist()
+        _, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * n, "a": scores}}, n_resamples=500)
+        right += row.outcome == "better"
+    assert right / n_runs == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / n_runs))
