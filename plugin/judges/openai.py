@@ -117,8 +117,10 @@ class OpenAIJudge:
 
     def _said(self, error: Any) -> str:
         """The server's message, short and without the key in any spelling."""
-        text = " ".join(str(error.message).split())
-        text = text.removeprefix(f"Error code: {error.status_code} - ")
+        body = error.body if isinstance(error.body, dict) else {}
+        inner = body.get("error", body)  # the client's releases differ in how much they unwrap
+        said = inner.get("message") if isinstance(inner, dict) else None
+        text = " ".join(str(said or error.message).split())
         for secret in (self._key, quote(self._key), base64.b64encode(self._key.encode()).decode()):
             text = text.replace(secret, "[key]")
         return f"HTTP {error.status_code}: {text[:_MAX_MESSAGE_CHARS]}"
