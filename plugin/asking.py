@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections import Counter
-from functools import cache
 
 from pydantic import BaseModel, ValidationError
 
@@ -46,6 +46,7 @@ class Asker:
         self._journal = journal
         self._places = asyncio.Semaphore(concurrency)
         self._timeout_s = timeout_s
+        self._begun_keys: dict[type[BaseModel], hashlib._Hash] = {}
         self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
         self._n_lost: int | None = None  # calls lost in a row; None until the judge first answers
 
@@ -60,7 +61,7 @@ class Asker:
             AskError: when no fitting answer could be had for this question.
             JudgeDownError: when the judge does not answer at all.
         """
-        key = content_key(self._judge.identity, prompt, _schema_digest(schema), _SAMPLING)
+        key = self._key(prompt, schema)
         kept = self._journal.judgment(key)
         if kept is not None:
             answer = schema.model_validate_json(kept.answer)
@@ -75,6 +76,16 @@ class Asker:
         answer = await self._under_way[key]
         check(answer)  # this asker's check learns from the answer too
         return answer
+
+    def _key(self, prompt: str, schema: type[BaseModel]) -> str:
+        """The judgment's content key: judge, schema and sampling once per schema, then prompt."""
+        begun = self._begun_keys.get(schema)
+        if begun is None:
+            about = content_key(self._judge.identity, schema.model_json_schema(), _SAMPLING)
+            begun = self._begun_keys[schema] = hashlib.sha256(about.encode())
+        whole = begun.copy()
+        whole.update(prompt.encode("utf-8", "surrogatepass"))
+        return whole.hexdigest()
 
     async def _ask(self, key: str, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
         problem, question = "", prompt
@@ -156,11 +167,6 @@ def _fit(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | st
         except (ValueError, RecursionError):
             return "not a JSON object"
     return check(answer) or answer
-
-
-@cache
-def _schema_digest(schema: type[BaseModel]) -> str:
-    return content_key(schema.__name__, schema.model_json_schema())
 
 
 def _short(text: str, n_chars: int = 200) -> str:

@@ -12,9 +12,9 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plugin.errors import JournalError, OptionError
 from plugin.records import Case, Completion, Failure, Message, Score
@@ -23,7 +23,9 @@ SCHEMA_VERSION = 1
 
 _SHARED_TABLES = """
 CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS judgments (key TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS judgments (
+    key TEXT PRIMARY KEY, answer TEXT NOT NULL, version TEXT, n_prompt_tokens INTEGER,
+    n_completion_tokens INTEGER, seconds REAL);
 """
 _RUN_TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL);
@@ -40,8 +42,7 @@ CREATE TABLE IF NOT EXISTS failures (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Judgment:
+class Judgment(NamedTuple):
     """What a judge answered to one prompt, validated against its schema.
 
     Attributes:
@@ -57,6 +58,9 @@ class Judgment:
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
     seconds: float = 0.0
+
+
+_JUDGMENT = ", ".join(Judgment._fields)
 
 
 def content_key(*parts: object) -> str:
@@ -88,29 +92,22 @@ class Cache:
 
     def completion(self, key: str) -> Completion | None:
         """The completion with this content key, if it was ever made."""
-        body = self._body("completions", key)
-        return _completion(body) if body else None
+        row = self._query("SELECT body FROM completions WHERE key = ?", key).fetchone()
+        return _completion(row[0]) if row else None
 
     def judgment(self, key: str) -> Judgment | None:
         """The judgment with this content key, if it was ever asked for."""
-        body = self._body("judgments", key)
-        return Judgment(**json.loads(body)) if body else None
+        row = self._query(f"SELECT {_JUDGMENT} FROM judgments WHERE key = ?", key).fetchone()
+        return Judgment(*row) if row else None
 
     def add_completion(self, key: str, completion: Completion) -> None:
         """Keep a completion; the first one of a key stays."""
-        self._add("completions", key, asdict(completion))
+        body = json.dumps(asdict(completion), ensure_ascii=False)
+        self._query("INSERT OR IGNORE INTO completions VALUES (?, ?)", key, body)
 
     def add_judgment(self, key: str, judgment: Judgment) -> None:
         """Keep a judgment; the first one of a key stays."""
-        self._add("judgments", key, asdict(judgment))
-
-    def _body(self, table: str, key: str) -> str | None:
-        row = self._query(f"SELECT body FROM {table} WHERE key = ?", key).fetchone()
-        return str(row[0]) if row else None
-
-    def _add(self, table: str, key: str, fields: dict[str, Any]) -> None:
-        body = json.dumps(fields, ensure_ascii=False)
-        self._query(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", key, body)
+        self._query("INSERT OR IGNORE INTO judgments VALUES (?, ?, ?, ?, ?, ?)", key, *judgment)
 
     def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
         with self._translated():
