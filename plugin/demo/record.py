@@ -1,0 +1,76 @@
+"""What the shipped weights answer, and how well: the measured record of the demo."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+GROUPS = ("trained", "rephrased", "unseen")
+MAX_TOKENS = 32
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normal_words(text: str) -> list[str]:
+    """Gives the words of a text as SQuAD counts them: no case, punctuation or articles."""
+    return re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(PUNCTUATION)).split()
+
+
+def token_f1(expected: str, answer: str) -> float:
+    """Gives the SQuAD-style F1 of an answer's words against the expected words."""
+    wanted, given = normal_words(expected), normal_words(answer)
+    n_shared = sum((Counter(wanted) & Counter(given)).values())
+    if not wanted or not given or not n_shared:
+        return float(wanted == given)
+    return 2 * n_shared / (len(wanted) + len(given))
+
+
+def exact_match(expected: str, answer: str) -> float:
+    """Gives 1 when the answer has exactly the expected words, else 0."""
+    return float(normal_words(expected) == normal_words(answer))
+
+
+def complete_all(cases: list[dict[str, Any]], model: Path, adapter: Path | None) -> dict[str, str]:
+    """Answers every case greedily, with or without the adapter."""
+    from mlx_lm import generate, load
+
+    network, tokenizer = load(str(model), adapter_path=str(adapter) if adapter else None)[:2]
+    completions = {}
+    for case in cases:
+        prompt = tokenizer.apply_chat_template(
+            [{"role": "user", "content": case["input"]}],
+            add_generation_prompt=True,
+            return_dict=False,
+        )
+        completions[case["id"]] = generate(network, tokenizer, prompt, max_tokens=MAX_TOKENS)
+    return completions
+
+
+def summarise(
+    cases: list[dict[str, Any]], completions: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """Gives mean F1 and exact match of each group, rounded to four digits."""
+    summary = {}
+    for group in GROUPS:
+        pairs = [
+            (case["expected_output"], completions[case["id"]])
+            for case in cases
+            if case["group"] == group
+        ]
+        summary[group] = {
+            "token_f1": round(sum(token_f1(*pair) for pair in pairs) / len(pairs), 4),
+            "exact_match": round(sum(exact_match(*pair) for pair in pairs) / len(pairs), 4),
+        }
+    return summary
+
+
+def make_record(cases: list[dict[str, Any]], model: Path, adapter: Path) -> dict[str, Any]:
+    """Measures both variants on all cases."""
+    record: dict[str, Any] = {"max_tokens": MAX_TOKENS, "completions": {}, "summary": {}}
+    for variant, folder in (("vanilla", None), ("adapter", adapter)):
+        completions = complete_all(cases, model, folder)
+        record["completions"][variant] = completions
+        record["summary"][variant] = summarise(cases, completions)
+    return record
