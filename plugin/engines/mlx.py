@@ -1,0 +1,264 @@
+"""The mlx engine: mlx-lm's continuous batching on Apple Metal, or on CPU and CUDA builds of mlx.
+
+The base weights are loaded once. An adapter is put on for its variant and taken off again by
+putting back the modules and arrays that were there before; the base must then answer a probe with
+the very same bits as before (where the backend does not repeat its own bits, the tensors' digests
+are compared instead).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version as installed
+from typing import Any
+
+from plugin.adapters.layout import AdapterFolder
+from plugin.engines import EngineSettings, Prompt
+from plugin.errors import AdapterError, BaseDisturbedError, ModelError
+from plugin.records import Completion, Failure, Message, Variant
+
+_PROBE_TOKENS = 16
+
+
+def version() -> str:
+    """Name and version of the libraries that generate."""
+    return f"mlx-lm {installed('mlx-lm')}, mlx {installed('mlx')}"
+
+
+def load(settings: EngineSettings) -> MlxEngine:
+    """Load the base model.
+
+    Raises:
+        ModelError: when mlx-lm cannot load the folder.
+    """
+    from mlx_lm.utils import load_model, load_tokenizer
+
+    path = settings.model.path
+    try:
+        model, config = load_model(path, trust_remote_code=False)
+        tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
+    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
+        _release()
+        raise ModelError(
+            f"{path}: mlx-lm cannot load this model ({error}). It loads hub-layout safetensors of "
+            "the architectures it knows; try another --engine or a converted model"
+        ) from error
+    return MlxEngine(model, tokenizer, settings)
+
+
+class MlxEngine:
+    """A base model in mlx, with its adapters put on and off."""
+
+    def __init__(self, model: Any, tokenizer: Any, settings: EngineSettings) -> None:
+        """Remember the base as it is now; see `load`."""
+        from mlx.utils import tree_flatten
+
+        self.version = version()
+        self._model = model.eval() or model
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._applied: str | None = None
+        # References only: mlx arrays are immutable, so this keeps the base without a copy.
+        self._base_modules = model.leaf_modules()
+        self._base_arrays = tree_flatten(model.parameters())
+        self._base_print = self._fingerprint()
+
+    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """See `Engine.encode`."""
+        tokenizer = self._tokenizer
+        turns = [{"role": turn.role, "content": turn.content} for turn in messages]
+        if self._settings.chat_template and tokenizer.has_chat_template:
+            ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True)
+        else:
+            ids = tokenizer.encode("\n\n".join(turn["content"] for turn in turns))
+        ids = [int(token) for token in ids]
+        bos = tokenizer.bos_token_id
+        if bos is not None and ids[:2] == [bos, bos]:
+            raise ModelError(
+                f"{self._settings.model.path}: prompts would begin with two {tokenizer.bos_token!r}"
+                " tokens, because template and tokenizer both add one; take it out of one of them"
+            )
+        return tuple(ids)
+
+    def generate(
+        self, variant: Variant, prompts: Sequence[Prompt]
+    ) -> Iterator[tuple[Completion | Failure, ...]]:
+        """See `Engine.generate`."""
+        limit = self._settings.model.config.get("max_position_embeddings")
+        fits, too_long = [], []
+        for prompt in prompts:
+            n = len(prompt.token_ids)
+            if limit is not None and n >= limit:
+                too_long.append(_too_long(prompt, variant, n, limit))
+            else:
+                fits.append(prompt)
+        yield tuple(too_long)
+        with self._wearing(variant):
+            yield from self._decode(variant, fits)
+
+    def loglikelihood(
+        self, variant: Variant, prompt: Sequence[int], continuation: Sequence[int]
+    ) -> float:
+        """See `Engine.loglikelihood`."""
+        import mlx.core as mx
+
+        with self._wearing(variant):
+            ids = mx.array([[*prompt, *continuation]])
+            logits = self._model(ids[:, :-1])[0, len(prompt) - 1 :].astype(mx.float32)
+            logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+            wanted = mx.array(list(continuation))[:, None]
+            return float(mx.take_along_axis(logprobs, wanted, axis=-1).sum())
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._model = self._base_modules = self._base_arrays = None
+        _release()
+
+    def _decode(
+        self, variant: Variant, prompts: Sequence[Prompt]
+    ) -> Iterator[tuple[Completion, ...]]:
+        from mlx_lm.generate import BatchGenerator
+
+        size = self._settings.batch_size
+        batch = BatchGenerator(
+            self._model,
+            stop_tokens=[[token] for token in self._tokenizer.eos_token_ids],
+            completion_batch_size=size,
+            prefill_batch_size=min(8, size),
+        )
+        try:
+            ids = [list(prompt.token_ids) for prompt in prompts]
+            uids = batch.insert(ids, [self._settings.max_tokens] * len(ids)) if ids else []
+            growing = {uid: _Growing(prompt) for uid, prompt in zip(uids, prompts, strict=True)}
+            while growing:
+                reading, writing = batch.next()
+                for event in reading:
+                    growing[event.uid].start()
+                yield tuple(
+                    self._finish(growing.pop(event.uid), event.finish_reason, variant)
+                    for event in writing
+                    if growing[event.uid].add(event)
+                )
+        finally:
+            batch.close()
+
+    def _finish(self, growing: _Growing, reason: str, variant: Variant) -> Completion:
+        return Completion(
+            case_id=growing.prompt.case_id,
+            variant=variant.name,
+            text=self._tokenizer.decode(growing.token_ids, skip_special_tokens=True),
+            token_ids=tuple(growing.token_ids),
+            finish_reason="stop" if reason == "stop" else "length",
+            seconds=growing.seconds,
+            n_prompt_tokens=len(growing.prompt.token_ids),
+        )
+
+    @contextmanager
+    def _wearing(self, variant: Variant) -> Iterator[None]:
+        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
+        adapter = self._settings.adapters.get(variant.name)
+        if adapter is None:
+            yield
+            return
+        try:
+            self._put_on(adapter)
+            yield
+        finally:
+            self._take_off()
+        if self._fingerprint() != self._base_print:
+            raise BaseDisturbedError(
+                f"base disturbed: after adapter {variant.name} was taken off, the base model no "
+                "longer answers as before, so later completions would not be the base's. Compare "
+                "this adapter in a run of its own"
+            )
+
+    def _put_on(self, adapter: AdapterFolder) -> None:
+        from mlx_lm.tuner.utils import load_adapters
+
+        if adapter.kind != "mlx":
+            raise AdapterError(
+                f"{adapter.path} is a PEFT adapter (adapter_model.safetensors); the mlx engine "
+                "reads MLX adapters (adapters.safetensors). Convert it, or train with mlx-lm"
+            )
+        try:
+            load_adapters(self._model, str(adapter.path))
+        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+            raise AdapterError(
+                f"{adapter.path} does not fit the base model {self._settings.model.path}: {error}\n"
+                "An adapter fits only the model it was trained on; check --model_name"
+            ) from error
+        self._model.eval()
+
+    def _take_off(self) -> None:
+        self._model.update_modules(self._base_modules)
+        self._model.load_weights(self._base_arrays, strict=False)
+
+    def _fingerprint(self) -> str:
+        """Digest of the probe's logits, or of all tensors where logits do not repeat."""
+        first, again = self._probe(), self._probe()
+        if first == again:
+            return hashlib.sha256(first).hexdigest()
+        return self._tensor_digest()
+
+    def _probe(self) -> bytes:
+        import mlx.core as mx
+
+        vocabulary = int(self._settings.model.config.get("vocab_size", 256))
+        ids = mx.arange(1, _PROBE_TOKENS + 1) * 31 % vocabulary
+        return bytes(memoryview(self._model(ids[None]).astype(mx.float32)))
+
+    def _tensor_digest(self) -> str:
+        import mlx.core as mx
+        from mlx.utils import tree_flatten
+
+        digest = hashlib.sha256()
+        for name, array in sorted(tree_flatten(self._model.parameters())):
+            digest.update(name.encode())
+            digest.update(bytes(memoryview(array.reshape(-1).view(mx.uint8))))
+        return digest.hexdigest()
+
+
+def _release() -> None:
+    """Give back memory and streams, in the thread that used them."""
+    import mlx.core as mx
+
+    mx.synchronize()
+    mx.clear_cache()
+    # A stream left to the end of its thread races with the end of the process, and aborts it.
+    mx.clear_streams()
+
+
+class _Growing:
+    """A completion on its way."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        self.prompt = prompt
+        self.token_ids: list[int] = []
+        self.started_s: float | None = None
+
+    def start(self) -> None:
+        """Note when the model first saw the prompt; waiting for a place does not count."""
+        self.started_s = self.started_s or time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Since the model first saw the prompt."""
+        return time.perf_counter() - (self.started_s or time.perf_counter())
+
+    def add(self, event: Any) -> bool:
+        """Take one token; True when it was the last (the end-of-text token is not kept)."""
+        if event.finish_reason != "stop":
+            self.token_ids.append(int(event.token))
+        return event.finish_reason is not None
+
+
+def _too_long(prompt: Prompt, variant: Variant, n: int, limit: int) -> Failure:
+    return Failure(
+        case_id=prompt.case_id,
+        stage="generate",
+        reason=f"the prompt has {n} tokens and the model's context {limit}; it is never cut",
+        variant=variant.name,
+    )

@@ -1,0 +1,224 @@
+"""The mlx engine on the demo's real model and adapter."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx_lm import generate as plain_generate
+from mlx_lm import load as plain_load
+from safetensors.numpy import load_file, save_file
+
+from plugin import engines
+from plugin.adapters.layout import inspect_adapter
+from plugin.demo import FOLDER
+from plugin.engines import EngineSettings, Prompt
+from plugin.engines.mlx import MlxEngine
+from plugin.errors import AdapterError, BaseDisturbedError, ModelError
+from plugin.records import Completion, Failure, Message, Variant
+from plugin.weights import inspect_model
+
+VANILLA = Variant("vanilla", "v", "demo")
+TUNED = Variant("tuned", "t", "demo")
+QUESTIONS = [
+    "Who plays Richard Hendricks in Silicon Valley?",
+    "Who plays Dinesh in Silicon Valley?",
+    "Who founded Hooli?",
+    "What does Pied Piper make?",
+    "Who is Gilfoyle?",
+]
+
+
+def settings(model: Path = FOLDER / "model", **adapters: Path) -> EngineSettings:
+    adapters = adapters or {"tuned": FOLDER / "adapter"}
+    folders = {name: inspect_adapter(path) for name, path in adapters.items()}
+    return EngineSettings(
+        inspect_model(model), folders, max_tokens=24, batch_size=4, chat_template=True
+    )
+
+
+def load(*arguments: Path, **adapters: Path) -> MlxEngine:
+    engine = engines.load("mlx", settings(*arguments, **adapters))
+    assert isinstance(engine, MlxEngine)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[MlxEngine]:
+    yield load()
+
+
+def prompts(engine: MlxEngine, questions: list[str] = QUESTIONS) -> list[Prompt]:
+    return [
+        Prompt(str(i), engine.encode([Message("user", text)])) for i, text in enumerate(questions)
+    ]
+
+
+def texts(engine: MlxEngine, variant: Variant, wanted: list[Prompt]) -> dict[str, str]:
+    return {
+        result.case_id: result.text
+        for step in engine.generate(variant, wanted)
+        for result in step
+        if isinstance(result, Completion)
+    }
+
+
+def test_completions_are_those_of_plain_mlx_lm(engine: MlxEngine) -> None:
+    for variant, adapter in ((VANILLA, None), (TUNED, str(FOLDER / "adapter"))):
+        model, tokenizer = plain_load(str(FOLDER / "model"), adapter_path=adapter)[:2]
+        expected = {
+            prompt.case_id: plain_generate(model, tokenizer, list(prompt.token_ids), max_tokens=24)
+            for prompt in prompts(engine)
+        }
+        found = texts(engine, variant, prompts(engine))
+        assert {case: text.strip() for case, text in found.items()} == {
+            case: text.strip() for case, text in expected.items()
+        }
+
+
+def test_the_adapter_changes_outputs_and_leaves_the_base_as_it_was(engine: MlxEngine) -> None:
+    before = texts(engine, VANILLA, prompts(engine))
+    tuned = texts(engine, TUNED, prompts(engine))
+    assert tuned != before
+    assert texts(engine, VANILLA, prompts(engine)) == before
+
+
+def test_a_dora_adapter_is_taken_off_bit_for_bit(tmp_path: Path) -> None:
+    """mlx-lm's own remove_lora_layers leaves DoRA in place."""
+    folder = Path(shutil.copytree(FOLDER / "adapter", tmp_path / "dora"))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "fine_tune_type": "dora"}))
+    model = plain_load(str(FOLDER / "model"))[0]
+    tensors = load_file(folder / "adapters.safetensors")
+    weights = load_file(FOLDER / "model" / "model.safetensors")
+    for name in [name for name in tensors if name.endswith("lora_a")]:
+        module = name.removesuffix(".lora_a")
+        tensors[f"{module}.m"] = np.linalg.norm(weights[f"{module}.weight"], axis=1)
+    save_file(tensors, folder / "adapters.safetensors")
+    del model
+    engine = load(tuned=folder)
+    logits = engine._probe()
+    assert texts(engine, TUNED, prompts(engine)) != texts(engine, VANILLA, prompts(engine))
+    assert engine._probe() == logits
+
+
+def test_a_full_fine_tune_in_adapter_form_is_taken_off(tmp_path: Path) -> None:
+    """mlx-lm saves `fine_tune_type: full` as an adapter whose tensors replace the base's."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    weights = load_file(FOLDER / "model" / "model.safetensors")
+    changed = {"model.norm.weight": weights["model.norm.weight"] * 0.5}
+    save_file(changed, folder / "adapters.safetensors")
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"fine_tune_type": "full", "num_layers": 4})
+    )
+    engine = load(tuned=folder)
+    logits = engine._probe()
+    with engine._wearing(TUNED):
+        assert engine._probe() != logits
+    assert engine._probe() == logits
+
+
+def test_a_disturbed_base_stops_the_run() -> None:
+    engine = load()
+    with pytest.raises(BaseDisturbedError, match="base disturbed: after adapter tuned was taken"):
+        for _ in engine.generate(TUNED, prompts(engine)):
+            norm = engine._model.model.norm
+            engine._base_arrays = [
+                (name, array * 1.001 if array is norm.weight else array)
+                for name, array in engine._base_arrays
+            ]
+
+
+def test_where_logits_do_not_repeat_tensors_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = iter(range(1000))
+    monkeypatch.setattr(MlxEngine, "_probe", lambda self: str(next(noise)).encode())
+    engine = load()
+    assert texts(engine, TUNED, prompts(engine)[:1])
+    first = engine._fingerprint()
+    engine._model.model.norm.weight = engine._model.model.norm.weight + 1e-6
+    assert engine._fingerprint() != first
+
+
+def test_prompts_have_one_bos_and_end_where_the_answer_begins(engine: MlxEngine) -> None:
+    ids = engine.encode([Message("user", "Who is Gilfoyle?")])
+    tokenizer = engine._tokenizer
+    assert ids.count(tokenizer.bos_token_id) == 1 and ids[0] == tokenizer.bos_token_id
+    assert "Who is Gilfoyle?" in tokenizer.decode(list(ids))
+
+
+def test_a_template_that_adds_a_second_bos_is_refused(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(FOLDER / "model", tmp_path / "model"))
+    path = model / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config["chat_template"] = "{{ bos_token }}" + config["chat_template"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="prompts would begin with two"):
+        load(model).encode([Message("user", "Who?")])
+
+
+def test_the_chat_template_can_be_turned_off() -> None:
+    plain = EngineSettings(inspect_model(FOLDER / "model"), {}, 8, 4, chat_template=False)
+    engine = engines.load("mlx", plain)
+    with_template = load().encode([Message("user", "Who?")])
+    assert len(engine.encode([Message("user", "Who?")])) < len(with_template)
+
+
+def test_a_completion_cut_off_says_so(engine: MlxEngine) -> None:
+    short = load()
+    short._settings = EngineSettings(short._settings.model, {}, 2, 4, True)
+    (result,) = [r for step in short.generate(VANILLA, prompts(engine)[:1]) for r in step]
+    assert isinstance(result, Completion)
+    assert (result.finish_reason, len(result.token_ids)) == ("length", 2)
+    assert result.seconds > 0
+
+
+def test_a_prompt_longer_than_the_context_fails_alone(engine: MlxEngine) -> None:
+    wanted = prompts(engine, ["Who? " * 500, "Who is Gilfoyle?"])
+    results = [result for step in engine.generate(VANILLA, wanted) for result in step]
+    failed = [result for result in results if isinstance(result, Failure)]
+    assert [failure.case_id for failure in failed] == ["0"]
+    assert failed[0].reason.endswith("and the model's context 512; it is never cut")
+    assert [r.case_id for r in results if isinstance(r, Completion)] == ["1"]
+
+
+def test_log_likelihood_is_the_sum_over_the_continuation(engine: MlxEngine) -> None:
+    prompt = engine.encode([Message("user", "Who plays Dinesh in Silicon Valley?")])
+    tokenizer = engine._tokenizer
+    said = tuple(tokenizer.encode(" Kumail Nanjiani plays Dinesh.", add_special_tokens=False))
+    model = plain_load(str(FOLDER / "model"))[0]
+    expected, ids = 0.0, list(prompt)
+    for token in said:  # one token at a time, worked without batching
+        logits = model(mx.array([ids]))[0, -1].astype(mx.float32)
+        expected += float(logits[token] - mx.logsumexp(logits))
+        ids.append(token)
+    assert engine.loglikelihood(VANILLA, prompt, said) == pytest.approx(expected, rel=1e-4)
+    assert engine.loglikelihood(TUNED, prompt, said) > expected + 1
+
+
+def test_a_quantised_base_takes_an_adapter_and_loses_it_again(tmp_path: Path) -> None:
+    from mlx_lm.utils import load_model, quantize_model, save
+
+    path = tmp_path / "q4"
+    model, config = load_model(FOLDER / "model")
+    model, config = quantize_model(model, config, group_size=64, bits=4)
+    tokenizer = plain_load(str(FOLDER / "model"))[1]
+    save(path, FOLDER / "model", model, tokenizer, config)
+    engine = load(path)
+    before = texts(engine, VANILLA, prompts(engine))
+    assert texts(engine, TUNED, prompts(engine)) != before
+    assert texts(engine, VANILLA, prompts(engine)) == before
+
+
+def test_a_peft_adapter_is_named_as_such(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FOLDER / "adapter", tmp_path / "peft"))
+    (folder / "adapters.safetensors").rename(folder / "adapter_model.safetensors")
+    engine = load(tuned=folder)
+    with pytest.raises(AdapterError, match="is a PEFT adapter .* the mlx engine reads MLX"):
+        list(engine.generate(TUNED, prompts(engine)))
+    assert texts(engine, VANILLA, prompts(engine)[:1])
