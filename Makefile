@@ -1,0 +1,51 @@
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints/default.txt
+CODE := main.py plugin tests benchmarks
+
+.PHONY: demo test check forms format bench plugin clean
+
+demo: $(VENV)/.default
+	$(PY) main.py demo
+
+test: $(VENV)/.dev
+	$(PY) -m pytest
+
+check: $(VENV)/.dev
+	$(PY) -m ruff check $(CODE)
+	$(PY) -m ruff format --check $(CODE)
+	$(PY) -m mypy
+	$(PY) -m plugin.forms --check
+
+forms: $(VENV)/.default
+	$(PY) -m plugin.forms
+
+format: $(VENV)/.dev
+	$(PY) -m ruff check --fix $(CODE)
+	$(PY) -m ruff format $(CODE)
+
+bench: $(VENV)/.dev
+	$(PY) -m benchmarks
+
+# The folder that hosts install; its name is the plugin's uniqueId.
+plugin: $(VENV)/.default
+	$(PY) -m plugin.forms --check
+	rm -rf dist/finetune_verdict
+	mkdir -p dist/finetune_verdict
+	cp -R main.py index.json task.yaml setup.sh info.md LICENSE requirements.txt constraints plugin dist/finetune_verdict
+	find dist/finetune_verdict -name __pycache__ -prune -exec rm -rf {} +
+	@echo "built dist/finetune_verdict"
+
+$(VENV)/.default: requirements.txt constraints/default.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.default requirements-dev.txt
+	$(PIP) -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist

@@ -1,0 +1,154 @@
+"""A journal -> its Report. Everything a host publishes is rebuilt here, without model or judge."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version as installed
+from typing import Any
+
+from plugin import metrics
+from plugin.errors import OptionError
+from plugin.journal import Journal
+from plugin.pairing import Evidence
+from plugin.params import Params
+from plugin.records import VANILLA, Case, Completion, MetricSpec, Report, Variant
+from plugin.verdict import VerdictSettings, compare, decide, summarise
+
+
+def conclude(journal: Journal) -> Report:
+    """Compare what the journal holds; a run that is not finished says that it is partial.
+
+    Raises:
+        OptionError: when the journal's run never began.
+    """
+    if journal.meta("identity") is None:
+        raise OptionError(f"{journal.path} holds a run that never began; start it with `run`")
+    params = Params.parse(journal.meta("params"))
+    variants = tuple(Variant(**fields) for fields in journal.meta("variants"))
+    specs = _specs(journal, params)
+    cases, completions = journal.cases(), journal.completions()
+    evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
+    n_missing = _n_missing(evidence)
+    settings = VerdictSettings(
+        primary_metric=journal.meta("primary_metric"),
+        seed=params.seed,
+        partial=n_missing > 0,
+        n_expected=len(cases),
+        judge_label=journal.meta("caveat"),
+    )
+    summaries = summarise(evidence, settings)
+    comparisons = compare(evidence, settings)
+    return Report(
+        verdict=decide(evidence, summaries, comparisons, settings),
+        judge=journal.meta("judge"),
+        variants=variants,
+        metrics=specs,
+        cases=cases,
+        completions=completions,
+        scores=tuple(evidence.scores),
+        failures=tuple(evidence.failures),
+        summaries=summaries,
+        comparisons=comparisons,
+        partial=n_missing > 0,
+        warnings=_warnings(journal, variants, completions),
+        provenance=_provenance(journal, params),
+    )
+
+
+def _specs(journal: Journal, params: Params) -> tuple[MetricSpec, ...]:
+    """The run's metrics with the user's margin, the primary one first."""
+    loaded = metrics.load(journal.meta("metrics"))
+    specs = [replace(metric.spec, margin=params.margin) for metric in loaded]
+    return tuple(sorted(specs, key=lambda spec: spec.name != journal.meta("primary_metric")))
+
+
+def _n_missing(evidence: Evidence) -> int:
+    """Scores that are neither there nor failed."""
+    made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
+    failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
+    return sum(
+        (case.id, variant.name, spec.name) not in made
+        and (case.id, variant.name, spec.name) not in failed
+        and (case.id, variant.name, None) not in failed
+        for case in evidence.cases
+        for variant in evidence.variants
+        for spec in evidence.metrics
+        if metrics.meets(spec, case)
+    )
+
+
+def _warnings(
+    journal: Journal,
+    variants: tuple[Variant, ...],
+    completions: Mapping[tuple[str, str], Completion],
+) -> tuple[str, ...]:
+    found = []
+    cases = journal.cases()
+    for variant in variants:
+        if variant.name != VANILLA and any(v.name == VANILLA for v in variants):
+            found += _no_effect(variant, cases, completions)
+        found += _cut_off(variant, cases, completions)
+    n_bad = sum(failure.stage == "data" for failure in journal.failures())
+    if n_bad:
+        found.append(f"{n_bad} of {journal.meta('n_source_rows')} rows could not be used")
+    return tuple(found)
+
+
+def _no_effect(
+    variant: Variant,
+    cases: tuple[Case, ...],
+    completions: Mapping[tuple[str, str], Completion],
+) -> list[str]:
+    pairs = [
+        (completions.get((c.id, VANILLA)), completions.get((c.id, variant.name))) for c in cases
+    ]
+    both = [(base, own) for base, own in pairs if base and own]
+    if not both or any(base.token_ids != own.token_ids for base, own in both):
+        return []
+    return [
+        f"the adapter changed no output: all {len(both)} completions of {variant.name} equal "
+        "vanilla's. Check that it was trained, saved whole, and for this base model"
+    ]
+
+
+def _cut_off(
+    variant: Variant,
+    cases: tuple[Case, ...],
+    completions: Mapping[tuple[str, str], Completion],
+) -> list[str]:
+    own = [completions[c.id, variant.name] for c in cases if (c.id, variant.name) in completions]
+    n_cut = sum(completion.finish_reason == "length" for completion in own)
+    if not n_cut:
+        return []
+    return [
+        f"{n_cut} of {len(own)} completions of {variant.name} were cut off at --max_tokens; "
+        "a cut-off answer may score lower than it deserves"
+    ]
+
+
+def _provenance(journal: Journal, params: Params) -> dict[str, Any]:
+    libraries = ("deepeval", "mlx-lm", "numpy", "scipy")
+    return {
+        "run_id": journal.meta("run_id"),
+        "seed": params.seed,
+        "settings": params.settings(),
+        "model": params.model_name,
+        "dataset": params.dataset_name,
+        "identity": journal.meta("identity"),
+        "prompts": journal.meta("prompts"),
+        "n_source_rows": journal.meta("n_source_rows"),
+        "seconds": _rounded(journal.meta("seconds")),
+        "judge_calls": journal.meta("judge_calls") or {},
+        "generated_tokens": sum(len(c.token_ids) for c in journal.completions().values()),
+        "versions": {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            **{name: installed(name) for name in libraries},
+        },
+    }
+
+
+def _rounded(seconds: Mapping[str, float] | None) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in (seconds or {}).items()}

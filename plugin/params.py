@@ -1,0 +1,275 @@
+"""Every option, once: type, default, title, help, limits and the hosts that show it.
+
+The command line, `index.json`, `task.yaml` and the README's table are generated from `Params` (see
+`forms.py`). Values may arrive as text, as null or as typed values; they are parsed here and nowhere
+else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from plugin.errors import OptionError
+
+METRICS = ("Answer Relevancy", "Hallucination", "Correctness", "Exact Match", "Token F1")
+"""The metrics that the forms offer, by the names shown."""
+
+BOTH, ONLY_VANILLA, ONLY_ADAPTER = "vanilla and adapter", "vanilla only", "adapter only"
+
+
+class Option(NamedTuple):
+    """How an option is shown.
+
+    Attributes:
+        hosts: where it stands in the form: "cli", "classic", "lab". What a host supplies itself
+            is not in its form.
+        widget: the classic form's widget, None for a plain field.
+        choices: the values that a form offers.
+    """
+
+    hosts: frozenset[str]
+    widget: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+CLI = frozenset({"cli"})
+EVERYWHERE = frozenset({"cli", "classic", "lab"})
+NOT_CLASSIC = frozenset({"cli", "lab"})
+
+
+def _texts(value: object) -> object:
+    """A list from a list, a JSON list or a comma list; empty parts are dropped."""
+    if isinstance(value, str):
+        text = value.strip()
+        value = json.loads(text) if text.startswith("[") else text.split(",")
+    if isinstance(value, list | tuple):
+        return tuple(part.strip() if isinstance(part, str) else part for part in value if part)
+    return value
+
+
+def _named(name: str) -> Any:
+    """A column's name that differs from its default only when the user says so."""
+    return _option(
+        name,
+        f"{name.replace('_', ' ').capitalize()} column",
+        {
+            "input": "Column with the question; use messages or conversations for chat data.",
+            "expected_output": "Column with the reference answer, if there is one.",
+            "context": "Column with true texts the answer must not contradict "
+            "(a JSON list, or plain text for one).",
+            "group": "Column that splits the cases into slices reported on their own.",
+            "cluster": "Column that says which cases belong together (one document, one "
+            "conversation); they are resampled together.",
+            "id": "Column with a stable id; without it a case's id is its row number.",
+        }[name],
+    )
+
+
+def _option(
+    default: Any,
+    title: str,
+    help_text: str,
+    *,
+    shown: Option | None = None,
+    **limits: Any,
+) -> Any:
+    return Field(
+        default,
+        title=title,
+        description=help_text,
+        json_schema_extra={"option": shown or Option(EVERYWHERE)},  # type: ignore[dict-item]
+        **limits,
+    )
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+
+
+class Params(BaseModel):
+    """What the user asked for. Unknown keys are ignored: a host's form may send another's."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=False)
+
+    model_name: str = _option(
+        "",
+        "Base model",
+        "Hub id or directory of the base model, loaded once for all variants.",
+        shown=Option(NOT_CLASSIC),
+    )
+    model_adapter: Texts = _option(
+        (),
+        "Adapter",
+        "Adapter directory, or its name where the host knows it. May repeat (or be a comma list) "
+        "to compare several with the same base.",
+        shown=Option(NOT_CLASSIC),
+    )
+    dataset_name: str = _option(
+        "",
+        "Data set",
+        "File (csv, json, jsonl, parquet), directory, or a data set id for the datasets library.",
+        shown=Option(NOT_CLASSIC),
+    )
+    dataset_split: str = _option(
+        "", "Data set split", "Which split to use, when the data set has several."
+    )
+    input_column: str = _named("input")
+    expected_output_column: str = _named("expected_output")
+    context_column: str = _named("context")
+    group_column: str = _named("group")
+    cluster_column: str = _named("cluster")
+    id_column: str = _named("id")
+    input_template: str = _option(
+        "",
+        "Input template",
+        "Builds the question from several columns, e.g. '{instruction} {input}'.",
+    )
+    predefined_tasks: Texts = _option(
+        (),
+        "Metrics",
+        "What is scored. Empty: Answer Relevancy, Hallucination where cases have context, "
+        "Correctness where they have expected outputs.",
+        shown=Option(EVERYWHERE, "AutoCompleteWidget", METRICS),
+    )
+    primary_metric: str = _option(
+        "",
+        "Primary metric",
+        "The metric that decides the verdict. Empty: Correctness when cases have expected outputs, "
+        "else Answer Relevancy.",
+    )
+    judge: str = _option(
+        "",
+        "Judge",
+        "Who scores: openai:<model>, custom:<model> (any OpenAI-compatible server, at "
+        "CUSTOM_JUDGE_BASE_URL), or offline (word rules, only to try the tool out). Not needed "
+        "when no metric asks a judge.",
+    )
+    limit: float = _option(
+        1.0,
+        "Share of cases",
+        "Share of the cases to work, drawn at random with the seed: 0.1 is a tenth.",
+        shown=Option(EVERYWHERE, "RangeWidget"),
+        gt=0,
+        le=1,
+    )
+    seed: int = _option(
+        0,
+        "Seed",
+        "Fixes the draw of cases, the order of work and the resampling.",
+        ge=0,
+        le=2**32 - 1,
+    )
+    max_tokens: int = _option(
+        256,
+        "Longest completion, in tokens",
+        "A completion is cut off here; the report counts how many were.",
+        ge=1,
+    )
+    system_prompt: str = _option(
+        "",
+        "System prompt",
+        "Put before every case, for every variant alike. An adapter that was trained under one "
+        "needs it on both sides.",
+        shown=Option(EVERYWHERE, "textarea"),
+    )
+    chat_template: bool = _option(
+        True,
+        "Use the chat template",
+        "Turn off for a base model that was not trained on chats.",
+    )
+    variants: Literal["vanilla and adapter", "vanilla only", "adapter only"] = _option(
+        BOTH,
+        "What to run",
+        "Both give a verdict; one alone gives scores that a host can compare between two jobs.",
+        shown=Option(EVERYWHERE, "radio", (BOTH, ONLY_VANILLA, ONLY_ADAPTER)),
+    )
+    margin: float = _option(
+        0.05,
+        "Smallest difference that matters",
+        "Differences within it, either way, count as equivalent (scores run from 0 to 1).",
+        gt=0,
+        lt=1,
+    )
+    engine: str = _option(
+        "auto",
+        "Engine",
+        "What generates the completions; auto picks by platform and adapter.",
+        shown=Option(EVERYWHERE, "radio", ("auto", "mlx")),
+    )
+    batch_size: int = _option(
+        32, "Batch size", "Completions generated side by side; lower it when memory is short.", ge=1
+    )
+    concurrency: int = _option(
+        20, "Judge calls at once", "How many questions the judge is asked at the same time.", ge=1
+    )
+    judge_timeout_s: float = _option(
+        60.0, "Seconds per judge call", "A call that takes longer is tried again.", gt=0
+    )
+    skip_bad_rows: bool = _option(
+        False,
+        "Skip bad rows",
+        "Count unusable rows as failures and go on, instead of stopping.",
+    )
+    cache_dir: str = _option(
+        "",
+        "Shared cache",
+        "Directory with completions and judgments shared between runs (also "
+        "FINETUNE_VERDICT_CACHE). Empty: none.",
+        shown=Option(CLI),
+    )
+    out: str = _option(
+        "runs/latest",
+        "Run directory",
+        "Where journal, tables, charts and report go; the same settings there continue the run.",
+        shown=Option(CLI),
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _unset(cls, value: object, info: Any) -> object:
+        """Null, "" and "None" mean that nothing was said; text is stripped."""
+        if isinstance(value, str):
+            value = value.strip()
+        if value is None or value in ("", "None"):
+            return cls.model_fields[info.field_name].default
+        return value
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object]) -> Params:
+        """Params from loose values.
+
+        Raises:
+            OptionError: naming every bad value, its rule and the way out, all together.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            lines = [_explain(problem) for problem in error.errors()]
+            raise OptionError("\n".join(lines)) from error
+
+    def settings(self) -> dict[str, Any]:
+        """What the results depend on, ready for JSON.
+
+        Left out: what only says where things lie (their contents count, not their names) and how
+        fast the work goes.
+        """
+        places = {"model_name", "model_adapter", "dataset_name", "cache_dir", "out"}
+        pace = {"batch_size", "concurrency", "judge_timeout_s"}
+        return self.model_dump(mode="json", exclude=places | pace)
+
+
+def option_of(name: str) -> Option:
+    """How the option is shown."""
+    extra: Any = Params.model_fields[name].json_schema_extra
+    option: Option = extra["option"]
+    return option
+
+
+def _explain(problem: Any) -> str:
+    name = str(problem["loc"][0])
+    rule = problem["msg"][0].lower() + problem["msg"][1:]
+    meant = Params.model_fields[name].description
+    return f"--{name} {problem['input']!r}: {rule}. {meant}"

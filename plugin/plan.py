@@ -1,0 +1,208 @@
+"""What a run will do, with everything checked that can be checked before the first heavy step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from plugin import __version__, engines, judges, metrics
+from plugin.adapters.layout import AdapterFolder, inspect_adapter
+from plugin.cases import CaseSource, Columns, LoadedCases, load_cases
+from plugin.engines import Engine, EngineSettings
+from plugin.errors import AdapterError, OptionError
+from plugin.hosts import Host
+from plugin.journal import content_key
+from plugin.judges import Judge
+from plugin.judges._none import NoJudge
+from plugin.metrics import Metric
+from plugin.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
+from plugin.records import VANILLA, Variant
+from plugin.weights import ModelFolder, find_model, inspect_model
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where things are: the user's names, resolved by the host, and the judge with its secrets."""
+
+    model: str
+    adapters: tuple[Path, ...]
+    dataset: str
+    judge: Judge
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, ready to begin.
+
+    Attributes:
+        primary: the shown name of the metric that decides.
+        identity: what the results depend on; the same identity in the same folder continues a run.
+        model_seen: what the report says of the model.
+    """
+
+    params: Params
+    loaded: LoadedCases
+    metrics: tuple[Metric, ...]
+    primary: str
+    variants: tuple[Variant, ...]
+    judge: Judge
+    identity: dict[str, Any]
+    load_engine: Callable[[], Engine]
+
+
+def find_sources(params: Params, host: Host) -> Sources:
+    """Ask the host for everything that has a name; in the main thread, since it asks the host.
+
+    Raises:
+        UserError: when something is not named, not known or not allowed.
+    """
+    missing = [
+        f"--{name}" for name in ("model_name", "dataset_name") if not getattr(params, name).strip()
+    ]
+    if missing:
+        raise OptionError(f"{' and '.join(missing)} must be given (try `demo` to see a run)")
+    if params.variants != ONLY_VANILLA and not params.model_adapter:
+        raise OptionError(
+            f"no adapter given, but --variants is '{params.variants}': name the adapter's "
+            f"directory with --model_adapter, or choose --variants '{ONLY_VANILLA}'"
+        )
+    if params.variants == ONLY_ADAPTER and len(params.model_adapter) > 1:
+        raise OptionError(
+            f"--variants '{ONLY_ADAPTER}' takes one adapter, got {len(params.model_adapter)}; "
+            f"several are compared through the base: choose --variants '{BOTH}'"
+        )
+    engines.choose(params.engine)
+    asked = metrics.load(params.predefined_tasks)
+    needs_judge = not asked or any(metric.spec.asks_judge for metric in asked)
+    adapters = () if params.variants == ONLY_VANILLA else params.model_adapter
+    return Sources(
+        model=host.model(params.model_name),
+        adapters=tuple(host.adapter(name) for name in adapters),
+        dataset=host.dataset(params.dataset_name),
+        judge=judges.load(params.judge, host.secret) if needs_judge else NoJudge(),
+    )
+
+
+def make_plan(params: Params, sources: Sources) -> Plan:
+    """Read the data, check model and adapters, and fix what is compared with what.
+
+    Raises:
+        UserError: naming what is wrong with data, options, model or adapter.
+    """
+    adapters = _named([inspect_adapter(path) for path in sources.adapters])
+    loaded = load_cases(_case_source(params, sources.dataset))
+    chosen = metrics.select(params.predefined_tasks, loaded.cases)
+    primary = _primary(params.primary_metric, chosen)
+    model = inspect_model(find_model(sources.model))
+    settings = EngineSettings(
+        model=model,
+        adapters=adapters,
+        max_tokens=params.max_tokens,
+        batch_size=params.batch_size,
+        chat_template=params.chat_template,
+    )
+    engine_version = engines.library_version(params.engine)
+    variants = tuple(
+        _variant(name, params, settings, engine_version) for name in _names(params, adapters)
+    )
+    return Plan(
+        params=params.model_copy(
+            update={
+                "model_name": sources.model,
+                "model_adapter": tuple(map(str, sources.adapters)),
+                "dataset_name": sources.dataset,
+            }
+        ),
+        loaded=loaded,
+        metrics=chosen,
+        primary=primary,
+        variants=variants,
+        judge=sources.judge,
+        identity={
+            **params.settings(),
+            "data set's content": loaded.digest,
+            "model's files": model.digest,
+            "tokenizer's files": model.tokenizer_digest,
+            "adapters' files": {name: adapter.digest for name, adapter in adapters.items()},
+            "judge": sources.judge.identity,
+            "engine": engine_version,
+            "deepeval": installed("deepeval"),
+            "finetune-verdict": __version__,
+        },
+        load_engine=partial(engines.load, params.engine, settings),
+    )
+
+
+def _case_source(params: Params, dataset: str) -> CaseSource:
+    return CaseSource(
+        dataset_name=dataset,
+        split=params.dataset_split or None,
+        columns=Columns(
+            input=params.input_column,
+            expected_output=params.expected_output_column,
+            context=params.context_column,
+            group=params.group_column,
+            cluster=params.cluster_column,
+            id=params.id_column,
+        ),
+        input_template=params.input_template or None,
+        limit=params.limit,
+        seed=params.seed,
+        skip_bad_rows=params.skip_bad_rows,
+    )
+
+
+def _named(adapters: Sequence[AdapterFolder]) -> dict[str, AdapterFolder]:
+    """Adapters by the names under which they are shown: their folders' names."""
+    named: dict[str, AdapterFolder] = {}
+    for adapter in adapters:
+        name = adapter.path.name
+        other = named.get(name)
+        if other is not None or name == VANILLA:
+            taken = f"also the name of {other.path}" if other else "what the base model is shown as"
+            raise AdapterError(
+                f"{adapter.path}: its name {name!r} is {taken}; names must differ, so rename the "
+                "folder or give it through a link with another name"
+            )
+        named[name] = adapter
+    return named
+
+
+def _names(params: Params, adapters: dict[str, AdapterFolder]) -> list[str]:
+    return [*([] if params.variants == ONLY_ADAPTER else [VANILLA]), *adapters]
+
+
+def _variant(name: str, params: Params, settings: EngineSettings, engine_version: str) -> Variant:
+    adapter = settings.adapters.get(name)
+    model: ModelFolder = settings.model
+    return Variant(
+        name=name,
+        id=content_key(
+            model.digest,
+            model.tokenizer_digest,
+            adapter.digest if adapter else None,
+            engine_version,
+            {"temperature": 0, "max_tokens": settings.max_tokens},
+        ),
+        model=params.model_name,
+        adapter_path=str(adapter.path) if adapter else None,
+        adapter_digest=adapter.digest if adapter else None,
+        system_prompt=params.system_prompt or None,
+    )
+
+
+def _primary(asked: str, chosen: Sequence[Metric]) -> str:
+    names = [metric.spec.name for metric in chosen if metric.spec.decides]
+    if asked:
+        name = metrics.name_of(metrics.key_of(asked))
+        if name not in names:
+            raise OptionError(
+                f"--primary_metric {asked!r} is not among the metrics of this run that may decide: "
+                f"{', '.join(names)}"
+            )
+        return name
+    return next((name for name in ("Correctness", "Answer Relevancy") if name in names), names[0])

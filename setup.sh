@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs what Finetune Verdict needs into the environment that the host made for it. Pinned, and
+# safe to run twice. It never installs or moves `transformerlab`, which belongs to the host.
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+
+if command -v uv >/dev/null 2>&1; then
+  install=(uv pip install --quiet)  # the classic host's environment has no pip of its own
+else
+  install=(python -m pip install --quiet --disable-pip-version-check)
+fi
+
+sdk="$(python -c 'from importlib.metadata import version; print(version("transformerlab"))' 2>/dev/null || true)"
+case "$sdk" in
+  0.0.*) pins=(-c "$here/constraints/classic.txt") ;;
+  *) pins=() ;;
+esac
+
+echo "Finetune Verdict: $(uname -s), engine mlx, host SDK ${sdk:-none}, pins ${pins[*]:-of requirements.txt}"
+"${install[@]}" -r "$here/requirements.txt" ${pins[@]+"${pins[@]}"}
+echo "Finetune Verdict: installed"

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin.demo import FOLDER
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES = ("01_summary.csv", "02_comparison.csv", "03_cases.csv", "04_failures.csv")
+FILES = (
+    *TABLES,
+    "comparison.svg",
+    "distribution.svg",
+    "report.html",
+    "summary.json",
+    "verdict.txt",
+    "journal.sqlite",
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "main.py"), *arguments]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1", **extra}
+
+
+def main(*arguments: str, **extra: str) -> Ended:
+    """Run the program as a user does."""
+    done = subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        env=environment(**extra),
+        timeout=180,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def demo_options(out: Path, **changed: str) -> list[str]:
+    """The demo's run, small: words only, a few cases."""
+    options = {
+        "model_name": str(FOLDER / "model"),
+        "model_adapter": str(FOLDER / "adapter"),
+        "dataset_name": str(FOLDER / "cases.jsonl"),
+        "predefined_tasks": "Token F1",
+        "max_tokens": "32",
+        "limit": "0.1",
+        "out": str(out),
+        **changed,
+    }
+    return ["run", *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def summary(out: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    return read
+
+
+def tables(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in TABLES}
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole demo, run once."""
+    out = tmp_path_factory.mktemp("demo") / "run"
+    ended = main("demo", "--out", str(out))
+    assert ended.code == 0, ended.err
+    (out / "printed.txt").write_text(ended.out, encoding="utf-8")
+    return out

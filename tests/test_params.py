@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from plugin import engines, forms
+from plugin.errors import OptionError
+from plugin.params import Params, option_of
+
+CLASSIC_NAMES = (
+    "job_id",
+    "dataset_name",
+    "model_name",
+    "run_name",
+    "template_name",
+    "experiment_name",
+    "eval_name",
+    "plugin_dir",
+)
+SDK_ATTRIBUTES = {
+    "add_job_data",
+    "experiment_name",
+    "job",
+    "load_dataset",
+    "log_metric",
+    "params",
+    "progress_update",
+    "save_evaluation_results",
+    "writer",
+    "job_wrapper",
+    "tensorboard_output_dir",
+}
+LAB_JOB_DATA = {
+    "artifacts",
+    "checkpoints",
+    "description",
+    "eval_results",
+    "lower_is_better",
+    "models",
+    "provider_id",
+    "run",
+    "score",
+    "setup",
+    "start_time",
+    "status",
+    "stop",
+    "task_name",
+}
+
+
+def names(host: str) -> list[str]:
+    return [name for name in Params.model_fields if host in option_of(name).hosts]
+
+
+@pytest.mark.parametrize("name", names("classic"))
+def test_no_name_breaks_the_classic_host(name: str) -> None:
+    assert not any(known.startswith(name) for known in CLASSIC_NAMES)
+    assert name not in SDK_ATTRIBUTES
+
+
+@pytest.mark.parametrize("name", names("lab"))
+def test_no_name_breaks_the_current_host(name: str) -> None:
+    assert name not in LAB_JOB_DATA
+
+
+@pytest.mark.parametrize("name", Params.model_fields)
+def test_every_option_has_a_title_and_a_help_text(name: str) -> None:
+    field = Params.model_fields[name]
+    assert field.title and len(field.title) > 3
+    assert field.description and field.description.endswith((".", ")"))
+
+
+@pytest.mark.parametrize("name", names("classic"))
+def test_the_classic_form_uses_working_widgets_only(name: str) -> None:
+    option = option_of(name)
+    if option.choices:
+        assert option.widget in ("radio", "AutoCompleteWidget")
+
+
+def test_generated_files_are_in_step() -> None:
+    assert forms.out_of_date() == []
+
+
+def test_the_forms_offer_engines_that_exist() -> None:
+    offered = set(option_of("engine").choices) - {"auto"}
+    assert offered <= set(engines.available())
+
+
+def test_an_unknown_engine_lists_the_known_ones() -> None:
+    with pytest.raises(OptionError) as caught:
+        engines.choose("mxl")
+    assert str(caught.value).startswith("unknown engine 'mxl'; choose one of auto, mlx")
+
+
+@pytest.mark.parametrize("unset", ["", "None", None, "  "])
+def test_unset_values_mean_the_default(unset: object) -> None:
+    params = Params.parse(dict.fromkeys(Params.model_fields, unset))
+    assert params == Params()
+
+
+def test_text_is_parsed_as_hosts_send_it() -> None:
+    params = Params.parse(
+        {
+            "limit": "0.5",
+            "seed": "7",
+            "skip_bad_rows": "True",
+            "chat_template": "false",
+            "predefined_tasks": '["Token F1", "Correctness"]',
+            "model_adapter": "one, two",
+            "stale_key_of_another_plugin": {"x": 1},
+        }
+    )
+    assert (params.limit, params.seed, params.skip_bad_rows) == (0.5, 7, True)
+    assert params.chat_template is False
+    assert params.predefined_tasks == ("Token F1", "Correctness")
+    assert params.model_adapter == ("one", "two")
+
+
+def test_all_bad_values_are_named_together() -> None:
+    with pytest.raises(OptionError) as caught:
+        Params.parse({"limit": 0, "seed": "x", "variants": "both", "margin": float("nan")})
+    message = str(caught.value)
+    assert re.findall(r"^--(\w+)", message, re.M) == ["limit", "seed", "variants", "margin"]
+    assert "--limit 0: input should be greater than 0." in message
+    assert "--variants 'both': input should be 'vanilla and adapter', 'vanilla only'" in message
+
+
+@pytest.mark.parametrize("limit", [0, -0.1, 1.1, "nan", "inf", "half", [0.5]])
+def test_the_share_of_cases_is_above_0_and_at_most_1(limit: object) -> None:
+    with pytest.raises(OptionError, match="^--limit "):
+        Params.parse({"limit": limit})
+
+
+def test_settings_leave_out_places_and_pace() -> None:
+    slow = Params.parse({"concurrency": 1, "out": "elsewhere", "model_name": "a"})
+    assert slow.settings() == Params().settings()
+    assert Params.parse({"seed": 1}).settings() != Params().settings()
