@@ -1,0 +1,12 @@
+"""Every benchmark, one after another: `python -m benchmarks [NAME ...]`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("generation", "one_load", "scoring", "judge", "memory", "stats")
+
+for name in sys.argv[1:] or NAMES:
+    print(f"== {name}", flush=True)
+    importlib.import_module(f"benchmarks.{name}").main()

@@ -1,0 +1,72 @@
+"""The mlx engine against raw `BatchGenerator`: same model, same token ids, in turn.
+
+Aim: at least 0.95 of the library's own speed.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Any
+
+from plugin.demo import FOLDER
+from plugin.engines import EngineSettings, Prompt, load
+from plugin.records import Message, Variant
+from plugin.weights import inspect_model
+
+N_PROMPTS, MAX_TOKENS, BATCH_SIZE, N_ROUNDS = 128, 32, 32, 5
+AIM = 0.95
+
+
+def raw_s(engine: Any, prompts: list[Prompt]) -> tuple[float, int]:
+    """(seconds, tokens) of the library's own loop."""
+    from mlx_lm.generate import BatchGenerator
+
+    began = time.perf_counter()
+    batch = BatchGenerator(
+        engine._model,
+        stop_tokens=[[token] for token in engine._tokenizer.eos_token_ids],
+        completion_batch_size=BATCH_SIZE,
+        prefill_batch_size=8,
+    )
+    batch.insert([list(p.token_ids) for p in prompts], [MAX_TOKENS] * len(prompts))
+    n_tokens = 0
+    while events := batch.next_generated():
+        n_tokens += sum(event.finish_reason != "stop" for event in events)
+    batch.close()
+    return time.perf_counter() - began, n_tokens
+
+
+def own_s(engine: Any, prompts: list[Prompt]) -> tuple[float, int]:
+    """(seconds, tokens) through the engine, with decoding to text."""
+    began = time.perf_counter()
+    vanilla = Variant("vanilla", "0", "demo")
+    ended = [done for step in engine.generate(vanilla, prompts) for done in step]
+    n_tokens = sum(len(completion.token_ids) for completion in ended)
+    return time.perf_counter() - began, n_tokens
+
+
+def main() -> None:
+    settings = EngineSettings(inspect_model(FOLDER / "model"), {}, MAX_TOKENS, BATCH_SIZE, True)
+    engine = load("mlx", settings)
+    questions = [f"Who plays number {i} in the show Silicon Valley?" for i in range(N_PROMPTS)]
+    prompts = [
+        Prompt(str(i), engine.encode([Message("user", question)]))
+        for i, question in enumerate(questions)
+    ]
+    raw_s(engine, prompts)
+    ratios, speeds = [], []
+    for _ in range(N_ROUNDS):
+        (raw, n_raw), (own, n_own) = raw_s(engine, prompts), own_s(engine, prompts)
+        assert n_raw == n_own, (n_raw, n_own)
+        ratios.append(raw / own)
+        speeds.append(n_own / own)
+    print(
+        f"{N_PROMPTS} prompts, up to {MAX_TOKENS} tokens, {N_ROUNDS} rounds in turn: "
+        f"{median(speeds):.0f} tokens/s, engine / raw = {median(ratios):.3f} "
+        f"({min(ratios):.3f} to {max(ratios):.3f}; aim >= {AIM})"
+    )
+
+
+if __name__ == "__main__":
+    main()

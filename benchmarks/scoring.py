@@ -1,0 +1,99 @@
+"""Own cost of scoring one completion: two DeepEval metrics under an instant in-process judge.
+
+The peer is `deepeval.evaluate()` on the same completions with the same answers. Aim: at most 1.2 ms
+per completion, flat from 200 to 10,000.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.samples import METRICS, cases, completions
+from plugin import judges, metrics
+from plugin.journal import Journal
+from plugin.scoring import JudgeLimits, items_to_score, score
+from plugin.worker import Progress
+
+AIM_MS = 1.2
+
+
+def ours_ms(n: int) -> float:
+    """Milliseconds per completion, journal included."""
+    chosen = metrics.load(METRICS)
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder))
+        items = items_to_score(cases(n), completions(n), chosen)
+        judge = judges.load("offline", lambda name: None)
+        began = time.perf_counter()
+        score(items, judge, JudgeLimits(20, 60), journal, Progress())
+        seconds = time.perf_counter() - began
+        assert len(journal.scores()) == 2 * n
+    return seconds / n * 1000
+
+
+def deepevals_ms(n: int) -> float:
+    """The same through `deepeval.evaluate()`, with a model that answers at once."""
+    from deepeval import evaluate
+    from deepeval.evaluate.configs import AsyncConfig, CacheConfig, DisplayConfig
+    from deepeval.metrics import AnswerRelevancyMetric, HallucinationMetric
+    from deepeval.models import DeepEvalBaseLLM
+    from deepeval.test_case import LLMTestCase
+
+    class Instant(DeepEvalBaseLLM):
+        def load_model(self):
+            return self
+
+        def get_model_name(self):
+            return "instant"
+
+        def generate(self, prompt, schema=None):
+            raise NotImplementedError
+
+        async def a_generate(self, prompt, schema=None):
+            fields = {"statements": ["one", "two"], "reason": "because"}
+            fields["verdicts"] = [{"verdict": "yes", "reason": "because"}] * 2
+            return schema(**{name: fields[name] for name in schema.model_fields})
+
+    tests = [
+        LLMTestCase(input=case.input, actual_output=text.text, context=list(case.context))
+        for case, text in zip(cases(n), completions(n), strict=True)
+    ]
+    model = Instant()
+    chosen = [AnswerRelevancyMetric(model=model), HallucinationMetric(model=model)]
+    began = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        evaluate(
+            tests,
+            chosen,
+            async_config=AsyncConfig(max_concurrent=20),
+            display_config=DisplayConfig(show_indicator=False, print_results=False),
+            cache_config=CacheConfig(write_cache=False),
+        )
+    return (time.perf_counter() - began) / n * 1000
+
+
+def main() -> None:
+    metrics.load(METRICS)  # DeepEval's import is not part of the cost per completion
+    ours_ms(20)
+    for n in (200, 1_000, 10_000):
+        own = ours_ms(n)
+        line = f"{n:>6} completions: {own:.2f} ms each (aim <= {AIM_MS})"
+        if n <= 1_000:
+            here = os.getcwd()
+            with tempfile.TemporaryDirectory() as folder:
+                os.chdir(folder)  # DeepEval writes into the working directory
+                try:
+                    peer = deepevals_ms(n)
+                finally:
+                    os.chdir(here)
+            line += f"; deepeval.evaluate() {peer:.1f} ms each, ratio {own / peer:.3f}"
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
