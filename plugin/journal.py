@@ -135,6 +135,7 @@ class Journal(Cache):
         """
         super().__init__(folder / "journal.sqlite", _SHARED_TABLES + _RUN_TABLES)
         self.cache = cache
+        self._has_failures = self._query("SELECT 1 FROM failures").fetchone() is not None
         version = self.meta("schema_version")
         if version is None:
             self.set_meta("schema_version", SCHEMA_VERSION)
@@ -195,11 +196,7 @@ class Journal(Cache):
             completion.variant,
             key,
         )
-        self._query(
-            "DELETE FROM failures WHERE case_id = ? AND variant = ? AND metric = ''",
-            completion.case_id,
-            completion.variant,
-        )
+        self._forget_failure(completion.case_id, completion.variant, "")
         if self.cache:
             self.cache.add_completion(key, completion)
 
@@ -242,6 +239,7 @@ class Journal(Cache):
 
     def add_failure(self, failure: Failure) -> None:
         """Keep a failure; a later one of the same thing takes its place."""
+        self._has_failures = True
         self._query(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
             failure.case_id,
@@ -250,6 +248,13 @@ class Journal(Cache):
             failure.stage,
             failure.reason,
         )
+
+    def _forget_failure(self, case_id: str, variant: str, metric: str) -> None:
+        if self._has_failures:
+            self._query(
+                "DELETE FROM failures WHERE case_id = ? AND variant = ? AND metric = ?",
+                *(case_id, variant, metric),
+            )
 
     def failures(self) -> tuple[Failure, ...]:
         """All failures, sorted."""

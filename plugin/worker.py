@@ -8,10 +8,11 @@ one worker thread, because mlx binds its streams to the thread that loaded the m
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from plugin.errors import VerdictError
 
@@ -26,6 +27,15 @@ class Stopped(VerdictError):
     exit_code = 130
 
 
+class EndedStage(NamedTuple):
+    """A stage that is over."""
+
+    stage: str
+    done: int
+    total: int
+    seconds: float
+
+
 @dataclass(slots=True)
 class Progress:
     """What the worker is at; written by the worker, read by the main thread.
@@ -36,6 +46,9 @@ class Progress:
         total: 0 when it cannot be known.
         n_before: how many of `done` were there when the stage began.
         note: something worth a few words, such as the number of failures.
+        began_s: when the stage began, on the monotonic clock.
+        ended: the countable stages that are over, oldest first.
+        stop: set by the main thread to ask the worker to stop.
     """
 
     stage: str = ""
@@ -43,11 +56,17 @@ class Progress:
     total: int = 0
     n_before: int = 0
     note: str = ""
+    began_s: float = field(default_factory=time.monotonic)
+    ended: list[EndedStage] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def begin(self, stage: str, total: int = 0, done: int = 0) -> None:
-        """Enter a new stage."""
+        """End the stage and enter a new one."""
+        now = time.monotonic()
+        if self.done > self.n_before:
+            self.ended.append(EndedStage(self.stage, self.done, self.total, now - self.began_s))
         self.stage, self.total, self.done, self.n_before, self.note = stage, total, done, done, ""
+        self.began_s = now
 
     def check(self) -> None:
         """Called by the worker between steps.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from plugin.errors import AdapterError, VerdictError
@@ -26,6 +26,7 @@ class FolderHost:
         """Nothing is written yet."""
         self.folder = folder
         self._console = console or Console(highlight=False, soft_wrap=True)
+        self._n_told = 0
         self._meter = _Bars(self._console) if self._console.is_terminal else _Lines(self._console)
 
     def model(self, name: str) -> str:
@@ -54,7 +55,11 @@ class FolderHost:
 
     def tend(self, progress: Progress) -> None:
         """A bar on a terminal, a line now and then elsewhere; Ctrl-C arrives by itself."""
-        self._meter.show(progress)
+        for ended in progress.ended[self._n_told :]:
+            self._n_told += 1
+            self.log(f"{ended.stage}: {ended.done} of {ended.total} in {ended.seconds:.1f} s")
+        if progress.stage:
+            self._meter.show(progress)
 
     def log(self, text: str) -> None:
         """A line."""
@@ -78,35 +83,32 @@ class FolderHost:
 
 
 class _Bars:
-    """A rich progress bar with rate and time left."""
+    """A bar on a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars: Bars | None = None
         self._task = TaskID(0)
-        self._stage = ""
         self._began_s = 0.0
 
     def show(self, progress: Progress) -> None:
-        if not progress.stage:
-            return
-        if progress.stage != self._stage or self._bars is None:
+        if self._bars is None or progress.began_s != self._began_s:
             self.end()
-            self._stage, self._began_s = progress.stage, time.monotonic()
+            self._began_s = progress.began_s
             self._bars = Bars(
                 TextColumn("{task.description:<12}"),
                 BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[count]}"),
                 console=self._console,
+                transient=True,
             )
-            self._task = self._bars.add_task(progress.stage, total=None, note="")
+            self._task = self._bars.add_task(progress.stage, total=None, count="")
             self._bars.start()
-        rate = _rate(progress, time.monotonic() - self._began_s)
-        note = ", ".join(part for part in (f"{rate:.1f}/s" if rate else "", progress.note) if part)
         self._bars.update(
-            self._task, completed=progress.done, total=progress.total or None, note=note
+            self._task,
+            completed=progress.done,
+            total=progress.total or None,
+            count=", ".join(_counts(progress)),
         )
 
     def end(self) -> None:
@@ -116,46 +118,34 @@ class _Bars:
 
 
 class _Lines:
-    """A plain line when a stage begins, every few seconds, and when it is done."""
+    """A plain line when a stage begins and every few seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._stage = ""
         self._began_s = self._last_s = 0.0
-        self._last_done = -1
 
     def show(self, progress: Progress) -> None:
         now = time.monotonic()
-        if not progress.stage:
-            return
-        if progress.stage != self._stage:
-            self._stage, self._began_s, self._last_s, self._last_done = progress.stage, now, now, -1
-        complete = bool(progress.total) and progress.done == progress.total
-        due = now - self._last_s >= _LINE_EVERY_S or complete or self._last_done < 0
-        if due and progress.done != self._last_done:
-            self._last_s, self._last_done = now, progress.done
-            self._console.print(_line(progress, now - self._began_s), markup=False)
+        begins = progress.began_s != self._began_s
+        if begins or now - self._last_s >= _LINE_EVERY_S:
+            self._began_s, self._last_s = progress.began_s, now
+            text = f"{progress.stage}: {', '.join(_counts(progress))}".removesuffix(": ")
+            self._console.print(text, markup=False)
 
     def end(self) -> None:
         """Lines need no end."""
 
 
-def _line(progress: Progress, seconds: float) -> str:
-    parts = [f"{progress.stage}: {progress.done} of {progress.total}"]
-    rate = _rate(progress, seconds)
-    if rate:
-        parts.append(f"{rate:.1f}/s")
-        left_s = (progress.total - progress.done) / rate
-        parts.append(f"{left_s:.0f} s left" if left_s else f"done in {seconds:.1f} s")
-    if progress.note:
-        parts.append(progress.note)
-    return ", ".join(parts) if progress.total else progress.stage
-
-
-def _rate(progress: Progress, seconds: float) -> float:
-    """Per second in this session, 0 while it cannot be known."""
-    made = progress.done - progress.n_before
-    return made / seconds if made > 0 and seconds > 0 else 0.0
+def _counts(progress: Progress) -> list[str]:
+    """How far, how fast, how long it will take, and what went wrong."""
+    if not progress.total:
+        return []
+    parts = [f"{progress.done} of {progress.total}"]
+    made, seconds = progress.done - progress.n_before, time.monotonic() - progress.began_s
+    if made > 0 and seconds > 0:
+        left_s = (progress.total - progress.done) * seconds / made
+        parts += [f"{made / seconds:.1f}/s", f"{left_s:.0f} s left"]
+    return [*parts, progress.note] if progress.note else parts
 
 
 def _looks_like_path(name: str) -> bool:

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from plugin.errors import AdapterError, FaultError, OptionError
+from plugin.hosts.folder import FolderHost
+from plugin.worker import Progress
+
+
+def host_on(terminal: bool, tmp_path: Path) -> tuple[FolderHost, io.StringIO]:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=100, soft_wrap=True)
+    return FolderHost(tmp_path / "run", console), screen
+
+
+def halfway() -> Progress:
+    progress = Progress()
+    progress.begin("generate", total=100, done=20)
+    progress.began_s -= 10
+    progress.done, progress.note = 60, "2 failed"
+    return progress
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_has_count_rate_time_left_and_failures(terminal: bool, tmp_path: Path) -> None:
+    host, screen = host_on(terminal, tmp_path)
+    host.tend(halfway())
+    host.log("end")
+    assert "60 of 100, 4.0/s, 10 s left, 2 failed" in screen.getvalue()
+
+
+def test_plain_lines_come_now_and_then(tmp_path: Path) -> None:
+    host, screen = host_on(False, tmp_path)
+    progress = halfway()
+    for _ in range(50):
+        host.tend(progress)
+    assert len(screen.getvalue().splitlines()) == 1
+
+
+def test_the_end_of_a_stage_is_told_once(tmp_path: Path) -> None:
+    host, screen = host_on(False, tmp_path)
+    progress = halfway()
+    host.tend(progress)
+    progress.done = 100
+    progress.begin("score")
+    host.tend(progress)
+    host.tend(progress)
+    assert screen.getvalue().count("generate: 100 of 100 in 10.") == 1
+
+
+def test_work_of_unknown_length_has_a_name_only(tmp_path: Path) -> None:
+    host, screen = host_on(False, tmp_path)
+    progress = Progress()
+    progress.begin("load model")
+    host.tend(progress)
+    assert screen.getvalue() == "load model\n"
+
+
+def test_names_become_paths_or_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    host, _ = host_on(False, tmp_path)
+    assert host.model("model") == str(tmp_path / "model")
+    assert host.model("someone/model") == "someone/model"
+    assert host.model("./nowhere") == str(tmp_path / "nowhere")
+    assert host.dataset("someone/data") == "someone/data"
+    assert host.adapter("model") == tmp_path / "model"
+    with pytest.raises(AdapterError, match="adapter 'gone': no such directory"):
+        host.adapter("gone")
+
+
+def test_secrets_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, _ = host_on(False, tmp_path)
+    assert host.secret("OPENAI_API_KEY") is None
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    assert host.secret("OPENAI_API_KEY") is None
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert host.secret("OPENAI_API_KEY") == "k"
+
+
+def test_a_failure_says_whose_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    host, _ = host_on(False, tmp_path)
+    host.fail(OptionError("no adapter given"))
+    host.fail(FaultError("disk full"))
+    assert capsys.readouterr().err == "error: no adapter given\nfault: disk full\n"
+
+
+def test_text_of_users_is_no_markup(tmp_path: Path) -> None:
+    host, screen = host_on(False, tmp_path)
+    host.log("[bold]x[/bold] [1/2]")
+    assert screen.getvalue() == "[bold]x[/bold] [1/2]\n"

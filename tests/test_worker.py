@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from plugin.worker import Progress, Stopped, Worker
+
+
+def test_work_runs_in_one_thread_and_the_host_is_tended_from_the_main_one() -> None:
+    tended, worked = set(), set()
+    worker = Worker(lambda progress: tended.add(threading.get_ident()))
+
+    def work() -> int:
+        worked.add(threading.get_ident())
+        time.sleep(0.25)
+        return 7
+
+    assert worker.run(work) == worker.run(work) == 7
+    worker.close()
+    assert tended == {threading.get_ident()}
+    assert len(worked) == 1 and worked.isdisjoint(tended)
+
+
+def test_the_host_is_tended_at_least_once_a_second() -> None:
+    times = []
+    worker = Worker(lambda progress: times.append(time.monotonic()))
+    worker.run(lambda: time.sleep(1.0))
+    worker.close()
+    assert max(b - a for a, b in zip(times, times[1:], strict=False)) < 1.0
+    assert len(times) >= 5
+
+
+def test_an_error_of_the_work_comes_out_as_it_is() -> None:
+    worker = Worker(lambda progress: None)
+    with pytest.raises(ZeroDivisionError):
+        worker.run(lambda: 1 / 0)
+    worker.close()
+
+
+def test_a_stop_reaches_the_work_and_comes_out_as_the_hosts_stop() -> None:
+    seen = threading.Event()
+
+    def tend(progress: Progress) -> None:
+        if progress.stage:
+            raise KeyboardInterrupt
+
+    worker = Worker(tend)
+
+    def work() -> None:
+        worker.progress.begin("generate")
+        try:
+            while True:
+                worker.progress.check()
+                time.sleep(0.01)
+        except Stopped:
+            seen.set()
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        worker.run(work)
+    worker.close()
+    assert seen.is_set()
+
+
+def test_a_stage_that_is_over_is_remembered() -> None:
+    progress = Progress()
+    progress.begin("load model")
+    progress.begin("generate", total=10, done=4)
+    progress.done = 10
+    progress.begin("score", total=3, done=3)
+    progress.begin("draw")
+    assert [(e.stage, e.done, e.total) for e in progress.ended] == [("generate", 10, 10)]
