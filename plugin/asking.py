@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,6 +28,9 @@ _SAMPLING = "temperature 0"
 
 N_LOST_UNTIL_DOWN = 10
 """Calls in a row without any answer, after which a judge that once answered counts as down."""
+
+N_FAILED_UNTIL_HOPELESS = 20
+"""Failed questions after which a judge that never gave a fitting answer is given up."""
 
 
 class Asker:
@@ -49,9 +53,14 @@ class Asker:
         self._begun_keys: dict[type[BaseModel], hashlib._Hash] = {}
         self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
         self._n_lost: int | None = None  # calls lost in a row; None until the judge first answers
+        self._n_hopeless: int | None = 0  # failures so far; None once the judge has answered well
 
     async def close(self) -> None:
-        """Release the judge's connections."""
+        """Drop what is under way and release the judge's connections."""
+        under_way = list(self._under_way.values())
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
         await self._judge.close()
 
     async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
@@ -68,13 +77,16 @@ class Asker:
             if check(answer) is None:
                 self.counts["n_cached"] += 1
                 return answer
-        if key not in self._under_way:
+        task = self._under_way.get(key)
+        if task is None:
             task = asyncio.create_task(self._ask(key, prompt, schema, check))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
-            return await task
-        answer = await self._under_way[key]
-        check(answer)  # this asker's check learns from the answer too
+        # Others may wait for the same answer: one who gives up must not take it from them.
+        answer = await asyncio.shield(task)
+        problem = check(answer)  # also lets every asker's own check learn from the answer
+        if problem:
+            raise AskError(f"the answer to the same question elsewhere does not fit: {problem}")
         return answer
 
     def _key(self, prompt: str, schema: type[BaseModel]) -> str:
@@ -102,12 +114,15 @@ class Asker:
                     seconds=round(time.perf_counter() - started, 4),
                 )
                 self._journal.add_judgment(key, judgment)
+                self._n_hopeless = None
                 return fitting
             problem = fitting
             self.counts["n_unfit"] += 1
             # At temperature 0 the same question would get the same answer.
             question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
-        raise AskError(f"no fitting answer in {N_ASKS} asks: {problem}; got {_short(reply.text)}")
+        error = AskError(f"no fitting answer in {N_ASKS} asks: {problem}; got {_short(reply.text)}")
+        self._note_failure(error)
+        raise error
 
     async def _call(self, prompt: str, schema: type[BaseModel]) -> Answer:
         wait_s = _FIRST_WAIT_S
@@ -133,6 +148,7 @@ class Asker:
             await asyncio.sleep(min(error.wait_s or wait_s, _LONGEST_WAIT_S))
             wait_s *= 2
         self._note_loss(error)
+        self._note_failure(error)
         raise error
 
     def _note_loss(self, error: AskError) -> None:
@@ -148,6 +164,18 @@ class Asker:
             "kept; start the judge's server (or check its address) and resume"
         ) from error
 
+    def _note_failure(self, error: AskError) -> None:
+        """A judge that has never given a fitting answer is not asked for ever."""
+        if self._n_hopeless is None:
+            return
+        self._n_hopeless += 1
+        if self._n_hopeless >= N_FAILED_UNTIL_HOPELESS:
+            raise JudgeDownError(
+                f"the judge {self._judge.label} failed its first {self._n_hopeless} questions and "
+                f"answered none, last with: {error}. Everything made so far is kept; mend or "
+                "change the judge"
+            ) from error
+
 
 def _fit(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | str:
     """The validated answer, or what is wrong with it."""
@@ -156,17 +184,31 @@ def _fit(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | st
     try:
         answer = schema.model_validate_json(reply.text)
     except ValidationError:
-        try:
-            start = reply.text.index("{")  # past a code fence or some prose
-            value, _ = json.JSONDecoder().raw_decode(reply.text, start)
-            answer = schema.model_validate(value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            return f"{where}: {first['msg']}" if where else str(first["msg"])
-        except (ValueError, RecursionError):
-            return "not a JSON object"
+        problem = "not a JSON object"
+        for value in _objects(reply.text.rpartition("</think>")[2]):
+            try:
+                answer = schema.model_validate(value)
+                break
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                problem = f"{where}: {first['msg']}" if where else str(first["msg"])
+        else:
+            return problem
     return check(answer) or answer
+
+
+def _objects(text: str) -> Iterator[object]:
+    """The JSON objects in a text, past code fences and prose."""
+    start = text.find("{")
+    while start >= 0:
+        try:
+            value, end = json.JSONDecoder().raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            yield value
+        start = text.find("{", end)
 
 
 def _short(text: str, n_chars: int = 200) -> str:

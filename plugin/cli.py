@@ -9,20 +9,20 @@ import argparse
 import difflib
 import json
 import signal
-import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plugin import __version__
-from plugin.errors import OptionError, VerdictError
+from plugin.errors import FaultError, OptionError, VerdictError
 from plugin.params import Params, option_of
 
 if TYPE_CHECKING:
     from plugin.hosts import Host
 
 _PROGRAM = "python main.py"
-DEMO_OUT = "runs/demo"
 INTERRUPTED = 130
 
 
@@ -37,37 +37,37 @@ def main(arguments: Sequence[str]) -> int:
     # A polite kill is a stop, too: what was made is kept either way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from plugin.hosts.folder import FolderHost
+    from plugin.run import rebuild, run
 
-    host: Host | None = None
+    host: Host = FolderHost("")
     try:
-        params = _COMMANDS[command](given)
-        host = FolderHost(Path(params.out))
-        _do(command, params, host)
+        if command == "report":
+            folder = Path(given["folder"])
+            host = FolderHost(str(folder))
+            rebuild(folder, host)
+        else:
+            params = _PARAMS_OF[command](given)
+            host = FolderHost(params.out, prefix="demo-" if command == "demo" else "")
+            run(params, host)
     except VerdictError as error:
-        (host or FolderHost(Path())).fail(_with_way_on(error, host))
+        host.fail(error)
         return error.exit_code
     except KeyboardInterrupt:
-        folder = host.folder if host else Path()
-        print(
-            f"\nstopped; everything made so far is kept. Go on: {_PROGRAM} resume {folder}",
-            file=sys.stderr,
-        )
+        host.stopped()
         return INTERRUPTED
+    except Exception as error:  # the last door: a fault of ours still loses nothing
+        host.fail(FaultError(f"{type(error).__name__}: {error} ({_keep_traceback()})"))
+        return FaultError.exit_code
     return 0
 
 
-def _do(command: str, params: Params, host: Host) -> None:
-    from contextlib import closing
-
-    from plugin.journal import Journal
-    from plugin.run import publish, run
-    from plugin.worker import Worker
-
-    if command == "report":
-        with closing(Journal.existing(host.folder)) as journal, closing(Worker(host.tend)) as work:
-            publish(journal, host, work)
-    else:
-        run(params, host)
+def _keep_traceback() -> str:
+    """Write the traceback to a file of its own, and say where."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="finetune-verdict-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exc(file=file)
+    return f"an unexpected fault: please report it with {file.name}"
 
 
 def _run_params(given: dict[str, Any]) -> Params:
@@ -77,12 +77,13 @@ def _run_params(given: dict[str, Any]) -> Params:
 
 
 def _demo_params(given: dict[str, Any]) -> Params:
-    home = Path(__file__).parent / "demo"
+    from plugin.demo import FOLDER
+
     return Params.parse(
         {
-            "model_name": str(home / "model"),
-            "model_adapter": [str(home / "adapter")],
-            "dataset_name": str(home / "cases.jsonl"),
+            "model_name": str(FOLDER / "model"),
+            "model_adapter": [str(FOLDER / "adapter")],
+            "dataset_name": str(FOLDER / "cases.jsonl"),
             "judge": "offline",
             "max_tokens": 48,
             "predefined_tasks": [
@@ -92,7 +93,7 @@ def _demo_params(given: dict[str, Any]) -> Params:
                 "Answer Relevancy",
                 "Hallucination",
             ],
-            "out": given["out"] or DEMO_OUT,
+            "out": given["out"],
         }
     )
 
@@ -111,16 +112,7 @@ def _resume_params(given: dict[str, Any]) -> Params:
     return Params.parse({**values, "out": str(folder)})
 
 
-def _report_params(given: dict[str, Any]) -> Params:
-    return _resume_params(given)
-
-
-_COMMANDS = {
-    "run": _run_params,
-    "demo": _demo_params,
-    "resume": _resume_params,
-    "report": _report_params,
-}
+_PARAMS_OF = {"run": _run_params, "demo": _demo_params, "resume": _resume_params}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in Params.model_fields:
         _add_option(run, name)
     demo = commands.add_parser("demo", help="the same on a tiny model that comes with the program")
-    demo.add_argument("--out", metavar="DIR", help=f"run directory (default: {DEMO_OUT})")
+    demo.add_argument("--out", metavar="DIR", help="run directory (default: one under runs/)")
     for command, help_text in (
         ("resume", "go on with a run that was stopped, and try again what failed"),
         ("report", "rebuild tables, charts and report from a run's journal"),
@@ -200,10 +192,3 @@ def _json_or_yaml(file: str, text: str) -> object:
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, Params.model_fields, n=1)
     return f"unknown option {name!r}" + (f", did you mean {close[0]!r}?" if close else "")
-
-
-def _with_way_on(error: VerdictError, host: Host | None) -> VerdictError:
-    """A fault's message says how to go on."""
-    if host is None or error.exit_code != 1:
-        return error
-    return type(error)(f"{error}\nGo on with: {_PROGRAM} resume {host.folder}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
+import time
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version as installed
 from typing import Any
 
-from plugin import metrics
+from plugin import __version__, metrics
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.pairing import Evidence
@@ -31,6 +30,7 @@ def conclude(journal: Journal) -> Report:
     cases, completions = journal.cases(), journal.completions()
     evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
     n_missing = _n_missing(evidence)
+    began = time.perf_counter()
     settings = VerdictSettings(
         primary_metric=journal.meta("primary_metric"),
         seed=params.seed,
@@ -40,8 +40,10 @@ def conclude(journal: Journal) -> Report:
     )
     summaries = summarise(evidence, settings)
     comparisons = compare(evidence, settings)
+    verdict = decide(evidence, summaries, comparisons, settings)
+    compare_s = time.perf_counter() - began
     return Report(
-        verdict=decide(evidence, summaries, comparisons, settings),
+        verdict=verdict,
         judge=journal.meta("judge"),
         variants=variants,
         metrics=specs,
@@ -53,7 +55,7 @@ def conclude(journal: Journal) -> Report:
         comparisons=comparisons,
         partial=n_missing > 0,
         warnings=_warnings(journal, variants, completions),
-        provenance=_provenance(journal, params),
+        provenance=_provenance(journal, params, compare_s),
     )
 
 
@@ -90,6 +92,12 @@ def _warnings(
         if variant.name != VANILLA and any(v.name == VANILLA for v in variants):
             found += _no_effect(variant, cases, completions)
         found += _cut_off(variant, cases, completions)
+    versions = journal.judge_versions()
+    if len(versions) > 1:
+        found.append(
+            f"the judge's provider reported {len(versions)} versions of its model during this run "
+            f"({', '.join(versions)}): scores may not be comparable throughout"
+        )
     n_bad = sum(failure.stage == "data" for failure in journal.failures())
     if n_bad:
         found.append(f"{n_bad} of {journal.meta('n_source_rows')} rows could not be used")
@@ -128,8 +136,7 @@ def _cut_off(
     ]
 
 
-def _provenance(journal: Journal, params: Params) -> dict[str, Any]:
-    libraries = ("deepeval", "mlx-lm", "numpy", "scipy")
+def _provenance(journal: Journal, params: Params, compare_s: float) -> dict[str, Any]:
     return {
         "run_id": journal.meta("run_id"),
         "seed": params.seed,
@@ -139,16 +146,14 @@ def _provenance(journal: Journal, params: Params) -> dict[str, Any]:
         "identity": journal.meta("identity"),
         "prompts": journal.meta("prompts"),
         "n_source_rows": journal.meta("n_source_rows"),
-        "seconds": _rounded(journal.meta("seconds")),
+        "seconds": _rounded({**(journal.meta("seconds") or {}), "compare": compare_s}),
+        "judge_versions": journal.judge_versions(),
         "judge_calls": journal.meta("judge_calls") or {},
         "generated_tokens": sum(len(c.token_ids) for c in journal.completions().values()),
-        "versions": {
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            **{name: installed(name) for name in libraries},
-        },
+        "versions": journal.meta("versions"),
+        "reported_with": __version__,
     }
 
 
-def _rounded(seconds: Mapping[str, float] | None) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in (seconds or {}).items()}
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in seconds.items()}

@@ -27,7 +27,9 @@ def complete(
         BaseDisturbedError: when the base is not itself again after an adapter.
         Stopped: when the user stopped the run.
     """
-    have = journal.completions()
+    # A prompt that the model's context cannot hold will not fit the next time either.
+    failed = {(f.case_id, f.variant) for f in journal.failures() if f.stage == "generate"}
+    have = set(journal.completions()) | failed
     n_all = len(cases) * len(variants)
     if len(have) == n_all:
         return
@@ -36,6 +38,7 @@ def complete(
     engine = load_engine()
     loaded = time.perf_counter()
     try:
+        engine.check(variants)
         prompts = encode(cases, variants[0].system_prompt, engine)
         journal.set_meta("prompts", _facts(prompts))
         progress.begin("generate", total=n_all, done=len(have))
@@ -50,8 +53,19 @@ def complete(
 
 def encode(cases: Sequence[Case], system_prompt: str | None, engine: Engine) -> list[Prompt]:
     """The cases' prompts as token ids, made once and shared by all variants of one prompt form."""
-    system = (Message("system", system_prompt),) if system_prompt else ()
-    return [Prompt(case.id, engine.encode((*system, *case.messages))) for case in cases]
+    return [
+        Prompt(case.id, engine.encode(_with_system(case.messages, system_prompt))) for case in cases
+    ]
+
+
+def _with_system(messages: Sequence[Message], prompt: str | None) -> tuple[Message, ...]:
+    """The turns under the system prompt; many templates know one system turn at most."""
+    if not prompt:
+        return tuple(messages)
+    if messages[0].role == "system":
+        joined = Message("system", f"{prompt}\n\n{messages[0].content}")
+        return (joined, *messages[1:])
+    return (Message("system", prompt), *messages)
 
 
 def _complete(

@@ -7,6 +7,7 @@ holds the same completions and judgments by content, for other runs to use.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import sqlite3
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from plugin.errors import JournalError, OptionError
 from plugin.records import Case, Completion, Failure, Message, Score
@@ -90,6 +91,17 @@ class Cache:
         """Close the file; what was written is already committed."""
         self._db.close()
 
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """All that is written inside is written, or nothing."""
+        self._query("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._query("ROLLBACK")
+            raise
+        self._query("COMMIT")
+
     def completion(self, key: str) -> Completion | None:
         """The completion with this content key, if it was ever made."""
         row = self._query("SELECT body FROM completions WHERE key = ?", key).fetchone()
@@ -106,8 +118,8 @@ class Cache:
         self._query("INSERT OR IGNORE INTO completions VALUES (?, ?)", key, body)
 
     def add_judgment(self, key: str, judgment: Judgment) -> None:
-        """Keep a judgment; the first one of a key stays."""
-        self._query("INSERT OR IGNORE INTO judgments VALUES (?, ?, ?, ?, ?, ?)", key, *judgment)
+        """Keep a judgment; one that is asked for anew takes the old one's place."""
+        self._query("INSERT OR REPLACE INTO judgments VALUES (?, ?, ?, ?, ?, ?)", key, *judgment)
 
     def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
         with self._translated():
@@ -135,6 +147,7 @@ class Journal(Cache):
         """
         super().__init__(folder / "journal.sqlite", _SHARED_TABLES + _RUN_TABLES)
         self.cache = cache
+        self._lock: TextIO | None = None
         self._has_failures = self._query("SELECT 1 FROM failures").fetchone() is not None
         version = self.meta("schema_version")
         if version is None:
@@ -158,6 +171,36 @@ class Journal(Cache):
             )
         return cls(folder, cache)
 
+    def close(self) -> None:
+        """Close the journal and its cache, and let others work on the folder."""
+        super().close()
+        if self.cache:
+            self.cache.close()
+        if self._lock:
+            self._lock.close()
+
+    def lock(self) -> None:
+        """Keep others from working on this run until the journal is closed.
+
+        Raises:
+            OptionError: when another process works on it now.
+        """
+        self._lock = self.path.with_name("journal.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OptionError(
+                f"another process is working in {self.path.parent}; wait for it, stop it, or "
+                "choose another --out"
+            ) from error
+
+    def forget_all(self) -> None:
+        """Empty what belongs to a run; completions and judgments, known by content, stay."""
+        for table in ("cases", "answers", "scores", "failures"):
+            self._query(f"DELETE FROM {table}")
+        self._query("DELETE FROM meta WHERE name != 'schema_version'")
+        self._has_failures = False
+
     def meta(self, name: str) -> Any:
         """A fact about the run, None when it is not there yet."""
         row = self._query("SELECT body FROM meta WHERE name = ?", name).fetchone()
@@ -177,10 +220,9 @@ class Journal(Cache):
 
     def set_cases(self, cases: tuple[Case, ...]) -> None:
         """Keep the run's cases, in their order."""
-        rows = [(i, json.dumps(asdict(case), ensure_ascii=False)) for i, case in enumerate(cases)]
-        with self._translated(), self._db:
-            self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR REPLACE INTO cases VALUES (?, ?)", rows)
+        for position, case in enumerate(cases):
+            body = json.dumps(asdict(case), ensure_ascii=False)
+            self._query("INSERT OR REPLACE INTO cases VALUES (?, ?)", position, body)
 
     def cases(self) -> tuple[Case, ...]:
         """The run's cases, in the order of the source."""
@@ -190,13 +232,9 @@ class Journal(Cache):
     def add_answer(self, key: str, completion: Completion) -> None:
         """Keep a completion under its content key, here and in the shared cache."""
         self.add_completion(key, completion)
-        self._query(
-            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
-            completion.case_id,
-            completion.variant,
-            key,
-        )
-        self._forget_failure(completion.case_id, completion.variant, "")
+        where = (completion.case_id, completion.variant)
+        with self._instead_of_failure(*where, ""):
+            self._query("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", *where, key)
         if self.cache:
             self.cache.add_completion(key, completion)
 
@@ -212,8 +250,16 @@ class Journal(Cache):
         return super().completion(key) or (self.cache.completion(key) if self.cache else None)
 
     def judgment(self, key: str) -> Judgment | None:
-        """As in `Cache`, looking in the shared cache too."""
-        return super().judgment(key) or (self.cache.judgment(key) if self.cache else None)
+        """As in `Cache`, looking in the shared cache too; what is found there is copied here."""
+        kept = super().judgment(key)
+        if kept is None and self.cache and (kept := self.cache.judgment(key)):
+            super().add_judgment(key, kept)
+        return kept
+
+    def judge_versions(self) -> list[str]:
+        """The model versions that the judge's provider reported, sorted."""
+        rows = self._query("SELECT DISTINCT version FROM judgments WHERE version != ''")
+        return sorted(version for (version,) in rows)
 
     def add_judgment(self, key: str, judgment: Judgment) -> None:
         """As in `Cache`, here and in the shared cache."""
@@ -224,13 +270,11 @@ class Journal(Cache):
     def add_score(self, score: Score) -> None:
         """Keep a score; a failure that stood in its place is gone."""
         where = (score.case_id, score.variant, score.metric)
-        self._query(
-            "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)",
-            *where,
-            score.value,
-            score.reason,
-        )
-        self._query("DELETE FROM failures WHERE case_id = ? AND variant = ? AND metric = ?", *where)
+        with self._instead_of_failure(*where):
+            self._query(
+                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)",
+                *(*where, score.value, score.reason),
+            )
 
     def scores(self) -> tuple[Score, ...]:
         """All scores, in no order that means anything."""
@@ -249,11 +293,16 @@ class Journal(Cache):
             failure.reason,
         )
 
-    def _forget_failure(self, case_id: str, variant: str, metric: str) -> None:
-        if self._has_failures:
+    @contextmanager
+    def _instead_of_failure(self, *where: str) -> Iterator[None]:
+        """What is written inside takes the place of the failure of this case, variant, metric."""
+        if not self._has_failures:
+            yield
+            return
+        with self.whole():
+            yield
             self._query(
-                "DELETE FROM failures WHERE case_id = ? AND variant = ? AND metric = ?",
-                *(case_id, variant, metric),
+                "DELETE FROM failures WHERE case_id = ? AND variant = ? AND metric = ?", *where
             )
 
     def failures(self) -> tuple[Failure, ...]:

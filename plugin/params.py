@@ -103,8 +103,8 @@ class Params(BaseModel):
     model_adapter: Texts = _option(
         (),
         "Adapter",
-        "Adapter directory, or its name where the host knows it. May repeat (or be a comma list) "
-        "to compare several with the same base.",
+        "Adapter directory, or its name where the host knows it. May repeat, to compare several "
+        "with the same base (in a form: separated by commas).",
         shown=Option(NOT_CLASSIC),
     )
     dataset_name: str = _option(
@@ -172,7 +172,7 @@ class Params(BaseModel):
         "",
         "System prompt",
         "Put before every case, for every variant alike. An adapter that was trained under one "
-        "needs it on both sides.",
+        "needs it on both sides. A case's own system turn is joined to it.",
         shown=Option(EVERYWHERE, "textarea"),
     )
     chat_template: bool = _option(
@@ -196,7 +196,7 @@ class Params(BaseModel):
     engine: str = _option(
         "auto",
         "Engine",
-        "What generates the completions; auto picks by platform and adapter.",
+        "What generates the completions; auto picks one.",
         shown=Option(EVERYWHERE, "radio", ("auto", "mlx")),
     )
     batch_size: int = _option(
@@ -221,9 +221,10 @@ class Params(BaseModel):
         shown=Option(CLI),
     )
     out: str = _option(
-        "runs/latest",
+        "",
         "Run directory",
-        "Where journal, tables, charts and report go; the same settings there continue the run.",
+        "Where journal, tables, charts and report go; the same settings there continue the run. "
+        "Empty: one under runs/ named after the run.",
         shown=Option(CLI),
     )
 
@@ -253,8 +254,7 @@ class Params(BaseModel):
     def settings(self) -> dict[str, Any]:
         """What the results depend on, ready for JSON.
 
-        Left out: what only says where things lie (their contents count, not their names) and how
-        fast the work goes.
+        Left out: what only says where things lie (their contents count) and how fast work goes.
         """
         places = {"model_name", "model_adapter", "dataset_name", "cache_dir", "out"}
         pace = {"batch_size", "concurrency", "judge_timeout_s"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +33,7 @@ class Sources:
     model: str
     adapters: tuple[Path, ...]
     dataset: str
+    cache_dir: str
     judge: Judge
 
 
@@ -41,7 +44,8 @@ class Plan:
     Attributes:
         primary: the shown name of the metric that decides.
         identity: what the results depend on; the same identity in the same folder continues a run.
-        model_seen: what the report says of the model.
+        versions: of this program, its libraries and the platform.
+        load_engine: loads the model, ready for these variants.
     """
 
     params: Params
@@ -51,7 +55,13 @@ class Plan:
     variants: tuple[Variant, ...]
     judge: Judge
     identity: dict[str, Any]
+    versions: dict[str, str]
     load_engine: Callable[[], Engine]
+
+    @property
+    def run_id(self) -> str:
+        """Digest of the identity, 16 hex digits."""
+        return content_key(self.identity)[:16]
 
 
 def find_sources(params: Params, host: Host) -> Sources:
@@ -83,6 +93,7 @@ def find_sources(params: Params, host: Host) -> Sources:
         model=host.model(params.model_name),
         adapters=tuple(host.adapter(name) for name in adapters),
         dataset=host.dataset(params.dataset_name),
+        cache_dir=_cache_dir(params),
         judge=judges.load(params.judge, host.secret) if needs_judge else NoJudge(),
     )
 
@@ -115,6 +126,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
                 "model_name": sources.model,
                 "model_adapter": tuple(map(str, sources.adapters)),
                 "dataset_name": sources.dataset,
+                "cache_dir": sources.cache_dir,
             }
         ),
         loaded=loaded,
@@ -133,8 +145,26 @@ def make_plan(params: Params, sources: Sources) -> Plan:
             "deepeval": installed("deepeval"),
             "finetune-verdict": __version__,
         },
+        versions=_versions(engine_version),
         load_engine=partial(engines.load, params.engine, settings),
     )
+
+
+def _cache_dir(params: Params) -> str:
+    """The shared cache's directory as a path that means the same from anywhere; "" for none."""
+    given = params.cache_dir or os.environ.get("FINETUNE_VERDICT_CACHE", "")
+    return os.path.abspath(os.path.expanduser(given)) if given else ""
+
+
+def _versions(engine_version: str) -> dict[str, str]:
+    libraries = ("deepeval", "numpy", "scipy")
+    return {
+        "finetune-verdict": __version__,
+        "engine": engine_version,
+        **{name: installed(name) for name in libraries},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
 
 
 def _case_source(params: Params, dataset: str) -> CaseSource:

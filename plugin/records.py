@@ -62,7 +62,7 @@ class Variant:
 
     Attributes:
         name: unique within a run; `VANILLA` for the base.
-        id: digest of weights, adapter, prompt form and sampling.
+        id: digest of weights, tokenizer, adapter, engine and sampling.
         model: hub id or directory, as the user gave it.
         adapter_path: the adapter's directory, None for the base.
         adapter_digest: digest of the adapter's files, None for the base.

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from plugin.cases import working_order
 from plugin.conclude import conclude
-from plugin.errors import OptionError
+from plugin.errors import FaultError, OptionError
 from plugin.generation import complete
 from plugin.hosts import Host
-from plugin.journal import Cache, Journal, content_key
+from plugin.journal import Cache, Journal
 from plugin.params import Params
 from plugin.plan import Plan, find_sources, make_plan
 from plugin.records import Report
 from plugin.report import write
 from plugin.scoring import JudgeLimits, items_to_score, score
-from plugin.worker import Worker
+from plugin.worker import Stopped, Worker
 
 
 def run(params: Params, host: Host) -> Report:
@@ -28,20 +32,41 @@ def run(params: Params, host: Host) -> Report:
         FaultError: something broke; the journal holds what was made.
         KeyboardInterrupt: the user stopped the run; the journal holds what was made.
     """
+    began = time.perf_counter()
     sources = find_sources(params, host)
-    with closing(Worker(host.tend)) as worker:
+    with closing(Worker(host.tend, partial(_leave, host))) as worker:
         worker.progress.begin("read data, model and adapter")
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
+            journal.add_to_meta("seconds", {"prepare": time.perf_counter() - began})
             worker.run(lambda: _work(plan, journal, worker))
-            return publish(journal, host, worker)
+            return _publish(journal, host, worker)
 
 
-def publish(journal: Journal, host: Host, worker: Worker) -> Report:
-    """Rebuild everything from the journal alone, and hand it to the host."""
+def rebuild(folder: Path, host: Host) -> Report:
+    """Make everything that is published again, from the folder's journal alone.
+
+    Raises:
+        OptionError: when the folder holds no run.
+    """
+    with (
+        closing(Journal.existing(folder)) as journal,
+        closing(Worker(host.tend, partial(_leave, host))) as worker,
+    ):
+        host.open(journal.meta("run_id") or "")
+        return _publish(journal, host, worker)
+
+
+def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
     worker.progress.begin("compare and draw")
     report = worker.run(lambda: conclude(journal))
-    files = worker.run(lambda: write(report, host.folder))
+    try:
+        files = worker.run(lambda: write(report, journal.path.parent))
+    except OSError as error:
+        raise FaultError(
+            f"the results cannot be written: {error}. Make room in {journal.path.parent}, or make "
+            "it writable; nothing has to be made again"
+        ) from error
     host.publish(report, files)
     return report
 
@@ -60,51 +85,69 @@ def _work(plan: Plan, journal: Journal, worker: Worker) -> None:
 
 
 def _open_journal(plan: Plan, host: Host) -> Journal:
-    """The folder's journal, new or of this very run.
+    """The folder's journal, new or of this very run; nobody else works on it meanwhile.
 
     Raises:
-        OptionError: when the folder holds a run with another identity.
+        OptionError: when the folder holds a run with another identity, or is being worked on.
     """
-    cache_dir = plan.params.cache_dir or host.secret("FINETUNE_VERDICT_CACHE")
-    cache = Cache(Path(cache_dir).expanduser() / "cache.sqlite") if cache_dir else None
-    journal = Journal(host.folder, cache)
-    known = journal.meta("identity")
-    if known is None:
-        _begin(journal, plan)
-    elif known != plan.identity:
+    folder = host.open(plan.run_id)
+    cache_dir = plan.params.cache_dir
+    journal = Journal(folder, Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None)
+    try:
+        journal.lock()
+        known = journal.meta("identity")
+        if known is None or (known != plan.identity and not journal.completions()):
+            _begin(journal, plan)
+        elif known != plan.identity:
+            raise OptionError(
+                f"{folder} holds another run: {_changes(known, plan.identity)}. Put that back as "
+                "it was to go on with it, or choose another --out"
+            )
+        else:
+            n_made = len(journal.completions()), len(journal.scores())
+            host.log(f"continuing a run: {n_made[0]} completions and {n_made[1]} scores are there")
+    except BaseException:
         journal.close()
-        raise OptionError(
-            f"{host.folder} holds another run: {_changes(known, plan.identity)}. Choose another "
-            f"--out, or take the other run up again with `resume {host.folder}`"
-        )
-    else:
-        n_made = len(journal.completions()), len(journal.scores())
-        host.log(f"continuing this run: {n_made[0]} completions and {n_made[1]} scores are there")
+        raise
     return journal
 
 
 def _begin(journal: Journal, plan: Plan) -> None:
-    journal.set_cases(plan.loaded.cases)
-    for failure in plan.loaded.failures:
-        journal.add_failure(failure)
-    journal.set_meta("params", plan.params.model_dump(mode="json"))
-    journal.set_meta("variants", [asdict(variant) for variant in plan.variants])
-    journal.set_meta("metrics", [metric.spec.name for metric in plan.metrics])
-    journal.set_meta("primary_metric", plan.primary)
-    journal.set_meta("judge", plan.judge.label)
-    journal.set_meta("caveat", plan.judge.caveat)
-    journal.set_meta("run_id", content_key(plan.identity)[:16])
-    journal.set_meta("n_source_rows", plan.loaded.n_source_rows)
-    journal.set_meta("identity", plan.identity)  # last: a journal without it never began
+    """Write what the run is; all of it or nothing."""
+    facts = {
+        "params": plan.params.model_dump(mode="json"),
+        "variants": [asdict(variant) for variant in plan.variants],
+        "metrics": [metric.spec.name for metric in plan.metrics],
+        "primary_metric": plan.primary,
+        "judge": plan.judge.label,
+        "caveat": plan.judge.caveat,
+        "run_id": plan.run_id,
+        "n_source_rows": plan.loaded.n_source_rows,
+        "versions": plan.versions,
+        "identity": plan.identity,
+    }
+    with journal.whole():
+        journal.forget_all()
+        journal.set_cases(plan.loaded.cases)
+        for failure in plan.loaded.failures:
+            journal.add_failure(failure)
+        for name, value in facts.items():
+            journal.set_meta(name, value)
 
 
 def _changes(known: dict[str, object], now: dict[str, object]) -> str:
-    changed = [key for key in now if known.get(key) != now[key]]
-    return "; ".join(_change(key, known.get(key), now[key]) for key in changed)
+    changed = [key for key in {**known, **now} if known.get(key) != now.get(key)]
+    return "; ".join(_change(key, known.get(key), now.get(key)) for key in changed)
 
 
 def _change(key: str, was: object, now: object) -> str:
     """Digests say nothing to a person."""
-    if key.endswith("files") or key.endswith("content"):
+    if key.endswith(("files", "content")):
         return f"the {key} differ" if key.endswith("files") else f"the {key} differs"
     return f"{key} was {was!r} and is now {now!r}"
+
+
+def _leave(host: Host) -> NoReturn:
+    """The worker is in a call that cannot be interrupted: go at once; the journal bears it."""
+    host.stopped()
+    os._exit(Stopped.exit_code)

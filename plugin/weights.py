@@ -13,7 +13,9 @@ from plugin.errors import ModelError
 
 _CHUNK_BYTES = 1 << 20
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
-_TOKENIZER_PATTERNS = (*_TOKENIZER_FILES, "tokenizer_config.json", "*.jinja", "merges.txt")
+_NOT_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
+"""Tokenizer, chat template, end-of-text tokens: whatever else can change a completion."""
+
 _HUB_PATTERNS = ("*.json", "model*.safetensors", "tokenizer.model", "*.jinja", "*.txt")
 
 
@@ -24,7 +26,7 @@ class ModelFolder:
     Attributes:
         path: the directory.
         digest: of the weights and the configuration, 64 hex digits.
-        tokenizer_digest: of the tokenizer and the chat template.
+        tokenizer_digest: of the tokenizer, the chat template and the generation config.
         config: the parsed config.json.
     """
 
@@ -55,7 +57,7 @@ def inspect_model(path: Path) -> ModelFolder:
     if not path.is_dir():
         raise ModelError(f"{path}: no such directory; --model_name takes a directory or a hub id")
     weights = sorted(path.glob("model*.safetensors"))
-    tokenizer = [file for pattern in _TOKENIZER_PATTERNS for file in path.glob(pattern)]
+    others = {file for pattern in _NOT_WEIGHTS for file in path.glob(pattern)}
     problems = []
     if not (path / "config.json").is_file():
         problems.append("no config.json")
@@ -71,7 +73,7 @@ def inspect_model(path: Path) -> ModelFolder:
     return ModelFolder(
         path=path,
         digest=file_digest([*weights, path / "config.json"]),
-        tokenizer_digest=file_digest(tokenizer),
+        tokenizer_digest=file_digest(others),
         config=_config(path / "config.json"),
     )
 
@@ -107,12 +109,16 @@ def find_model(name: str) -> Path:
     path = Path(name)
     if path.exists() or path.is_absolute():
         return path
+    import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(_HUB_PATTERNS)))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (
+        *(HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError),
+        httpx.HTTPError,  # a connection that dies under a download
+    ) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise ModelError(
             f"model {name!r}: no such directory here ({path.resolve()}), and the hub did not give "

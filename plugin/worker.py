@@ -10,15 +10,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from plugin.errors import VerdictError
 
 T = TypeVar("T")
 
 _TEND_EVERY_S = 0.1
+_STOP_WITHIN_S = 1.5
 
 
 class Stopped(VerdictError):
@@ -61,12 +62,17 @@ class Progress:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def begin(self, stage: str, total: int = 0, done: int = 0) -> None:
-        """End the stage and enter a new one."""
+        """End the stage and enter a new one.
+
+        While it changes, the total is 0, so that a reader sees no mixture of two stages.
+        """
         now = time.monotonic()
         if self.done > self.n_before:
             self.ended.append(EndedStage(self.stage, self.done, self.total, now - self.began_s))
-        self.stage, self.total, self.done, self.n_before, self.note = stage, total, done, done, ""
-        self.began_s = now
+        self.total = 0
+        self.done, self.n_before, self.note, self.began_s = done, done, "", now
+        self.stage = stage
+        self.total = total
 
     def check(self) -> None:
         """Called by the worker between steps.
@@ -81,10 +87,16 @@ class Progress:
 class Worker:
     """Runs one function at a time in the worker thread, tending the host meanwhile."""
 
-    def __init__(self, tend: Callable[[Progress], None]) -> None:
-        """`tend` is called in the main thread, ten times a second, and may raise."""
+    def __init__(self, tend: Callable[[Progress], None], abandon: Callable[[], NoReturn]) -> None:
+        """Start the thread.
+
+        Args:
+            tend: called in the main thread, ten times a second; may raise to stop the work.
+            abandon: called when work that should stop does not; must end the process.
+        """
         self.progress = Progress()
         self._tend = tend
+        self._abandon = abandon
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
 
     def run(self, work: Callable[[], T]) -> T:
@@ -96,9 +108,18 @@ class Worker:
             self._tend(self.progress)
         except BaseException:
             self.progress.stop.set()
-            wait([future])
+            self._await_stop(future)
             raise
         return future.result()
+
+    def _await_stop(self, future: Future[T]) -> None:
+        """A call into a library may run on for long: wait a little, or until a second Stop."""
+        try:
+            stopped = wait([future], timeout=_STOP_WITHIN_S).done
+        except KeyboardInterrupt:
+            stopped = set()
+        if not stopped:
+            self._abandon()
 
     def close(self) -> None:
         """End the thread."""

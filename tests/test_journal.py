@@ -71,6 +71,8 @@ def test_a_shared_cache_serves_another_run(tmp_path: Path) -> None:
     kept = second.completion("k")
     assert kept is not None and kept.text == "text"
     assert second.judgment("j") == Judgment("{}")
+    second.cache = None
+    assert second.judgment("j") == Judgment("{}")  # copied, so that the run stands alone
     assert second.completions() == {}
 
 
@@ -95,6 +97,41 @@ def test_every_row_survives_a_kill(tmp_path: Path) -> None:
     child.join()
     assert child.exitcode == -signal.SIGKILL
     assert len(Journal.existing(tmp_path).scores()) == 201
+
+
+def test_what_belongs_together_is_written_together(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    with pytest.raises(ZeroDivisionError), journal.whole():
+        journal.set_meta("a", 1)
+        raise ZeroDivisionError
+    assert journal.meta("a") is None
+
+
+def test_one_process_at_a_time_works_on_a_run(tmp_path: Path) -> None:
+    first = Journal(tmp_path)
+    first.lock()
+    with pytest.raises(OptionError, match="another process is working in"):
+        Journal(tmp_path).lock()
+    first.close()
+    Journal(tmp_path).lock()
+
+
+def test_a_run_begun_anew_keeps_what_is_known_by_content(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.set_cases((case("1"),))
+    journal.add_answer("k", completion("text"))
+    journal.add_failure(Failure("1", "judge", "no", "vanilla", "Token F1"))
+    journal.forget_all()
+    assert (journal.cases(), journal.completions(), journal.failures()) == ((), {}, ())
+    kept = journal.completion("k")
+    assert kept is not None and kept.text == "text"
+
+
+def test_versions_of_the_judge_are_listed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number, version in enumerate(("m-2", "m-1", "m-2", "")):
+        journal.add_judgment(str(number), Judgment("{}", version))
+    assert journal.judge_versions() == ["m-1", "m-2"]
 
 
 def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -94,6 +95,33 @@ def test_a_server_that_refuses_schemas_is_asked_in_plain_words(
     run(server, journal)
     assert len(journal.scores()) == 2 * N_CASES
     assert sum("response_format" in body for body in server.requests) <= LIMITS.concurrency
+
+
+def test_a_model_that_takes_no_temperature_and_another_limit_is_asked_its_way(
+    server: JudgeServer, journal: Journal
+) -> None:
+    def reasoning(number: int, body: dict[str, Any]) -> Reply | None:
+        if "max_tokens" in body:
+            return Reply(status=400, text="Unsupported: 'max_tokens'. Use 'max_completion_tokens'.")
+        return Reply(status=400, text="'temperature' is fixed") if "temperature" in body else None
+
+    server.fault = reasoning
+    run(server, journal)
+    assert len(journal.scores()) == 2 * N_CASES
+    assert "response_format" in server.requests[-1]
+    assert server.requests[-1]["max_completion_tokens"] > 0
+
+
+def test_one_prompt_refused_does_not_change_how_others_are_asked(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: (
+        Reply(status=400, text="too long") if "Richard 0 is played by Nobody" in str(body) else None
+    )
+    run(server, journal)
+    assert [failure.reason for failure in journal.failures()] == ["HTTP 400: too long"]
+    run(server, journal, ("Answer Relevancy",))
+    assert all("response_format" in body for body in server.requests[-3:])
 
 
 def test_identical_completions_are_judged_once(server: JudgeServer, journal: Journal) -> None:
@@ -229,6 +257,37 @@ def test_a_judge_that_goes_away_for_good_stops_the_run(
     assert len(journal.scores()) >= 1
 
 
+def test_a_judge_that_never_answers_well_is_given_up(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: Reply(text="No comment.")
+    with pytest.raises(JudgeDownError, match="failed its first 20 questions and answered none"):
+        run(server, journal, texts=completions(60))
+    assert len(server.requests) < 3 * 60
+
+
+def test_thoughts_before_the_answer_are_passed_over(server: JudgeServer, journal: Journal) -> None:
+    text = '<think>maybe {"score": 1}? no {braces}</think> {"score": 4, "reason": "so so"}'
+    server.fault = lambda n, body: Reply(text=text)
+    run(server, journal, texts=completions(1)[:1])
+    assert journal.scores()[0].value == pytest.approx(0.4)
+
+
+def test_a_server_that_counts_no_tokens_is_no_problem(
+    server: JudgeServer, journal: Journal
+) -> None:
+    message = {"role": "assistant", "content": '{"score": 4, "reason": "so so"}'}
+    body = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": None, "completion_tokens": None},
+    }
+    server.fault = lambda n, sent: Reply(body=json.dumps(body).encode())
+    run(server, journal, texts=completions(1)[:1])
+    assert len(journal.scores()) == 1
+
+
 def test_a_wrong_key_fails_at_once_and_is_never_shown(
     server: JudgeServer, journal: Journal
 ) -> None:
@@ -308,6 +367,11 @@ def test_a_case_without_what_a_metric_needs_is_left_out() -> None:
             "custom:m",
             {"CUSTOM_JUDGE_BASE_URL": "localhost:8000"},
             "CUSTOM_JUDGE_BASE_URL 'localhost:8000' is no http or https address",
+        ),
+        (
+            "openai:m",
+            {"OPENAI_API_KEY": "sk-\u00e9"},
+            "OPENAI_API_KEY is no key: it holds spaces or characters that no header can carry",
         ),
     ],
 )

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import NoReturn
 
 import pytest
 
 from plugin.worker import Progress, Stopped, Worker
 
 
+def never() -> NoReturn:
+    raise AssertionError("abandoned")
+
+
 def test_work_runs_in_one_thread_and_the_host_is_tended_from_the_main_one() -> None:
     tended, worked = set(), set()
-    worker = Worker(lambda progress: tended.add(threading.get_ident()))
+    worker = Worker(lambda progress: tended.add(threading.get_ident()), never)
 
     def work() -> int:
         worked.add(threading.get_ident())
@@ -25,7 +30,7 @@ def test_work_runs_in_one_thread_and_the_host_is_tended_from_the_main_one() -> N
 
 def test_the_host_is_tended_at_least_once_a_second() -> None:
     times = []
-    worker = Worker(lambda progress: times.append(time.monotonic()))
+    worker = Worker(lambda progress: times.append(time.monotonic()), never)
     worker.run(lambda: time.sleep(1.0))
     worker.close()
     assert max(b - a for a, b in zip(times, times[1:], strict=False)) < 1.0
@@ -33,7 +38,7 @@ def test_the_host_is_tended_at_least_once_a_second() -> None:
 
 
 def test_an_error_of_the_work_comes_out_as_it_is() -> None:
-    worker = Worker(lambda progress: None)
+    worker = Worker(lambda progress: None, never)
     with pytest.raises(ZeroDivisionError):
         worker.run(lambda: 1 / 0)
     worker.close()
@@ -46,7 +51,7 @@ def test_a_stop_reaches_the_work_and_comes_out_as_the_hosts_stop() -> None:
         if progress.stage:
             raise KeyboardInterrupt
 
-    worker = Worker(tend)
+    worker = Worker(tend, never)
 
     def work() -> None:
         worker.progress.begin("generate")
@@ -62,6 +67,26 @@ def test_a_stop_reaches_the_work_and_comes_out_as_the_hosts_stop() -> None:
         worker.run(work)
     worker.close()
     assert seen.is_set()
+
+
+def test_work_that_cannot_stop_is_left_within_two_seconds() -> None:
+    class Left(BaseException):
+        pass
+
+    def leave() -> NoReturn:
+        raise Left
+
+    def tend(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    worker = Worker(tend, leave)
+    release = threading.Event()
+    began = time.monotonic()
+    with pytest.raises(Left):
+        worker.run(lambda: release.wait(30))
+    assert time.monotonic() - began < 2
+    release.set()
+    worker.close()
 
 
 def test_a_stage_that_is_over_is_remembered() -> None:

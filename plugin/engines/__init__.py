@@ -45,14 +45,19 @@ class EngineSettings:
 class Engine(Protocol):
     """What an engine can do. It holds the base weights once, for all variants."""
 
-    version: str
-    """Name and version of the library that generates, part of every completion's key."""
+    def check(self, variants: Sequence[Variant]) -> None:
+        """Put every adapter on and off once, before anything is generated.
+
+        Raises:
+            AdapterError: for the adapters that cannot be used with this base.
+            BaseDisturbedError: when the base is not itself again afterwards.
+        """
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of the prompt, with the chat template and exactly one BOS.
 
         Raises:
-            ModelError: when the template would put two BOS in front.
+            ModelError: when the template refuses the turns, or would put two BOS in front.
         """
 
     def generate(
@@ -96,7 +101,7 @@ def choose(name: str) -> str:
 
 
 def library_version(name: str) -> str:
-    """The engine's `VERSION` text, without loading anything heavy."""
+    """Name and version of what generates, part of every completion's key; loads nothing."""
     version: str = importlib.import_module(f"plugin.engines.{choose(name)}").version()
     return version
 

@@ -9,6 +9,7 @@ are compared instead).
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any
 
 from plugin.adapters.layout import AdapterFolder
 from plugin.engines import EngineSettings, Prompt
-from plugin.errors import AdapterError, BaseDisturbedError, ModelError
+from plugin.errors import AdapterError, BaseDisturbedError, FaultError, ModelError
 from plugin.records import Completion, Failure, Message, Variant
 
 _PROBE_TOKENS = 16
@@ -56,7 +57,6 @@ class MlxEngine:
         """Remember the base as it is now; see `load`."""
         from mlx.utils import tree_flatten
 
-        self.version = version()
         self._model = model.eval() or model
         self._tokenizer = tokenizer
         self._settings = settings
@@ -66,12 +66,18 @@ class MlxEngine:
         self._base_arrays = tree_flatten(model.parameters())
         self._base_print = self._fingerprint()
 
+    def check(self, variants: Sequence[Variant]) -> None:
+        """See `Engine.check`."""
+        for variant in variants:
+            with self._wearing(variant):
+                pass
+
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`."""
         tokenizer = self._tokenizer
         turns = [{"role": turn.role, "content": turn.content} for turn in messages]
         if self._settings.chat_template and tokenizer.has_chat_template:
-            ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True)
+            ids = self._templated(turns)
         else:
             ids = tokenizer.encode("\n\n".join(turn["content"] for turn in turns))
         ids = [int(token) for token in ids]
@@ -83,11 +89,26 @@ class MlxEngine:
             )
         return tuple(ids)
 
+    def _templated(self, turns: list[dict[str, str]]) -> Any:
+        from jinja2 import TemplateError
+
+        try:
+            return self._tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, tokenize=True
+            )
+        except TemplateError as error:
+            roles = ", ".join(turn["role"] for turn in turns)
+            raise ModelError(
+                f"{self._settings.model.path}: its chat template refuses these turns ({roles}): "
+                f"{error}. Leave out --system_prompt, change the turns, or use --chat_template "
+                "false"
+            ) from error
+
     def generate(
         self, variant: Variant, prompts: Sequence[Prompt]
     ) -> Iterator[tuple[Completion | Failure, ...]]:
-        """See `Engine.generate`."""
-        limit = self._settings.model.config.get("max_position_embeddings")
+        """See `Engine.generate`; a completion also ends where the model's context ends."""
+        limit = self._context
         fits, too_long = [], []
         for prompt in prompts:
             n = len(prompt.token_ids)
@@ -131,10 +152,11 @@ class MlxEngine:
         )
         try:
             ids = [list(prompt.token_ids) for prompt in prompts]
-            uids = batch.insert(ids, [self._settings.max_tokens] * len(ids)) if ids else []
+            room = [self._room(len(prompt)) for prompt in ids]
+            uids = batch.insert(ids, room) if ids else []
             growing = {uid: _Growing(prompt) for uid, prompt in zip(uids, prompts, strict=True)}
             while growing:
-                reading, writing = batch.next()
+                reading, writing = _next(batch)
                 for event in reading:
                     growing[event.uid].start()
                 yield tuple(
@@ -144,6 +166,18 @@ class MlxEngine:
                 )
         finally:
             batch.close()
+
+    @property
+    def _context(self) -> int | None:
+        """Tokens that the model can hold, prompt and completion together; None when unknown."""
+        config = self._settings.model.config
+        inner = config.get("text_config") or {}
+        return config.get("max_position_embeddings") or inner.get("max_position_embeddings")
+
+    def _room(self, n_prompt_tokens: int) -> int:
+        """How long the completion may become."""
+        context = self._context or math.inf
+        return int(min(self._settings.max_tokens, context - n_prompt_tokens))
 
     def _finish(self, growing: _Growing, reason: str, variant: Variant) -> Completion:
         return Completion(
@@ -219,6 +253,20 @@ class MlxEngine:
             digest.update(name.encode())
             digest.update(bytes(memoryview(array.reshape(-1).view(mx.uint8))))
         return digest.hexdigest()
+
+
+def _next(batch: Any) -> Any:
+    """One step of the batch.
+
+    Raises:
+        FaultError: when the library gives up, as it does without memory.
+    """
+    try:
+        return batch.next()
+    except RuntimeError as error:
+        raise FaultError(
+            f"mlx stopped generating: {error}. If memory was short, lower --batch_size"
+        ) from error
 
 
 def _release() -> None:

@@ -15,13 +15,14 @@ from plugin.worker import Progress
 
 
 class Host(Protocol):
-    """What a host can do.
+    """What a host can do."""
 
-    Attributes:
-        folder: where this run's journal and files lie; the same settings there continue the run.
-    """
+    def open(self, run_id: str) -> Path:
+        """The run's folder, made when missing; the same run has the same folder.
 
-    folder: Path
+        Raises:
+            OptionError: when there can be no such folder.
+        """
 
     def model(self, name: str) -> str:
         """A directory or a hub id for the model's name."""
@@ -53,4 +54,7 @@ class Host(Protocol):
         """Put the results where the user looks for them."""
 
     def fail(self, error: VerdictError) -> None:
-        """Tell the user that the run ended without results, and why."""
+        """Tell the user that the run ended without results, why, and how to go on."""
+
+    def stopped(self) -> None:
+        """Tell the user that the run was stopped, and how to go on."""

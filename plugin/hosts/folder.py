@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -12,9 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from plugin.errors import AdapterError, VerdictError
+from plugin.errors import AdapterError, OptionError, UserError, VerdictError
 from plugin.records import Report
 from plugin.worker import Progress
+
+RUNS = "runs"
+"""The directory of run folders that the user did not name."""
 
 _LINE_EVERY_S = 5.0
 
@@ -22,12 +26,32 @@ _LINE_EVERY_S = 5.0
 class FolderHost:
     """See `plugin.hosts.Host`; names are paths or hub ids, secrets are environment variables."""
 
-    def __init__(self, folder: Path, console: Console | None = None) -> None:
-        """Nothing is written yet."""
-        self.folder = folder
+    def __init__(self, out: str, prefix: str = "", console: Console | None = None) -> None:
+        """Nothing is written yet.
+
+        Args:
+            out: the run's folder; "" for one under runs/ that is named after the run.
+            prefix: what such a name begins with.
+            console: where to write; the terminal by default.
+        """
+        self._out = out
+        self._prefix = prefix
+        self._opened: Path | None = None
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._n_told = 0
         self._meter = _Bars(self._console) if self._console.is_terminal else _Lines(self._console)
+
+    def open(self, run_id: str) -> Path:
+        """See `Host.open`."""
+        folder = Path(self._out or Path(RUNS) / f"{self._prefix}{run_id}").expanduser()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(
+                f"--out {folder}: no directory can be made there ({error.strerror}); choose another"
+            ) from error
+        self._opened = folder
+        return folder
 
     def model(self, name: str) -> str:
         """A directory when there is one, else the name is a hub id."""
@@ -36,7 +60,8 @@ class FolderHost:
 
     def adapter(self, name: str) -> Path:
         """The directory."""
-        path = Path(name).expanduser().resolve()
+        # Links are kept: their names are what adapters are shown by.
+        path = Path(os.path.abspath(Path(name).expanduser()))
         if not path.is_dir():
             raise AdapterError(
                 f"adapter {name!r}: no such directory (tried {path}); --model_adapter takes the "
@@ -51,7 +76,7 @@ class FolderHost:
 
     def secret(self, name: str) -> str | None:
         """From the environment."""
-        return os.environ.get(name) or None
+        return os.environ.get(name, "").strip() or None
 
     def tend(self, progress: Progress) -> None:
         """A bar on a terminal, a line now and then elsewhere; Ctrl-C arrives by itself."""
@@ -64,22 +89,40 @@ class FolderHost:
     def log(self, text: str) -> None:
         """A line."""
         self._meter.end()
-        self._console.print(text, markup=False)
+        _print(self._console, text)
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
         """The files are where they belong already: print the verdict and say where they are."""
         self.log("")
         for number, line in enumerate(report.verdict.text.splitlines()):
-            self._console.print(line, markup=False, style="bold" if number == 0 else None)
+            _print(self._console, line, "" if number else "bold")
         for warning in report.warnings:
-            self._console.print(f"warning: {warning}", markup=False, style="yellow")
-        page = next((file for file in files if file.suffix == ".html"), self.folder)
-        self.log(f"\nReport: {page.resolve()}\nTables, charts and journal: {self.folder.resolve()}")
+            _print(self._console, f"warning: {warning}", "yellow")
+        page = next(file for file in files if file.suffix == ".html").resolve()
+        self.log(f"\nReport: {page}\nTables, charts and journal: {page.parent}")
 
     def fail(self, error: VerdictError) -> None:
-        """The message on stderr."""
+        """The message on stderr; a fault's with the command that goes on."""
         self._meter.end()
-        print(f"{_kind(error)}: {error}", file=sys.stderr, flush=True)
+        print(f"{_kind(error)}: {error}", file=sys.stderr)
+        if error.exit_code != UserError.exit_code:
+            self._say_how_to_go_on()
+
+    def stopped(self) -> None:
+        """On stderr, with the command that goes on."""
+        self._meter.end()
+        print("\nstopped; everything made so far is kept", file=sys.stderr)
+        self._say_how_to_go_on()
+
+    def _say_how_to_go_on(self) -> None:
+        if self._opened:
+            command = f"python main.py resume {shlex.quote(str(self._opened))}"
+            print(f"Go on with: {command}", file=sys.stderr, flush=True)
+
+
+def _print(console: Console, text: str, style: str = "") -> None:
+    """Text of users and models is no markup and no emoji code."""
+    console.print(text, markup=False, emoji=False, style=style)
 
 
 class _Bars:
@@ -130,7 +173,7 @@ class _Lines:
         if begins or now - self._last_s >= _LINE_EVERY_S:
             self._began_s, self._last_s = progress.began_s, now
             text = f"{progress.stage}: {', '.join(_counts(progress))}".removesuffix(": ")
-            self._console.print(text, markup=False)
+            _print(self._console, text)
 
     def end(self) -> None:
         """Lines need no end."""
@@ -153,4 +196,4 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _kind(error: VerdictError) -> str:
-    return {2: "error", 130: "stopped"}.get(error.exit_code, "fault")
+    return "error" if error.exit_code == UserError.exit_code else "fault"

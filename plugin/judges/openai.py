@@ -7,6 +7,7 @@ server wants one, CUSTOM_JUDGE_API_KEY. One client and its connections serve all
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +17,7 @@ from plugin.errors import JudgeError
 from plugin.judges import Answer, AskError, Secrets
 
 _OPENAI_URL = "https://api.openai.com/v1"
+_NO_KEY = "none"
 _MAX_ANSWER_TOKENS = 4096
 _MAX_MESSAGE_CHARS = 300
 
@@ -32,7 +34,7 @@ def load(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
         key = secrets("OPENAI_API_KEY")
         if not key:
             raise JudgeError(f"judge openai:{model} needs a key: set OPENAI_API_KEY")
-        return OpenAIJudge(f"openai:{model}", model, _OPENAI_URL, key)
+        return OpenAIJudge(f"openai:{model}", model, _OPENAI_URL, _checked(key, "OPENAI_API_KEY"))
     url = secrets("CUSTOM_JUDGE_BASE_URL")
     if not url:
         raise JudgeError(
@@ -41,7 +43,32 @@ def load(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
         )
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
         raise JudgeError(f"CUSTOM_JUDGE_BASE_URL {url!r} is no http or https address")
-    return OpenAIJudge(f"custom:{model}", model, url, secrets("CUSTOM_JUDGE_API_KEY") or "none")
+    key = secrets("CUSTOM_JUDGE_API_KEY") or _NO_KEY
+    return OpenAIJudge(f"custom:{model}", model, url, _checked(key, "CUSTOM_JUDGE_API_KEY"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How a server wants to be asked; servers and models differ in what they refuse."""
+
+    limit: str = "max_tokens"
+    temperature: bool = True
+    schema: bool = True
+
+    def options(self, schema: type[BaseModel]) -> dict[str, Any]:
+        return {
+            self.limit: _MAX_ANSWER_TOKENS,
+            **({"temperature": 0} if self.temperature else {}),
+            **({"response_format": _response_format(schema)} if self.schema else {}),
+        }
+
+    def without_what(self, said: str) -> _Manner | None:
+        """What is left when the refused option is left out; None when nothing is."""
+        if "max_completion_tokens" in said and self.limit == "max_tokens":
+            return replace(self, limit="max_completion_tokens")
+        if "temperature" in said and self.temperature:
+            return replace(self, temperature=False)
+        return replace(self, schema=False) if self.schema else None
 
 
 class OpenAIJudge:
@@ -57,43 +84,46 @@ class OpenAIJudge:
         self.label = self.identity = label
         self._model = model
         self._key = key
-        self._plain = False  # set when the server refuses a response schema
+        self._manner = _Manner()
         # Retries and deadlines belong to the scheduler, which also counts them.
         self._client = openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0, timeout=None)
 
     async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
-        """See `Judge.ask`: schema-bound output, or plain JSON where the server refuses a schema."""
+        """See `Judge.ask`: schema-bound output at temperature 0, as far as the server takes it.
+
+        What a server refuses with HTTP 400 is left out, for good once it then answers.
+        """
         import openai
 
-        if not self._plain:
+        manner = self._manner
+        while True:
             try:
-                return await self._call(prompt, response_format=_response_format(schema))
-            except (openai.BadRequestError, openai.UnprocessableEntityError):
-                # Either the server has no schemas or the prompt itself is bad: plain JSON tells.
-                answer = await self._call(prompt)
-                self._plain = True
+                answer = await self._call(prompt, manner.options(schema))
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                said = self._said(error)
+                simpler = manner.without_what(said)
+                if simpler is None:
+                    raise AskError(said) from None
+                manner = simpler
+            else:
+                self._manner = manner
                 return answer
-        return await self._call(prompt)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    async def _call(self, prompt: str, **options: Any) -> Answer:
+    async def _call(self, prompt: str, options: dict[str, Any]) -> Answer:
         import openai
 
         try:
             reply = await self._client.chat.completions.create(
                 model=self._model,
                 messages=[{"role": "user", "content": prompt}],
-                temperature=0,
-                max_tokens=_MAX_ANSWER_TOKENS,
                 **options,
             )
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if options:
-                raise
-            raise AskError(self._said(error)) from None
+        except (openai.BadRequestError, openai.UnprocessableEntityError):
+            raise
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             # The server's own words are left out: some echo the key.
             raise JudgeError(
@@ -121,9 +151,24 @@ class OpenAIJudge:
         inner = body.get("error", body)  # the client's releases differ in how much they unwrap
         said = inner.get("message") if isinstance(inner, dict) else None
         text = " ".join(str(said or error.message).split())
-        for secret in (self._key, quote(self._key), base64.b64encode(self._key.encode()).decode()):
+        for secret in sorted(_spellings(self._key), key=len, reverse=True):
             text = text.replace(secret, "[key]")
         return f"HTTP {error.status_code}: {text[:_MAX_MESSAGE_CHARS]}"
+
+
+def _spellings(key: str) -> set[str]:
+    """The ways in which a server may echo a key; none where no key was given."""
+    if key == _NO_KEY:
+        return set()
+    return {key, quote(key, safe=""), base64.b64encode(key.encode()).decode()}
+
+
+def _checked(key: str, name: str) -> str:
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise JudgeError(
+            f"{name} is no key: it holds spaces or characters that no header can carry"
+        )
+    return key
 
 
 def _answer(reply: Any) -> Answer:
@@ -135,8 +180,8 @@ def _answer(reply: Any) -> Answer:
         text=choices[0].message.content or "",
         cut_off=choices[0].finish_reason == "length",
         version=reply.model or "",
-        n_prompt_tokens=usage.prompt_tokens if usage else 0,
-        n_completion_tokens=usage.completion_tokens if usage else 0,
+        n_prompt_tokens=usage.prompt_tokens or 0 if usage else 0,
+        n_completion_tokens=usage.completion_tokens or 0 if usage else 0,
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from plugin.demo import FOLDER
-from tests.e2e.conftest import demo_options, main, summary
+from tests.e2e.conftest import ROOT, demo_options, main, summary
 from tests.judge_server import JudgeServer, Reply
 
 
@@ -202,10 +202,45 @@ def test_a_folder_with_another_runs_settings(tmp_path: Path) -> None:
     assert message.startswith(f"{out} holds another run: ")
     assert "seed was 0 and is now 3" in message
     assert "max_tokens was 32 and is now 9" in message
-    assert message.endswith(
-        f"Choose another --out, or take the other run up again with `resume {out}`"
-    )
+    assert message.endswith("Put that back as it was to go on with it, or choose another --out")
     assert (out / "01_summary.csv").read_bytes() == before
+
+
+def test_a_mended_adapter_goes_on_in_the_same_folder(tmp_path: Path, adapter: Path) -> None:
+    """Nothing was generated before the adapter was found not to fit, so nothing is in the way."""
+    whole = (adapter / "adapters.safetensors").read_bytes()
+    tensors = load_file(adapter / "adapters.safetensors")
+    save_file(
+        {name: array[:3] for name, array in tensors.items()}, adapter / "adapters.safetensors"
+    )
+    out = tmp_path / "o"
+    assert "does not fit the base model" in refused(out, model_adapter=str(adapter))
+    (adapter / "adapters.safetensors").write_bytes(whole)
+    ended = main(*demo_options(out, model_adapter=str(adapter)))
+    assert ended.code == 0, ended.err
+
+
+def test_results_that_cannot_be_written_are_a_fault_that_says_how_to_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    (out / "report.html").mkdir(parents=True)
+    ended = main(*demo_options(out))
+    assert ended.code == 1
+    assert "fault: the results cannot be written: " in ended.err
+    assert f"Go on with: python main.py resume {out}" in ended.err
+    (out / "report.html").rmdir()
+    assert main("resume", str(out)).code == 0
+
+
+def test_a_fault_of_our_own_ends_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import plugin.plan\n"
+        "def broken(*arguments): raise ZeroDivisionError('division by zero')\n"
+        "plugin.plan.load_cases = broken\n"
+    )
+    path = f"{tmp_path}:{ROOT}"
+    ended = main(*demo_options(tmp_path / "o"), PYTHONPATH=path)
+    assert ended.code == 1
+    assert ended.err.startswith("fault: ZeroDivisionError: division by zero (an unexpected fault")
 
 
 def test_resume_of_nothing(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_provenance_is_complete(demo_run: Path) -> None:
     assert len(identity["data set's content"]) == len(identity["model's files"]) == 64
     assert set(identity["adapters' files"]) == {"adapter"}
     assert provenance["judge_calls"]["n_calls"] > 0
-    assert set(provenance["seconds"]) == {"load_model", "generate", "score"}
+    assert set(provenance["seconds"]) == {"prepare", "load_model", "generate", "score", "compare"}
     assert len(provenance["prompts"]["digest"]) == 64
 
 
@@ -108,7 +108,7 @@ def test_running_it_again_makes_nothing_twice(demo_run: Path) -> None:
     before, made = tables(demo_run), summary(demo_run)["provenance"]["judge_calls"]
     ended = main("demo", "--out", str(demo_run))
     assert ended.code == 0
-    assert "continuing this run: " in ended.out
+    assert "continuing a run: " in ended.out
     assert tables(demo_run) == before
     assert summary(demo_run)["provenance"]["judge_calls"] == made
 

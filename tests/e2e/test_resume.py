@@ -45,6 +45,15 @@ def stop_when(out: Path, table: str, n: int, how: signal.Signals, url: str) -> i
         running.kill()
 
 
+def bodies(out: Path) -> set[str]:
+    """The completions with how long they took."""
+    try:
+        with sqlite3.connect(f"file:{out / 'journal.sqlite'}?mode=ro", uri=True) as db:
+            return {body for (body,) in db.execute("SELECT body FROM completions")}
+    except sqlite3.Error:
+        return set()
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.judge_server import judge_server
@@ -79,12 +88,16 @@ def test_stopped_anywhere_it_ends_with_the_same_tables(
     out = tmp_path / "run"
     server.latency_s = 0.05
     assert stop_when(out, table, n, how, server.url) == code
+    kept = bodies(out)
+    began = n_rows(out, "meta") > 1
     ended = main(
-        *(("resume", str(out)) if n_rows(out, "cases") else demo_options(out, **JUDGED)),
+        *(("resume", str(out)) if began else demo_options(out, **JUDGED)),
         CUSTOM_JUDGE_BASE_URL=server.url,
     )
     assert ended.code == 0, ended.err
     assert tables(out) == tables(undisturbed)
+    assert kept <= bodies(out)  # each with the seconds it took: none was made again
+    assert max(Counter(server.prompts).values()) <= 2  # a call cut short is the only one repeated
 
 
 def test_no_finished_judgment_is_asked_for_again(
@@ -113,7 +126,7 @@ def test_a_judge_that_is_down_costs_no_completion(
     assert n_rows(out, "answers") == 2 * N_CASES
     up = main("resume", str(out), CUSTOM_JUDGE_BASE_URL=server.url)
     assert up.code == 0, up.err
-    assert f"continuing this run: {2 * N_CASES} completions" in up.out
+    assert f"continuing a run: {2 * N_CASES} completions" in up.out
     assert tables(out) == tables(undisturbed)
 
 

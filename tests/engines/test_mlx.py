@@ -187,6 +187,28 @@ def test_a_prompt_longer_than_the_context_fails_alone(engine: MlxEngine) -> None
     assert [r.case_id for r in results if isinstance(r, Completion)] == ["1"]
 
 
+def test_a_completion_ends_where_the_context_ends(engine: MlxEngine) -> None:
+    long = load()
+    long._settings = EngineSettings(long._settings.model, {}, 400, 4, True)
+    wanted = prompts(engine, ["Who? " * 160])
+    n_prompt = len(wanted[0].token_ids)
+    assert 300 < n_prompt < 512
+    long._tokenizer._eos_token_ids = set()
+    (result,) = [r for step in long.generate(VANILLA, wanted) for r in step]
+    assert isinstance(result, Completion)
+    assert n_prompt + len(result.token_ids) <= 512
+
+
+def test_a_template_that_refuses_a_role_says_so(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(FOLDER / "model", tmp_path / "model"))
+    path = model / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config["chat_template"] = "{{ raise_exception('System role not supported') }}"
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="refuses these turns .system, user.: System role not"):
+        load(model).encode([Message("system", "Be brief."), Message("user", "Who?")])
+
+
 def test_log_likelihood_is_the_sum_over_the_continuation(engine: MlxEngine) -> None:
     prompt = engine.encode([Message("user", "Who plays Dinesh in Silicon Valley?")])
     tokenizer = engine._tokenizer
@@ -220,5 +242,5 @@ def test_a_peft_adapter_is_named_as_such(tmp_path: Path) -> None:
     (folder / "adapters.safetensors").rename(folder / "adapter_model.safetensors")
     engine = load(tuned=folder)
     with pytest.raises(AdapterError, match="is a PEFT adapter .* the mlx engine reads MLX"):
-        list(engine.generate(TUNED, prompts(engine)))
+        engine.check([VANILLA, TUNED])
     assert texts(engine, VANILLA, prompts(engine)[:1])

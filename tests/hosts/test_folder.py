@@ -14,7 +14,7 @@ from plugin.worker import Progress
 def host_on(terminal: bool, tmp_path: Path) -> tuple[FolderHost, io.StringIO]:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=100, soft_wrap=True)
-    return FolderHost(tmp_path / "run", console), screen
+    return FolderHost(str(tmp_path / "run"), console=console), screen
 
 
 def halfway() -> Progress:
@@ -89,7 +89,42 @@ def test_a_failure_says_whose_it_is(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == "error: no adapter given\nfault: disk full\n"
 
 
+def test_how_to_go_on_is_said_once_a_run_has_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my run"
+    host = FolderHost(str(folder))
+    host.stopped()
+    assert "Go on" not in capsys.readouterr().err
+    assert host.open("0123") == folder
+    host.fail(FaultError("disk full"))
+    host.stopped()
+    assert capsys.readouterr().err.count(f"Go on with: python main.py resume '{folder}'") == 2
+
+
+def test_a_run_without_a_name_is_named_after_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert FolderHost("", prefix="demo-").open("0123") == Path("runs/demo-0123")
+    assert (tmp_path / "runs" / "demo-0123").is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in ("file", "file/below"):
+        with pytest.raises(OptionError, match="no directory can be made there"):
+            FolderHost(str(tmp_path / out)).open("0123")
+
+
+def test_a_link_gives_an_adapter_its_name(tmp_path: Path) -> None:
+    (tmp_path / "adapters").mkdir()
+    (tmp_path / "mine").symlink_to(tmp_path / "adapters")
+    host, _ = host_on(False, tmp_path)
+    assert host.adapter(str(tmp_path / "mine")).name == "mine"
+
+
 def test_text_of_users_is_no_markup(tmp_path: Path) -> None:
     host, screen = host_on(False, tmp_path)
-    host.log("[bold]x[/bold] [1/2]")
-    assert screen.getvalue() == "[bold]x[/bold] [1/2]\n"
+    host.log("[bold]x[/bold] [1/2] :smile:")
+    assert screen.getvalue() == "[bold]x[/bold] [1/2] :smile:\n"

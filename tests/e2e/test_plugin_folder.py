@@ -1,0 +1,56 @@
+"""What `make plugin` builds runs by itself, and is no more than a host needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT, demo_options, environment
+
+BUILT = ROOT / "dist" / "finetune_verdict"
+
+
+@pytest.fixture(scope="module")
+def built() -> Path:
+    # -o: the environment that runs the tests is there already, so make must not build another.
+    command = ["make", "-o", ".venv/.default", "plugin", f"PY={sys.executable}"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=60)
+    return BUILT
+
+
+def test_it_has_what_the_gallery_entry_names(built: Path) -> None:
+    entry = json.loads((built / "index.json").read_text(encoding="utf-8"))
+    assert entry["uniqueId"] == built.name
+    for name in (*entry["files"], entry["setup-script"], "task.yaml", "LICENSE"):
+        assert (built / name).is_file(), name
+
+
+def test_it_is_small_and_clean(built: Path) -> None:
+    files = [file for file in built.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 1_000_000
+    assert not [file for file in files if file.suffix == ".pyc" or file.name.startswith(".")]
+    assert {entry.name for entry in built.iterdir()}.isdisjoint(
+        {"artifacts", "datasets", "models", "checkpoints", "eval_results", "profiling"}
+    )
+
+
+def test_it_runs_from_anywhere(built: Path, tmp_path: Path) -> None:
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    done = subprocess.run(
+        [sys.executable, str(built / "main.py"), *demo_options(tmp_path / "o")],
+        cwd=here,
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o" / "verdict.txt").is_file()
+    assert os.listdir(here) == []
