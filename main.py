@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 
 def main() -> None:
-    """Run the command line."""
+    """Find the host and run it; without one, the command line."""
     here = str(Path(__file__).resolve().parent)
     if here not in sys.path:
         sys.path.append(here)
+    if len(sys.argv) == 1 and os.environ.get("_TFL_JOB_ID"):
+        from plugin.jobs import run_lab_job
+
+        sys.exit(run_lab_job())
     from plugin.cli import main as command_line
 
     sys.exit(command_line(sys.argv[1:]))

@@ -4,7 +4,7 @@
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 
-if command -v uv >/dev/null 2>&1; then
+if [[ -n "${VIRTUAL_ENV:-}" ]] && command -v uv >/dev/null 2>&1; then
   install=(uv pip install --quiet)  # the classic host's environment has no pip of its own
 else
   install=(python -m pip install --quiet --disable-pip-version-check)

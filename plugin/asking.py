@@ -81,13 +81,18 @@ class Asker:
         if task is None:
             task = asyncio.create_task(self._ask(key, prompt, schema, check))
             self._under_way[key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            task.add_done_callback(lambda task: self._forget(key, task))
         # Others may wait for the same answer: one who gives up must not take it from them.
         answer = await asyncio.shield(task)
         problem = check(answer)  # also lets every asker's own check learn from the answer
         if problem:
             raise AskError(f"the answer to the same question elsewhere does not fit: {problem}")
         return answer
+
+    def _forget(self, key: str, task: asyncio.Task[BaseModel]) -> None:
+        self._under_way.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # seen, even when nobody waits for it any more
 
     def _key(self, prompt: str, schema: type[BaseModel]) -> str:
         """The judgment's content key: judge, schema and sampling once per schema, then prompt."""
@@ -171,8 +176,8 @@ class Asker:
         self._n_hopeless += 1
         if self._n_hopeless >= N_FAILED_UNTIL_HOPELESS:
             raise JudgeDownError(
-                f"the judge {self._judge.label} failed its first {self._n_hopeless} questions and "
-                f"answered none, last with: {error}. Everything made so far is kept; mend or "
+                f"the judge {self._judge.label} failed {N_FAILED_UNTIL_HOPELESS} questions and "
+                f"answered none well, last: {error}. Everything made so far is kept; mend or "
                 "change the judge"
             ) from error
 

@@ -14,7 +14,7 @@ ONE_WAY = (
     *("errors", "records", "params", "worker", "weights", "adapters", "journal", "cases"),
     *("engines", "generation", "judges", "metrics", "asking", "scoring"),
     *("intervals", "stats", "pairing", "verdict_text", "verdict", "report"),
-    *("hosts", "conclude", "plan", "run", "cli", "forms"),
+    *("hosts", "conclude", "plan", "run", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""
 
@@ -26,6 +26,7 @@ HEAVY = {
     "deepeval": ("metrics/_deepeval.py",),
     "openai": ("judges/openai.py",),
     "rich": ("hosts/folder.py",),
+    "lab": ("hosts/lab.py", "jobs.py"),
     "datasets": ("cases/sources.py",),
     "torch": (),
     "transformers": (),

@@ -259,7 +259,7 @@ def test_a_judge_that_goes_away_for_good_stops_the_run(
 
 def test_a_judge_that_never_answers_well_is_given_up(server: JudgeServer, journal: Journal) -> None:
     server.fault = lambda n, body: Reply(text="No comment.")
-    with pytest.raises(JudgeDownError, match="failed its first 20 questions and answered none"):
+    with pytest.raises(JudgeDownError, match="failed 20 questions and answered none well"):
         run(server, journal, texts=completions(60))
     assert len(server.requests) < 3 * 60
 

@@ -44,6 +44,11 @@ def write(report: Report, folder: Path) -> tuple[Path, ...]:
     return tuple(_replace(folder / name, text) for name, text in render(report).items())
 
 
+def write_tables(report: Report, folder: Path) -> tuple[Path, ...]:
+    """Writes the tables alone, for when there is no time for more; returns their paths."""
+    return tuple(_replace(folder / name, csv(table)) for name, table in tables(report).items())
+
+
 def _replace(path: Path, text: str) -> Path:
     """A reader sees the old file or the new one, never half of it."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")

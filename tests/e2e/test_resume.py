@@ -86,7 +86,7 @@ def test_stopped_anywhere_it_ends_with_the_same_tables(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "run"
-    server.latency_s = 0.05
+    server.latency_s = 0.3
     assert stop_when(out, table, n, how, server.url) == code
     kept = bodies(out)
     began = n_rows(out, "meta") > 1
@@ -104,7 +104,7 @@ def test_no_finished_judgment_is_asked_for_again(
     server: JudgeServer, undisturbed: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    server.latency_s = 0.05
+    server.latency_s = 0.3
     stop_when(out, "judgments", 5, signal.SIGKILL, server.url)
     kept = n_rows(out, "judgments")
     before = len(server.requests)

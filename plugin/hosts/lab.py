@@ -1,0 +1,181 @@
+"""The current Transformer Lab: a job of the experiment, on the SDK `transformerlab` (`lab`).
+
+The SDK is synchronous and one thread's: all its calls are made from the main thread, outside any
+event loop, and not more often than about once a second. A Stop arrives as SIGTERM, with SIGKILL
+three seconds later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from plugin.errors import AdapterError, OptionError, VerdictError
+from plugin.records import ALL, Report
+from plugin.worker import Progress
+
+_TELL_EVERY_S = 1.0
+_SHARES = {
+    "load model": (0, 5),
+    "generate": (5, 50),
+    "score": (50, 95),
+    "compare and draw": (95, 99),
+}
+"""Stage -> from where to where it moves the job's progress, in percent."""
+
+
+def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The job's parameters as values.
+
+    A launch without a config delivers an option's schema in place of its value; its default is
+    meant. Null and text are left to `Params`.
+    """
+    return {
+        name: value.get("default") if isinstance(value, dict) and "type" in value else value
+        for name, value in config.items()
+    }
+
+
+class LabHost:
+    """See `plugin.hosts.Host`.
+
+    Attributes:
+        folder: the run's folder, once it is open.
+    """
+
+    def __init__(self, lab: Any) -> None:
+        """Take the initialised SDK."""
+        self.folder: Path | None = None
+        self._lab = lab
+        self._told_s = 0.0
+        self._stage = ""
+
+    def open(self, run_id: str) -> Path:
+        """A folder in the workspace, so that the same settings continue the run in another job."""
+        from lab.dirs import get_workspace_dir
+
+        workspace = asyncio.run(get_workspace_dir())
+        if "://" in workspace:  # a remote store takes files, not a database that is being written
+            workspace = str(Path.home() / ".transformerlab" / "workspace")
+        folder = Path(workspace) / "finetune_verdict" / run_id
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(
+                f"{folder}: the workspace takes no directory ({error.strerror}); make it writable"
+            ) from error
+        self.folder = folder
+        return folder
+
+    def model(self, name: str) -> str:
+        """A directory, else a model of the registry, else the name is a hub id."""
+        path = Path(name).expanduser()
+        return str(path.resolve()) if path.is_dir() else self._registered(name) or name
+
+    def adapter(self, name: str) -> Path:
+        """A directory, else an adapter of the registry."""
+        path = Path(os.path.abspath(Path(name).expanduser()))
+        if path.is_dir():
+            return path
+        registered = self._registered(name)
+        if registered is None:
+            raise AdapterError(
+                f"adapter {name!r}: found neither the directory {path} nor a registered model of "
+                "that name; give a directory, or a registry id such as my-adapter/v1"
+            )
+        return Path(registered)
+
+    def dataset(self, name: str) -> str:
+        """A path, else a data set of the host, else the name is a data set id."""
+        path = Path(name).expanduser()
+        if path.exists():
+            return str(path.resolve())
+        try:
+            return str(asyncio.run(self._lab.get_dataset(name).get_dir()))
+        except (FileNotFoundError, ValueError):
+            return name
+
+    def secret(self, name: str) -> str | None:
+        """From the host's secrets, else from the environment."""
+        found = self._lab.get_secret(name) or os.environ.get(name) or ""
+        return found.strip() or None
+
+    def tend(self, progress: Progress) -> None:
+        """Move the job's progress about once a second, and log the stages."""
+        if progress.stage and progress.stage != self._stage:
+            self._stage = progress.stage
+            self.log(progress.stage)
+        if time.monotonic() - self._told_s >= _TELL_EVERY_S:
+            self._told_s = time.monotonic()
+            self._lab.update_progress(percent(progress))
+
+    def log(self, text: str) -> None:
+        """Into the job's log."""
+        self._lab.log(text)
+
+    def save(self, files: Sequence[Path]) -> None:
+        """Tables to the Evals page, the rest to the artifacts."""
+        for file in files:
+            kind = {"type": "evals"} if file.suffix == ".csv" else {}
+            self._lab.save_artifact(str(file), file.name, **kind)
+
+    def publish(self, report: Report, files: Sequence[Path]) -> None:
+        """Everything saved, the verdict in the log, and the job complete."""
+        self.save(files)
+        for line in (*report.verdict.text.splitlines(), *report.warnings):
+            self.log(line)
+        self._lab.finish(report.verdict.sentence, score=scores(report))
+
+    def fail(self, error: VerdictError) -> None:
+        """The job ends as failed, with the message."""
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        self._lab.error(str(error))
+
+    def stopped(self) -> None:
+        """Said in the log; the host itself marks the job as stopped."""
+        self.log("stopped; everything made so far is kept: the same settings continue the run")
+
+    def _registered(self, name: str) -> str | None:
+        try:
+            path = str(self._lab.get_model_path(name))
+        except (FileNotFoundError, ValueError):
+            return None
+        return path if Path(path).is_dir() else None
+
+
+def percent(progress: Progress) -> int:
+    """The job's progress, 0 to 99."""
+    begin, end = _SHARES.get(progress.stage, (0, 0))
+    share = progress.done / progress.total if progress.total else 0.0
+    return round(begin + (end - begin) * share)
+
+
+def scores(report: Report) -> dict[str, float]:
+    """Flat finite numbers: the primary metric's gain as `score`, every gain and every mean."""
+    found: dict[str, float | None] = {}
+    for row in report.comparisons:
+        if row.group == ALL:
+            several = len(report.variants) > 2
+            found[f"gain/{row.metric}" + (f"/{row.variant}" if several else "")] = row.gain
+    best = [
+        row.gain
+        for row in report.comparisons
+        if row.group == ALL and row.metric == report.verdict.primary_metric and row.gain is not None
+    ]
+    if best:
+        found["score"] = max(best)
+    for summary in report.summaries:
+        if summary.group == ALL:
+            found[f"{summary.variant}/{summary.metric}"] = summary.mean
+    ordered = sorted(found, key=lambda key: (key != "score", not key.startswith("gain"), key))
+    return {
+        key: round(value, 4)
+        for key in ordered
+        if (value := found[key]) is not None and math.isfinite(value)
+    }

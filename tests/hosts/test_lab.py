@@ -1,0 +1,371 @@
+"""The current host, on its real SDK in local mode, read back as its dashboard reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import math
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin.demo import FOLDER
+from plugin.errors import AdapterError
+from plugin.hosts.lab import LabHost, percent, plain_config
+from plugin.params import Params
+from plugin.run import run
+from plugin.worker import Progress
+from tests.conftest import ROOT
+from tests.judge_server import JudgeServer
+
+PARAMETERS: dict[str, Any] = {
+    "model_name": str(FOLDER / "model"),
+    "model_adapter": str(FOLDER / "adapter"),
+    "dataset_name": str(FOLDER / "cases.jsonl"),
+    "predefined_tasks": "Token F1, Correctness",
+    "judge": "offline",
+    "limit": {"type": "float", "default": 0.2, "title": "Share of cases"},
+    "seed": None,
+    "max_tokens": "24",
+    "system_prompt": "",
+}
+
+COLUMNS = {
+    "01_summary.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,higher_is_better",
+    "02_comparison.csv": "label,metric,variant,baseline,group,score,variant_mean,baseline_mean,"
+    "difference,gain,ci_low,ci_high,p_value,verdict,n,failed_variant,failed_baseline,"
+    "higher_is_better,partial",
+    "03_cases.csv": "label,variant,metric,case_id,group,input,output,expected_output,score,gain,"
+    "reason",
+    "04_failures.csv": "variant,metric,stage,case_id,reason",
+}
+
+_MAKE_JOB = """
+import json, sys
+from lab import lab
+lab.init()
+lab.set_job_data_field("parameters", json.loads(sys.argv[1]))
+print("job", lab.job.id, lab.experiment.id)
+"""
+
+
+class Workspace:
+    """A host's workspace in which jobs can be made and run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "workspace"
+        self.folder.mkdir()
+        self.environment = {
+            **os.environ,
+            "HOME": str(folder),
+            "TFL_WORKSPACE_DIR": str(self.folder),
+            "HF_HUB_OFFLINE": "1",
+        }
+
+    def make_job(self, **changed: object) -> str:
+        made = subprocess.run(
+            [sys.executable, "-c", _MAKE_JOB, json.dumps({**PARAMETERS, **changed})],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        line = next(line for line in made.stdout.splitlines() if line.startswith("job "))
+        _, job_id, self.experiment = line.split()
+        return job_id
+
+    def start(self, job_id: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "main.py")],
+            env={
+                **self.environment,
+                "_TFL_JOB_ID": job_id,
+                "_TFL_EXPERIMENT_ID": self.experiment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, job_id: str) -> tuple[int, str]:
+        running = self.start(job_id)
+        printed, _ = running.communicate(timeout=120)
+        assert "Traceback" not in printed, printed
+        return running.returncode, printed
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        path = self.folder / "experiments" / self.experiment / "jobs" / job_id / "index.json"
+        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return read
+
+    def log(self, job_id: str) -> str:
+        folder = self.folder / "experiments" / self.experiment / "jobs" / job_id
+        return "".join(file.read_text(encoding="utf-8") for file in folder.glob("output_*.txt"))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    workspace = Workspace(tmp_path_factory.mktemp("lab"))
+    job_id = workspace.make_job()
+    code, printed = workspace.run(job_id)
+    assert code == 0, printed
+    return workspace, job_id
+
+
+def as_dashboard(path: Path) -> list[dict[str, str]]:
+    """The server splits the text into lines before it parses them."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return list(csv.DictReader(lines))
+
+
+def test_the_job_is_complete_and_says_the_verdict(done: tuple[Workspace, str]) -> None:
+    workspace, job_id = done
+    job = workspace.job(job_id)
+    assert (job["status"], job["progress"]) == ("COMPLETE", 100)
+    assert job["job_data"]["completion_details"].startswith("[offline (smoke-test) judge] ")
+    assert "n=12" in job["job_data"]["completion_details"]
+    assert "generate" in workspace.log(job_id)
+
+
+def test_tables_have_the_columns_of_all_time_in_order(done: tuple[Workspace, str]) -> None:
+    workspace, job_id = done
+    files = [Path(path) for path in workspace.job(job_id)["job_data"]["eval_results"]]
+    assert [file.name for file in files] == list(COLUMNS)
+    for file in files:
+        assert file.read_text(encoding="utf-8").splitlines()[0] == COLUMNS[file.name]
+
+
+def test_the_dashboard_sees_vanilla_beside_the_adapter(done: tuple[Workspace, str]) -> None:
+    workspace, job_id = done
+    files = {Path(p).name: Path(p) for p in workspace.job(job_id)["job_data"]["eval_results"]}
+    rows = [row for row in as_dashboard(files["01_summary.csv"]) if row["group"] == "all"]
+    assert [row["label"] for row in rows] == [
+        "Correctness / vanilla",
+        "Correctness / adapter",
+        "Token F1 / vanilla",
+        "Token F1 / adapter",
+    ]
+    for row in rows:
+        assert 0 <= float(row["score"]) <= 1 and row["n"] == "12" and row["failed"] == "0"
+    cases = as_dashboard(files["03_cases.csv"])
+    assert len(cases) == 12 * 2 * 2
+    assert all(row["input"] and row["output"] and row["score"] for row in cases)
+
+
+def test_the_score_is_flat_and_finite(done: tuple[Workspace, str]) -> None:
+    workspace, job_id = done
+    score = workspace.job(job_id)["job_data"]["score"]
+    score.pop("discard")
+    assert set(score) == {
+        "score",
+        "gain/Correctness",
+        "gain/Token F1",
+        "vanilla/Correctness",
+        "vanilla/Token F1",
+        "adapter/Correctness",
+        "adapter/Token F1",
+    }
+    assert all(isinstance(value, float) and math.isfinite(value) for value in score.values())
+    assert score["score"] == score["gain/Correctness"]
+
+
+def test_artifacts_have_names_the_host_can_show(done: tuple[Workspace, str]) -> None:
+    workspace, job_id = done
+    names = [Path(path).name for path in workspace.job(job_id)["job_data"]["artifacts"]]
+    assert names == [
+        "comparison.svg",
+        "distribution.svg",
+        "report.html",
+        "summary.json",
+        "verdict.txt",
+    ]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names)
+
+
+def test_the_same_settings_continue_in_another_job(done: tuple[Workspace, str]) -> None:
+    workspace, first = done
+    second = workspace.make_job()
+    code, printed = workspace.run(second)
+    assert code == 0, printed
+    assert "continuing a run: 24 completions and 48 scores are there" in workspace.log(second)
+    tables = [workspace.job(job)["job_data"]["eval_results"][2] for job in (first, second)]
+    assert Path(tables[0]).read_bytes() == Path(tables[1]).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model_adapter": "no-such-adapter"}, "adapter 'no-such-adapter': found neither the"),
+        ({"model_adapter": ""}, "no adapter given, but --variants is 'vanilla and adapter'"),
+        ({"judge": None}, "no judge chosen; --judge takes one of"),
+        ({"limit": "much"}, "--limit 'much': input should be a valid number"),
+        ({"dataset_name": "/nowhere/cases.jsonl"}, "/nowhere/cases.jsonl"),
+    ],
+)
+def test_a_mistake_fails_the_job_with_its_message(
+    changed: dict[str, object], message: str, workspace: Workspace
+) -> None:
+    job_id = workspace.make_job(**changed)
+    code, _ = workspace.run(job_id)
+    job = workspace.job(job_id)
+    assert code == 2
+    assert job["status"] == "FAILED"
+    assert message in job["job_data"]["completion_details"]
+
+
+def stop(running: subprocess.Popen[str]) -> None:
+    """What the host does: SIGTERM, and SIGKILL three seconds later."""
+    running.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    running.communicate(timeout=30)
+    assert time.monotonic() - began < 3
+    assert running.returncode == 130
+
+
+def wait_for(workspace: Workspace, table: str, n: int, running: subprocess.Popen[str]) -> Path:
+    """The run's journal, once the table has n rows."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and running.poll() is None:
+        for journal in workspace.folder.glob("finetune_verdict/*/journal.sqlite"):
+            if _n_rows(journal, table) >= n:
+                return journal
+        time.sleep(0.01)
+    raise AssertionError(f"never {n} rows of {table}")
+
+
+def test_a_stop_while_generating_ends_in_time_and_the_run_goes_on(workspace: Workspace) -> None:
+    first = workspace.make_job(limit=1, max_tokens=48)
+    running = workspace.start(first)
+    journal = wait_for(workspace, "answers", 20, running)
+    stop(running)
+    assert 20 <= _n_rows(journal, "answers") < 120
+    again = workspace.make_job(limit=1, max_tokens=48)
+    assert workspace.run(again)[0] == 0
+    assert "continuing a run: " in workspace.log(again)
+
+
+def test_a_stop_while_scoring_saves_partial_tables(
+    workspace: Workspace, server: JudgeServer
+) -> None:
+    server.latency_s = 0.5
+    workspace.environment["CUSTOM_JUDGE_BASE_URL"] = server.url
+    job_id = workspace.make_job(judge="custom:slow", limit=1, max_tokens=4)
+    running = workspace.start(job_id)
+    wait_for(workspace, "scores", 130, running)  # the words are scored, and the first judgments
+    stop(running)
+    saved = [Path(path) for path in workspace.job(job_id)["job_data"]["eval_results"]]
+    assert [file.name for file in saved] == list(COLUMNS)
+    rows = as_dashboard(saved[1])
+    assert {row["partial"] for row in rows} == {"True"}
+
+
+def _n_rows(journal: Path, table: str) -> int:
+    try:
+        with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as db:
+            return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+class Watched:
+    """Passes calls on to the real SDK and notes where they come from."""
+
+    def __init__(self, lab: Any) -> None:
+        self._lab = lab
+        self.calls: list[tuple[str, int, bool]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        real = getattr(self._lab, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            try:
+                asyncio.get_running_loop()
+                in_loop = True
+            except RuntimeError:
+                in_loop = False
+            self.calls.append((name, threading.get_ident(), in_loop))
+            return real(*arguments, **named)
+
+        return call
+
+
+@pytest.fixture
+def sdk(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    for name in ("HOME", "TFL_WORKSPACE_DIR"):
+        monkeypatch.setenv(name, workspace.environment[name])
+    from lab import lab
+
+    lab.init()
+    return Watched(lab)
+
+
+def test_the_sdk_is_called_from_the_main_thread_outside_any_loop(sdk: Watched) -> None:
+    run(Params.parse(plain_config({**PARAMETERS, "limit": 0.05})), LabHost(sdk))
+    assert {name for name, _, _ in sdk.calls} >= {
+        "update_progress",
+        "log",
+        "save_artifact",
+        "finish",
+    }
+    assert {thread for _, thread, _ in sdk.calls} == {threading.get_ident()}
+    assert not any(in_loop for _, _, in_loop in sdk.calls)
+
+
+def test_names_are_directories_registry_ids_or_hub_ids(sdk: Watched, workspace: Workspace) -> None:
+    registered = workspace.folder / "models" / "mine" / "v1"
+    registered.mkdir(parents=True)
+    host = LabHost(sdk)
+    assert host.adapter("mine/v1") == registered
+    assert host.model("mine/v1") == str(registered)
+    assert host.adapter(str(FOLDER / "adapter")) == FOLDER / "adapter"
+    assert host.model("someone/on-the-hub") == "someone/on-the-hub"
+    assert host.dataset("someone/on-the-hub") == "someone/on-the-hub"
+    with pytest.raises(AdapterError, match="found neither the directory .*nor a registered model"):
+        host.adapter("mine/v2")
+
+
+def test_secrets_come_from_the_host_then_from_the_environment(
+    sdk: Watched, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = LabHost(sdk)
+    assert host.secret("OPENAI_API_KEY") is None
+    monkeypatch.setenv("OPENAI_API_KEY", "from-the-environment")
+    assert host.secret("OPENAI_API_KEY") == "from-the-environment"
+    (workspace.folder / "team_secrets.json").write_text('{"OPENAI_API_KEY": "from-the-host\\n"}')
+    assert host.secret("OPENAI_API_KEY") == "from-the-host"
+
+
+def test_a_schema_in_place_of_a_value_means_its_default() -> None:
+    schema = {"type": "int", "default": 3, "min": 0}
+    assert plain_config({"seed": schema, "judge": "offline", "limit": None}) == {
+        "seed": 3,
+        "judge": "offline",
+        "limit": None,
+    }
+
+
+def test_progress_never_goes_back() -> None:
+    progress = Progress()
+    seen = []
+    for stage, total in (("load model", 0), ("generate", 4), ("score", 4), ("compare and draw", 0)):
+        progress.begin(stage, total=total)
+        for done_now in range(total + 1):
+            progress.done = done_now
+            seen.append(percent(progress))
+    assert seen == sorted(seen) and seen[-1] < 100
