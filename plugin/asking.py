@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ValidationError
 
+from plugin.cache import Judgment, content_key
 from plugin.errors import JudgeDownError
-from plugin.journal import Journal, Judgment, content_key
+from plugin.journal import Journal
 from plugin.judges import Answer, AskError, Judge
 from plugin.metrics import Check
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from plugin.cache import content_key
 from plugin.engines import Engine, Prompt
-from plugin.journal import Journal, content_key
+from plugin.journal import Journal
 from plugin.records import Case, Completion, Message, Variant
 from plugin.worker import Progress
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from plugin import __version__, engines, judges, metrics
 from plugin.adapters.layout import AdapterFolder, inspect_adapter
+from plugin.cache import content_key
 from plugin.cases import CaseSource, Columns, LoadedCases, load_cases
 from plugin.engines import Engine, EngineSettings
 from plugin.errors import AdapterError, OptionError
 from plugin.hosts import Host
-from plugin.journal import content_key
 from plugin.judges import Judge
 from plugin.judges._none import NoJudge
 from plugin.metrics import Metric

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from plugin.cache import Cache
 from plugin.cases import working_order
 from plugin.conclude import conclude
 from plugin.errors import FaultError, OptionError
 from plugin.generation import complete
 from plugin.hosts import Host
-from plugin.journal import Cache, Journal
+from plugin.journal import Journal
 from plugin.params import Params
 from plugin.plan import Plan, find_sources, make_plan
 from plugin.records import Report

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugin.errors import ModelError
+from plugin.errors import ModelError, UserError
 
 _CHUNK_BYTES = 1 << 20
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
@@ -74,7 +74,7 @@ def inspect_model(path: Path) -> ModelFolder:
         path=path,
         digest=file_digest([*weights, path / "config.json"]),
         tokenizer_digest=file_digest(others),
-        config=_config(path / "config.json"),
+        config=json_object(path / "config.json", ModelError),
     )
 
 
@@ -88,14 +88,19 @@ def _no_weights(path: Path) -> str:
     return "no model*.safetensors"
 
 
-def _config(path: Path) -> dict[str, Any]:
+def json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
+    """The object in a configuration file.
+
+    Raises:
+        UserError: of the kind given, when the file holds none.
+    """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error}. Download the model again") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{path} must hold a JSON object. Download the model again")
-    return config
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise error_kind(f"{path} is not valid JSON: {error}. Get the file again") from error
+    if not isinstance(found, dict):
+        raise error_kind(f"{path} must hold a JSON object. Get the file again")
+    return found
 
 
 def find_model(name: str) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 ONE_WAY = (
-    *("errors", "records", "params", "worker", "weights", "adapters", "journal", "cases"),
+    *("errors", "records", "params", "worker", "weights", "adapters", "cache", "journal", "cases"),
     *("engines", "generation", "judges", "metrics", "asking", "scoring"),
     *("intervals", "stats", "pairing", "verdict_text", "verdict", "report"),
     *("hosts", "conclude", "plan", "run", "jobs", "cli", "forms"),
@@ -21,8 +21,8 @@ ONE_WAY = (
 KINDS = ("engines", "judges", "metrics", "hosts")
 
 HEAVY = {
-    "mlx": ("engines/mlx.py",),
-    "mlx_lm": ("engines/mlx.py",),
+    "mlx": ("engines/mlx.py", "engines/_mlx_rack.py"),
+    "mlx_lm": ("engines/mlx.py", "engines/_mlx_rack.py"),
     "deepeval": ("metrics/_deepeval.py",),
     "openai": ("judges/openai.py",),
     "rich": ("hosts/folder.py",),

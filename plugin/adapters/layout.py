@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plugin.errors import AdapterError
-from plugin.weights import file_digest
+from plugin.weights import file_digest, json_object
 
 _WEIGHTS: dict[str, Literal["mlx", "peft"]] = {
     "adapters.safetensors": "mlx",
@@ -68,7 +68,7 @@ def inspect_adapter(path: Path) -> AdapterFolder:
     return AdapterFolder(
         path=path,
         kind=kind,
-        config=_config(config_path),
+        config=json_object(config_path, AdapterError),
         shapes=_shapes(path / name),
         digest=file_digest([path / name, config_path]),
     )
@@ -87,16 +87,6 @@ def _not_one(path: Path, found: list[str]) -> str:
     inside = sorted(entry.name for entry in path.iterdir())
     listing = f"holds {', '.join(inside[:8])}" if inside else "is empty"
     return f"no adapter in it: the folder {listing}; it must hold {names}"
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise AdapterError(f"{path} is not valid JSON: {error}. Save the adapter again") from error
-    if not isinstance(config, dict):
-        raise AdapterError(f"{path} must hold a JSON object. Save the adapter again")
-    return config
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import string
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from plugin.metrics._words import overlap_f1, same_words
+
 GROUPS = ("trained", "rephrased", "unseen")
 MAX_TOKENS = 32
-PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def normal_words(text: str) -> list[str]:
-    """Gives the words of a text as SQuAD counts them: no case, punctuation or articles."""
-    return re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(PUNCTUATION)).split()
-
-
-def token_f1(expected: str, answer: str) -> float:
-    """Gives the SQuAD-style F1 of an answer's words against the expected words."""
-    wanted, given = normal_words(expected), normal_words(answer)
-    n_shared = sum((Counter(wanted) & Counter(given)).values())
-    if not wanted or not given or not n_shared:
-        return float(wanted == given)
-    return 2 * n_shared / (len(wanted) + len(given))
-
-
-def exact_match(expected: str, answer: str) -> float:
-    """Gives 1 when the answer has exactly the expected words, else 0."""
-    return float(normal_words(expected) == normal_words(answer))
 
 
 def complete_all(cases: list[dict[str, Any]], model: Path, adapter: Path | None) -> dict[str, str]:
@@ -60,8 +39,8 @@ def summarise(
             if case["group"] == group
         ]
         summary[group] = {
-            "token_f1": round(sum(token_f1(*pair) for pair in pairs) / len(pairs), 4),
-            "exact_match": round(sum(exact_match(*pair) for pair in pairs) / len(pairs), 4),
+            "token_f1": round(sum(overlap_f1(*pair) for pair in pairs) / len(pairs), 4),
+            "exact_match": round(sum(same_words(*pair) for pair in pairs) / len(pairs), 4),
         }
     return summary
 

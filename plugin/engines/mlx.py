@@ -1,27 +1,20 @@
 """The mlx engine: mlx-lm's continuous batching on Apple Metal, or on CPU and CUDA builds of mlx.
 
-The base weights are loaded once. An adapter is put on for its variant and taken off again by
-putting back the modules and arrays that were there before; the base must then answer a probe with
-the very same bits as before (where the backend does not repeat its own bits, the tensors' digests
-are compared instead).
+The base weights are loaded once, for all variants; `_mlx_rack` puts adapters on and takes them off.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib.metadata import version as installed
 from typing import Any
 
-from plugin.adapters.layout import AdapterFolder
 from plugin.engines import EngineSettings, Prompt
-from plugin.errors import AdapterError, BaseDisturbedError, FaultError, ModelError
+from plugin.engines._mlx_rack import Rack
+from plugin.errors import FaultError, ModelError
 from plugin.records import Completion, Failure, Message, Variant
-
-_PROBE_TOKENS = 16
 
 
 def version() -> str:
@@ -54,22 +47,17 @@ class MlxEngine:
     """A base model in mlx, with its adapters put on and off."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: EngineSettings) -> None:
-        """Remember the base as it is now; see `load`."""
-        from mlx.utils import tree_flatten
-
-        self._model = model.eval() or model
+        """See `load`."""
+        model.eval()
+        self._model = model
         self._tokenizer = tokenizer
         self._settings = settings
-        self._applied: str | None = None
-        # References only: mlx arrays are immutable, so this keeps the base without a copy.
-        self._base_modules = model.leaf_modules()
-        self._base_arrays = tree_flatten(model.parameters())
-        self._base_print = self._fingerprint()
+        self._rack = Rack(model, settings)
 
     def check(self, variants: Sequence[Variant]) -> None:
         """See `Engine.check`."""
         for variant in variants:
-            with self._wearing(variant):
+            with self._rack.wearing(variant):
                 pass
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -117,7 +105,7 @@ class MlxEngine:
             else:
                 fits.append(prompt)
         yield tuple(too_long)
-        with self._wearing(variant):
+        with self._rack.wearing(variant):
             yield from self._decode(variant, fits)
 
     def loglikelihood(
@@ -126,7 +114,7 @@ class MlxEngine:
         """See `Engine.loglikelihood`."""
         import mlx.core as mx
 
-        with self._wearing(variant):
+        with self._rack.wearing(variant):
             ids = mx.array([[*prompt, *continuation]])
             logits = self._model(ids[:, :-1])[0, len(prompt) - 1 :].astype(mx.float32)
             logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
@@ -135,7 +123,7 @@ class MlxEngine:
 
     def close(self) -> None:
         """See `Engine.close`."""
-        self._model = self._base_modules = self._base_arrays = None
+        del self._model, self._rack
         _release()
 
     def _decode(
@@ -189,70 +177,6 @@ class MlxEngine:
             seconds=growing.seconds,
             n_prompt_tokens=len(growing.prompt.token_ids),
         )
-
-    @contextmanager
-    def _wearing(self, variant: Variant) -> Iterator[None]:
-        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
-        adapter = self._settings.adapters.get(variant.name)
-        if adapter is None:
-            yield
-            return
-        try:
-            self._put_on(adapter)
-            yield
-        finally:
-            self._take_off()
-        if self._fingerprint() != self._base_print:
-            raise BaseDisturbedError(
-                f"base disturbed: after adapter {variant.name} was taken off, the base model no "
-                "longer answers as before, so later completions would not be the base's. Compare "
-                "this adapter in a run of its own"
-            )
-
-    def _put_on(self, adapter: AdapterFolder) -> None:
-        from mlx_lm.tuner.utils import load_adapters
-
-        if adapter.kind != "mlx":
-            raise AdapterError(
-                f"{adapter.path} is a PEFT adapter (adapter_model.safetensors); the mlx engine "
-                "reads MLX adapters (adapters.safetensors). Convert it, or train with mlx-lm"
-            )
-        try:
-            load_adapters(self._model, str(adapter.path))
-        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
-            raise AdapterError(
-                f"{adapter.path} does not fit the base model {self._settings.model.path}: {error}\n"
-                "An adapter fits only the model it was trained on; check --model_name"
-            ) from error
-        self._model.eval()
-
-    def _take_off(self) -> None:
-        self._model.update_modules(self._base_modules)
-        self._model.load_weights(self._base_arrays, strict=False)
-
-    def _fingerprint(self) -> str:
-        """Digest of the probe's logits, or of all tensors where logits do not repeat."""
-        first, again = self._probe(), self._probe()
-        if first == again:
-            return hashlib.sha256(first).hexdigest()
-        return self._tensor_digest()
-
-    def _probe(self) -> bytes:
-        import mlx.core as mx
-
-        vocabulary = int(self._settings.model.config.get("vocab_size", 256))
-        ids = mx.arange(1, _PROBE_TOKENS + 1) * 31 % vocabulary
-        return bytes(memoryview(self._model(ids[None]).astype(mx.float32)))
-
-    def _tensor_digest(self) -> str:
-        import mlx.core as mx
-        from mlx.utils import tree_flatten
-
-        digest = hashlib.sha256()
-        for name, array in sorted(tree_flatten(self._model.parameters())):
-            digest.update(name.encode())
-            digest.update(bytes(memoryview(array.reshape(-1).view(mx.uint8))))
-        return digest.hexdigest()
 
 
 def _next(batch: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plugin.metrics import Ask, Measured
-from plugin.metrics._words import normalised_words
+from plugin.metrics._words import same_words
 from plugin.records import Case, MetricSpec
 
 SPEC = MetricSpec(
@@ -17,5 +17,4 @@ SPEC = MetricSpec(
 
 async def measure(case: Case, completion: str, ask: Ask) -> Measured:
     """See `plugin.metrics.Measure`; no judge is asked."""
-    same = normalised_words(completion) == normalised_words(case.expected_output or "")
-    return Measured(float(same))
+    return Measured(float(same_words(completion, case.expected_output or "")))

@@ -18,6 +18,7 @@ from plugin import engines
 from plugin.adapters.layout import inspect_adapter
 from plugin.demo import FOLDER
 from plugin.engines import EngineSettings, Prompt
+from plugin.engines._mlx_rack import Rack
 from plugin.engines.mlx import MlxEngine
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
 from plugin.records import Completion, Failure, Message, Variant
@@ -102,9 +103,9 @@ def test_a_dora_adapter_is_taken_off_bit_for_bit(tmp_path: Path) -> None:
     save_file(tensors, folder / "adapters.safetensors")
     del model
     engine = load(tuned=folder)
-    logits = engine._probe()
+    logits = engine._rack.probe()
     assert texts(engine, TUNED, prompts(engine)) != texts(engine, VANILLA, prompts(engine))
-    assert engine._probe() == logits
+    assert engine._rack.probe() == logits
 
 
 def test_a_full_fine_tune_in_adapter_form_is_taken_off(tmp_path: Path) -> None:
@@ -118,10 +119,10 @@ def test_a_full_fine_tune_in_adapter_form_is_taken_off(tmp_path: Path) -> None:
         json.dumps({"fine_tune_type": "full", "num_layers": 4})
     )
     engine = load(tuned=folder)
-    logits = engine._probe()
-    with engine._wearing(TUNED):
-        assert engine._probe() != logits
-    assert engine._probe() == logits
+    logits = engine._rack.probe()
+    with engine._rack.wearing(TUNED):
+        assert engine._rack.probe() != logits
+    assert engine._rack.probe() == logits
 
 
 def test_a_disturbed_base_stops_the_run() -> None:
@@ -129,20 +130,20 @@ def test_a_disturbed_base_stops_the_run() -> None:
     with pytest.raises(BaseDisturbedError, match="base disturbed: after adapter tuned was taken"):
         for _ in engine.generate(TUNED, prompts(engine)):
             norm = engine._model.model.norm
-            engine._base_arrays = [
+            engine._rack._base_arrays = [
                 (name, array * 1.001 if array is norm.weight else array)
-                for name, array in engine._base_arrays
+                for name, array in engine._rack._base_arrays
             ]
 
 
 def test_where_logits_do_not_repeat_tensors_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = iter(range(1000))
-    monkeypatch.setattr(MlxEngine, "_probe", lambda self: str(next(noise)).encode())
+    monkeypatch.setattr(Rack, "probe", lambda self: str(next(noise)).encode())
     engine = load()
     assert texts(engine, TUNED, prompts(engine)[:1])
-    first = engine._fingerprint()
+    first = engine._rack.fingerprint()
     engine._model.model.norm.weight = engine._model.model.norm.weight + 1e-6
-    assert engine._fingerprint() != first
+    assert engine._rack.fingerprint() != first
 
 
 def test_prompts_have_one_bos_and_end_where_the_answer_begins(engine: MlxEngine) -> None:

@@ -1,0 +1,99 @@
+"""Adapters put on an mlx model and taken off again, with the proof that the base came back.
+
+The base is kept by reference (mlx arrays are immutable) and put back module by module and array by
+array. It must then answer a probe with the very same bits as before; where the backend does not
+repeat its own bits, the tensors' digests are compared instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from plugin.adapters.layout import AdapterFolder
+from plugin.engines import EngineSettings
+from plugin.errors import AdapterError, BaseDisturbedError
+from plugin.records import Variant
+
+_PROBE_TOKENS = 16
+
+
+class Rack:
+    """The base model as it was, and the adapters that it may wear."""
+
+    def __init__(self, model: Any, settings: EngineSettings) -> None:
+        """Remember the base as it is now."""
+        from mlx.utils import tree_flatten
+
+        self._model = model
+        self._settings = settings
+        self._base_modules = model.leaf_modules()
+        self._base_arrays = tree_flatten(model.parameters())
+        self._base_print = self.fingerprint()
+
+    @contextmanager
+    def wearing(self, variant: Variant) -> Iterator[None]:
+        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
+        adapter = self._settings.adapters.get(variant.name)
+        if adapter is None:
+            yield
+            return
+        try:
+            self._put_on(adapter)
+            yield
+        finally:
+            self._take_off()
+        if self.fingerprint() != self._base_print:
+            raise BaseDisturbedError(
+                f"base disturbed: after adapter {variant.name} was taken off, the base model no "
+                "longer answers as before, so later completions would not be the base's. Compare "
+                "this adapter in a run of its own"
+            )
+
+    def _put_on(self, adapter: AdapterFolder) -> None:
+        from mlx_lm.tuner.utils import load_adapters
+
+        if adapter.kind != "mlx":
+            raise AdapterError(
+                f"{adapter.path} is a PEFT adapter (adapter_model.safetensors); the mlx engine "
+                "reads MLX adapters (adapters.safetensors). Convert it, or train with mlx-lm"
+            )
+        try:
+            load_adapters(self._model, str(adapter.path))
+        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+            raise AdapterError(
+                f"{adapter.path} does not fit the base model {self._settings.model.path}: {error}\n"
+                "An adapter fits only the model it was trained on; check --model_name"
+            ) from error
+        self._model.eval()
+
+    def _take_off(self) -> None:
+        self._model.update_modules(self._base_modules)
+        self._model.load_weights(self._base_arrays, strict=False)
+
+    def fingerprint(self) -> str:
+        """Digest of the probe's logits, or of all tensors where logits do not repeat."""
+        first, again = self.probe(), self.probe()
+        if first == again:
+            return hashlib.sha256(first).hexdigest()
+        return self._tensor_digest()
+
+    def probe(self) -> bytes:
+        """The base's answer to a fixed prompt, bit for bit."""
+        import mlx.core as mx
+
+        vocabulary = int(self._settings.model.config.get("vocab_size", 256))
+        ids = mx.arange(1, _PROBE_TOKENS + 1) * 31 % vocabulary
+        return bytes(memoryview(self._model(ids[None]).astype(mx.float32)))
+
+    def _tensor_digest(self) -> str:
+        import mlx.core as mx
+        from mlx.utils import tree_flatten
+
+        digest = hashlib.sha256()
+        for name, array in sorted(tree_flatten(self._model.parameters())):
+            digest.update(name.encode())
+            digest.update(bytes(memoryview(array.reshape(-1).view(mx.uint8))))
+        return digest.hexdigest()
