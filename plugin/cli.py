@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PROGRAM = "python main.py"
 INTERRUPTED = 130
+_OPTIONS = [name for name in Params.model_fields if "cli" in option_of(name).hosts]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -127,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         "run", help="compare a base model with its adapters", allow_abbrev=False
     )
     run.add_argument("--config", metavar="FILE", help="YAML or JSON file with any of the options")
-    for name in Params.model_fields:
+    for name in _OPTIONS:
         _add_option(run, name)
     demo = commands.add_parser("demo", help="the same on a tiny model that comes with the program")
     demo.add_argument("--out", metavar="DIR", help="run directory (default: one under runs/)")
@@ -171,7 +172,7 @@ def _config(file: str | None) -> dict[str, Any]:
     values = _json_or_yaml(file, text)
     if not isinstance(values, dict):
         raise OptionError(f"--config {file} must hold a mapping of option names to values")
-    unknown = [str(name) for name in values if name not in Params.model_fields]
+    unknown = [str(name) for name in values if name not in _OPTIONS]
     if unknown:
         raise OptionError(f"--config {file}: {'; '.join(map(_unknown, unknown))}")
     return values
@@ -190,5 +191,5 @@ def _json_or_yaml(file: str, text: str) -> object:
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, Params.model_fields, n=1)
+    close = difflib.get_close_matches(name, _OPTIONS, n=1)
     return f"unknown option {name!r}" + (f", did you mean {close[0]!r}?" if close else "")

@@ -98,13 +98,19 @@ def _property(name: str) -> dict[str, Any]:
     # A list without a default starts empty; the form has no way to say so.
     if field.default != ():
         about["default"] = field.default
+    if shown.widget == "RangeWidget":  # its slider needs both ends; Python refuses the 0
+        return about | {"minimum": 0, "maximum": 1, "multipleOf": 0.05}
     return about | _limits(name)
 
 
 def _widget(name: str) -> dict[str, Any]:
     shown = option_of(name)
-    widget = {"ui:widget": shown.widget} if shown.widget else {}
-    return {"ui:help": Params.model_fields[name].description, **widget}
+    about: dict[str, Any] = {"ui:help": Params.model_fields[name].description}
+    if shown.widget:
+        about["ui:widget"] = shown.widget
+    if shown.widget == "ModelProviderWidget":
+        about["ui:options"] = {"multiple": False}
+    return about
 
 
 def _parameter(name: str) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from contextlib import closing
 
 from plugin.conclude import conclude
-from plugin.errors import FaultError, VerdictError
+from plugin.errors import FaultError, OptionError, VerdictError
+from plugin.hosts.classic import ClassicHost, read_values
 from plugin.hosts.lab import LabHost, plain_config
 from plugin.journal import Journal
-from plugin.params import Params
+from plugin.params import ONLY_VANILLA, Params
 from plugin.report import write_tables
 from plugin.run import run
 from plugin.worker import Stopped
@@ -36,6 +38,58 @@ def run_lab_job() -> int:
         host.fail(FaultError(f"{type(error).__name__}: {error}"))
         raise
     return 0
+
+
+def run_classic_job(arguments: Sequence[str]) -> None:
+    """A job of the classic host, which shows what `completion_details` says.
+
+    Raises:
+        VerdictError: after the reason was written; the host marks the job as failed.
+        KeyboardInterrupt: when the user stopped the job.
+    """
+    from transformerlab.plugin import WORKSPACE_DIR, get_db_config_value
+    from transformerlab.sdk.v1.evals import tlab_evals
+
+    details = ""
+
+    @tlab_evals.job_wrapper()  # type: ignore[untyped-decorator]
+    def job() -> None:
+        nonlocal details
+        try:
+            params = Params.parse(read_values(arguments))
+            host = ClassicHost(tlab_evals, WORKSPACE_DIR, get_db_config_value, params.model_name)
+            report = run(_as_chosen(params, host), host)
+            details = report.verdict.sentence
+        except Exception as error:  # the last door: the job must say why it failed
+            own = isinstance(error, VerdictError)
+            details = str(error) if own else f"{type(error).__name__}: {error}"
+            print(f"error: {details}", flush=True)
+            raise
+
+    try:
+        job()
+    finally:
+        if details:  # the host's own text says nothing
+            tlab_evals.add_job_data("completion_details", details)
+
+
+def _as_chosen(params: Params, host: ClassicHost) -> Params:
+    """The form's choices in the words of the command line."""
+    judge = params.judge or (host.judge_of(params.judge_model) if params.judge_model else "")
+    adapters = (*params.model_adapter, *params.extra_adapters)
+    if params.variants != ONLY_VANILLA and not adapters:
+        raise OptionError(
+            "no adapter is chosen in this experiment: choose one in the Foundation tab, or set "
+            f"What to run to '{ONLY_VANILLA}'"
+        )
+    if not judge and not params.predefined_tasks:
+        raise OptionError(
+            "no judge is chosen: pick a Judge model in the form (its key stands in the host's "
+            "settings), or write a judge such as openai:gpt-4o-mini in the field Judge"
+        )
+    return params.model_copy(
+        update={"judge": judge, "model_adapter": adapters, "judge_model": "", "extra_adapters": ()}
+    )
 
 
 def _save_what_there_is(host: LabHost) -> None:

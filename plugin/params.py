@@ -147,6 +147,18 @@ class Params(BaseModel):
         "CUSTOM_JUDGE_BASE_URL), or offline (word rules, only to try the tool out). Not needed "
         "when no metric asks a judge.",
     )
+    judge_model: str = _option(
+        "",
+        "Judge model",
+        "Who scores, from the models that the host knows. Used when Judge is empty.",
+        shown=Option(frozenset({"classic"}), "ModelProviderWidget"),
+    )
+    extra_adapters: Texts = _option(
+        (),
+        "More adapters",
+        "Names of further adapters of this model, separated by commas, compared in the same run.",
+        shown=Option(frozenset({"classic"})),
+    )
     limit: float = _option(
         1.0,
         "Share of cases",

@@ -17,17 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from plugin.errors import AdapterError, OptionError, VerdictError
+from plugin.hosts._progress import percent
 from plugin.records import ALL, Report
 from plugin.worker import Progress
 
 _TELL_EVERY_S = 1.0
-_SHARES = {
-    "load model": (0, 5),
-    "generate": (5, 50),
-    "score": (50, 95),
-    "compare and draw": (95, 99),
-}
-"""Stage -> from where to where it moves the job's progress, in percent."""
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,13 +141,6 @@ class LabHost:
         except (FileNotFoundError, ValueError):
             return None
         return path if Path(path).is_dir() else None
-
-
-def percent(progress: Progress) -> int:
-    """The job's progress, 0 to 99."""
-    begin, end = _SHARES.get(progress.stage, (0, 0))
-    share = progress.done / progress.total if progress.total else 0.0
-    return round(begin + (end - begin) * share)
 
 
 def scores(report: Report) -> dict[str, float]:

@@ -22,7 +22,8 @@ import pytest
 
 from plugin.demo import FOLDER
 from plugin.errors import AdapterError
-from plugin.hosts.lab import LabHost, percent, plain_config
+from plugin.hosts._progress import percent
+from plugin.hosts.lab import LabHost, plain_config
 from plugin.params import Params
 from plugin.run import run
 from plugin.worker import Progress

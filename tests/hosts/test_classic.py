@@ -1,0 +1,281 @@
+"""The classic host, on a double of its contract, with the folder that `make plugin` builds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin.demo import FOLDER
+from plugin.errors import AdapterError, JudgeError
+from plugin.hosts.classic import ClassicHost, _secure, read_values
+from tests.conftest import ROOT
+from tests.judge_server import JudgeServer
+
+DOUBLE = Path(__file__).parent / "classic_double"
+MODEL = "someone/tiny model"
+
+FORM: dict[str, Any] = {
+    "predefined_tasks": ["Correctness", "Token F1"],
+    "judge": "offline",
+    "judge_model": "",
+    "variants": "vanilla and adapter",
+    "limit": 0.2,
+    "max_tokens": 24,
+    "seed": 0,
+    "system_prompt": "",
+    "extra_adapters": "",
+    "a_stale_key_of_another_plugin": {"x": [1]},
+    "template_name": "verdict",
+    "plugin_name": "finetune_verdict",
+    "model_architecture": "LlamaForCausalLM",
+    "run_name": "evaluation",
+}
+
+
+@pytest.fixture(scope="module")
+def built() -> Path:
+    command = ["make", "-o", ".venv/.default", "plugin", f"PY={sys.executable}"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    return ROOT / "dist" / "finetune_verdict"
+
+
+class Classic:
+    """A workspace of the host, with the demo model's adapter and data set in their places."""
+
+    def __init__(self, folder: Path, built: Path) -> None:
+        self.folder, self.built = folder, built
+        self.workspace = folder / "workspace"
+        self.model = self.workspace / "models" / "tiny"
+        shutil.copytree(FOLDER / "model", self.model)
+        adaptors = self.workspace / "adaptors" / _secure(str(self.model))
+        shutil.copytree(FOLDER / "adapter", adaptors / "tuned")
+        data = self.workspace / "datasets" / "questions"
+        data.mkdir(parents=True)
+        shutil.copy(FOLDER / "cases.jsonl", data / "cases.jsonl")
+        (data / "index.json").write_text("{}")
+        self.database = folder / "llmlab.sqlite3"
+        with sqlite3.connect(self.database) as db:
+            db.execute("CREATE TABLE config (key TEXT, value TEXT)")
+
+    def store(self, key: str, value: str) -> None:
+        with sqlite3.connect(self.database) as db:
+            db.execute("INSERT INTO config VALUES (?, ?)", (key, value))
+
+    def start(self, name: str, **changed: Any) -> subprocess.Popen[str]:
+        job = self.folder / name
+        job.mkdir()
+        (job / "job.json").write_text(json.dumps({"status": "RUNNING", "job_data": {}}))
+        config = {
+            **FORM,
+            "model_name": str(self.model),
+            "model_adapter": "tuned",
+            "dataset_name": "questions",
+            **changed,
+        }
+        (job / "input.json").write_text(json.dumps({"experiment": {"name": "e"}, "config": config}))
+        words = [word for key in config for word in (f"--{key}", str(config[key]))]
+        return subprocess.Popen(
+            [
+                *(sys.executable, str(DOUBLE / "plugin_harness.py")),
+                *("--plugin_dir", str(self.built), "--input_file", str(job / "input.json")),
+                *("--job_id", name, *words),
+            ],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(DOUBLE),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "DOUBLE_WORKSPACE": str(self.workspace),
+                "DOUBLE_DATABASE": str(self.database),
+                "DOUBLE_JOB": str(job / "job.json"),
+                "HF_HUB_OFFLINE": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # the host throws it away
+            text=True,
+        )
+
+    def run(self, name: str, **changed: Any) -> tuple[dict[str, Any], str]:
+        printed, _ = self.start(name, **changed).communicate(timeout=120)
+        return self.job(name), printed
+
+    def job(self, name: str) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads((self.folder / name / "job.json").read_text())
+        return read
+
+    def report(self, name: str) -> list[dict[str, str]]:
+        with (self.folder / name / "output.csv").open(encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def classic(tmp_path: Path, built: Path) -> Classic:
+    return Classic(tmp_path, built)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, built: Path) -> Classic:
+    host = Classic(tmp_path_factory.mktemp("classic"), built)
+    host.run("both")
+    return host
+
+
+def test_chips_hold_vanilla_beside_the_adapter(done: Classic) -> None:
+    data = done.job("both")["job_data"]
+    assert data["completion_status"] == "success"
+    assert data["completion_details"].startswith("[offline (smoke-test) judge] ")
+    chips = json.loads(data["score"])
+    assert [chip["type"] for chip in chips] == [
+        "Correctness · vanilla",
+        "Correctness",
+        "Token F1 · vanilla",
+        "Token F1",
+    ]
+    assert all(0 <= chip["score"] <= 1 for chip in chips)
+    assert set(done.job("both")["tensorboard"]) == {chip["type"] for chip in chips}
+
+
+def test_the_detailed_report_is_flat_with_both_outputs_of_every_case(done: Classic) -> None:
+    rows = done.report("both")
+    assert list(rows[0]) == [
+        *("variant", "metric_name", "test_case_id", "score", "gain", "group"),
+        *("input", "output", "expected_output", "reason"),
+    ]
+    assert len(rows) == 12 * 2 * 2
+    assert all(row["output"] and row["score"] for row in rows)
+    assert {row["variant"] for row in rows} == {"vanilla", "tuned"}
+
+
+def test_progress_moves_and_nothing_is_written_where_it_runs(done: Classic) -> None:
+    updates = done.job("both")["updates"]
+    assert updates == sorted(updates) and len(updates) > 3
+    assert {entry.name for entry in done.folder.iterdir()} <= {
+        *("workspace", "llmlab.sqlite3", "both", "vanilla", "adapter"),
+    }
+
+
+def test_two_jobs_compare_under_the_same_names(done: Classic) -> None:
+    """The host joins them on metric_name and test_case_id."""
+    keys = []
+    for name, variants in (("vanilla", "vanilla only"), ("adapter", "adapter only")):
+        job, printed = done.run(name, variants=variants)
+        assert job["job_data"]["completion_status"] == "success", printed
+        keys.append({(row["metric_name"], row["test_case_id"]) for row in done.report(name)})
+    assert keys[0] == keys[1]
+    assert {name for name, _ in keys[0]} == {"Correctness", "Token F1"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model_adapter": ""}, "no adapter is chosen in this experiment: choose one in the"),
+        ({"model_adapter": "deleted"}, "adapter 'deleted' is gone: there is no "),
+        ({"judge": "", "predefined_tasks": ""}, "no judge is chosen: pick a Judge model"),
+        ({"judge": "", "judge_model": '{"provider":"claude-x"}'}, "judge model 'claude-x' cannot"),
+        ({"judge": "", "judge_model": '{"provider":"gpt-4o"}'}, "needs a key: set OPENAI_API_KEY"),
+        ({"dataset_name": "missing"}, "missing"),
+        ({"limit": "much"}, "--limit 'much': input should be a valid number"),
+    ],
+)
+def test_a_failure_shows_its_real_reason(
+    changed: dict[str, Any], message: str, classic: Classic
+) -> None:
+    job, printed = classic.run("job", **changed)
+    assert job["job_data"]["completion_status"] == "failed"
+    assert message in job["job_data"]["completion_details"]
+    assert message in printed
+
+
+def test_the_judge_comes_from_the_hosts_settings(classic: Classic, server: JudgeServer) -> None:
+    stored = {"customApiKey": "sk-host", "customBaseURL": server.url, "customModelName": "m"}
+    classic.store("CUSTOM_MODEL_API_KEY", json.dumps(stored))
+    choice = '{"provider":"custom-model-api"}'
+    job, printed = classic.run("job", judge="", judge_model=choice, predefined_tasks="Correctness")
+    assert job["job_data"]["completion_status"] == "success", printed
+    assert {body["model"] for body in server.requests} == {"m"}
+    assert set(server.keys) == {"Bearer sk-host"}
+    assert "sk-host" not in json.dumps(job) + printed
+
+
+def test_a_stop_is_quick_and_the_same_settings_go_on(classic: Classic, server: JudgeServer) -> None:
+    server.latency_s = 0.4
+    stored = {"customApiKey": "k", "customBaseURL": server.url, "customModelName": "m"}
+    classic.store("CUSTOM_MODEL_API_KEY", json.dumps(stored))
+    slow = {"judge": "custom:m", "limit": 1, "max_tokens": 4, "predefined_tasks": "Correctness"}
+    running = classic.start("first", **slow)
+    deadline = time.monotonic() + 60
+    while len(server.requests) < 25 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    job = classic.job("first")
+    job["job_data"]["stop"] = True
+    (classic.folder / "first" / "job.json").write_text(json.dumps(job))
+    began = time.monotonic()
+    running.communicate(timeout=30)
+    assert time.monotonic() - began < 2.5
+    assert classic.job("first")["status"] == "STOPPED"
+    again, printed = classic.run("second", **slow)
+    assert again["job_data"]["completion_status"] == "success"
+    assert "continuing a run: 120 completions and " in printed
+
+
+def test_a_half_written_input_file_says_so(tmp_path: Path) -> None:
+    from plugin.errors import OptionError
+
+    file = tmp_path / "input.json"
+    file.write_text('{"experiment": {}, "config": {"seed"')
+    with pytest.raises(OptionError, match="the host's input file .* cannot be read"):
+        read_values(["--input_file", str(file)])
+
+
+def test_arguments_are_the_fallback() -> None:
+    words = ["--seed", "3", "--judge", "offline", "--flag", "--limit", "0.5", "--plugin_dir", "/p"]
+    assert read_values(words) == {
+        "seed": "3",
+        "judge": "offline",
+        "limit": "0.5",
+        "plugin_dir": "/p",
+    }
+
+
+def test_adapters_lie_under_the_models_sanitised_or_plain_name(tmp_path: Path) -> None:
+    host = ClassicHost(None, str(tmp_path), lambda name: None, MODEL)
+    for folder in ("someone_tiny_model", "someone/tiny model"):
+        path = tmp_path / "adaptors" / folder / "tuned"
+        path.mkdir(parents=True)
+        assert host.adapter("tuned") == path
+        shutil.rmtree(tmp_path / "adaptors")
+    with pytest.raises(AdapterError, match="adapter 'tuned' is gone"):
+        host.adapter("tuned")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "spec"),
+    [
+        ('{"provider":"gpt-4o"}', "openai:gpt-4o"),
+        ("gpt-4o", "openai:gpt-4o"),
+        ('{"provider":"local","model_server":"x"}', f"custom:{MODEL}"),
+    ],
+)
+def test_old_names_of_judges_map_onto_specs(
+    chosen: str, spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUSTOM_JUDGE_BASE_URL", "http://127.0.0.1:9/v1")
+    host = ClassicHost(None, str(tmp_path), lambda name: None, MODEL)
+    assert host.judge_of(chosen) == spec
+
+
+@pytest.mark.parametrize("chosen", ['{"provider":', '{"provider":"azure-openai"}'])
+def test_a_judge_that_cannot_be_asked_says_so(chosen: str, tmp_path: Path) -> None:
+    host = ClassicHost(None, str(tmp_path), lambda name: None, MODEL)
+    with pytest.raises(JudgeError, match="^judge model"):
+        host.judge_of(chosen)
