@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ class ClassicHost:
 
     def secret(self, name: str) -> str | None:
         """From the host's settings, else from the environment."""
-        stored = self._custom(_CUSTOM[name]) if name in _CUSTOM else self._config_value(name)
+        stored = self._custom(_CUSTOM[name]) if name in _CUSTOM else self._stored(name)
         return str(stored or os.environ.get(name, "")).strip() or None
 
     def judge_of(self, chosen: str) -> str:
@@ -170,9 +171,20 @@ class ClassicHost:
         """To the job's output."""
         self.log("stopped; everything made so far is kept: the same settings continue the run")
 
+    def _stored(self, name: str) -> str | None:
+        """A value of the host's settings."""
+        try:
+            value: str | None = self._config_value(name)
+        except sqlite3.Error as error:
+            raise OptionError(
+                f"the host's settings cannot be read ({error}), so the judge's key is not known; "
+                "wait until the host is less busy and queue the evaluation again"
+            ) from error
+        return value
+
     def _custom(self, key: str) -> str | None:
         """A part of the host's custom model settings."""
-        stored = self._config_value("CUSTOM_MODEL_API_KEY")
+        stored = self._stored("CUSTOM_MODEL_API_KEY")
         try:
             return json.loads(stored).get(key) if stored else None
         except (ValueError, AttributeError):

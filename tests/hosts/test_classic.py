@@ -207,6 +207,42 @@ def test_the_judge_comes_from_the_hosts_settings(classic: Classic, server: Judge
     assert "sk-host" not in json.dumps(job) + printed
 
 
+def test_a_locked_database_says_so(classic: Classic) -> None:
+    with sqlite3.connect(classic.database) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        job, _ = classic.run("job", judge="openai:gpt-4o")
+    assert job["job_data"]["completion_details"].startswith(
+        "the host's settings cannot be read (database is locked)"
+    )
+
+
+def test_a_workspace_that_takes_no_folder_says_so(classic: Classic) -> None:
+    (classic.workspace / "finetune_verdict").write_text("in the way")
+    job, _ = classic.run("job")
+    assert "the workspace takes no directory" in job["job_data"]["completion_details"]
+
+
+def test_the_gallery_entry_is_complete(built: Path) -> None:
+    entry = json.loads((built / "index.json").read_text(encoding="utf-8"))
+    assert entry["type"] == "evaluator" and entry["evalsType"] in ("model", "dataset")
+    assert entry["plugin-format"] == "python" and entry["setup-script"] == "setup.sh"
+    assert entry["supported_hardware_architectures"] and entry["_dataset"] is True
+    assert set(entry["parameters"]) == set(entry["parameters_ui"])
+    working = {
+        None,
+        "textarea",
+        "radio",
+        "AutoCompleteWidget",
+        "RangeWidget",
+        "ModelProviderWidget",
+    }
+    for name, about in entry["parameters_ui"].items():
+        assert len(about["ui:help"]) > 20, name
+        assert about.get("ui:widget") in working, name
+        # A plain select loses the user's choice there.
+        assert "enum" not in entry["parameters"][name] or about.get("ui:widget"), name
+
+
 def test_a_stop_is_quick_and_the_same_settings_go_on(classic: Classic, server: JudgeServer) -> None:
     server.latency_s = 0.4
     stored = {"customApiKey": "k", "customBaseURL": server.url, "customModelName": "m"}
