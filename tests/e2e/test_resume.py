@@ -34,6 +34,8 @@ def stop_when(out: Path, table: str, n: int, how: signal.Signals, url: str) -> i
         env=environment(CUSTOM_JUDGE_BASE_URL=url),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # Shells start background work with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60
