@@ -38,10 +38,11 @@ def main(arguments: Sequence[str]) -> int:
     # A polite kill is a stop, too: what was made is kept either way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from plugin.hosts.folder import FolderHost
-    from plugin.run import rebuild, run
 
     host: Host = FolderHost("")
     try:
+        from plugin.run import rebuild, run
+
         if command == "report":
             folder = Path(given["folder"])
             host = FolderHost(str(folder))

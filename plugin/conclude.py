@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -97,6 +98,13 @@ def _warnings(
         found.append(
             f"the judge's provider reported {len(versions)} versions of its model during this run "
             f"({', '.join(versions)}): scores may not be comparable throughout"
+        )
+    reasons = Counter(f.reason for f in journal.failures() if f.stage != "data")
+    if reasons:
+        ((commonest, n_times),) = reasons.most_common(1)
+        found.append(
+            f"{reasons.total()} scores or completions failed, {n_times} of them with: "
+            f"{commonest[:200]}. All stand in 04_failures.csv; the same run tries them again"
         )
     n_bad = sum(failure.stage == "data" for failure in journal.failures())
     if n_bad:

@@ -202,7 +202,7 @@ class Params(BaseModel):
         0.05,
         "Smallest difference that matters",
         "Differences within it, either way, count as equivalent (scores run from 0 to 1).",
-        gt=0,
+        ge=0.001,
         lt=1,
     )
     engine: str = _option(
@@ -215,7 +215,11 @@ class Params(BaseModel):
         32, "Batch size", "Completions generated side by side; lower it when memory is short.", ge=1
     )
     concurrency: int = _option(
-        20, "Judge calls at once", "How many questions the judge is asked at the same time.", ge=1
+        20,
+        "Judge calls at once",
+        "How many questions the judge is asked at the same time.",
+        ge=1,
+        le=1000,
     )
     judge_timeout_s: float = _option(
         60.0, "Seconds per judge call", "A call that takes longer is tried again.", gt=0

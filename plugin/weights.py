@@ -96,7 +96,7 @@ def json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise error_kind(f"{path} is not valid JSON: {error}. Get the file again") from error
     if not isinstance(found, dict):
         raise error_kind(f"{path} must hold a JSON object. Get the file again")

@@ -51,6 +51,7 @@ class JudgeServer(ThreadingHTTPServer):
         self.fault: Fault = lambda number, body: None
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.lock = threading.Lock()
 
     @property
@@ -87,6 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
             number = len(self.server.requests)
             self.server.requests.append(body)
             self.server.keys.append(self.headers.get("authorization", ""))
+            self.server.headers.append(dict(self.headers))
         reply = self.server.fault(number, body) or Reply()
         time.sleep(self.server.latency_s + reply.hang_s)
         if reply.drop:

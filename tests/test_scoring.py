@@ -307,6 +307,28 @@ def test_a_servers_message_never_carries_the_key(server: JudgeServer, journal: J
     assert journal.failures()[0].reason == "HTTP 400: bad: [key] [key]"
 
 
+def test_a_key_in_an_answer_goes_no_further(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: Reply(text='{"score": 4, "reason": "Bearer sk-secret"}')
+    run(server, journal, texts=completions(1)[:1])
+    assert journal.scores()[0].reason == "Bearer [key]"
+    journal.close()
+    assert b"sk-secret" not in b"".join(f.read_bytes() for f in journal.path.parent.iterdir())
+
+
+def test_account_headers_and_data_stay_with_their_server(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Token: mine")
+    run(server, journal, texts=completions(1)[:1])
+    sent = {name.lower() for name in server.headers[0]}
+    assert "authorization" in sent and not sent & {"openai-organization", "x-token"}
+    elsewhere = Reply(status=307, headers={"location": "http://127.0.0.1:9/v1"})
+    server.fault = lambda n, body: elsewhere
+    run(server, journal, texts=completions(2)[2:3])
+    assert journal.failures()[0].reason.startswith("HTTP 307")
+
+
 def test_an_unknown_model_says_so(server: JudgeServer, journal: Journal) -> None:
     server.fault = lambda n, body: Reply(status=404)
     with pytest.raises(JudgeError, match="knows no such model or address"):

@@ -8,6 +8,7 @@ repeat its own bits, the tensors' digests are compared instead.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,7 +68,34 @@ class Rack:
                 f"{adapter.path} does not fit the base model {self._settings.model.path}: {error}\n"
                 "An adapter fits only the model it was trained on; check --model_name"
             ) from error
+        problems = self._unfit(adapter)
+        if problems:
+            raise AdapterError(
+                f"{adapter.path} is not a whole adapter:\n" + "\n".join(problems) + "\nSave it "
+                "again from its training"
+            )
         self._model.eval()
+
+    def _unfit(self, adapter: AdapterFolder) -> list[str]:
+        """What mlx-lm lets pass: parameters that the file lacks (they would be random), NaN."""
+        import mlx.core as mx
+        from mlx.utils import tree_flatten
+
+        held: Any = mx.load(str(adapter.weights_path))
+        lacking = [
+            f"  {name}: named by the config, missing from the file"
+            for name, _ in tree_flatten(self._model.parameters())
+            if name.rsplit(".", 1)[-1] in ("lora_a", "lora_b", "m") and name not in held
+        ]
+        broken = [
+            f"  {name}: holds NaN or infinity"
+            for name, tensor in held.items()
+            if not mx.isfinite(tensor.astype(mx.float32)).all().item()
+        ]
+        scale = (adapter.config.get("lora_parameters") or {}).get("scale", 1.0)
+        if not math.isfinite(scale):
+            broken.append(f"  scale {scale} in adapter_config.json is not finite")
+        return lacking + broken
 
     def _take_off(self) -> None:
         self._model.update_modules(self._base_modules)

@@ -34,7 +34,7 @@ def load(settings: EngineSettings) -> MlxEngine:
     try:
         model, config = load_model(path, trust_remote_code=False)
         tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
-    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
+    except Exception as error:  # the one door to mlx-lm's loaders, which raise whatever they meet
         _release()
         raise ModelError(
             f"{path}: mlx-lm cannot load this model ({error}). It loads hub-layout safetensors of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import time
@@ -21,6 +22,7 @@ RUNS = "runs"
 """The directory of run folders that the user did not name."""
 
 _LINE_EVERY_S = 5.0
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class FolderHost:
@@ -104,7 +106,7 @@ class FolderHost:
     def fail(self, error: VerdictError) -> None:
         """The message on stderr; a fault's with the command that goes on."""
         self._meter.end()
-        print(f"{_kind(error)}: {error}", file=sys.stderr)
+        print(_plain(f"{_kind(error)}: {error}"), file=sys.stderr)
         if error.exit_code != UserError.exit_code:
             self._say_how_to_go_on()
 
@@ -122,7 +124,12 @@ class FolderHost:
 
 def _print(console: Console, text: str, style: str = "") -> None:
     """Text of users and models is no markup and no emoji code."""
-    console.print(text, markup=False, emoji=False, style=style)
+    console.print(_plain(text), markup=False, emoji=False, style=style)
+
+
+def _plain(text: str) -> str:
+    """Without the control characters that would steer the terminal."""
+    return _CONTROL.sub("", text)
 
 
 class _Bars:

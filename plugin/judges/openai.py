@@ -7,6 +7,9 @@ server wants one, CUSTOM_JUDGE_API_KEY. One client and its connections serve all
 from __future__ import annotations
 
 import base64
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -86,7 +89,12 @@ class OpenAIJudge:
         self._key = key
         self._manner = _Manner()
         # Retries and deadlines belong to the scheduler, which also counts them.
-        self._client = openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0, timeout=None)
+        # A redirect would carry the data under test to another host.
+        connections = openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None)
+        with _without_account_settings(url):
+            self._client = openai.AsyncOpenAI(
+                api_key=key, base_url=url, max_retries=0, timeout=None, http_client=connections
+            )
 
     async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
         """See `Judge.ask`: schema-bound output at temperature 0, as far as the server takes it.
@@ -143,17 +151,33 @@ class OpenAIJudge:
             raise AskError(reason, again=True, unreachable=True) from None
         except (openai.APIError, ValueError) as error:
             raise AskError(f"unreadable answer: {type(error).__name__}", again=True) from None
-        return _answer(reply)
+        answer = _answer(reply)
+        return replace(answer, text=self._masked(answer.text))
+
+    def _masked(self, text: str) -> str:
+        """What a server sends back must not carry the key into journal and report."""
+        for secret in sorted(_spellings(self._key), key=len, reverse=True):
+            text = text.replace(secret, "[key]")
+        return text
 
     def _said(self, error: Any) -> str:
         """The server's message, short and without the key in any spelling."""
         body = error.body if isinstance(error.body, dict) else {}
         inner = body.get("error", body)  # the client's releases differ in how much they unwrap
         said = inner.get("message") if isinstance(inner, dict) else None
-        text = " ".join(str(said or error.message).split())
-        for secret in sorted(_spellings(self._key), key=len, reverse=True):
-            text = text.replace(secret, "[key]")
+        text = self._masked(" ".join(str(said or error.message).split()))
         return f"HTTP {error.status_code}: {text[:_MAX_MESSAGE_CHARS]}"
+
+
+@contextmanager
+def _without_account_settings(url: str) -> Iterator[None]:
+    """OpenAI's client sends its account's headers everywhere; other servers must not get them."""
+    names = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
+    kept = {} if url == _OPENAI_URL else {n: os.environ.pop(n) for n in names if n in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _spellings(key: str) -> set[str]:
@@ -179,10 +203,16 @@ def _answer(reply: Any) -> Answer:
     return Answer(
         text=choices[0].message.content or "",
         cut_off=choices[0].finish_reason == "length",
-        version=reply.model or "",
-        n_prompt_tokens=usage.prompt_tokens or 0 if usage else 0,
-        n_completion_tokens=usage.completion_tokens or 0 if usage else 0,
+        version=reply.model if isinstance(reply.model, str) else "",
+        n_prompt_tokens=_count(usage, "prompt_tokens"),
+        n_completion_tokens=_count(usage, "completion_tokens"),
     )
+
+
+def _count(usage: Any, name: str) -> int:
+    """A count of tokens, 0 where the server sends none that could be one."""
+    count = getattr(usage, name, None)
+    return count if isinstance(count, int) and 0 <= count < 2**31 else 0
 
 
 def _retry_after(error: Any) -> float | None:

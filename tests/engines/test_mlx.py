@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlx.core as mx
@@ -236,6 +236,38 @@ def test_a_quantised_base_takes_an_adapter_and_loses_it_again(tmp_path: Path) ->
     before = texts(engine, VANILLA, prompts(engine))
     assert texts(engine, TUNED, prompts(engine)) != before
     assert texts(engine, VANILLA, prompts(engine)) == before
+
+
+def broken_adapter(folder: Path, spoil: Callable[[dict[str, np.ndarray]], None]) -> Path:
+    shutil.copytree(FOLDER / "adapter", folder)
+    tensors = load_file(folder / "adapters.safetensors")
+    spoil(tensors)
+    save_file(tensors, folder / "adapters.safetensors")
+    return folder
+
+
+def test_an_adapter_that_lacks_tensors_is_refused(tmp_path: Path) -> None:
+    """mlx-lm would leave the missing ones at their random start."""
+    lost = sorted(load_file(FOLDER / "adapter" / "adapters.safetensors"))[::3]
+
+    def lose(tensors: dict[str, np.ndarray]) -> None:
+        for name in lost:
+            del tensors[name]
+
+    engine = load(tuned=broken_adapter(tmp_path / "a", lose))
+    with pytest.raises(AdapterError, match="is not a whole adapter") as caught:
+        engine.check([TUNED])
+    assert all(f"{name}: named by the config, missing" in str(caught.value) for name in lost)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_adapter_with_nan_or_infinity_is_refused(value: float, tmp_path: Path) -> None:
+    def spoil(tensors: dict[str, np.ndarray]) -> None:
+        tensors[min(tensors)][0, 0] = value
+
+    engine = load(tuned=broken_adapter(tmp_path / "a", spoil))
+    with pytest.raises(AdapterError, match="holds NaN or infinity"):
+        engine.check([TUNED])
 
 
 def test_a_peft_adapter_is_named_as_such(tmp_path: Path) -> None:

@@ -124,6 +124,12 @@ def test_a_link_gives_an_adapter_its_name(tmp_path: Path) -> None:
     assert host.adapter(str(tmp_path / "mine")).name == "mine"
 
 
+def test_text_of_users_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    host, screen = host_on(False, tmp_path)
+    host.log("group \x1b[31mred\x1b]0;title\x07")
+    assert screen.getvalue() == "group [31mred]0;title\n"
+
+
 def test_text_of_users_is_no_markup(tmp_path: Path) -> None:
     host, screen = host_on(False, tmp_path)
     host.log("[bold]x[/bold] [1/2] :smile:")
