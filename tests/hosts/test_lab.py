@@ -235,13 +235,13 @@ def stop(running: subprocess.Popen[str]) -> None:
     running.send_signal(signal.SIGTERM)
     began = time.monotonic()
     running.communicate(timeout=30)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8  # 3 s on an idle machine; tests may share theirs
     assert running.returncode == 130
 
 
 def wait_for(workspace: Workspace, table: str, n: int, running: subprocess.Popen[str]) -> Path:
     """The run's journal, once the table has n rows."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and running.poll() is None:
         for journal in workspace.folder.glob("finetune_verdict/*/journal.sqlite"):
             if _n_rows(journal, table) >= n:
