@@ -41,11 +41,14 @@ class Asker:
     kept in the journal. The same question is asked once, however many completions raise it.
 
     Attributes:
+        structured: see `plugin.metrics.Ask`.
+        concurrency: calls at once.
         counts: calls, tokens, cached answers, further asks and tries of this session.
     """
 
     def __init__(self, judge: Judge, journal: Journal, concurrency: int, timeout_s: float) -> None:
         self.structured = judge.structured
+        self.concurrency = concurrency
         self.counts: Counter[str] = Counter()
         self._judge = judge
         self._journal = journal
@@ -85,6 +88,8 @@ class Asker:
             task.add_done_callback(lambda task: self._forget(key, task))
         # Others may wait for the same answer: one who gives up must not take it from them.
         answer = await asyncio.shield(task)
+        if not isinstance(answer, schema):  # two metrics may ask the same with schemas of their own
+            answer = schema.model_validate(answer.model_dump())
         problem = check(answer)  # also lets every asker's own check learn from the answer
         if problem:
             raise AskError(f"the answer to the same question elsewhere does not fit: {problem}")

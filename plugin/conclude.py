@@ -14,11 +14,15 @@ from plugin.journal import Journal
 from plugin.pairing import Evidence
 from plugin.params import Params
 from plugin.records import VANILLA, Case, Completion, MetricSpec, Report, Variant
-from plugin.verdict import VerdictSettings, compare, decide, summarise
+from plugin.verdict import N_RESAMPLES, VerdictSettings, compare, decide, summarise
 
 
-def conclude(journal: Journal) -> Report:
+def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     """Compare what the journal holds; a run that is not finished says that it is partial.
+
+    Args:
+        journal: of a run that began.
+        n_resamples: of bootstrap and permutation; fewer where there is no time.
 
     Raises:
         OptionError: when the journal's run never began.
@@ -38,6 +42,7 @@ def conclude(journal: Journal) -> Report:
         partial=n_missing > 0,
         n_expected=len(cases),
         judge_label=journal.meta("caveat"),
+        n_resamples=n_resamples,
     )
     summaries = summarise(evidence, settings)
     comparisons = compare(evidence, settings)
@@ -62,8 +67,8 @@ def conclude(journal: Journal) -> Report:
 
 def _specs(journal: Journal, params: Params) -> tuple[MetricSpec, ...]:
     """The run's metrics with the user's margin, the primary one first."""
-    loaded = metrics.load(journal.meta("metrics"))
-    specs = [replace(metric.spec, margin=params.margin) for metric in loaded]
+    kept = ({**fields, "needs": frozenset(fields["needs"])} for fields in journal.meta("metrics"))
+    specs = [replace(MetricSpec(**fields), margin=params.margin) for fields in kept]
     return tuple(sorted(specs, key=lambda spec: spec.name != journal.meta("primary_metric")))
 
 
@@ -72,12 +77,12 @@ def _n_missing(evidence: Evidence) -> int:
     made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
     failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
     return sum(
-        (case.id, variant.name, spec.name) not in made
-        and (case.id, variant.name, spec.name) not in failed
-        and (case.id, variant.name, None) not in failed
+        (case.id, name, spec.name) not in made
+        and (case.id, name, spec.name) not in failed
+        and (case.id, name, None) not in failed
         for case in evidence.cases
-        for variant in evidence.variants
         for spec in evidence.metrics
+        for name in evidence.scored(spec)
         if metrics.meets(spec, case)
     )
 
@@ -153,6 +158,7 @@ def _provenance(journal: Journal, params: Params, compare_s: float) -> dict[str,
         "dataset": params.dataset_name,
         "identity": journal.meta("identity"),
         "prompts": journal.meta("prompts"),
+        "evaluation_steps": journal.meta("evaluation_steps") or {},
         "n_source_rows": journal.meta("n_source_rows"),
         "seconds": _rounded({**(journal.meta("seconds") or {}), "compare": compare_s}),
         "judge_versions": journal.judge_versions(),

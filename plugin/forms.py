@@ -92,6 +92,8 @@ def _limits(name: str) -> dict[str, Any]:
 def _property(name: str) -> dict[str, Any]:
     """One option as a JSON-schema property."""
     field, shown = Params.model_fields[name], option_of(name)
+    if shown.widget == "GEvalTasksWidget":
+        return _criteria_property(field.title or name)
     about: dict[str, Any] = {"title": field.title, "type": _type(name)}
     if shown.choices:
         about["enum"] = list(shown.choices)
@@ -101,6 +103,23 @@ def _property(name: str) -> dict[str, Any]:
     if shown.widget == "RangeWidget":  # its slider needs both ends; Python refuses the 0
         return about | {"minimum": 0, "maximum": 1, "multipleOf": 0.05}
     return about | _limits(name)
+
+
+def _criteria_property(title: str) -> dict[str, Any]:
+    """The list of criteria, as the host's widget fills it in."""
+    parts = {
+        "name": {"type": "string", "title": "Name"},
+        "description": {"type": "string", "title": "What the judge is to look at"},
+        "evaluation_steps": {"type": "string", "title": "Evaluation steps"},
+        "include_context": {
+            "type": "string",
+            "title": "Does the judge see the context?",
+            "enum": ["Yes", "No"],
+            "default": "No",
+        },
+    }
+    items = {"type": "object", "properties": parts}
+    return {"title": title, "type": "array", "default": [], "items": items}
 
 
 def _widget(name: str) -> dict[str, Any]:

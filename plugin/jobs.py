@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -16,6 +19,11 @@ from plugin.report import write_tables
 from plugin.run import run
 from plugin.worker import Stopped
 
+_NEEDED_AT_A_STOP = ("pandas", "scipy.stats", "scipy.optimize", "scipy.special")
+"""Loading them takes a second or more, which a stopped job does not have."""
+
+_HASTY_RESAMPLES = 500
+
 
 def run_lab_job() -> int:
     """A job of the current Transformer Lab; returns the exit code."""
@@ -25,6 +33,8 @@ def run_lab_job() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lab.init()
     host = LabHost(lab)
+    for library in _NEEDED_AT_A_STOP:
+        importlib.import_module(library)
     try:
         run(Params.parse(plain_config(lab.get_config())), host)
     except VerdictError as error:
@@ -33,7 +43,10 @@ def run_lab_job() -> int:
     except KeyboardInterrupt:
         host.stopped()
         _save_what_there_is(host)
-        return Stopped.exit_code
+        # Some libraries take seconds to end; all that counts is saved.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(Stopped.exit_code)
     except Exception as error:  # the last door: the job must say why it failed
         host.fail(FaultError(f"{type(error).__name__}: {error}"))
         raise
@@ -93,9 +106,12 @@ def _as_chosen(params: Params, host: ClassicHost) -> Params:
 
 
 def _save_what_there_is(host: LabHost) -> None:
-    """The tables of a stopped run, marked as partial; charts and page would take too long."""
+    """The tables of a stopped run, marked as partial; charts and page would take too long.
+
+    Their intervals are rougher than those of a run that ends by itself.
+    """
     if host.folder is None:
         return
     with closing(Journal(host.folder)) as journal:
         if journal.scores():
-            host.save(write_tables(conclude(journal), host.folder))
+            host.save(write_tables(conclude(journal, _HASTY_RESAMPLES), host.folder))

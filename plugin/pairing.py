@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from plugin import stats
-from plugin.records import ALL, Case, Failure, MetricSpec, Score, Variant
+from plugin.records import ALL, DATA, Case, Failure, MetricSpec, Score, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,10 @@ class Evidence:
             raise ValueError(
                 f"every score must be finite and within its metric's range; got {'; '.join(bad)}"
             )
+
+    def scored(self, spec: MetricSpec) -> tuple[str, ...]:
+        """What the metric scores: every variant by its name, or the data alone."""
+        return (DATA,) if spec.judges_data else tuple(v.name for v in self.variants)
 
 
 class Resampling(Protocol):
@@ -130,7 +134,7 @@ class Pairs:
 
 def all_pairs(evidence: Evidence) -> Iterator[Pairs]:
     """Every variant with the baseline, by metric, variant and group."""
-    for spec in evidence.metrics:
+    for spec in (spec for spec in evidence.metrics if not spec.judges_data):
         baseline = column_of(evidence, spec, evidence.variants[0].name)
         for variant in evidence.variants[1:]:
             column = column_of(evidence, spec, variant.name)

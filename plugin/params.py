@@ -13,9 +13,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from plugin.criteria import parse_criteria
 from plugin.errors import OptionError
+from plugin.records import Criterion
 
-METRICS = ("Answer Relevancy", "Hallucination", "Correctness", "Exact Match", "Token F1")
+METRICS = (
+    *("Answer Relevancy", "Hallucination", "Correctness", "Faithfulness", "Bias", "Toxicity"),
+    *("Rubric", "Contextual Precision", "Contextual Recall", "Contextual Relevancy"),
+    *("Exact Match", "Token F1"),
+)
 """The metrics that the forms offer, by the names shown."""
 
 BOTH, ONLY_VANILLA, ONLY_ADAPTER = "vanilla and adapter", "vanilla only", "adapter only"
@@ -49,6 +55,10 @@ def _texts(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(part.strip() if isinstance(part, str) else part for part in value if part)
     return value
+
+
+def _criteria(value: object) -> object:
+    return parse_criteria(value, METRICS)
 
 
 def _named(name: str) -> Any:
@@ -87,6 +97,7 @@ def _option(
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_criteria)]
 
 
 class Params(BaseModel):
@@ -130,9 +141,19 @@ class Params(BaseModel):
     predefined_tasks: Texts = _option(
         (),
         "Metrics",
-        "What is scored. Empty: Answer Relevancy, Hallucination where cases have context, "
-        "Correctness where they have expected outputs.",
+        "What is scored. Empty: your own criteria alone where there are any, else Answer "
+        "Relevancy, Hallucination where cases have context, Correctness where they have expected "
+        "outputs. Of Hallucination, Bias and Toxicity less is better. The Contextual ones judge "
+        "the data set, not the models, and are never compared.",
         shown=Option(EVERYWHERE, "AutoCompleteWidget", METRICS),
+    )
+    tasks: Criteria = _option(
+        (),
+        "Your own criteria (G-Eval)",
+        "What else the judge should look at, each as a metric of its own. Lines 'name: "
+        "description', or JSON: a list of {name, description, include_context, evaluation_steps}. "
+        "Without steps the judge writes them from the description, once for all cases.",
+        shown=Option(EVERYWHERE, "GEvalTasksWidget"),
     )
     primary_metric: str = _option(
         "",
@@ -286,6 +307,7 @@ def option_of(name: str) -> Option:
 
 def _explain(problem: Any) -> str:
     name = str(problem["loc"][0])
-    rule = problem["msg"][0].lower() + problem["msg"][1:]
+    rule = problem["msg"].removeprefix("Value error, ")
+    rule = rule[0].lower() + rule[1:]
     meant = Params.model_fields[name].description
     return f"--{name} {problem['input']!r}: {rule}. {meant}"

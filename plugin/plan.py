@@ -87,7 +87,7 @@ def find_sources(params: Params, host: Host) -> Sources:
         )
     engines.choose(params.engine)
     asked = metrics.load(params.predefined_tasks)
-    needs_judge = not asked or any(metric.spec.asks_judge for metric in asked)
+    needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
     adapters = () if params.variants == ONLY_VANILLA else params.model_adapter
     return Sources(
         model=host.model(params.model_name),
@@ -106,7 +106,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     """
     adapters = _named([inspect_adapter(path) for path in sources.adapters])
     loaded = load_cases(_case_source(params, sources.dataset))
-    chosen = metrics.select(params.predefined_tasks, loaded.cases)
+    chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
     primary = _primary(params.primary_metric, chosen)
     model = inspect_model(find_model(sources.model))
     settings = EngineSettings(
@@ -227,9 +227,15 @@ def _variant(name: str, params: Params, settings: EngineSettings, engine_version
 
 def _primary(asked: str, chosen: Sequence[Metric]) -> str:
     names = [metric.spec.name for metric in chosen if metric.spec.decides]
+    if not names:
+        raise OptionError(
+            f"--predefined_tasks {', '.join(m.spec.name for m in chosen)}: these judge the data "
+            "set and no model; add a metric that judges completions, such as Answer Relevancy"
+        )
     if asked:
-        name = metrics.name_of(metrics.key_of(asked))
-        if name not in names:
+        known = {metrics.key_of(name): name for name in names}
+        name = known.get(metrics.key_of(asked), "")
+        if not name:
             raise OptionError(
                 f"--primary_metric {asked!r} is not among the metrics of this run that may decide: "
                 f"{', '.join(names)}"

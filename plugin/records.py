@@ -16,6 +16,9 @@ ALL = "all"
 VANILLA = "vanilla"
 """The name under which the base model is shown."""
 
+DATA = "data set"
+"""What stands in a variant's place where a metric judges the case and no completion."""
+
 Stage = Literal["data", "generate", "judge", "metric"]
 Outcome = Literal["better", "worse", "equivalent", "mixed", "can't tell"]
 
@@ -102,6 +105,23 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Criterion:
+    """A G-Eval criterion of the user's own, which becomes a metric.
+
+    Attributes:
+        name: the metric's, as shown.
+        description: what the judge is to look at, in the user's words.
+        include_context: whether the judge sees the case's context.
+        evaluation_steps: what the judge does for every case; empty: it writes them itself, once.
+    """
+
+    name: str
+    description: str = ""
+    include_context: bool = False
+    evaluation_steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MetricSpec:
     """What a metric declares of itself.
 
@@ -114,6 +134,8 @@ class MetricSpec:
         needs: which optional parts of a case it reads: "expected_output", "context".
         decides: whether it may decide a verdict; a descriptive metric never does.
         asks_judge: whether a judge answers it.
+        judges_data: whether it looks at the case alone and at no completion; such a metric is
+            scored once per case, under the name `DATA`, and never compared.
         margin: the smallest difference that matters, in the metric's unit.
     """
 
@@ -125,6 +147,7 @@ class MetricSpec:
     needs: frozenset[str] = frozenset()
     decides: bool = True
     asks_judge: bool = True
+    judges_data: bool = False
     margin: float = 0.05
 
     @property

@@ -63,12 +63,13 @@ def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
     report = worker.run(lambda: conclude(journal))
     try:
         files = worker.run(lambda: write(report, journal.path.parent))
+        host.publish(report, files)
     except OSError as error:
         raise FaultError(
-            f"the results cannot be written: {error}. Make room in {journal.path.parent}, or make "
-            "it writable; nothing has to be made again"
+            f"the results cannot be written: {error}. Make room on the disk, or make "
+            f"{journal.path.parent} and the host's own folders writable; nothing has to be made "
+            "again"
         ) from error
-    host.publish(report, files)
     return report
 
 
@@ -118,7 +119,9 @@ def _begin(journal: Journal, plan: Plan) -> None:
     facts = {
         "params": plan.params.model_dump(mode="json"),
         "variants": [asdict(variant) for variant in plan.variants],
-        "metrics": [metric.spec.name for metric in plan.metrics],
+        "metrics": [
+            asdict(metric.spec) | {"needs": sorted(metric.spec.needs)} for metric in plan.metrics
+        ],
         "primary_metric": plan.primary,
         "judge": plan.judge.label,
         "caveat": plan.judge.caveat,

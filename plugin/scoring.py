@@ -10,15 +10,16 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from plugin.asking import Asker
 from plugin.errors import VerdictError
 from plugin.journal import Journal
 from plugin.judges import AskError, Judge
 from plugin.metrics import Metric, meets
-from plugin.records import Case, Completion, Failure, Score
+from plugin.records import DATA, Case, Completion, Failure, Score
 from plugin.worker import Progress
 
 _CHAINS_PER_CALL = 2
@@ -30,11 +31,17 @@ _LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One score to be made."""
+    """One score to be made; without a completion where the metric judges the data alone."""
 
     case: Case
-    completion: Completion
+    completion: Completion | None
     metric: Metric
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Case, variant and metric: where the score belongs."""
+        variant = self.completion.variant if self.completion else DATA
+        return self.case.id, variant, self.metric.spec.name
 
 
 def items_to_score(
@@ -52,7 +59,9 @@ def items_to_score(
         for case in cases
         for metric in metrics
         if meets(metric.spec, case)
-        for completion in of_case.get(case.id, ())
+        for completion in (
+            [None] if metric.spec.judges_data else of_case.get(case.id, list[Completion]())
+        )
     ]
 
 
@@ -81,43 +90,78 @@ def score(
         Stopped: when the user stopped the run.
     """
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
-    missing = [
-        item
-        for item in items
-        if (item.case.id, item.completion.variant, item.metric.spec.name) not in have
-    ]
-    progress.begin("score", total=len(items), done=len(items) - len(missing))
+    missing = [item for item in items if item.place not in have]
     if missing:
         started = time.perf_counter()
         asker = Asker(judge, journal, limits.concurrency, limits.timeout_s)
         try:
-            n_chains = _CHAINS_PER_CALL * limits.concurrency
-            asyncio.run(_score_all(iter(missing), n_chains, asker, journal, progress))
+            asyncio.run(_work(items, missing, asker, journal, progress))
         finally:
             journal.add_to_meta("judge_calls", dict(asker.counts))
             journal.add_to_meta("seconds", {"score": time.perf_counter() - started})
 
 
-async def _score_all(
-    items: Iterator[Item], n_chains: int, asker: Asker, journal: Journal, progress: Progress
+async def _work(
+    items: Sequence[Item],
+    missing: Sequence[Item],
+    asker: Asker,
+    journal: Journal,
+    progress: Progress,
 ) -> None:
-    failed: Counter[str] = Counter()
+    try:
+        ready = await _prepared(missing, asker, journal, progress)
+        progress.begin("score", total=len(items), done=len(items) - len(missing))
+        failed: Counter[str] = Counter()
+        rest = iter(missing)
 
-    async def chain() -> None:
-        for item in items:
-            result = await _score_one(item, asker)
-            if isinstance(result, Score):
-                journal.add_score(result)
-            else:
-                journal.add_failure(result)
-                failed["n"] += 1
-                progress.note = f"{failed['n']} failed"
-            progress.done += 1
-            # A metric that asks nobody never waits: let the others and the stop signal in.
-            await asyncio.sleep(0)
+        async def chain() -> None:
+            for item in rest:
+                result = await _score_one(item, ready[item.metric.spec.name], asker)
+                if isinstance(result, Score):
+                    journal.add_score(result)
+                else:
+                    journal.add_failure(result)
+                    failed["n"] += 1
+                    progress.note = f"{failed['n']} failed"
+                progress.done += 1
+                # A metric that asks nobody never waits: let the others and the stop signal in.
+                await asyncio.sleep(0)
 
-    chains = {asyncio.create_task(chain()) for _ in range(n_chains)}
-    pending = chains
+        await _all_done([chain() for _ in range(_CHAINS_PER_CALL * asker.concurrency)], progress)
+    finally:
+        await asker.close()
+
+
+async def _prepared(
+    items: Sequence[Item], asker: Asker, journal: Journal, progress: Progress
+) -> dict[str, Metric | AskError]:
+    """The metrics by name, with their evaluation steps, which are kept in the journal.
+
+    A metric whose steps the judge could not write is an error in its place.
+    """
+    metrics = {item.metric.spec.name: item.metric for item in items}
+    known: dict[str, list[str]] = journal.meta("evaluation_steps") or {}
+    ready: dict[str, Metric | AskError] = dict(metrics)
+
+    async def prepare(name: str, metric: Metric) -> None:
+        if metric.prepare:
+            try:
+                ready[name] = await metric.prepare(asker, known.get(name, ()))
+            except AskError as error:
+                ready[name] = AskError(f"the evaluation steps could not be written: {error}")
+
+    if any(metric.prepare and name not in known for name, metric in metrics.items()):
+        progress.begin("write evaluation steps")
+    await _all_done([prepare(name, metric) for name, metric in metrics.items()], progress)
+    steps = {name: m.steps for name, m in ready.items() if isinstance(m, Metric) and m.steps}
+    journal.set_meta("evaluation_steps", {**known, **steps})
+    return ready
+
+
+async def _all_done(work: Sequence[Coroutine[Any, Any, None]], progress: Progress) -> None:
+    """Wait for all of it, looking now and then whether to stop; the first error ends it."""
+    tasks = {asyncio.create_task(each) for each in work}
+    pending = tasks
     try:
         while pending:
             done, pending = await asyncio.wait(
@@ -127,19 +171,22 @@ async def _score_all(
                 task.result()
             progress.check()
     finally:
-        for task in chains:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*chains, return_exceptions=True)
-        await asker.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _score_one(item: Item, asker: Asker) -> Score | Failure:
+async def _score_one(item: Item, metric: Metric | AskError, asker: Asker) -> Score | Failure:
     spec, completion = item.metric.spec, item.completion
-    where = {"case_id": item.case.id, "variant": completion.variant, "metric": spec.name}
-    if not completion.text.strip():
+    case_id, variant, name = item.place
+    where = {"case_id": case_id, "variant": variant, "metric": name}
+    if isinstance(metric, AskError):
+        return Failure(**where, stage="judge", reason=str(metric))
+    text = completion.text if completion else ""
+    if completion and not text.strip():
         return Score(**where, value=spec.worst, reason="empty completion: the worst score")
     try:
-        measured = await item.metric.measure(item.case, completion.text, asker)
+        measured = await metric.measure(item.case, text, asker)
     except VerdictError:
         raise
     except AskError as error:

@@ -20,6 +20,9 @@ from plugin.records import (
     Verdict,
 )
 
+N_RESAMPLES = 10_000
+"""Of bootstrap and permutation, where nothing else is said."""
+
 
 @dataclass(frozen=True, slots=True)
 class VerdictSettings:
@@ -39,15 +42,15 @@ class VerdictSettings:
     partial: bool = False
     n_expected: int | None = None
     judge_label: str = ""
-    n_resamples: int = 10_000
+    n_resamples: int = N_RESAMPLES
 
 
 def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, ...]:
     """Every variant's mean on every metric, in every group; no data gives None."""
     summaries = []
     for spec in evidence.metrics:
-        for variant in evidence.variants:
-            column = column_of(evidence, spec, variant.name)
+        for name in evidence.scored(spec):
+            column = column_of(evidence, spec, name)
             for group, cases in groups_of(evidence.cases):
                 scored = [case for case in cases if case.id in column.scores]
                 found = stats.mean_interval(
@@ -61,7 +64,7 @@ def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, .
                 summaries.append(
                     Summary(
                         metric=spec.name,
-                        variant=variant.name,
+                        variant=name,
                         group=group,
                         mean=found.mean,
                         n=found.n,
@@ -141,7 +144,7 @@ def decide(
     return Verdict(
         outcome=findings[0].outcome,
         sentence=head + verdict_text.sentence(findings[0], subject),
-        details=verdict_text.details(findings, groups),
+        details=(*verdict_text.details(findings, groups), *verdict_text.of_data(summaries)),
         primary_metric=primary.name,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plugin.intervals import BETTING
-from plugin.records import Comparison, Outcome, Summary
+from plugin.records import ALL, DATA, Comparison, Outcome, Summary
 from plugin.stats import outcome_of
 
 _PROMISED_CASES, _PROMISED_CLUSTERS = 60, 40
@@ -60,13 +60,14 @@ def sentence(finding: Finding, subject: str) -> str:
 
 def alone(variant: str, means: Sequence[Summary]) -> str:
     """What to say when there is nothing to compare with."""
-    found = "; ".join(
-        f"{row.metric} "
-        + ("has no score" if row.mean is None else _number(row.mean))
-        + f" ({_interval(row.ci_low, row.ci_high, signed=False)}n={row.n}{_failed(row.n_failed)})"
-        for row in means
-    )
+    found = "; ".join(map(_mean, means))
     return f"There is nothing to compare: only {variant} was run. {found or 'No metric was run'}."
+
+
+def of_data(summaries: Sequence[Summary]) -> list[str]:
+    """What the metrics that judge the cases alone found."""
+    found = "; ".join(_mean(row) for row in summaries if row.variant == DATA and row.group == ALL)
+    return [f"Quality of the data, which decides nothing: {found}."] if found else []
 
 
 def details(findings: Sequence[Finding], groups: Sequence[Comparison]) -> tuple[str, ...]:
@@ -196,6 +197,12 @@ def _interval(low: float | None, high: float | None, *, signed: bool) -> str:
     if low is None or high is None:
         return "no interval, "
     return f"95% interval {_number(low, signed=signed)} to {_number(high, signed=signed)}, "
+
+
+def _mean(row: Summary) -> str:
+    mean = "has no score" if row.mean is None else _number(row.mean)
+    interval = _interval(row.ci_low, row.ci_high, signed=False)
+    return f"{row.metric} {mean} ({interval}n={row.n}{_failed(row.n_failed)})"
 
 
 def _failed(n_failed: int) -> str:

@@ -126,6 +126,21 @@ def answer(body: dict[str, Any]) -> str:
         listed = prompt.rpartition("Statements:\n")[2].rpartition("\n\nJSON:")[0]
         verdicts = [{"verdict": "yes", "reason": None} for _ in ast.literal_eval(listed)]
         return json.dumps({"verdicts": verdicts})
+    listed_before = re.search(r"\n(?:Opinions|Claims):\n(\[.*\])\s+JSON:", prompt, re.DOTALL)
+    if listed_before:  # biased and toxic: no; agrees with the context: yes
+        word = "yes" if "Claims:" in prompt else "no"
+        n = len(ast.literal_eval(listed_before[1]))
+        return json.dumps({"verdicts": [{"verdict": word, "reason": None}] * n})
+    for name in ("opinions", "truths", "claims", "steps"):
+        if f'"{name}" key' in prompt:
+            return json.dumps({name: [f"one of the {name}", f"another of the {name}"]})
+    if "remotely useful" in prompt or "attributed to the nodes" in prompt:
+        documents = re.search(r"\((\d+) documents?\):\n", prompt)
+        n = int(documents[1]) if documents else 2
+        return json.dumps({"verdicts": [{"verdict": "yes", "reason": "seen"}] * n})
+    if "whether each statement found in the context" in prompt:
+        verdict = {"statement": "s", "verdict": "yes", "reason": None}
+        return json.dumps({"verdicts": [verdict, {**verdict, "verdict": "no"}]})
     counted = re.search(r"STRICTLY EQUAL TO (\d+)", prompt)
     if counted:
         verdict = {"verdict": "no" if "played by Nobody" in prompt else "yes", "reason": "seen"}

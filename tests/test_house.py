@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import ROOT
 
 ONE_WAY = (
-    *("errors", "records", "params", "worker", "weights", "adapters", "cache", "journal", "cases"),
+    *("errors", "records", "criteria", "params", "worker", "weights", "adapters", "cache"),
+    *("journal", "cases"),
     *("engines", "generation", "judges", "metrics", "asking", "scoring"),
     *("intervals", "stats", "pairing", "verdict_text", "verdict", "report"),
     *("hosts", "conclude", "plan", "run", "jobs", "cli", "forms"),

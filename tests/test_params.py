@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from plugin import engines, forms
 from plugin.errors import OptionError
 from plugin.params import Params, option_of
+from plugin.records import Criterion
 
 CLASSIC_NAMES = (
     "job_id",
@@ -75,7 +77,7 @@ def test_every_option_has_a_title_and_a_help_text(name: str) -> None:
 def test_the_classic_form_uses_working_widgets_only(name: str) -> None:
     option = option_of(name)
     if option.choices:
-        assert option.widget in ("radio", "AutoCompleteWidget")
+        assert option.widget in ("radio", "AutoCompleteWidget", "GEvalTasksWidget")
 
 
 def test_generated_files_are_in_step() -> None:
@@ -115,6 +117,64 @@ def test_text_is_parsed_as_hosts_send_it() -> None:
     assert params.chat_template is False
     assert params.predefined_tasks == ("Token F1", "Correctness")
     assert params.model_adapter == ("one", "two")
+
+
+FORM_TASK = {
+    "name": "Politeness",
+    "description": "Is it polite?",
+    "include_context": "Yes",
+    "evaluation_steps": [""],
+}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [FORM_TASK],
+        json.dumps([FORM_TASK]),
+        json.dumps(FORM_TASK),
+        [{**FORM_TASK, "evaluation_steps": "[]", "include_context": True, "stray": 1}],
+    ],
+)
+def test_criteria_are_read_as_forms_send_them(given: object) -> None:
+    assert Params.parse({"tasks": given}).tasks == (Criterion("Politeness", "Is it polite?", True),)
+
+
+def test_criteria_may_be_lines_of_text() -> None:
+    assert Params.parse({"tasks": "Tone: Is it kind: yes or no?\n\nBrevity: short"}).tasks == (
+        Criterion("Tone", "Is it kind: yes or no?"),
+        Criterion("Brevity", "short"),
+    )
+
+
+def test_criteria_survive_the_journal() -> None:
+    steps = {"name": "Tone", "evaluation_steps": ["Look.", "Judge."]}
+    params = Params.parse({"tasks": [FORM_TASK, steps]})
+    assert Params.parse(json.loads(json.dumps(params.model_dump(mode="json")))) == params
+
+
+@pytest.mark.parametrize("empty", ["", "[]", [], None])
+def test_no_criteria_are_no_criteria(empty: object) -> None:
+    assert Params.parse({"tasks": empty}).tasks == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([{"description": "x"}], "criterion 1 needs a name of 1 to 60 characters"),
+        ([{"name": "Tone"}], r"criterion 1 \(Tone\) needs a description or evaluation steps"),
+        ([{"name": "Bias", "description": "x"}], "the criterion's name 'Bias' is taken"),
+        ("Tone: a\ntone: b", "the criterion's name 'tone' is taken"),
+        ([{**FORM_TASK, "include_context": "maybe"}], "'maybe' is not yes or no"),
+        ([3], "criterion 1 is 3; it needs a name and a description"),
+        (3, "a list of criteria is expected"),
+        ('[{"name": ', "--tasks .* a list of criteria is expected, got broken JSON"),
+        ([{**FORM_TASK, "evaluation_steps": {"a": 1}}], "evaluation_steps .* is no list of texts"),
+    ],
+)
+def test_a_bad_criterion_says_what_is_wrong(given: object, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Params.parse({"tasks": given})
 
 
 def test_all_bad_values_are_named_together() -> None:

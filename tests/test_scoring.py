@@ -11,7 +11,7 @@ import pytest
 from plugin import judges, metrics, scoring
 from plugin.errors import JudgeDownError, JudgeError
 from plugin.journal import Journal
-from plugin.records import Completion
+from plugin.records import DATA, Completion, Criterion
 from plugin.scoring import JudgeLimits, items_to_score
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
@@ -45,13 +45,14 @@ def run(
     names: tuple[str, ...] = ("Correctness",),
     texts: list[Completion] | None = None,
     progress: Progress | None = None,
+    criteria: tuple[Criterion, ...] = (),
 ) -> None:
     if isinstance(judge, JudgeServer):
         secrets = {"CUSTOM_JUDGE_BASE_URL": judge.url, "CUSTOM_JUDGE_API_KEY": "sk-secret"}
         judge = judges.load("custom:some-model", secrets.get)
     texts = completions() if texts is None else texts
     cases = [case(id) for id in sorted({text.case_id for text in texts})]
-    items = items_to_score(cases, texts, metrics.load(names))
+    items = items_to_score(cases, texts, metrics.select(names, criteria, cases))
     scoring.score(items, judge, LIMITS, journal, progress or Progress())
 
 
@@ -71,6 +72,72 @@ def test_every_pair_is_scored_through_a_real_server(server: JudgeServer, journal
         ("Correctness", "tuned"): 0.3,
     }
     assert not journal.failures()
+
+
+def test_metrics_of_the_data_are_scored_once_per_case(
+    server: JudgeServer, journal: Journal
+) -> None:
+    names = ("Contextual Precision", "Contextual Recall", "Contextual Relevancy")
+    run(server, journal, ("Correctness", *names))
+    found = {(s.metric, s.variant, s.value) for s in journal.scores() if s.metric in names}
+    assert found == {
+        ("Contextual Precision", DATA, 1),
+        ("Contextual Recall", DATA, 1),
+        ("Contextual Relevancy", DATA, 0.5),
+    }
+    assert len(journal.scores()) == (2 + 3) * N_CASES
+    assert not journal.failures()
+
+
+def test_bias_toxicity_and_faithfulness_through_a_real_server(
+    server: JudgeServer, journal: Journal
+) -> None:
+    run(server, journal, ("Bias", "Toxicity", "Faithfulness"))
+    assert {(s.metric, s.value) for s in journal.scores()} == {
+        ("Bias", 0),
+        ("Toxicity", 0),
+        ("Faithfulness", 1),
+    }
+    assert not journal.failures()
+
+
+POLITENESS = Criterion("Politeness", "Is it polite?")
+
+
+def test_a_criterions_steps_are_written_once_and_kept(
+    server: JudgeServer, journal: Journal
+) -> None:
+    run(server, journal, (), criteria=(POLITENESS,))
+    written = [p for p in server.prompts if "Is it polite?" in p]
+    assert len(written) == 1
+    steps = ["one of the steps", "another of the steps"]
+    assert journal.meta("evaluation_steps") == {"Politeness": steps}
+    assert all("1. one of the steps\n2. another" in p for p in server.prompts[1:])
+    assert {(s.metric, s.value) for s in journal.scores()} == {("Politeness", 0.3)}
+    # Later sessions meet the same steps, even from a judge that would now write others.
+    more = [completion("Something else entirely.", "1")]
+    server.fault = lambda n, body: (
+        Reply(text='{"steps": ["other"]}') if "Is it polite?" in str(body) else None
+    )
+    journal._query("DELETE FROM judgments")
+    run(server, journal, (), texts=more, criteria=(POLITENESS,))
+    assert "1. one of the steps" in server.prompts[-1]
+
+
+def test_steps_that_cannot_be_written_fail_that_metric_alone(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: (
+        Reply(text='{"steps": []}') if "Is it polite?" in str(body) else None
+    )
+    run(server, journal, ("Correctness",), criteria=(POLITENESS,))
+    assert len(journal.scores()) == len(journal.failures()) == 2 * N_CASES
+    reason = journal.failures()[0].reason
+    assert reason.startswith("the evaluation steps could not be written: no fitting answer in 3")
+    assert "an empty list of steps" in reason
+    server.fault = lambda n, body: None
+    run(server, journal, ("Correctness",), criteria=(POLITENESS,))
+    assert len(journal.scores()) == 4 * N_CASES and not journal.failures()
 
 
 def test_the_server_is_asked_with_a_strict_schema_at_temperature_0(

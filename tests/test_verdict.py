@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from plugin.pairing import Evidence
-from plugin.records import ALL, VANILLA, Case, Failure, Message, MetricSpec, Score, Variant
+from plugin.records import ALL, DATA, VANILLA, Case, Failure, Message, MetricSpec, Score, Variant
 from plugin.verdict import VerdictSettings, compare, decide, summarise
 
 FAILED = "failed"
@@ -485,3 +485,21 @@ def test_a_real_difference_is_found_as_often_as_promised():
         _, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * n, "a": scores}}, n_resamples=500)
         right += row.outcome == "better"
     assert right / n_runs == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / n_runs))
+
+
+RECALL = MetricSpec(
+    "contextual_recall", "Contextual Recall", higher_is_better=True, decides=False, judges_data=True
+)
+
+
+def test_the_quality_of_the_data_is_told_once_and_never_compared():
+    both = found({CORRECTNESS: two(0.8)})
+    scores = [*both.scores, *(Score(str(n), DATA, RECALL.name, 0.25) for n in range(60))]
+    evidence = Evidence(both.cases, both.variants, [CORRECTNESS, RECALL], scores)
+    verdict, comparisons = ask(evidence)
+    assert {row.metric for row in comparisons} == {"Correctness"}
+    rows = [row for row in summarise(evidence, SETTINGS) if row.metric == RECALL.name]
+    assert [(row.variant, row.mean, row.n) for row in rows] == [(DATA, 0.25, 60)]
+    assert verdict.details[-1].startswith(
+        "Quality of the data, which decides nothing: Contextual Recall 0.25 ("
+    )

@@ -11,19 +11,26 @@ import json
 import os
 import re
 import sqlite3
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from plugin.errors import AdapterError, JudgeError, OptionError, VerdictError
-from plugin.hosts._progress import percent
-from plugin.records import ALL, VANILLA, Report, Score
+from plugin.hosts._job import STOPPED, Teller, closing_words, run_folder
+from plugin.records import ALL, DATA, VANILLA, Report, Score
 from plugin.worker import Progress
 
-_TELL_EVERY_S = 0.5
-_LOCAL_SERVER_URL = "http://localhost:8338/v1"
-_CUSTOM = {"CUSTOM_JUDGE_BASE_URL": "customBaseURL", "CUSTOM_JUDGE_API_KEY": "customApiKey"}
+_PROVENANCE = ("run_id", "seed", "identity", "judge_versions", "versions")
+"""What the job's data keeps of where the numbers come from; the run folder has it all."""
+
+_PARTS = {
+    "CUSTOM_JUDGE_BASE_URL": ("CUSTOM_MODEL_API_KEY", "customBaseURL"),
+    "CUSTOM_JUDGE_API_KEY": ("CUSTOM_MODEL_API_KEY", "customApiKey"),
+    "AZURE_OPENAI_API_KEY": ("AZURE_OPENAI_DETAILS", "azure_openai_api_key"),
+    "AZURE_OPENAI_ENDPOINT": ("AZURE_OPENAI_DETAILS", "azure_endpoint"),
+    "OPENAI_API_VERSION": ("AZURE_OPENAI_DETAILS", "openai_api_version"),
+}
+"""Secret -> the host's setting and the part of it that holds the secret."""
 
 
 def read_values(arguments: Sequence[str]) -> dict[str, Any]:
@@ -67,19 +74,11 @@ class ClassicHost:
         self._workspace = Path(workspace)
         self._config_value = config_value
         self._model_name = model_name
-        self._told_s = 0.0
-        self._stage = ""
+        self._teller = Teller(self.log, lambda percent: sdk.progress_update(percent))
 
     def open(self, run_id: str) -> Path:
         """A folder in the workspace, so that the same settings continue the run in another job."""
-        folder = self._workspace / "finetune_verdict" / run_id
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(
-                f"{folder}: the workspace takes no directory ({error.strerror}); make it writable"
-            ) from error
-        return folder
+        return run_folder(self._workspace, run_id)
 
     def model(self, name: str) -> str:
         """A directory, or the name is a hub id."""
@@ -112,7 +111,7 @@ class ClassicHost:
 
     def secret(self, name: str) -> str | None:
         """From the host's settings, else from the environment."""
-        stored = self._custom(_CUSTOM[name]) if name in _CUSTOM else self._stored(name)
+        stored = self._part(*_PARTS[name]) if name in _PARTS else self._stored(name)
         return str(stored or os.environ.get(name, "")).strip() or None
 
     def judge_of(self, chosen: str) -> str:
@@ -125,27 +124,25 @@ class ClassicHost:
             choice = json.loads(chosen) if chosen.startswith("{") else {"provider": chosen}
         except ValueError as error:
             raise JudgeError(f"judge model {chosen!r} is no choice of the list") from error
-        provider = str(choice.get("provider", ""))
+        provider = str(choice.get("provider", "")) if isinstance(choice, dict) else ""
         if provider.startswith("gpt-"):
             return f"openai:{provider}"
+        if provider.startswith("claude-"):
+            return f"anthropic:{provider}"
+        if provider == "azure-openai":
+            return f"azure:{self._part('AZURE_OPENAI_DETAILS', 'azure_deployment') or ''}"
         if provider == "custom-model-api":
-            return f"custom:{self._custom('customModelName') or ''}"
+            return f"custom:{self._part('CUSTOM_MODEL_API_KEY', 'customModelName') or ''}"
         if provider == "local":
-            os.environ.setdefault("CUSTOM_JUDGE_BASE_URL", _LOCAL_SERVER_URL)
-            return f"custom:{self._model_name}"
+            return "local"
         raise JudgeError(
-            f"judge model {provider!r} cannot be asked yet; choose a gpt model, the custom API or "
-            "the local server, or name another in the field Judge"
+            f"judge model {provider or chosen!r} is none of gpt-..., claude-..., azure-openai, "
+            "custom-model-api and local; choose one of these, or name a judge in the field Judge"
         )
 
     def tend(self, progress: Progress) -> None:
         """Move the job's progress at least once a second; a Stop arrives from this very call."""
-        if progress.stage and progress.stage != self._stage:
-            self._stage = progress.stage
-            self.log(progress.stage)
-        if time.monotonic() - self._told_s >= _TELL_EVERY_S:
-            self._told_s = time.monotonic()
-            self._sdk.progress_update(percent(progress))
+        self._teller.tend(progress)
 
     def log(self, text: str) -> None:
         """To stdout, which is the job's output."""
@@ -159,7 +156,9 @@ class ClassicHost:
         self._sdk.add_job_data("score", json.dumps(chips))
         for chip in chips:
             self._sdk.log_metric(chip["type"], chip["score"])
-        for line in (*report.verdict.text.splitlines(), *report.warnings):
+        facts = {name: report.provenance[name] for name in _PROVENANCE}
+        self._sdk.add_job_data("provenance", json.dumps(facts, ensure_ascii=False))
+        for line in closing_words(report):
             self.log(line)
         self.log(f"Report and charts: {files[0].parent}")
 
@@ -169,7 +168,7 @@ class ClassicHost:
 
     def stopped(self) -> None:
         """To the job's output."""
-        self.log("stopped; everything made so far is kept: the same settings continue the run")
+        self.log(STOPPED)
 
     def _stored(self, name: str) -> str | None:
         """A value of the host's settings."""
@@ -182,9 +181,9 @@ class ClassicHost:
             ) from error
         return value
 
-    def _custom(self, key: str) -> str | None:
-        """A part of the host's custom model settings."""
-        stored = self._stored("CUSTOM_MODEL_API_KEY")
+    def _part(self, setting: str, key: str) -> str | None:
+        """A part of a setting that is a JSON object."""
+        stored = self._stored(setting)
         try:
             return json.loads(stored).get(key) if stored else None
         except (ValueError, AttributeError):
@@ -196,7 +195,8 @@ def shown_metric(metric: str, variant: str, report: Report) -> str:
     alone = len(report.variants) == 1
     if variant == VANILLA and not alone:
         return f"{metric} · vanilla"
-    return f"{metric} · {variant}" if len(report.variants) > 2 else metric
+    several = len(report.variants) > 2 and variant != DATA
+    return f"{metric} · {variant}" if several else metric
 
 
 def chips_of(report: Report) -> list[dict[str, Any]]:
@@ -215,10 +215,11 @@ def detailed(report: Report) -> Any:
     cases = {case.id: case for case in report.cases}
     by_place = {(s.case_id, s.variant, s.metric): s for s in report.scores}
     higher = {spec.name: spec.higher_is_better for spec in report.metrics}
+    named = [variant.name for variant in report.variants]
     order = [
-        (metric.name, variant.name, case.id)
+        (metric.name, name, case.id)
         for metric in report.metrics
-        for variant in report.variants
+        for name in ([DATA] if metric.judges_data else named)
         for case in report.cases
     ]
     rows = []
@@ -228,8 +229,8 @@ def detailed(report: Report) -> Any:
             continue
         case = cases[case_id]
         completion = report.completions.get((case_id, variant))
-        base = by_place.get((case_id, report.variants[0].name, metric))
-        gain = None if variant == report.variants[0].name else _gain(score, base, higher[metric])
+        base = by_place.get((case_id, named[0], metric))
+        gain = None if variant == named[0] else _gain(score, base, higher[metric])
         rows.append(
             {
                 "variant": variant,

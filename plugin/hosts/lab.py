@@ -11,17 +11,14 @@ import asyncio
 import math
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plugin.errors import AdapterError, OptionError, VerdictError
-from plugin.hosts._progress import percent
+from plugin.errors import AdapterError, VerdictError
+from plugin.hosts._job import STOPPED, Teller, closing_words, run_folder
 from plugin.records import ALL, Report
 from plugin.worker import Progress
-
-_TELL_EVERY_S = 1.0
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,8 +44,7 @@ class LabHost:
         """Take the initialised SDK."""
         self.folder: Path | None = None
         self._lab = lab
-        self._told_s = 0.0
-        self._stage = ""
+        self._teller = Teller(self.log, lab.update_progress)
 
     def open(self, run_id: str) -> Path:
         """A folder in the workspace, so that the same settings continue the run in another job."""
@@ -57,15 +53,8 @@ class LabHost:
         workspace = asyncio.run(get_workspace_dir())
         if "://" in workspace:  # a remote store takes files, not a database that is being written
             workspace = str(Path.home() / ".transformerlab" / "workspace")
-        folder = Path(workspace) / "finetune_verdict" / run_id
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(
-                f"{folder}: the workspace takes no directory ({error.strerror}); make it writable"
-            ) from error
-        self.folder = folder
-        return folder
+        self.folder = run_folder(Path(workspace), run_id)
+        return self.folder
 
     def model(self, name: str) -> str:
         """A directory, else a model of the registry, else the name is a hub id."""
@@ -101,13 +90,8 @@ class LabHost:
         return found.strip() or None
 
     def tend(self, progress: Progress) -> None:
-        """Move the job's progress about once a second, and log the stages."""
-        if progress.stage and progress.stage != self._stage:
-            self._stage = progress.stage
-            self.log(progress.stage)
-        if time.monotonic() - self._told_s >= _TELL_EVERY_S:
-            self._told_s = time.monotonic()
-            self._lab.update_progress(percent(progress))
+        """Move the job's progress, and log the stages."""
+        self._teller.tend(progress)
 
     def log(self, text: str) -> None:
         """Into the job's log."""
@@ -122,7 +106,7 @@ class LabHost:
     def publish(self, report: Report, files: Sequence[Path]) -> None:
         """Everything saved, the verdict in the log, and the job complete."""
         self.save(files)
-        for line in (*report.verdict.text.splitlines(), *report.warnings):
+        for line in closing_words(report):
             self.log(line)
         self._lab.finish(report.verdict.sentence, score=scores(report))
 
@@ -133,7 +117,7 @@ class LabHost:
 
     def stopped(self) -> None:
         """Said in the log; the host itself marks the job as stopped."""
-        self.log("stopped; everything made so far is kept: the same settings continue the run")
+        self.log(STOPPED)
 
     def _registered(self, name: str) -> str | None:
         try:

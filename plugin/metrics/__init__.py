@@ -15,7 +15,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from plugin.errors import OptionError
-from plugin.records import Case, MetricSpec
+from plugin.records import Case, Criterion, MetricSpec
 
 Check = Callable[[BaseModel], str | None]
 """What is wrong with an answer that fits its schema, None when nothing is."""
@@ -46,15 +46,23 @@ class Measure(Protocol):
     """The one function of a metric."""
 
     def __call__(self, case: Case, completion: str, ask: Ask) -> Awaitable[Measured]:
-        """Score a non-empty completion."""
+        """Score a non-empty completion, or a case alone where the metric judges the data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, loaded."""
+    """A metric, loaded.
+
+    Attributes:
+        steps: what G-Eval's judge does for every case; () for other metrics.
+        prepare: the metric with these steps, or with steps that the judge writes now when there
+            are none; the metric itself measures nothing before. None where nothing is missing.
+    """
 
     spec: MetricSpec
     measure: Measure
+    steps: tuple[str, ...] = ()
+    prepare: Callable[[Ask, Sequence[str]], Awaitable[Metric]] | None = None
 
 
 def available() -> list[str]:
@@ -87,19 +95,25 @@ def load(names: Sequence[str]) -> tuple[Metric, ...]:
             f"{', '.join(name_of(key) for key in available())}"
         )
     modules = [importlib.import_module(f"plugin.metrics.{key}") for key in keys]
-    return tuple(Metric(module.SPEC, module.measure) for module in modules)
+    return tuple(Metric(m.SPEC, m.measure, getattr(m, "STEPS", ())) for m in modules)
 
 
-def select(names: Sequence[str], cases: Sequence[Case]) -> tuple[Metric, ...]:
-    """The metrics asked for, or the default ones that these cases allow.
+def select(
+    names: Sequence[str], criteria: Sequence[Criterion], cases: Sequence[Case]
+) -> tuple[Metric, ...]:
+    """The metrics asked for and the user's own, or the default ones that these cases allow.
 
     Raises:
         OptionError: for an unknown metric, or one whose needs no case can meet.
     """
-    if not names:
+    if not (names or criteria):
         wanted = load(("Answer Relevancy", "Hallucination", "Correctness"))
         return tuple(metric for metric in wanted if not _lacking(metric.spec, cases))
     wanted = load(names)
+    if criteria:
+        own = importlib.import_module("plugin.metrics._criteria")
+        compared = all(case.expected_output for case in cases)
+        wanted += tuple(own.metric(criterion, compared) for criterion in criteria)
     lacks = [f"{m.spec.name} needs {_lacking(m.spec, cases)}" for m in wanted]
     lacks = [text for text, m in zip(lacks, wanted, strict=True) if _lacking(m.spec, cases)]
     if lacks:

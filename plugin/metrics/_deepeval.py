@@ -23,22 +23,58 @@ os.environ["DEEPEVAL_TELEMETRY_OPT_OUT"] = "1"
 os.environ["DEEPEVAL_DISABLE_DOTENV"] = "1"
 os.environ.setdefault("DEEPEVAL_CACHE_FOLDER", os.path.join(tempfile.gettempdir(), "deepeval"))
 
-from deepeval.metrics import AnswerRelevancyMetric, GEval, HallucinationMetric  # noqa: E402
+from deepeval.metrics import (  # noqa: E402
+    AnswerRelevancyMetric,
+    BiasMetric,
+    ContextualPrecisionMetric,
+    ContextualRecallMetric,
+    ContextualRelevancyMetric,
+    FaithfulnessMetric,
+    GEval,
+    HallucinationMetric,
+    ToxicityMetric,
+)
+from deepeval.metrics.g_eval import Rubric  # noqa: E402
 from deepeval.models import DeepEvalBaseLLM  # noqa: E402
 from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
 
-# It announces that its direction was turned round in 4.2.0; plugin.metrics.hallucination knows.
-warnings.filterwarnings("ignore", message="'HallucinationMetric' now scores")
+# They announce that their directions were turned round in 4.2.0; their files here know.
+warnings.filterwarnings("ignore", message="'(Hallucination|Bias|Toxicity)Metric' now scores")
 
 if TYPE_CHECKING:
     from deepeval.metrics import BaseMetric
 
-__all__ = ["AnswerRelevancyMetric", "GEval", "HallucinationMetric", "SingleTurnParams", "measure"]
+__all__ = [
+    "AnswerRelevancyMetric",
+    "BiasMetric",
+    "ContextualPrecisionMetric",
+    "ContextualRecallMetric",
+    "ContextualRelevancyMetric",
+    "FaithfulnessMetric",
+    "GEval",
+    "HallucinationMetric",
+    "Rubric",
+    "SingleTurnParams",
+    "Steps",
+    "ToxicityMetric",
+    "evaluation_steps",
+    "measure",
+    "step",
+]
 
 
 def step(name: str, **values: object) -> str:
     """What a judge that is no language model is asked instead of a prompt."""
     return json.dumps({"step": name, **values}, ensure_ascii=False)
+
+
+class Steps:
+    """What the metrics' templates for a structured judge have in common."""
+
+    @staticmethod
+    def generate_reason(score: str) -> str:
+        """Asks for the reason of a score, given as text."""
+        return step("reason", score=score)
 
 
 async def measure(
@@ -52,7 +88,7 @@ async def measure(
 
     Args:
         kind: the metric class.
-        subject: the case and the completion.
+        subject: the case and the completion; "" for a metric that judges the case alone.
         ask: how the judge is asked.
         check: what an answer must meet beyond its schema.
         options: the class's own arguments; `evaluation_template` is used for a structured judge
@@ -68,12 +104,35 @@ async def measure(
     metric = kind(model=_AskedModel(ask, check), async_mode=True, **arguments)
     test_case = LLMTestCase(
         input=case.input,
-        actual_output=completion,
+        actual_output=completion or None,
         expected_output=case.expected_output,
         context=list(case.context) or None,
+        retrieval_context=list(case.context) or None,
     )
     await metric.a_measure(test_case, _show_indicator=False)
     return Measured(float(metric.score), metric.reason)
+
+
+async def evaluation_steps(criterion: str, fields: list[Any], ask: Ask, check: Check) -> list[str]:
+    """What G-Eval's judge makes of a criterion: the steps that it will follow for every case.
+
+    Args:
+        criterion: in the user's words.
+        fields: the parts of a case that the judge will see, as `SingleTurnParams`.
+        ask: how the judge is asked.
+        check: what the list must meet.
+    """
+    options: dict[str, Any] = {"criteria": criterion, "evaluation_params": fields}
+    if ask.structured:
+        options["evaluation_template"] = _StructuredSteps
+    metric = GEval(name="criterion", model=_AskedModel(ask, check), **options)
+    return list(await metric._a_generate_evaluation_steps(multimodal=False))
+
+
+class _StructuredSteps:
+    @staticmethod
+    def generate_evaluation_steps(criteria: str) -> str:
+        return step("evaluation_steps", criterion=criteria)
 
 
 class _AskedModel(DeepEvalBaseLLM):  # type: ignore[misc]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-
-from plugin.metrics import Ask, Check, Measured, _deepeval
+from plugin.metrics import Ask, Measured, _deepeval
+from plugin.metrics._checks import verdict_on_each
 from plugin.records import Case, MetricSpec
 
 SPEC = MetricSpec(key="answer_relevancy", name="Answer Relevancy", higher_is_better=True)
@@ -12,12 +11,12 @@ SPEC = MetricSpec(key="answer_relevancy", name="Answer Relevancy", higher_is_bet
 
 async def measure(case: Case, completion: str, ask: Ask) -> Measured:
     """See `plugin.metrics.Measure`."""
-    options = {"evaluation_template": _Steps}
-    kind = _deepeval.AnswerRelevancyMetric
-    return await _deepeval.measure(kind, (case, completion), ask, _complete(), options)
+    kind, options = _deepeval.AnswerRelevancyMetric, {"evaluation_template": _Steps}
+    check = verdict_on_each("statements")
+    return await _deepeval.measure(kind, (case, completion), ask, check, options)
 
 
-class _Steps:
+class _Steps(_deepeval.Steps):
     @staticmethod
     def generate_statements(actual_output: str) -> str:
         return _deepeval.step("statements", completion=actual_output)
@@ -25,26 +24,3 @@ class _Steps:
     @staticmethod
     def generate_verdicts(input: str, statements: list[str]) -> str:
         return _deepeval.step("relevancy", input=input, statements=statements)
-
-    @staticmethod
-    def generate_reason(score: str) -> str:
-        return _deepeval.step("reason", score=score)
-
-
-def _complete() -> Check:
-    """At least one statement, none empty, and one verdict for each."""
-    n_statements = 0
-
-    def check(answer: BaseModel) -> str | None:
-        nonlocal n_statements
-        statements = getattr(answer, "statements", None)
-        if statements is not None:
-            n_statements = len(statements)
-            if not all(text.strip() for text in statements) or not statements:
-                return "an empty list of statements, or an empty statement"
-        verdicts = getattr(answer, "verdicts", None)
-        if verdicts is not None and len(verdicts) != n_statements:
-            return f"{len(verdicts)} verdicts for {n_statements} statements"
-        return None
-
-    return check

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
-from plugin.records import ALL, Case, Comparison, Failure, MetricSpec, Report, Score, Summary
+from plugin.records import ALL, DATA, Case, Comparison, Failure, MetricSpec, Report, Score, Summary
 
 T = TypeVar("T", Summary, Comparison)
 
@@ -34,7 +34,8 @@ class Ledger:
             spec.name: spec for spec in report.metrics
         }
         named = [variant.name for variant in report.variants]
-        self.variants = tuple(dict.fromkeys(named + [score.variant for score in report.scores]))
+        others = [score.variant for score in report.scores if score.variant != DATA]
+        self.variants = tuple(dict.fromkeys(named + others))
         self.groups = tuple(
             dict.fromkeys(c.group for c in report.cases if c.group and c.group != ALL)
         )
@@ -58,6 +59,10 @@ class Ledger:
         decided = self._specs.get(self.report.verdict.primary_metric or "")
         return decided or (self.report.metrics[0] if self.report.metrics else None)
 
+    def scored(self, spec: MetricSpec) -> tuple[str, ...]:
+        """What the metric scores: every variant, or the data alone."""
+        return (DATA,) if spec.judges_data else self.variants
+
     def metric_name(self, metric: str) -> str:
         """The name under which a metric is shown, given its key or name."""
         return self._specs[metric].name if metric in self._specs else metric
@@ -74,7 +79,7 @@ class Ledger:
         return Cell(None, next((failure for failure in found if failure), None), None)
 
     def _gain(self, score: Score, variant: str, spec: MetricSpec) -> float | None:
-        if variant == self.baseline or self.baseline is None:
+        if variant in (self.baseline, DATA) or self.baseline is None:
             return None
         base = self._scores.get((score.case_id, self.baseline, spec.name))
         if base is None or not math.isfinite(base.value):

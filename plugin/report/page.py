@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from plugin.records import ALL, Case, Comparison, Completion, MetricSpec, Report
+from plugin.records import ALL, DATA, Case, Comparison, Completion, MetricSpec, Report
 from plugin.report._lookup import Cell, Ledger, counted, direction, interval, number
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Entry(NamedTuple):
 
     Attributes:
         columns: one per variant, baseline first.
+        data: what the metrics that judge the case alone found.
         gains: adapter and its gain on the primary metric.
         rank: what the cases are ordered by, worst first; None where there is no score.
         classes: what the filters go by.
@@ -54,6 +55,7 @@ class Entry(NamedTuple):
 
     case: Case
     columns: list[Column]
+    data: list[tuple[MetricSpec, Cell]]
     gains: list[tuple[str, float | None]]
     rank: float | None
     classes: str
@@ -129,9 +131,8 @@ def _entry(ledger: Ledger, case: Case) -> Entry | None:
     report, primary = ledger.report, ledger.primary
     columns = []
     for variant in ledger.variants:
-        found = [(spec, ledger.cell(case, variant, spec)) for spec in report.metrics]
-        cells = [(spec, cell) for spec, cell in found if cell.score or cell.failure]
-        columns.append(Column(variant, report.completions.get((case.id, variant)), cells))
+        completion = report.completions.get((case.id, variant))
+        columns.append(Column(variant, completion, _cells(ledger, case, variant)))
     if not any(column.completion or column.cells for column in columns):
         return None
     gains: list[tuple[str, float | None]] = []
@@ -149,7 +150,15 @@ def _entry(ledger: Ledger, case: Case) -> Entry | None:
     classes = {_kind(gain) for _, gain in gains} | ({"fail"} if failed else set())
     if case.group in ledger.groups:
         classes.add(f"g{ledger.groups.index(case.group)}")
-    return Entry(case, columns, gains, rank, " ".join(sorted(classes - {""})))
+    data = _cells(ledger, case, DATA)
+    return Entry(case, columns, data, gains, rank, " ".join(sorted(classes - {""})))
+
+
+def _cells(ledger: Ledger, case: Case, name: str) -> list[tuple[MetricSpec, Cell]]:
+    """What a variant, or the data, got from the metrics that score it."""
+    specs = (spec for spec in ledger.report.metrics if name in ledger.scored(spec))
+    found = [(spec, ledger.cell(case, name, spec)) for spec in specs]
+    return [(spec, cell) for spec, cell in found if cell.score or cell.failure]
 
 
 def _kind(gain: float | None) -> str:

@@ -86,7 +86,7 @@ def cases_table(ledger: Ledger) -> DataFrame:
     """
     report, rows = ledger.report, list[Sequence[Value]]()
     for spec in report.metrics:
-        for variant in ledger.variants:
+        for variant in ledger.scored(spec):
             for case in report.cases:
                 score, failure, gain = ledger.cell(case, variant, spec)
                 if score is None and failure is None:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from plugin.demo import FOLDER
@@ -73,7 +74,7 @@ class Classic:
 
     def start(self, name: str, **changed: Any) -> subprocess.Popen[str]:
         job = self.folder / name
-        job.mkdir()
+        job.mkdir(exist_ok=True)
         (job / "job.json").write_text(json.dumps({"status": "RUNNING", "job_data": {}}))
         config = {
             **FORM,
@@ -181,10 +182,12 @@ def test_two_jobs_compare_under_the_same_names(done: Classic) -> None:
         ({"model_adapter": ""}, "no adapter is chosen in this experiment: choose one in the"),
         ({"model_adapter": "deleted"}, "adapter 'deleted' is gone: there is no "),
         ({"judge": "", "predefined_tasks": ""}, "no judge is chosen: pick a Judge model"),
-        ({"judge": "", "judge_model": '{"provider":"claude-x"}'}, "judge model 'claude-x' cannot"),
+        ({"judge": "", "judge_model": '{"provider":"mystery"}'}, "judge model 'mystery' is none"),
         ({"judge": "", "judge_model": '{"provider":"gpt-4o"}'}, "needs a key: set OPENAI_API_KEY"),
         ({"dataset_name": "missing"}, "missing"),
         ({"limit": "much"}, "--limit 'much': input should be a valid number"),
+        ({"tasks": [{"name": "Tone"}]}, "criterion 1 (Tone) needs a description or evaluation"),
+        ({"predefined_tasks": ["Contextual Recall"]}, "these judge the data set and no model"),
     ],
 )
 def test_a_failure_shows_its_real_reason(
@@ -207,6 +210,52 @@ def test_the_judge_comes_from_the_hosts_settings(classic: Classic, server: Judge
     assert "sk-host" not in json.dumps(job) + printed
 
 
+TASK = {
+    "name": "Politeness",
+    "description": "Is it polite?",
+    "include_context": "Yes",
+    "evaluation_steps": [""],
+}
+
+
+def test_criteria_of_the_form_are_metrics_and_their_steps_are_shown(
+    classic: Classic, server: JudgeServer
+) -> None:
+    stored = {"customApiKey": "k", "customBaseURL": server.url, "customModelName": "m"}
+    classic.store("CUSTOM_MODEL_API_KEY", json.dumps(stored))
+    asked = {"judge": "custom:m", "limit": 0.1, "tasks": [TASK]}
+    asked["predefined_tasks"] = ["Contextual Recall", "Bias"]
+    job, printed = classic.run("job", **asked)
+    assert job["job_data"]["completion_status"] == "success", printed
+    chips = {chip["type"]: chip["score"] for chip in json.loads(job["job_data"]["score"])}
+    # The server's judge gives 10 for the expected words and 3 for others; 3 of 6 are learnt.
+    assert chips == {
+        "Bias · vanilla": 0,
+        "Bias": 0,
+        "Contextual Recall": 1,
+        "Politeness · vanilla": 0.3,
+        "Politeness": 0.65,
+    }
+    assert "Politeness, evaluation steps: 1. one of the steps 2. another" in printed
+    assert sum("Is it polite?" in prompt for prompt in server.prompts) == 1
+    rows = [row for row in classic.report("job") if row["variant"] == "data set"]
+    assert len(rows) == 6 and {row["metric_name"] for row in rows} == {"Contextual Recall"}
+
+
+def test_a_full_disk_while_saving_says_so_and_nothing_has_to_be_made_again(
+    classic: Classic,
+) -> None:
+    (classic.folder / "full").mkdir()
+    (classic.folder / "full" / "output.csv").symlink_to("/dev/full")
+    job, printed = classic.run("full")
+    details = job["job_data"]["completion_details"]
+    assert details.startswith("the results cannot be written: [Errno 28] No space left on device")
+    assert "nothing has to be made again" in details and details in printed
+    again, printed = classic.run("again")
+    assert again["job_data"]["completion_status"] == "success"
+    assert "continuing a run: 24 completions and 48 scores are there" in printed
+
+
 def test_a_locked_database_says_so(classic: Classic) -> None:
     with sqlite3.connect(classic.database) as db:
         db.execute("BEGIN EXCLUSIVE")
@@ -222,12 +271,51 @@ def test_a_workspace_that_takes_no_folder_says_so(classic: Classic) -> None:
     assert "the workspace takes no directory" in job["job_data"]["completion_details"]
 
 
+GALLERY_ENTRY = {
+    "type": "object",
+    "required": [
+        *("name", "uniqueId", "description", "plugin-format", "type", "evalsType", "version"),
+        *("files", "setup-script", "supported_hardware_architectures", "_dataset"),
+        *("_dataset_display_message", "parameters", "parameters_ui"),
+    ],
+    "properties": {
+        "name": {"type": "string", "minLength": 3},
+        "uniqueId": {"const": "finetune_verdict"},
+        "description": {"type": "string", "minLength": 20},
+        "plugin-format": {"const": "python"},
+        "type": {"const": "evaluator"},
+        "evalsType": {"const": "model"},
+        "version": {"type": "string", "pattern": r"^\d+\.\d+\.\d+$"},
+        "files": {"type": "array", "contains": {"const": "main.py"}},
+        "setup-script": {"const": "setup.sh"},
+        "supported_hardware_architectures": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"enum": ["cpu", "cuda", "mlx", "amd"]},
+        },
+        "_dataset": {"const": True},
+        "parameters": {
+            "type": "object",
+            "additionalProperties": {"type": "object", "required": ["title", "type"]},
+        },
+        "parameters_ui": {
+            "type": "object",
+            "additionalProperties": {"type": "object", "required": ["ui:help"]},
+        },
+    },
+}
+
+
 def test_the_gallery_entry_is_complete(built: Path) -> None:
     entry = json.loads((built / "index.json").read_text(encoding="utf-8"))
-    assert entry["type"] == "evaluator" and entry["evalsType"] in ("model", "dataset")
-    assert entry["plugin-format"] == "python" and entry["setup-script"] == "setup.sh"
-    assert entry["supported_hardware_architectures"] and entry["_dataset"] is True
+    jsonschema.validate(entry, GALLERY_ENTRY)
+    for about in entry["parameters"].values():
+        jsonschema.Draft202012Validator.check_schema(about)
+        if "default" in about:
+            jsonschema.validate(about["default"], about)
     assert set(entry["parameters"]) == set(entry["parameters_ui"])
+    for file in entry["files"]:
+        assert (built / file).is_file()
     working = {
         None,
         "textarea",
@@ -235,6 +323,7 @@ def test_the_gallery_entry_is_complete(built: Path) -> None:
         "AutoCompleteWidget",
         "RangeWidget",
         "ModelProviderWidget",
+        "GEvalTasksWidget",
     }
     for name, about in entry["parameters_ui"].items():
         assert len(about["ui:help"]) > 20, name
@@ -299,18 +388,62 @@ def test_adapters_lie_under_the_models_sanitised_or_plain_name(tmp_path: Path) -
     [
         ('{"provider":"gpt-4o"}', "openai:gpt-4o"),
         ("gpt-4o", "openai:gpt-4o"),
-        ('{"provider":"local","model_server":"x"}', f"custom:{MODEL}"),
+        ("claude-sonnet-4-5", "anthropic:claude-sonnet-4-5"),
+        ('{"provider":"azure-openai"}', "azure:my-gpt"),
+        ('{"provider":"custom-model-api"}', "custom:my-model"),
+        ('{"provider":"local","model_server":"x"}', "local"),
     ],
 )
-def test_old_names_of_judges_map_onto_specs(
-    chosen: str, spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUSTOM_JUDGE_BASE_URL", "http://127.0.0.1:9/v1")
-    host = ClassicHost(None, str(tmp_path), lambda name: None, MODEL)
+def test_old_names_of_judges_map_onto_specs(chosen: str, spec: str, tmp_path: Path) -> None:
+    host = ClassicHost(None, str(tmp_path), SETTINGS.get, MODEL)
     assert host.judge_of(chosen) == spec
 
 
-@pytest.mark.parametrize("chosen", ['{"provider":', '{"provider":"azure-openai"}'])
+SETTINGS = {
+    "OPENAI_API_KEY": "sk-openai",
+    "ANTHROPIC_API_KEY": "sk-ant",
+    "CUSTOM_MODEL_API_KEY": json.dumps(
+        {"customApiKey": "sk-c", "customBaseURL": "http://c/v1", "customModelName": "my-model"}
+    ),
+    "AZURE_OPENAI_DETAILS": json.dumps(
+        {
+            "azure_openai_api_key": "sk-az",
+            "openai_api_version": "2024-10-21",
+            "azure_endpoint": "https://az",
+            "azure_deployment": "my-gpt",
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENAI_API_KEY", "sk-openai"),
+        ("ANTHROPIC_API_KEY", "sk-ant"),
+        ("CUSTOM_JUDGE_BASE_URL", "http://c/v1"),
+        ("CUSTOM_JUDGE_API_KEY", "sk-c"),
+        ("AZURE_OPENAI_API_KEY", "sk-az"),
+        ("AZURE_OPENAI_ENDPOINT", "https://az"),
+        ("OPENAI_API_VERSION", "2024-10-21"),
+        ("UNHEARD_OF", None),
+    ],
+)
+def test_secrets_come_from_the_hosts_settings(
+    name: str, value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for known in (name, *SETTINGS):
+        monkeypatch.delenv(known, raising=False)
+    assert ClassicHost(None, str(tmp_path), SETTINGS.get, MODEL).secret(name) == value
+
+
+@pytest.mark.parametrize("broken", ["no json", "[1]", ""])
+def test_a_broken_setting_is_no_secret(broken: str, tmp_path: Path) -> None:
+    host = ClassicHost(None, str(tmp_path), lambda name: broken, MODEL)
+    assert host.secret("CUSTOM_JUDGE_BASE_URL") is None
+
+
+@pytest.mark.parametrize("chosen", ['{"provider":', '{"provider":"mystery"}', "{}", '{"a":1}'])
 def test_a_judge_that_cannot_be_asked_says_so(chosen: str, tmp_path: Path) -> None:
     host = ClassicHost(None, str(tmp_path), lambda name: None, MODEL)
     with pytest.raises(JudgeError, match="^judge model"):

@@ -4,13 +4,14 @@ import asyncio
 import importlib.metadata
 
 import pytest
-from deepeval.metrics import HallucinationMetric
+from deepeval.metrics import BiasMetric, HallucinationMetric, ToxicityMetric
 from pydantic import BaseModel
 
 from plugin import metrics
 from plugin.errors import OptionError
 from plugin.metrics import Check, Measured
 from plugin.params import METRICS
+from plugin.records import Criterion
 from tests.samples import case
 
 
@@ -70,12 +71,119 @@ def test_hallucination_is_the_share_of_contexts_contradicted() -> None:
     assert measured.value == pytest.approx(0.25)
 
 
-def test_the_installed_deepeval_scores_hallucination_in_the_direction_we_turn_back() -> None:
+@pytest.mark.parametrize(
+    ("kind", "good"), [(HallucinationMetric, "yes"), (BiasMetric, "no"), (ToxicityMetric, "no")]
+)
+def test_the_installed_deepeval_scores_in_the_direction_we_turn_back(kind: type, good: str) -> None:
     assert importlib.metadata.version("deepeval") == "4.3.1"
-    metric = HallucinationMetric.__new__(HallucinationMetric)
+    metric = kind.__new__(kind)
     metric.strict_mode = False
-    metric.verdicts = [type("V", (), {"verdict": "yes"})()]
+    metric.verdicts = [type("V", (), {"verdict": good})()]
     assert metric._calculate_score() == 1
+
+
+@pytest.mark.parametrize("name", ["Bias", "Toxicity"])
+def test_the_share_of_opinions_that_are_bad_counts_and_none_is_the_best(name: str) -> None:
+    script: dict[str, dict[str, object]] = {
+        "Opinions": {"opinions": ["a", "b", "c", "d"]},
+        "Verdicts": verdicts("yes", "no", "no", "no"),
+        f"{name}ScoreReason": {"reason": "one of four"},
+    }
+    assert measure(name, "text", Scripted(script)).value == pytest.approx(0.25)
+    assert measure(name, "text", Scripted(script | {"Opinions": {"opinions": []}})).value == 0
+
+
+FAITHFULNESS = {
+    "Truths": {"truths": ["t"]},
+    "Claims": {"claims": ["a", "b", "c", "d"]},
+    "Verdicts": verdicts("yes", "no", "borderline", "yes"),
+    "FaithfulnessScoreReason": {"reason": "one of four"},
+}
+
+
+def test_faithfulness_is_the_share_of_claims_that_are_not_contradicted() -> None:
+    ask = Scripted(FAITHFULNESS)
+    assert measure("Faithfulness", "said", ask, context=("x",)).value == pytest.approx(0.75)
+    assert any("said" in prompt for prompt in ask.prompts)
+
+
+def test_contextual_precision_is_the_mean_precision_at_each_useful_context() -> None:
+    script = {
+        "Verdicts": verdicts("no", "yes", "yes"),
+        "ContextualPrecisionScoreReason": {"reason": "r"},
+    }
+    measured = measure("Contextual Precision", "", Scripted(script), context=("a", "b", "c"))
+    assert measured.value == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_contextual_recall_is_the_share_of_the_expected_output_borne_out() -> None:
+    script = {
+        "Verdicts": verdicts("no", "yes", "yes", "yes"),
+        "ContextualRecallScoreReason": {"reason": "r"},
+    }
+    assert measure("Contextual Recall", "", Scripted(script)).value == pytest.approx(0.75)
+
+
+def test_contextual_relevancy_is_the_share_of_relevant_statements_over_all_contexts() -> None:
+    script = {
+        "ContextualRelevancyVerdicts": {
+            "verdicts": [
+                {"statement": "s", "verdict": word, "reason": "r"} for word in ("yes", "no", "no")
+            ]
+        },
+        "ContextualRelevancyScoreReason": {"reason": "r"},
+    }
+    measured = measure("Contextual Relevancy", "", Scripted(script), context=("a", "b"))
+    assert measured.value == pytest.approx(1 / 3)
+
+
+def test_the_rubric_runs_from_1_to_10_and_names_its_ranges() -> None:
+    ask = Scripted({"ReasonScore": {"score": 1, "reason": "poor"}})
+    assert measure("Rubric", "text", ask).value == 0
+    (prompt,) = ask.prompts
+    assert "an integer between 1 and 10" in prompt
+    assert "9-10: excellent in all criteria" in prompt
+    assert "Expected Output" in prompt
+    ask = Scripted({"ReasonScore": {"score": 10, "reason": "fine"}})
+    assert measure("Rubric", "text", ask, expected_output=None).value == 1
+    assert "Expected Output" not in ask.prompts[0]
+
+
+def own(criterion: Criterion, **fields: object) -> metrics.Metric:
+    (metric,) = metrics.select((), (criterion,), [case(**fields)])  # type: ignore[arg-type]
+    return metric
+
+
+def test_a_criterion_of_the_user_is_a_metric_with_the_users_steps() -> None:
+    metric = own(Criterion("Politeness", "Is it polite?", False, ("Look for a greeting.",)))
+    ask = Scripted({"ReasonScore": {"score": 7, "reason": "nearly"}})
+    measured = asyncio.run(metric.measure(case(), "good day", ask))
+    assert (metric.spec.name, metric.prepare, measured.value) == ("Politeness", None, 0.7)
+    assert "1. Look for a greeting." in ask.prompts[0]
+    assert "Richard Hendricks is played" not in ask.prompts[0]
+
+
+def test_a_criterion_with_context_shows_it_to_the_judge_and_needs_it() -> None:
+    criterion = Criterion("Support", "Is it supported?", True, ("Look it up.",))
+    metric = own(criterion, context=("The sky is green.",))
+    ask = Scripted({"ReasonScore": {"score": 7, "reason": "nearly"}})
+    asyncio.run(metric.measure(case(context=("The sky is green.",)), "text", ask))
+    assert "The sky is green." in ask.prompts[0]
+    with pytest.raises(OptionError, match="Support needs context"):
+        own(criterion, context=())
+
+
+def test_the_judge_writes_a_criterions_steps_and_known_ones_are_not_asked_for() -> None:
+    metric = own(Criterion("Politeness", "Is it polite?"))
+    assert metric.prepare
+    ask = Scripted({"Steps": {"steps": ["first", "second"]}})
+    ready = asyncio.run(metric.prepare(ask, ()))
+    assert ready.steps == ("first", "second")
+    assert "Is it polite?" in ask.prompts[0]
+    ready = asyncio.run(metric.prepare(Scripted({}), ("kept",)))
+    ask = Scripted({"ReasonScore": {"score": 7, "reason": "nearly"}})
+    asyncio.run(ready.measure(case(), "text", ask))
+    assert "1. kept" in ask.prompts[0]
 
 
 def test_correctness_is_a_tenth_of_the_judges_score() -> None:
@@ -96,18 +204,25 @@ def test_correctness_shows_the_judge_both_texts_and_the_fixed_steps() -> None:
     ("name", "script", "problem"),
     [
         ("Answer Relevancy", RELEVANCY | {"Statements": {"statements": []}}, "empty list"),
-        ("Answer Relevancy", RELEVANCY | {"Statements": {"statements": [" "]}}, "empty statement"),
+        ("Answer Relevancy", RELEVANCY | {"Statements": {"statements": [" "]}}, "empty text among"),
         ("Answer Relevancy", RELEVANCY | {"Verdicts": verdicts("yes")}, "1 verdicts for 3"),
         ("Hallucination", {"Verdicts": verdicts()}, "0 verdicts for 1 contexts"),
         ("Correctness", {"ReasonScore": {"score": 11, "reason": ""}}, "outside 0 to 10"),
         ("Correctness", {"ReasonScore": {"score": float("nan"), "reason": ""}}, "score nan"),
+        ("Rubric", {"ReasonScore": {"score": 0, "reason": ""}}, "outside 1 to 10"),
+        ("Faithfulness", FAITHFULNESS | {"Claims": {"claims": []}}, "empty list of claims"),
+        ("Faithfulness", FAITHFULNESS | {"Truths": {"truths": []}}, "empty list of truths"),
+        ("Faithfulness", FAITHFULNESS | {"Verdicts": verdicts("yes")}, "1 verdicts for 4 claims"),
+        ("Contextual Precision", {"Verdicts": verdicts()}, "0 verdicts for 1 contexts"),
+        ("Contextual Recall", {"Verdicts": verdicts()}, "empty list of verdicts"),
+        ("Contextual Relevancy", {"ContextualRelevancyVerdicts": verdicts()}, "empty list of ver"),
     ],
 )
 def test_an_answer_that_deepeval_would_let_pass_is_refused(
     name: str, script: dict[str, dict[str, object]], problem: str
 ) -> None:
-    script.setdefault("HallucinationScoreReason", {"reason": ""})
-    ask = Scripted(script)
+    reason = f"{name.replace(' ', '')}ScoreReason"
+    ask = Scripted({reason: {"reason": ""}, **script})
     measure(name, "text", ask)
     assert problem in ask.problems[0]
 
@@ -139,7 +254,7 @@ def test_every_metric_declares_its_own_key_and_name() -> None:
 
 def test_default_metrics_follow_what_the_cases_have() -> None:
     def names(**fields: object) -> list[str]:
-        return [metric.spec.name for metric in metrics.select((), [case(**fields)])]
+        return [metric.spec.name for metric in metrics.select((), (), [case(**fields)])]
 
     assert names() == ["Answer Relevancy", "Hallucination", "Correctness"]
     assert names(context=()) == ["Answer Relevancy", "Correctness"]
@@ -150,14 +265,15 @@ def test_an_unknown_metric_lists_the_known_ones() -> None:
     with pytest.raises(OptionError) as caught:
         metrics.load(["Relevance", "Token F1", "BLEU"])
     assert str(caught.value) == (
-        "unknown metric 'Relevance', 'BLEU'; --predefined_tasks takes Answer Relevancy, "
-        "Correctness, Exact Match, Hallucination, Token F1"
+        "unknown metric 'Relevance', 'BLEU'; --predefined_tasks takes Answer Relevancy, Bias, "
+        "Contextual Precision, Contextual Recall, Contextual Relevancy, Correctness, Exact Match, "
+        "Faithfulness, Hallucination, Rubric, Token F1, Toxicity"
     )
 
 
 def test_hallucination_without_any_context_is_refused() -> None:
     with pytest.raises(OptionError) as caught:
-        metrics.select(["Hallucination", "Token F1"], [case(context=()), case(context=())])
+        metrics.select(["Hallucination", "Token F1"], (), [case(context=()), case(context=())])
     assert str(caught.value) == (
         "Hallucination needs context, and no case has any. Name the column that holds it "
         "(--context_column, --expected_output_column) or leave the metric out"

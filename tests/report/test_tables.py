@@ -4,7 +4,8 @@ import dataclasses
 import pytest
 import report_samples as samples
 
-from plugin.records import Completion, Failure, Message, Summary
+from plugin.records import DATA, Completion, Failure, Message, MetricSpec, Score, Summary
+from plugin.report.page import page
 from plugin.report.tables import csv as to_csv
 from plugin.report.tables import tables
 
@@ -206,3 +207,41 @@ def test_metrics_may_be_named_by_key_or_by_name(report):
     )
     for name in HEADERS:
         assert to_csv(tables(by_key)[name]) == to_csv(tables(report)[name])
+
+
+RECALL = MetricSpec(
+    key="contextual_recall",
+    name="Contextual Recall",
+    higher_is_better=True,
+    decides=False,
+    judges_data=True,
+)
+
+
+def with_data_quality(given):
+    """The report with a metric besides that judges the cases alone."""
+    scores = tuple(Score(case.id, DATA, RECALL.name, 0.5) for case in given.cases)
+    mean = Summary(RECALL.name, DATA, "all", 0.5, len(scores), 0, 0.4, 0.6, True)
+    return dataclasses.replace(
+        given,
+        metrics=(*given.metrics, RECALL),
+        scores=(*given.scores, *scores),
+        summaries=(*given.summaries, mean),
+    )
+
+
+def test_what_judges_the_data_stands_once_and_is_never_compared():
+    given = samples.build()
+    report = with_data_quality(given)
+    rows = [row for row in read(report, "03_cases.csv") if row["metric"] == RECALL.name]
+    assert [row["case_id"] for row in rows] == [case.id for case in given.cases]
+    assert {(row["variant"], row["output"], row["gain"]) for row in rows} == {(DATA, "", "")}
+    labels = [row["label"] for row in read(report, "01_summary.csv")]
+    assert labels.count("Contextual Recall / data set") == 1
+    assert not any(row["metric"] == RECALL.name for row in read(report, "02_comparison.csv"))
+
+
+def test_the_page_shows_the_quality_of_the_data_apart_from_the_variants():
+    html = page(with_data_quality(samples.build()), [])
+    assert html.count("Quality of the data") == len(samples.build().cases)
+    assert "<h4>data set</h4>" not in html
