@@ -23,9 +23,8 @@ def server() -> Iterator[JudgeServer]:
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
-        "OPENAI_API_KEY",
-        "CUSTOM_JUDGE_API_KEY",
-        "CUSTOM_JUDGE_BASE_URL",
-        "FINETUNE_VERDICT_CACHE",
+        *("OPENAI_API_KEY", "OPENAI_API_VERSION", "CUSTOM_JUDGE_API_KEY", "CUSTOM_JUDGE_BASE_URL"),
+        *("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "ANTHROPIC_API_KEY"),
+        *("ANTHROPIC_BASE_URL", "OLLAMA_HOST", "LOCAL_JUDGE_BASE_URL", "FINETUNE_VERDICT_CACHE"),
     ):
         monkeypatch.delenv(name, raising=False)

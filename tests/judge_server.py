@@ -1,10 +1,16 @@
-"""A real local HTTP server that speaks OpenAI's chat protocol, and misbehaves on command."""
+"""A real local HTTP server that speaks the judges' protocols, and misbehaves on command.
+
+OpenAI's (also at Azure's paths, with the list of models), Anthropic's and Ollama's: the path of a
+request tells which.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +22,21 @@ from typing import Any
 
 @dataclass
 class Reply:
-    """What the server sends back instead of its usual answer."""
+    """What the server sends back instead of its usual answer.
+
+    Attributes:
+        drop: hang up without an answer.
+        reset: hang up roughly in the middle of the answer's body.
+        finish_reason: in OpenAI's words; "length" is said in each protocol's own.
+        body: the answer's bytes, whatever they are.
+    """
 
     text: str | None = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     hang_s: float = 0.0
     drop: bool = False
+    reset: bool = False
     finish_reason: str = "stop"
     body: bytes | None = None
 
@@ -34,11 +48,16 @@ class JudgeServer(ThreadingHTTPServer):
     """Answers DeepEval's prompts by simple rules; counts what it is asked.
 
     Attributes:
+        host: the address without a path.
         url: the base URL, with /v1.
+        models: the names that the list of models holds.
+        n_connections: how many were opened.
         latency_s: how long every answer takes.
         fault: (number of the request from 0, its body) -> another reply, or None.
+        list_fault: another reply to who asks for the list of models, or None.
         requests: the bodies received, in order.
-        keys: the Authorization headers received.
+        paths: the paths asked, with the queries; those of the list of models too.
+        keys: the headers received that carry a key.
     """
 
     daemon_threads = True
@@ -46,17 +65,26 @@ class JudgeServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+        self.host = f"http://127.0.0.1:{self.server_port}"
+        self.url = f"{self.host}/v1"
+        self.models = ["tiny-model", "other-model"]
         self.latency_s = 0.0
         self.fault: Fault = lambda number, body: None
+        self.list_fault: Callable[[], Reply | None] = lambda: None
         self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.keys: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.n_connections = 0
         self.lock = threading.Lock()
 
     @property
     def prompts(self) -> list[str]:
         return [body["messages"][0]["content"] for body in self.requests]
+
+    def get_request(self) -> Any:
+        self.n_connections += 1
+        return super().get_request()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no news."""
@@ -75,6 +103,9 @@ def judge_server() -> Iterator[JudgeServer]:
         thread.join()
 
 
+_KEYS = ("authorization", "x-api-key", "api-key")
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: JudgeServer
     protocol_version = "HTTP/1.1"
@@ -82,34 +113,38 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
 
+    def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        listed = {"object": "list", "data": [{"id": name} for name in self.server.models]}
+        self._send(self.server.list_fault() or Reply(body=json.dumps(listed).encode()), {})
+
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         with self.server.lock:
             number = len(self.server.requests)
             self.server.requests.append(body)
-            self.server.keys.append(self.headers.get("authorization", ""))
+            self.server.paths.append(self.path)
+            self.server.keys.append(next(filter(None, map(self.headers.get, _KEYS)), ""))
             self.server.headers.append(dict(self.headers))
-        reply = self.server.fault(number, body) or Reply()
-        time.sleep(self.server.latency_s + reply.hang_s)
-        if reply.drop:
-            self.close_connection = True
-            return
-        self._send(reply, body)
+        self._send(self.server.fault(number, body) or Reply(), body)
 
     def _send(self, reply: Reply, body: dict[str, Any]) -> None:
-        if reply.body is not None:
-            payload = reply.body
-        elif reply.status != 200:
-            payload = json.dumps({"error": {"message": reply.text or "no"}}).encode()
-        else:
-            text = answer(body) if reply.text is None else reply.text
-            payload = json.dumps(_completion(text, reply.finish_reason)).encode()
+        time.sleep(self.server.latency_s + reply.hang_s)
+        payload = _payload(self.path, reply, body)
+        self.close_connection = self.close_connection or reply.drop or reply.reset
+        if reply.drop:
+            return
         self.send_response(reply.status)
         for name, value in {"content-type": "application/json", **reply.headers}.items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(payload)))
         self.end_headers()
-        self.wfile.write(payload)
+        self.wfile.write(payload[: len(payload) // 2] if reply.reset else payload)
+        if reply.reset:
+            self.wfile.flush()
+            no_goodbye = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_goodbye)
+            self.connection.close()
 
     def log_message(self, *args: object) -> None:
         """Quiet."""
@@ -152,7 +187,52 @@ def answer(body: dict[str, Any]) -> str:
     return json.dumps({"reason": "as the verdicts say"})
 
 
-def _completion(text: str, finish_reason: str) -> dict[str, Any]:
+def _payload(path: str, reply: Reply, body: dict[str, Any]) -> bytes:
+    """The answer's bytes, in the protocol that the path belongs to."""
+    if reply.body is not None:
+        return reply.body
+    ollama = path == "/api/chat"
+    if reply.status != 200:
+        said = reply.text or "no"
+        return json.dumps({"error": said if ollama else {"message": said}}).encode()
+    text = answer(body) if reply.text is None else reply.text
+    cut_off = reply.finish_reason == "length"
+    if ollama:
+        return json.dumps(_of_ollama(text, reply.finish_reason)).encode()
+    if path == "/v1/messages":
+        return json.dumps(_of_anthropic(text, cut_off, body)).encode()
+    return json.dumps(_of_openai(text, reply.finish_reason)).encode()
+
+
+def _of_anthropic(text: str, cut_off: bool, body: dict[str, Any]) -> dict[str, Any]:
+    block: dict[str, Any] = {"type": "text", "text": text}
+    if "tools" in body:
+        block = {"type": "tool_use", "id": "t1", "name": "answer", "input": json.loads(text)}
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "judge-model-2026-01",
+        "content": [block],
+        "stop_reason": "max_tokens" if cut_off else "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 60, "cache_read_input_tokens": 40, "output_tokens": 10},
+    }
+
+
+def _of_ollama(text: str, done_reason: str) -> dict[str, Any]:
+    return {
+        "model": "judge-model-2026-01",
+        "created_at": "2026-01-01T00:00:00Z",
+        "message": {"role": "assistant", "content": text},
+        "done": True,
+        "done_reason": done_reason,
+        "prompt_eval_count": 100,
+        "eval_count": 10,
+    }
+
+
+def _of_openai(text: str, finish_reason: str) -> dict[str, Any]:
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",

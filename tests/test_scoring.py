@@ -436,13 +436,13 @@ def test_a_case_without_what_a_metric_needs_is_left_out() -> None:
         (
             "",
             {},
-            "no judge chosen; --judge takes one of openai:<model>, custom:<model>, offline. "
+            f"no judge chosen; --judge takes one of {judges.choices()}. "
             "offline only tries the tool out",
         ),
         (
             "gpt-4o",
             {},
-            "unknown judge 'gpt-4o'; --judge takes one of openai:<model>, custom:<model>, offline",
+            f"unknown judge 'gpt-4o'; --judge takes one of {judges.choices()}",
         ),
         ("openai:gpt-4o", {}, "judge openai:gpt-4o needs a key: set OPENAI_API_KEY"),
         ("openai", {}, "judge 'openai' names no model; write --judge openai:<model>"),

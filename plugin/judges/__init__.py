@@ -13,9 +13,6 @@ from pydantic import BaseModel
 
 from plugin.errors import JudgeError
 
-_SERVED_BY = {"custom": "openai"}
-"""Spec words that another file answers: a custom server speaks OpenAI's protocol."""
-
 Secrets = Callable[[str], str | None]
 
 
@@ -98,6 +95,17 @@ def choices() -> str:
     return "openai:<model>, custom:<model>, offline"
 
 
+def named(provider: str, model: str, what: str = "model") -> str:
+    """The spec of a judge that must name its model.
+
+    Raises:
+        JudgeError: when it names none.
+    """
+    if not model:
+        raise JudgeError(f"judge {provider!r} names no {what}; write --judge {provider}:<{what}>")
+    return f"{provider}:{model}"
+
+
 def load(spec: str, secrets: Secrets) -> Judge:
     """The judge that a spec names.
 
@@ -109,9 +117,8 @@ def load(spec: str, secrets: Secrets) -> Judge:
             f"no judge chosen; --judge takes one of {choices()}. offline only tries the tool out"
         )
     provider, _, model = spec.partition(":")
-    stem = _SERVED_BY.get(provider, provider)
-    if stem not in available():
+    if provider not in available():
         raise JudgeError(f"unknown judge {spec!r}; --judge takes one of {choices()}")
-    module = importlib.import_module(f"plugin.judges.{stem}")
+    module = importlib.import_module(f"plugin.judges.{provider}")
     judge: Judge = module.load(provider, model, secrets)
     return judge

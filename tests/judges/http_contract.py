@@ -1,0 +1,386 @@
+"""What every judge behind HTTP must do, whatever its protocol, against a real local server.
+
+A kind's test file makes a class of it that says how the kind is named and where its secrets go.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+import traceback
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from plugin import judges, metrics, scoring
+from plugin.asking import N_TRIES
+from plugin.errors import JudgeDownError, JudgeError
+from plugin.journal import Journal
+from plugin.records import Completion
+from plugin.scoring import JudgeLimits, items_to_score
+from plugin.worker import Progress
+from tests.e2e.conftest import demo_options, main, summary
+from tests.judge_server import JudgeServer, Reply
+from tests.samples import case, completion
+
+KEY = "sk/secret+4711-never-shown"
+SPELLINGS = (
+    KEY,
+    quote(KEY, safe=""),
+    quote(KEY),
+    base64.b64encode(KEY.encode()).decode(),
+    base64.b64encode(f"Bearer {KEY}".encode()).decode(),
+)
+LIMITS = JudgeLimits(concurrency=4, timeout_s=5)
+N_CASES = 3
+
+
+def completions(n: int = N_CASES) -> list[Completion]:
+    return [
+        completion(f"Richard {i} is played by {who}.", str(i), variant)
+        for i in range(n)
+        for variant, who in (("vanilla", "Nobody"), ("tuned", "Thomas Middleditch"))
+    ]
+
+
+def asked_for_schema(body: dict[str, Any]) -> bool:
+    """Whether a request binds the answer to a schema, in whatever protocol's way."""
+    return any(name in body for name in ("response_format", "output_config", "format"))
+
+
+class HttpContract:
+    """The tests; `spec`, `secrets` and `has_key` are the kind's own."""
+
+    spec: str
+    label: str
+    has_key = True
+    unknown_model = "knows no such model or address"
+
+    def secrets(self, server: JudgeServer) -> dict[str, str]:
+        """What the kind needs to reach the server with KEY."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def journal(self, tmp_path: Path) -> Journal:
+        return Journal(tmp_path / "run")
+
+    @pytest.fixture(autouse=True)
+    def _short_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("plugin.asking._FIRST_WAIT_S", 0.01)
+
+    def judge(self, server: JudgeServer) -> judges.Judge:
+        return judges.load(self.spec, self.secrets(server).get)
+
+    def run(
+        self,
+        server: JudgeServer,
+        journal: Journal,
+        texts: list[Completion] | None = None,
+        names: tuple[str, ...] = ("Correctness",),
+        limits: JudgeLimits = LIMITS,
+    ) -> None:
+        texts = completions() if texts is None else texts
+        cases = [case(id) for id in sorted({text.case_id for text in texts})]
+        items = items_to_score(cases, texts, metrics.load(names))
+        scoring.score(items, self.judge(server), limits, journal, Progress())
+
+    def one_failure(self, server: JudgeServer, journal: Journal, reply: Reply) -> str:
+        """The reason of the failure that a reply to everything leads to."""
+        server.fault = lambda n, body: reply
+        self.run(server, journal, completions(1)[:1])
+        (failure,) = journal.failures()
+        assert (failure.stage, journal.scores()) == ("judge", ())
+        return failure.reason
+
+    def test_every_metric_is_scored(self, server: JudgeServer, journal: Journal) -> None:
+        self.run(server, journal, names=("Answer Relevancy", "Hallucination", "Correctness"))
+        scores = {(s.metric, s.variant): s.value for s in journal.scores() if s.case_id == "1"}
+        assert scores == {
+            ("Answer Relevancy", "vanilla"): 1,
+            ("Answer Relevancy", "tuned"): 1,
+            ("Hallucination", "vanilla"): 1,
+            ("Hallucination", "tuned"): 0,
+            ("Correctness", "vanilla"): 0.3,
+            ("Correctness", "tuned"): 0.3,
+        }
+        assert not journal.failures()
+        assert all(asked_for_schema(body) for body in server.requests)
+
+    def test_tokens_and_version_are_kept(self, server: JudgeServer, journal: Journal) -> None:
+        self.run(server, journal)
+        calls = dict(journal.meta("judge_calls"))
+        assert calls["n_calls"] == len(server.requests) == 2 * N_CASES
+        assert calls["n_prompt_tokens"] == 100 * calls["n_calls"]
+        assert calls["n_completion_tokens"] == 10 * calls["n_calls"]
+        journal.close()
+        assert b"judge-model-2026-01" in self.written(journal)
+
+    def test_a_whole_run_from_the_command_line(self, server: JudgeServer, tmp_path: Path) -> None:
+        out = tmp_path / "o"
+        options = {"predefined_tasks": "Correctness", "judge": self.spec, "max_tokens": "8"}
+        ended = main(*demo_options(out, **options), **self.secrets(server))
+        assert ended.code == 0, ended.err
+        found = summary(out)
+        assert (found["judge"], found["n_scores"]) == (self.label, 6 * 2)
+        assert found["provenance"]["judge_calls"]["n_calls"] == len(server.requests) > 0
+        written = b"".join(file.read_bytes() for file in out.iterdir() if file.is_file())
+        assert KEY.encode() not in written and KEY not in ended.out + ended.err
+
+    @pytest.mark.parametrize("status", [408, 409, 429, 500, 503, 529])
+    def test_a_stumble_is_tried_again(
+        self, status: int, server: JudgeServer, journal: Journal
+    ) -> None:
+        server.fault = lambda n, body: Reply(status=status) if n % 3 == 0 else None
+        self.run(server, journal)
+        assert len(journal.scores()) == 2 * N_CASES
+        assert journal.meta("judge_calls")["n_retries"] > 0
+
+    def test_the_client_itself_tries_nothing_again(
+        self, server: JudgeServer, journal: Journal
+    ) -> None:
+        assert self.one_failure(server, journal, Reply(status=500)) == "HTTP 500: no"
+        assert len(server.requests) == journal.meta("judge_calls")["n_calls"] == N_TRIES
+
+    @pytest.mark.parametrize("form", ["seconds", "date"])
+    def test_retry_after_is_honoured(
+        self, form: str, server: JudgeServer, journal: Journal
+    ) -> None:
+        def too_many(number: int, body: dict[str, Any]) -> Reply | None:
+            if number:
+                return None
+            # A date holds whole seconds: two ahead are more than one.
+            date = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+            return Reply(status=429, headers={"retry-after": "0.7" if form == "seconds" else date})
+
+        server.fault = too_many
+        began = time.monotonic()
+        self.run(server, journal, completions(1)[:1])
+        assert time.monotonic() - began >= (0.7 if form == "seconds" else 0.9)
+        assert len(journal.scores()) == 1
+
+    def test_a_retry_after_that_is_nothing_is_no_problem(
+        self, server: JudgeServer, journal: Journal
+    ) -> None:
+        values = ["soon", "", "nan", "-3", "Mon, 99 Foo 20266 25:61:61 GMT"]
+        server.fault = lambda n, body: (
+            Reply(status=429, headers={"retry-after": values.pop()}) if values else None
+        )
+        self.run(server, journal, limits=JudgeLimits(1, 5))
+        assert (len(journal.scores()), values) == (2 * N_CASES, [])
+
+    @pytest.mark.parametrize("status", [401, 403])
+    @pytest.mark.parametrize("spelling", SPELLINGS)
+    def test_a_wrong_key_ends_the_run_at_once_and_is_never_shown(
+        self,
+        spelling: str,
+        status: int,
+        server: JudgeServer,
+        journal: Journal,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        server.fault = lambda n, body: Reply(status=status, text=f"no such key {spelling}")
+        with pytest.raises(JudgeError) as caught:
+            self.run(server, journal, completions(40))
+        why = "refused the key" if self.has_key else "wants a key"
+        assert f"{why} (HTTP {status})" in str(caught.value)
+        assert len(server.requests) <= 2 * LIMITS.concurrency
+        journal.close()
+        shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+        assert spelling not in shown and KEY not in shown
+        assert spelling.encode() not in self.written(journal)
+
+    @pytest.mark.parametrize("status", [400, 500])
+    @pytest.mark.parametrize("spelling", SPELLINGS)
+    def test_an_error_that_quotes_the_key_is_masked(
+        self, spelling: str, status: int, server: JudgeServer, journal: Journal
+    ) -> None:
+        if not self.has_key:
+            pytest.skip("this kind has no key")
+        said = f"{'x' * 280} {spelling} is bad"  # the cut falls into the key
+        reason = self.one_failure(server, journal, Reply(status=status, text=said))
+        assert reason.startswith(f"HTTP {status}: xxx")
+        assert "[key]" in reason
+        assert spelling[10:18] not in reason
+        raw = Reply(status=status, body=f"<p>{spelling}</p>".encode())
+        server.fault = lambda n, body: raw
+        self.run(server, journal, [completion("Another text.", "7")])
+        assert spelling not in journal.failures()[-1].reason
+
+    @pytest.mark.parametrize("spelling", SPELLINGS)
+    def test_an_answer_that_quotes_the_key_is_masked(
+        self, spelling: str, server: JudgeServer, journal: Journal
+    ) -> None:
+        if not self.has_key:
+            pytest.skip("this kind has no key")
+        text = json.dumps({"score": 4, "reason": f"said {spelling}"})
+        server.fault = lambda n, body: Reply(text=text)
+        self.run(server, journal, completions(1)[:1])
+        assert "[key]" in (journal.scores()[0].reason or "")
+        journal.close()
+        assert spelling.encode() not in self.written(journal)
+
+    def test_label_and_identity_hold_no_secret(self, server: JudgeServer) -> None:
+        judge = self.judge(server)
+        assert (judge.label, judge.identity, judge.caveat) == (self.label, self.label, "")
+        assert KEY not in repr(judge) and judge.structured is False
+
+    def test_an_unknown_model_says_so(self, server: JudgeServer, journal: Journal) -> None:
+        server.fault = lambda n, body: Reply(status=404, text="model 'm' not found")
+        with pytest.raises(JudgeError, match=self.unknown_model):
+            self.run(server, journal)
+
+    def test_a_refused_schema_is_left_out(self, server: JudgeServer, journal: Journal) -> None:
+        server.fault = lambda n, body: (
+            Reply(status=400, text="no schemas here") if asked_for_schema(body) else None
+        )
+        self.run(server, journal)
+        assert len(journal.scores()) == 2 * N_CASES
+        assert not asked_for_schema(server.requests[-1])
+
+    def test_one_refused_prompt_changes_nothing_for_others(
+        self, server: JudgeServer, journal: Journal
+    ) -> None:
+        server.fault = lambda n, body: (
+            Reply(status=400, text="too long") if "Richard 0 is played by N" in str(body) else None
+        )
+        self.run(server, journal)
+        assert [failure.reason for failure in journal.failures()] == ["HTTP 400: too long"]
+        self.run(server, journal, [completion("One more.", "9")])
+        assert asked_for_schema(server.requests[-1])
+
+    @pytest.mark.parametrize(
+        ("reply", "reason"),
+        [
+            (Reply(body=b"<html><h1>Sign in</h1></html>"), "unreadable answer"),
+            (Reply(body=b'{"choices": [{"mess'), "unreadable answer"),
+            (Reply(body=b'{"content": "\xff\xfe\xfa"}'), "unreadable answer: UnicodeDecodeError"),
+            (Reply(body=b""), "unreadable answer"),
+            (Reply(body=b"[" * 200_000), "unreadable answer"),
+            (Reply(body=b"[1, 2]"), "unreadable answer: no JSON object"),
+            (Reply(body=b"null"), "unreadable answer: no JSON object"),
+            (Reply(body=b"{}"), "the server's answer has no"),
+            (Reply(body=b'{"choices": 1, "content": 2, "message": 3}'), "answer has no"),
+            (Reply(body=b'{"choices": [], "content": {}, "message": []}'), "answer has no"),
+            (Reply(body=b'{"error": {"message": "no room"}}'), "an error: no room"),
+            (Reply(text="x" * 10_000_000), "an answer of 10"),
+            (Reply(body=b"no gzip", headers={"content-encoding": "gzip"}), "DecodingError"),
+            (Reply(status=307, headers={"location": "http://127.0.0.1:9/"}), "HTTP 307: no"),
+            (Reply(status=418, text="teapot"), "HTTP 418: teapot"),
+            (Reply(status=204, body=b""), "unreadable answer"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "reply",
+    )
+    def test_nonsense_is_a_counted_failure(
+        self, reply: Reply, reason: str, server: JudgeServer, journal: Journal
+    ) -> None:
+        server.fault = lambda n, body: reply
+        texts = completions(1)[:1]
+        if reply.headers.get("content-encoding"):  # counts as no answer at all
+            with pytest.raises(JudgeDownError, match=reason):
+                self.run(server, journal, texts)
+            return
+        assert reason in self.one_failure(server, journal, reply)
+
+    def test_a_wrong_content_type_around_a_good_answer_does_no_harm(
+        self, server: JudgeServer, journal: Journal
+    ) -> None:
+        server.fault = lambda n, body: Reply(headers={"content-type": "text/html; charset=latin-1"})
+        self.run(server, journal, completions(1))
+        assert len(journal.scores()) == 2
+
+    def test_half_a_character_hurts_nobody(self, server: JudgeServer, journal: Journal) -> None:
+        server.fault = lambda n, body: Reply(text='{"score": 4, "reason": "a \ud800 b"}')
+        self.run(server, journal, [completion("what \ud800 is", "1")])
+        assert journal.scores()[0].value == pytest.approx(0.4)
+
+    @pytest.mark.parametrize("reply", [Reply(drop=True), Reply(reset=True), Reply(hang_s=1.0)])
+    def test_a_lost_call_is_tried_again(
+        self, reply: Reply, server: JudgeServer, journal: Journal
+    ) -> None:
+        server.fault = lambda n, body: reply if n in (1, 4) else None
+        self.run(server, journal, limits=JudgeLimits(4, 0.5))
+        assert len(journal.scores()) == 2 * N_CASES
+        assert journal.meta("judge_calls")["n_retries"] >= 2
+
+    @pytest.mark.parametrize("reply", [Reply(drop=True), Reply(reset=True), Reply(hang_s=1.0)])
+    def test_a_server_that_never_answers_ends_the_run(
+        self, reply: Reply, server: JudgeServer, journal: Journal
+    ) -> None:
+        server.fault = lambda n, body: reply
+        began = time.monotonic()
+        with pytest.raises(JudgeDownError, match=f"{self.label} does not answer: no answer"):
+            self.run(server, journal, limits=JudgeLimits(4, 0.3))
+        assert time.monotonic() - began < 10
+
+    def test_a_cut_off_answer_is_not_believed(self, server: JudgeServer, journal: Journal) -> None:
+        text = '{"score": 4, "reason": "so"}'
+        reason = self.one_failure(server, journal, Reply(text=text, finish_reason="length"))
+        assert "the answer was cut off" in reason
+
+    def test_one_connection_serves_all_calls(self, server: JudgeServer, journal: Journal) -> None:
+        self.run(server, journal, limits=JudgeLimits(1, 5))
+        assert len(server.requests) == 2 * N_CASES
+        assert server.n_connections <= 2  # the list of models may need one of its own
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://[bad",
+            "http://h:port/v1",
+            "http://h:99999",
+            "ftp://h/v1",
+            "http://",
+            "http://a b",
+        ],
+    )
+    def test_a_bad_address_says_so(self, url: str, server: JudgeServer) -> None:
+        secrets = self.secrets(server)
+        name = next((name for name in secrets if name.endswith(("URL", "ENDPOINT", "HOST"))), "")
+        if not name:
+            pytest.skip("this kind has one address")
+        with pytest.raises(JudgeError, match=f"{name} .* is no http or https address"):
+            judges.load(self.spec, {**secrets, name: url}.get)
+
+    def test_a_password_in_an_address_is_never_shown(self, server: JudgeServer) -> None:
+        secrets = self.secrets(server)
+        name = next((name for name in secrets if name.endswith(("URL", "ENDPOINT", "HOST"))), "")
+        if not name:
+            pytest.skip("this kind has one address")
+        with pytest.raises(JudgeError) as caught:
+            judges.load(self.spec, {**secrets, name: "http://me:p@ss@[bad"}.get)
+        assert "p@ss" not in str(caught.value) and "[key]" in str(caught.value)
+
+    def test_settings_that_no_client_can_work_with_say_so(
+        self, server: JudgeServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "ftp://proxy")
+        with pytest.raises(JudgeError, match="its client cannot start"):
+            self.judge(server).label  # noqa: B018
+
+    def test_a_proxy_of_the_environment_is_used(
+        self, server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if self.spec.startswith("openai"):
+            pytest.skip("its address is https, which a proxy tunnels")
+        monkeypatch.setenv("HTTP_PROXY", server.host)
+        monkeypatch.setenv("NO_PROXY", "")
+        asked = {
+            name: "http://judge.invalid" for name in self.secrets(server) if name[-3:] != "KEY"
+        }
+        judge = judges.load(self.spec, {**self.secrets(server), **asked}.get)
+        items = items_to_score([case("0")], completions(1)[:1], metrics.load(["Correctness"]))
+        server.fault = lambda n, body: Reply(status=418, text="seen by the proxy")
+        scoring.score(items, judge, LIMITS, journal, Progress())
+        assert journal.failures()[0].reason == "HTTP 418: seen by the proxy"
+        assert server.paths[-1].startswith("http://judge.invalid/")
+
+    @staticmethod
+    def written(journal: Journal) -> bytes:
+        return b"".join(file.read_bytes() for file in journal.path.parent.iterdir())

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from plugin import judges
+from plugin.journal import Journal
+from tests.judge_server import JudgeServer
+from tests.judges.http_contract import KEY, HttpContract, completions
+
+
+class TestOpenAI(HttpContract):
+    """Its one address is replaced by the server's."""
+
+    spec = label = "openai:gpt-some"
+
+    @pytest.fixture(autouse=True)
+    def _address(self, server: JudgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("plugin.judges.openai.OPENAI_URL", server.url)
+
+    def secrets(self, server: JudgeServer) -> dict[str, str]:
+        return {"OPENAI_API_KEY": KEY}
+
+    def test_a_whole_run_from_the_command_line(self, server: JudgeServer, tmp_path: object) -> None:
+        pytest.skip("a process of its own would ask the real address; custom runs the same code")
+
+    def test_the_key_and_the_model_are_sent(self, server: JudgeServer, journal: Journal) -> None:
+        self.run(server, journal, completions(1)[:1])
+        assert server.keys == [f"Bearer {KEY}"]
+        assert server.requests[0]["model"] == "gpt-some"
+
+
+def test_every_kind_is_among_the_choices() -> None:
+    named = {choice.partition(":")[0] for choice in judges.choices().split(", ")}
+    assert named == set(judges.available())
