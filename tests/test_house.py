@@ -25,7 +25,7 @@ HEAVY = {
     "mlx": ("engines/mlx.py", "engines/_mlx_rack.py"),
     "mlx_lm": ("engines/mlx.py", "engines/_mlx_rack.py"),
     "deepeval": ("metrics/_deepeval.py",),
-    "openai": ("judges/_openai.py",),
+    "openai": ("judges/_openai.py", "judges/azure.py"),
     "rich": ("hosts/folder.py",),
     "lab": ("hosts/lab.py", "jobs.py"),
     "datasets": ("cases/sources.py",),
