@@ -26,6 +26,7 @@ HEAVY = {
     "mlx_lm": ("engines/mlx.py", "engines/_mlx_rack.py"),
     "deepeval": ("metrics/_deepeval.py",),
     "openai": ("judges/_openai.py", "judges/azure.py"),
+    "anthropic": ("judges/anthropic.py",),
     "rich": ("hosts/folder.py",),
     "lab": ("hosts/lab.py", "jobs.py"),
     "datasets": ("cases/sources.py",),

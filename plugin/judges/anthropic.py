@@ -1,0 +1,139 @@
+"""Anthropic's models: `anthropic:<model>` with ANTHROPIC_API_KEY.
+
+ANTHROPIC_BASE_URL names another server of that protocol. The library is not part of the default
+installation; see requirements-anthropic.txt.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from plugin.errors import JudgeError
+from plugin.judges import Answer, AskError, Secrets, named
+from plugin.judges._http import MAX_ANSWER_TOKENS, HttpJudge, made, without_environment
+from plugin.judges._secrets import checked_key, checked_url
+from plugin.judges._wire import closed, count, dig, word
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+_URL = "https://api.anthropic.com"
+_TOOL = "answer"
+_SHAPES = ("format", "tool", "words")
+_OUT_OF_ROOM = ("max_tokens", "model_context_window_exceeded")
+
+
+def load(provider: str, model: str, secrets: Secrets) -> AnthropicJudge:
+    """The judge.
+
+    Raises:
+        JudgeError: when model, key or library is missing, or key or address is none.
+    """
+    label = named(provider, model)
+    key = secrets("ANTHROPIC_API_KEY")
+    if not key:
+        raise JudgeError(f"judge {label} needs a key: set ANTHROPIC_API_KEY")
+    checked_key(key, "ANTHROPIC_API_KEY")
+    url = checked_url(secrets("ANTHROPIC_BASE_URL") or _URL, "ANTHROPIC_BASE_URL")
+    try:
+        import anthropic  # noqa: F401
+    except ImportError:
+        raise JudgeError(
+            f"judge {label} needs the library anthropic, which is not installed: run "
+            "`python -m pip install anthropic` in the environment that runs this"
+        ) from None
+    return AnthropicJudge(label, model, url, key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How the schema is put: as the output's format, as a tool's input, or not at all."""
+
+    shape: str = "format"
+    temperature: bool = True
+
+    def options(self, schema: type[BaseModel]) -> dict[str, Any]:
+        wanted: dict[str, Any] = {}
+        if self.temperature:
+            wanted["temperature"] = 0
+        if self.shape == "format":
+            wanted["output_config"] = {"format": {"type": "json_schema", "schema": closed(schema)}}
+        elif self.shape == "tool":
+            about = "Takes the answer, in the form that was asked for."
+            tool = {"name": _TOOL, "description": about, "input_schema": closed(schema)}
+            wanted |= {"tools": [tool], "tool_choice": {"type": "tool", "name": _TOOL}}
+        return wanted
+
+    def without_what(self, said: str) -> _Manner | None:
+        if "temperature" in said and self.temperature:
+            return replace(self, temperature=False)
+        simpler = _SHAPES[_SHAPES.index(self.shape) + 1 :]
+        return replace(self, shape=simpler[0]) if simpler else None
+
+
+class AnthropicJudge(HttpJudge):
+    """One model on one server that speaks Anthropic's protocol."""
+
+    def __init__(self, label: str, model: str, url: str, key: str) -> None:
+        """Nothing is sent yet.
+
+        Raises:
+            JudgeError: when the client cannot be made.
+        """
+        super().__init__(label, model, _Manner(), key, url)
+        self._client = made(label, lambda: _client(url, key))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _call(self, prompt: str, options: dict[str, Any]) -> Answer:
+        import anthropic
+
+        messages: Any = [{"role": "user", "content": prompt}]
+        # Releases of the library differ in the options they know; what a server knows, it says.
+        call = self._client.messages.with_raw_response.create(
+            model=self._model,
+            messages=messages,
+            max_tokens=MAX_ANSWER_TOKENS,
+            extra_body=options,
+        )
+        reply = await self._sent(anthropic, call)
+        stopped, blocks = dig(reply, "stop_reason"), dig(reply, "content")
+        if stopped == "refusal":
+            raise AskError("the model declined to answer")
+        if not isinstance(blocks, list):
+            raise AskError("the server's answer has no content", again=True)
+        usage = dig(reply, "usage")
+        read = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+        return Answer(
+            text="".join(map(_text, blocks)),
+            cut_off=stopped in _OUT_OF_ROOM,
+            version=word(dig(reply, "model")),
+            n_prompt_tokens=sum(count(dig(usage, name)) for name in read),
+            n_completion_tokens=count(dig(usage, "output_tokens")),
+        )
+
+
+def _text(block: Any) -> str:
+    if dig(block, "type") == "tool_use":
+        return json.dumps(dig(block, "input"), ensure_ascii=False)
+    return word(dig(block, "text"))
+
+
+def _client(url: str, key: str) -> AsyncAnthropic:
+    import anthropic
+
+    # Retries and deadlines belong to the scheduler, which also counts them.
+    # A redirect would carry the data under test to another host.
+    connections = anthropic.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None)
+    # A token would go beside the key, and custom headers to servers that must not get them.
+    headers = () if url == _URL else ("ANTHROPIC_CUSTOM_HEADERS",)
+    with without_environment("ANTHROPIC_AUTH_TOKEN", *headers):
+        return anthropic.AsyncAnthropic(
+            api_key=key, base_url=url, max_retries=0, timeout=None, http_client=connections
+        )
