@@ -1,0 +1,133 @@
+"""A model in Ollama, through its own protocol: `ollama:<model>`.
+
+OLLAMA_HOST names the server in the ways that Ollama itself takes: a host, host:port or an address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from plugin.judges import Answer, AskError, Secrets, named
+from plugin.judges._http import MAX_ANSWER_TOKENS, HttpJudge, lost, made, unreadable
+from plugin.judges._secrets import checked_url
+from plugin.judges._wire import closed, count, dig, word
+
+_HOST, _PORT = "localhost", 11434
+_FORMATS = ("schema", "json", "words")
+_SAMPLING = {"temperature": 0, "seed": 0, "num_predict": MAX_ANSWER_TOKENS}
+
+
+def load(provider: str, model: str, secrets: Secrets) -> OllamaJudge:
+    """The judge.
+
+    Raises:
+        JudgeError: when the model is missing or the host is none.
+    """
+    return OllamaJudge(named(provider, model), model, _url(secrets("OLLAMA_HOST") or ""))
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How the answer is bound: to a schema, to JSON (all that old servers know), or not at all."""
+
+    form: str = "schema"
+
+    def options(self, schema: type[BaseModel]) -> dict[str, Any]:
+        if self.form == "words":
+            return {}
+        return {"format": closed(schema) if self.form == "schema" else "json"}
+
+    def without_what(self, said: str) -> _Manner | None:
+        simpler = _FORMATS[_FORMATS.index(self.form) + 1 :]
+        return _Manner(simpler[0]) if simpler else None
+
+
+class OllamaJudge(HttpJudge):
+    """One model on one Ollama."""
+
+    def __init__(self, label: str, model: str, url: str) -> None:
+        """Nothing is sent yet.
+
+        Raises:
+            JudgeError: when the client cannot be made.
+        """
+        import httpx
+
+        super().__init__(label, model, _Manner(), url=url)
+        # The scheduler bounds calls and their time. Redirects are not followed.
+        everything = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        self._client = made(
+            label, lambda: httpx.AsyncClient(base_url=url, timeout=None, limits=everything)
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _call(self, prompt: str, options: dict[str, Any]) -> Answer:
+        reply = await self._post(
+            {
+                "model": self._model,
+                "messages": [{"role": "user", "content": prompt}],
+                "stream": False,
+                "options": _SAMPLING,
+                # By default a prompt without room loses its beginning, and nobody is told.
+                "truncate": False,
+                "shift": False,
+                **options,
+            }
+        )
+        message = dig(reply, "message")
+        if not isinstance(message, dict):
+            raise AskError("the server's answer has no message", again=True)
+        return Answer(
+            text=word(message.get("content")),
+            cut_off=dig(reply, "done_reason") == "length",
+            version=word(dig(reply, "model")),
+            n_prompt_tokens=count(dig(reply, "prompt_eval_count")),
+            n_completion_tokens=count(dig(reply, "eval_count")),
+        )
+
+    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        import httpx
+
+        failure: Exception
+        try:
+            answer = await self._client.post("api/chat", json=body)
+        except httpx.HTTPError as error:
+            failure = lost(error)
+        except Exception as error:  # an answer may be odd in any way
+            failure = unreadable(error)
+        else:
+            if answer.is_success:
+                return self._read(answer.content)
+            failure = self._refusal(answer.status_code, answer.headers, answer.content)
+        raise failure
+
+    def _unknown(self, said: str) -> str:
+        if "model" in said:
+            return f"Ollama has no such model; fetch it with `ollama pull {self._model}`"
+        return "the server is no Ollama (HTTP 404 for /api/chat); check OLLAMA_HOST"
+
+
+def _url(host: str) -> str:
+    """The address that OLLAMA_HOST means.
+
+    Without a scheme it is http on Ollama's port; with one, the scheme's own port is the default.
+
+    Raises:
+        JudgeError: when it means none.
+    """
+    if "://" in host:
+        return checked_url(host, "OLLAMA_HOST")
+    address, slash, path = host.partition("/")
+    if not address or address.startswith(":"):
+        address = f"{_HOST}{address}"
+    url = checked_url(f"http://{address}{slash}{path}", "OLLAMA_HOST")
+    if urlsplit(url).port is None:
+        url = f"http://{address}:{_PORT}{slash}{path}"
+    return url
