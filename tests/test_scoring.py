@@ -436,7 +436,8 @@ def test_a_case_without_what_a_metric_needs_is_left_out() -> None:
         (
             "",
             {},
-            f"no judge chosen; --judge takes one of {judges.choices()}. "
+            "no judge chosen; --judge takes one of openai:<model>, azure:<deployment>, "
+            "anthropic:<model>, ollama:<model>, custom:<model>, local, offline. "
             "offline only tries the tool out",
         ),
         (

@@ -92,7 +92,10 @@ def available() -> list[str]:
 
 def choices() -> str:
     """The specs a user may give, in words."""
-    return "openai:<model>, azure:<deployment>, anthropic:<model>, ollama:<model>, custom:<model>, offline"
+    return (
+        "openai:<model>, azure:<deployment>, anthropic:<model>, ollama:<model>, custom:<model>, "
+        "local, offline"
+    )
 
 
 def named(provider: str, model: str, what: str = "model") -> str:
