@@ -144,27 +144,59 @@ def _betting(units: Units, low: float, high: float) -> Interval:
     """
     sizes = units.sizes / units.sizes.max()
     means = np.clip((units.sums / units.sizes - low) / (high - low), 0.0, 1.0)
-    lower = _lower_mean(means, sizes)
-    upper = 1.0 - _lower_mean(1.0 - means, sizes)
+    lower = lower_mean(means, sizes, 1 - LEVEL)
+    upper = 1.0 - lower_mean(1.0 - means, sizes, 1 - LEVEL)
     method = f"{BETTING} over {len(means)} {units.noun}, of which too few vary to bootstrap"
     return Interval(low + (high - low) * lower, low + (high - low) * upper, method)
 
 
-def _lower_mean(means: Floats, stakes: Floats) -> float:
-    """The largest mean in 0..1 that bets on a higher one reject at (1 - LEVEL) / 2."""
-    from scipy.optimize import brentq
-    from scipy.special import logsumexp
+def log_bets(means: Floats, mean: float | Floats, stakes: float | Floats = 1.0) -> Floats:
+    """What each bet on a mean above `mean` multiplies its capital by, unit by unit, as a log.
 
-    goal = math.log(2 / (1 - LEVEL))
+    Args:
+        means: of units, within 0..1, of any shape.
+        mean: what is bet against, above 0; goes with `means` in shape.
+        stakes: the share of its bet that a unit plays for, within 0..1; goes with `means` too.
+
+    Returns:
+        Shape (*means.shape, number of bets); -inf where a bet lost everything.
+    """
+    with np.errstate(divide="ignore"):
+        logs: Floats = np.log1p(_BETS * (stakes * (means / mean - 1.0))[..., None])
+    return logs
+
+
+def log_capital(logs: Floats) -> Floats:
+    """The log of all capital together; `logs` are summed logs per bet, shape (..., bets)."""
+    # A bold bet may have lost everything, which is -inf; the most timid one never has.
+    most = logs.max(axis=-1, keepdims=True)
+    total: Floats = np.log(np.exp(logs - most) @ _CAPITAL) + most[..., 0]
+    return total
+
+
+def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = False) -> float:
+    """The largest mean in 0..1 that bets on a higher one reject at alpha / 2.
+
+    Args:
+        means: of units, shape (n_units,), within 0..1.
+        stakes: of units, shape (n_units,), within 0..1.
+        alpha: of the two-sided interval.
+        anytime: rejected counts what the capital rejected after any of the units, in their order,
+            not only after the last one.
+    """
+    from scipy.optimize import brentq
+
+    goal = math.log(2 / alpha)
 
     def shortfall(mean: float) -> float:
-        # A bet that lost everything has log capital -inf, which the mixture takes as it is.
-        with np.errstate(divide="ignore"):
-            factors = np.log1p(_BETS[:, None] * stakes * (means / mean - 1.0))
-        return goal - float(logsumexp(factors.sum(axis=1), b=_CAPITAL))
+        logs = log_bets(means, mean, stakes)
+        if anytime:
+            return goal - float(log_capital(logs.cumsum(axis=0)).max())
+        return goal - float(log_capital(logs.sum(axis=0)))
 
     # The capital falls as the mean rises, and is at most 1 at the observed mean.
-    least, observed = 1e-12, float(np.average(means, weights=stakes))
+    so_far = np.cumsum(means * stakes) / np.cumsum(stakes)
+    least, observed = 1e-12, float(so_far.max() if anytime else so_far[-1])
     if observed <= least or shortfall(least) > 0:
         return 0.0
     return float(brentq(shortfall, least, observed))

@@ -98,7 +98,7 @@ def paired(
         ValueError: for a gain that is not finite or out of bounds, labels that do not match the
             gains in number, or `binary` with other gains than -1, 0 and 1.
     """
-    values = _checked(gains, low, high, "gain")
+    values = checked(gains, low, high, "gain")
     if binary and not np.isin(values, (-1.0, 0.0, 1.0)).all():
         raise ValueError("binary gains must be -1, 0 or 1; leave binary out for other scores")
     units = grouped(values, clusters)
@@ -131,7 +131,7 @@ def mean_interval(
     Raises:
         ValueError: as `paired`.
     """
-    values = _checked(scores, low, high, "score")
+    values = checked(scores, low, high, "score")
     units = grouped(values, clusters)
     interval = interval_of(units, (low, high), seed, n_resamples)
     mean = float(values.mean()) if len(values) else None
@@ -144,7 +144,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Raises:
         ValueError: for a p outside 0 to 1.
     """
-    _checked(p_values, 0.0, 1.0, "p-value")
+    checked(p_values, 0.0, 1.0, "p-value")
     adjusted, running = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[place]))
@@ -222,7 +222,12 @@ def _power_t(effect: float, n: int, alpha: float) -> float:
     return float(nct.sf(t.isf(alpha / 2, n - 1), n - 1, effect * math.sqrt(n)))
 
 
-def _checked(values: Sequence[float], low: float, high: float, noun: str) -> Floats:
+def checked(values: Sequence[float], low: float, high: float, noun: str) -> Floats:
+    """The values as a flat array; what rounding put just outside the bounds is put on them.
+
+    Raises:
+        ValueError: naming the values that are not finite or outside the bounds.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"{noun}s must be a flat sequence, not of shape {array.shape}")
