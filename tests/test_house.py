@@ -14,7 +14,17 @@ ONE_WAY = (
     *("errors", "records", "criteria", "params", "worker", "weights", "adapters", "cache"),
     *("journal", "cases"),
     *("engines", "generation", "judges", "metrics", "asking", "scoring"),
-    *("intervals", "stats", "sequential", "pairing", "verdict_text", "verdict", "report"),
+    *(
+        "intervals",
+        "stats",
+        "sequential",
+        "agreement",
+        "ppi",
+        "pairing",
+        "verdict_text",
+        "verdict",
+        "report",
+    ),
     *("hosts", "conclude", "plan", "run", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""
