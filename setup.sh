@@ -11,11 +11,14 @@ else
 fi
 
 sdk="$(python -c 'from importlib.metadata import version; print(version("transformerlab"))' 2>/dev/null || true)"
+# The last host with pins of its own wants them kept. Later ones are installed without pins, so that
+# what they brought must not be moved: only what is missing gets a fixed version.
 case "$sdk" in
-  0.0.*) pins=(-c "$here/constraints/classic.txt") ;;
-  *) pins=() ;;
+  0.0.45) pins="$here/constraints/classic.txt" ;;
+  0.*) pins="$here/constraints/host.txt" ;;
+  *) pins="$here/constraints/default.txt" ;;
 esac
 
-echo "Finetune Verdict: $(uname -s), engine mlx, host SDK ${sdk:-none}, pins ${pins[*]:-of requirements.txt}"
-"${install[@]}" -r "$here/requirements.txt" ${pins[@]+"${pins[@]}"}
+echo "Finetune Verdict: $(uname -s), engine mlx, host SDK ${sdk:-none}, pins $(basename "$pins")"
+"${install[@]}" -r "$here/requirements.txt" -c "$pins"
 echo "Finetune Verdict: installed"

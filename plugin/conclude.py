@@ -98,6 +98,11 @@ def _warnings(
         if variant.name != VANILLA and any(v.name == VANILLA for v in variants):
             found += _no_effect(variant, cases, completions)
         found += _cut_off(variant, cases, completions)
+    if journal.meta("marks_its_own_work"):
+        found.append(
+            f"the judge {journal.meta('judge')} is the model under test itself: it marks its own "
+            "work. Choose another judge before you trust these scores"
+        )
     versions = journal.judge_versions()
     if len(versions) > 1:
         found.append(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import inspect
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Any
 
 from plugin.conclude import conclude
-from plugin.errors import FaultError, OptionError, VerdictError
+from plugin.errors import FaultError, JudgeError, OptionError, VerdictError
+from plugin.hosts._job import STOPPED
 from plugin.hosts.classic import ClassicHost, read_values
 from plugin.hosts.lab import LabHost, plain_config
 from plugin.journal import Journal
@@ -70,12 +74,16 @@ def run_classic_job(arguments: Sequence[str]) -> None:
         nonlocal details
         try:
             params = Params.parse(read_values(arguments))
-            host = ClassicHost(tlab_evals, WORKSPACE_DIR, get_db_config_value, params.model_name)
+            config = _at_once(get_db_config_value)
+            host = ClassicHost(tlab_evals, WORKSPACE_DIR, config, params.model_name)
             report = run(_as_chosen(params, host), host)
             details = report.verdict.sentence
+        except KeyboardInterrupt:
+            details = STOPPED
+            print(details, flush=True)
+            raise
         except Exception as error:  # the last door: the job must say why it failed
-            own = isinstance(error, VerdictError)
-            details = str(error) if own else f"{type(error).__name__}: {error}"
+            details = _reason(error)
             print(f"error: {details}", flush=True)
             raise
 
@@ -86,14 +94,34 @@ def run_classic_job(arguments: Sequence[str]) -> None:
             tlab_evals.add_job_data("completion_details", details)
 
 
+def _at_once(config_value: Callable[[str], Any]) -> Callable[[str], str | None]:
+    """The host's look-up of a setting, which is async in its later releases."""
+
+    def look_up(name: str) -> str | None:
+        found = config_value(name)
+        if inspect.iscoroutine(found):
+            found = asyncio.run(found)
+        return None if found is None else str(found)
+
+    return look_up
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, VerdictError):
+        return f"{type(error).__name__}: {error}"
+    where = ". Keys and addresses of judges belong in the host's Settings"
+    return f"{error}{where if isinstance(error, JudgeError) else ''}"
+
+
 def _as_chosen(params: Params, host: ClassicHost) -> Params:
     """The form's choices in the words of the command line."""
     judge = params.judge or (host.judge_of(params.judge_model) if params.judge_model else "")
     adapters = (*params.model_adapter, *params.extra_adapters)
     if params.variants != ONLY_VANILLA and not adapters:
         raise OptionError(
-            "no adapter is chosen in this experiment: choose one in the Foundation tab, or set "
-            f"What to run to '{ONLY_VANILLA}'"
+            "no adapter is chosen in this experiment: choose one in the Foundation tab and make a "
+            "new evaluation (an old one keeps the adapter it was made with), or set What to run "
+            f"to '{ONLY_VANILLA}'"
         )
     if not judge and not params.predefined_tasks:
         raise OptionError(

@@ -17,6 +17,7 @@ from plugin.errors import FaultError, OptionError
 from plugin.generation import complete
 from plugin.hosts import Host
 from plugin.journal import Journal
+from plugin.judges import marks_its_own_work
 from plugin.params import Params
 from plugin.plan import Plan, find_sources, make_plan
 from plugin.records import Report
@@ -125,6 +126,7 @@ def _begin(journal: Journal, plan: Plan) -> None:
         "primary_metric": plan.primary,
         "judge": plan.judge.label,
         "caveat": plan.judge.caveat,
+        "marks_its_own_work": marks_its_own_work(plan.judge, plan.params.model_name),
         "run_id": plan.run_id,
         "n_source_rows": plan.loaded.n_source_rows,
         "versions": plan.versions,

@@ -16,6 +16,9 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.j
 _NOT_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 """Tokenizer, chat template, end-of-text tokens: whatever else can change a completion."""
 
+_OF_A_HOST = ("index.json", "_tlab_provenance.json")
+"""What a host keeps in a model's folder for itself, and changes after every job."""
+
 _HUB_PATTERNS = ("*.json", "model*.safetensors", "tokenizer.model", "*.jinja", "*.txt")
 
 
@@ -57,7 +60,12 @@ def inspect_model(path: Path) -> ModelFolder:
     if not path.is_dir():
         raise ModelError(f"{path}: no such directory; --model_name takes a directory or a hub id")
     weights = sorted(path.glob("model*.safetensors"))
-    others = {file for pattern in _NOT_WEIGHTS for file in path.glob(pattern)}
+    others = {
+        file
+        for pattern in _NOT_WEIGHTS
+        for file in path.glob(pattern)
+        if file.name not in _OF_A_HOST
+    }
     problems = []
     if not (path / "config.json").is_file():
         problems.append("no config.json")

@@ -93,15 +93,17 @@ class ClassicHost:
                 folder / _secure(self._model_name) / name,
                 folder / self._model_name / name,
                 folder / Path(self._model_name).name / name,
-                Path(name),
             )
         ]
+        if Path(name).is_absolute():
+            tried = [Path(name)]
         for path in tried:
             if path.is_dir():
                 return path
         raise AdapterError(
             f"adapter {name!r} is gone: there is no {', no '.join(map(str, tried))}. Choose an "
-            "adapter in the experiment's Foundation tab"
+            "adapter in the experiment's Foundation tab and make a new evaluation (an old one "
+            "keeps the adapter it was made with)"
         )
 
     def dataset(self, name: str) -> str:
@@ -258,7 +260,7 @@ def _gain(score: Score, base: Score | None, higher_is_better: bool) -> float | N
     if base is None:
         return None
     difference = score.value - base.value
-    return round(difference if higher_is_better else -difference, 4)
+    return round(difference if higher_is_better else -difference, 4) + 0.0  # never -0.0
 
 
 def _secure(name: str) -> str:

@@ -98,6 +98,20 @@ def choices() -> str:
     )
 
 
+def marks_its_own_work(judge: Judge, model: str) -> bool:
+    """Whether the judge is the model under test itself, as far as names tell.
+
+    Args:
+        judge: whose label ends with its model's name.
+        model: hub id or directory of the model under test.
+    """
+    return _last_part(judge.label.partition(":")[2]) == _last_part(model)
+
+
+def _last_part(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2].casefold()
+
+
 def named(provider: str, model: str, what: str = "model") -> str:
     """The spec of a judge that must name its model.
 

@@ -1,7 +1,6 @@
 """The classic Transformer Lab's own inference server: `local`, or `local:<model>`.
 
-LOCAL_JUDGE_BASE_URL names another address. A judge that serves the very model under test marks its
-own work; `served_model` tells.
+LOCAL_JUDGE_BASE_URL names another address.
 """
 
 from __future__ import annotations
@@ -61,10 +60,6 @@ class LocalJudge:
         """
         return self._model or _first_model(self._url)
 
-    def serves(self, model: str) -> bool:
-        """Whether the judge is the given model: the server knows a model by its name alone."""
-        return _short(model) == _short(self.served_model)
-
     async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
         """See `Judge.ask`."""
         return await self._judge.ask(prompt, schema)
@@ -77,10 +72,6 @@ class LocalJudge:
     @cached_property
     def _judge(self) -> OpenAIJudge:
         return OpenAIJudge(self.label, self.served_model, self._url)
-
-
-def _short(model: str) -> str:
-    return model.rstrip("/").rpartition("/")[2].casefold()
 
 
 def _first_model(url: str) -> str:

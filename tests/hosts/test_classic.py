@@ -64,6 +64,7 @@ class Classic:
         data.mkdir(parents=True)
         shutil.copy(FOLDER / "cases.jsonl", data / "cases.jsonl")
         (data / "index.json").write_text("{}")
+        self.extra: dict[str, str] = {}
         self.database = folder / "llmlab.sqlite3"
         with sqlite3.connect(self.database) as db:
             db.execute("CREATE TABLE config (key TEXT, value TEXT)")
@@ -100,6 +101,7 @@ class Classic:
                 "DOUBLE_DATABASE": str(self.database),
                 "DOUBLE_JOB": str(job / "job.json"),
                 "HF_HUB_OFFLINE": "1",
+                **self.extra,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # the host throws it away
@@ -183,7 +185,10 @@ def test_two_jobs_compare_under_the_same_names(done: Classic) -> None:
         ({"model_adapter": "deleted"}, "adapter 'deleted' is gone: there is no "),
         ({"judge": "", "predefined_tasks": ""}, "no judge is chosen: pick a Judge model"),
         ({"judge": "", "judge_model": '{"provider":"mystery"}'}, "judge model 'mystery' is none"),
-        ({"judge": "", "judge_model": '{"provider":"gpt-4o"}'}, "needs a key: set OPENAI_API_KEY"),
+        (
+            {"judge": "", "judge_model": '{"provider":"gpt-4o"}'},
+            "needs a key: set OPENAI_API_KEY. Keys and addresses of judges belong in the host's",
+        ),
         ({"dataset_name": "missing"}, "missing"),
         ({"limit": "much"}, "--limit 'much': input should be a valid number"),
         ({"tasks": [{"name": "Tone"}]}, "criterion 1 (Tone) needs a description or evaluation"),
@@ -199,7 +204,11 @@ def test_a_failure_shows_its_real_reason(
     assert message in printed
 
 
-def test_the_judge_comes_from_the_hosts_settings(classic: Classic, server: JudgeServer) -> None:
+@pytest.mark.parametrize("release", ["", "async"])
+def test_the_judge_comes_from_the_hosts_settings(
+    release: str, classic: Classic, server: JudgeServer
+) -> None:
+    classic.extra["DOUBLE_ASYNC"] = release
     stored = {"customApiKey": "sk-host", "customBaseURL": server.url, "customModelName": "m"}
     classic.store("CUSTOM_MODEL_API_KEY", json.dumps(stored))
     choice = '{"provider":"custom-model-api"}'
@@ -208,6 +217,36 @@ def test_the_judge_comes_from_the_hosts_settings(classic: Classic, server: Judge
     assert {body["model"] for body in server.requests} == {"m"}
     assert set(server.keys) == {"Bearer sk-host"}
     assert "sk-host" not in json.dumps(job) + printed
+
+
+def test_the_local_server_is_asked_whatever_else_is_stored(
+    classic: Classic, server: JudgeServer
+) -> None:
+    """A paid server's settings must not stand in for the local one."""
+    paid = {"customApiKey": "k", "customBaseURL": "http://127.0.0.1:9/v1", "customModelName": "m"}
+    classic.store("CUSTOM_MODEL_API_KEY", json.dumps(paid))
+    classic.extra["LOCAL_JUDGE_BASE_URL"] = server.url
+    choice = '{"provider":"local","model_server":"x"}'
+    job, printed = classic.run("job", judge="", judge_model=choice, predefined_tasks="Bias")
+    assert job["job_data"]["completion_status"] == "success", printed
+    assert {body["model"] for body in server.requests} == {"tiny-model"}
+
+
+def test_a_judge_that_is_the_model_under_test_is_warned_of(
+    classic: Classic, server: JudgeServer
+) -> None:
+    classic.extra["LOCAL_JUDGE_BASE_URL"] = server.url
+    asked = {"judge": f"local:{classic.model}", "predefined_tasks": "Bias", "limit": 0.05}
+    _, printed = classic.run("job", **asked)
+    assert f"warning: the judge local:{classic.model} is the model under test itself" in printed
+
+
+def test_a_finished_evaluation_queued_again_makes_nothing_anew(classic: Classic) -> None:
+    """The host writes into the model's folder when a job ends."""
+    classic.run("first")
+    assert (classic.model / "_tlab_provenance.json").is_file()
+    _, printed = classic.run("second")
+    assert "continuing a run: 24 completions and 48 scores are there" in printed
 
 
 TASK = {
@@ -345,9 +384,11 @@ def test_a_stop_is_quick_and_the_same_settings_go_on(classic: Classic, server: J
     job["job_data"]["stop"] = True
     (classic.folder / "first" / "job.json").write_text(json.dumps(job))
     began = time.monotonic()
-    running.communicate(timeout=30)
-    assert time.monotonic() - began < 2.5
-    assert classic.job("first")["status"] == "STOPPED"
+    while classic.job("first")["status"] != "STOPPED" and time.monotonic() - began < 10:
+        time.sleep(0.02)
+    assert time.monotonic() - began < 2
+    printed, _ = running.communicate(timeout=30)
+    assert "stopped; everything made so far is kept" in printed
     again, printed = classic.run("second", **slow)
     assert again["job_data"]["completion_status"] == "success"
     assert "continuing a run: 120 completions and " in printed

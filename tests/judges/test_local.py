@@ -5,6 +5,7 @@ import pytest
 from plugin import judges
 from plugin.errors import JudgeError
 from plugin.journal import Journal
+from plugin.judges import marks_its_own_work
 from plugin.judges.local import LocalJudge
 from tests.judge_server import JudgeServer, Reply
 from tests.judges.http_contract import HttpContract, completions
@@ -37,8 +38,8 @@ class TestLocal(HttpContract):
     def test_it_knows_the_model_under_test(self, server: JudgeServer) -> None:
         judge = self.local(server)
         for same in ("tiny-model", "someone/Tiny-Model", "models/tiny-model/"):
-            assert judge.serves(same)
-        assert not judge.serves("someone/tiny-model-2")
+            assert marks_its_own_work(judge, same)
+        assert not marks_its_own_work(judge, "someone/tiny-model-2")
         assert server.paths == ["/v1/models"]
 
     @pytest.mark.parametrize(

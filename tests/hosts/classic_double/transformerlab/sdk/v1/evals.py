@@ -69,6 +69,9 @@ class Evals:
             raise ValueError(f"Missing required columns in metrics DataFrame: {missing}")
         output = self._file.parent / "output.csv"
         metrics_df.to_csv(output, index=False)
+        model = Path(self.params.model_name)
+        if model.is_dir():  # the host keeps a diary in a local model's own folder
+            (model / "_tlab_provenance.json").write_text(json.dumps({"job": self.params.job_id}))
         plot = self._file.parent / "plot.json"
         metrics_df[["test_case_id", "metric_name", "score"]].to_json(plot, orient="records")
         self.add_job_data("additional_output_path", str(output))
