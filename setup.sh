@@ -20,5 +20,5 @@ case "$sdk" in
 esac
 
 echo "Finetune Verdict: $(uname -s), engine mlx, host SDK ${sdk:-none}, pins $(basename "$pins")"
-"${install[@]}" -r "$here/requirements.txt" -c "$pins"
+"${install[@]}" -r "$here/requirements.txt" -r "$here/requirements-anthropic.txt" -c "$pins"
 echo "Finetune Verdict: installed"
