@@ -38,6 +38,12 @@ class ModelFolder:
     tokenizer_digest: str
     config: dict[str, Any]
 
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model can hold, prompt and completion together; None when unknown."""
+        inner = self.config.get("text_config") or {}
+        return self.config.get("max_position_embeddings") or inner.get("max_position_embeddings")
+
 
 def file_digest(paths: Iterable[Path]) -> str:
     """Sha256 over names and contents of the files, in the order of their names."""

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Any
 
 from plugin.engines import EngineSettings, Prompt
@@ -28,19 +29,29 @@ def load(settings: EngineSettings) -> MlxEngine:
     Raises:
         ModelError: when mlx-lm cannot load the folder.
     """
+    model, tokenizer = load_model_and_tokenizer(settings.model.path)
+    return MlxEngine(model, tokenizer, settings)
+
+
+def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
+    """The model in a folder and its tokenizer, in mlx-lm's wrapper; for engine and judge.
+
+    Raises:
+        ModelError: when mlx-lm cannot load the folder.
+    """
     from mlx_lm.utils import load_model, load_tokenizer
 
-    path = settings.model.path
+    _open_streams()
     try:
         model, config = load_model(path, trust_remote_code=False)
         tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
     except Exception as error:  # the one door to mlx-lm's loaders, which raise whatever they meet
-        _release()
+        release()
         raise ModelError(
             f"{path}: mlx-lm cannot load this model ({error}). It loads hub-layout safetensors of "
             "the architectures it knows; try another --engine or a converted model"
         ) from error
-    return MlxEngine(model, tokenizer, settings)
+    return model, tokenizer
 
 
 class MlxEngine:
@@ -96,7 +107,7 @@ class MlxEngine:
         self, variant: Variant, prompts: Sequence[Prompt]
     ) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; a completion also ends where the model's context ends."""
-        limit = self._context
+        limit = self._settings.model.context
         fits, too_long = [], []
         for prompt in prompts:
             n = len(prompt.token_ids)
@@ -124,11 +135,12 @@ class MlxEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         del self._model, self._rack
-        _release()
+        release()
 
     def _decode(
         self, variant: Variant, prompts: Sequence[Prompt]
     ) -> Iterator[tuple[Completion, ...]]:
+        import mlx.core as mx
         from mlx_lm.generate import BatchGenerator
 
         size = self._settings.batch_size
@@ -137,6 +149,7 @@ class MlxEngine:
             stop_tokens=[[token] for token in self._tokenizer.eos_token_ids],
             completion_batch_size=size,
             prefill_batch_size=min(8, size),
+            stream=mx.default_stream(mx.default_device()),
         )
         try:
             ids = [list(prompt.token_ids) for prompt in prompts]
@@ -144,7 +157,7 @@ class MlxEngine:
             uids = batch.insert(ids, room) if ids else []
             growing = {uid: _Growing(prompt) for uid, prompt in zip(uids, prompts, strict=True)}
             while growing:
-                reading, writing = _next(batch)
+                reading, writing = next_step(batch, "--batch_size")
                 for event in reading:
                     growing[event.uid].start()
                 yield tuple(
@@ -155,16 +168,9 @@ class MlxEngine:
         finally:
             batch.close()
 
-    @property
-    def _context(self) -> int | None:
-        """Tokens that the model can hold, prompt and completion together; None when unknown."""
-        config = self._settings.model.config
-        inner = config.get("text_config") or {}
-        return config.get("max_position_embeddings") or inner.get("max_position_embeddings")
-
     def _room(self, n_prompt_tokens: int) -> int:
         """How long the completion may become."""
-        context = self._context or math.inf
+        context = self._settings.model.context or math.inf
         return int(min(self._settings.max_tokens, context - n_prompt_tokens))
 
     def _finish(self, growing: _Growing, reason: str, variant: Variant) -> Completion:
@@ -179,8 +185,12 @@ class MlxEngine:
         )
 
 
-def _next(batch: Any) -> Any:
-    """One step of the batch.
+def next_step(batch: Any, lever: str) -> Any:
+    """One step of mlx-lm's BatchGenerator: events of prompts read, events of tokens written.
+
+    Args:
+        batch: the generator.
+        lever: the option that makes a batch smaller.
 
     Raises:
         FaultError: when the library gives up, as it does without memory.
@@ -189,11 +199,24 @@ def _next(batch: Any) -> Any:
         return batch.next()
     except RuntimeError as error:
         raise FaultError(
-            f"mlx stopped generating: {error}. If memory was short, lower --batch_size"
+            f"mlx stopped generating: {error}. If memory was short, lower {lever}"
         ) from error
 
 
-def _release() -> None:
+def _open_streams() -> None:
+    """Give this thread streams of its own.
+
+    `release` takes a thread's streams away for good, those that mlx and mlx-lm made at import too;
+    whoever loads next in this thread, a judge after the engine, needs others.
+    """
+    import mlx.core as mx
+
+    mx.set_default_stream(mx.new_stream(mx.cpu))  # files are read there, whatever the device
+    if mx.default_device() != mx.Device(mx.cpu):
+        mx.set_default_stream(mx.new_stream(mx.default_device()))
+
+
+def release() -> None:
     """Give back memory and streams, in the thread that used them."""
     import mlx.core as mx
 
