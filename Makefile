@@ -33,7 +33,7 @@ plugin: $(VENV)/.default
 	$(PY) -m plugin.forms --check
 	rm -rf dist/finetune_verdict
 	mkdir -p dist/finetune_verdict
-	cp -R main.py index.json task.yaml setup.sh info.md LICENSE requirements.txt requirements-anthropic.txt constraints plugin dist/finetune_verdict
+	cp -R main.py index.json task.yaml setup.sh info.md LICENSE requirements.txt requirements-anthropic.txt requirements-torch.txt constraints plugin dist/finetune_verdict
 	rm -rf dist/finetune_verdict/plugin/demo dist/finetune_verdict/plugin/forms.py
 	find dist/finetune_verdict -name __pycache__ -prune -exec rm -rf {} +
 	@echo "built dist/finetune_verdict"

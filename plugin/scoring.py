@@ -72,6 +72,15 @@ class JudgeLimits:
     concurrency: int
     timeout_s: float
 
+    def of(self, judge: Judge) -> JudgeLimits:
+        """These limits for this judge.
+
+        One that works in this process knows how much it takes at once. It always ends, and asking
+        it again would only take longer: its calls have no deadline.
+        """
+        own: int | None = getattr(judge, "concurrency", None)
+        return JudgeLimits(min(own, self.concurrency), math.inf) if own else self
+
 
 def score(
     items: Sequence[Item],
@@ -92,6 +101,7 @@ def score(
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
     missing = [item for item in items if item.place not in have]
     if missing:
+        limits = limits.of(judge)
         started = time.perf_counter()
         asker = Asker(judge, journal, limits.concurrency, limits.timeout_s)
         try:

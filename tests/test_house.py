@@ -32,16 +32,17 @@ ONE_WAY = (
 KINDS = ("engines", "judges", "metrics", "hosts")
 
 HEAVY = {
-    "mlx": ("engines/mlx.py", "engines/_mlx_rack.py"),
-    "mlx_lm": ("engines/mlx.py", "engines/_mlx_rack.py"),
+    "mlx": ("engines/mlx.py", "engines/_mlx_rack.py", "judges/mlx.py"),
+    "mlx_lm": ("engines/mlx.py", "engines/_mlx_rack.py", "judges/mlx.py"),
     "deepeval": ("metrics/_deepeval.py",),
     "openai": ("judges/_openai.py", "judges/azure.py"),
     "anthropic": ("judges/anthropic.py",),
     "rich": ("hosts/folder.py",),
     "lab": ("hosts/lab.py", "jobs.py"),
     "datasets": ("cases/sources.py",),
-    "torch": (),
-    "transformers": (),
+    "torch": ("judges/transformers.py",),
+    "transformers": ("judges/transformers.py",),
+    "llguidance": ("judges/_grammar.py",),
     "pickle": (),
 }
 

@@ -65,6 +65,9 @@ class Judge(Protocol):
         identity: provider and requested model; part of every judgment's key. The address is not:
             a server that comes back elsewhere is still the same judge.
         structured: wants a metric's values as JSON instead of DeepEval's English prompts.
+
+    A judge that works in this process also has `concurrency`, the most questions that it can take
+    side by side; fewer are asked where --concurrency says so, and no call of it has a deadline.
     """
 
     label: str
@@ -94,7 +97,7 @@ def choices() -> str:
     """The specs a user may give, in words."""
     return (
         "openai:<model>, azure:<deployment>, anthropic:<model>, ollama:<model>, custom:<model>, "
-        "local, offline"
+        "local, mlx:<model>, transformers:<model>, offline"
     )
 
 

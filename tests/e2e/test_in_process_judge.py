@@ -1,0 +1,43 @@
+"""A run under a judge in this process, as a user starts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import FILES, demo_options, main, summary
+from tests.judges.in_process import build
+
+
+@pytest.mark.parametrize("kind", ["mlx", "transformers"])
+def test_a_run_under_a_judge_of_random_weights_counts_its_failures(
+    kind: str, tmp_path: Path
+) -> None:
+    if kind == "transformers":
+        pytest.importorskip("torch")
+    judge, out = f"{kind}:{build(tmp_path / 'judge')}", tmp_path / "o"
+    metrics = "Correctness, Answer Relevancy"
+    ended = main(
+        *demo_options(out, judge=judge, predefined_tasks=metrics, limit="0.07"), OMP_NUM_THREADS="1"
+    )
+    assert ended.code == 0, ended.err
+    assert [name for name in FILES if not (out / name).is_file()] == []
+    found = summary(out)
+    assert found["judge"] == judge
+    assert found["n_scores"] + found["n_failed"] == 4 * 2 * 2
+    assert (
+        found["n_scores"] >= 8
+    )  # a grammar knows the schema of a score, not the count of verdicts
+    assert found["provenance"]["judge_calls"]["n_completion_tokens"] > 0
+
+
+def test_a_judge_that_is_not_there_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+    ended = main(
+        *demo_options(
+            tmp_path / "o", judge=f"mlx:{tmp_path}/nowhere", predefined_tasks="Correctness"
+        )
+    )
+    assert ended.code == 2
+    assert "judge mlx:" in ended.err and "no such directory" in ended.err
+    assert not (tmp_path / "o" / "journal.sqlite").exists()
