@@ -166,8 +166,9 @@ class Params(BaseModel):
         "Judge",
         "Who scores: openai:<model>, azure:<deployment>, anthropic:<model>, ollama:<model>, "
         "custom:<model> (any OpenAI-compatible server, at CUSTOM_JUDGE_BASE_URL), local (the "
-        "classic host's own server; local:<model> where it has several), or offline (word rules, "
-        "only to try the tool out). Not needed when no metric asks a judge.",
+        "classic host's own server; local:<model> where it has several), mlx:<model> or "
+        "transformers:<model> (hub id or directory, run here), or offline (word rules, only to try "
+        "the tool out). Not needed when no metric asks a judge.",
     )
     judge_model: str = _option(
         "",
