@@ -436,8 +436,7 @@ def test_a_case_without_what_a_metric_needs_is_left_out() -> None:
         (
             "",
             {},
-            "no judge chosen; --judge takes one of openai:<model>, azure:<deployment>, "
-            "anthropic:<model>, ollama:<model>, custom:<model>, local, offline. "
+            f"no judge chosen; --judge takes one of {judges.choices()}. "
             "offline only tries the tool out",
         ),
         (
