@@ -118,7 +118,7 @@ def _why_not(row: Comparison) -> list[str]:
     low, high = row.ci_low, row.ci_high
     if low is None or high is None:
         lines.append(f"There is {row.method.partition(';')[0]}.")
-    elif low > 0 or high < 0:
+    elif _is_left_open(row):
         lines.append(
             "The interval leaves out zero, yet with all that was compared at once chance could "
             f"still explain it (adjusted {_p(row.p_adjusted)})."
@@ -163,7 +163,8 @@ def _line(label: str, row: Comparison) -> str:
     if row.outcome is None:
         return f"{label} (described only, decides nothing): {_numbers(row)}"
     undone = "" if row.holds_at_worst else f" ({_undone(row)})"
-    return f"{label}: {_outcome(row)}{undone}, {_numbers(row)}"
+    chance = f", adjusted {_p(row.p_adjusted)}" if _is_left_open(row) else ""
+    return f"{label}: {_outcome(row)}{undone}, {_numbers(row)}{chance}"
 
 
 def _outcome(row: Comparison) -> str:
@@ -229,6 +230,13 @@ def _is_small(row: Comparison) -> bool:
     if row.ci_low is None or row.ci_high is None or row.outcome not in ("better", "worse"):
         return False
     return -row.margin <= row.ci_low and row.ci_high <= row.margin
+
+
+def _is_left_open(row: Comparison) -> bool:
+    """Whether the interval leaves out zero, yet so much was compared that chance remains."""
+    if row.outcome != "can't tell" or row.ci_low is None or row.ci_high is None:
+        return False
+    return row.holds_at_worst and (row.ci_low > 0 or row.ci_high < 0)
 
 
 def _is_promised(row: Comparison) -> bool:

@@ -503,3 +503,16 @@ def test_the_quality_of_the_data_is_told_once_and_never_compared():
     assert verdict.details[-1].startswith(
         "Quality of the data, which decides nothing: Contextual Recall 0.25 ("
     )
+
+
+def test_a_line_that_leaves_out_zero_but_cannot_tell_says_why():
+    weak = [0.2] * 11 + [-0.2] * 2 + [0.0] * 47
+    results = {CORRECTNESS: two(0.8)}
+    for number in range(9):
+        spec = dataclasses.replace(RELEVANCY, key=f"m{number}", name=f"M{number}")
+        results[spec] = {VANILLA: [0.5] * 60, "demo-adapter": [0.5 + gain for gain in weak]}
+    verdict, comparisons = ask(results)
+    (row,) = [row for row in comparisons if row.metric == "M0" and row.group == ALL]
+    assert row.ci_low > 0 and row.outcome == "can't tell"
+    (line,) = [line for line in verdict.details if line.startswith("M0: can't tell")]
+    assert line.endswith(f", adjusted p={row.p_adjusted:.3f}")
