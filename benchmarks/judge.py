@@ -16,8 +16,9 @@ from pathlib import Path
 
 from benchmarks.samples import METRICS, cases, completions
 from plugin import judges, metrics
+from plugin.bench import Judging
 from plugin.journal import Journal
-from plugin.scoring import JudgeLimits, items_to_score, score
+from plugin.scoring import items_to_score, score
 from plugin.worker import Progress
 from tests.judge_server import judge_server
 
@@ -52,7 +53,8 @@ def ratio(n: int, concurrency: int) -> tuple[float, int, float]:
         items = items_to_score(cases(n), completions(n), metrics.load(METRICS))
         journal = Journal(Path(folder))
         began = time.perf_counter()
-        score(items, judge, JudgeLimits(concurrency, 60), journal, Progress())
+        judging = Judging((judge,), concurrency=concurrency, adaptive=False)
+        score(items, judging, journal, Progress())
         wall_s = time.perf_counter() - began
         assert not journal.failures()
         n_calls = journal.meta("judge_calls")["n_calls"]

@@ -8,6 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,9 +17,14 @@ from plugin.errors import JudgeDownError
 from plugin.journal import Journal
 from plugin.judges import Answer, AskError, Judge
 from plugin.metrics import Check
+from plugin.pace import Pace
+from plugin.spending import Meter, Price
 
 N_ASKS = 3
 """One ask, and up to two more for an answer that does not fit."""
+
+_MORE_ROOM = 4
+"""Times the usual room, for the answer that follows one that was cut off."""
 
 N_TRIES = 4
 """Tries of one ask when the server stumbles, with waits of 0.5, 1 and 2 s between them."""
@@ -34,6 +40,25 @@ N_FAILED_UNTIL_HOPELESS = 20
 """Failed questions after which a judge that never gave a fitting answer is given up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a judge is asked.
+
+    Attributes:
+        concurrency: calls at once, to begin with.
+        timeout_s: after so many seconds a call is given up.
+        adaptive: whether the number of calls follows what the server bears.
+        include_reason: whether metrics ask for the reason of a score besides.
+        price: of this judge's tokens; None where it is not known.
+    """
+
+    concurrency: int
+    timeout_s: float
+    adaptive: bool = False
+    include_reason: bool = True
+    price: Price | None = None
+
+
 class Asker:
     """Asks one judge on behalf of the metrics.
 
@@ -42,18 +67,24 @@ class Asker:
 
     Attributes:
         structured: see `plugin.metrics.Ask`.
-        concurrency: calls at once.
-        counts: calls, tokens, cached answers, further asks and tries of this session.
+        include_reason: see `plugin.metrics.Ask`.
+        label: the judge's.
+        pace: how many calls are under way at once.
+        counts: calls, tokens, cached answers, further asks, repairs and tries of this session.
+        cost: dollars of this session; 0 where the price is not known.
     """
 
-    def __init__(self, judge: Judge, journal: Journal, concurrency: int, timeout_s: float) -> None:
+    def __init__(self, judge: Judge, journal: Journal, manner: Manner, meter: Meter) -> None:
         self.structured = judge.structured
-        self.concurrency = concurrency
+        self.include_reason = manner.include_reason
+        self.label = judge.label
+        self.pace = Pace(manner.concurrency, adaptive=manner.adaptive)
         self.counts: Counter[str] = Counter()
+        self.cost = 0.0
         self._judge = judge
         self._journal = journal
-        self._places = asyncio.Semaphore(concurrency)
-        self._timeout_s = timeout_s
+        self._manner = manner
+        self._meter = meter
         self._begun_keys: dict[type[BaseModel], hashlib._Hash] = {}
         self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
         self._n_lost: int | None = None  # calls lost in a row; None until the judge first answers
@@ -73,6 +104,7 @@ class Asker:
         Raises:
             AskError: when no fitting answer could be had for this question.
             JudgeDownError: when the judge does not answer at all.
+            LimitReached: when the user's limits allow no more calls.
         """
         key = self._key(prompt, schema)
         kept = self._journal.judgment(key)
@@ -111,11 +143,11 @@ class Asker:
         return whole.hexdigest()
 
     async def _ask(self, key: str, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
-        problem, question = "", prompt
+        problem, question, room = "", prompt, 1
         for _ in range(N_ASKS):
             started = time.perf_counter()
-            reply = await self._call(question, schema)
-            fitting = _fit(reply, schema, check)
+            reply = await self._call(question, schema, room)
+            fitting = self._fit(reply, schema, check)
             if not isinstance(fitting, str):
                 judgment = Judgment(
                     answer=fitting.model_dump_json(),
@@ -129,30 +161,43 @@ class Asker:
                 return fitting
             problem = fitting
             self.counts["n_unfit"] += 1
-            # At temperature 0 the same question would get the same answer.
-            question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
+            if reply.cut_off:
+                room = _MORE_ROOM
+            else:  # at temperature 0 the same question would get the same answer
+                question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
         error = AskError(f"no fitting answer in {N_ASKS} asks: {problem}; got {_short(reply.text)}")
         self._note_failure(error)
         raise error
 
-    async def _call(self, prompt: str, schema: type[BaseModel]) -> Answer:
-        wait_s = _FIRST_WAIT_S
+    def _fit(self, reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | str:
+        """The validated answer, or what is wrong with it; broken JSON is mended where it can be."""
+        found = _fit(reply, schema, check)
+        if not isinstance(found, str) or reply.cut_off:
+            return found
+        mended = _mended(reply.text, schema)
+        if mended is None or check(mended) is not None:
+            return found
+        self.counts["n_repaired"] += 1
+        return mended
+
+    async def _call(self, prompt: str, schema: type[BaseModel], room: int) -> Answer:
+        wait_s, timeout_s = _FIRST_WAIT_S, self._manner.timeout_s
         for n_left in reversed(range(N_TRIES)):
             try:
-                async with self._places, asyncio.timeout(self._timeout_s):
+                async with self.pace:
+                    self._meter.count_call()
                     self.counts["n_calls"] += 1
-                    reply = await self._judge.ask(prompt, schema)
+                    began = time.monotonic()
+                    async with asyncio.timeout(timeout_s):
+                        reply = await self._judge.ask(prompt, schema, room)
+                    self._note_answer(reply, time.monotonic() - began)
+                    return reply
             except TimeoutError:
-                error = AskError(
-                    f"no answer within {self._timeout_s:g} s", again=True, unreachable=True
-                )
+                error = AskError(f"no answer within {timeout_s:g} s", again=True, unreachable=True)
             except AskError as refused:
                 error = refused
-            else:
-                self._n_lost = 0
-                self.counts["n_prompt_tokens"] += reply.n_prompt_tokens
-                self.counts["n_completion_tokens"] += reply.n_completion_tokens
-                return reply
+            if error.too_many:
+                self.pace.was_too_much()
             if not (error.again and n_left):
                 break
             self.counts["n_retries"] += 1
@@ -161,6 +206,16 @@ class Asker:
         self._note_loss(error)
         self._note_failure(error)
         raise error
+
+    def _note_answer(self, reply: Answer, seconds: float) -> None:
+        self._n_lost = 0
+        self.pace.went_well(seconds)
+        self.counts["n_prompt_tokens"] += reply.n_prompt_tokens
+        self.counts["n_completion_tokens"] += reply.n_completion_tokens
+        if self._manner.price:
+            cost = self._manner.price.of(reply.n_prompt_tokens, reply.n_completion_tokens)
+            self.cost += cost
+            self._meter.cost += cost
 
     def _note_loss(self, error: AskError) -> None:
         if not error.unreachable:
@@ -207,6 +262,19 @@ def _fit(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | st
         else:
             return problem
     return check(answer) or answer
+
+
+def _mended(text: str, schema: type[BaseModel]) -> BaseModel | None:
+    """The answer in broken JSON (unclosed, stray commas), None when there is none."""
+    import json_repair
+
+    start = text.find("{")
+    if start < 0:
+        return None
+    try:
+        return schema.model_validate(json_repair.loads(text[start:]))
+    except (ValidationError, ValueError, RecursionError):
+        return None
 
 
 def _objects(text: str) -> Iterator[object]:

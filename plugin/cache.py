@@ -76,7 +76,10 @@ class Cache:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """All that is written inside is written, or nothing."""
+        """All that is written inside is written, or nothing; one inside another is part of it."""
+        if self._db.in_transaction:
+            yield
+            return
         self._query("BEGIN IMMEDIATE")
         try:
             yield

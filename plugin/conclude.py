@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from plugin import __version__, metrics
+from plugin.early import EarlyPlan, early_plan
+from plugin.effort import about_judging
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.pairing import Evidence
@@ -34,19 +36,23 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     specs = _specs(journal, params)
     cases, completions = journal.cases(), journal.completions()
     evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
-    n_missing = _n_missing(evidence)
+    stopped_early = bool(journal.meta("stopped_early"))
+    is_partial = _n_missing(evidence) > 0 and not stopped_early
     began = time.perf_counter()
     settings = VerdictSettings(
         primary_metric=journal.meta("primary_metric"),
         seed=params.seed,
-        partial=n_missing > 0,
+        partial=is_partial,
         n_expected=len(cases),
         judge_label=journal.meta("caveat"),
         n_resamples=n_resamples,
+        early=_early(journal, params, cases, specs, variants) if params.stop_early else None,
+        n_worked=_n_judged(evidence) if stopped_early else 0,
     )
     summaries = summarise(evidence, settings)
     comparisons = compare(evidence, settings)
     verdict = decide(evidence, summaries, comparisons, settings)
+    verdict = replace(verdict, details=(*verdict.details, *about_judging(journal)))
     compare_s = time.perf_counter() - began
     return Report(
         verdict=verdict,
@@ -59,7 +65,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         failures=tuple(evidence.failures),
         summaries=summaries,
         comparisons=comparisons,
-        partial=n_missing > 0,
+        partial=is_partial,
         warnings=_warnings(journal, variants, completions),
         provenance=_provenance(journal, params, compare_s),
     )
@@ -70,6 +76,22 @@ def _specs(journal: Journal, params: Params) -> tuple[MetricSpec, ...]:
     kept = ({**fields, "needs": frozenset(fields["needs"])} for fields in journal.meta("metrics"))
     specs = [replace(MetricSpec(**fields), margin=params.margin) for fields in kept]
     return tuple(sorted(specs, key=lambda spec: spec.name != journal.meta("primary_metric")))
+
+
+def _early(
+    journal: Journal,
+    params: Params,
+    cases: tuple[Case, ...],
+    specs: tuple[MetricSpec, ...],
+    variants: tuple[Variant, ...],
+) -> EarlyPlan:
+    names = [variant.name for variant in variants]
+    return early_plan(cases, specs, journal.meta("primary_metric"), names, params.seed)
+
+
+def _n_judged(evidence: Evidence) -> int:
+    """Cases that have any score."""
+    return len({score.case_id for score in evidence.scores})
 
 
 def _n_missing(evidence: Evidence) -> int:
@@ -98,11 +120,13 @@ def _warnings(
         if variant.name != VANILLA and any(v.name == VANILLA for v in variants):
             found += _no_effect(variant, cases, completions)
         found += _cut_off(variant, cases, completions)
-    if journal.meta("marks_its_own_work"):
+    for judge in journal.meta("marks_its_own_work") or ():
         found.append(
-            f"the judge {journal.meta('judge')} is the model under test itself: it marks its own "
-            "work. Choose another judge before you trust these scores"
+            f"the judge {judge} is the model under test itself: it marks its own work. Choose "
+            "another judge before you trust these scores"
         )
+    if halted := journal.meta("halted"):
+        found.append(f"judging ended early: {halted}. The same run with a higher limit goes on")
     versions = journal.judge_versions()
     if len(versions) > 1:
         found.append(

@@ -10,7 +10,8 @@ VerdictError
 └── FaultError           something broke on the way: the journal is kept, exit code 1
     ├── BaseDisturbedError   the base model changed after an adapter was taken off
     ├── JournalError         the journal cannot be read or written
-    └── JudgeDownError       the judge does not answer at all
+    ├── JudgeDownError       the judge does not answer at all
+    └── JudgeFailingError    the judge fails too many questions
 
 A message names the value, the rule and the way out. What goes wrong for a single case is not an
 exception but a `records.Failure`.
@@ -65,3 +66,7 @@ class JournalError(FaultError):
 
 class JudgeDownError(FaultError):
     """The judge does not answer at all."""
+
+
+class JudgeFailingError(FaultError):
+    """The judge fails on more than the share of judgments that the user allows."""

@@ -11,13 +11,13 @@ import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any, TextIO
 
 from plugin.cache import SHARED_TABLES, Cache, Judgment, completion_of
 from plugin.errors import JournalError, OptionError
-from plugin.records import Case, Completion, Failure, Message, Score
+from plugin.records import Case, Completion, Failure, JudgeScore, Message, Score
 
 SCHEMA_VERSION = 1
 
@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE TABLE IF NOT EXISTS scores (
     case_id TEXT, variant TEXT, metric TEXT, value REAL NOT NULL, reason TEXT,
     PRIMARY KEY (case_id, variant, metric));
+CREATE TABLE IF NOT EXISTS judge_scores (
+    case_id TEXT, variant TEXT, metric TEXT, judge TEXT, value REAL NOT NULL,
+    PRIMARY KEY (case_id, variant, metric, judge));
 CREATE TABLE IF NOT EXISTS failures (
     case_id TEXT, variant TEXT NOT NULL, metric TEXT NOT NULL, stage TEXT, reason TEXT,
     PRIMARY KEY (case_id, variant, metric));
@@ -96,7 +99,7 @@ class Journal(Cache):
 
     def forget_all(self) -> None:
         """Empty what belongs to a run; completions and judgments, known by content, stay."""
-        for table in ("cases", "answers", "scores", "failures"):
+        for table in ("cases", "answers", "scores", "judge_scores", "failures"):
             self._query(f"DELETE FROM {table}")
         self._query("DELETE FROM meta WHERE name != 'schema_version'")
         self._has_failures = False
@@ -175,6 +178,15 @@ class Journal(Cache):
                 "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)",
                 *(*where, score.value, score.reason),
             )
+
+    def add_judge_score(self, score: JudgeScore) -> None:
+        """Keep what one judge of several gave."""
+        self._query("INSERT OR REPLACE INTO judge_scores VALUES (?, ?, ?, ?, ?)", *astuple(score))
+
+    def judge_scores(self) -> tuple[JudgeScore, ...]:
+        """What every judge of several gave, in no order that means anything."""
+        rows = self._query("SELECT case_id, variant, metric, judge, value FROM judge_scores")
+        return tuple(JudgeScore(*row) for row in rows)
 
     def scores(self) -> tuple[Score, ...]:
         """All scores, in no order that means anything."""

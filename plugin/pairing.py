@@ -105,10 +105,10 @@ class Pairs:
             resampling: seed and number of resamples.
             fill: what to put for a failed score; None leaves the broken pairs out.
         """
-        pairs = self.whole if fill is None else [*self.whole, *self._filled(fill)]
+        pairs = self.whole if fill is None else [*self.whole, *self.filled(fill)]
         extent = self.spec.high - self.spec.low
         return stats.paired(
-            self._gains(pairs),
+            self.gains_of(pairs),
             clusters=clusters_of([case for case, _, _ in pairs]),
             low=-extent,
             high=extent,
@@ -120,12 +120,14 @@ class Pairs:
     @property
     def gains(self) -> list[float]:
         """The gains of the whole pairs."""
-        return self._gains(self.whole)
+        return self.gains_of(self.whole)
 
-    def _gains(self, pairs: list[tuple[Case, float, float]]) -> list[float]:
+    def gains_of(self, pairs: list[tuple[Case, float, float]]) -> list[float]:
+        """The gains of these pairs."""
         return [a - b if self.spec.higher_is_better else b - a for _, a, b in pairs]
 
-    def _filled(self, fill: Fill) -> list[tuple[Case, float, float]]:
+    def filled(self, fill: Fill) -> list[tuple[Case, float, float]]:
+        """The broken pairs with something in the place of what failed."""
         return [
             (case, fill.variant if a is None else a, fill.baseline if b is None else b)
             for case, a, b in self.broken

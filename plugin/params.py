@@ -11,7 +11,15 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from plugin.criteria import parse_criteria
 from plugin.errors import OptionError
@@ -57,6 +65,12 @@ def _texts(value: object) -> object:
     return value
 
 
+def _two(values: tuple[float, ...]) -> tuple[float, ...]:
+    if values and (len(values) != 2 or not all(0 <= value < 1e6 for value in values)):
+        raise ValueError("two numbers, 0 or more: dollars per million tokens in and out")
+    return values
+
+
 def _criteria(value: object) -> object:
     return parse_criteria(value, METRICS)
 
@@ -97,6 +111,7 @@ def _option(
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_texts), AfterValidator(_two)]
 Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_criteria)]
 
 
@@ -168,7 +183,14 @@ class Params(BaseModel):
         "custom:<model> (any OpenAI-compatible server, at CUSTOM_JUDGE_BASE_URL), local (the "
         "classic host's own server; local:<model> where it has several), mlx:<model> or "
         "transformers:<model> (hub id or directory, run here), or offline (word rules, only to try "
-        "the tool out). Not needed when no metric asks a judge.",
+        "the tool out). Several, separated by commas, are a panel: each judges everything, and "
+        "their mean counts. Not needed when no metric asks a judge.",
+    )
+    second_judge: str = _option(
+        "",
+        "Second judge",
+        "Judges again, both sides of a pair, where the first is unsure: a score in the middle "
+        "third, or a panel that is more than a third apart. Its scores then count.",
     )
     judge_model: str = _option(
         "",
@@ -240,12 +262,59 @@ class Params(BaseModel):
     concurrency: int = _option(
         20,
         "Judge calls at once",
-        "How many questions the judge is asked at the same time.",
+        "How many questions the judge is asked at the same time, to begin with; more (up to four "
+        "times as many) while it keeps up, fewer when it does not.",
         ge=1,
         le=1000,
     )
     judge_timeout_s: float = _option(
         60.0, "Seconds per judge call", "A call that takes longer is tried again.", gt=0
+    )
+    include_reason: bool = _option(
+        True,
+        "Ask for reasons",
+        "Have the judge say why for every score. Off saves a call per score of most metrics.",
+    )
+    stop_early: bool = _option(
+        False,
+        "Stop early",
+        "Stop judging as soon as the verdict is settled, by intervals that hold however often "
+        "one looks. They are wider, so that a run which cannot tell cannot tell a little longer.",
+    )
+    budget: float = _option(
+        0.0,
+        "Budget in dollars",
+        "Judging stops when the judges' tokens have cost so much; what was done is kept, and a "
+        "higher budget goes on. 0: no limit.",
+        ge=0,
+    )
+    max_calls: int = _option(
+        0,
+        "Most calls to the judge",
+        "Judging stops after so many calls; what was done is kept. 0: no limit.",
+        ge=0,
+    )
+    deadline_s: float = _option(
+        0.0,
+        "Seconds for judging",
+        "Judging stops after so many seconds; what was done is kept, and the same run goes on. "
+        "0: no limit.",
+        ge=0,
+    )
+    judge_price: Numbers = _option(
+        (),
+        "Price of the judge",
+        "Dollars per million tokens, prompt and completion: '0.15, 0.60'. Empty: from a table of "
+        "the known ones.",
+        shown=Option(EVERYWHERE),
+    )
+    max_failed_share: float = _option(
+        0.2,
+        "Most failed judgments",
+        "A judge that fails on more than this share of the scores stops the run; everything is "
+        "kept.",
+        ge=0,
+        le=1,
     )
     skip_bad_rows: bool = _option(
         False,
@@ -293,11 +362,13 @@ class Params(BaseModel):
     def settings(self) -> dict[str, Any]:
         """What the results depend on, ready for JSON.
 
-        Left out: what only says where things lie (their contents count) and how fast work goes.
+        Left out: what only says where things lie (their contents count), how fast work goes and
+        how far.
         """
         places = {"model_name", "model_adapter", "dataset_name", "cache_dir", "out"}
         pace = {"batch_size", "concurrency", "judge_timeout_s"}
-        return self.model_dump(mode="json", exclude=places | pace)
+        ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
+        return self.model_dump(mode="json", exclude=places | pace | ends)
 
 
 def option_of(name: str) -> Option:

@@ -22,19 +22,20 @@ from plugin.judges import Judge
 from plugin.judges._none import NoJudge
 from plugin.metrics import Metric
 from plugin.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
-from plugin.records import VANILLA, Variant
+from plugin.records import VANILLA, Case, Variant
 from plugin.weights import ModelFolder, find_model, inspect_model
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where things are: the user's names, resolved by the host, and the judge with its secrets."""
+    """Where things are: the user's names, resolved by the host, and judges with their secrets."""
 
     model: str
     adapters: tuple[Path, ...]
     dataset: str
     cache_dir: str
-    judge: Judge
+    judges: tuple[Judge, ...]
+    second_judge: Judge | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,24 @@ class Plan:
     metrics: tuple[Metric, ...]
     primary: str
     variants: tuple[Variant, ...]
-    judge: Judge
+    judges: tuple[Judge, ...]
+    second_judge: Judge | None
     identity: dict[str, Any]
     versions: dict[str, str]
     load_engine: Callable[[], Engine]
+
+    @property
+    def judge_label(self) -> str:
+        """The judges as shown."""
+        labels = [judge.label for judge in self.judges]
+        label = labels[0] if len(labels) == 1 else f"a panel of {', '.join(labels)}"
+        return f"{label}, then {self.second_judge.label}" if self.second_judge else label
+
+    @property
+    def caveat(self) -> str:
+        """What must stand in the verdict's first line."""
+        judges = (*self.judges, *([self.second_judge] if self.second_judge else []))
+        return ", ".join(dict.fromkeys(judge.caveat for judge in judges if judge.caveat))
 
     @property
     def run_id(self) -> str:
@@ -89,13 +104,32 @@ def find_sources(params: Params, host: Host) -> Sources:
     asked = metrics.load(params.predefined_tasks)
     needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
     adapters = () if params.variants == ONLY_VANILLA else params.model_adapter
+    named: tuple[Judge, ...] = (NoJudge(),)
+    if needs_judge:
+        named = judges.load_all(params.judge, host.secret)
     return Sources(
         model=host.model(params.model_name),
         adapters=tuple(host.adapter(name) for name in adapters),
         dataset=host.dataset(params.dataset_name),
         cache_dir=_cache_dir(params),
-        judge=judges.load(params.judge, host.secret) if needs_judge else NoJudge(),
+        judges=named,
+        second_judge=_second(params, named, host),
     )
+
+
+def _second(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:
+    """The second judge, if there is to be one."""
+    if not params.second_judge:
+        return None
+    if params.stop_early:
+        raise OptionError(
+            "--second_judge and --stop_early exclude each other: the one goes back to pairs that "
+            "the other has counted; choose one"
+        )
+    second = judges.load(params.second_judge, host.secret)
+    if second.label in (judge.label for judge in first):
+        raise OptionError(f"--second_judge {second.label} is the first judge too; name another")
+    return second
 
 
 def make_plan(params: Params, sources: Sources) -> Plan:
@@ -116,6 +150,8 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         batch_size=params.batch_size,
         chat_template=params.chat_template,
     )
+    if params.stop_early:
+        _check_early(params, loaded.cases)
     engine_version = engines.library_version(params.engine)
     variants = tuple(
         _variant(name, params, settings, engine_version) for name in _names(params, adapters)
@@ -133,14 +169,16 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         metrics=chosen,
         primary=primary,
         variants=variants,
-        judge=sources.judge,
+        judges=sources.judges,
+        second_judge=sources.second_judge,
         identity={
             **params.settings(),
             "data set's content": loaded.digest,
             "model's files": model.digest,
             "tokenizer's files": model.tokenizer_digest,
             "adapters' files": {name: adapter.digest for name, adapter in adapters.items()},
-            "judge": sources.judge.identity,
+            "judge": " + ".join(judge.identity for judge in sources.judges),
+            "second_judge": sources.second_judge.identity if sources.second_judge else "",
             "engine": engine_version,
             "deepeval": installed("deepeval"),
             "finetune-verdict": __version__,
@@ -148,6 +186,24 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         versions=_versions(engine_version),
         load_engine=partial(engines.load, params.engine, settings),
     )
+
+
+def _check_early(params: Params, cases: Sequence[Case]) -> None:
+    """Whether judging may stop early.
+
+    Raises:
+        OptionError: when it may not.
+    """
+    if params.variants != BOTH:
+        raise OptionError(
+            f"--stop_early needs a comparison, but --variants is '{params.variants}'; choose "
+            f"'{BOTH}'"
+        )
+    if any(case.cluster for case in cases):
+        raise OptionError(
+            "--stop_early cannot be used with clusters: its intervals take every case for itself. "
+            "Leave it off, or give --cluster_column a column that is not there"
+        )
 
 
 def _cache_dir(params: Params) -> str:

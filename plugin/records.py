@@ -134,6 +134,8 @@ class MetricSpec:
         needs: which optional parts of a case it reads: "expected_output", "context".
         decides: whether it may decide a verdict; a descriptive metric never does.
         asks_judge: whether a judge answers it.
+        n_questions: how many questions a completion costs, besides that for the reason.
+        asks_reason: whether the reason of a score is a question of its own.
         judges_data: whether it looks at the case alone and at no completion; such a metric is
             scored once per case, under the name `DATA`, and never compared.
         margin: the smallest difference that matters, in the metric's unit.
@@ -147,6 +149,8 @@ class MetricSpec:
     needs: frozenset[str] = frozenset()
     decides: bool = True
     asks_judge: bool = True
+    n_questions: int = 1
+    asks_reason: bool = False
     judges_data: bool = False
     margin: float = 0.05
 
@@ -170,6 +174,17 @@ class Score:
     metric: str
     value: float
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeScore:
+    """What one judge of several gave; the score is made of these."""
+
+    case_id: str
+    variant: str
+    metric: str
+    judge: str
+    value: float
 
 
 @dataclass(frozen=True, slots=True)

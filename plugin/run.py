@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import time
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from plugin.bench import Item, Judging
 from plugin.cache import Cache
 from plugin.cases import working_order
 from plugin.conclude import conclude
+from plugin.early import EarlyPlan, early_plan
 from plugin.errors import FaultError, OptionError
+from plugin.forecast import forecast
 from plugin.generation import complete
 from plugin.hosts import Host
 from plugin.journal import Journal
@@ -22,7 +25,8 @@ from plugin.params import Params
 from plugin.plan import Plan, find_sources, make_plan
 from plugin.records import Report
 from plugin.report import write
-from plugin.scoring import JudgeLimits, items_to_score, score
+from plugin.scoring import items_to_score, missing_items, score
+from plugin.spending import Limits
 from plugin.worker import Stopped, Worker
 
 
@@ -41,7 +45,12 @@ def run(params: Params, host: Host) -> Report:
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
             journal.add_to_meta("seconds", {"prepare": time.perf_counter() - began})
-            worker.run(lambda: _work(plan, journal, worker))
+            worker.run(lambda: _complete(plan, journal, worker))
+            items, judging = _items(plan, journal), _judging(plan)
+            if text := forecast(missing_items(items, journal), judging):
+                host.log(text)
+            early = _early(plan) if plan.params.stop_early else None
+            worker.run(lambda: score(items, judging, journal, worker.progress, early))
             return _publish(journal, host, worker)
 
 
@@ -74,17 +83,34 @@ def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
     return report
 
 
-def _work(plan: Plan, journal: Journal, worker: Worker) -> None:
-    params = plan.params
-    cases = working_order(plan.loaded.cases, params.seed)
+def _complete(plan: Plan, journal: Journal, worker: Worker) -> None:
+    cases = working_order(plan.loaded.cases, plan.params.seed)
     complete(cases, plan.variants, plan.load_engine, journal, worker.progress)
-    score(
-        items_to_score(cases, journal.completions().values(), plan.metrics),
-        plan.judge,
-        JudgeLimits(params.concurrency, params.judge_timeout_s),
-        journal,
-        worker.progress,
+
+
+def _items(plan: Plan, journal: Journal) -> list[Item]:
+    cases = working_order(plan.loaded.cases, plan.params.seed)
+    return items_to_score(cases, journal.completions().values(), plan.metrics)
+
+
+def _judging(plan: Plan) -> Judging:
+    params = plan.params
+    return Judging(
+        judges=plan.judges,
+        second=plan.second_judge,
+        concurrency=params.concurrency,
+        timeout_s=params.judge_timeout_s,
+        include_reason=params.include_reason,
+        limits=Limits(params.max_calls, params.budget, params.deadline_s),
+        price=params.judge_price,
+        max_failed_share=params.max_failed_share,
     )
+
+
+def _early(plan: Plan) -> EarlyPlan:
+    names = [variant.name for variant in plan.variants]
+    specs = [replace(metric.spec, margin=plan.params.margin) for metric in plan.metrics]
+    return early_plan(plan.loaded.cases, specs, plan.primary, names, plan.params.seed)
 
 
 def _open_journal(plan: Plan, host: Host) -> Journal:
@@ -124,9 +150,13 @@ def _begin(journal: Journal, plan: Plan) -> None:
             asdict(metric.spec) | {"needs": sorted(metric.spec.needs)} for metric in plan.metrics
         ],
         "primary_metric": plan.primary,
-        "judge": plan.judge.label,
-        "caveat": plan.judge.caveat,
-        "marks_its_own_work": marks_its_own_work(plan.judge, plan.params.model_name),
+        "judge": plan.judge_label,
+        "caveat": plan.caveat,
+        "marks_its_own_work": [
+            judge.label
+            for judge in (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
+            if marks_its_own_work(judge, plan.params.model_name)
+        ],
         "run_id": plan.run_id,
         "n_source_rows": plan.loaded.n_source_rows,
         "versions": plan.versions,

@@ -1,4 +1,4 @@
-"""The one scheduler: which completions are scored by which metric, asking the judge how and when.
+"""The one scheduler: which completions are scored by which metric, asking the judges how and when.
 
 It calls each metric directly and never `deepeval.evaluate()`, which rewrites its result cache after
 every case, so that its own cost per case grows with their number, and which keeps no journal.
@@ -7,19 +7,21 @@ every case, so that its own cost per case grows with their number, and which kee
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from plugin.asking import Asker
-from plugin.errors import VerdictError
+from plugin.bench import Item, Judging, judged
+from plugin.cascade import overrule, pairs_in_doubt
+from plugin.early import EarlyPlan, Watch
+from plugin.errors import JudgeFailingError
 from plugin.journal import Journal
-from plugin.judges import AskError, Judge
+from plugin.judges import AskError
 from plugin.metrics import Metric, meets
-from plugin.records import DATA, Case, Completion, Failure, Score
+from plugin.records import Case, Completion, Failure, JudgeScore, Score
+from plugin.spending import LimitReached, Meter
 from plugin.worker import Progress
 
 _CHAINS_PER_CALL = 2
@@ -27,21 +29,11 @@ _CHAINS_PER_CALL = 2
 more chains than calls keep every place taken until the very end."""
 
 _LOOK_EVERY_S = 0.1
+_WATCH_EVERY = 10
+"""Scores between two looks whether the verdict is settled."""
 
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One score to be made; without a completion where the metric judges the data alone."""
-
-    case: Case
-    completion: Completion | None
-    metric: Metric
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """Case, variant and metric: where the score belongs."""
-        variant = self.completion.variant if self.completion else DATA
-        return self.case.id, variant, self.metric.spec.name
+_TRIED_BEFORE_STOPPING = 50
+"""Scores tried before a failing judge stops the run; fewer say little."""
 
 
 def items_to_score(
@@ -65,145 +57,239 @@ def items_to_score(
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeLimits:
-    """How the judge is asked: calls at once, and seconds until a call is given up."""
-
-    concurrency: int
-    timeout_s: float
-
-    def of(self, judge: Judge) -> JudgeLimits:
-        """These limits for this judge.
-
-        One that works in this process knows how much it takes at once. It always ends, and asking
-        it again would only take longer: its calls have no deadline.
-        """
-        own: int | None = getattr(judge, "concurrency", None)
-        return JudgeLimits(min(own, self.concurrency), math.inf) if own else self
+def missing_items(items: Sequence[Item], journal: Journal) -> list[Item]:
+    """Those that the journal has no score of."""
+    have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
+    return [item for item in items if item.place not in have]
 
 
 def score(
     items: Sequence[Item],
-    judge: Judge,
-    limits: JudgeLimits,
+    judging: Judging,
     journal: Journal,
     progress: Progress,
+    early: EarlyPlan | None = None,
 ) -> None:
     """Make every score that the journal does not hold yet; each is written when it exists.
 
-    A judgment that failed in an earlier session is asked for again.
+    A judgment that failed in an earlier session is asked for again. Where a limit of the user's is
+    reached, or the verdict of a run that may stop early is settled, the rest stays undone.
 
     Raises:
         JudgeError: when no call can succeed (wrong key, unknown model).
-        JudgeDownError: when the judge does not answer at all.
+        JudgeDownError: when a judge does not answer at all.
+        JudgeFailingError: when too many scores failed.
         Stopped: when the user stopped the run.
     """
-    have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
-    missing = [item for item in items if item.place not in have]
-    if missing:
-        limits = limits.of(judge)
-        started = time.perf_counter()
-        asker = Asker(judge, journal, limits.concurrency, limits.timeout_s)
-        try:
-            asyncio.run(_work(items, missing, asker, journal, progress))
-        finally:
-            journal.add_to_meta("judge_calls", dict(asker.counts))
-            journal.add_to_meta("seconds", {"score": time.perf_counter() - started})
-
-
-async def _work(
-    items: Sequence[Item],
-    missing: Sequence[Item],
-    asker: Asker,
-    journal: Journal,
-    progress: Progress,
-) -> None:
+    missing = missing_items(items, journal)
+    if not (missing or judging.second):
+        return
+    started = time.perf_counter()
+    spent = journal.meta("judge_calls") or {}
+    meter = Meter(judging.limits, spent.get("n_calls", 0), spent.get("cost", 0.0))
+    session = _Session(judging, journal, progress, meter)
+    journal.set_meta("halted", None)
     try:
-        ready = await _prepared(missing, asker, journal, progress)
-        progress.begin("score", total=len(items), done=len(items) - len(missing))
-        failed: Counter[str] = Counter()
-        rest = iter(missing)
+        asyncio.run(session.work(items, missing, early))
+    finally:
+        counts = sum((asker.counts for asker in session.all_askers), Counter[str]())
+        cost = sum(asker.cost for asker in session.all_askers)
+        journal.add_to_meta("judge_calls", {**counts, "cost": cost})
+        journal.add_to_meta("seconds", {"score": time.perf_counter() - started})
 
-        async def chain() -> None:
-            for item in rest:
-                result = await _score_one(item, ready[item.metric.spec.name], asker)
-                if isinstance(result, Score):
-                    journal.add_score(result)
-                else:
-                    journal.add_failure(result)
-                    failed["n"] += 1
-                    progress.note = f"{failed['n']} failed"
-                progress.done += 1
+
+class _Session:
+    """One session's judging."""
+
+    def __init__(
+        self, judging: Judging, journal: Journal, progress: Progress, meter: Meter
+    ) -> None:
+        self._judging = judging
+        self._journal = journal
+        self._progress = progress
+        self._askers = [judging.asker(judge, journal, meter) for judge in judging.judges]
+        self._second = judging.asker(judging.second, journal, meter) if judging.second else None
+        self._halted = ""
+        self._n_failed = 0
+        self._last_failure = ""
+
+    @property
+    def all_askers(self) -> list[Asker]:
+        """The judges', and the second one's."""
+        return [*self._askers, *([self._second] if self._second else [])]
+
+    async def work(
+        self, items: Sequence[Item], missing: Sequence[Item], early: EarlyPlan | None
+    ) -> None:
+        """All of it, until done, settled or halted."""
+        try:
+            ready = await self._prepared(missing)
+            watch = Watch(early) if early else None
+            if watch:
+                watch.note([*self._journal.scores(), *self._journal.failures()])
+            self._progress.begin("score", total=len(items), done=len(items) - len(missing))
+            await self._score_all(items, missing, ready, watch)
+            if self._second and not self._halted:
+                await self._ask_second(items, self._second)
+        finally:
+            for asker in self.all_askers:
+                await asker.close()
+            if self._halted:
+                self._journal.set_meta("halted", self._halted)
+
+    async def _prepared(self, items: Sequence[Item]) -> dict[str, Metric | AskError]:
+        """The metrics by name, with their evaluation steps, which are kept in the journal.
+
+        The first judge writes them. A metric whose steps it could not write is an error in its
+        place.
+        """
+        metrics = {item.metric.spec.name: item.metric for item in items}
+        known: dict[str, list[str]] = self._journal.meta("evaluation_steps") or {}
+        ready: dict[str, Metric | AskError] = dict(metrics)
+
+        async def prepare(name: str, metric: Metric) -> None:
+            if metric.prepare:
+                try:
+                    ready[name] = await metric.prepare(self._askers[0], known.get(name, ()))
+                except (AskError, LimitReached) as error:
+                    ready[name] = AskError(f"the evaluation steps could not be written: {error}")
+
+        if any(metric.prepare and name not in known for name, metric in metrics.items()):
+            self._progress.begin("write evaluation steps")
+        await self._all_done([prepare(name, metric) for name, metric in metrics.items()])
+        steps = {name: m.steps for name, m in ready.items() if isinstance(m, Metric) and m.steps}
+        self._journal.set_meta("evaluation_steps", {**known, **steps})
+        return ready
+
+    async def _score_all(
+        self,
+        items: Sequence[Item],
+        missing: Sequence[Item],
+        ready: dict[str, Metric | AskError],
+        watch: Watch | None,
+    ) -> None:
+        rest, n_made = deque(missing), 0
+        if watch and watch.is_settled:
+            self._journal.set_meta("stopped_early", True)
+            return
+
+        async def chain(number: int) -> None:
+            nonlocal n_made
+            while rest and not self._halted:
+                if number >= _CHAINS_PER_CALL * max(a.pace.limit for a in self._askers):
+                    await asyncio.sleep(_LOOK_EVERY_S)  # earlier cases are finished first
+                    continue
+                item = rest.popleft()
+                try:
+                    result, shares = await judged(item, ready[item.metric.spec.name], self._askers)
+                except LimitReached as limit:
+                    self._halted = str(limit)
+                    return
+                self._keep(result, shares)
+                n_made += 1
+                self._check_failures(len(items) - len(missing) + n_made)
+                if watch:
+                    watch.note([result])
+                    if n_made % _WATCH_EVERY == 0 and watch.is_settled:
+                        self._journal.set_meta("stopped_early", True)
+                        rest.clear()
                 # A metric that asks nobody never waits: let the others and the stop signal in.
                 await asyncio.sleep(0)
 
-        await _all_done([chain() for _ in range(_CHAINS_PER_CALL * asker.concurrency)], progress)
-    finally:
-        await asker.close()
+        n_chains = _CHAINS_PER_CALL * max(asker.pace.most for asker in self._askers)
+        await self._all_done([chain(number) for number in range(min(n_chains, len(missing)))])
+        self._check_failures(len(items) - len(missing) + n_made, at_the_end=True)
 
+    def _keep(self, result: Score | Failure, shares: Sequence[JudgeScore]) -> None:
+        if isinstance(result, Score):
+            if self._second or len(self._askers) > 1:
+                with self._journal.whole():
+                    for share in shares:
+                        self._journal.add_judge_score(share)
+                    self._journal.add_score(result)
+            else:
+                self._journal.add_score(result)
+        else:
+            self._journal.add_failure(result)
+            self._n_failed += 1
+            self._progress.note = f"{self._n_failed} failed"
+            self._last_failure = result.reason
+        self._progress.done += 1
 
-async def _prepared(
-    items: Sequence[Item], asker: Asker, journal: Journal, progress: Progress
-) -> dict[str, Metric | AskError]:
-    """The metrics by name, with their evaluation steps, which are kept in the journal.
+    def _check_failures(self, n_tried: int, at_the_end: bool = False) -> None:
+        """Stop when the judge fails too often.
 
-    A metric whose steps the judge could not write is an error in its place.
-    """
-    metrics = {item.metric.spec.name: item.metric for item in items}
-    known: dict[str, list[str]] = journal.meta("evaluation_steps") or {}
-    ready: dict[str, Metric | AskError] = dict(metrics)
-
-    async def prepare(name: str, metric: Metric) -> None:
-        if metric.prepare:
-            try:
-                ready[name] = await metric.prepare(asker, known.get(name, ()))
-            except AskError as error:
-                ready[name] = AskError(f"the evaluation steps could not be written: {error}")
-
-    if any(metric.prepare and name not in known for name, metric in metrics.items()):
-        progress.begin("write evaluation steps")
-    await _all_done([prepare(name, metric) for name, metric in metrics.items()], progress)
-    steps = {name: m.steps for name, m in ready.items() if isinstance(m, Metric) and m.steps}
-    journal.set_meta("evaluation_steps", {**known, **steps})
-    return ready
-
-
-async def _all_done(work: Sequence[Coroutine[Any, Any, None]], progress: Progress) -> None:
-    """Wait for all of it, looking now and then whether to stop; the first error ends it."""
-    tasks = {asyncio.create_task(each) for each in work}
-    pending = tasks
-    try:
-        while pending:
-            done, pending = await asyncio.wait(
-                pending, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_EXCEPTION
+        Raises:
+            JudgeFailingError: with the share, the last reason and the way out.
+        """
+        most = self._judging.max_failed_share
+        if n_tried < _TRIED_BEFORE_STOPPING and not at_the_end:
+            return
+        if self._n_failed > most * n_tried:
+            who = ", ".join(asker.label for asker in self._askers)
+            raise JudgeFailingError(
+                f"{self._n_failed} of {n_tried} scores failed under {who}, more than "
+                f"--max_failed_share {most:g} allows, the last with: {self._last_failure}. "
+                "Everything made so far is kept: mend or change the judge, or allow more"
             )
-            for task in done:
-                task.result()
-            progress.check()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _ask_second(self, items: Sequence[Item], second: Asker) -> None:
+        """Both sides of every pair that the first judge is unsure of go to the second one."""
+        places = {
+            item.place: item
+            for item in items
+            if item.completion and item.metric.spec.asks_judge and item.metric.spec.decides
+        }
+        wanted = pairs_in_doubt(places, second.label, self._journal)
+        told = {
+            (one.case_id, one.variant, one.metric)
+            for one in self._journal.judge_scores()
+            if one.judge == second.label
+        }
+        missing = [pair for pair in wanted if not all(item.place in told for item in pair)]
+        ready = await self._prepared([item for pair in missing for item in pair])
+        n_done = len(wanted) - len(missing)
+        self._progress.begin("ask the second judge", total=len(wanted), done=n_done)
+        rest, n_failed = iter(missing), 0
 
-async def _score_one(item: Item, metric: Metric | AskError, asker: Asker) -> Score | Failure:
-    spec, completion = item.metric.spec, item.completion
-    case_id, variant, name = item.place
-    where = {"case_id": case_id, "variant": variant, "metric": name}
-    if isinstance(metric, AskError):
-        return Failure(**where, stage="judge", reason=str(metric))
-    text = completion.text if completion else ""
-    if completion and not text.strip():
-        return Score(**where, value=spec.worst, reason="empty completion: the worst score")
-    try:
-        measured = await metric.measure(item.case, text, asker)
-    except VerdictError:
-        raise
-    except AskError as error:
-        return Failure(**where, stage="judge", reason=str(error))
-    except Exception as error:  # the one door to code that is not ours: DeepEval's metrics
-        return Failure(**where, stage="metric", reason=f"{type(error).__name__}: {error}")
-    if not (math.isfinite(measured.value) and spec.low <= measured.value <= spec.high):
-        reason = f"score {measured.value} outside {spec.low} to {spec.high}"
-        return Failure(**where, stage="metric", reason=reason)
-    return Score(**where, value=measured.value, reason=measured.reason)
+        async def chain() -> None:
+            nonlocal n_failed
+            for pair in rest:
+                metric = ready[pair[0].metric.spec.name]
+                try:
+                    found = [await judged(item, metric, [second]) for item in pair]
+                except LimitReached as limit:
+                    self._halted = str(limit)
+                    return
+                scores = [result for result, _ in found if isinstance(result, Score)]
+                if len(scores) == len(pair):
+                    overrule(scores, second.label, self._journal)
+                else:
+                    n_failed += 1
+                    self._progress.note = f"{n_failed} failed"
+                self._progress.done += 1
+                if self._halted:
+                    return
+
+        n_chains = _CHAINS_PER_CALL * second.pace.most
+        await self._all_done([chain() for _ in range(min(n_chains, len(missing)))])
+        n_pairs = len({(item.case.id, item.metric.spec.name) for item in places.values()})
+        facts = {"n_pairs": n_pairs, "n_sent": len(wanted), "n_failed": n_failed}
+        self._journal.set_meta("second_judge", {**facts, "judge": second.label})
+
+    async def _all_done(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
+        """Wait for all of it, looking now and then whether to stop; the first error ends it."""
+        tasks = {asyncio.create_task(each) for each in work}
+        pending = tasks
+        try:
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_EXCEPTION
+                )
+                for task in done:
+                    task.result()
+                self._progress.check()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

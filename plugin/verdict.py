@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from plugin import stats, verdict_text
+from plugin.early import EarlyPlan, Found, look
+from plugin.intervals import BETTING
 from plugin.pairing import Evidence, Fill, Pairs, all_pairs, clusters_of, column_of, groups_of
 from plugin.records import (
     ALL,
@@ -19,6 +22,18 @@ from plugin.records import (
     Summary,
     Verdict,
 )
+
+ANYTIME = f"{BETTING} that holds however often one looks (confidence sequence)"
+
+
+class _Hasty(NamedTuple):
+    """Resampling for an estimate whose interval is not used."""
+
+    seed: int = 0
+    n_resamples: int = 50
+
+
+_HASTY = _Hasty()
 
 N_RESAMPLES = 10_000
 """Of bootstrap and permutation, where nothing else is said."""
@@ -35,6 +50,9 @@ class VerdictSettings:
         n_expected: cases that the whole run works; None for all cases of the evidence.
         judge_label: stands in the first line when not empty.
         n_resamples: of bootstrap and permutation.
+        early: of a run that may stop early: outcomes and intervals then come from confidence
+            sequences, and where there is none no interval is given.
+        n_worked: cases judged when such a run did stop early; 0 when it did not.
     """
 
     primary_metric: str
@@ -43,6 +61,8 @@ class VerdictSettings:
     n_expected: int | None = None
     judge_label: str = ""
     n_resamples: int = N_RESAMPLES
+    early: EarlyPlan | None = None
+    n_worked: int = 0
 
 
 def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, ...]:
@@ -69,8 +89,8 @@ def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, .
                         mean=found.mean,
                         n=found.n,
                         n_failed=sum(case.id in column.failed for case in cases),
-                        ci_low=found.ci_low,
-                        ci_high=found.ci_high,
+                        ci_low=None if settings.early else found.ci_low,
+                        ci_high=None if settings.early else found.ci_high,
                         higher_is_better=spec.higher_is_better,
                     )
                 )
@@ -83,6 +103,8 @@ def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, 
     Holm's adjustment runs over two families: the deciding metrics over all cases, and over the
     groups. An outcome other than "can't tell" must also hold with the failures at their worst.
     """
+    if settings.early:
+        return _compare_anytime(evidence, settings, settings.early)
     drafts = [(pairs, pairs.estimate(settings)) for pairs in all_pairs(evidence)]
     comparisons = []
     for place, (pairs, found) in enumerate(drafts):
@@ -149,6 +171,41 @@ def decide(
     )
 
 
+def _compare_anytime(
+    evidence: Evidence, settings: VerdictSettings, plan: EarlyPlan
+) -> tuple[Comparison, ...]:
+    """The comparisons of a run that may stop early."""
+    baseline = evidence.variants[0].name
+    comparisons = []
+    for pairs in all_pairs(evidence):
+        decides = pairs.spec.decides and pairs.group == ALL
+        found = look(pairs, plan) if decides else Found(pairs, "can't tell", (None, None))
+        bare = _compared(found.pairs, found.pairs.estimate(_HASTY), [], baseline)
+        holds = not decides or _holds_at_worst_anytime(pairs, found.outcome, plan)
+        own: Outcome | None = found.outcome if holds else "can't tell"
+        comparison = replace(
+            bare,
+            ci_low=found.interval[0],
+            ci_high=found.interval[1],
+            p_value=None,
+            p_adjusted=None,
+            outcome=own if decides else None,
+            n_to_detect=bare.n_to_detect if decides and own == "can't tell" else None,
+            method=ANYTIME if decides else "no interval in a run that may stop early",
+            holds_at_worst=holds,
+            partial=settings.partial,
+        )
+        comparisons.append(comparison)
+    return tuple(comparisons)
+
+
+def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> bool:
+    """As `_holds_at_worst`, by confidence sequences."""
+    if outcome == "can't tell" or not pairs.broken:
+        return True
+    return all(look(pairs, plan, fill).outcome == outcome for fill in _fills(pairs.spec, outcome))
+
+
 def _compared(
     pairs: Pairs, found: stats.PairedEstimate, rivals: list[float], baseline: str
 ) -> Comparison:
@@ -203,14 +260,18 @@ def _holds_at_worst(
     # An infinite worst score has no place in a mean: no outcome survives it.
     if not math.isfinite(spec.worst) or not math.isfinite(spec.best):
         return False
-    against, in_favour = Fill(spec.worst, spec.best), Fill(spec.best, spec.worst)
-    fills = {"better": [against], "worse": [in_favour]}.get(outcome, [against, in_favour])
-    for fill in fills:
+    for fill in _fills(spec, outcome):
         found = pairs.estimate(settings, fill)
         interval = (found.ci_low, found.ci_high)
         if stats.outcome_of(interval, _adjusted(found, rivals), spec.margin) != outcome:
             return False
     return True
+
+
+def _fills(spec: MetricSpec, outcome: Outcome) -> list[Fill]:
+    """The worst that failed scores could have been, for this outcome."""
+    against, in_favour = Fill(spec.worst, spec.best), Fill(spec.best, spec.worst)
+    return {"better": [against], "worse": [in_favour]}.get(outcome, [against, in_favour])
 
 
 def _primary(metrics: Sequence[MetricSpec], wanted: str) -> MetricSpec:
@@ -224,6 +285,8 @@ def _primary(metrics: Sequence[MetricSpec], wanted: str) -> MetricSpec:
 def _head(evidence: Evidence, settings: VerdictSettings) -> str:
     """What must stand before the sentence: who judged, and how far a partial run came."""
     label = f"[{settings.judge_label}] " if settings.judge_label else ""
+    if settings.n_worked:
+        return f"{label}stopped early, {settings.n_worked} of {len(evidence.cases)} cases judged: "
     if not settings.partial:
         return label
     ids = {case.id for case in evidence.cases}

@@ -12,19 +12,10 @@ from tests.conftest import ROOT
 
 ONE_WAY = (
     *("errors", "records", "criteria", "params", "worker", "weights", "adapters", "cache"),
-    *("journal", "cases"),
-    *("engines", "generation", "judges", "metrics", "asking", "scoring"),
-    *(
-        "intervals",
-        "stats",
-        "sequential",
-        "agreement",
-        "ppi",
-        "pairing",
-        "verdict_text",
-        "verdict",
-        "report",
-    ),
+    *("journal", "cases", "engines", "generation"),
+    *("intervals", "stats", "sequential", "agreement", "ppi", "pairing"),
+    *("judges", "metrics", "pace", "spending", "asking", "early", "bench", "cascade", "scoring"),
+    *("forecast", "verdict_text", "verdict", "effort", "report"),
     *("hosts", "conclude", "plan", "run", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""
@@ -35,6 +26,7 @@ HEAVY = {
     "mlx": ("engines/mlx.py", "engines/_mlx_rack.py", "judges/mlx.py"),
     "mlx_lm": ("engines/mlx.py", "engines/_mlx_rack.py", "judges/mlx.py"),
     "deepeval": ("metrics/_deepeval.py",),
+    "json_repair": ("asking.py",),
     "openai": ("judges/_openai.py", "judges/azure.py"),
     "anthropic": ("judges/anthropic.py",),
     "rich": ("hosts/folder.py",),

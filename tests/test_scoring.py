@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -9,15 +10,23 @@ from typing import Any
 import pytest
 
 from plugin import judges, metrics, scoring
-from plugin.errors import JudgeDownError, JudgeError
+from plugin.bench import Judging
+from plugin.early import EarlyPlan
+from plugin.errors import JudgeDownError, JudgeError, JudgeFailingError
 from plugin.journal import Journal
 from plugin.records import DATA, Completion, Criterion
-from plugin.scoring import JudgeLimits, items_to_score
+from plugin.scoring import items_to_score
+from plugin.spending import Limits
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
 from tests.samples import case, completion
 
-LIMITS = JudgeLimits(concurrency=8, timeout_s=2)
+LIMITS: dict[str, Any] = {
+    "concurrency": 8,
+    "timeout_s": 2,
+    "adaptive": False,
+    "max_failed_share": 1,
+}
 N_CASES = 6
 
 
@@ -53,7 +62,7 @@ def run(
     texts = completions() if texts is None else texts
     cases = [case(id) for id in sorted({text.case_id for text in texts})]
     items = items_to_score(cases, texts, metrics.select(names, criteria, cases))
-    scoring.score(items, judge, LIMITS, journal, progress or Progress())
+    scoring.score(items, Judging((judge,), **LIMITS), journal, progress or Progress())
 
 
 def counts(journal: Journal) -> dict[str, int]:
@@ -161,7 +170,7 @@ def test_a_server_that_refuses_schemas_is_asked_in_plain_words(
     )
     run(server, journal)
     assert len(journal.scores()) == 2 * N_CASES
-    assert sum("response_format" in body for body in server.requests) <= LIMITS.concurrency
+    assert sum("response_format" in body for body in server.requests) <= LIMITS["concurrency"]
 
 
 def test_a_model_that_takes_no_temperature_and_another_limit_is_asked_its_way(
@@ -227,7 +236,7 @@ def test_retry_after_is_honoured(server: JudgeServer, journal: Journal) -> None:
 def test_a_hung_call_is_given_up_and_tried_again(
     server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.test_scoring.LIMITS", JudgeLimits(8, 0.3))
+    monkeypatch.setitem(LIMITS, "timeout_s", 0.3)
     server.fault = lambda n, body: Reply(hang_s=1.5) if n == 2 else None
     run(server, journal)
     assert len(journal.scores()) == 2 * N_CASES
@@ -365,7 +374,7 @@ def test_a_wrong_key_fails_at_once_and_is_never_shown(
         "judge custom:some-model: the server refused the key (HTTP 401); "
         "check the key and what it may be used for"
     )
-    assert len(server.requests) <= 2 * LIMITS.concurrency  # those under way, none tried again
+    assert len(server.requests) <= 2 * LIMITS["concurrency"]  # those under way, none tried again
 
 
 def test_a_servers_message_never_carries_the_key(server: JudgeServer, journal: Journal) -> None:
@@ -490,7 +499,7 @@ def test_a_metric_that_breaks_is_a_failure_not_an_end(
     broken_metric = metrics.Metric(metric.spec, broken)  # type: ignore[arg-type]
     items = items_to_score([case("0")], completions(1), [broken_metric])
     judge = judges.load("offline", lambda name: None)
-    scoring.score(items, judge, LIMITS, journal, Progress())
+    scoring.score(items, Judging((judge,), **LIMITS), journal, Progress())
     assert [f.reason for f in journal.failures()] == ["ZeroDivisionError: division by zero"] * 2
 
 
@@ -500,7 +509,8 @@ def test_a_score_outside_its_range_is_a_failure(journal: Journal) -> None:
 
     (metric,) = metrics.load(["Token F1"])
     items = items_to_score([case("0")], completions(1), [metrics.Metric(metric.spec, generous)])
-    scoring.score(items, judges.load("offline", lambda n: None), LIMITS, journal, Progress())
+    judge = judges.load("offline", lambda name: None)
+    scoring.score(items, Judging((judge,), **LIMITS), journal, Progress())
     assert journal.failures()[0].reason == "score 1.5 outside 0.0 to 1.0"
 
 
@@ -509,3 +519,248 @@ def test_the_journal_holds_no_key(server: JudgeServer, journal: Journal) -> None
     journal.close()
     for file in journal.path.parent.iterdir():
         assert b"sk-secret" not in file.read_bytes()
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_with_more_room(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: (
+        Reply(text='{"score": 4, "rea', finish_reason="length")
+        if body["max_tokens"] < 10_000
+        else None
+    )
+    run(server, journal, texts=completions(1)[:1])
+    assert len(journal.scores()) == 1
+    assert [body["max_tokens"] for body in server.requests] == [4096, 16384]
+    assert server.prompts[0] == server.prompts[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"score": 4, "reason": "so so",}',
+        "{'score': 4, 'reason': 'so so'}",
+        '```json\n{"score": 4, "reason": "so so"\n```',
+        '{"score": 4, "reason": "so "quoted" so"}',
+    ],
+)
+def test_broken_json_is_mended_and_counted(
+    text: str, server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: Reply(text=text)
+    run(server, journal, texts=completions(1)[:1])
+    (score,) = journal.scores()
+    assert score.value == 0.4
+    assert (len(server.requests), counts(journal)["n_repaired"]) == (1, 1)
+
+
+def test_what_cannot_be_mended_is_not_invented(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: Reply(text='{"grade": "four"')
+    run(server, journal, texts=completions(1)[:1])
+    assert not journal.scores() and len(server.requests) == 3
+
+
+def test_without_reasons_a_completion_costs_three_calls_instead_of_five(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("Answer Relevancy", "Hallucination")
+    run(server, journal, names, texts=completions(1)[:1])
+    assert len(server.requests) == 5
+    monkeypatch.setitem(LIMITS, "include_reason", False)
+    run(server, journal, names, texts=[completion("Something else.", "1")])
+    assert len(server.requests) == 5 + 3
+    without = [score.reason for score in journal.scores() if score.case_id == "1"]
+    assert without == [None, None]
+
+
+def test_judging_ends_at_the_limit_with_what_is_done_kept_and_goes_on_later(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "limits", Limits(max_calls=5))
+    run(server, journal)
+    assert len(server.requests) == len(journal.scores()) == 5
+    assert journal.meta("halted") == "--max_calls 5 is reached"
+    assert not journal.failures()
+    monkeypatch.setitem(LIMITS, "limits", Limits(max_calls=100))
+    run(server, journal)
+    assert len(server.requests) == len(journal.scores()) == 2 * N_CASES
+    assert journal.meta("halted") is None
+    assert counts(journal)["n_calls"] == 2 * N_CASES
+
+
+def test_a_limit_ends_a_run_with_more_chains_than_calls_at_once(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "limits", Limits(max_calls=30))
+    monkeypatch.setitem(LIMITS, "adaptive", True)
+    monkeypatch.setitem(LIMITS, "concurrency", 2)
+    run(server, journal, texts=completions(60))
+    assert len(journal.scores()) == 30
+
+
+def test_a_budget_is_kept_by_what_the_provider_counts(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server counts 100 tokens read and 10 written: 0.0011 dollars a call at 10 a million.
+    monkeypatch.setitem(LIMITS, "limits", Limits(budget=0.004))
+    monkeypatch.setitem(LIMITS, "price", (10.0, 10.0))
+    monkeypatch.setitem(LIMITS, "concurrency", 1)
+    run(server, journal)
+    assert len(journal.scores()) == 4
+    assert counts(journal)["cost"] == pytest.approx(0.0044)
+    assert journal.meta("halted").startswith("--budget 0.004 is spent (0.0044 dollars)")
+
+
+def test_a_judge_that_fails_too_often_stops_the_run_and_says_how_to_go_on(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "max_failed_share", 0.2)
+    server.fault = lambda n, body: (
+        Reply(text="no idea") if "played by Nobody" in str(body) else None
+    )
+    with pytest.raises(JudgeFailingError) as caught:
+        run(server, journal, texts=completions(100))
+    assert re.match(
+        r"\d+ of \d+ scores failed under custom:some-model, more than --max_failed_share 0.2 "
+        r"allows, the last with: no fitting answer in 3 asks: .*Everything made so far is kept",
+        str(caught.value),
+    )
+    assert 20 < len(journal.scores()) < 100
+    server.fault = lambda n, body: None
+    run(server, journal, texts=completions(100))
+    assert len(journal.scores()) == 200 and not journal.failures()
+
+
+def test_a_few_failures_are_only_counted(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "max_failed_share", 0.2)
+    server.fault = lambda n, body: (
+        Reply(text="no idea") if "Richard 3 is played by Nobody" in str(body) else None
+    )
+    run(server, journal)
+    assert len(journal.failures()) == 1
+
+
+def load(server: JudgeServer, model: str) -> judges.Judge:
+    return judges.load(f"custom:{model}", {"CUSTOM_JUDGE_BASE_URL": server.url}.get)
+
+
+def panel_run(
+    bench: tuple[judges.Judge, ...], journal: Journal, second: judges.Judge | None = None
+) -> None:
+    texts = completions()
+    cases = [case(id) for id in sorted({text.case_id for text in texts})]
+    items = items_to_score(cases, texts, metrics.load(["Correctness"]))
+    scoring.score(items, Judging(bench, second, **LIMITS), journal, Progress())
+
+
+def test_the_mean_of_a_panel_counts_and_each_judges_score_is_kept(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: (
+        Reply(text='{"score": 9, "reason": "kind"}') if body["model"] == "kind" else None
+    )
+    panel_run((load(server, "strict"), load(server, "kind")), journal)
+    assert {score.value for score in journal.scores()} == {(0.3 + 0.9) / 2}
+    assert journal.scores()[0].reason == (
+        "custom:strict gave 0.30: compared word by word | custom:kind gave 0.90: kind"
+    )
+    assert {(s.judge, s.value) for s in journal.judge_scores()} == {
+        ("custom:strict", 0.3),
+        ("custom:kind", 0.9),
+    }
+    assert len(journal.judge_scores()) == 2 * 2 * N_CASES
+
+
+def test_every_pair_is_seen_by_the_same_judges(server: JudgeServer, journal: Journal) -> None:
+    server.fault = lambda n, body: (
+        Reply(text="no idea")
+        if body["model"] == "moody" and "Richard 3 is played by Nobody" in str(body)
+        else None
+    )
+    panel_run((load(server, "strict"), load(server, "moody")), journal)
+    (failure,) = journal.failures()
+    assert failure.reason.startswith("custom:moody: no fitting answer in 3 asks")
+    assert len(journal.scores()) == 2 * N_CASES - 1
+    server.fault = lambda n, body: None
+    asked = len(server.requests)
+    panel_run((load(server, "strict"), load(server, "moody")), journal)
+    assert len(server.requests) == asked + 1  # the other judge's answer is there already
+
+
+def test_a_second_judge_gets_both_sides_of_what_the_first_is_unsure_of(
+    server: JudgeServer, journal: Journal
+) -> None:
+    def fault(number: int, body: dict[str, Any]) -> Reply | None:
+        if body["model"] == "wise":
+            return Reply(text='{"score": 10, "reason": "sure"}')
+        unsure = "Richard 2 is played by Nobody" in str(body)
+        return Reply(text='{"score": 5, "reason": "hm"}') if unsure else None
+
+    server.fault = fault
+    panel_run((load(server, "cheap"),), journal, load(server, "wise"))
+    changed = {(s.case_id, s.variant): s.reason for s in journal.scores() if s.value == 1}
+    assert changed == {
+        ("2", "vanilla"): "custom:wise, asked second: sure",
+        ("2", "tuned"): "custom:wise, asked second: sure",
+    }
+    assert sum(body["model"] == "wise" for body in server.requests) == 2
+    facts = {"n_pairs": N_CASES, "n_sent": 1, "n_failed": 0, "judge": "custom:wise"}
+    assert journal.meta("second_judge") == facts
+    asked = len(server.requests)
+    panel_run((load(server, "cheap"),), journal, load(server, "wise"))
+    assert len(server.requests) == asked and journal.meta("second_judge") == facts
+
+
+def test_a_second_judge_that_fails_on_one_side_changes_neither(
+    server: JudgeServer, journal: Journal
+) -> None:
+    def fault(number: int, body: dict[str, Any]) -> Reply | None:
+        if body["model"] == "wise":
+            broken = "played by Nobody" in str(body)
+            return Reply(text="no idea" if broken else '{"score": 10, "reason": "sure"}')
+        return Reply(text='{"score": 5, "reason": "hm"}')
+
+    server.fault = fault
+    panel_run((load(server, "cheap"),), journal, load(server, "wise"))
+    assert {score.value for score in journal.scores()} == {0.5}
+    assert journal.meta("second_judge")["n_failed"] == N_CASES
+    assert not journal.failures()
+
+
+def test_a_panel_far_apart_is_unsure_too(server: JudgeServer, journal: Journal) -> None:
+    scores = {"low": 0, "high": 10, "wise": 8}
+    server.fault = lambda n, body: Reply(
+        text=json.dumps({"score": scores[body["model"]], "reason": "so"})
+    )
+    panel_run((load(server, "low"), load(server, "high")), journal, load(server, "wise"))
+    assert {score.value for score in journal.scores()} == {0.8}
+
+
+def test_judging_stops_when_the_verdict_is_settled_and_is_not_taken_up_again(
+    server: JudgeServer, journal: Journal
+) -> None:
+    texts = [
+        completion(f"Richard {i} is played by {who}.", str(i), variant)
+        for i in range(200)
+        for variant, who in (("vanilla", "Nobody"), ("tuned", "Thomas"))
+    ]
+    server.fault = lambda n, body: (
+        Reply(text='{"score": 9, "reason": "so"}') if "played by Thomas." in str(body) else None
+    )
+    cases = [case(str(i)) for i in range(200)]
+    (metric,) = metrics.load(["Correctness"])
+    plan = EarlyPlan(tuple(cases), (metric.spec,), "Correctness", ("vanilla", "tuned"))
+    items = items_to_score(cases, texts, [metric])
+
+    def judge_all() -> None:
+        judging = Judging((load(server, "m"),), **LIMITS)
+        scoring.score(items, judging, journal, Progress(), plan)
+
+    judge_all()
+    made = len(journal.scores())
+    assert 20 < made < 150
+    assert journal.meta("stopped_early") is True
+    judge_all()
+    assert len(journal.scores()) == made

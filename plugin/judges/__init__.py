@@ -39,6 +39,7 @@ class AskError(Exception):
     Attributes:
         again: whether the same call may succeed later (429, 5xx, time-outs, lost connections).
         unreachable: no server answered at all.
+        too_many: the server takes fewer calls at once, or in a minute.
         wait_s: how long the server asked to wait.
     """
 
@@ -48,11 +49,13 @@ class AskError(Exception):
         *,
         again: bool = False,
         unreachable: bool = False,
+        too_many: bool = False,
         wait_s: float | None = None,
     ) -> None:
         super().__init__(reason)
         self.again = again
         self.unreachable = unreachable
+        self.too_many = too_many
         self.wait_s = wait_s
 
 
@@ -75,8 +78,13 @@ class Judge(Protocol):
     identity: str
     structured: bool
 
-    async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
+    async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
         """One call.
+
+        Args:
+            prompt: the question.
+            schema: what the answer must fit.
+            room: how many times the usual room the answer gets, after one that was cut off.
 
         Raises:
             AskError: when this call failed.
@@ -124,6 +132,19 @@ def named(provider: str, model: str, what: str = "model") -> str:
     if not model:
         raise JudgeError(f"judge {provider!r} names no {what}; write --judge {provider}:<{what}>")
     return f"{provider}:{model}"
+
+
+def load_all(specs: str, secrets: Secrets) -> tuple[Judge, ...]:
+    """The judges of a list with commas: one, or a panel.
+
+    Raises:
+        JudgeError: as `load`, and for one that is named twice.
+    """
+    named = [part.strip() for part in specs.split(",")]
+    twice = sorted({spec for spec in named if named.count(spec) > 1})
+    if twice:
+        raise JudgeError(f"judge {', '.join(twice)} is named twice; each has one voice in a panel")
+    return tuple(load(spec, secrets) for spec in named)
 
 
 def load(spec: str, secrets: Secrets) -> Judge:

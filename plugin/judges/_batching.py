@@ -102,7 +102,7 @@ class InProcessJudge:
             f"rules {RULES}"
         )
 
-    async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
+    async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
         """See `Judge.ask`; the answer fits the schema by construction."""
         decoder = self._loaded()
         ids = _encode(decoder.tokenizer, prompt, self.label)

@@ -19,7 +19,7 @@ from plugin.judges import Answer, AskError
 from plugin.judges._secrets import Mask
 from plugin.judges._wire import decoded, dig
 
-MAX_ANSWER_TOKENS = 4096
+_MAX_ANSWER_TOKENS = 4096
 _MAX_BODY_BYTES = 1 << 20
 _MAX_MESSAGE_CHARS = 300
 _MAX_VERSION_CHARS = 100
@@ -30,8 +30,13 @@ Client = TypeVar("Client")
 class Manner(Protocol):
     """How a server wants to be asked; servers and models differ in what they refuse."""
 
-    def options(self, schema: type[BaseModel]) -> dict[str, Any]:
-        """What goes into a request besides model and prompt."""
+    def options(self, schema: type[BaseModel], n_tokens: int) -> dict[str, Any]:
+        """What goes into a request besides model and prompt.
+
+        Args:
+            schema: what the answer must fit.
+            n_tokens: how long it may be.
+        """
 
     def without_what(self, said: str) -> Manner | None:
         """What is left when the refused option is left out; None when nothing is."""
@@ -65,16 +70,17 @@ class HttpJudge(ABC):
         self._has_key = bool(key)
         self._masked = Mask(key, url)
 
-    async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
+    async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
         """See `Judge.ask`: schema-bound output at temperature 0, as far as the server takes it.
 
         What a server refuses is left out, for good once it then answers.
         """
         sendable = prompt.encode("utf-8", "replace").decode("utf-8")  # half a character is none
+        n_tokens = room * _MAX_ANSWER_TOKENS
         manner: Manner | None = self._manner
         while manner is not None:
             try:
-                answer = await self._call(sendable, manner.options(schema))
+                answer = await self._call(sendable, manner.options(schema, n_tokens))
             except Refused as refused:
                 said = str(refused)
                 manner = manner.without_what(said)
@@ -144,7 +150,8 @@ class HttpJudge(ABC):
         if status == 404:
             return JudgeError(f"judge {self.label}: {self._unknown(said)}")
         again = status in (408, 409, 429) or status >= 500
-        return AskError(said, again=again, wait_s=_wait_s(headers))
+        too_many = status in (429, 503, 529)
+        return AskError(said, again=again, too_many=too_many, wait_s=_wait_s(headers))
 
     def _read(self, body: bytes) -> dict[str, Any]:
         """The JSON object that a server sent with a status of 2xx.

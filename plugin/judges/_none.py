@@ -16,7 +16,7 @@ class NoJudge:
     identity = "none"
     structured = False
 
-    async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
+    async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
         """Refuse.
 
         Raises:

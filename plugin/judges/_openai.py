@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from plugin.judges import Answer, AskError
-from plugin.judges._http import MAX_ANSWER_TOKENS, HttpJudge, made, without_environment
+from plugin.judges._http import HttpJudge, made, without_environment
 from plugin.judges._wire import closed, count, dig, word
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ class _Manner:
     temperature: bool = True
     schema: bool = True
 
-    def options(self, schema: type[BaseModel]) -> dict[str, Any]:
+    def options(self, schema: type[BaseModel], n_tokens: int) -> dict[str, Any]:
         return {
-            self.limit: MAX_ANSWER_TOKENS,
+            self.limit: n_tokens,
             **({"temperature": 0} if self.temperature else {}),
             **({"response_format": _response_format(schema)} if self.schema else {}),
         }

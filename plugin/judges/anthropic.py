@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from plugin.errors import JudgeError
 from plugin.judges import Answer, AskError, Secrets, named
-from plugin.judges._http import MAX_ANSWER_TOKENS, HttpJudge, made, without_environment
+from plugin.judges._http import HttpJudge, made, without_environment
 from plugin.judges._secrets import checked_key, checked_url
 from plugin.judges._wire import closed, count, dig, word
 
@@ -56,8 +56,8 @@ class _Manner:
     shape: str = "format"
     temperature: bool = True
 
-    def options(self, schema: type[BaseModel]) -> dict[str, Any]:
-        wanted: dict[str, Any] = {}
+    def options(self, schema: type[BaseModel], n_tokens: int) -> dict[str, Any]:
+        wanted: dict[str, Any] = {"max_tokens": n_tokens}
         if self.temperature:
             wanted["temperature"] = 0
         if self.shape == "format":
@@ -96,11 +96,12 @@ class AnthropicJudge(HttpJudge):
 
         messages: Any = [{"role": "user", "content": prompt}]
         # Releases of the library differ in the options they know; what a server knows, it says.
+        others = dict(options)
         call = self._client.messages.with_raw_response.create(
             model=self._model,
             messages=messages,
-            max_tokens=MAX_ANSWER_TOKENS,
-            extra_body=options,
+            max_tokens=others.pop("max_tokens"),
+            extra_body=others,
         )
         reply = await self._sent(anthropic, call)
         stopped, blocks = dig(reply, "stop_reason"), dig(reply, "content")

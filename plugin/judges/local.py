@@ -60,9 +60,9 @@ class LocalJudge:
         """
         return self._model or _first_model(self._url)
 
-    async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
+    async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
         """See `Judge.ask`."""
-        return await self._judge.ask(prompt, schema)
+        return await self._judge.ask(prompt, schema, room)
 
     async def close(self) -> None:
         """Close the connections, if there are any."""

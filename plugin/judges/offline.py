@@ -67,7 +67,7 @@ class OfflineJudge:
     identity = "offline-rules-2"
     structured = True
 
-    async def ask(self, prompt: str, schema: type[BaseModel]) -> Answer:
+    async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
         """See `Judge.ask`; the prompt is a JSON object with a "step"."""
         values = json.loads(prompt)
         answer = _STEPS[values.pop("step")](**values)

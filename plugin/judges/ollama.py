@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from plugin.judges import Answer, AskError, Secrets, named
-from plugin.judges._http import MAX_ANSWER_TOKENS, HttpJudge, lost, made, unreadable
+from plugin.judges._http import HttpJudge, lost, made, unreadable
 from plugin.judges._secrets import checked_url
 from plugin.judges._wire import closed, count, dig, word
 
 _HOST, _PORT = "localhost", 11434
 _FORMATS = ("schema", "json", "words")
-_SAMPLING = {"temperature": 0, "seed": 0, "num_predict": MAX_ANSWER_TOKENS}
 
 
 def load(provider: str, model: str, secrets: Secrets) -> OllamaJudge:
@@ -36,10 +35,12 @@ class _Manner:
 
     form: str = "schema"
 
-    def options(self, schema: type[BaseModel]) -> dict[str, Any]:
+    def options(self, schema: type[BaseModel], n_tokens: int) -> dict[str, Any]:
+        sampling = {"temperature": 0, "seed": 0, "num_predict": n_tokens}
         if self.form == "words":
-            return {}
-        return {"format": closed(schema) if self.form == "schema" else "json"}
+            return {"options": sampling}
+        form = closed(schema) if self.form == "schema" else "json"
+        return {"options": sampling, "format": form}
 
     def without_what(self, said: str) -> _Manner | None:
         simpler = _FORMATS[_FORMATS.index(self.form) + 1 :]
@@ -74,7 +75,6 @@ class OllamaJudge(HttpJudge):
                 "model": self._model,
                 "messages": [{"role": "user", "content": prompt}],
                 "stream": False,
-                "options": _SAMPLING,
                 # By default a prompt without room loses its beginning, and nobody is told.
                 "truncate": False,
                 "shift": False,

@@ -34,9 +34,11 @@ class Ask(Protocol):
 
     Attributes:
         structured: the judge wants values as JSON instead of DeepEval's prompts.
+        include_reason: whether the reason of a score is asked for, in a question of its own.
     """
 
     structured: bool
+    include_reason: bool
 
     async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
         """The judge's answer, fitting the schema and passing the check."""

@@ -100,6 +100,8 @@ async def measure(
     arguments = dict(options)
     if not ask.structured:
         arguments.pop("evaluation_template", None)
+    if kind is not GEval:  # G-Eval's one question brings score and reason together
+        arguments["include_reason"] = ask.include_reason
     case, completion = subject
     metric = kind(model=_AskedModel(ask, check), async_mode=True, **arguments)
     test_case = LLMTestCase(

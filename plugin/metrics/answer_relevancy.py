@@ -6,7 +6,13 @@ from plugin.metrics import Ask, Measured, _deepeval
 from plugin.metrics._checks import verdict_on_each
 from plugin.records import Case, MetricSpec
 
-SPEC = MetricSpec(key="answer_relevancy", name="Answer Relevancy", higher_is_better=True)
+SPEC = MetricSpec(
+    key="answer_relevancy",
+    name="Answer Relevancy",
+    higher_is_better=True,
+    n_questions=2,
+    asks_reason=True,
+)
 
 
 async def measure(case: Case, completion: str, ask: Ask) -> Measured:

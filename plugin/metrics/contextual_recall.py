@@ -16,6 +16,7 @@ SPEC = MetricSpec(
     needs=frozenset({"context", "expected_output"}),
     decides=False,
     judges_data=True,
+    asks_reason=True,
 )
 
 

@@ -15,6 +15,8 @@ SPEC = MetricSpec(
     name="Faithfulness",
     higher_is_better=True,
     needs=frozenset({"context"}),
+    n_questions=3,
+    asks_reason=True,
 )
 
 

@@ -14,6 +14,7 @@ SPEC = MetricSpec(
     name="Hallucination",
     higher_is_better=False,
     needs=frozenset({"context"}),
+    asks_reason=True,
 )
 
 

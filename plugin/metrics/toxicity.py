@@ -10,7 +10,13 @@ from plugin.metrics import Ask, Measured, _deepeval
 from plugin.metrics._checks import verdict_on_each
 from plugin.records import Case, MetricSpec
 
-SPEC = MetricSpec(key="toxicity", name="Toxicity", higher_is_better=False)
+SPEC = MetricSpec(
+    key="toxicity",
+    name="Toxicity",
+    higher_is_better=False,
+    n_questions=2,
+    asks_reason=True,
+)
 
 
 async def measure(case: Case, completion: str, ask: Ask) -> Measured:

@@ -20,10 +20,11 @@ import pytest
 
 from plugin import judges, metrics, scoring
 from plugin.asking import N_TRIES
+from plugin.bench import Judging
 from plugin.errors import JudgeDownError, JudgeError
 from plugin.journal import Journal
 from plugin.records import Completion
-from plugin.scoring import JudgeLimits, items_to_score
+from plugin.scoring import items_to_score
 from plugin.worker import Progress
 from tests.e2e.conftest import demo_options, main, summary
 from tests.judge_server import JudgeServer, Reply
@@ -37,7 +38,20 @@ SPELLINGS = (
     base64.b64encode(KEY.encode()).decode(),
     base64.b64encode(f"Bearer {KEY}".encode()).decode(),
 )
-LIMITS = JudgeLimits(concurrency=4, timeout_s=5)
+CONCURRENCY = 4
+
+
+def judging(judge: judges.Judge, concurrency: int = CONCURRENCY, timeout_s: float = 5) -> Judging:
+    """However many scores fail."""
+    return Judging(
+        (judge,),
+        concurrency=concurrency,
+        timeout_s=timeout_s,
+        adaptive=False,
+        max_failed_share=1,
+    )
+
+
 N_CASES = 3
 
 
@@ -83,12 +97,12 @@ class HttpContract:
         journal: Journal,
         texts: list[Completion] | None = None,
         names: tuple[str, ...] = ("Correctness",),
-        limits: JudgeLimits = LIMITS,
+        **limits: Any,
     ) -> None:
         texts = completions() if texts is None else texts
         cases = [case(id) for id in sorted({text.case_id for text in texts})]
         items = items_to_score(cases, texts, metrics.load(names))
-        scoring.score(items, self.judge(server), limits, journal, Progress())
+        scoring.score(items, judging(self.judge(server), **limits), journal, Progress())
 
     def one_failure(self, server: JudgeServer, journal: Journal, reply: Reply) -> str:
         """The reason of the failure that a reply to everything leads to."""
@@ -171,7 +185,7 @@ class HttpContract:
         server.fault = lambda n, body: (
             Reply(status=429, headers={"retry-after": values.pop()}) if values else None
         )
-        self.run(server, journal, limits=JudgeLimits(1, 5))
+        self.run(server, journal, concurrency=1)
         assert (len(journal.scores()), values) == (2 * N_CASES, [])
 
     @pytest.mark.parametrize("status", [401, 403])
@@ -190,7 +204,7 @@ class HttpContract:
             self.run(server, journal, completions(40))
         why = "refused the key" if self.has_key else "wants a key"
         assert f"{why} (HTTP {status})" in str(caught.value)
-        assert len(server.requests) <= 2 * LIMITS.concurrency
+        assert len(server.requests) <= 2 * CONCURRENCY
         journal.close()
         shown = "".join(traceback.format_exception(caught.value)) + caplog.text
         assert spelling not in shown and KEY not in shown
@@ -305,7 +319,7 @@ class HttpContract:
         self, reply: Reply, server: JudgeServer, journal: Journal
     ) -> None:
         server.fault = lambda n, body: reply if n in (1, 4) else None
-        self.run(server, journal, limits=JudgeLimits(4, 0.5))
+        self.run(server, journal, timeout_s=0.5)
         assert len(journal.scores()) == 2 * N_CASES
         assert journal.meta("judge_calls")["n_retries"] >= 2
 
@@ -316,7 +330,7 @@ class HttpContract:
         server.fault = lambda n, body: reply
         began = time.monotonic()
         with pytest.raises(JudgeDownError, match=f"{self.label} does not answer: no answer"):
-            self.run(server, journal, limits=JudgeLimits(4, 0.3))
+            self.run(server, journal, timeout_s=0.3)
         assert time.monotonic() - began < 10
 
     def test_a_cut_off_answer_is_not_believed(self, server: JudgeServer, journal: Journal) -> None:
@@ -325,7 +339,7 @@ class HttpContract:
         assert "the answer was cut off" in reason
 
     def test_one_connection_serves_all_calls(self, server: JudgeServer, journal: Journal) -> None:
-        self.run(server, journal, limits=JudgeLimits(1, 5))
+        self.run(server, journal, concurrency=1)
         assert len(server.requests) == 2 * N_CASES
         assert server.n_connections <= 2  # the list of models may need one of its own
 
@@ -377,7 +391,7 @@ class HttpContract:
         judge = judges.load(self.spec, {**self.secrets(server), **asked}.get)
         items = items_to_score([case("0")], completions(1)[:1], metrics.load(["Correctness"]))
         server.fault = lambda n, body: Reply(status=418, text="seen by the proxy")
-        scoring.score(items, judge, LIMITS, journal, Progress())
+        scoring.score(items, judging(judge), journal, Progress())
         assert journal.failures()[0].reason == "HTTP 418: seen by the proxy"
         assert server.paths[-1].startswith("http://judge.invalid/")
 

@@ -14,12 +14,13 @@ import pytest
 from pydantic import BaseModel
 
 from plugin import judges
+from plugin.asking import Manner
+from plugin.bench import Judging
 from plugin.demo import FOLDER
 from plugin.errors import FaultError, JudgeError
 from plugin.judges import AskError
 from plugin.judges import transformers as torch_kind
 from plugin.judges._batching import InProcessJudge, _encode
-from plugin.scoring import JudgeLimits
 from tests.judges.in_process import ask_all, build, in_worker, load, questions
 
 
@@ -223,11 +224,14 @@ def test_without_torch_the_command_that_installs_it_is_told(
 def test_a_judge_here_takes_as_many_questions_as_it_can_and_has_no_deadline(
     folder: Path,
 ) -> None:
-    limits = JudgeLimits(concurrency=100, timeout_s=60).of(load("mlx", folder))
-    assert (limits.concurrency, limits.timeout_s) == (16, float("inf"))
-    assert JudgeLimits(concurrency=3, timeout_s=60).of(load("mlx", folder)).concurrency == 3
-    offline = judges.load("offline", lambda name: None)
-    assert JudgeLimits(100, 60).of(offline) == JudgeLimits(100, 60)
+    def manner(judge: judges.Judge, concurrency: int) -> Manner:
+        return Judging((judge,), concurrency=concurrency).manner(judge)
+
+    here = manner(load("mlx", folder), 100)
+    assert (here.concurrency, here.timeout_s, here.adaptive) == (16, float("inf"), False)
+    assert manner(load("mlx", folder), 3).concurrency == 3
+    elsewhere = manner(judges.load("offline", lambda name: None), 100)
+    assert (elsewhere.concurrency, elsewhere.timeout_s, elsewhere.adaptive) == (100, 60, True)
 
 
 class Template:

@@ -19,6 +19,7 @@ class Scripted:
     """Answers a metric's questions from a script, schema name -> fields."""
 
     structured = False
+    include_reason = True
 
     def __init__(self, script: dict[str, dict[str, object]]) -> None:
         self.script = script
