@@ -95,6 +95,7 @@ class Recorder:
     """Stands where the judge is asked; answers anything, and keeps the questions."""
 
     structured = False
+    include_reason = True
 
     def __init__(self) -> None:
         self.questions: list[Question] = []
