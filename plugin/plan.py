@@ -23,6 +23,7 @@ from plugin.judges._none import NoJudge
 from plugin.metrics import Metric
 from plugin.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
 from plugin.records import VANILLA, Case, Variant
+from plugin.spending import price_of
 from plugin.weights import ModelFolder, find_model, inspect_model
 
 
@@ -107,13 +108,15 @@ def find_sources(params: Params, host: Host) -> Sources:
     named: tuple[Judge, ...] = (NoJudge(),)
     if needs_judge:
         named = judges.load_all(params.judge, host.secret)
+    second = _second(params, named, host)
+    _check_budget(params, (*named, *([second] if second else [])))
     return Sources(
         model=host.model(params.model_name),
         adapters=tuple(host.adapter(name) for name in adapters),
         dataset=host.dataset(params.dataset_name),
         cache_dir=_cache_dir(params),
         judges=named,
-        second_judge=_second(params, named, host),
+        second_judge=second,
     )
 
 
@@ -186,6 +189,21 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         versions=_versions(engine_version),
         load_engine=partial(engines.load, params.engine, settings),
     )
+
+
+def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
+    """Whether a budget can be kept.
+
+    Raises:
+        OptionError: when a judge's price is not known.
+    """
+    unknown = [j.label for j in judges if price_of(j.label, params.judge_price) is None]
+    if params.budget and unknown:
+        raise OptionError(
+            f"--budget {params.budget:g} cannot be kept: the price of {', '.join(unknown)} is not "
+            "known. Give it with --judge_price (dollars per million tokens in and out, such as "
+            "'0.15, 0.60'), or use --max_calls"
+        )
 
 
 def _check_early(params: Params, cases: Sequence[Case]) -> None:

@@ -1,0 +1,113 @@
+"""Watching scores as they come, and looking at the whole afterwards, are of one mind."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from plugin.early import EarlyPlan, Watch, early_plan, look
+from plugin.pairing import Evidence, all_pairs
+from plugin.records import Failure, MetricSpec, Score, Variant
+from tests.samples import case
+
+CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
+HALLUCINATION = MetricSpec("hallucination", "Hallucination", higher_is_better=False)
+N = 300
+
+
+def results(gain: float, other: float = 0.0, seed: int = 1) -> list[Score]:
+    """Scores of two variants on two metrics, with such gains in the mean."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(N):
+        for spec, shift in ((CORRECTNESS, gain), (HALLUCINATION, -other)):
+            base = float(rng.uniform(0.3, 0.6))
+            own = float(np.clip(base + shift + rng.normal(0, 0.1), 0, 1))
+            found.append(Score(str(number), "vanilla", spec.name, base))
+            found.append(Score(str(number), "tuned", spec.name, own))
+    return found
+
+
+def plan() -> EarlyPlan:
+    cases = [case(str(number)) for number in range(N)]
+    specs = [CORRECTNESS, HALLUCINATION]
+    return early_plan(cases, specs, "Correctness", ["vanilla", "tuned"], seed=3)
+
+
+def judged_until_settled(scores: list[Score]) -> int | None:
+    """Cases judged in drawn order until the watch says that it is enough."""
+    watch, told = Watch(plan()), {}
+    for score in scores:
+        told.setdefault(score.case_id, []).append(score)
+    for n, drawn in enumerate(plan().order, 1):
+        watch.note(told[drawn.id])
+        if watch.is_settled:
+            return n
+    return None
+
+
+def outcomes(scores: list[Score], failures: list[Failure] | None = None) -> dict[str, str]:
+    variants = [Variant(name, name, "model") for name in ("vanilla", "tuned")]
+    cases = [case(str(number)) for number in range(N)]
+    evidence = Evidence(cases, variants, [CORRECTNESS, HALLUCINATION], scores, failures or [])
+    return {p.spec.name: look(p, plan()).outcome for p in all_pairs(evidence) if p.group == "all"}
+
+
+def test_a_clear_gain_is_settled_long_before_the_end() -> None:
+    n = judged_until_settled(results(0.2))
+    assert n is not None and 10 < n < N / 2
+    assert outcomes(results(0.2))["Correctness"] == "better"
+
+
+def test_no_gain_is_not_called_one() -> None:
+    found = outcomes(results(0.0))
+    assert found["Correctness"] in ("equivalent", "can't tell")
+
+
+def test_another_metric_that_may_yet_turn_out_worse_keeps_it_going() -> None:
+    quick = judged_until_settled(results(0.25, other=0.0))
+    slow = judged_until_settled(results(0.25, other=-0.045))
+    assert quick is not None and (slow is None or slow > 1.5 * quick)
+
+
+def test_a_metric_that_got_worse_is_settled_as_such() -> None:
+    found = outcomes(results(0.25, other=-0.3))
+    assert found == {"Correctness": "better", "Hallucination": "worse"}
+    assert judged_until_settled(results(0.25, other=-0.3)) is not None
+
+
+def test_the_order_in_which_answers_arrive_does_not_matter() -> None:
+    scores = results(0.2)
+    drawn = {one.id for one in plan().order[:150]}
+    early = [score for score in scores if score.case_id in drawn]
+    late = [score for score in scores if score.case_id not in drawn]
+    random.Random(0).shuffle(early)
+    whole, gappy = Watch(plan()), Watch(plan())
+    whole.note(early)
+    gappy.note([*late, *(s for s in early if s.case_id != plan().order[0].id)])
+    assert whole.is_settled
+    assert not gappy.is_settled  # the first case drawn has not been judged yet
+
+
+@pytest.mark.parametrize("place", [0, 5])
+def test_a_failure_is_passed_over_and_does_not_block(place: int) -> None:
+    lost = plan().order[place].id
+    scores = [s for s in results(0.2) if s.case_id != lost]
+    watch = Watch(plan())
+    watch.note(scores)
+    assert not watch.is_settled or place > 0
+    watch.note([Failure(lost, "generate", "too long", name) for name in ("vanilla", "tuned")])
+    assert watch.is_settled
+
+
+def test_what_settled_it_stays_when_answers_under_way_still_come_in() -> None:
+    scores = results(0.2)
+    n = judged_until_settled(scores)
+    assert n is not None
+    seen = {one.id for one in plan().order[:n]}
+    more = {one.id for one in plan().order[: n + 40]}
+    first = outcomes([s for s in scores if s.case_id in seen])
+    later = outcomes([s for s in scores if s.case_id in more])
+    assert first["Correctness"] == later["Correctness"] == "better"
