@@ -16,8 +16,7 @@ def about_judging(journal: Journal) -> list[str]:
 
 def _calls(journal: Journal) -> list[str]:
     spent = Counter[str](journal.meta("judge_calls") or {})
-    n_tokens = spent["n_prompt_tokens"] + spent["n_completion_tokens"]
-    if not n_tokens:  # rules and tiny servers count none
+    if journal.meta("caveat") or not (spent["n_calls"] or spent["n_cached"]):
         return []
     cost = f", {spent['cost']:.4f} dollars" if spent["cost"] else ""
     others = [

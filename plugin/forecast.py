@@ -49,7 +49,7 @@ def forecast(missing: Sequence[Item], judging: Judging) -> str:
         cost = sum(p.of(found.n_prompt_tokens, found.n_completion_tokens) for p in known)
         at = "your price" if judging.price else f"prices of {PRICES_AS_OF}"
         text += f"; {cost / _FACTOR:.2f} to {cost * _FACTOR:.2f} dollars at {at}"
-    second = " and the second judge's share" if judging.second else ""
+    second = "; what the second judge takes comes on top" if judging.second else ""
     return f"{text}{second}"
 
 
