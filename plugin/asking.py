@@ -85,7 +85,7 @@ class Asker:
         self._journal = journal
         self._manner = manner
         self._meter = meter
-        self._begun_keys: dict[type[BaseModel], hashlib._Hash] = {}
+        self._begun_keys: dict[tuple[type[BaseModel], int], hashlib._Hash] = {}
         self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
         self._n_lost: int | None = None  # calls lost in a row; None until the judge first answers
         self._n_hopeless: int | None = 0  # failures so far; None once the judge has answered well
@@ -98,15 +98,23 @@ class Asker:
         await asyncio.gather(*under_way, return_exceptions=True)
         await self._judge.close()
 
-    async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
+    async def __call__(
+        self, prompt: str, schema: type[BaseModel], check: Check, repeat: int = 0
+    ) -> BaseModel:
         """The judge's answer, fitting the schema and passing the check.
+
+        Args:
+            prompt: the question.
+            schema: of the answer.
+            check: what the answer must meet besides.
+            repeat: asks for another judgment of the same question: each number has its own.
 
         Raises:
             AskError: when no fitting answer could be had for this question.
             JudgeDownError: when the judge does not answer at all.
             LimitReached: when the user's limits allow no more calls.
         """
-        key = self._key(prompt, schema)
+        key = self._key(prompt, schema, repeat)
         kept = self._journal.judgment(key)
         if kept is not None:
             answer = schema.model_validate_json(kept.answer)
@@ -132,12 +140,13 @@ class Asker:
         if not task.cancelled():
             task.exception()  # seen, even when nobody waits for it any more
 
-    def _key(self, prompt: str, schema: type[BaseModel]) -> str:
+    def _key(self, prompt: str, schema: type[BaseModel], repeat: int) -> str:
         """The judgment's content key: judge, schema and sampling once per schema, then prompt."""
-        begun = self._begun_keys.get(schema)
+        begun = self._begun_keys.get((schema, repeat))
         if begun is None:
-            about = content_key(self._judge.identity, schema.model_json_schema(), _SAMPLING)
-            begun = self._begun_keys[schema] = hashlib.sha256(about.encode())
+            which = (repeat,) if repeat else ()  # the first judgment's key is older than repeats
+            about = content_key(self._judge.identity, schema.model_json_schema(), _SAMPLING, *which)
+            begun = self._begun_keys[schema, repeat] = hashlib.sha256(about.encode())
         whole = begun.copy()
         whole.update(prompt.encode("utf-8", "surrogatepass"))
         return whole.hexdigest()

@@ -316,6 +316,12 @@ class Params(BaseModel):
         ge=0,
         le=1,
     )
+    trust_report: bool = _option(
+        True,
+        "Trust report",
+        "Examine the judge, too, with a few calls more: some judgments asked again, and wrong "
+        "answers that it must not like. Not done for the offline judge.",
+    )
     skip_bad_rows: bool = _option(
         False,
         "Skip bad rows",
@@ -362,13 +368,14 @@ class Params(BaseModel):
     def settings(self) -> dict[str, Any]:
         """What the results depend on, ready for JSON.
 
-        Left out: what only says where things lie (their contents count), how fast work goes and
-        how far.
+        Left out: what only says where things lie (their contents count), how fast work goes, how
+        far, and what is looked at besides.
         """
         places = {"model_name", "model_adapter", "dataset_name", "cache_dir", "out"}
         pace = {"batch_size", "concurrency", "judge_timeout_s"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
-        return self.model_dump(mode="json", exclude=places | pace | ends)
+        besides = {"trust_report"}
+        return self.model_dump(mode="json", exclude=places | pace | ends | besides)
 
 
 def option_of(name: str) -> Option:

@@ -45,6 +45,7 @@ class Plan:
 
     Attributes:
         primary: the shown name of the metric that decides.
+        model_type: the architecture that the model's configuration names, "" where it names none.
         identity: what the results depend on; the same identity in the same folder continues a run.
         versions: of this program, its libraries and the platform.
         load_engine: loads the model, ready for these variants.
@@ -54,6 +55,7 @@ class Plan:
     loaded: LoadedCases
     metrics: tuple[Metric, ...]
     primary: str
+    model_type: str
     variants: tuple[Variant, ...]
     judges: tuple[Judge, ...]
     second_judge: Judge | None
@@ -171,6 +173,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         loaded=loaded,
         metrics=chosen,
         primary=primary,
+        model_type=str(model.config.get("model_type") or ""),
         variants=variants,
         judges=sources.judges,
         second_judge=sources.second_judge,

@@ -16,6 +16,7 @@ from plugin.cases import working_order
 from plugin.conclude import conclude
 from plugin.early import EarlyPlan, early_plan
 from plugin.errors import FaultError, OptionError
+from plugin.exam import Exam, can_probe
 from plugin.forecast import forecast
 from plugin.generation import complete
 from plugin.hosts import Host
@@ -50,7 +51,8 @@ def run(params: Params, host: Host) -> Report:
             if text := forecast(missing_items(items, journal), judging):
                 host.log(text)
             early = _early(plan) if plan.params.stop_early else None
-            worker.run(lambda: score(items, judging, journal, worker.progress, early))
+            exam = _exam(plan, journal)
+            worker.run(lambda: score(items, judging, journal, worker.progress, early, exam))
             return _publish(journal, host, worker)
 
 
@@ -113,6 +115,15 @@ def _early(plan: Plan) -> EarlyPlan:
     return early_plan(plan.loaded.cases, specs, plan.primary, names, plan.params.seed)
 
 
+def _exam(plan: Plan, journal: Journal) -> Exam | None:
+    """What the judges go through, None where there is no real one or the user wants none."""
+    asked = any(can_probe(metric.spec) for metric in plan.metrics)
+    if not (asked and plan.params.trust_report) or any(j.structured for j in plan.judges):
+        return None
+    cases = working_order(plan.loaded.cases, plan.params.seed)
+    return Exam(cases, plan.metrics, journal, plan.params.seed)
+
+
 def _open_journal(plan: Plan, host: Host) -> Journal:
     """The folder's journal, new or of this very run; nobody else works on it meanwhile.
 
@@ -157,6 +168,7 @@ def _begin(journal: Journal, plan: Plan) -> None:
             for judge in (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
             if marks_its_own_work(judge, plan.params.model_name)
         ],
+        "model_type": plan.model_type,
         "run_id": plan.run_id,
         "n_source_rows": plan.loaded.n_source_rows,
         "versions": plan.versions,

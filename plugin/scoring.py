@@ -17,6 +17,7 @@ from plugin.bench import Item, Judging, judged
 from plugin.cascade import overrule, pairs_in_doubt
 from plugin.early import EarlyPlan, Watch
 from plugin.errors import JudgeFailingError
+from plugin.exam import Exam
 from plugin.journal import Journal
 from plugin.judges import AskError
 from plugin.metrics import Metric, meets
@@ -69,11 +70,13 @@ def score(
     journal: Journal,
     progress: Progress,
     early: EarlyPlan | None = None,
+    exam: Exam | None = None,
 ) -> None:
     """Make every score that the journal does not hold yet; each is written when it exists.
 
     A judgment that failed in an earlier session is asked for again. Where a limit of the user's is
-    reached, or the verdict of a run that may stop early is settled, the rest stays undone.
+    reached, or the verdict of a run that may stop early is settled, the rest stays undone. Where
+    there is an exam, the judges go through it when the scores are made.
 
     Raises:
         JudgeError: when no call can succeed (wrong key, unknown model).
@@ -82,7 +85,8 @@ def score(
         Stopped: when the user stopped the run.
     """
     missing = missing_items(items, journal)
-    if not (missing or judging.second):
+    exam = exam if exam and (missing or exam.is_due) else None
+    if not (missing or judging.second or exam):
         return
     started = time.perf_counter()
     spent = journal.meta("judge_calls") or {}
@@ -90,7 +94,7 @@ def score(
     session = _Session(judging, journal, progress, meter)
     journal.set_meta("halted", None)
     try:
-        asyncio.run(session.work(items, missing, early))
+        asyncio.run(session.work(items, missing, early, exam))
     finally:
         counts = sum((asker.counts for asker in session.all_askers), Counter[str]())
         cost = sum(asker.cost for asker in session.all_askers)
@@ -119,11 +123,15 @@ class _Session:
         return [*self._askers, *([self._second] if self._second else [])]
 
     async def work(
-        self, items: Sequence[Item], missing: Sequence[Item], early: EarlyPlan | None
+        self,
+        items: Sequence[Item],
+        missing: Sequence[Item],
+        early: EarlyPlan | None,
+        exam: Exam | None,
     ) -> None:
         """All of it, until done, settled or halted."""
         try:
-            ready = await self._prepared(missing)
+            ready = await self._prepared(items if exam else missing)
             watch = Watch(early) if early else None
             if watch:
                 watch.note([*self._journal.scores(), *self._journal.failures()])
@@ -131,6 +139,8 @@ class _Session:
             await self._score_all(items, missing, ready, watch)
             if self._second and not self._halted:
                 await self._ask_second(items, self._second)
+            if exam and not self._halted:
+                await self._all_done(exam.work(ready, self._askers, self._progress))
         finally:
             for asker in self.all_askers:
                 await asker.close()

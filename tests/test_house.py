@@ -11,11 +11,12 @@ import pytest
 from tests.conftest import ROOT
 
 ONE_WAY = (
-    *("errors", "records", "criteria", "params", "worker", "weights", "adapters", "cache"),
-    *("journal", "cases", "engines", "generation"),
-    *("intervals", "stats", "sequential", "agreement", "ppi", "pairing"),
-    *("judges", "metrics", "pace", "spending", "asking", "early", "bench", "cascade", "scoring"),
-    *("forecast", "verdict_text", "verdict", "effort", "report"),
+    *("errors", "trust_records", "records", "criteria", "params", "worker", "weights"),
+    *("adapters", "cache", "journal", "cases", "engines", "generation"),
+    *("intervals", "biases", "stats", "sequential", "agreement", "ppi", "pairing"),
+    *("judges", "metrics", "pace", "spending", "canaries", "asking", "exam"),
+    *("early", "bench", "cascade", "scoring", "forecast"),
+    *("verdict_text", "verdict", "effort", "report"),
     *("hosts", "conclude", "plan", "run", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""

@@ -14,7 +14,8 @@ _TELL_EVERY_S = 0.5
 _SHARES = {
     "load model": (0, 5),
     "generate": (5, 50),
-    "score": (50, 95),
+    "score": (50, 92),
+    "examine the judge": (92, 95),
     "compare and draw": (95, 99),
 }
 """Stage -> from where to where it moves the job's progress, in percent."""

@@ -16,7 +16,12 @@ from tests.e2e.conftest import command, demo_options, environment, main, summary
 from tests.judge_server import JudgeServer, Reply
 
 N_CASES = 12
-JUDGED = {"predefined_tasks": "Correctness, Token F1", "judge": "custom:judge", "limit": "0.2"}
+JUDGED = {
+    "predefined_tasks": "Correctness, Token F1",
+    "judge": "custom:judge",
+    "limit": "0.2",
+    "trust_report": "false",  # a retest asks the same twice on purpose
+}
 
 
 def n_rows(out: Path, table: str) -> int:

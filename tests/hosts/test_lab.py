@@ -409,7 +409,11 @@ def test_a_schema_in_place_of_a_value_means_its_default() -> None:
 def test_progress_never_goes_back() -> None:
     progress = Progress()
     seen = []
-    for stage, total in (("load model", 0), ("generate", 4), ("score", 4), ("compare and draw", 0)):
+    stages = (
+        *(("load model", 0), ("generate", 4), ("score", 4)),
+        *(("examine the judge", 4), ("compare and draw", 0)),
+    )
+    for stage, total in stages:
         progress.begin(stage, total=total)
         for done_now in range(total + 1):
             progress.done = done_now
