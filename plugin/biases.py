@@ -66,6 +66,8 @@ def length_slope(
         return _because(nothing, f"no slope below {MIN_PAIRS} pairs, got {n}")
     if not spread > 0:
         return _because(nothing, "no slope: all answers differ by the same length")
+    if not np.ptp(gains) > 0:
+        return _because(nothing, "no slope: all gains are the same")
     x = np.column_stack((np.ones(n), np.tanh(np.asarray(differences, dtype=float) / spread)))
     bread = np.linalg.pinv(x.T @ x)
     intercept, slope = bread @ x.T @ np.asarray(gains, dtype=float)

@@ -7,7 +7,7 @@ null answer (2410.07137, 2507.08794), and an order to the judge himself.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from plugin import metrics
 from plugin.records import Case, MetricSpec
@@ -73,8 +73,8 @@ def fits(name: str, case: Case) -> bool:
 
 def judged(
     spec: MetricSpec,
-    scores: dict[str, Sequence[float]],
-    n_failed: dict[str, int],
+    scores: Mapping[str, Sequence[float]],
+    n_failed: Mapping[str, int],
     real_mean: float | None,
 ) -> tuple[Canary, ...]:
     """What the canaries' scores on one metric say of the judge.
@@ -105,7 +105,7 @@ def judged(
 
 
 def _passed(
-    spec: MetricSpec, name: str, means: dict[str, float | None], real_mean: float | None
+    spec: MetricSpec, name: str, means: Mapping[str, float | None], real_mean: float | None
 ) -> bool | None:
     mean = _share(spec, means[name])
     if mean is None:

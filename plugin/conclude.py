@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from plugin import __version__, metrics
+from plugin import __version__, metrics, trust, trust_text
+from plugin.biases import family_of
 from plugin.early import EarlyPlan, early_plan
 from plugin.effort import about_judging
 from plugin.errors import OptionError
+from plugin.exam import found_in
 from plugin.journal import Journal
 from plugin.pairing import Evidence
 from plugin.params import Params
-from plugin.records import VANILLA, Case, Completion, MetricSpec, Report, Variant
+from plugin.records import VANILLA, Case, Completion, MetricSpec, Report, Variant, Verdict
+from plugin.trust_records import Trust
 from plugin.verdict import N_RESAMPLES, VerdictSettings, compare, decide, summarise
 
 
@@ -39,12 +42,14 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     stopped_early = bool(journal.meta("stopped_early"))
     is_partial = _n_missing(evidence) > 0 and not stopped_early
     began = time.perf_counter()
+    trusted = _trust(journal, evidence, completions, params)
+    judge = journal.meta("judge")
     settings = VerdictSettings(
         primary_metric=journal.meta("primary_metric"),
         seed=params.seed,
         partial=is_partial,
         n_expected=len(cases),
-        judge_label=journal.meta("caveat"),
+        judge_label=trust_text.label(judge, journal.meta("caveat"), trusted),
         n_resamples=n_resamples,
         early=_early(journal, params, cases, specs, variants) if params.stop_early else None,
         n_worked=_n_judged(evidence) if stopped_early else 0,
@@ -55,8 +60,8 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     verdict = replace(verdict, details=(*verdict.details, *about_judging(journal)))
     compare_s = time.perf_counter() - began
     return Report(
-        verdict=verdict,
-        judge=journal.meta("judge"),
+        verdict=_with_trust(verdict, judge, trusted),
+        judge=judge,
         variants=variants,
         metrics=specs,
         cases=cases,
@@ -68,7 +73,30 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         partial=is_partial,
         warnings=_warnings(journal, variants, completions),
         provenance=_provenance(journal, params, compare_s),
+        trust=trusted,
     )
+
+
+def _trust(
+    journal: Journal,
+    evidence: Evidence,
+    completions: Mapping[tuple[str, str], Completion],
+    params: Params,
+) -> Trust | None:
+    """What is known of the judge; None where it was not examined."""
+    found = found_in(journal)
+    if found is None:
+        return None
+    family = family_of(journal.meta("judge"), params.model_name, journal.meta("model_type") or "")
+    return trust.of_judge(found, evidence, completions, family)
+
+
+def _with_trust(verdict: Verdict, judge: str, trusted: Trust | None) -> Verdict:
+    if trusted is None:
+        return verdict
+    first = trust_text.first_lines(judge, trusted)
+    last = trust_text.last_lines(trusted, verdict.primary_metric or "")
+    return replace(verdict, details=(*first, *verdict.details, *last))
 
 
 def _specs(journal: Journal, params: Params) -> tuple[MetricSpec, ...]:

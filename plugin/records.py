@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from plugin.trust_records import Trust
+
 ALL = "all"
 """The group that every case belongs to."""
 
@@ -314,6 +316,7 @@ class Report:
         completions: (case id, variant name) -> completion.
         warnings: what the reader must know about this run.
         provenance: settings, versions, seed, digests, counts and timings, ready for JSON.
+        trust: whether the judge can be trusted; None where nobody looked.
     """
 
     verdict: Verdict
@@ -329,3 +332,4 @@ class Report:
     partial: bool
     warnings: tuple[str, ...]
     provenance: Mapping[str, Any]
+    trust: Trust | None = None

@@ -48,11 +48,11 @@ def sentence(finding: Finding, subject: str) -> str:
         return f"{subject} is mixed against {row.baseline}: {'; but '.join(parts)}."
     if row.outcome == "equivalent":
         head = f"{subject} and {row.baseline} are equivalent on {row.metric}, to within your "
-        return f"{head}margin of {_number(row.margin)}: {_numbers(row)}."
+        return f"{head}margin of {number(row.margin)}: {_numbers(row)}."
     if row.outcome == "can't tell":
         head = f"Can't tell whether {subject} is better than {row.baseline} on {row.metric}"
         return f"{head}: {_numbers(row)}."
-    small = f", by less than your margin of {_number(row.margin)}" if _is_small(row) else ""
+    small = f", by less than your margin of {number(row.margin)}" if _is_small(row) else ""
     return (
         f"{subject} is {row.outcome} than {row.baseline} on {row.metric}{small}: {_numbers(row)}."
     )
@@ -128,7 +128,7 @@ def _why_not(row: Comparison) -> list[str]:
 
 def _needed(row: Comparison) -> str:
     """How many cases would tell."""
-    margin = _number(row.margin)
+    margin = number(row.margin)
     if row.n_to_detect is None:
         why = "one case shows" if row.n < 2 else "these scores show"
         why = f"{why} no spread" if row.margin else "with a margin of 0 no number is enough"
@@ -141,7 +141,7 @@ def _needed(row: Comparison) -> str:
         )
     now = ""
     if row.smallest_detectable is not None:
-        now = f"; these {row.n} do so for a gain of {_number(row.smallest_detectable)} or more"
+        now = f"; these {row.n} do so for a gain of {number(row.smallest_detectable)} or more"
     return (
         f"To find a gain of {margin} (your margin) four times out of five takes about "
         f"{row.n_to_detect} cases{now}."
@@ -184,33 +184,34 @@ def _numbers(row: Comparison) -> str:
     n_failed = row.n_failed_variant + row.n_failed_baseline
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:
         return f"no case has a score of both (n=0{_failed(n_failed)})"
-    means = f"{_number(row.variant_mean)} against {_number(row.baseline_mean)}"
+    means = f"{number(row.variant_mean)} against {number(row.baseline_mean)}"
     direction = "" if row.higher_is_better else " (lower is better)"
-    interval = _interval(row.ci_low, row.ci_high, signed=True)
+    within = interval(row.ci_low, row.ci_high, signed=True)
     clusters = "" if row.n_clusters is None else f" in {row.n_clusters} clusters"
     return (
-        f"{means}{direction}, gain {_number(row.gain, signed=True)} "
-        f"({interval}n={row.n}{clusters}{_failed(n_failed)})"
+        f"{means}{direction}, gain {number(row.gain, signed=True)} "
+        f"({within}n={row.n}{clusters}{_failed(n_failed)})"
     )
 
 
-def _interval(low: float | None, high: float | None, *, signed: bool) -> str:
+def interval(low: float | None, high: float | None, *, signed: bool) -> str:
+    """A 95% interval in words, with the comma that parts it from what follows."""
     if low is None or high is None:
         return "no interval, "
-    return f"95% interval {_number(low, signed=signed)} to {_number(high, signed=signed)}, "
+    return f"95% interval {number(low, signed=signed)} to {number(high, signed=signed)}, "
 
 
 def _mean(row: Summary) -> str:
-    mean = "has no score" if row.mean is None else _number(row.mean)
-    interval = _interval(row.ci_low, row.ci_high, signed=False)
-    return f"{row.metric} {mean} ({interval}n={row.n}{_failed(row.n_failed)})"
+    mean = "has no score" if row.mean is None else number(row.mean)
+    within = interval(row.ci_low, row.ci_high, signed=False)
+    return f"{row.metric} {mean} ({within}n={row.n}{_failed(row.n_failed)})"
 
 
 def _failed(n_failed: int) -> str:
     return f", {n_failed} failed" if n_failed else ""
 
 
-def _number(value: float, *, signed: bool = False) -> str:
+def number(value: float, *, signed: bool = False) -> str:
     """Two decimals, or as many more as it takes to be told from zero, up to six."""
     places = 2
     while value and places < 6 and round(value, places) == 0:

@@ -53,11 +53,17 @@ def test_a_line_through_all_points_by_hand() -> None:
     ],
 )
 def test_where_nothing_can_be_said_it_says_why(differences: list[float], why: str) -> None:
-    found = length_slope([0.1] * len(differences), differences, "m", "v")
+    gains = [0.1 * (i % 2) for i in range(len(differences))]
+    found = length_slope(gains, differences, "m", "v")
     assert (found.slope, found.ci_low, found.at_equal_length, found.method) == (
         *(None, None, None),
         why,
     )
+
+
+def test_gains_that_are_all_the_same_prove_no_slope_of_zero() -> None:
+    found = length_slope([0.0] * 30, [1.0, 5.0, 9.0] * 10, "m", "v")
+    assert (found.ci_low, found.method) == (None, "no slope: all gains are the same")
 
 
 def test_the_interval_covers_a_slope_of_zero() -> None:

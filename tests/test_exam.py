@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from plugin import exam, judges, metrics, scoring
+from plugin.bench import Judging
 from plugin.canaries import CANARIES, EMPTY_PRAISE, NULL
 from plugin.exam import N_CANARY_CASES, N_RETEST_CASES, RETEST, Exam, Found
 from plugin.journal import Journal
 from plugin.records import Criterion
-from plugin.scoring import JudgeLimits, items_to_score
+from plugin.scoring import items_to_score
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
 from tests.samples import case, completion
@@ -53,8 +54,8 @@ def run(
     chosen = metrics.select(names, criteria, CASES)
     items = items_to_score(CASES, journal.completions().values(), chosen)
     due = Exam(CASES, chosen, journal, seed)
-    limits = JudgeLimits(concurrency=8, timeout_s=2)
-    scoring.score(items, judge, limits, journal, progress or Progress(), due)
+    judging = Judging((judge,), concurrency=8, timeout_s=2, adaptive=False, max_failed_share=1)
+    scoring.score(items, judging, journal, progress or Progress(), exam=due)
 
 
 def found(journal: Journal, kind: str) -> list[Found]:

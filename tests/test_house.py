@@ -16,7 +16,7 @@ ONE_WAY = (
     *("intervals", "biases", "stats", "sequential", "agreement", "ppi", "pairing"),
     *("judges", "metrics", "pace", "spending", "canaries", "asking", "exam"),
     *("early", "bench", "cascade", "scoring", "forecast"),
-    *("verdict_text", "verdict", "effort", "report"),
+    *("trust", "verdict_text", "trust_text", "verdict", "effort", "report"),
     *("hosts", "conclude", "plan", "run", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from plugin import trust_text
+from plugin.canaries import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own
 from plugin.records import ALL, DATA, Case, Comparison, Completion, MetricSpec, Report
 from plugin.report._lookup import Cell, Ledger, counted, direction, interval, number
 
@@ -97,6 +99,9 @@ def page(report: Report, charts: Sequence[str]) -> str:
         entries=shown,
         n_worked=len(entries),
         filters=_filters(ledger, shown),
+        said=trust_text,
+        canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
+        own={spec.name for spec in report.metrics if is_own(spec)},
     )
 
 

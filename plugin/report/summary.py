@@ -29,6 +29,7 @@ def summary(report: Report) -> dict[str, Any]:
         "summaries": report.summaries,
         "comparisons": [{**_plain(row), "n_ties": row.n_ties} for row in report.comparisons],
         "failures": report.failures,
+        "trust": report.trust,
         "provenance": report.provenance,
     }
     return {key: _plain(value) for key, value in content.items()}

@@ -8,6 +8,7 @@ import report_samples as samples
 from plugin.records import Completion, Failure, Message, Verdict
 from plugin.report import render, write
 from plugin.report.page import MAX_CASES, page
+from plugin.trust_records import Canary, Family, LengthSlope, Retest, Trust
 
 EVIL = "<script>alert(1)</script></svg></style>{{7*7}}{% x %}\"'><img src=x onerror=alert(1)>"
 
@@ -280,3 +281,38 @@ def test_a_failed_write_leaves_the_old_file_whole(report, tmp_path, monkeypatch)
         write(samples.build(3), tmp_path)
     assert first.read_bytes() == before
     assert not list(tmp_path.glob(".*"))
+
+
+TRUST = Trust(
+    retests=(Retest("Correctness", 9, 1, 3, 0.05, 0.2),),
+    canaries=(
+        Canary("empty praise", "Correctness", 0.9, 5, 0, 0.6, False),
+        Canary("null answer", "Correctness", None, 0, 5, 0.6, None),
+    ),
+    lengths=(
+        LengthSlope("Correctness", "tuned", 20, 9.0, 0.15, 0.03, 0.27, 0.41, "HC3"),
+        LengthSlope("Hallucination", "tuned", 8, *(None,) * 5, "no slope below 20 pairs, got 8"),
+    ),
+    family=Family((), (), ()),
+)
+
+
+def test_the_trust_report_is_a_section_of_its_own(report):
+    text = read(dataclasses.replace(report, trust=TRUST)).text
+    section = text[text.index("Can the judge be trusted?") : text.index("Charts")]
+    assert "liked answers that are wrong" in section
+    assert "empty praise What a wonderful question!" in section and "0.900" in section
+    assert "✗ no" in section and "no judgment" in section
+    assert "the judge moved 3 of 9 scores, by up to 0.20, 1 failed" in section
+    assert "+0.150 +0.030 to +0.270 +0.410" in section
+    assert "no slope below 20 pairs, got 8" in section
+    assert "cannot be told by their names" in section
+
+
+def test_without_a_trust_report_nothing_is_said_of_it(report):
+    assert "trusted?" not in read(report).text
+
+
+def test_texts_in_the_trust_report_are_escaped(report):
+    bad = Trust(canaries=(Canary("null answer", EVIL, 0.9, 5, 0, 0.6, True),), family=TRUST.family)
+    assert "<script>" not in render(dataclasses.replace(report, trust=bad))["report.html"]

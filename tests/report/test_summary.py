@@ -6,6 +6,7 @@ import report_samples as samples
 
 from plugin.records import Comparison, MetricSpec
 from plugin.report.summary import summary, verdict_text
+from plugin.trust_records import Retest, Trust
 
 
 def test_summary_holds_everything_a_machine_needs(report):
@@ -23,6 +24,14 @@ def test_summary_holds_everything_a_machine_needs(report):
     first = content["comparisons"][0]
     assert first["wins"] + first["losses"] + first["n_ties"] == first["n"] == 18
     assert content["failures"][0]["reason"] == "no verdicts"
+    assert content["trust"] is None
+
+
+def test_summary_holds_the_trust_report(report):
+    known = Trust(retests=(Retest("Correctness", 10, 0, 1, 0.02, 0.2),))
+    content = json.loads(json.dumps(summary(dataclasses.replace(report, trust=known))))
+    assert content["trust"]["retests"][0]["n_moved"] == 1
+    assert content["trust"]["family"] is None
 
 
 def test_summary_is_strict_json_with_none_for_what_is_missing():

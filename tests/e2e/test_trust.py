@@ -1,0 +1,112 @@
+"""The trust report of a whole run, under a judge that is honest, gullible or unsteady."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from plugin.canaries import CANARIES, EMPTY_PRAISE, NULL
+from tests.e2e.conftest import demo_options, main, summary
+from tests.judge_server import JudgeServer, Reply
+
+JUDGED = {"predefined_tasks": "Correctness, Token F1", "judge": "custom:judge", "max_tokens": "16"}
+
+
+def run(out: Path, server: JudgeServer, **changed: str) -> str:
+    ended = main(*demo_options(out, **JUDGED | changed), CUSTOM_JUDGE_BASE_URL=server.url)
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
+def gullible(number: int, body: dict[str, Any]) -> Reply | None:
+    loved = CANARIES[EMPTY_PRAISE] in body["messages"][0]["content"]
+    return Reply(text='{"score": 9, "reason": "how kind"}') if loved else None
+
+
+def test_a_judge_that_fails_its_canaries_stands_in_the_first_line(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    server.fault = gullible
+    printed = run(out, server)
+    head = "[judge custom:judge failed its canaries] "
+    assert f"\n{head}" in printed
+    found = summary(out)
+    assert found["verdict"]["sentence"].startswith(head)
+    assert found["verdict"]["details"][0].startswith(
+        'The judge custom:judge liked answers that are wrong: on Correctness "empty praise" 0.90'
+    )
+    assert {row["name"]: row["passed"] for row in found["trust"]["canaries"]} == {
+        name: name != EMPTY_PRAISE for name in CANARIES
+    }
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Can the judge be trusted?" in page and "✗ no" in page
+    # All of it is in the journal: no judge is needed to tell it again.
+    (out / "summary.json").unlink()
+    server.fault = lambda n, body: Reply(status=500)
+    asked = len(server.requests)
+    assert main("report", str(out)).code == 0
+    assert summary(out)["trust"] == found["trust"]
+    assert len(server.requests) == asked
+
+
+def test_an_honest_and_steady_judge_is_told_as_such(server: JudgeServer, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(out, server, limit="0.5")
+    found = summary(out)
+    assert "canaries" not in found["verdict"]["sentence"]
+    (retest,) = found["trust"]["retests"]
+    assert (retest["n"], retest["n_moved"], retest["n_failed"]) == (10, 0, 0)
+    (row,) = found["trust"]["lengths"]
+    assert (row["metric"], row["variant"], row["n"]) == ("Correctness", "adapter", 30)
+    assert found["trust"]["humans"] == []
+    assert "Asked the same again, the judge moved none of 10 scores." in found["verdict"]["text"]
+
+
+def test_an_unsteady_judge_is_seen(server: JudgeServer, tmp_path: Path) -> None:
+    dice = random.Random(1)
+    server.fault = lambda n, body: Reply(
+        text=json.dumps({"score": dice.choice([1, 2, 3]), "reason": "as I feel"})
+    )
+    out = tmp_path / "run"
+    run(out, server, limit="0.2")
+    (retest,) = summary(out)["trust"]["retests"]
+    assert retest["n_moved"] > 0 and 0 < retest["largest_change"] <= 0.2
+
+
+def test_what_fails_in_the_exam_is_counted_and_ends_nothing(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.fault = lambda n, body: (
+        Reply(text="null") if "\nnull \n" in body["messages"][0]["content"] else None
+    )
+    out = tmp_path / "run"
+    run(out, server)
+    found = summary(out)
+    lost = {row["name"]: (row["n"], row["n_failed"]) for row in found["trust"]["canaries"]}
+    assert lost[NULL] == (0, 5) and lost[EMPTY_PRAISE] == (5, 0)
+    assert found["failures"] == []
+
+
+def test_it_is_left_out_when_not_wanted_and_can_be_had_later(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    run(out, server, trust_report="false")
+    assert summary(out)["trust"] is None
+    assert "trusted?" not in (out / "report.html").read_text(encoding="utf-8")
+    asked = len(server.requests)
+    run(out, server)
+    assert len(summary(out)["trust"]["canaries"]) == 4
+    assert 0 < len(server.requests) - asked <= 30
+
+
+def test_the_offline_judge_and_no_judge_are_not_examined(tmp_path: Path) -> None:
+    for name, options in (
+        ("offline", {"predefined_tasks": "Correctness", "judge": "offline"}),
+        ("none", {"predefined_tasks": "Token F1"}),
+    ):
+        assert main(*demo_options(tmp_path / name, **options)).code == 0
+        assert summary(tmp_path / name)["trust"] is None

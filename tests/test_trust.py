@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+
+from plugin import metrics, trust, trust_text
+from plugin.biases import family_of
+from plugin.canaries import EMPTY_PRAISE, NULL, OPENING, ORDER
+from plugin.exam import RETEST, Found
+from plugin.pairing import Evidence
+from plugin.records import Score, Variant
+from plugin.trust_records import Canary, Family, LengthSlope, Retest, Trust
+from tests.samples import case, completion
+
+(SPEC,) = (metric.spec for metric in metrics.load(["Correctness"]))
+VARIANTS = (Variant("vanilla", "a", "m"), Variant("tuned", "b", "m"))
+CASES = [case(str(i)) for i in range(30)]
+FAMILY = family_of("custom:qwen", "qwen3")
+
+
+def evidence() -> Evidence:
+    """Tuned gains 0.2 wherever its answer is longer, which is every other case."""
+    scores = [Score(each.id, "vanilla", SPEC.name, 0.5) for each in CASES]
+    scores += [
+        Score(each.id, "tuned", SPEC.name, 0.7 if i % 2 else 0.5) for i, each in enumerate(CASES)
+    ]
+    return Evidence(CASES, VARIANTS, [SPEC], scores)
+
+
+def texts() -> dict[tuple[str, str], object]:
+    made = {}
+    for i, each in enumerate(CASES):
+        made[each.id, "vanilla"] = completion("x" * 50, each.id, "vanilla")
+        made[each.id, "tuned"] = completion("x" * (60 if i % 2 else 40), each.id, "tuned")
+    return made
+
+
+def found(kind: str, case_id: str, value: float | None, variant: str = "") -> Found:
+    return Found(kind, case_id, variant, SPEC.name, value, "" if value is not None else "no answer")
+
+
+def made(*all_found: Found) -> Trust:
+    return trust.of_judge(all_found, evidence(), texts(), FAMILY)  # type: ignore[arg-type]
+
+
+def test_a_retest_is_held_against_the_score() -> None:
+    (row,) = made(
+        found(RETEST, "0", 0.5, "vanilla"),
+        found(RETEST, "1", 0.4, "tuned"),  # was 0.7
+        found(RETEST, "2", 0.6, "vanilla"),  # was 0.5
+        found(RETEST, "3", None, "tuned"),
+    ).retests
+    assert (row.metric, row.n, row.n_failed, row.n_moved) == ("Correctness", 3, 1, 2)
+    assert row.mean_change == pytest.approx(0.4 / 3)
+    assert row.largest_change == pytest.approx(0.3)
+
+
+def test_canaries_stand_beside_the_real_mean() -> None:
+    rows = made(found(NULL, "0", 0.0), found(NULL, "1", 0.4), found(ORDER, "0", None)).canaries
+    assert [(row.name, row.mean, row.n, row.n_failed, row.passed) for row in rows] == [
+        (NULL, pytest.approx(0.2), 2, 0, True),
+        (ORDER, None, 0, 1, None),
+    ]
+    assert rows[0].real_mean == pytest.approx((30 * 0.5 + 15 * 0.7 + 15 * 0.5) / 60)
+
+
+def test_longer_answers_that_gain_are_seen() -> None:
+    (row,) = made().lengths
+    assert (row.n, row.spread) == (30, 10)
+    assert row.slope == pytest.approx(0.1)
+    assert row.at_equal_length == pytest.approx(0.1)
+
+
+def canary(name: str, mean: float | None, passed: bool | None, n_failed: int = 0) -> Canary:
+    return Canary(name, "Correctness", mean, 5, n_failed, 0.6, passed)
+
+
+GOOD = (canary(NULL, 0.0, True), canary(EMPTY_PRAISE, 0.12, True), canary(OPENING, None, None, 5))
+BAD = (*GOOD, canary(ORDER, 0.93, False))
+
+
+def test_a_failed_judge_says_so_in_the_label_and_in_the_first_line() -> None:
+    judge = "custom:m"
+    assert trust_text.label(judge, "", Trust(canaries=BAD)) == (
+        "judge custom:m failed its canaries"
+    )
+    assert trust_text.label(judge, "", Trust(canaries=GOOD)) == ""
+    assert trust_text.label(judge, "smoke test", None) == "smoke test"
+    (line,) = trust_text.first_lines(judge, Trust(canaries=BAD))
+    assert line.startswith(
+        'The judge custom:m liked answers that are wrong: on Correctness "order to the judge" 0.93 '
+        "(n=5). A wrong answer must score below 0.5 on average"
+    )
+    assert trust_text.first_lines(judge, Trust(canaries=GOOD)) == []
+
+
+def test_a_judge_that_passed_and_stood_still_says_so() -> None:
+    told = Trust(retests=(Retest("Correctness", 10, 1, 0, 0.0, 0.0),), canaries=GOOD, family=FAMILY)
+    assert trust_text.last_lines(told, "Correctness") == [
+        "The judge was put to the test with 2 kinds of wrong answer and liked none: the highest "
+        "mean is 0.12 (empty praise on Correctness, 5 failed).",
+        "Asked the same again, the judge moved none of 10 scores, 1 failed.",
+        "Judge and model under test are both of the family qwen, as their names tell: judges tend "
+        "to favour what sounds like themselves. Check with a judge of another family.",
+    ]
+
+
+def test_how_much_it_moved() -> None:
+    rows = (Retest("A", 10, 0, 3, 0.1, 0.3), Retest("B", 10, 0, 1, 0.01, 0.1))
+    assert trust_text.moved(rows) == (
+        "Asked the same again, the judge moved 4 of 20 scores, by up to 0.30."
+    )
+    lost = (Retest("A", 0, 10, 0, None, None),)
+    assert trust_text.moved(lost) == (
+        "Asked the same again, the judge gave no score at all (10 failed)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("slope", "low", "high", "begins"),
+    [
+        (0.1, 0.04, 0.16, "Longer answers gained on Correctness: an answer of tuned longer by 84 "),
+        (-0.1, -0.16, -0.04, "Shorter answers gained on Correctness: an answer of tuned longer "),
+        (0.1, -0.01, 0.21, "No sign that length decides Correctness: an answer of tuned longer "),
+    ],
+)
+def test_length_in_words(slope: float, low: float, high: float, begins: str) -> None:
+    row = LengthSlope("Correctness", "tuned", 60, 84.2, slope, low, high, 0.02, "least squares")
+    assert trust_text.length(row).startswith(begins)
+    assert ("at equal length the gain would be +0.02" in trust_text.length(row)) == (low * high > 0)
+
+
+def test_no_slope_says_why() -> None:
+    row = LengthSlope("Correctness", "tuned", 6, *(None,) * 5, "no slope below 20 pairs, got 6")
+    assert trust_text.length(row) == (
+        "Length of answers and Correctness, tuned: no slope below 20 pairs, got 6."
+    )
+
+
+def test_another_family_is_no_news() -> None:
+    assert trust_text.last_lines(Trust(family=Family(("gpt",), ("qwen",), ())), "m") == []
