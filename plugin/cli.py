@@ -1,4 +1,4 @@
-"""The command line: run, demo, resume, report.
+"""The command line: run, demo, resume, report, ratings.
 
 Exit codes: 0 done, 1 a fault (the journal is kept), 2 the user's mistake, 130 interrupted.
 """
@@ -41,12 +41,15 @@ def main(arguments: Sequence[str]) -> int:
 
     host: Host = FolderHost("")
     try:
-        from plugin.run import rebuild, run
+        from plugin.run import draw_for_rating, rebuild, run
 
-        if command == "report":
+        if command in ("report", "ratings"):
             folder = Path(given["folder"])
             host = FolderHost(str(folder))
-            rebuild(folder, host)
+            if command == "report":
+                rebuild(folder, host, given["human_ratings"])
+            else:
+                draw_for_rating(folder, given["n"], given["seed"], host)
         else:
             params = _PARAMS_OF[command](given)
             host = FolderHost(params.out, prefix="demo-" if command == "demo" else "")
@@ -107,6 +110,8 @@ def _resume_params(given: dict[str, Any]) -> Params:
     journal = Journal.existing(folder)
     try:
         values = journal.meta("params")
+        if journal.meta("ratings"):  # they are there; the file may be gone
+            values.pop("human_ratings", None)
     finally:
         journal.close()
     if values is None:
@@ -136,9 +141,16 @@ def _parser() -> argparse.ArgumentParser:
     for command, help_text in (
         ("resume", "go on with a run that was stopped, and try again what failed"),
         ("report", "rebuild tables, charts and report from a run's journal"),
+        ("ratings", "write a template for human ratings of cases drawn at random"),
     ):
-        sub = commands.add_parser(command, help=help_text)
+        sub = commands.add_parser(command, help=help_text, allow_abbrev=False)
         sub.add_argument("folder", metavar="DIR", help="the run's directory")
+        if command == "report":
+            help_text = "CSV file with human ratings, taken in before"
+            sub.add_argument("--human_ratings", metavar="FILE", default="", help=help_text)
+        elif command == "ratings":
+            sub.add_argument("--n", type=int, default=50, help="cases to draw (default: 50)")
+            sub.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     return parser
 
 

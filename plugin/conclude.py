@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from plugin import __version__, metrics, trust, trust_text
+from plugin import __version__, metrics, ratings, trust, trust_text
 from plugin.biases import family_of
 from plugin.early import EarlyPlan, early_plan
 from plugin.effort import about_judging
 from plugin.errors import OptionError
 from plugin.exam import found_in
+from plugin.humans import Draw, views
 from plugin.journal import Journal
 from plugin.pairing import Evidence
 from plugin.params import Params
-from plugin.records import VANILLA, Case, Completion, MetricSpec, Report, Variant, Verdict
+from plugin.records import (
+    VANILLA,
+    Case,
+    Comparison,
+    Completion,
+    MetricSpec,
+    Report,
+    Variant,
+    Verdict,
+)
 from plugin.trust_records import Trust
 from plugin.verdict import N_RESAMPLES, VerdictSettings, compare, decide, summarise
 
@@ -32,18 +42,16 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     Raises:
         OptionError: when the journal's run never began.
     """
-    if journal.meta("identity") is None:
-        raise OptionError(f"{journal.path} holds a run that never began; start it with `run`")
-    params = Params.parse(journal.meta("params"))
+    params = params_of(journal)
     variants = tuple(Variant(**fields) for fields in journal.meta("variants"))
-    specs = _specs(journal, params)
+    specs = specs_of(journal, params)
     cases, completions = journal.cases(), journal.completions()
     evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
     stopped_early = bool(journal.meta("stopped_early"))
     is_partial = _n_missing(evidence) > 0 and not stopped_early
     began = time.perf_counter()
-    trusted = _trust(journal, evidence, completions, params)
     judge = journal.meta("judge")
+    trusted = _judge_seen(journal, evidence, completions, params)
     settings = VerdictSettings(
         primary_metric=journal.meta("primary_metric"),
         seed=params.seed,
@@ -58,6 +66,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     comparisons = compare(evidence, settings)
     verdict = decide(evidence, summaries, comparisons, settings)
     verdict = replace(verdict, details=(*verdict.details, *about_judging(journal)))
+    trusted = _humans_heard(trusted, journal, evidence, comparisons, settings)
     compare_s = time.perf_counter() - began
     return Report(
         verdict=_with_trust(verdict, judge, trusted),
@@ -77,7 +86,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     )
 
 
-def _trust(
+def _judge_seen(
     journal: Journal,
     evidence: Evidence,
     completions: Mapping[tuple[str, str], Completion],
@@ -91,6 +100,24 @@ def _trust(
     return trust.of_judge(found, evidence, completions, family)
 
 
+def _humans_heard(
+    trusted: Trust | None,
+    journal: Journal,
+    evidence: Evidence,
+    comparisons: Sequence[Comparison],
+    settings: VerdictSettings,
+) -> Trust | None:
+    """The trust report with what humans say, where they rated."""
+    rated = ratings.rated_in(journal)
+    if not rated:
+        return trusted
+    digests = {
+        place: ratings.digest_of(completion) for place, completion in journal.completions().items()
+    }
+    draw = Draw(digests, ratings.drawn_in(journal), settings.seed, settings.n_resamples)
+    return replace(trusted or Trust(), humans=views(evidence, comparisons, rated, draw))
+
+
 def _with_trust(verdict: Verdict, judge: str, trusted: Trust | None) -> Verdict:
     if trusted is None:
         return verdict
@@ -99,7 +126,18 @@ def _with_trust(verdict: Verdict, judge: str, trusted: Trust | None) -> Verdict:
     return replace(verdict, details=(*first, *verdict.details, *last))
 
 
-def _specs(journal: Journal, params: Params) -> tuple[MetricSpec, ...]:
+def params_of(journal: Journal) -> Params:
+    """What the run was asked for.
+
+    Raises:
+        OptionError: when the journal's run never began.
+    """
+    if journal.meta("identity") is None:
+        raise OptionError(f"{journal.path} holds a run that never began; start it with `run`")
+    return Params.parse(journal.meta("params"))
+
+
+def specs_of(journal: Journal, params: Params) -> tuple[MetricSpec, ...]:
     """The run's metrics with the user's margin, the primary one first."""
     kept = ({**fields, "needs": frozenset(fields["needs"])} for fields in journal.meta("metrics"))
     specs = [replace(MetricSpec(**fields), margin=params.margin) for fields in kept]

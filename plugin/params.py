@@ -322,6 +322,14 @@ class Params(BaseModel):
         "Examine the judge, too, with a few calls more: some judgments asked again, and wrong "
         "answers that it must not like. Not done for the offline judge.",
     )
+    human_ratings: str = _option(
+        "",
+        "Human ratings",
+        "CSV file with human ratings of this run's completions (`python main.py ratings DIR` "
+        "writes a template): the report then says how far judge and humans agree, and the gain "
+        "corrected by them.",
+        shown=Option(CLI),
+    )
     skip_bad_rows: bool = _option(
         False,
         "Skip bad rows",
@@ -374,7 +382,7 @@ class Params(BaseModel):
         places = {"model_name", "model_adapter", "dataset_name", "cache_dir", "out"}
         pace = {"batch_size", "concurrency", "judge_timeout_s"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
-        besides = {"trust_report"}
+        besides = {"trust_report", "human_ratings"}
         return self.model_dump(mode="json", exclude=places | pace | ends | besides)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -10,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from plugin import ratings, ratings_file
 from plugin.bench import Item, Judging
 from plugin.cache import Cache
 from plugin.cases import working_order
-from plugin.conclude import conclude
+from plugin.conclude import conclude, params_of, specs_of
 from plugin.early import EarlyPlan, early_plan
 from plugin.errors import FaultError, OptionError
 from plugin.exam import Exam, can_probe
@@ -24,7 +26,8 @@ from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
 from plugin.params import Params
 from plugin.plan import Plan, find_sources, make_plan
-from plugin.records import Report
+from plugin.ppi import MIN_LABELS
+from plugin.records import MetricSpec, Report
 from plugin.report import write
 from plugin.scoring import items_to_score, missing_items, score
 from plugin.spending import Limits
@@ -56,18 +59,52 @@ def run(params: Params, host: Host) -> Report:
             return _publish(journal, host, worker)
 
 
-def rebuild(folder: Path, host: Host) -> Report:
+def rebuild(folder: Path, host: Host, human_ratings: str = "") -> Report:
     """Make everything that is published again, from the folder's journal alone.
 
+    Args:
+        folder: the run's.
+        host: where it is published.
+        human_ratings: a file of ratings to be taken in before.
+
     Raises:
-        OptionError: when the folder holds no run.
+        OptionError: when the folder holds no run, or the ratings do not fit it.
     """
     with (
         closing(Journal.existing(folder)) as journal,
         closing(Worker(host.tend, partial(_leave, host))) as worker,
     ):
         host.open(journal.meta("run_id") or "")
+        if human_ratings:
+            specs, file = specs_of(journal, params_of(journal)), Path(human_ratings)
+            ratings_file.accept(ratings_file.read(file), specs, journal, file)
         return _publish(journal, host, worker)
+
+
+def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
+    """Write a template for human ratings of cases drawn at random, and record the draw.
+
+    Raises:
+        OptionError: when the folder holds no run, or nothing that humans could rate.
+    """
+    if n_cases < 1:
+        raise OptionError(f"--n {n_cases}: at least one case must be drawn")
+    with closing(Journal.existing(folder)) as journal:
+        journal.lock()
+        specs = specs_of(journal, params_of(journal))
+        path, n_drawn = ratings.export(journal, specs, n_cases, seed, folder)
+    host.log(
+        f"{n_drawn} cases drawn: {path}\nFill in rating (on the metric's own scale, "
+        f"{'; '.join(map(_scale, ratings.rateable(specs)))}) and rater; rows may stay empty.\n"
+        f"Then: python main.py report {shlex.quote(str(folder))} --human_ratings "
+        f"{shlex.quote(str(path))}"
+    )
+    if n_drawn < MIN_LABELS:
+        host.log(f"note: below {MIN_LABELS} rated cases the corrected gain has no interval")
+
+
+def _scale(spec: MetricSpec) -> str:
+    return f"{spec.name}: {spec.worst:g} is worst, {spec.best:g} is best"
 
 
 def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
@@ -87,7 +124,12 @@ def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
 
 def _complete(plan: Plan, journal: Journal, worker: Worker) -> None:
     cases = working_order(plan.loaded.cases, plan.params.seed)
+    file = plan.params.human_ratings
+    rated = ratings_file.read(Path(file)) if file else ()
     complete(cases, plan.variants, plan.load_engine, journal, worker.progress)
+    if file:  # before the judge is paid
+        specs = [metric.spec for metric in plan.metrics]
+        ratings_file.accept(rated, specs, journal, Path(file))
 
 
 def _items(plan: Plan, journal: Journal) -> list[Item]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from plugin.canaries import RULE
-from plugin.trust_records import Canary, Family, LengthSlope, Retest, Trust
+from plugin.trust_records import (
+    Canary,
+    Correction,
+    Family,
+    HumanView,
+    LengthSlope,
+    Retest,
+    Trust,
+)
 from plugin.verdict_text import interval, number
 
 
@@ -40,6 +48,9 @@ def last_lines(trust: Trust, primary: str) -> list[str]:
     lines += [length(row) for row in trust.lengths if row.metric == primary]
     if trust.family and trust.family.shared:
         lines.append(same_family(trust.family))
+    for view in trust.humans:
+        if view.metric == primary:
+            lines += [agreement(view), *(corrected(view.metric, row) for row in view.corrections)]
     return lines
 
 
@@ -96,6 +107,44 @@ def same_family(family: Family) -> str:
         f"Judge and model under test are both of the family {names}, as their names tell: judges "
         "tend to favour what sounds like themselves. Check with a judge of another family."
     )
+
+
+def agreement(view: HumanView) -> str:
+    """How far judge and humans agree."""
+    raters = "1 human" if view.n_raters == 1 else f"{view.n_raters} humans"
+    if view.agreement is None:
+        return f"{raters} rated {view.metric}, but no completion that the judge scored."
+    ends = interval(view.alpha_ci_low, view.alpha_ci_high, signed=False).removesuffix(", ")
+    among = "" if view.alpha_humans is None else f", {number(view.alpha_humans)} among humans"
+    return (
+        f"{raters} rated {view.n_rated} completions on {view.metric}: on {view.agreement:.0%} of "
+        "them they stand on the same side of the middle as the judge (Cohen's kappa "
+        f"{_known(view.kappa)}); Krippendorff's alpha of the scores is {_known(view.alpha)} "
+        f"({ends}{among})."
+    )
+
+
+def corrected(metric: str, row: Correction) -> str:
+    """The judge's gain and the corrected one, side by side."""
+    alone = "no gain" if row.judge_gain is None else number(row.judge_gain, signed=True)
+    alone += f" ({interval(row.judge_ci_low, row.judge_ci_high, signed=True)}n={row.n_all})"
+    if row.gain is None:
+        return f"{row.variant} on {metric}: {alone} by the judge alone; {row.method}."
+    unrated = (
+        f" {row.n_unrated} more were drawn and not rated on both sides: were they left out for "
+        "what they say, this is off."
+        if row.n_unrated
+        else ""
+    )
+    return (
+        f"{row.variant} on {metric}, corrected by human ratings: gain "
+        f"{number(row.gain, signed=True)} ({interval(row.ci_low, row.ci_high, signed=True)}"
+        f"{row.n_labelled} of {row.n_all} cases rated); by the judge alone {alone}.{unrated}"
+    )
+
+
+def _known(value: float | None) -> str:
+    return "unknown" if value is None else number(value)
 
 
 def _liked(failed: Sequence[Canary]) -> list[str]:

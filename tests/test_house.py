@@ -15,8 +15,8 @@ ONE_WAY = (
     *("adapters", "cache", "journal", "cases", "engines", "generation"),
     *("intervals", "biases", "stats", "sequential", "agreement", "ppi", "pairing"),
     *("judges", "metrics", "pace", "spending", "canaries", "asking", "exam"),
-    *("early", "bench", "cascade", "scoring", "forecast"),
-    *("trust", "verdict_text", "trust_text", "verdict", "effort", "report"),
+    *("early", "bench", "cascade", "scoring", "forecast", "ratings", "ratings_file"),
+    *("humans", "trust", "verdict_text", "trust_text", "verdict", "effort", "report"),
     *("hosts", "conclude", "plan", "run", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""

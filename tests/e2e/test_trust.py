@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +112,96 @@ def test_the_offline_judge_and_no_judge_are_not_examined(tmp_path: Path) -> None
     ):
         assert main(*demo_options(tmp_path / name, **options)).code == 0
         assert summary(tmp_path / name)["trust"] is None
+
+
+def rate(template: Path, filled: Path, value: Callable[[dict[str, str]], str]) -> None:
+    """Fill a template in as a human would."""
+    with template.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with filled.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row | {"rating": value(row), "rater": "ann"})
+
+
+def same_words(row: dict[str, str]) -> str:
+    return "1" if row["output"].strip() == row["expected_output"].strip() else "0.2"
+
+
+def test_human_ratings_from_draw_to_report(server: JudgeServer, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(out, server, limit="1", max_tokens="48")
+    before = summary(out)
+    ended = main("ratings", str(out), "--n", "40", "--seed", "3")
+    assert ended.code == 0, ended.err
+    assert "40 cases drawn" in ended.out and "Correctness: 0 is worst, 1 is best" in ended.out
+    filled = tmp_path / "filled.csv"
+    rate(out / "ratings_template.csv", filled, same_words)
+    asked = len(server.requests)
+    ended = main("report", str(out), "--human_ratings", str(filled))
+    assert ended.code == 0, ended.err
+    assert len(server.requests) == asked
+    found = summary(out)
+    (view,) = found["trust"]["humans"]
+    assert view["metric"] == "Correctness" and view["n_raters"] == 1
+    assert view["agreement"] > 0.9 and view["kappa"] > 0.8 and view["alpha"] > 0.8
+    (row,) = view["corrections"]
+    assert (row["n_labelled"], row["n_unrated"], row["n_all"]) == (40, 0, 60)
+    gain = next(c for c in before["comparisons"] if c["metric"] == "Correctness")["gain"]
+    assert row["judge_gain"] == gain and row["gain"] != gain
+    assert found["verdict"]["sentence"] == before["verdict"]["sentence"]
+    assert "corrected by human ratings: gain" in found["verdict"]["text"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Judge alone" in page and "Corrected" in page
+    # The ratings are in the journal: neither a report nor a resume needs the file again.
+    filled.unlink()
+    assert main("report", str(out)).code == 0
+    assert summary(out)["trust"] == found["trust"]
+
+
+def test_stale_ratings_are_refused(server: JudgeServer, tmp_path: Path) -> None:
+    first, other = tmp_path / "first", tmp_path / "other"
+    run(first, server)
+    run(other, server, max_tokens="2")
+    assert main("ratings", str(other)).code == 0
+    rate(other / "ratings_template.csv", tmp_path / "filled.csv", lambda row: "0.5")
+    before = (first / "summary.json").read_bytes()
+    ended = main("report", str(first), "--human_ratings", str(tmp_path / "filled.csv"))
+    assert ended.code == 2
+    assert "stale" in ended.err and "none of the ratings was taken" in ended.err
+    assert (first / "summary.json").read_bytes() == before
+
+
+def test_ratings_given_to_a_run_are_checked_before_the_judge_is_paid(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    out, filled = tmp_path / "run", tmp_path / "filled.csv"
+    nowhere = str(tmp_path / "no.csv")
+    ended = main(
+        *demo_options(out, **JUDGED, human_ratings=nowhere), CUSTOM_JUDGE_BASE_URL=server.url
+    )
+    assert (ended.code, server.requests) == (2, []) and "No such file" in ended.err
+    run(out, server)
+    assert main("ratings", str(out), "--n", "4").code == 0
+    rate(out / "ratings_template.csv", filled, same_words)
+    run(out, server, human_ratings=str(filled))
+    assert summary(out)["trust"]["humans"][0]["n_rated"] > 4
+    filled.unlink()
+    ended = main("resume", str(out), CUSTOM_JUDGE_BASE_URL=server.url)
+    assert ended.code == 0, ended.err
+
+
+def test_ratings_serve_an_offline_judge_too_and_need_a_run(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = demo_options(out, predefined_tasks="Correctness", judge="offline")
+    assert main(*options).code == 0
+    assert main("ratings", str(out)).code == 0
+    rate(out / "ratings_template.csv", tmp_path / "filled.csv", same_words)
+    assert main("report", str(out), "--human_ratings", str(tmp_path / "filled.csv")).code == 0
+    found = summary(out)["trust"]
+    assert found["canaries"] == [] and found["family"] is None and len(found["humans"]) == 1
+    ended = main("ratings", str(tmp_path / "nowhere"))
+    assert ended.code == 2 and "holds no journal.sqlite" in ended.err
+    ended = main("ratings", str(out), "--n", "0")
+    assert ended.code == 2 and "--n 0: at least one case" in ended.err

@@ -8,7 +8,7 @@ import report_samples as samples
 from plugin.records import Completion, Failure, Message, Verdict
 from plugin.report import render, write
 from plugin.report.page import MAX_CASES, page
-from plugin.trust_records import Canary, Family, LengthSlope, Retest, Trust
+from plugin.trust_records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 
 EVIL = "<script>alert(1)</script></svg></style>{{7*7}}{% x %}\"'><img src=x onerror=alert(1)>"
 
@@ -307,6 +307,19 @@ def test_the_trust_report_is_a_section_of_its_own(report):
     assert "+0.150 +0.030 to +0.270 +0.410" in section
     assert "no slope below 20 pairs, got 8" in section
     assert "cannot be told by their names" in section
+
+
+HUMANS = HumanView(
+    *("Correctness", 2, 70, 0.764, 0.53, 0.853, 0.768, None, None),
+    (Correction("tuned", 0.4, 0.3, 0.49, 0.36, 0.26, 0.46, 35, 5, 60, "PPI++"),),
+)
+
+
+def test_the_judges_gain_and_the_corrected_one_stand_side_by_side(report):
+    text = read(dataclasses.replace(report, trust=Trust(humans=(HUMANS,)))).text
+    section = text[text.index("Can the judge be trusted?") : text.index("Charts")]
+    assert "2 70 76% 0.530 0.853 no interval –" in section
+    assert "+0.400 +0.300 to +0.490 +0.360 +0.260 to +0.460 35 of 60 5 drawn, not rated" in section
 
 
 def test_without_a_trust_report_nothing_is_said_of_it(report):
