@@ -67,8 +67,17 @@ def test_the_draw_follows_the_seed_and_is_recorded(journal: Journal, tmp_path: P
     assert len(ids) == 5 and ratings.drawn_in(journal) == ids
     other = {row["case_id"] for row in drawn(journal, tmp_path, seed=1)}
     assert other != ids and ratings.drawn_in(journal) == ids | other
-    order = [row["case_id"] for row in first if row["metric"] == "Correctness"]
-    assert order != sorted(order, key=int)
+
+
+def test_neither_order_nor_place_tells_whose_completion_a_row_shows(
+    journal: Journal, tmp_path: Path
+) -> None:
+    found = [row for row in drawn(journal, tmp_path, n=100) if row["metric"] == "Correctness"]
+    ids = [row["case_id"] for row in found]
+    assert ids != sorted(ids) and ids != sorted(ids, key=int)
+    first_shown = {row["case_id"]: row["output"].split()[0] for row in reversed(found)}
+    n_tuned = sum(name == "tuned" for name in first_shown.values())
+    assert 3 < n_tuned < 15
 
 
 def test_a_template_is_never_written_over(journal: Journal, tmp_path: Path) -> None:
