@@ -18,7 +18,7 @@ TASKS = "Correctness, Answer Relevancy"
 
 def options(out: Path, **changed: str) -> list[str]:
     given = {"judge": "custom:j", "predefined_tasks": TASKS, "max_tokens": "24", "limit": "1"}
-    return demo_options(out, **{**given, **changed})
+    return demo_options(out, **{**given, "trust_report": "false", **changed})
 
 
 def n_rows(out: Path, table: str) -> int:
