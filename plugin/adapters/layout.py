@@ -1,17 +1,19 @@
 """What is in an adapter's folder: its kind, its settings, its tensors' shapes, its digest.
 
 MLX and PEFT adapters share the name of their config file and differ in its contents, so they are
-told apart by their weights file.
+told apart by their weights file. A trainer's folder may hold checkpoints and a fused model beside
+the adapter; those are left alone, and where only checkpoints are there, the last one counts.
 """
 
 from __future__ import annotations
 
-import json
-import struct
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from plugin.adapters._tensors import shapes
+from plugin.adapters.peft_config import parse
 from plugin.errors import AdapterError
 from plugin.weights import file_digest, json_object
 
@@ -19,8 +21,8 @@ _WEIGHTS: dict[str, Literal["mlx", "peft"]] = {
     "adapters.safetensors": "mlx",
     "adapter_model.safetensors": "peft",
 }
+_FUSED = "fused_model"
 _PICKLES = ("*.npz", "*.bin", "*.pt", "*.pth", "*.pkl")
-_MAX_HEADER_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class AdapterFolder:
     """An adapter as it lies on disk.
 
     Attributes:
-        path: the directory.
+        path: the directory, as it was given.
+        root: where its files lie: the directory, or the last checkpoint in it.
         kind: whose format it is in.
         config: the parsed adapter_config.json.
         shapes: tensor name -> shape, read from the file's header alone.
@@ -36,6 +39,7 @@ class AdapterFolder:
     """
 
     path: Path
+    root: Path
     kind: Literal["mlx", "peft"]
     config: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
@@ -44,7 +48,36 @@ class AdapterFolder:
     @property
     def weights_path(self) -> Path:
         """The safetensors file."""
-        return next(self.path / name for name, kind in _WEIGHTS.items() if kind == self.kind)
+        return next(self.root / name for name, kind in _WEIGHTS.items() if kind == self.kind)
+
+    @property
+    def method(self) -> str:
+        """How it was trained: "lora", "dora", "full", or another that PEFT knows."""
+        if self.kind == "mlx":
+            return str(self.config.get("fine_tune_type", "lora"))
+        if self.config.get("use_dora"):
+            return "dora"
+        return str(self.config.get("peft_type")).lower()
+
+    @property
+    def traits(self) -> str:
+        """What it is in a few words, e.g. "PEFT lora, rank 8, alpha 16, rsLoRA"."""
+        words = [f"{self.kind.upper()} {self.method}"]
+        if self.kind == "mlx":
+            lora = self.config.get("lora_parameters") or {}
+            words += [f"{name} {lora[name]}" for name in ("rank", "scale") if name in lora]
+        else:
+            names = {"r": "rank", "lora_alpha": "alpha"}
+            words += [f"{names[key]} {self.config[key]}" for key in names if key in self.config]
+            words += ["rsLoRA"] if self.config.get("use_rslora") else []
+            words += [
+                f"{key.replace('_', ' ')} {value}"
+                for key in ("rank_pattern", "alpha_pattern", "modules_to_save")
+                if (value := self.config.get(key))
+            ]
+        if self.root != self.path:
+            words.append(f"from {self.root.name}")
+        return ", ".join(words)
 
 
 def inspect_adapter(path: Path) -> AdapterFolder:
@@ -55,23 +88,64 @@ def inspect_adapter(path: Path) -> AdapterFolder:
     """
     if not path.is_dir():
         raise AdapterError(f"{path}: no such adapter directory; check --model_adapter")
-    kinds = {name: kind for name, kind in _WEIGHTS.items() if (path / name).is_file()}
+    root = path if _kinds(path) else _last_checkpoint(path) or path
+    kinds = _kinds(root)
     if len(kinds) != 1:
         raise AdapterError(f"{path}: {_not_one(path, list(kinds))}")
     ((name, kind),) = kinds.items()
-    config_path = path / "adapter_config.json"
+    config_path = root / "adapter_config.json"
     if not config_path.is_file():
         raise AdapterError(
-            f"{path} has {name} but no adapter_config.json, which says rank, scale and layers; "
+            f"{root} has {name} but no adapter_config.json, which says rank, scale and layers; "
             "copy it from the training's output"
         )
+    config = json_object(config_path, AdapterError)
+    _check_config(root, kind, config)
     return AdapterFolder(
         path=path,
+        root=root,
         kind=kind,
-        config=json_object(config_path, AdapterError),
-        shapes=_shapes(path / name),
-        digest=file_digest([path / name, config_path]),
+        config=config,
+        shapes=shapes(root / name),
+        digest=file_digest([root / name, config_path]),
     )
+
+
+def _kinds(folder: Path) -> dict[str, Literal["mlx", "peft"]]:
+    return {name: kind for name, kind in _WEIGHTS.items() if (folder / name).is_file()}
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The trainer's checkpoint with the highest step; None when none holds an adapter."""
+    steps = {
+        int(found[1]): entry
+        for entry in folder.glob("checkpoint-*")
+        if (found := re.fullmatch(r"checkpoint-(\d+)", entry.name)) and _kinds(entry)
+    }
+    return steps[max(steps)] if steps else None
+
+
+def _check_config(folder: Path, kind: str, config: dict[str, Any]) -> None:
+    """The configuration must be of the weights' own kind."""
+    if kind == "mlx":
+        if "peft_type" in config:
+            raise AdapterError(
+                f"{folder}: adapters.safetensors is MLX's, but adapter_config.json is PEFT's (it "
+                "has peft_type); copy both from one training's output"
+            )
+        return
+    if "peft_type" not in config:
+        raise AdapterError(
+            f"{folder}: adapter_model.safetensors is PEFT's, but adapter_config.json is not (it "
+            "has no peft_type); copy both from one training's output"
+        )
+    try:
+        parse(config)
+    except ValueError as error:
+        raise AdapterError(
+            f"{folder}/adapter_config.json: {error}. Adapters of LoRA's family are compared here: "
+            "LoRA, rsLoRA and DoRA"
+        ) from error
 
 
 def _not_one(path: Path, found: list[str]) -> str:
@@ -86,24 +160,5 @@ def _not_one(path: Path, found: list[str]) -> str:
         )
     inside = sorted(entry.name for entry in path.iterdir())
     listing = f"holds {', '.join(inside[:8])}" if inside else "is empty"
-    return f"no adapter in it: the folder {listing}; it must hold {names}"
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Tensor shapes from a safetensors header: 8 bytes of length, then JSON."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _MAX_HEADER_BYTES:
-                raise ValueError(f"a header of {length} bytes")
-            header = json.loads(file.read(length))
-        shapes = {
-            name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"
-        }
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AdapterError(
-            f"{path} is no readable safetensors file ({error}); it may be cut off: copy it again"
-        ) from error
-    if not shapes:
-        raise AdapterError(f"{path} holds no tensors at all; save the adapter again")
-    return shapes
+    fused = "; fused_model is a whole model: give it as --model_name" if _FUSED in inside else ""
+    return f"no adapter in it: the folder {listing}; it must hold {names}{fused}"

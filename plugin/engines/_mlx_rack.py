@@ -62,7 +62,7 @@ class Rack:
                 "reads MLX adapters (adapters.safetensors). Convert it, or train with mlx-lm"
             )
         try:
-            load_adapters(self._model, str(adapter.path))
+            load_adapters(self._model, str(adapter.root))
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
             raise AdapterError(
                 f"{adapter.path} does not fit the base model {self._settings.model.path}: {error}\n"

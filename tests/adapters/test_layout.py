@@ -43,6 +43,7 @@ def test_the_digest_follows_the_weights(tmp_path: Path) -> None:
 def test_peft_is_told_apart_by_its_weights_file(tmp_path: Path) -> None:
     folder = mlx_adapter(tmp_path / "a")
     (folder / "adapters.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4}))
     assert inspect_adapter(folder).kind == "peft"
 
 
@@ -62,6 +63,34 @@ def _no_config(folder: Path) -> None:
 def _truncated(folder: Path) -> None:
     path = folder / "adapters.safetensors"
     path.write_bytes(path.read_bytes()[:60])
+
+
+def _cut(folder: Path) -> None:
+    path = folder / "adapters.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _foreign_config(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4}))
+
+
+def _peft_without_its_config(folder: Path) -> None:
+    (folder / "adapters.safetensors").rename(folder / "adapter_model.safetensors")
+
+
+def _ia3(folder: Path) -> None:
+    _peft_without_its_config(folder)
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "IA3"}))
+
+
+def _no_rank(folder: Path) -> None:
+    _peft_without_its_config(folder)
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 0}))
+
+
+def _only_fused(folder: Path) -> None:
+    _empty(folder)
+    (folder / "fused_model").mkdir()
 
 
 def _bomb(folder: Path) -> None:
@@ -92,6 +121,12 @@ def _both(folder: Path) -> None:
         ),
         (_no_config, "has adapters.safetensors but no adapter_config.json"),
         (_truncated, "is no readable safetensors file"),
+        (_cut, "100 bytes of its tensors are missing); it may be cut off: copy it again"),
+        (_foreign_config, "adapters.safetensors is MLX's, but adapter_config.json is PEFT's"),
+        (_peft_without_its_config, "adapter_model.safetensors is PEFT's, but adapter_config.json"),
+        (_ia3, "peft_type 'IA3' is not LORA (DoRA is part of it). Adapters of LoRA's family are"),
+        (_no_rank, "r 0 is no rank; it must be 1 or more"),
+        (_only_fused, "fused_model is a whole model: give it as --model_name"),
         (_bomb, "a header of 18446744073709551615 bytes"),
         (_bad_json, "is not valid JSON"),
         (_both, "holds adapters.safetensors and adapter_model.safetensors"),
@@ -111,3 +146,49 @@ def test_an_adapter_that_cannot_be_used_says_why(
 def test_a_missing_directory_says_so(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="no such adapter directory; check --model_adapter"):
         inspect_adapter(tmp_path / "nowhere")
+
+
+def peft_adapter(folder: Path, **config: object) -> Path:
+    folder.mkdir(parents=True)
+    save_file({"a": np.zeros((4, 64), np.float32)}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 16, **config})
+    )
+    return folder
+
+
+def test_the_traits_of_a_peft_adapter_are_recorded(tmp_path: Path) -> None:
+    config = {
+        "use_dora": True,
+        "use_rslora": True,
+        "rank_pattern": {"q_proj": 2},
+        "alpha_pattern": {"q_proj": 4},
+        "modules_to_save": ["lm_head"],
+    }
+    found = inspect_adapter(peft_adapter(tmp_path / "a", **config))
+    assert found.method == "dora"
+    assert found.traits == (
+        "PEFT dora, rank 8, alpha 16, rsLoRA, rank pattern {'q_proj': 2}, alpha pattern "
+        "{'q_proj': 4}, modules to save ['lm_head']"
+    )
+    assert inspect_adapter(mlx_adapter(tmp_path / "b")).traits == "MLX lora"
+
+
+def test_checkpoints_and_a_fused_model_beside_the_adapter_are_left_alone(tmp_path: Path) -> None:
+    folder = peft_adapter(tmp_path / "a")
+    peft_adapter(folder / "checkpoint-10", r=2)
+    (folder / "fused_model").mkdir()
+    (folder / "fused_model" / "model.safetensors").write_bytes(b"")
+    found = inspect_adapter(folder)
+    assert (found.path, found.root, found.config["r"]) == (folder, folder, 8)
+
+
+def test_where_only_checkpoints_are_the_last_one_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for step in (9, 100, 20):
+        peft_adapter(folder / f"checkpoint-{step}", r=step)
+    (folder / "checkpoint-200").mkdir()
+    found = inspect_adapter(folder)
+    assert (found.path, found.root.name, found.config["r"]) == (folder, "checkpoint-100", 100)
+    assert found.traits.endswith(", from checkpoint-100")
+    assert found.weights_path == folder / "checkpoint-100" / "adapter_model.safetensors"

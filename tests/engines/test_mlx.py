@@ -273,6 +273,7 @@ def test_an_adapter_with_nan_or_infinity_is_refused(value: float, tmp_path: Path
 def test_a_peft_adapter_is_named_as_such(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(FOLDER / "adapter", tmp_path / "peft"))
     (folder / "adapters.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 16}))
     engine = load(tuned=folder)
     with pytest.raises(AdapterError, match="is a PEFT adapter .* the mlx engine reads MLX"):
         engine.check([VANILLA, TUNED])
