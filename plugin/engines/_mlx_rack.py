@@ -7,18 +7,19 @@ repeat its own bits, the tensors' digests are compared instead.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from plugin.adapters.convert import to_mlx
 from plugin.adapters.layout import AdapterFolder
 from plugin.engines import EngineSettings
-from plugin.errors import AdapterError, BaseDisturbedError
+from plugin.engines._proof import fingerprint, probe_ids, require_same
+from plugin.errors import AdapterError
 from plugin.records import Variant
-
-_PROBE_TOKENS = 16
 
 
 class Rack:
@@ -46,32 +47,38 @@ class Rack:
             yield
         finally:
             self._take_off()
-        if self.fingerprint() != self._base_print:
-            raise BaseDisturbedError(
-                f"base disturbed: after adapter {variant.name} was taken off, the base model no "
-                "longer answers as before, so later completions would not be the base's. Compare "
-                "this adapter in a run of its own"
-            )
+        require_same(self._base_print, self.fingerprint(), variant.name)
 
     def _put_on(self, adapter: AdapterFolder) -> None:
+        with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
+            held = to_mlx(adapter, self._linear_names(), Path(scratch))
+            self._load(held, adapter.path)
+
+    def _linear_names(self) -> list[str]:
+        """Where MLX adapters of plain linear modules fit."""
+        import mlx.nn as nn
+
+        kinds = (nn.Linear, nn.QuantizedLinear)
+        return [name for name, module in self._model.named_modules() if isinstance(module, kinds)]
+
+    def _load(self, adapter: AdapterFolder, path: Path) -> None:
+        """Put an MLX adapter on; errors name the path that the user gave."""
+        import mlx.core as mx
         from mlx_lm.tuner.utils import load_adapters
 
-        if adapter.kind != "mlx":
-            raise AdapterError(
-                f"{adapter.path} is a PEFT adapter (adapter_model.safetensors); the mlx engine "
-                "reads MLX adapters (adapters.safetensors). Convert it, or train with mlx-lm"
-            )
         try:
             load_adapters(self._model, str(adapter.root))
+            mx.eval(self._model.parameters())  # a converted adapter's file will be gone
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+            said = str(error).replace(str(adapter.root), str(path))
             raise AdapterError(
-                f"{adapter.path} does not fit the base model {self._settings.model.path}: {error}\n"
+                f"{path} does not fit the base model {self._settings.model.path}: {said}\n"
                 "An adapter fits only the model it was trained on; check --model_name"
             ) from error
         problems = self._unfit(adapter)
         if problems:
             raise AdapterError(
-                f"{adapter.path} is not a whole adapter:\n" + "\n".join(problems) + "\nSave it "
+                f"{path} is not a whole adapter:\n" + "\n".join(problems) + "\nSave it "
                 "again from its training"
             )
         self._model.eval()
@@ -103,25 +110,18 @@ class Rack:
 
     def fingerprint(self) -> str:
         """Digest of the probe's logits, or of all tensors where logits do not repeat."""
-        first, again = self.probe(), self.probe()
-        if first == again:
-            return hashlib.sha256(first).hexdigest()
-        return self._tensor_digest()
+        return fingerprint(self.probe, self._tensors)
 
     def probe(self) -> bytes:
         """The base's answer to a fixed prompt, bit for bit."""
         import mlx.core as mx
 
-        vocabulary = int(self._settings.model.config.get("vocab_size", 256))
-        ids = mx.arange(1, _PROBE_TOKENS + 1) * 31 % vocabulary
+        ids = mx.array(probe_ids(int(self._settings.model.config.get("vocab_size", 256))))
         return bytes(memoryview(self._model(ids[None]).astype(mx.float32)))
 
-    def _tensor_digest(self) -> str:
+    def _tensors(self) -> Iterator[tuple[str, bytes]]:
         import mlx.core as mx
         from mlx.utils import tree_flatten
 
-        digest = hashlib.sha256()
         for name, array in sorted(tree_flatten(self._model.parameters())):
-            digest.update(name.encode())
-            digest.update(bytes(memoryview(array.reshape(-1).view(mx.uint8))))
-        return digest.hexdigest()
+            yield name, bytes(memoryview(array.reshape(-1).view(mx.uint8)))

@@ -5,17 +5,21 @@ The base weights are loaded once, for all variants; `_mlx_rack` puts adapters on
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 from plugin.engines import EngineSettings, Prompt
 from plugin.engines._mlx_rack import Rack
+from plugin.engines._prompts import encode, room, split_by_context
 from plugin.errors import FaultError, ModelError
 from plugin.records import Completion, Failure, Message, Variant
+
+LIBRARIES = ("mlx", "mlx_lm")
+INSTALL = "pip install -r requirements.txt -c constraints/default.txt"
 
 
 def version() -> str:
@@ -74,48 +78,17 @@ class MlxEngine:
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`."""
         tokenizer = self._tokenizer
-        turns = [{"role": turn.role, "content": turn.content} for turn in messages]
-        if self._settings.chat_template and tokenizer.has_chat_template:
-            ids = self._templated(turns)
-        else:
-            ids = tokenizer.encode("\n\n".join(turn["content"] for turn in turns))
-        ids = [int(token) for token in ids]
-        bos = tokenizer.bos_token_id
-        if bos is not None and ids[:2] == [bos, bos]:
-            raise ModelError(
-                f"{self._settings.model.path}: prompts would begin with two {tokenizer.bos_token!r}"
-                " tokens, because template and tokenizer both add one; take it out of one of them"
-            )
-        return tuple(ids)
-
-    def _templated(self, turns: list[dict[str, str]]) -> Any:
-        from jinja2 import TemplateError
-
-        try:
-            return self._tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=True
-            )
-        except TemplateError as error:
-            roles = ", ".join(turn["role"] for turn in turns)
-            raise ModelError(
-                f"{self._settings.model.path}: its chat template refuses these turns ({roles}): "
-                f"{error}. Leave out --system_prompt, change the turns, or use --chat_template "
-                "false"
-            ) from error
+        template = partial(tokenizer.apply_chat_template, add_generation_prompt=True, tokenize=True)
+        return encode(
+            messages, tokenizer, template if tokenizer.has_chat_template else None, self._settings
+        )
 
     def generate(
         self, variant: Variant, prompts: Sequence[Prompt]
     ) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; a completion also ends where the model's context ends."""
-        limit = self._settings.model.context
-        fits, too_long = [], []
-        for prompt in prompts:
-            n = len(prompt.token_ids)
-            if limit is not None and n >= limit:
-                too_long.append(_too_long(prompt, variant, n, limit))
-            else:
-                fits.append(prompt)
-        yield tuple(too_long)
+        fits, too_long = split_by_context(prompts, variant, self._settings)
+        yield too_long
         with self._rack.wearing(variant):
             yield from self._decode(variant, fits)
 
@@ -153,8 +126,8 @@ class MlxEngine:
         )
         try:
             ids = [list(prompt.token_ids) for prompt in prompts]
-            room = [self._room(len(prompt)) for prompt in ids]
-            uids = batch.insert(ids, room) if ids else []
+            rooms = [room(prompt, self._settings) for prompt in prompts]
+            uids = batch.insert(ids, rooms) if ids else []
             growing = {uid: _Growing(prompt) for uid, prompt in zip(uids, prompts, strict=True)}
             while growing:
                 reading, writing = next_step(batch, "--batch_size")
@@ -167,11 +140,6 @@ class MlxEngine:
                 )
         finally:
             batch.close()
-
-    def _room(self, n_prompt_tokens: int) -> int:
-        """How long the completion may become."""
-        context = self._settings.model.context or math.inf
-        return int(min(self._settings.max_tokens, context - n_prompt_tokens))
 
     def _finish(self, growing: _Growing, reason: str, variant: Variant) -> Completion:
         return Completion(
@@ -248,12 +216,3 @@ class _Growing:
         if event.finish_reason != "stop":
             self.token_ids.append(int(event.token))
         return event.finish_reason is not None
-
-
-def _too_long(prompt: Prompt, variant: Variant, n: int, limit: int) -> Failure:
-    return Failure(
-        case_id=prompt.case_id,
-        stage="generate",
-        reason=f"the prompt has {n} tokens and the model's context {limit}; it is never cut",
-        variant=variant.name,
-    )

@@ -23,6 +23,7 @@ from plugin.engines.mlx import MlxEngine
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
 from plugin.records import Completion, Failure, Message, Variant
 from plugin.weights import inspect_model
+from tests.adapters.lora_samples import peft_config, peft_tensors, write_peft
 
 VANILLA = Variant("vanilla", "v", "demo")
 TUNED = Variant("tuned", "t", "demo")
@@ -270,11 +271,29 @@ def test_an_adapter_with_nan_or_infinity_is_refused(value: float, tmp_path: Path
         engine.check([TUNED])
 
 
-def test_a_peft_adapter_is_named_as_such(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(FOLDER / "adapter", tmp_path / "peft"))
-    (folder / "adapters.safetensors").rename(folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 16}))
-    engine = load(tuned=folder)
-    with pytest.raises(AdapterError, match="is a PEFT adapter .* the mlx engine reads MLX"):
+def test_a_peft_adapter_is_converted_on_the_way(tmp_path: Path) -> None:
+    engine = load(tuned=write_peft(tmp_path / "peft", peft_config()))
+    logits = engine._rack.probe()
+    with engine._rack.wearing(TUNED):
+        assert engine._rack.probe() != logits
+    assert engine._rack.probe() == logits
+
+
+def test_a_peft_adapter_that_mlx_cannot_hold_is_refused_alone(tmp_path: Path) -> None:
+    config = peft_config(modules_to_save=["lm_head"])
+    engine = load(tuned=write_peft(tmp_path / "peft", config))
+    with pytest.raises(AdapterError, match="(?s)modules_to_save .lm_head.*transformers$"):
         engine.check([VANILLA, TUNED])
     assert texts(engine, VANILLA, prompts(engine)[:1])
+
+
+def test_modules_that_a_peft_config_names_and_the_file_lacks_are_named(tmp_path: Path) -> None:
+    config = peft_config()
+    tensors = peft_tensors(config)
+    lost = "base_model.model.model.layers.3.mlp.down_proj"
+    kept = {name: value for name, value in tensors.items() if not name.startswith(lost)}
+    engine = load(tuned=write_peft(tmp_path / "peft", config, kept))
+    with pytest.raises(AdapterError, match="is not a whole adapter") as caught:
+        engine.check([TUNED])
+    for leaf in ("lora_a", "lora_b"):
+        assert f"model.layers.3.mlp.down_proj.{leaf}: named by the config" in str(caught.value)

@@ -1,0 +1,165 @@
+"""MLX and PEFT adapters made of each other: the bits, what is refused, and the logits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from plugin.adapters import _tensors, convert
+from plugin.adapters.layout import inspect_adapter
+from plugin.demo import FOLDER
+from plugin.errors import AdapterError
+from tests.adapters.lora_samples import MODULES, peft_config, peft_tensors, write_peft
+
+
+def there_and_back(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The adapter in the other kind, and in its own again."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    adapter = inspect_adapter(folder)
+    if adapter.kind == "mlx":
+        convert.to_mlx(convert.to_peft(adapter, 4, one), MODULES, two)
+    else:
+        convert.to_peft(convert.to_mlx(adapter, MODULES, one), 4, two)
+    return one, two
+
+
+def weights(folder: Path) -> dict[str, tuple[str, bytes]]:
+    found = _tensors.read(inspect_adapter(folder).weights_path)
+    return {name: (raw.dtype, raw.bits.tobytes()) for name, raw in found.items()}
+
+
+def test_the_demo_adapter_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    one, two = there_and_back(FOLDER / "adapter", tmp_path)
+    assert weights(two) == weights(FOLDER / "adapter")
+    config = json.loads((one / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (16, 64)
+    again = json.loads((two / "adapter_config.json").read_text())["lora_parameters"]
+    assert (again["rank"], again["scale"]) == (16, 4.0)
+
+
+@pytest.mark.parametrize("changed", [{}, {"use_dora": True}, {"use_rslora": True}])
+def test_a_peft_adapter_comes_back_bit_for_bit(changed: dict[str, Any], tmp_path: Path) -> None:
+    folder = write_peft(tmp_path / "peft", peft_config(**changed))
+    one, two = there_and_back(folder, tmp_path)
+    assert weights(two) == weights(folder)
+    scale = json.loads((one / "adapter_config.json").read_text())["lora_parameters"]["scale"]
+    assert scale == (4 if "use_rslora" in changed else 2)  # 8 / sqrt(4), 8 / 4
+
+
+def test_bfloat16_is_moved_and_not_rounded(tmp_path: Path) -> None:
+    folder = tmp_path / "bf16"
+    shutil.copytree(FOLDER / "adapter", folder)
+    held: Any = mx.load(str(folder / "adapters.safetensors"))
+    mx.save_safetensors(
+        str(folder / "adapters.safetensors"), {k: v.astype(mx.bfloat16) for k, v in held.items()}
+    )
+    one, two = there_and_back(folder, tmp_path)
+    assert {dtype for dtype, _ in weights(one).values()} == {"BF16"}
+    assert weights(two) == weights(folder)
+
+
+def delta(folder: Path, module: str) -> np.ndarray[Any, Any]:
+    """What an MLX adapter adds to a module's weight, (n_out, n_in)."""
+    tensors = load_file(folder / "adapters.safetensors")
+    scale = json.loads((folder / "adapter_config.json").read_text())["lora_parameters"]["scale"]
+    a, b = (tensors[f"{module}.lora_{letter}"] for letter in "ab")
+    product: np.ndarray[Any, Any] = scale * (b.T @ a.T)
+    return product
+
+
+def test_patterns_of_rank_and_alpha_give_the_same_product(tmp_path: Path) -> None:
+    config = peft_config(rank_pattern={"down_proj": 2}, alpha_pattern={"layers.1.*.q_proj": 3})
+    tensors = peft_tensors(config)
+    folder = inspect_adapter(write_peft(tmp_path / "peft", config, tensors))
+    convert.to_mlx(folder, MODULES, tmp_path)
+    for module in MODULES:
+        a, b = (tensors[f"base_model.model.{module}.lora_{letter}.weight"] for letter in "AB")
+        rank = 2 if module.endswith("down_proj") else 4
+        alpha = 3 if module == "model.layers.1.self_attn.q_proj" else 8
+        np.testing.assert_allclose(delta(tmp_path, module), alpha / rank * (b @ a), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changed", "extra", "reason"),
+    [
+        ({"modules_to_save": ["lm_head"]}, {}, "modules_to_save (lm_head): MLX adapters hold no"),
+        ({"lora_bias": True}, {}, "lora_bias: MLX adapters have nothing like it"),
+        ({"bias": "all"}, {}, "bias 'all' trains the base's own biases"),
+        ({"init_lora_weights": "pissa"}, {}, "init_lora_weights 'pissa' changes the base's own"),
+        (
+            {},
+            {"base_model.model.model.embed_tokens.lora_embedding_A": np.zeros((4, 8), np.float32)},
+            "parts of embeddings (base_model.model.model.embed_tokens.lora_embedding_A)",
+        ),
+    ],
+)
+def test_what_mlx_cannot_hold_is_said(
+    changed: dict[str, Any],
+    extra: dict[str, np.ndarray[Any, Any]],
+    reason: str,
+    tmp_path: Path,
+) -> None:
+    config = peft_config(**changed)
+    folder = inspect_adapter(write_peft(tmp_path / "p", config, peft_tensors(config) | extra))
+    with pytest.raises(AdapterError) as caught:
+        convert.to_mlx(folder, MODULES, tmp_path)
+    assert reason in str(caught.value)
+    assert str(caught.value).endswith("Use --engine transformers")
+
+
+@pytest.mark.parametrize(
+    ("changed", "tensor", "reason"),
+    [
+        ({"fine_tune_type": "full"}, None, "fine_tune_type 'full': its tensors replace"),
+        ({}, ("model.embed_tokens.lora_a", (8, 4)), "parts of embeddings (model.embed_tokens"),
+        ({}, ("model.layers.1.mlp.experts.lora_a", (2, 8, 4)), "parts of experts (model.layers.1."),
+    ],
+)
+def test_what_peft_cannot_hold_is_said(
+    changed: dict[str, Any],
+    tensor: tuple[str, tuple[int, ...]] | None,
+    reason: str,
+    tmp_path: Path,
+) -> None:
+    folder = Path(shutil.copytree(FOLDER / "adapter", tmp_path / "a"))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | changed))
+    if tensor:
+        held = load_file(folder / "adapters.safetensors")
+        held[tensor[0]] = np.zeros(tensor[1], np.float32)
+        save_file(held, folder / "adapters.safetensors")
+    with pytest.raises(AdapterError) as caught:
+        convert.to_peft(inspect_adapter(folder), 4, tmp_path)
+    assert reason in str(caught.value)
+    assert str(caught.value).endswith("Use --engine mlx")
+
+
+def test_a_wrong_rank_is_named_module_by_module(tmp_path: Path) -> None:
+    tensors = peft_tensors(peft_config())
+    folder = inspect_adapter(write_peft(tmp_path / "p", peft_config(r=8), tensors))
+    with pytest.raises(AdapterError, match="weights and configuration differ") as caught:
+        convert.to_mlx(folder, MODULES, tmp_path)
+    for module in MODULES:
+        for letter in "AB":
+            assert f"  {module}.lora_{letter}: rank 4 in the file, 8 by" in str(caught.value)
+
+
+def test_half_a_module_and_foreign_tensors_are_named_together(tmp_path: Path) -> None:
+    tensors = peft_tensors(peft_config())
+    lost = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"
+    tensors["base_model.model.model.layers.1.other"] = tensors.pop(lost)
+    folder = inspect_adapter(write_peft(tmp_path / "p", peft_config(), tensors))
+    with pytest.raises(AdapterError) as caught:
+        convert.to_mlx(folder, MODULES, tmp_path)
+    said = str(caught.value)
+    assert "  model.layers.1.self_attn.q_proj: has no lora_b" in said
+    assert "  base_model.model.model.layers.1.other (192 x 4): is no part of a LoRA" in said
