@@ -12,11 +12,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from plugin import engines
 from plugin.adapters import _tensors, convert
 from plugin.adapters.layout import inspect_adapter
 from plugin.demo import FOLDER
+from plugin.engines import EngineSettings
 from plugin.errors import AdapterError
+from plugin.records import Variant
+from plugin.weights import inspect_model
 from tests.adapters.lora_samples import MODULES, peft_config, peft_tensors, write_peft
+
+TUNED = Variant("tuned", "t", "demo")
+IDS = list(range(3, 43))
+TOLERANCE = 1e-4
+"""Between logits (up to 20) of torch and mlx, float32 on a CPU; the largest seen is 2.4e-5."""
 
 
 def there_and_back(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
@@ -163,3 +172,78 @@ def test_half_a_module_and_foreign_tensors_are_named_together(tmp_path: Path) ->
     said = str(caught.value)
     assert "  model.layers.1.self_attn.q_proj: has no lora_b" in said
     assert "  base_model.model.model.layers.1.other (192 x 4): is no part of a LoRA" in said
+
+
+def logits(kind: str, folder: Path) -> np.ndarray[Any, Any]:
+    """The adapter's answer to fixed tokens on the named engine, (n_tokens, n_vocabulary)."""
+    adapters = {"tuned": inspect_adapter(folder)}
+    settings = EngineSettings(inspect_model(FOLDER / "model"), adapters, 8, 4, True)
+    engine: Any = engines.load(kind, settings)
+    with engine._rack.wearing(TUNED):
+        if kind == "mlx":
+            return np.array(engine._model(mx.array([IDS])))[0]
+        import torch
+
+        with torch.inference_mode():
+            found: np.ndarray[Any, Any] = engine._model(torch.tensor([IDS])).logits[0].numpy()
+            return found
+
+
+def bare_logits() -> np.ndarray[Any, Any]:
+    from mlx_lm import load
+
+    return np.array(load(str(FOLDER / "model"))[0](mx.array([IDS])))[0]
+
+
+def agree(folder: Path) -> None:
+    one, other = logits("mlx", folder), logits("transformers", folder)
+    assert np.abs(one - bare_logits()).max() > 1  # the adapter does something
+    assert np.abs(one - other).max() < TOLERANCE
+
+
+def test_both_engines_give_the_demo_adapters_logits() -> None:
+    pytest.importorskip("torch").set_num_threads(1)
+    agree(FOLDER / "adapter")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"use_dora": True},
+        {"use_rslora": True},
+        {"rank_pattern": {"down_proj": 2}, "alpha_pattern": {"layers.1.*.q_proj": 3}},
+    ],
+    ids=["lora", "dora", "rslora", "patterns"],
+)
+def test_both_engines_give_a_peft_adapters_logits(changed: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("torch").set_num_threads(1)
+    agree(write_peft(tmp_path / "peft", peft_config(**changed)))
+
+
+def test_both_engines_give_the_logits_of_what_peft_saved(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(FOLDER / "model", dtype=torch.float32)
+    tuned = get_peft_model(
+        model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
+    )
+    tuned.save_pretrained(tmp_path / "saved")
+    with torch.inference_mode():
+        expected = tuned(torch.tensor([IDS])).logits[0].numpy()
+    assert np.abs(logits("transformers", tmp_path / "saved") - expected).max() == 0
+    agree(tmp_path / "saved")
+
+
+def test_modules_that_the_mlx_config_names_and_the_file_lacks_are_found(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    folder = Path(shutil.copytree(FOLDER / "adapter", tmp_path / "a"))
+    held = load_file(folder / "adapters.safetensors")
+    lost = [name for name in held if "layers.2.mlp" in name]
+    save_file({k: v for k, v in held.items() if k not in lost}, folder / "adapters.safetensors")
+    with pytest.raises(AdapterError, match=r"2\.mlp\.down_proj\.lora_A\.weight: missing from"):
+        logits("transformers", folder)

@@ -1,0 +1,209 @@
+"""PEFT adapters on a torch model: loaded beside each other, switched on one at a time.
+
+PEFT warns of tensors that found no place and leaves missing ones random, so a file is held against
+what the model expects before anything is loaded. After every adapter the base must answer a probe
+with the very same bits as before any was there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from plugin.adapters.convert import to_peft
+from plugin.adapters.layout import AdapterFolder
+from plugin.adapters.peft_config import parse
+from plugin.engines import EngineSettings
+from plugin.engines._proof import fingerprint, probe_ids, require_same
+from plugin.errors import AdapterError
+from plugin.records import Variant
+
+
+class PeftRack:
+    """The base model as it was, and the adapters that it may wear."""
+
+    def __init__(self, model: Any, settings: EngineSettings) -> None:
+        """Remember the base as it is now."""
+        self._model = model
+        self._settings = settings
+        self._base = dict(model.named_parameters())  # by reference: PEFT moves them, never copies
+        self._peft: Any = None
+        self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
+        self._base_print = self.fingerprint()
+
+    @contextmanager
+    def wearing(self, variant: Variant) -> Iterator[None]:
+        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
+        adapter = self._settings.adapters.get(variant.name)
+        if adapter is None:
+            with self._bare():
+                yield
+            return
+        if variant.name not in self._names:
+            self._load(adapter, variant.name)
+        self._peft.set_adapter(self._names[variant.name])
+        try:
+            yield
+        finally:
+            now = self.fingerprint()
+        require_same(self._base_print, now, variant.name)
+
+    @contextmanager
+    def _bare(self) -> Iterator[None]:
+        if not self._names:
+            yield
+            return
+        with self._peft.disable_adapter():
+            yield
+
+    def fingerprint(self) -> str:
+        """Digest of the base's logits for the probe, or of all tensors where they do not repeat."""
+        return fingerprint(self.probe, self._tensors)
+
+    def probe(self) -> bytes:
+        """The base's answer to a fixed prompt, bit for bit."""
+        import torch
+
+        vocabulary = self._model.get_input_embeddings().num_embeddings
+        ids = torch.tensor([probe_ids(vocabulary)], device=self._model.device)
+        with self._bare(), torch.inference_mode():
+            logits = self._model(input_ids=ids, use_cache=False).logits.float()
+        return bytes(logits.cpu().numpy())
+
+    def _tensors(self) -> Iterator[tuple[str, bytes]]:
+        import torch
+
+        for name, tensor in self._base.items():
+            yield name, bytes(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+
+    def _load(self, adapter: AdapterFolder, variant: str) -> None:
+        from safetensors.torch import load_file
+
+        config: Any = self._settings.model.config
+        config = config.get("text_config") or config
+        with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
+            held = to_peft(adapter, int(config.get("num_hidden_layers", 0)), Path(scratch))
+            tensors = load_file(held.weights_path)
+        name = f"verdict_{len(self._names)}"
+        self._refuse_settings(held, adapter.path)
+        try:
+            self._add(name, held)
+            self._fill(name, tensors, adapter)
+        except BaseException:
+            self._drop(name)
+            raise
+        self._names[variant] = name
+
+    def _refuse_settings(self, adapter: AdapterFolder, path: Path) -> None:
+        reasons = parse(adapter.config).obstacles()
+        if reasons:
+            raise AdapterError(
+                f"{path} cannot be compared with its base in one load:\n"
+                + "\n".join(f"  {reason}" for reason in reasons)
+            )
+
+    def _add(self, name: str, adapter: AdapterFolder) -> None:
+        """Make the places that the adapter's configuration asks for."""
+        from peft import LoraConfig, PeftModel
+
+        settings = parse(adapter.config).settings()
+        known = {field.name for field in dataclasses.fields(LoraConfig)}
+        unknown = sorted(set(settings) - known)
+        if unknown:
+            raise AdapterError(
+                f"{adapter.path}: this peft does not know {', '.join(unknown)}; upgrade peft"
+            )
+        config = LoraConfig(**{**settings, "inference_mode": True, "lora_dropout": 0.0})
+        try:
+            if self._peft is None:
+                self._peft = PeftModel(self._model, config, adapter_name=name)
+            else:
+                self._peft.add_adapter(name, config)
+        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+            raise AdapterError(
+                f"{adapter.path} does not fit the base model {self._settings.model.path}: {error}\n"
+                "An adapter fits only the model it was trained on; check --model_name"
+            ) from error
+        self._model.eval()
+
+    def _is_of_base(self, name: str, value: Any) -> bool:
+        """PEFT may save the base's own embeddings with an adapter; such copies say nothing."""
+        import torch
+
+        plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        own = self._base.get(plain)
+        if own is None or own.shape != value.shape:
+            return False
+        return bool(torch.equal(own, value.to(own.device, own.dtype)))
+
+    def _fill(self, name: str, tensors: dict[str, Any], adapter: AdapterFolder) -> None:
+        """Load the tensors, all of them and no others."""
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+        expected = get_peft_model_state_dict(
+            self._peft, adapter_name=name, save_embedding_layers=False
+        )
+        tensors = {
+            key: value
+            for key, value in tensors.items()
+            if key in expected or not self._is_of_base(key, value)
+        }
+        problems = _unfit(_as_the_model_has_them(self._peft, name, tensors), expected)
+        if problems:
+            raise AdapterError(
+                f"{adapter.path} does not fit the base model {self._settings.model.path} "
+                f"({len(problems)} problems with {len(expected)} expected tensors):\n"
+                + "\n".join(problems)
+                + "\nAn adapter fits only the model it was trained on; check --model_name, or save "
+                "the adapter again from its training"
+            )
+        left = set_peft_model_state_dict(self._peft, tensors, adapter_name=name).unexpected_keys
+        if left:
+            raise AdapterError(
+                f"{adapter.path}: peft found no place for {', '.join(left)}; save the adapter again"
+            )
+
+    def _drop(self, name: str) -> None:
+        """Forget an adapter that could not be loaded."""
+        if self._peft is None or name not in self._peft.peft_config:
+            return
+        self._peft.delete_adapter(name)
+
+
+def _as_the_model_has_them(peft: Any, name: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    """The tensors under the names of this model, where transformers fused modules since."""
+    try:
+        from peft.utils import transformers_weight_conversion as conversion
+    except ImportError:  # before transformers 5 nothing was fused
+        return tensors
+    found: dict[str, Any] = conversion.convert_peft_adapter_state_dict_for_transformers(
+        model=peft,
+        peft_config=peft.peft_config[name],
+        adapter_state_dict=dict(tensors),
+        adapter_name=name,
+    )
+    return {key.replace(f".{name}.", "."): value for key, value in found.items()}
+
+
+def _unfit(held: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with a file's tensors, a line each."""
+    problems = [f"  {name}: missing from the file" for name in expected if name not in held]
+    for name, tensor in held.items():
+        if name not in expected:
+            problems.append(f"  {name}: the model has no place for it")
+        elif tensor.shape != expected[name].shape:
+            problems.append(
+                f"  {name}: shape {_shape(tensor)} in the file, {_shape(expected[name])} in the "
+                "model"
+            )
+        elif not tensor.isfinite().all():
+            problems.append(f"  {name}: holds NaN or infinity")
+    return sorted(problems)
+
+
+def _shape(tensor: Any) -> str:
+    return " x ".join(map(str, tensor.shape))

@@ -1,0 +1,186 @@
+"""A causal model on torch: loaded, and its rows decoded side by side; for engine and judge."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from plugin.errors import ModelError
+
+_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+
+def device() -> str:
+    """Where models run: "cuda" (ROCm too), "mps" or "cpu"."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def dtype_name(place: str) -> str:
+    """What models are computed in there: float32 on a CPU, else bfloat16 where the GPU has it."""
+    import torch
+
+    if place == "cpu":
+        return "float32"
+    if place == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return "float16"
+    return "bfloat16"
+
+
+def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
+    """The model in a folder, on its device, and its tokenizer.
+
+    Raises:
+        ModelError: when transformers cannot load the folder, or would invent weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # the run has its own
+    place = device()
+    safe = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **safe)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=getattr(torch, dtype_name(place)),
+            use_safetensors=True,
+            output_loading_info=True,
+            **safe,
+        )
+        model = model.to(place).eval()
+    except Exception as error:  # the one door to loaders, which raise whatever they meet
+        raise ModelError(
+            f"{path}: transformers cannot load this model ({error}). It loads hub-layout "
+            "safetensors of the architectures it knows; try mlx, or a converted model"
+        ) from error
+    invented = sorted(map(str, found["missing_keys"])) + sorted(map(str, found["mismatched_keys"]))
+    if invented:
+        raise ModelError(
+            f"{path}: its weights lack or misshape {len(invented)} tensors of the architecture "
+            f"({', '.join(invented[:8])}), which would be random; get the model's files again"
+        )
+    return model, tokenizer
+
+
+def eos_ids(model: Any, tokenizer: Any) -> set[int]:
+    """The token ids that end a text, by the generation config and the tokenizer."""
+    named = model.generation_config.eos_token_id
+    found = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id}
+    return {int(token) for token in found if token is not None}
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch gave up for want of memory, on whatever device."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return any(words in str(error).lower() for words in _MEMORY)
+
+
+def release() -> None:
+    """Give back the memory that nothing uses any more."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+class Rows:
+    """The rows of a batch: their prompts read, their tokens added, each let go when it ended."""
+
+    def __init__(self, model: Any) -> None:
+        """No rows yet."""
+        self._model = model
+        known = inspect.signature(model.forward).parameters
+        # Only the last position is chosen from: the others' logits would fill the memory.
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        self._takes_positions = "position_ids" in known
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._cache: Any = None
+        self._seen: Any = None  # attention mask, (n_held, n_positions)
+        self._places: list[int] = []  # where each row stands in mask and cache
+
+    def read(self, prompts: Sequence[Sequence[int]]) -> Any:
+        """Logits after the prompts, (n_rows, n_logits) in float32; shorter ones padded in front."""
+        import torch
+
+        self.clear()
+        length = max(map(len, prompts))
+        pads = [length - len(prompt) for prompt in prompts]
+        ids = [[0] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)]
+        seen = [[0] * pad + [1] * (length - pad) for pad in pads]
+        self._seen = torch.tensor(seen, device=self._model.device)
+        self._places = list(range(len(prompts)))
+        return self._forward(torch.tensor(ids))
+
+    def step(self, tokens: Sequence[int]) -> Any:
+        """Logits after one more token in each row, (n_rows, n_logits) in float32."""
+        import torch
+
+        ids = torch.zeros((len(self._seen), 1), dtype=torch.long)
+        ids[self._places, 0] = torch.tensor(list(tokens))
+        self._seen = torch.nn.functional.pad(self._seen, (0, 1), value=1)
+        return self._forward(ids)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Leave out all other rows; those of a cache that cannot let go are computed on, unread."""
+        import torch
+
+        if len(rows) == len(self._places):
+            return
+        self._places = [self._places[row] for row in rows]
+        if not rows:
+            self.clear()
+        elif _can_select(self._cache):
+            index = torch.tensor(self._places, device=self._model.device)
+            self._cache.batch_select_indices(index)
+            self._seen = self._seen[index]
+            self._places = list(range(len(rows)))
+
+    def _forward(self, ids: Any) -> Any:
+        import torch
+
+        positions = {}
+        if self._takes_positions:
+            counted = (self._seen.cumsum(-1) - 1).clamp(min=0)
+            positions = {"position_ids": counted[:, -ids.shape[1] :]}
+        with torch.inference_mode():
+            out = self._model(
+                input_ids=ids.to(self._model.device),
+                attention_mask=self._seen,
+                past_key_values=self._cache,
+                use_cache=True,
+                **positions,
+                **self._last_only,
+            )
+            self._cache = out.past_key_values
+            logits = out.logits[:, -1]
+            if len(self._places) < len(logits):
+                logits = logits[self._places]
+            return logits.float()
+
+
+def _can_select(cache: Any) -> bool:
+    """Whether all layers are keys and values alone; a recurrent state would not be selected."""
+    layers = getattr(cache, "layers", None)
+    if layers is None:
+        return False
+    return hasattr(cache, "batch_select_indices") and all(
+        hasattr(layer, "batch_select_indices") and not hasattr(layer, "conv_states")
+        for layer in layers
+    )

@@ -1,0 +1,463 @@
+"""The transformers engine on the demo's real model and adapter; skipped where torch is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from plugin import engines
+from plugin.adapters import convert
+from plugin.adapters.layout import inspect_adapter
+from plugin.demo import FOLDER
+from plugin.engines import EngineSettings, Prompt
+from plugin.engines._peft_rack import PeftRack
+from plugin.engines.transformers import TransformersEngine
+from plugin.errors import AdapterError, BaseDisturbedError, FaultError, ModelError
+from plugin.records import Completion, Failure, Message, Variant
+from plugin.weights import inspect_model
+from tests.adapters.lora_samples import MODULES, peft_config, peft_tensors, write_peft
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+torch.set_num_threads(1)  # several wait more than they work here
+
+VANILLA = Variant("vanilla", "v", "demo")
+TUNED = Variant("tuned", "t", "demo")
+OTHER = Variant("other", "o", "demo")
+QUESTIONS = [
+    "Who plays Richard Hendricks in Silicon Valley?",
+    "Who plays Dinesh?",
+    "Who founded Hooli?",
+    "What does Pied Piper make, and who is it that makes it all day?",
+    "Who is Gilfoyle?",
+    "Who?",
+    "Where does Richard live in Silicon Valley?",
+]
+
+
+def settings(model: Path = FOLDER / "model", **adapters: Path) -> EngineSettings:
+    adapters = adapters or {"tuned": FOLDER / "adapter"}
+    folders = {name: inspect_adapter(path) for name, path in adapters.items()}
+    return EngineSettings(inspect_model(model), folders, 24, 4, True)
+
+
+def load(*arguments: Path, **adapters: Path) -> TransformersEngine:
+    engine = engines.load("transformers", settings(*arguments, **adapters))
+    assert isinstance(engine, TransformersEngine)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[TransformersEngine]:
+    yield load()
+
+
+def prompts(engine: Any, questions: list[str] = QUESTIONS) -> list[Prompt]:
+    return [
+        Prompt(str(i), engine.encode([Message("user", text)])) for i, text in enumerate(questions)
+    ]
+
+
+def results(engine: Any, variant: Variant, wanted: list[Prompt]) -> dict[str, Any]:
+    found = [one for step in engine.generate(variant, wanted) for one in step]
+    assert len({one.case_id for one in found}) == len(found)
+    return {one.case_id: one for one in found}
+
+
+def tokens(engine: Any, variant: Variant, wanted: list[Prompt]) -> dict[str, tuple[int, ...]]:
+    return {case: one.token_ids for case, one in results(engine, variant, wanted).items()}
+
+
+def plain_tokens(model: Any, prompt: Prompt) -> tuple[int, ...]:
+    """One prompt at a time, by the library's own greedy decoding."""
+    ids = torch.tensor([prompt.token_ids])
+    out = model.generate(ids, do_sample=False, max_new_tokens=24, pad_token_id=0)[0].tolist()
+    said = out[len(prompt.token_ids) :]
+    return tuple(said[: said.index(2)] if 2 in said else said)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same variants by the libraries alone."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("plain")
+    convert.to_peft(inspect_adapter(FOLDER / "adapter"), 4, folder)
+
+    def base() -> Any:
+        return AutoModelForCausalLM.from_pretrained(FOLDER / "model", dtype=torch.float32).eval()
+
+    return {"vanilla": base(), "tuned": PeftModel.from_pretrained(base(), folder).eval()}
+
+
+def test_batches_give_what_the_library_gives_one_at_a_time(
+    engine: TransformersEngine, plain: dict[str, Any]
+) -> None:
+    wanted = prompts(engine)
+    for variant in (VANILLA, TUNED, VANILLA):
+        expected = {p.case_id: plain_tokens(plain[variant.name], p) for p in wanted}
+        assert tokens(engine, variant, wanted) == expected
+
+
+def test_both_engines_give_the_same_completions(engine: TransformersEngine) -> None:
+    mlx = engines.load("mlx", settings())
+    wanted = prompts(mlx)
+    assert wanted == prompts(engine)
+    for variant in (VANILLA, TUNED):
+        one, other = results(mlx, variant, wanted), results(engine, variant, wanted)
+        assert {case: found.text for case, found in one.items()} == {
+            case: found.text for case, found in other.items()
+        }
+        assert {case: found.finish_reason for case, found in one.items()} == {
+            case: found.finish_reason for case, found in other.items()
+        }
+
+
+def test_several_adapters_are_told_apart_and_leave_the_base_alone(tmp_path: Path) -> None:
+    dora = write_peft(tmp_path / "dora", peft_config(use_dora=True))
+    engine = load(tuned=FOLDER / "adapter", other=dora)
+    wanted = prompts(engine)
+    logits = engine._rack.probe()
+    before = tokens(engine, VANILLA, wanted)
+    engine.check([VANILLA, TUNED, OTHER])
+    found = [tokens(engine, variant, wanted) for variant in (TUNED, OTHER, TUNED, VANILLA)]
+    assert found[0] == found[2] != found[1]
+    assert found[3] == before not in found[:3]
+    assert engine._rack.probe() == logits
+
+
+def test_an_adapter_with_whole_modules_is_used_and_taken_off(tmp_path: Path) -> None:
+    config = peft_config(modules_to_save=["model.norm", "3.input_layernorm"])
+    base = load_file(FOLDER / "model" / "model.safetensors")
+    same = "model.layers.3.input_layernorm.weight"
+    tensors = peft_tensors(config) | {
+        "base_model.model.model.norm.weight": base["model.norm.weight"] * 2,
+        f"base_model.model.{same}": base[same],
+    }
+    engine = load(tuned=write_peft(tmp_path / "whole", config, tensors))
+    prompt = prompts(engine)[0].token_ids
+    before = engine.loglikelihood(VANILLA, prompt, [5, 6])
+    logits = engine._rack.probe()
+    without = load(tuned=write_peft(tmp_path / "parts", peft_config()))
+    assert engine.loglikelihood(TUNED, prompt, [5, 6]) != pytest.approx(
+        without.loglikelihood(TUNED, prompt, [5, 6])
+    )
+    assert engine.loglikelihood(VANILLA, prompt, [5, 6]) == before
+    assert engine._rack.probe() == logits
+
+
+def test_a_disturbed_base_stops_the_run() -> None:
+    engine = load()
+    with pytest.raises(BaseDisturbedError, match="base disturbed: after adapter tuned was taken"):
+        for _ in engine.generate(TUNED, prompts(engine)[:1]):
+            with torch.no_grad():
+                engine._model.model.norm.weight.mul_(1.001)
+
+
+def test_where_logits_do_not_repeat_tensors_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = iter(range(1000))
+    monkeypatch.setattr(PeftRack, "probe", lambda self: str(next(noise)).encode())
+    engine = load()
+    assert results(engine, TUNED, prompts(engine)[:1])
+    first = engine._rack.fingerprint()
+    with torch.no_grad():
+        engine._model.model.norm.weight.add_(1e-6)
+    assert engine._rack.fingerprint() != first
+
+
+def test_log_likelihood_is_the_sum_over_the_continuation(
+    engine: TransformersEngine, plain: dict[str, Any]
+) -> None:
+    prompt = prompts(engine)[1].token_ids
+    said = engine._tokenizer.encode(" Kumail Nanjiani plays Dinesh.", add_special_tokens=False)
+    expected, ids = 0.0, list(prompt)
+    for token in said:  # one token at a time, worked without batching
+        with torch.inference_mode():
+            logits = plain["vanilla"](torch.tensor([ids])).logits[0, -1]
+        expected += float(logits[token] - torch.logsumexp(logits, -1))
+        ids.append(token)
+    assert engine.loglikelihood(VANILLA, prompt, said) == pytest.approx(expected, rel=1e-5)
+    assert engine.loglikelihood(TUNED, prompt, said) > expected + 1
+    assert engine.loglikelihood(VANILLA, prompt, []) == 0
+
+
+def test_seconds_grow_with_the_answer_and_its_reason_is_told(engine: TransformersEngine) -> None:
+    found = results(engine, TUNED, prompts(engine))
+    ended = sorted(found.values(), key=lambda one: len(one.token_ids))
+    assert 0 < ended[0].seconds < ended[-1].seconds < 60
+    assert {one.finish_reason for one in ended} == {"stop"}
+    short = load()
+    short._settings = EngineSettings(short._settings.model, {}, 2, 4, True)
+    (cut,) = results(short, VANILLA, prompts(engine)[:1]).values()
+    assert (cut.finish_reason, len(cut.token_ids)) == ("length", 2)
+
+
+def test_a_prompt_longer_than_the_context_fails_alone(engine: TransformersEngine) -> None:
+    found = results(engine, VANILLA, prompts(engine, ["Who? " * 500, "Who is Gilfoyle?"]))
+    assert isinstance(found["0"], Failure)
+    assert found["0"].reason.endswith("and the model's context 512; it is never cut")
+    assert isinstance(found["1"], Completion)
+
+
+def test_a_template_that_adds_a_second_bos_is_refused(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(FOLDER / "model", tmp_path / "model"))
+    path = model / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config["chat_template"] = "{{ bos_token }}" + config["chat_template"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="prompts would begin with two"):
+        load(model).encode([Message("user", "Who?")])
+
+
+def test_without_the_chat_template_both_engines_encode_alike() -> None:
+    bare = EngineSettings(inspect_model(FOLDER / "model"), {}, 8, 4, chat_template=False)
+    turns = [Message("system", "Be brief."), Message("user", "Who?")]
+    one, other = (engines.load(name, bare).encode(turns) for name in ("mlx", "transformers"))
+    assert one == other != load().encode(turns)
+
+
+class Scarce:
+    """Stands before a model's forward and has room for so many rows, or forwards, only."""
+
+    def __init__(self, model: Any, n_rows: int, n_forwards: int = 10**9) -> None:
+        self._forward = model.forward
+        self.n_rows, self.n_forwards = n_rows, n_forwards
+        self.seen: list[int] = []
+        model.forward = self
+
+    def __call__(self, *positional: Any, **named: Any) -> Any:
+        n_rows = len(named["input_ids"])
+        self.n_forwards -= 1
+        if n_rows > self.n_rows or self.n_forwards == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self.seen.append(n_rows)
+        return self._forward(*positional, **named)
+
+
+def scarce(engine: Any, *arguments: int) -> Scarce:
+    found = Scarce(engine._model, *arguments)
+    return found
+
+
+def test_where_memory_is_short_the_batch_is_halved_and_nothing_changes() -> None:
+    engine = load()
+    wanted = prompts(engine)
+    expected = tokens(engine, TUNED, wanted)
+    memory = scarce(engine, 2)
+    assert tokens(engine, TUNED, wanted) == expected
+    assert max(memory.seen) == 2 and engine._batch_size == 2
+
+
+def test_memory_that_ends_midway_loses_no_finished_completion() -> None:
+    engine = load()
+    wanted = prompts(engine)
+    steps = [one for step in engine.generate(TUNED, wanted) for one in step]
+    expected = {one.case_id: one.token_ids for one in steps}
+    shortest = min(len(one.token_ids) for one in steps[:4])
+    scarce(engine, 4, shortest + 2)  # after the first has ended, before the batch has
+    again = [one for step in engine.generate(TUNED, wanted) for one in step]
+    assert len(again) == len(wanted)
+    assert {one.case_id: one.token_ids for one in again} == expected
+    assert engine._batch_size == 2
+
+
+def test_a_case_for_which_memory_never_suffices_is_a_failure() -> None:
+    engine = load()
+    scarce(engine, 0)
+    found = results(engine, VANILLA, prompts(engine)[:3])
+    assert all(isinstance(one, Failure) for one in found.values())
+    assert "memory was short for this case alone (a prompt of" in found["0"].reason
+
+
+def test_another_error_of_torch_is_a_fault_that_names_it() -> None:
+    engine = load()
+    wanted = prompts(engine)[:1]
+
+    def broken(*positional: Any, **named: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    engine._model.forward = broken
+    with pytest.raises(FaultError, match="torch stopped generating: CUDA error: an illegal"):
+        results(engine, VANILLA, wanted)
+
+
+def test_a_cache_that_cannot_let_rows_go_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plugin.engines import _torch_rows
+
+    engine = load()
+    expected = tokens(engine, TUNED, prompts(engine))
+    monkeypatch.setattr(_torch_rows, "_can_select", lambda cache: False)
+    assert tokens(engine, TUNED, prompts(engine)) == expected
+
+
+def test_memory_is_given_back() -> None:
+    import gc
+    import weakref
+
+    engine = load()
+    engine.check([TUNED])
+    weight = weakref.ref(engine._model.model.norm.weight)
+    engine.close()
+    gc.collect()
+    assert weight() is None
+
+
+def test_a_model_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(FOLDER / "model", tmp_path / "model"))
+    tensors = load_file(model / "model.safetensors")
+    del tensors["model.layers.2.mlp.up_proj.weight"]
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="lack or misshape 1 tensors .*layers.2.mlp.up_proj"):
+        load(model)
+
+
+Spoil = Callable[[dict[str, Any], dict[str, np.ndarray[Any, Any]]], None]
+
+
+def _renamed(config: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    for name in sorted(tensors)[::2]:
+        tensors[name.replace("model.layers", "model.blocks")] = tensors.pop(name)
+
+
+def _wrong_rank(config: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    config["r"] = 8
+
+
+def _other_base(config: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    for name in list(tensors):
+        if "down_proj.lora_A" in name:
+            tensors[name] = np.zeros((4, 1024), np.float32)
+
+
+def _nan(config: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    for name in sorted(tensors)[:2]:
+        tensors[name][0, 0] = np.nan
+
+
+def _lost(config: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    for name in list(tensors):
+        if "layers.3.mlp" in name:
+            del tensors[name]
+
+
+def _nowhere(config: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    config["target_modules"] = ["c_attn"]
+    del config["layers_to_transform"]
+
+
+def _pissa(config: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    config["init_lora_weights"] = "pissa"
+
+
+def _code(config: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    config["megatron_config"] = {"a": 1}
+    config["megatron_core"] = "os"
+
+
+PREFIX = "base_model.model.model.layers"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "messages"),
+    [
+        (
+            _renamed,
+            [
+                "(12 problems with 12 expected tensors)",
+                f"  {PREFIX}.1.mlp.down_proj.lora_A.weight: missing from the file",
+                "  base_model.model.model.blocks.1.mlp.down_proj.lora_A.weight: the model has no "
+                "place for it",
+            ],
+        ),
+        (
+            _wrong_rank,
+            [
+                "(12 problems with 12 expected tensors)",
+                f"  {PREFIX}.1.mlp.down_proj.lora_A.weight: shape 4 x 512 in the file, 8 x 512 in "
+                "the model",
+            ],
+        ),
+        (
+            _other_base,
+            [
+                "(2 problems with 12 expected tensors)",
+                f"  {PREFIX}.3.mlp.down_proj.lora_A.weight: shape 4 x 1024 in the file, 4 x 512 in",
+            ],
+        ),
+        (
+            _nan,
+            [
+                "(2 problems with 12 expected tensors)",
+                f"  {PREFIX}.1.mlp.down_proj.lora_B.weight: holds NaN or infinity",
+            ],
+        ),
+        (
+            _lost,
+            [
+                f"  {PREFIX}.3.mlp.down_proj.lora_A.weight: missing from the file",
+                f"  {PREFIX}.3.mlp.down_proj.lora_B.weight: missing from the file",
+            ],
+        ),
+        (_nowhere, ["does not fit the base model", "c_attn", "check --model_name"]),
+        (_pissa, ["init_lora_weights 'pissa' changes the base's own weights; save the adapter"]),
+        (_code, ["megatron_config {'a': 1} is not known here"]),
+    ],
+)
+def test_a_bad_adapter_says_everything_that_is_wrong(
+    spoil: Spoil, messages: list[str], tmp_path: Path
+) -> None:
+    config = peft_config()
+    tensors = peft_tensors(config)
+    spoil(config, tensors)
+    folder = write_peft(tmp_path / "bad", config, tensors)
+    good = write_peft(tmp_path / "good", peft_config())
+    engine = load(tuned=folder, other=good)
+    logits = engine._rack.probe()
+    with pytest.raises(AdapterError) as caught:
+        engine.check([VANILLA, TUNED])
+    said = str(caught.value)
+    assert str(folder) in said
+    assert [message for message in messages if message not in said] == []
+    assert engine._rack.probe() == logits
+    engine.check([OTHER])
+    assert tokens(engine, OTHER, prompts(engine)) != tokens(engine, VANILLA, prompts(engine))
+
+
+def test_an_adapter_whose_b_is_zero_changes_nothing(tmp_path: Path) -> None:
+    tensors = peft_tensors(peft_config())
+    zero = {name: value * ("lora_A" in name) for name, value in tensors.items()}
+    engine = load(tuned=write_peft(tmp_path / "zero", peft_config(), zero))
+    assert tokens(engine, TUNED, prompts(engine)) == tokens(engine, VANILLA, prompts(engine))
+
+
+def test_a_saved_copy_of_the_bases_embeddings_is_no_stranger(tmp_path: Path) -> None:
+    """PEFT saves it when the vocabulary was touched; another copy would replace the base's."""
+    own = load_file(FOLDER / "model" / "model.safetensors")["model.embed_tokens.weight"]
+    name = "base_model.model.model.embed_tokens.weight"
+    same = peft_tensors(peft_config()) | {name: own}
+    load(tuned=write_peft(tmp_path / "same", peft_config(), same)).check([TUNED])
+    other = peft_tensors(peft_config()) | {name: own * 2}
+    engine = load(tuned=write_peft(tmp_path / "other", peft_config(), other))
+    with pytest.raises(AdapterError, match="embed_tokens.weight: the model has no place for it"):
+        engine.check([TUNED])
+
+
+def test_the_samples_name_real_modules(engine: TransformersEngine) -> None:
+    held = load_file(FOLDER / "model" / "model.safetensors")
+    assert {name: held[f"{name}.weight"].shape for name in MODULES} == MODULES
+
+
+def test_the_version_says_precision_and_device() -> None:
+    found = engines.library_version("transformers")
+    assert found.startswith("transformers ")
+    assert f"torch {torch.__version__}" in found
+    if not torch.cuda.is_available():
+        assert found.endswith(", float32 on cpu")
