@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("generation", "one_load", "scoring", "judge", "cached", "memory", "stats", "early_stop")
+NAMES = (
+    *("generation", "generation_torch", "one_load", "scoring", "judge", "cached", "memory"),
+    *("stats", "early_stop"),
+)
 
 for name in sys.argv[1:] or NAMES:
     print(f"== {name}", flush=True)

@@ -253,8 +253,9 @@ class Params(BaseModel):
     engine: str = _option(
         "auto",
         "Engine",
-        "What generates the completions; auto picks one.",
-        shown=Option(EVERYWHERE, "radio", ("auto", "mlx")),
+        "What generates the completions: mlx, or transformers (torch and PEFT). auto picks by "
+        "platform, adapter and what is installed.",
+        shown=Option(EVERYWHERE, "radio", ("auto", "mlx", "transformers")),
     )
     batch_size: int = _option(
         32, "Batch size", "Completions generated side by side; lower it when memory is short.", ge=1

@@ -103,7 +103,7 @@ def find_sources(params: Params, host: Host) -> Sources:
             f"--variants '{ONLY_ADAPTER}' takes one adapter, got {len(params.model_adapter)}; "
             f"several are compared through the base: choose --variants '{BOTH}'"
         )
-    engines.choose(params.engine)
+    engines.ready(params.engine)
     asked = metrics.load(params.predefined_tasks)
     needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
     adapters = () if params.variants == ONLY_VANILLA else params.model_adapter
@@ -157,7 +157,8 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     )
     if params.stop_early:
         _check_early(params, loaded.cases)
-    engine_version = engines.library_version(params.engine)
+    engine = engines.choose(params.engine, model, adapters.values())
+    engine_version = engines.library_version(engine.name)
     variants = tuple(
         _variant(name, params, settings, engine_version) for name in _names(params, adapters)
     )
@@ -189,8 +190,12 @@ def make_plan(params: Params, sources: Sources) -> Plan:
             "deepeval": installed("deepeval"),
             "finetune-verdict": __version__,
         },
-        versions=_versions(engine_version),
-        load_engine=partial(engines.load, params.engine, settings),
+        versions={
+            **_versions(engine_version),
+            "engine chosen by": engine.reason,
+            **{f"adapter {name}": adapter.traits for name, adapter in adapters.items()},
+        },
+        load_engine=partial(engines.load, engine.name, settings),
     )
 
 

@@ -91,8 +91,10 @@ def test_the_forms_offer_engines_that_exist() -> None:
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(OptionError) as caught:
-        engines.choose("mxl")
-    assert str(caught.value).startswith("unknown engine 'mxl'; choose one of auto, mlx")
+        engines.ready("mxl")
+    assert str(caught.value).startswith(
+        "unknown engine 'mxl'; choose one of auto, mlx, transformers"
+    )
 
 
 @pytest.mark.parametrize("unset", ["", "None", None, "  "])

@@ -168,13 +168,17 @@ def _only_mlx(adapter: AdapterFolder) -> list[str]:
 
 def _refuse(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> None:
     reasons = obstacles(adapter, kind)
-    if reasons:
-        raise AdapterError(
-            f"{adapter.path} is an adapter of kind {adapter.kind.upper()} and cannot be made one "
-            f"of {kind.upper()}, which the engine {_ENGINE[kind]} needs:\n"
-            + "\n".join(f"  {reason}" for reason in reasons)
-            + f"\nUse --engine {_ENGINE[adapter.kind]}"
-        )
+    if not reasons:
+        return
+    way_out = f"Use --engine {_ENGINE[adapter.kind]}"
+    if adapter.kind == "peft" and parse(adapter.config).obstacles():
+        way_out = "No engine here can compare it with its base in one load"
+    raise AdapterError(
+        f"{adapter.path} is an adapter of kind {adapter.kind.upper()} and cannot be made one of "
+        f"{kind.upper()}, which the engine {_ENGINE[kind]} needs:\n"
+        + "\n".join(f"  {reason}" for reason in reasons)
+        + f"\n{way_out}"
+    )
 
 
 def _grouped(adapter: AdapterFolder, part_of: Callable[[str], tuple[str, str] | None]) -> Parts:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
+from plugin.adapters.convert import obstacles
 from plugin.adapters.layout import AdapterFolder
 from plugin.errors import OptionError
 from plugin.records import Completion, Failure, Message, Variant
@@ -79,34 +82,89 @@ class Engine(Protocol):
         """Release the weights."""
 
 
+_KINDS: dict[str, Literal["mlx", "peft"]] = {"mlx": "mlx", "transformers": "peft"}
+"""The kind of adapter that an engine takes as it is."""
+
+
 def available() -> list[str]:
     """The names of the engines, without importing them."""
     folder = str(Path(__file__).parent)
     return sorted(m.name for m in pkgutil.iter_modules([folder]) if not m.name.startswith("_"))
 
 
-def choose(name: str) -> str:
-    """The engine's name, with "auto" resolved.
+class Choice(NamedTuple):
+    """An engine's name, and why it is this one."""
+
+    name: str
+    reason: str
+
+
+def ready(name: str) -> list[str]:
+    """The engines that can run here: the named one, or for "auto" all whose libraries are there.
 
     Raises:
-        OptionError: for an unknown name, listing the known ones.
+        OptionError: for an unknown name, listing the known ones; when libraries are missing.
     """
-    if name == "auto":
-        return "mlx"
-    if name not in available():
-        raise OptionError(
-            f"unknown engine {name!r}; choose one of auto, {', '.join(available())} (--engine)"
-        )
-    return name
+    if name != "auto" and name not in available():
+        known = ", ".join(available())
+        raise OptionError(f"unknown engine {name!r}; choose one of auto, {known} (--engine)")
+    asked = list(_KINDS) if name == "auto" else [name]
+    found = [engine for engine in asked if not _missing(engine)]
+    if not found:
+        raise OptionError("; or ".join(f"engine {engine!r} {_lack(engine)}" for engine in asked))
+    return found
+
+
+def choose(name: str, model: ModelFolder, adapters: Iterable[AdapterFolder]) -> Choice:
+    """The engine, with "auto" resolved by what is installed, what fits, and the device.
+
+    Raises:
+        OptionError: see `ready`.
+    """
+    found = ready(name)
+    if name != "auto":
+        return Choice(name, f"--engine {name}")
+    if len(found) == 1:
+        return Choice(found[0], "auto: the only one installed")
+    fitting = _fitting(model, list(adapters))
+    return fitting._replace(reason=f"auto: {fitting.reason}")
+
+
+def _fitting(model: ModelFolder, adapters: Sequence[AdapterFolder]) -> Choice:
+    """Of mlx and transformers, both installed, the one that these files and this machine suit."""
+    if "quantization" in model.config:
+        return Choice("mlx", "the base is quantised in MLX's way")
+    for adapter in adapters:
+        for name, kind in _KINDS.items():
+            if obstacles(adapter, kind):
+                other = "transformers" if name == "mlx" else "mlx"
+                return Choice(other, f"adapter {adapter.path.name} cannot be converted for {name}")
+    if sys.platform == "darwin":
+        return Choice("mlx", "this is a Mac")
+    if importlib.import_module("plugin.engines.transformers").has_gpu():
+        return Choice("transformers", "torch sees a GPU")
+    if any(adapter.kind == "peft" for adapter in adapters):
+        return Choice("transformers", "no GPU, and there is a PEFT adapter")
+    return Choice("mlx", "no GPU, and no PEFT adapter")
+
+
+def _missing(name: str) -> list[str]:
+    libraries: Sequence[str] = importlib.import_module(f"plugin.engines.{name}").LIBRARIES
+    return [library for library in libraries if find_spec(library) is None]
+
+
+def _lack(name: str) -> str:
+    how = importlib.import_module(f"plugin.engines.{name}").INSTALL
+    return f"needs {' and '.join(_missing(name))}, not installed here: {how}"
 
 
 def library_version(name: str) -> str:
-    """Name and version of what generates, part of every completion's key; loads nothing."""
-    version: str = importlib.import_module(f"plugin.engines.{choose(name)}").version()
+    """Name and version of what generates, part of every completion's key; loads no model."""
+    version: str = importlib.import_module(f"plugin.engines.{name}").version()
     return version
 
 
 def load(name: str, settings: EngineSettings) -> Engine:
     """Load the model in the named engine."""
-    engine: Engine = importlib.import_module(f"plugin.engines.{choose(name)}").load(settings)
+    engine: Engine = importlib.import_module(f"plugin.engines.{name}").load(settings)
     return engine

@@ -122,7 +122,9 @@ def test_what_mlx_cannot_hold_is_said(
     with pytest.raises(AdapterError) as caught:
         convert.to_mlx(folder, MODULES, tmp_path)
     assert reason in str(caught.value)
-    assert str(caught.value).endswith("Use --engine transformers")
+    no_engine = changed.keys() & {"bias", "init_lora_weights"}
+    way_out = "No engine here can compare it" if no_engine else "Use --engine transformers"
+    assert str(caught.value).splitlines()[-1].startswith(way_out)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""The transformers engine against raw `model.generate`: same model, same prompts, in turn.
+
+Both decode greedily in batches of the same size; the library gets its batches sorted by length too.
+Aim: at least 0.95 of the library's own speed. Needs torch (requirements-torch.txt).
+"""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from statistics import median
+from typing import Any
+
+from plugin.demo import FOLDER
+from plugin.engines import EngineSettings, Prompt, load
+from plugin.records import Message, Variant
+from plugin.weights import inspect_model
+
+N_PROMPTS, MAX_TOKENS, BATCH_SIZE, N_ROUNDS = 128, 32, 32, 5
+AIM = 0.95
+
+
+def raw_s(engine: Any, prompts: list[Prompt]) -> tuple[float, int]:
+    """(seconds, tokens) of the library's own loop, with decoding to text."""
+    import torch
+
+    began, n_tokens = time.perf_counter(), 0
+    ordered = sorted((p.token_ids for p in prompts), key=len, reverse=True)
+    for start in range(0, len(ordered), BATCH_SIZE):
+        batch = ordered[start : start + BATCH_SIZE]
+        width = max(map(len, batch))
+        ids = torch.tensor([[0] * (width - len(one)) + list(one) for one in batch])
+        seen = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in batch])
+        out = engine._model.generate(
+            ids.to(engine._model.device),
+            attention_mask=seen.to(engine._model.device),
+            do_sample=False,
+            max_new_tokens=MAX_TOKENS,
+            pad_token_id=0,
+        )[:, width:].tolist()
+        for row in out:
+            ends = [i for i, token in enumerate(row) if token in engine._eos_ids]
+            n_tokens += ends[0] if ends else len(row)
+            engine._tokenizer.decode(row, skip_special_tokens=True)
+    return time.perf_counter() - began, n_tokens
+
+
+def own_s(engine: Any, prompts: list[Prompt]) -> tuple[float, int]:
+    """(seconds, tokens) through the engine, with decoding to text."""
+    began = time.perf_counter()
+    vanilla = Variant("vanilla", "0", "demo")
+    ended = [done for step in engine.generate(vanilla, prompts) for done in step]
+    n_tokens = sum(len(completion.token_ids) for completion in ended)
+    return time.perf_counter() - began, n_tokens
+
+
+def main() -> None:
+    if find_spec("torch") is None:
+        print("torch is not installed: skipped")
+        return
+    settings = EngineSettings(inspect_model(FOLDER / "model"), {}, MAX_TOKENS, BATCH_SIZE, True)
+    engine = load("transformers", settings)
+    questions = [f"Who plays number {i} in the show Silicon Valley?" for i in range(N_PROMPTS)]
+    prompts = [
+        Prompt(str(i), engine.encode([Message("user", question)]))
+        for i, question in enumerate(questions)
+    ]
+    raw_s(engine, prompts)
+    ratios, speeds = [], []
+    for _ in range(N_ROUNDS):
+        (raw, n_raw), (own, n_own) = raw_s(engine, prompts), own_s(engine, prompts)
+        assert n_raw == n_own, (n_raw, n_own)
+        ratios.append(raw / own)
+        speeds.append(n_own / own)
+    print(
+        f"{N_PROMPTS} prompts, up to {MAX_TOKENS} tokens, {N_ROUNDS} rounds in turn: "
+        f"{median(speeds):.0f} tokens/s, engine / raw = {median(ratios):.3f} "
+        f"({min(ratios):.3f} to {max(ratios):.3f}; aim >= {AIM})"
+    )
+
+
+if __name__ == "__main__":
+    main()
