@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from plugin.cache import content_key
-from plugin.engines import Engine, Prompt
+from plugin.engines import NO_MEMORY, Engine, Prompt
 from plugin.journal import Journal
 from plugin.records import Case, Completion, Message, Variant
 from plugin.worker import Progress
@@ -29,7 +29,11 @@ def complete(
         Stopped: when the user stopped the run.
     """
     # A prompt that the model's context cannot hold will not fit the next time either.
-    failed = {(f.case_id, f.variant) for f in journal.failures() if f.stage == "generate"}
+    failed = {
+        (f.case_id, f.variant)
+        for f in journal.failures()
+        if f.stage == "generate" and not f.reason.startswith(NO_MEMORY)
+    }
     have = set(journal.completions()) | failed
     n_all = len(cases) * len(variants)
     if len(have) == n_all:

@@ -17,6 +17,9 @@ from plugin.errors import OptionError
 from plugin.records import Completion, Failure, Message, Variant
 from plugin.weights import ModelFolder
 
+NO_MEMORY = "memory was short for this case alone"
+"""How the reason of a failure begins that another device, or more room, may mend."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:

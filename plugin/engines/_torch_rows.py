@@ -168,7 +168,12 @@ class Rows:
                 **positions,
                 **self._last_only,
             )
-            self._cache = out.past_key_values
+            self._cache = getattr(out, "past_key_values", None)
+            if self._cache is None:
+                raise ModelError(
+                    f"models of type {self._model.config.model_type!r} keep no keys and values "
+                    "for the next token in transformers, and would be read anew for each; try mlx"
+                )
             logits = out.logits[:, -1]
             if len(self._places) < len(logits):
                 logits = logits[self._places]

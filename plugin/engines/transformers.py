@@ -14,7 +14,7 @@ from functools import partial
 from importlib.metadata import version as installed
 from typing import Any
 
-from plugin.engines import EngineSettings, Prompt
+from plugin.engines import NO_MEMORY, EngineSettings, Prompt
 from plugin.engines import _torch_rows as rows
 from plugin.engines._peft_rack import PeftRack
 from plugin.engines._prompts import encode, room, split_by_context
@@ -203,7 +203,7 @@ class _Growing:
 def _no_memory(prompt: Prompt, variant: Variant) -> Failure:
     n = len(prompt.token_ids)
     reason = (
-        f"memory was short for this case alone (a prompt of {n} tokens); lower --max_tokens, or "
-        "use a larger device"
+        f"{NO_MEMORY} (a prompt of {n} tokens); make room on the device, or run it on a larger "
+        "one: the same run tries again"
     )
     return Failure(prompt.case_id, "generate", reason, variant.name)

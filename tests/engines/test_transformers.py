@@ -277,6 +277,73 @@ def test_a_case_for_which_memory_never_suffices_is_a_failure() -> None:
     assert "memory was short for this case alone (a prompt of" in found["0"].reason
 
 
+def test_a_run_tries_again_what_lacked_memory(tmp_path: Path) -> None:
+    from plugin.generation import complete
+    from plugin.journal import Journal
+    from plugin.records import Case
+    from plugin.worker import Progress
+
+    cases = [Case(str(i), (Message("user", text),)) for i, text in enumerate(QUESTIONS[:3])]
+    cases.append(Case("long", (Message("user", "Who? " * 500),)))
+    journal = Journal(tmp_path)
+    journal.set_cases(tuple(cases))
+    poor = load()
+    scarce(poor, 0)
+    complete(cases, [VANILLA], lambda: poor, journal, Progress())
+    assert len(journal.failures()) == 4
+    rich = load()
+    asked: list[Prompt] = []
+    generate = rich.generate
+    rich.generate = lambda v, ps: asked.extend(ps) or generate(v, ps)  # type: ignore[assignment, func-returns-value, method-assign]
+    complete(cases, [VANILLA], lambda: rich, journal, Progress())
+    assert sorted(prompt.case_id for prompt in asked) == ["0", "1", "2"]
+    assert [failure.case_id for failure in journal.failures()] == ["long"]
+    assert len(journal.completions()) == 3
+    journal.close()
+
+
+def test_a_model_without_a_cache_is_refused() -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    from plugin.engines._torch_rows import Rows
+
+    model = MambaForCausalLM(MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1))
+    with pytest.raises(ModelError, match="models of type 'mamba' keep no keys and values"):
+        Rows(model).read([[1, 2, 3]])
+
+
+def test_padding_in_front_moves_no_absolute_position() -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from plugin.engines._torch_rows import Rows
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=64, n_positions=32, n_embd=16, n_layer=2, n_head=2)
+    model = GPT2LMHeadModel(config).eval()
+    wanted = [[1, 2, 3, 4, 5, 6, 7], [8, 9], [10, 11, 12, 13]]
+    rows = Rows(model)
+    found = [rows.read(wanted), rows.step([20, 21, 22])]
+    for i, prompt in enumerate(wanted):
+        for n, batch in enumerate(found):
+            with torch.inference_mode():
+                alone = model(torch.tensor([[*prompt, 20 + i][: len(prompt) + n]])).logits[0, -1]
+            assert torch.allclose(batch[i], alone, atol=1e-5)
+
+
+def test_half_precision_works_as_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plugin.engines import _torch_rows
+
+    monkeypatch.setattr(_torch_rows, "dtype_name", lambda place: "bfloat16")
+    dora = write_peft(tmp_path / "dora", peft_config(use_dora=True))
+    engine = load(tuned=FOLDER / "adapter", other=dora)
+    assert engine._model.dtype == torch.bfloat16
+    engine.check([TUNED, OTHER])
+    found = results(engine, TUNED, prompts(engine))
+    assert "Thomas Middleditch" in found["0"].text
+    assert len(results(engine, OTHER, prompts(engine))) == len(QUESTIONS)
+    assert len(dict(engine._rack._tensors())) == len(engine._rack._base)  # bfloat16 has bytes too
+
+
 def test_another_error_of_torch_is_a_fault_that_names_it() -> None:
     engine = load()
     wanted = prompts(engine)[:1]
