@@ -19,7 +19,10 @@ def test_a_run_under_a_judge_of_random_weights_counts_its_failures(
     judge, out = f"{kind}:{build(tmp_path / 'judge')}", tmp_path / "o"
     metrics = "Correctness, Answer Relevancy"
     ended = main(
-        *demo_options(out, judge=judge, predefined_tasks=metrics, limit="0.07"), OMP_NUM_THREADS="1"
+        *demo_options(
+            out, judge=judge, predefined_tasks=metrics, limit="0.07", max_failed_share="1"
+        ),
+        OMP_NUM_THREADS="1",
     )
     assert ended.code == 0, ended.err
     assert [name for name in FILES if not (out / name).is_file()] == []
