@@ -299,5 +299,5 @@ def _objects(text: str) -> Iterator[object]:
         start = text.find("{", end)
 
 
-def _short(text: str, n_chars: int = 200) -> str:
+def _short(text: str, n_chars: int = 2_000) -> str:
     return repr(text if len(text) <= n_chars else text[:n_chars] + "...")

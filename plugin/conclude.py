@@ -186,6 +186,7 @@ def _warnings(
         if variant.name != VANILLA and any(v.name == VANILLA for v in variants):
             found += _no_effect(variant, cases, completions)
         found += _cut_off(variant, cases, completions)
+    found += _repeated(cases)
     for judge in journal.meta("marks_its_own_work") or ():
         found.append(
             f"the judge {judge} is the model under test itself: it marks its own work. Choose "
@@ -210,6 +211,19 @@ def _warnings(
     if n_bad:
         found.append(f"{n_bad} of {journal.meta('n_source_rows')} rows could not be used")
     return tuple(found)
+
+
+def _repeated(cases: tuple[Case, ...]) -> list[str]:
+    """Cases that ask the same; those of one cluster count as one already."""
+    asked = Counter((case.messages, case.cluster) for case in cases)
+    n_alike = sum(n - 1 for (_, cluster), n in asked.items() if not cluster)
+    if not n_alike:
+        return []
+    return [
+        f"{n_alike} of {len(cases)} cases ask the very same as another one. They count as evidence "
+        "of their own, which makes the interval too narrow: give them one value in the cluster "
+        "column, or leave them out"
+    ]
 
 
 def _no_effect(

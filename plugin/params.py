@@ -340,7 +340,7 @@ class Params(BaseModel):
         "",
         "Shared cache",
         "Directory with completions and judgments shared between runs (also "
-        "FINETUNE_VERDICT_CACHE). Empty: none.",
+        "FINETUNE_VERDICT_CACHE). Empty: none; 'off': none, whatever the environment says.",
         shown=Option(CLI),
     )
     out: str = _option(

@@ -232,9 +232,14 @@ def _check_early(params: Params, cases: Sequence[Case]) -> None:
         )
 
 
+_NO_CACHE = "off"
+
+
 def _cache_dir(params: Params) -> str:
     """The shared cache's directory as a path that means the same from anywhere; "" for none."""
     given = params.cache_dir or os.environ.get("FINETUNE_VERDICT_CACHE", "")
+    if given.lower() == _NO_CACHE:
+        return ""
     return os.path.abspath(os.path.expanduser(given)) if given else ""
 
 

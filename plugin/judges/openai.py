@@ -1,21 +1,22 @@
-"""OpenAI itself: `openai:<model>` with OPENAI_API_KEY."""
+"""OpenAI itself: `openai:<model>` with OPENAI_API_KEY; OPENAI_BASE_URL names another address."""
 
 from __future__ import annotations
 
 from plugin.errors import JudgeError
 from plugin.judges import Secrets, named
 from plugin.judges._openai import OPENAI_URL, OpenAIJudge
-from plugin.judges._secrets import checked_key
+from plugin.judges._secrets import checked_key, checked_url
 
 
 def load(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
     """The judge.
 
     Raises:
-        JudgeError: when model or key is missing, or the key is none.
+        JudgeError: when model or key is missing, or key or address is none.
     """
     label = named(provider, model)
     key = secrets("OPENAI_API_KEY")
     if not key:
         raise JudgeError(f"judge {label} needs a key: set OPENAI_API_KEY")
-    return OpenAIJudge(label, model, OPENAI_URL, checked_key(key, "OPENAI_API_KEY"))
+    url = checked_url(secrets("OPENAI_BASE_URL") or OPENAI_URL, "OPENAI_BASE_URL")
+    return OpenAIJudge(label, model, url, checked_key(key, "OPENAI_API_KEY"))
