@@ -99,6 +99,16 @@ class Exam:
         self._given_up = ""
 
     @property
+    def n_questions_at_most(self) -> int:
+        """What a whole exam asks of one judge, if every case serves."""
+        n_probes = {
+            spec.name: N_RETEST_CASES
+            + (len(canaries.CANARIES) * N_CANARY_CASES if canaries.is_wrong_on(spec) else 0)
+            for spec in self._specs
+        }
+        return sum(n_probes[spec.name] * spec.n_questions for spec in self._specs)
+
+    @property
     def is_due(self) -> bool:
         """Whether anything is to be asked that is not known yet."""
         kept = found_in(self._journal)

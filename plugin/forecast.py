@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from plugin.bench import Item, Judging
+from plugin.exam import Exam
 from plugin.spending import PRICES_AS_OF, Price, price_of
 
 _CHARS_PER_TOKEN = 4
@@ -28,7 +29,7 @@ class Forecast(NamedTuple):
     n_completion_tokens: int
 
 
-def forecast(missing: Sequence[Item], judging: Judging) -> str:
+def forecast(missing: Sequence[Item], judging: Judging, exam: Exam | None = None) -> str:
     """The estimate in words, "" where nobody is asked."""
     asked = [judge for judge in judging.judges if not judge.structured]
     found = estimate(missing, judging.include_reason)
@@ -49,6 +50,9 @@ def forecast(missing: Sequence[Item], judging: Judging) -> str:
         cost = sum(p.of(found.n_prompt_tokens, found.n_completion_tokens) for p in known)
         at = "your price" if judging.price else f"prices of {PRICES_AS_OF}"
         text += f"; {cost / _FACTOR:.2f} to {cost * _FACTOR:.2f} dollars at {at}"
+    if exam:
+        n_more = n_judges * exam.n_questions_at_most
+        text += f"; examining the judge takes up to {n_more:,} calls more"
     second = "; what the second judge takes comes on top" if judging.second else ""
     return f"{text}{second}"
 

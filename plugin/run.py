@@ -51,10 +51,10 @@ def run(params: Params, host: Host) -> Report:
             journal.add_to_meta("seconds", {"prepare": time.perf_counter() - began})
             worker.run(lambda: _complete(plan, journal, worker))
             items, judging = _items(plan, journal), _judging(plan)
-            if text := forecast(missing_items(items, journal), judging):
+            exam = _exam(plan, journal)
+            if text := forecast(missing_items(items, journal), judging, exam):
                 host.log(text)
             early = _early(plan) if plan.params.stop_early else None
-            exam = _exam(plan, journal)
             worker.run(lambda: score(items, judging, journal, worker.progress, early, exam))
             return _publish(journal, host, worker)
 
