@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints/default.txt
+DIST ?= dist
 CODE := main.py plugin tests benchmarks
 
 .PHONY: demo test check forms format bench plugin clean
@@ -10,7 +11,7 @@ demo: $(VENV)/.default
 	$(PY) main.py demo
 
 test: $(VENV)/.dev
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.dev
 	$(PY) -m ruff check $(CODE)
@@ -31,12 +32,12 @@ bench: $(VENV)/.dev
 # The folder that hosts install; its name is the plugin's uniqueId.
 plugin: $(VENV)/.default
 	$(PY) -m plugin.forms --check
-	rm -rf dist/finetune_verdict
-	mkdir -p dist/finetune_verdict
-	cp -R main.py index.json task.yaml setup.sh info.md LICENSE requirements.txt requirements-anthropic.txt requirements-torch.txt constraints plugin dist/finetune_verdict
-	rm -rf dist/finetune_verdict/plugin/demo dist/finetune_verdict/plugin/forms.py
-	find dist/finetune_verdict -name __pycache__ -prune -exec rm -rf {} +
-	@echo "built dist/finetune_verdict"
+	rm -rf $(DIST)/finetune_verdict
+	mkdir -p $(DIST)/finetune_verdict
+	cp -R main.py index.json task.yaml setup.sh info.md LICENSE requirements.txt requirements-anthropic.txt requirements-torch.txt constraints plugin $(DIST)/finetune_verdict
+	rm -rf $(DIST)/finetune_verdict/plugin/demo $(DIST)/finetune_verdict/plugin/forms.py
+	find $(DIST)/finetune_verdict -name __pycache__ -prune -exec rm -rf {} +
+	@echo "built $(DIST)/finetune_verdict"
 
 $(VENV)/.default: requirements.txt constraints/default.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11")'

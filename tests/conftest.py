@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def built_plugin(folder: Path) -> Path:
+    """What `make plugin` builds, made in the folder."""
+    # -o: the environment that runs the tests is there already, so make must not build another.
+    command = ["make", "-o", ".venv/.default", "plugin", f"PY={sys.executable}", f"DIST={folder}"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    return folder / "finetune_verdict"
+
+
 @pytest.fixture
 def server() -> Iterator[JudgeServer]:
     with judge_server() as running:
@@ -25,6 +35,7 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         *("OPENAI_API_KEY", "OPENAI_API_VERSION", "CUSTOM_JUDGE_API_KEY", "CUSTOM_JUDGE_BASE_URL"),
         *("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "ANTHROPIC_API_KEY"),
-        *("ANTHROPIC_BASE_URL", "OLLAMA_HOST", "LOCAL_JUDGE_BASE_URL", "FINETUNE_VERDICT_CACHE"),
+        *("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"),
+        *("OLLAMA_HOST", "LOCAL_JUDGE_BASE_URL", "FINETUNE_VERDICT_CACHE"),
     ):
         monkeypatch.delenv(name, raising=False)

@@ -10,17 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import ROOT, demo_options, environment
-
-BUILT = ROOT / "dist" / "finetune_verdict"
+from tests.conftest import built_plugin
+from tests.e2e.conftest import demo_options, environment
 
 
 @pytest.fixture(scope="module")
-def built() -> Path:
-    # -o: the environment that runs the tests is there already, so make must not build another.
-    command = ["make", "-o", ".venv/.default", "plugin", f"PY={sys.executable}"]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=60)
-    return BUILT
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built_plugin(tmp_path_factory.mktemp("dist"))
 
 
 def test_it_has_what_the_gallery_entry_names(built: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from plugin.demo import FOLDER
 from plugin.errors import AdapterError, JudgeError
 from plugin.hosts.classic import ClassicHost, _secure, read_values
-from tests.conftest import ROOT
+from tests.conftest import built_plugin
 from tests.judge_server import JudgeServer
 
 DOUBLE = Path(__file__).parent / "classic_double"
@@ -44,10 +44,8 @@ FORM: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def built() -> Path:
-    command = ["make", "-o", ".venv/.default", "plugin", f"PY={sys.executable}"]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=60, stdout=subprocess.DEVNULL)
-    return ROOT / "dist" / "finetune_verdict"
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built_plugin(tmp_path_factory.mktemp("dist"))
 
 
 class Classic:
