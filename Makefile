@@ -5,13 +5,17 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints/d
 DIST ?= dist
 CODE := main.py plugin tests benchmarks
 
-.PHONY: demo test check forms format bench plugin clean
+.PHONY: demo test test-torch check forms format bench plugin clean
 
 demo: $(VENV)/.default
 	$(PY) main.py demo
 
 test: $(VENV)/.dev
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# The engine and the judge on torch, in an environment of their own.
+test-torch: $(VENV)-torch/.torch
+	$(VENV)-torch/bin/python -m pytest tests/engines/test_transformers.py tests/adapters tests/judges/test_in_process.py tests/e2e/test_in_process_judge.py
 
 check: $(VENV)/.dev
 	$(PY) -m ruff check $(CODE)
@@ -49,5 +53,10 @@ $(VENV)/.dev: $(VENV)/.default requirements-dev.txt requirements-anthropic.txt
 	$(PIP) -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
+$(VENV)-torch/.torch: requirements.txt requirements-torch.txt constraints/torch.txt
+	$(PYTHON) -m venv $(VENV)-torch
+	$(VENV)-torch/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/torch.txt -r requirements.txt -r requirements-torch.txt pytest
+	@touch $@
+
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) $(VENV)-torch dist

@@ -112,9 +112,7 @@ async def judged(
         return worst, []
     if not spec.asks_judge:
         askers = askers[:1]
-    found = await asyncio.gather(
-        *(_measured(metric, item.case, text, asker) for asker in askers), return_exceptions=True
-    )
+    found = await _all_measured(metric, item.case, text, askers)
     measured = list[Measured]()
     for asker, one in zip(askers, found, strict=True):
         if isinstance(one, Measured):
@@ -134,6 +132,18 @@ async def judged(
             f"{asker.label} gave {one.value:.2f}: {one.reason or '-'}" for asker, one in pairs
         )
     return Score(**where, value=value, reason=reason), shares if spec.asks_judge else []
+
+
+async def _all_measured(
+    metric: Metric, case: Case, text: str, askers: Sequence[Asker]
+) -> list[Measured | BaseException]:
+    if len(askers) == 1:  # a task of its own would cost as much as the rest
+        try:
+            return [await _measured(metric, case, text, askers[0])]
+        except Exception as error:
+            return [error]
+    work = (_measured(metric, case, text, asker) for asker in askers)
+    return await asyncio.gather(*work, return_exceptions=True)
 
 
 async def _measured(metric: Metric, case: Case, text: str, asker: Asker) -> Measured:

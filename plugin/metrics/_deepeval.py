@@ -102,6 +102,7 @@ async def measure(
         arguments.pop("evaluation_template", None)
     if kind is not GEval:  # G-Eval's one question brings score and reason together
         arguments["include_reason"] = ask.include_reason
+        arguments["eval_mode"] = "llm"  # whatever the user's settings say: the judge judges
     case, completion = subject
     metric = kind(model=_AskedModel(ask, check), async_mode=True, **arguments)
     test_case = LLMTestCase(

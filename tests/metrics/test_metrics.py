@@ -279,3 +279,12 @@ def test_hallucination_without_any_context_is_refused() -> None:
         "Hallucination needs context, and no case has any. Name the column that holds it "
         "(--context_column, --expected_output_column) or leave the metric out"
     )
+
+
+def test_deepevals_own_settings_put_nobody_else_in_the_judges_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEEPEVAL_EVAL_MODE", "system_one")
+    ask = Scripted(RELEVANCY)
+    assert measure("Answer Relevancy", "text", ask).value == pytest.approx(2 / 3)
+    assert len(ask.prompts) == 3
