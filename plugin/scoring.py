@@ -161,8 +161,10 @@ class _Session:
             if metric.prepare:
                 try:
                     ready[name] = await metric.prepare(self._askers[0], known.get(name, ()))
-                except (AskError, LimitReached) as error:
+                except AskError as error:
                     ready[name] = AskError(f"the evaluation steps could not be written: {error}")
+                except LimitReached as limit:  # then nothing is scored in this session
+                    self._halted = str(limit)
 
         if any(metric.prepare and name not in known for name, metric in metrics.items()):
             self._progress.begin("write evaluation steps")
@@ -179,7 +181,7 @@ class _Session:
         watch: Watch | None,
     ) -> None:
         rest, n_made = deque(missing), 0
-        if watch and watch.is_settled:
+        if watch and rest and watch.is_settled:
             self._journal.set_meta("stopped_early", True)
             return
 
@@ -200,7 +202,7 @@ class _Session:
                 self._check_failures(len(items) - len(missing) + n_made)
                 if watch:
                     watch.note([result])
-                    if n_made % _WATCH_EVERY == 0 and watch.is_settled:
+                    if rest and n_made % _WATCH_EVERY == 0 and watch.is_settled:
                         self._journal.set_meta("stopped_early", True)
                         rest.clear()
                 # A metric that asks nobody never waits: let the others and the stop signal in.

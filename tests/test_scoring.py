@@ -764,3 +764,15 @@ def test_judging_stops_when_the_verdict_is_settled_and_is_not_taken_up_again(
     assert journal.meta("stopped_early") is True
     judge_all()
     assert len(journal.scores()) == made
+
+
+def test_a_limit_that_leaves_no_room_for_the_steps_is_no_failure(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "limits", Limits(deadline_s=1e-9))
+    run(server, journal, (), criteria=(POLITENESS,))
+    assert not journal.scores() and not journal.failures()
+    assert journal.meta("halted") == "--deadline_s 1e-09 is over"
+    monkeypatch.setitem(LIMITS, "limits", Limits())
+    run(server, journal, (), criteria=(POLITENESS,))
+    assert len(journal.scores()) == 2 * N_CASES
