@@ -140,7 +140,7 @@ def load_all(specs: str, secrets: Secrets) -> tuple[Judge, ...]:
     Raises:
         JudgeError: as `load`, and for one that is named twice.
     """
-    named = [part.strip() for part in specs.split(",")]
+    named = [spec for part in specs.split(",") if (spec := part.strip())] or [""]
     twice = sorted({spec for spec in named if named.count(spec) > 1})
     if twice:
         raise JudgeError(f"judge {', '.join(twice)} is named twice; each has one voice in a panel")
