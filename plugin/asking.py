@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from plugin.answers import fit, mend, short
 from plugin.cache import Judgment, content_key
 from plugin.errors import JudgeDownError
 from plugin.journal import Journal
@@ -156,7 +155,10 @@ class Asker:
         for _ in range(N_ASKS):
             started = time.perf_counter()
             reply = await self._call(question, schema, room)
-            fitting = self._fit(reply, schema, check)
+            fitting = fit(reply, schema, check)
+            if isinstance(fitting, str) and (mended := mend(reply, schema, check)):
+                fitting = mended
+                self.counts["n_repaired"] += 1
             if not isinstance(fitting, str):
                 judgment = Judgment(
                     answer=fitting.model_dump_json(),
@@ -174,20 +176,9 @@ class Asker:
                 room = _MORE_ROOM
             else:  # at temperature 0 the same question would get the same answer
                 question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
-        error = AskError(f"no fitting answer in {N_ASKS} asks: {problem}; got {_short(reply.text)}")
+        error = AskError(f"no fitting answer in {N_ASKS} asks: {problem}; got {short(reply.text)}")
         self._note_failure(error)
         raise error
-
-    def _fit(self, reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | str:
-        """The validated answer, or what is wrong with it; broken JSON is mended where it can be."""
-        found = _fit(reply, schema, check)
-        if not isinstance(found, str) or reply.cut_off:
-            return found
-        mended = _mended(reply.text, schema)
-        if mended is None or check(mended) is not None:
-            return found
-        self.counts["n_repaired"] += 1
-        return mended
 
     async def _call(self, prompt: str, schema: type[BaseModel], room: int) -> Answer:
         wait_s, timeout_s = _FIRST_WAIT_S, self._manner.timeout_s
@@ -250,54 +241,3 @@ class Asker:
                 f"answered none well, last: {error}. Everything made so far is kept; mend or "
                 "change the judge"
             ) from error
-
-
-def _fit(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | str:
-    """The validated answer, or what is wrong with it."""
-    if reply.cut_off:
-        return "the answer was cut off"
-    try:
-        answer = schema.model_validate_json(reply.text)
-    except ValidationError:
-        problem = "not a JSON object"
-        for value in _objects(reply.text.rpartition("</think>")[2]):
-            try:
-                answer = schema.model_validate(value)
-                break
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                problem = f"{where}: {first['msg']}" if where else str(first["msg"])
-        else:
-            return problem
-    return check(answer) or answer
-
-
-def _mended(text: str, schema: type[BaseModel]) -> BaseModel | None:
-    """The answer in broken JSON (unclosed, stray commas), None when there is none."""
-    import json_repair
-
-    start = text.find("{")
-    if start < 0:
-        return None
-    try:
-        return schema.model_validate(json_repair.loads(text[start:]))
-    except (ValidationError, ValueError, RecursionError):
-        return None
-
-
-def _objects(text: str) -> Iterator[object]:
-    """The JSON objects in a text, past code fences and prose."""
-    start = text.find("{")
-    while start >= 0:
-        try:
-            value, end = json.JSONDecoder().raw_decode(text, start)
-        except (ValueError, RecursionError):
-            end = start + 1
-        else:
-            yield value
-        start = text.find("{", end)
-
-
-def _short(text: str, n_chars: int = 2_000) -> str:
-    return repr(text if len(text) <= n_chars else text[:n_chars] + "...")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plugin.asking import Asker, Manner
-from plugin.errors import VerdictError
 from plugin.journal import Journal
 from plugin.judges import AskError, Judge
+from plugin.measuring import MeasureError, measured
 from plugin.metrics import Measured, Metric
 from plugin.records import (
     DATA,
@@ -21,7 +21,7 @@ from plugin.records import (
     Score,
     Stage,
 )
-from plugin.spending import LimitReached, Limits, Meter, price_of
+from plugin.spending import Limits, Meter, price_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +112,18 @@ async def judged(
         return worst, []
     if not spec.asks_judge:
         askers = askers[:1]
-    found = await _all_measured(metric, item.case, text, askers)
-    measured = list[Measured]()
-    for asker, one in zip(askers, found, strict=True):
-        if isinstance(one, Measured):
-            measured.append(one)
-        elif isinstance(one, VerdictError | LimitReached | asyncio.CancelledError):
-            raise one
-        else:
+    pairs = list[tuple[Asker, Measured]]()
+    for asker, one in zip(
+        askers, await _all_measured(metric, item.case, text, askers), strict=True
+    ):
+        if not isinstance(one, Measured):
             who = f"{asker.label}: " if len(askers) > 1 else ""
-            stage, why = _what_failed(one)
-            return Failure(**where, stage=stage, reason=f"{who}{why}"), []
-    value = math.fsum(one.value for one in measured) / len(measured)
-    pairs = list(zip(askers, measured, strict=True))
+            stage: Stage = "judge" if isinstance(one, AskError) else "metric"
+            return Failure(**where, stage=stage, reason=f"{who}{one}"), []
+        pairs.append((asker, one))
+    value = math.fsum(one.value for _, one in pairs) / len(pairs)
     shares = [JudgeScore(**where, judge=asker.label, value=one.value) for asker, one in pairs]
-    reason = measured[0].reason
+    reason = pairs[0][1].reason
     if len(pairs) > 1:
         reason = " | ".join(
             f"{asker.label} gave {one.value:.2f}: {one.reason or '-'}" for asker, one in pairs
@@ -136,28 +133,21 @@ async def judged(
 
 async def _all_measured(
     metric: Metric, case: Case, text: str, askers: Sequence[Asker]
-) -> list[Measured | BaseException]:
+) -> list[Measured | AskError | MeasureError]:
     if len(askers) == 1:  # a task of its own would cost as much as the rest
-        try:
-            return [await _measured(metric, case, text, askers[0])]
-        except Exception as error:
-            return [error]
-    work = (_measured(metric, case, text, asker) for asker in askers)
-    return await asyncio.gather(*work, return_exceptions=True)
+        return [await _tried(metric, case, text, askers[0])]
+    work = (_tried(metric, case, text, asker) for asker in askers)
+    found = await asyncio.gather(*work, return_exceptions=True)
+    for one in found:  # only when all have ended, so that no paid call is dropped
+        if isinstance(one, BaseException) and not isinstance(one, AskError | MeasureError):
+            raise one
+    return found  # type: ignore[return-value]
 
 
-async def _measured(metric: Metric, case: Case, text: str, asker: Asker) -> Measured:
-    spec = metric.spec
-    measured = await metric.measure(case, text, asker)
-    if not (math.isfinite(measured.value) and spec.low <= measured.value <= spec.high):
-        raise ValueError(f"score {measured.value} outside {spec.low} to {spec.high}")
-    return measured
-
-
-def _what_failed(error: BaseException) -> tuple[Stage, str]:
-    """Stage and reason; the one door to code that is not ours: DeepEval's metrics."""
-    if isinstance(error, AskError):
-        return "judge", str(error)
-    if isinstance(error, ValueError) and str(error).startswith("score "):
-        return "metric", str(error)
-    return "metric", f"{type(error).__name__}: {error}"
+async def _tried(
+    metric: Metric, case: Case, text: str, asker: Asker
+) -> Measured | AskError | MeasureError:
+    try:
+        return await measured(metric, case, text, asker)
+    except (AskError, MeasureError) as error:
+        return error

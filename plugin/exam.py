@@ -20,6 +20,7 @@ from plugin.asking import Asker
 from plugin.errors import JudgeDownError, JudgeError
 from plugin.journal import Journal
 from plugin.judges import AskError
+from plugin.measuring import MeasureError, measured
 from plugin.metrics import Check, Metric, meets
 from plugin.records import Case, Completion, MetricSpec
 from plugin.spending import LimitReached
@@ -143,7 +144,12 @@ class Exam:
 
         async def chain() -> None:
             for probe in rest:
-                done[probe.place] = await self._found(probe, ready.get(probe.metric), askers)
+                try:
+                    found = await self._found(probe, ready.get(probe.metric), askers)
+                except LimitReached:  # no failure of the judge's: the next session goes on
+                    self._keep(done.values())
+                    return
+                done[probe.place] = found
                 progress.done += 1
                 if len(done) == len(probes):
                     self._keep(done.values())
@@ -203,33 +209,18 @@ class Exam:
         if isinstance(metric, AskError):
             failure = str(metric)
         elif metric and not failure:
+            repeat = _AGAIN if probe.kind == RETEST else 0
             try:
-                values = [await _value(probe, metric, asker) for asker in askers]
-                value = math.fsum(values) / len(values)
-            except (JudgeDownError, JudgeError, LimitReached) as error:
+                found = [
+                    await measured(metric, probe.case, probe.text, _Asked(asker, repeat))
+                    for asker in askers
+                ]
+                value = math.fsum(one.value for one in found) / len(found)
+            except (JudgeDownError, JudgeError) as error:
                 failure = self._given_up = str(error)
-            except AskError as error:
+            except (AskError, MeasureError) as error:
                 failure = str(error)
         return Found(*probe.place, value=value, failure=failure)
-
-
-async def _value(probe: Probe, metric: Metric, asker: Asker) -> float:
-    """The score.
-
-    Raises:
-        AskError: when there is none, whatever stood in its way.
-    """
-    repeat = _AGAIN if probe.kind == RETEST else 0
-    try:
-        measured = await metric.measure(probe.case, probe.text, _Asked(asker, repeat))
-    except (AskError, JudgeDownError, JudgeError, LimitReached):
-        raise
-    except Exception as error:  # the one door to code that is not ours: DeepEval's metrics
-        raise AskError(f"{type(error).__name__}: {error}") from error
-    spec = metric.spec
-    if not (math.isfinite(measured.value) and spec.low <= measured.value <= spec.high):
-        raise AskError(f"score {measured.value} outside {spec.low} to {spec.high}")
-    return measured.value
 
 
 class _Asked:

@@ -97,7 +97,7 @@ def test_a_failure_is_passed_over_and_does_not_block(place: int) -> None:
     scores = [s for s in results(0.2) if s.case_id != lost]
     watch = Watch(plan())
     watch.note(scores)
-    assert not watch.is_settled or place > 0
+    assert not watch.is_settled  # the pairs before the gap are too few
     watch.note([Failure(lost, "generate", "too long", name) for name in ("vanilla", "tuned")])
     assert watch.is_settled
 

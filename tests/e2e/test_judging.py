@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from plugin.demo import FOLDER
 from tests.e2e.conftest import demo_options, main, summary
 from tests.judge_server import JudgeServer, Reply
 
@@ -192,4 +191,3 @@ def test_a_failing_judge_ends_the_run_with_the_way_to_go_on(
     assert "scores failed under custom:j, more than --max_failed_share 0.2 allows" in ended.err
     assert f"Go on with: python main.py resume {out}" in ended.err
     assert n_rows(out, "scores") > 20
-    assert (FOLDER / "model").is_dir()
