@@ -280,7 +280,7 @@ class Params(BaseModel):
         False,
         "Stop early",
         "Stop judging as soon as the verdict is settled, by intervals that hold however often "
-        "one looks. They are wider, so that a run which cannot tell cannot tell a little longer.",
+        "one looks. They are wider, and where nothing is settled all cases are judged.",
     )
     budget: float = _option(
         0.0,

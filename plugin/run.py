@@ -25,11 +25,12 @@ from plugin.hosts import Host
 from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
 from plugin.params import Params
-from plugin.plan import Plan, find_sources, make_plan
+from plugin.plan import Plan, make_plan
 from plugin.ppi import MIN_LABELS
 from plugin.records import MetricSpec, Report
 from plugin.report import write
 from plugin.scoring import items_to_score, missing_items, score
+from plugin.sources import find_sources
 from plugin.spending import Limits
 from plugin.worker import Stopped, Worker
 

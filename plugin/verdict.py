@@ -163,10 +163,15 @@ def decide(
         for row in comparisons
         if row.group != ALL and (row.metric, row.variant) == (best.metric, best.variant)
     ]
+    anytime = verdict_text.anytime(settings.early.n_decisions) if settings.early else []
     return Verdict(
         outcome=findings[0].outcome,
         sentence=head + verdict_text.sentence(findings[0], subject),
-        details=(*verdict_text.details(findings, groups), *verdict_text.of_data(summaries)),
+        details=(
+            *anytime,
+            *verdict_text.details(findings, groups),
+            *verdict_text.of_data(summaries),
+        ),
         primary_metric=primary.name,
     )
 

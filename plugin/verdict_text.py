@@ -64,6 +64,19 @@ def alone(variant: str, means: Sequence[Summary]) -> str:
     return f"There is nothing to compare: only {variant} was run. {found or 'No metric was run'}."
 
 
+def anytime(n_decisions: int) -> list[str]:
+    """How to read a run that may stop early.
+
+    Args:
+        n_decisions: comparisons that share the chance of a false outcome.
+    """
+    among = "" if n_decisions == 1 else f", shared among {n_decisions} comparisons"
+    return [
+        "Judging could stop as soon as the verdict was settled: the interval holds however often "
+        f"one looked (5% chance of a false outcome{among}); single means and groups have none."
+    ]
+
+
 def of_data(summaries: Sequence[Summary]) -> list[str]:
     """What the metrics that judge the cases alone found."""
     found = "; ".join(_mean(row) for row in summaries if row.variant == DATA and row.group == ALL)

@@ -16,6 +16,7 @@ from plugin.exam import N_CANARY_CASES, N_RETEST_CASES, RETEST, Exam, Found
 from plugin.journal import Journal
 from plugin.records import Criterion
 from plugin.scoring import items_to_score
+from plugin.spending import Limits
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
 from tests.samples import case, completion
@@ -45,6 +46,7 @@ def run(
     criteria: tuple[Criterion, ...] = (),
     progress: Progress | None = None,
     seed: int = 0,
+    max_calls: int = 0,
 ) -> None:
     for each in CASES:
         for variant, who in (("vanilla", "Nobody"), ("tuned", "Thomas")):
@@ -54,7 +56,14 @@ def run(
     chosen = metrics.select(names, criteria, CASES)
     items = items_to_score(CASES, journal.completions().values(), chosen)
     due = Exam(CASES, chosen, journal, seed)
-    judging = Judging((judge,), concurrency=8, timeout_s=2, adaptive=False, max_failed_share=1)
+    judging = Judging(
+        (judge,),
+        concurrency=8,
+        timeout_s=2,
+        adaptive=False,
+        limits=Limits(max_calls=max_calls),
+        max_failed_share=1,
+    )
     scoring.score(items, judging, journal, progress or Progress(), exam=due)
 
 
@@ -201,3 +210,17 @@ def test_a_stop_in_the_exam_stops_it(server: JudgeServer, journal: Journal) -> N
     run(server, journal)
     assert len(server.requests) - asked < N_RETEST_CASES + 4 * N_CANARY_CASES
     assert all(each.value == 0.3 for each in exam.found_in(journal) or ())
+
+
+def test_a_limit_in_the_exam_is_no_failure_of_the_judges_and_the_next_session_goes_on(
+    server: JudgeServer, journal: Journal
+) -> None:
+    n_scores = 2 * len(CASES)
+    run(server, journal, max_calls=n_scores + 7)
+    kept = exam.found_in(journal) or ()
+    assert len(server.requests) == n_scores + 7 == n_scores + len(kept)
+    assert all(each.value is not None for each in kept)
+    run(server, journal)
+    whole = exam.found_in(journal) or ()
+    assert len(whole) == 30 and all(each.value is not None for each in whole)
+    assert len(server.requests) == n_scores + 30

@@ -18,7 +18,7 @@ ONE_WAY = (
     *("measuring", "exam"),
     *("early", "bench", "cascade", "scoring", "forecast", "ratings", "ratings_file"),
     *("humans", "trust", "verdict_text", "trust_text", "verdict", "effort", "report"),
-    *("hosts", "conclude", "plan", "run", "jobs", "cli", "forms"),
+    *("hosts", "conclude", "sources", "plan", "run", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""
 

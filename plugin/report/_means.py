@@ -54,13 +54,18 @@ def means_figure(ledger: Ledger) -> Figure:
     blocks = _metric_blocks(ledger, colours) + _group_blocks(ledger, colours)
     gap, top = 0.68, 1.0
     fig = canvas.figure(top + sum(gap + block.height for block in blocks) + 0.1)
-    canvas.say(fig, (0.15, 0.25), "Mean scores, with 95% intervals", fontsize=13, weight="bold")
+    has_intervals = any(
+        bar.summary and bar.summary.ci_low is not None for block in blocks for bar in block.bars
+    )
+    title = "Mean scores, with 95% intervals" if has_intervals else "Mean scores"
+    canvas.say(fig, (0.15, 0.25), title, fontsize=13, weight="bold")
     left, line = 0.15, 0.56
     for name, colour in colours.items():
         left += canvas.swatch(fig, (left, line), colour, canvas.shorten(name, 24))
         if left > 6.4:
             left, line = 0.15, line + 0.22
-    canvas.say(fig, (left, line), "├──┤  95% interval of the mean", color=canvas.FAINT)
+    if has_intervals:
+        canvas.say(fig, (left, line), "├──┤  95% interval of the mean", color=canvas.FAINT)
     if not blocks:
         canvas.say(fig, (0.15, top), "No metric was scored.", color=canvas.FAINT)
     for block in blocks:

@@ -196,7 +196,7 @@ def _filters(
     for name, labels in (("outcome", kinds), ("group", groups)):
         counts = {key: sum(key in entry.classes.split() for entry in entries) for key in labels}
         choices = [(key, labels[key], count) for key, count in counts.items() if count]
-        if True:
+        if choices:
             filters.append((name, choices))
     return filters
 

@@ -1,0 +1,108 @@
+"""The user's names, resolved by the host: model, adapters, data set, cache and judges."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugin import engines, judges, metrics
+from plugin.errors import OptionError
+from plugin.hosts import Host
+from plugin.judges import Judge
+from plugin.judges._none import NoJudge
+from plugin.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
+from plugin.spending import price_of
+
+_NO_CACHE = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where things are: the user's names, resolved by the host, and judges with their secrets."""
+
+    model: str
+    adapters: tuple[Path, ...]
+    dataset: str
+    cache_dir: str
+    judges: tuple[Judge, ...]
+    second_judge: Judge | None
+
+
+def find_sources(params: Params, host: Host) -> Sources:
+    """Ask the host for everything that has a name; in the main thread, since it asks the host.
+
+    Raises:
+        UserError: when something is not named, not known or not allowed.
+    """
+    missing = [
+        f"--{name}" for name in ("model_name", "dataset_name") if not getattr(params, name).strip()
+    ]
+    if missing:
+        raise OptionError(f"{' and '.join(missing)} must be given (try `demo` to see a run)")
+    if params.variants != ONLY_VANILLA and not params.model_adapter:
+        raise OptionError(
+            f"no adapter given, but --variants is '{params.variants}': name the adapter's "
+            f"directory with --model_adapter, or choose --variants '{ONLY_VANILLA}'"
+        )
+    if params.variants == ONLY_ADAPTER and len(params.model_adapter) > 1:
+        raise OptionError(
+            f"--variants '{ONLY_ADAPTER}' takes one adapter, got {len(params.model_adapter)}; "
+            f"several are compared through the base: choose --variants '{BOTH}'"
+        )
+    engines.ready(params.engine)
+    asked = metrics.load(params.predefined_tasks)
+    needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
+    adapters = () if params.variants == ONLY_VANILLA else params.model_adapter
+    named: tuple[Judge, ...] = (NoJudge(),)
+    if needs_judge:
+        named = judges.load_all(params.judge, host.secret)
+    second = _second(params, named, host)
+    _check_budget(params, (*named, *([second] if second else [])))
+    return Sources(
+        model=host.model(params.model_name),
+        adapters=tuple(host.adapter(name) for name in adapters),
+        dataset=host.dataset(params.dataset_name),
+        cache_dir=_cache_dir(params),
+        judges=named,
+        second_judge=second,
+    )
+
+
+def _second(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:
+    """The second judge, if there is to be one."""
+    if not params.second_judge:
+        return None
+    if params.stop_early:
+        raise OptionError(
+            "--second_judge and --stop_early exclude each other: the one goes back to pairs that "
+            "the other has counted; choose one"
+        )
+    second = judges.load(params.second_judge, host.secret)
+    if second.label in (judge.label for judge in first):
+        raise OptionError(f"--second_judge {second.label} is the first judge too; name another")
+    return second
+
+
+def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
+    """Whether a budget can be kept.
+
+    Raises:
+        OptionError: when a judge's price is not known.
+    """
+    unknown = [j.label for j in judges if price_of(j.label, params.judge_price) is None]
+    if params.budget and unknown:
+        raise OptionError(
+            f"--budget {params.budget:g} cannot be kept: the price of {', '.join(unknown)} is not "
+            "known. Give it with --judge_price (dollars per million tokens in and out, such as "
+            "'0.15, 0.60'), or use --max_calls"
+        )
+
+
+def _cache_dir(params: Params) -> str:
+    """The shared cache's directory as a path that means the same from anywhere; "" for none."""
+    given = params.cache_dir or os.environ.get("FINETUNE_VERDICT_CACHE", "")
+    if given.lower() == _NO_CACHE:
+        return ""
+    return os.path.abspath(os.path.expanduser(given)) if given else ""
