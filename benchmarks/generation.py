@@ -11,7 +11,7 @@ from typing import Any
 
 from plugin.demo import FOLDER
 from plugin.engines import EngineSettings, Prompt, load
-from plugin.records import Message, Variant
+from plugin.records import Message
 from plugin.weights import inspect_model
 
 N_PROMPTS, MAX_TOKENS, BATCH_SIZE, N_ROUNDS = 128, 32, 32, 5
@@ -40,18 +40,19 @@ def raw_s(engine: Any, prompts: list[Prompt]) -> tuple[float, int]:
 def own_s(engine: Any, prompts: list[Prompt]) -> tuple[float, int]:
     """(seconds, tokens) through the engine, with decoding to text."""
     began = time.perf_counter()
-    vanilla = Variant("vanilla", "0", "demo")
-    ended = [done for step in engine.generate(vanilla, prompts) for done in step]
+    ended = [done for step in engine.generate(prompts) for done in step]
     n_tokens = sum(len(completion.token_ids) for completion in ended)
     return time.perf_counter() - began, n_tokens
 
 
 def main() -> None:
-    settings = EngineSettings(inspect_model(FOLDER / "model"), {}, MAX_TOKENS, BATCH_SIZE, True)
+    settings = EngineSettings(
+        inspect_model(FOLDER / "model"), "demo", {}, MAX_TOKENS, BATCH_SIZE, True
+    )
     engine = load("mlx", settings)
     questions = [f"Who plays number {i} in the show Silicon Valley?" for i in range(N_PROMPTS)]
     prompts = [
-        Prompt(str(i), engine.encode([Message("user", question)]))
+        Prompt(str(i), "vanilla", turns := (Message("user", question),), engine.encode(turns))
         for i, question in enumerate(questions)
     ]
     raw_s(engine, prompts)

@@ -126,4 +126,5 @@ def completion_of(body: str) -> Completion:
     """The completion in a row."""
     fields = json.loads(body)
     fields["token_ids"] = tuple(fields["token_ids"])
+    fields.setdefault("n_tokens", len(fields["token_ids"]))  # rows made before it was counted
     return Completion(**fields)

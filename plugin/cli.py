@@ -165,7 +165,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str) -> None:
     options: dict[str, Any] = {"help": text.replace("%", "%%"), "metavar": "VALUE"}
     if isinstance(default, bool):
         options |= {"nargs": "?", "const": "true"}
-    if name == "model_adapter":
+    if name in ("model_adapter", "tuned_model", "recorded"):
         options |= {"action": "append"}
     parser.add_argument(f"--{name}", **options)
 

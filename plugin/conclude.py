@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from plugin import __version__, metrics, ratings, trust, trust_text
+from plugin import __version__, metrics, proofs, ratings, trust, trust_text
 from plugin.biases import family_of
 from plugin.early import EarlyPlan, early_plan
 from plugin.effort import about_judging
@@ -19,7 +19,6 @@ from plugin.journal import Journal
 from plugin.pairing import Evidence
 from plugin.params import Params
 from plugin.records import (
-    VANILLA,
     Case,
     Comparison,
     Completion,
@@ -67,9 +66,10 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     verdict = decide(evidence, summaries, comparisons, settings)
     verdict = replace(verdict, details=(*verdict.details, *about_judging(journal)))
     trusted = _humans_heard(trusted, journal, evidence, comparisons, settings)
+    certificates = proofs.of_run(journal, variants, cases, completions)
     compare_s = time.perf_counter() - began
     return Report(
-        verdict=_with_trust(verdict, judge, trusted),
+        verdict=proofs.headed(_with_trust(verdict, judge, trusted), certificates),
         judge=judge,
         variants=variants,
         metrics=specs,
@@ -80,9 +80,10 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         summaries=summaries,
         comparisons=comparisons,
         partial=is_partial,
-        warnings=_warnings(journal, variants, completions),
+        warnings=(*proofs.warnings(certificates), *_warnings(journal, variants, completions)),
         provenance=_provenance(journal, params, compare_s),
         trust=trusted,
+        certificates=certificates,
     )
 
 
@@ -183,8 +184,6 @@ def _warnings(
     found = []
     cases = journal.cases()
     for variant in variants:
-        if variant.name != VANILLA and any(v.name == VANILLA for v in variants):
-            found += _no_effect(variant, cases, completions)
         found += _cut_off(variant, cases, completions)
     found += _repeated(cases)
     for judge in journal.meta("marks_its_own_work") or ():
@@ -223,23 +222,6 @@ def _repeated(cases: tuple[Case, ...]) -> list[str]:
         f"{n_alike} of {len(cases)} cases ask the very same as another one. They count as evidence "
         "of their own, which makes the interval too narrow: give them one value in the cluster "
         "column, or leave them out"
-    ]
-
-
-def _no_effect(
-    variant: Variant,
-    cases: tuple[Case, ...],
-    completions: Mapping[tuple[str, str], Completion],
-) -> list[str]:
-    pairs = [
-        (completions.get((c.id, VANILLA)), completions.get((c.id, variant.name))) for c in cases
-    ]
-    both = [(base, own) for base, own in pairs if base and own]
-    if not both or any(base.token_ids != own.token_ids for base, own in both):
-        return []
-    return [
-        f"the adapter changed no output: all {len(both)} completions of {variant.name} equal "
-        "vanilla's. Check that it was trained, saved whole, and for this base model"
     ]
 
 

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
+from plugin.adapters.certificate import N_PROBES
 from plugin.cache import content_key
+from plugin.certificate_records import Certificate
 from plugin.engines import NO_MEMORY, Engine, Prompt
+from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal
 from plugin.records import Case, Completion, Message, Variant
 from plugin.worker import Progress
 
 
-def complete(
-    cases: Sequence[Case],
-    variants: Sequence[Variant],
-    load_engine: Callable[[], Engine],
-    journal: Journal,
-    progress: Progress,
-) -> None:
-    """Make every completion that the journal does not hold yet, variant by variant.
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Variants that one engine holds the weights of, and how to have it."""
 
-    The engine is loaded only when something is missing, and released before anything else starts.
+    variants: tuple[Variant, ...]
+    engine: Callable[[], Engine]
+
+
+def complete(
+    cases: Sequence[Case], loads: Sequence[Load], journal: Journal, progress: Progress
+) -> None:
+    """Make every completion that the journal does not hold yet.
+
+    An engine is loaded only when something is missing, and released before anything else starts.
+    What its adapters do is certified before anything is generated.
 
     Raises:
         UserError: when model or adapter cannot be used.
@@ -35,32 +44,79 @@ def complete(
         if f.stage == "generate" and not f.reason.startswith(NO_MEMORY)
     }
     have = set(journal.completions()) | failed
-    n_all = len(cases) * len(variants)
-    if len(have) == n_all:
-        return
-    progress.begin("load model")
-    started = time.perf_counter()
-    engine = load_engine()
-    loaded = time.perf_counter()
-    try:
-        engine.check(variants)
-        prompts = encode(cases, variants[0].system_prompt, engine)
-        journal.set_meta("prompts", _facts(prompts))
-        progress.begin("generate", total=n_all, done=len(have))
-        for variant in variants:
-            wanted = [prompt for prompt in prompts if (prompt.case_id, variant.name) not in have]
-            _complete(variant, wanted, engine, journal, progress)
-    finally:
-        engine.close()
-        spent = {"load_model": loaded - started, "generate": time.perf_counter() - loaded}
-        journal.add_to_meta("seconds", spent)
+    for load in loads:
+        names = [variant.name for variant in load.variants]
+        if all((case.id, name) in have for case in cases for name in names):
+            continue
+        progress.begin("load model")
+        started = time.perf_counter()
+        engine = load.engine()
+        loaded = time.perf_counter()
+        try:
+            prompts = _prompts(cases, load.variants, engine)
+            certify(load.variants, prompts, engine, journal)
+            certified = time.perf_counter()
+            journal.add_to_meta("seconds", {"certify": certified - loaded})
+            _note(prompts[: len(cases)], journal)
+            wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
+            progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
+            loaded = certified
+            _generate(load.variants, _side_by_side(wanted), engine, journal, progress)
+        finally:
+            engine.close()
+            spent = {"load_model": loaded - started, "generate": time.perf_counter() - loaded}
+            journal.add_to_meta("seconds", spent)
 
 
-def encode(cases: Sequence[Case], system_prompt: str | None, engine: Engine) -> list[Prompt]:
-    """The cases' prompts as token ids, made once and shared by all variants of one prompt form."""
+def certify(
+    variants: Sequence[Variant], prompts: Sequence[Prompt], engine: Engine, journal: Journal
+) -> None:
+    """Prove every adapter's effect, and keep the proof.
+
+    Args:
+        variants: those of the engine.
+        prompts: of the first variant first; the probes are taken from these.
+        engine: that will generate with them.
+        journal: where the certificates go.
+
+    Raises:
+        AdapterError: for an adapter that cannot be used with this base.
+        BaseDisturbedError: when the base is not itself again after one.
+    """
+    kept = journal.meta("certificates") or {}
+    for variant in variants:
+        if variant.adapter_path is None:
+            continue
+        found: Certificate = engine.certify(variant.name, prompts[:N_PROBES])
+        kept[variant.name] = asdict(found)
+        journal.set_meta("certificates", kept)
+        if found.kind == "base disturbed":
+            raise BaseDisturbedError(
+                f"base disturbed: after adapter {variant.name} was taken off, the base model no "
+                "longer answers as before, so later completions would not be the base's. Compare "
+                "this adapter in a run of its own"
+            )
+
+
+def _prompts(cases: Sequence[Case], variants: Sequence[Variant], engine: Engine) -> list[Prompt]:
+    """Variant by variant; made once for all variants under one system prompt."""
+    made: dict[str | None, list[tuple[tuple[Message, ...], tuple[int, ...]]]] = {}
+    for variant in variants:
+        if variant.system_prompt in made:
+            continue
+        turns = [_with_system(case.messages, variant.system_prompt) for case in cases]
+        made[variant.system_prompt] = [(messages, engine.encode(messages)) for messages in turns]
     return [
-        Prompt(case.id, engine.encode(_with_system(case.messages, system_prompt))) for case in cases
+        Prompt(case.id, variant.name, messages, ids)
+        for variant in variants
+        for case, (messages, ids) in zip(cases, made[variant.system_prompt], strict=True)
     ]
+
+
+def _side_by_side(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The same, case by case: what is generated in this order ends early with whole pairs."""
+    place = {case_id: i for i, case_id in enumerate(dict.fromkeys(p.case_id for p in prompts))}
+    return sorted(prompts, key=lambda prompt: place[prompt.case_id])
 
 
 def _with_system(messages: Sequence[Message], prompt: str | None) -> tuple[Message, ...]:
@@ -73,38 +129,50 @@ def _with_system(messages: Sequence[Message], prompt: str | None) -> tuple[Messa
     return (Message("system", prompt), *messages)
 
 
-def _complete(
-    variant: Variant,
+def _generate(
+    variants: Sequence[Variant],
     prompts: Sequence[Prompt],
     engine: Engine,
     journal: Journal,
     progress: Progress,
 ) -> None:
-    keys = {prompt.case_id: content_key(variant.id, prompt.token_ids) for prompt in prompts}
+    ids = {variant.name: variant.id for variant in variants}
+    keys = {(p.case_id, p.variant): content_key(ids[p.variant], _content(p)) for p in prompts}
     missing = []
     for prompt in prompts:
-        kept = journal.completion(keys[prompt.case_id])
+        key = keys[prompt.case_id, prompt.variant]
+        kept = journal.completion(key)
         if kept is None:
             missing.append(prompt)
         else:
-            journal.add_answer(keys[prompt.case_id], kept.of(prompt.case_id, variant.name))
+            journal.add_answer(key, kept.of(prompt.case_id, prompt.variant))
             progress.done += 1
     if not missing:
         return
-    for ended in engine.generate(variant, missing):
+    for ended in engine.generate(missing):
         for result in ended:
             if isinstance(result, Completion):
-                journal.add_answer(keys[result.case_id], result)
+                journal.add_answer(keys[result.case_id, result.variant], result)
             else:
                 journal.add_failure(result)
             progress.done += 1
         progress.check()
 
 
-def _facts(prompts: Sequence[Prompt]) -> dict[str, object]:
-    """What the report says of the prompts: the same for all variants, and which they were."""
-    return {
-        "digest": content_key([prompt.token_ids for prompt in prompts]),
+def _content(prompt: Prompt) -> list[object]:
+    """What makes a completion this one: the tokens, or the turns where there are none."""
+    if prompt.token_ids:
+        return list(prompt.token_ids)
+    return [[turn.role, turn.content] for turn in prompt.messages]
+
+
+def _note(prompts: Sequence[Prompt], journal: Journal) -> None:
+    """What the report says of the baseline's prompts: which they were, the same for all alike."""
+    if journal.meta("prompts"):
+        return
+    facts = {
+        "digest": content_key([_content(prompt) for prompt in prompts]),
         "n_tokens": sum(len(prompt.token_ids) for prompt in prompts),
         "first_token_ids": list(prompts[0].token_ids),
     }
+    journal.set_meta("prompts", facts)

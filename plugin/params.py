@@ -237,6 +237,26 @@ class Params(BaseModel):
         "Use the chat template",
         "Turn off for a base model that was not trained on chats.",
     )
+    baseline_prompt: str = _option(
+        "",
+        "Prompt to beat",
+        "An engineered system prompt for the base model, run as a third variant (prompted): a "
+        "fine-tune that cannot beat a good prompt is not worth its upkeep.",
+        shown=Option(EVERYWHERE, "textarea"),
+    )
+    tuned_model: Texts = _option(
+        (),
+        "Fine-tuned model",
+        "Hub id or directory of a full fine-tune or a fused model, compared like an adapter; "
+        "loaded after the base is freed. Several are separated by commas.",
+    )
+    recorded: Texts = _option(
+        (),
+        "Recorded completions",
+        "NAME=FILE or NAME=FILE:COLUMN: completions made elsewhere, once per variant, the baseline "
+        "first; joined with the cases on their id or input. No model is run.",
+        shown=Option(CLI),
+    )
     variants: Literal["vanilla and adapter", "vanilla only", "adapter only"] = _option(
         BOTH,
         "What to run",
@@ -253,9 +273,39 @@ class Params(BaseModel):
     engine: str = _option(
         "auto",
         "Engine",
-        "What generates the completions: mlx, or transformers (torch and PEFT). auto picks by "
-        "platform, adapter and what is installed.",
+        "What generates the completions: mlx, transformers (torch and PEFT), or server (any "
+        "OpenAI-compatible one that has base and adapters by name). auto picks by platform, "
+        "adapter and what is installed.",
         shown=Option(EVERYWHERE, "radio", ("auto", "mlx", "transformers")),
+    )
+    server_url: str = _option(
+        "",
+        "Inference server",
+        "Address of the server for the engine 'server', such as http://localhost:8000/v1; model "
+        "and adapters are then the names that it serves. Its key is the secret INFERENCE_API_KEY.",
+    )
+    workers: int = _option(
+        1,
+        "Workers",
+        "Copies of the engine that share the cases, each with the model loaded, on this machine or "
+        "a Ray cluster. Needs ray.",
+        shown=Option(NOT_CLASSIC),
+        ge=1,
+        le=1000,
+    )
+    ray_address: str = _option(
+        "",
+        "Ray cluster",
+        "Address of a running Ray cluster, or 'auto' for the one this machine belongs to. Empty: "
+        "one is started here when there are several workers.",
+        shown=Option(NOT_CLASSIC),
+    )
+    load_4bit: bool = _option(
+        False,
+        "Load in 4 bits",
+        "Load the base in 4 bits (NF4) with the transformers engine; needs bitsandbytes and a GPU. "
+        "For mlx, name a quantised model instead.",
+        shown=Option(NOT_CLASSIC),
     )
     batch_size: int = _option(
         32, "Batch size", "Completions generated side by side; lower it when memory is short.", ge=1
@@ -381,7 +431,8 @@ class Params(BaseModel):
         far, and what is looked at besides.
         """
         places = {"model_name", "model_adapter", "dataset_name", "cache_dir", "out"}
-        pace = {"batch_size", "concurrency", "judge_timeout_s"}
+        places |= {"tuned_model", "recorded", "server_url"}
+        pace = {"batch_size", "concurrency", "judge_timeout_s", "workers", "ray_address"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
         besides = {"trust_report", "human_ratings"}
         return self.model_dump(mode="json", exclude=places | pace | ends | besides)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version as installed
 from typing import Any
 
-from plugin import __version__, engines, metrics
-from plugin.adapters.layout import AdapterFolder, inspect_adapter
+from plugin import __version__, metrics
 from plugin.cache import content_key
 from plugin.cases import CaseSource, Columns, LoadedCases, load_cases
-from plugin.engines import Engine, EngineSettings
-from plugin.errors import AdapterError, OptionError
+from plugin.errors import OptionError
 from plugin.judges import Judge
+from plugin.lineup import Lineup, line_up
 from plugin.metrics import Metric
-from plugin.params import BOTH, ONLY_ADAPTER, Params
-from plugin.records import VANILLA, Case, Variant
+from plugin.params import BOTH, Params
+from plugin.records import Case, Variant
 from plugin.sources import Sources
-from plugin.weights import ModelFolder, find_model, inspect_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +26,25 @@ class Plan:
 
     Attributes:
         primary: the shown name of the metric that decides.
-        model_type: the architecture that the model's configuration names, "" where it names none.
+        lineup: the variants, and what generates for them.
         identity: what the results depend on; the same identity in the same folder continues a run.
         versions: of this program, its libraries and the platform.
-        load_engine: loads the model, ready for these variants.
     """
 
     params: Params
     loaded: LoadedCases
     metrics: tuple[Metric, ...]
     primary: str
-    model_type: str
-    variants: tuple[Variant, ...]
+    lineup: Lineup
     judges: tuple[Judge, ...]
     second_judge: Judge | None
     identity: dict[str, Any]
     versions: dict[str, str]
-    load_engine: Callable[[], Engine]
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """All of them, the baseline first."""
+        return self.lineup.variants
 
     @property
     def judge_label(self) -> str:
@@ -72,25 +71,12 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     Raises:
         UserError: naming what is wrong with data, options, model or adapter.
     """
-    adapters = _named([inspect_adapter(path) for path in sources.adapters])
+    lineup = line_up(params, sources)
     loaded = load_cases(_case_source(params, sources.dataset))
     chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
     primary = _primary(params.primary_metric, chosen)
-    model = inspect_model(find_model(sources.model))
-    settings = EngineSettings(
-        model=model,
-        adapters=adapters,
-        max_tokens=params.max_tokens,
-        batch_size=params.batch_size,
-        chat_template=params.chat_template,
-    )
     if params.stop_early:
         _check_early(params, loaded.cases)
-    engine = engines.choose(params.engine, model, adapters.values())
-    engine_version = engines.library_version(engine.name)
-    variants = tuple(
-        _variant(name, params, settings, engine_version) for name in _names(params, adapters)
-    )
     return Plan(
         params=params.model_copy(
             update={
@@ -103,28 +89,19 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         loaded=loaded,
         metrics=chosen,
         primary=primary,
-        model_type=str(model.config.get("model_type") or ""),
-        variants=variants,
+        lineup=lineup,
         judges=sources.judges,
         second_judge=sources.second_judge,
         identity={
             **params.settings(),
             "data set's content": loaded.digest,
-            "model's files": model.digest,
-            "tokenizer's files": model.tokenizer_digest,
-            "adapters' files": {name: adapter.digest for name, adapter in adapters.items()},
+            **lineup.identity,
             "judge": " + ".join(judge.identity for judge in sources.judges),
             "second_judge": sources.second_judge.identity if sources.second_judge else "",
-            "engine": engine_version,
             "deepeval": installed("deepeval"),
             "finetune-verdict": __version__,
         },
-        versions={
-            **_versions(engine_version),
-            "engine chosen by": engine.reason,
-            **{f"adapter {name}": adapter.traits for name, adapter in adapters.items()},
-        },
-        load_engine=partial(engines.load, engine.name, settings),
+        versions={**_versions(), **lineup.versions},
     )
 
 
@@ -146,11 +123,10 @@ def _check_early(params: Params, cases: Sequence[Case]) -> None:
         )
 
 
-def _versions(engine_version: str) -> dict[str, str]:
+def _versions() -> dict[str, str]:
     libraries = ("deepeval", "numpy", "scipy")
     return {
         "finetune-verdict": __version__,
-        "engine": engine_version,
         **{name: installed(name) for name in libraries},
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -173,45 +149,6 @@ def _case_source(params: Params, dataset: str) -> CaseSource:
         limit=params.limit,
         seed=params.seed,
         skip_bad_rows=params.skip_bad_rows,
-    )
-
-
-def _named(adapters: Sequence[AdapterFolder]) -> dict[str, AdapterFolder]:
-    """Adapters by the names under which they are shown: their folders' names."""
-    named: dict[str, AdapterFolder] = {}
-    for adapter in adapters:
-        name = adapter.path.name
-        other = named.get(name)
-        if other is not None or name == VANILLA:
-            taken = f"also the name of {other.path}" if other else "what the base model is shown as"
-            raise AdapterError(
-                f"{adapter.path}: its name {name!r} is {taken}; names must differ, so rename the "
-                "folder or give it through a link with another name"
-            )
-        named[name] = adapter
-    return named
-
-
-def _names(params: Params, adapters: dict[str, AdapterFolder]) -> list[str]:
-    return [*([] if params.variants == ONLY_ADAPTER else [VANILLA]), *adapters]
-
-
-def _variant(name: str, params: Params, settings: EngineSettings, engine_version: str) -> Variant:
-    adapter = settings.adapters.get(name)
-    model: ModelFolder = settings.model
-    return Variant(
-        name=name,
-        id=content_key(
-            model.digest,
-            model.tokenizer_digest,
-            adapter.digest if adapter else None,
-            engine_version,
-            {"temperature": 0, "max_tokens": settings.max_tokens},
-        ),
-        model=params.model_name,
-        adapter_path=str(adapter.path) if adapter else None,
-        adapter_digest=adapter.digest if adapter else None,
-        system_prompt=params.system_prompt or None,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from plugin.certificate_records import Certificate
 from plugin.trust_records import Trust
 
 ALL = "all"
@@ -17,6 +18,9 @@ ALL = "all"
 
 VANILLA = "vanilla"
 """The name under which the base model is shown."""
+
+PROMPTED = "prompted"
+"""The name under which the base model with an engineered prompt is shown."""
 
 DATA = "data set"
 """What stands in a variant's place where a metric judges the case and no completion."""
@@ -87,19 +91,23 @@ class Completion:
     """The text that a variant produced for a case.
 
     Attributes:
-        token_ids: what was generated, without the end-of-text token.
-        finish_reason: "stop" (the model ended) or "length" (cut off at max_tokens).
-        seconds: from the case's start in its batch to its last token.
-        n_prompt_tokens: length of the prompt.
+        token_ids: what was generated, without the end-of-text token; empty where only the text is
+            known.
+        finish_reason: "stop" (the model ended) or "length" (cut off at max_tokens); None where
+            nobody knows.
+        seconds: from the case's start in its batch to its last token; None where not measured.
+        n_prompt_tokens: length of the prompt; None where not counted.
+        n_tokens: length of the completion; None where not counted.
     """
 
     case_id: str
     variant: str
     text: str
     token_ids: tuple[int, ...]
-    finish_reason: Literal["stop", "length"]
-    seconds: float
-    n_prompt_tokens: int
+    finish_reason: Literal["stop", "length"] | None
+    seconds: float | None
+    n_prompt_tokens: int | None
+    n_tokens: int | None = None
 
     def of(self, case_id: str, variant: str) -> Completion:
         """The same completion for another case or variant that would get it too."""
@@ -317,6 +325,7 @@ class Report:
         warnings: what the reader must know about this run.
         provenance: settings, versions, seed, digests, counts and timings, ready for JSON.
         trust: whether the judge can be trusted; None where nobody looked.
+        certificates: what is proved of each adapter.
     """
 
     verdict: Verdict
@@ -333,3 +342,4 @@ class Report:
     warnings: tuple[str, ...]
     provenance: Mapping[str, Any]
     trust: Trust | None = None
+    certificates: tuple[Certificate, ...] = ()

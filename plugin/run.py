@@ -127,7 +127,7 @@ def _complete(plan: Plan, journal: Journal, worker: Worker) -> None:
     cases = working_order(plan.loaded.cases, plan.params.seed)
     file = plan.params.human_ratings
     rated = ratings_file.read(Path(file)) if file else ()
-    complete(cases, plan.variants, plan.load_engine, journal, worker.progress)
+    complete(cases, plan.lineup.loads, journal, worker.progress)
     if file:  # before the judge is paid
         specs = [metric.spec for metric in plan.metrics]
         ratings_file.accept(rated, specs, journal, Path(file))
@@ -211,7 +211,7 @@ def _begin(journal: Journal, plan: Plan) -> None:
             for judge in (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
             if marks_its_own_work(judge, plan.params.model_name)
         ],
-        "model_type": plan.model_type,
+        "model_type": plan.lineup.model_type,
         "run_id": plan.run_id,
         "n_source_rows": plan.loaded.n_source_rows,
         "versions": plan.versions,

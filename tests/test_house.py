@@ -11,14 +11,23 @@ import pytest
 from tests.conftest import ROOT
 
 ONE_WAY = (
-    *("errors", "trust_records", "records", "criteria", "params", "worker", "weights"),
+    *(
+        "errors",
+        "certificate_records",
+        "trust_records",
+        "records",
+        "criteria",
+        "params",
+        "worker",
+        "weights",
+    ),
     *("adapters", "cache", "journal", "cases", "engines", "generation"),
     *("intervals", "biases", "stats", "sequential", "agreement", "ppi", "pairing"),
     *("judges", "metrics", "pace", "spending", "canaries", "answers", "asking"),
     *("measuring", "exam"),
     *("early", "bench", "cascade", "scoring", "forecast", "ratings", "ratings_file"),
     *("humans", "trust", "verdict_text", "trust_text", "verdict", "effort", "report"),
-    *("hosts", "conclude", "sources", "plan", "run", "jobs", "cli", "forms"),
+    *("hosts", "proofs", "conclude", "sources", "lineup", "plan", "run", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,7 +89,7 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
             f"{adapter.root}/adapter_config.json: lora_parameters must have rank and scale, and "
             f"says rank {rank!r}, scale {scale!r}; copy it again from the training's output"
         )
-    parts = _grouped(adapter, _mlx_part)
+    parts, unused = _grouped(adapter, _mlx_part)
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -105,7 +106,7 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
         for module, held in parts.items()
         for leaf, tensor in held.items()
     }
-    return _written(into, "adapter_model.safetensors", tensors, config)
+    return _written(into, "adapter_model.safetensors", tensors, config, unused)
 
 
 def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> AdapterFolder:
@@ -123,7 +124,7 @@ def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> Adapte
         return adapter
     _refuse(adapter, "mlx")
     lora = parse(adapter.config)
-    parts = _grouped(adapter, _peft_part)
+    parts, unused = _grouped(adapter, _peft_part)
     _check_ranks(adapter, lora, parts)
     rank = max(lora.rank_of(module) for module in parts)
     scales = {module: lora.scale_of(module) for module in parts}
@@ -147,7 +148,7 @@ def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> Adapte
             "keys": sorted({*parts, *lora.targets(modules)}),
         },
     }
-    return _written(into, "adapters.safetensors", tensors, config)
+    return _written(into, "adapters.safetensors", tensors, config, unused)
 
 
 def _only_mlx(adapter: AdapterFolder) -> list[str]:
@@ -181,33 +182,45 @@ def _refuse(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> None:
     )
 
 
-def _grouped(adapter: AdapterFolder, part_of: Callable[[str], tuple[str, str] | None]) -> Parts:
-    """The file's tensors by module and part, as they lie there.
+def _grouped(
+    adapter: AdapterFolder, part_of: Callable[[str], tuple[str, str] | None]
+) -> tuple[Parts, tuple[str, ...]]:
+    """The file's tensors by module and part, as they lie there; and the names of the others.
+
+    Where some are no part of anything, a module that is not whole is left out with them.
 
     Raises:
-        AdapterError: naming every tensor that is no part, and every module that is not whole.
+        AdapterError: when there is no whole module, or one that is not whole without such excuse.
     """
     parts: Parts = {}
-    problems = []
+    names: dict[tuple[str, str], str] = {}
+    strange = []
     for name, tensor in _tensors.read(adapter.weights_path).items():
         part = part_of(name)
         if part is None or tensor.bits.ndim != (1 if part[1] == "m" else 2):
-            shape = " x ".join(map(str, tensor.bits.shape))
-            problems.append(f"  {name} ({shape}): is no part of a LoRA or DoRA adapter")
+            strange.append(name)
             continue
         module, leaf = part
         parts.setdefault(module, {})[leaf] = tensor
+        names[module, leaf] = name
     wanted = {"lora_a", "lora_b"} | ({"m"} if adapter.method == "dora" else set())
-    for module, held in parts.items():
+    problems = []
+    for module, held in list(parts.items()):
+        if set(held) == wanted:
+            continue
         problems += [f"  {module}: has no {leaf}" for leaf in sorted(wanted - set(held))]
         problems += [f"  {module}: has {leaf} without DoRA" for leaf in set(held) - wanted]
-    if problems:
+        if strange:
+            del parts[module]
+            strange += [names[module, leaf] for leaf in held]
+    if not parts or (problems and not strange):
+        problems += [f"  {name}: is no part of a LoRA or DoRA adapter" for name in strange]
         raise AdapterError(
             f"{adapter.path} is not a whole adapter:\n"
             + "\n".join(sorted(problems))
             + "\nSave it again from its training"
         )
-    return parts
+    return parts, tuple(sorted(strange))
 
 
 def _mlx_part(name: str) -> tuple[str, str] | None:
@@ -274,8 +287,12 @@ def _filled(tensor: Raw, leaf: str, rank: int) -> Raw:
 
 
 def _written(
-    into: Path, name: str, tensors: Mapping[str, Raw], config: Mapping[str, Any]
+    into: Path,
+    name: str,
+    tensors: Mapping[str, Raw],
+    config: Mapping[str, Any],
+    unused: tuple[str, ...],
 ) -> AdapterFolder:
     _tensors.write(into / name, tensors)
     (into / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    return inspect_adapter(into)
+    return replace(inspect_adapter(into), unused=unused)

@@ -36,6 +36,7 @@ class AdapterFolder:
         config: the parsed adapter_config.json.
         shapes: tensor name -> shape, read from the file's header alone.
         digest: of weights and config, 64 hex digits.
+        unused: of a converted one, the original's tensors that are no part of any module.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class AdapterFolder:
     config: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
     digest: str
+    unused: tuple[str, ...] = ()
 
     @property
     def weights_path(self) -> Path:

@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple, Protocol
 
 from plugin.adapters.convert import obstacles
 from plugin.adapters.layout import AdapterFolder
+from plugin.certificate_records import Certificate
 from plugin.errors import OptionError
-from plugin.records import Completion, Failure, Message, Variant
+from plugin.records import Completion, Failure, Message
 from plugin.weights import ModelFolder
 
 NO_MEMORY = "memory was short for this case alone"
@@ -23,9 +24,17 @@ NO_MEMORY = "memory was short for this case alone"
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One case's prompt as token ids; the same for all variants with one prompt form."""
+    """What one variant is to complete for one case.
+
+    Attributes:
+        variant: its name.
+        messages: the turns, under the variant's system prompt.
+        token_ids: the same as tokens; empty where the engine never sees any.
+    """
 
     case_id: str
+    variant: str
+    messages: tuple[Message, ...]
     token_ids: tuple[int, ...]
 
 
@@ -34,7 +43,8 @@ class EngineSettings:
     """What every engine is told.
 
     Attributes:
-        model: the base model's folder.
+        model: the model's folder.
+        model_name: as the user gave it.
         adapters: variant name -> its adapter.
         max_tokens: where a completion is cut off.
         batch_size: completions generated side by side.
@@ -42,6 +52,7 @@ class EngineSettings:
     """
 
     model: ModelFolder
+    model_name: str
     adapters: dict[str, AdapterFolder]
     max_tokens: int
     batch_size: int
@@ -51,35 +62,44 @@ class EngineSettings:
 class Engine(Protocol):
     """What an engine can do. It holds the base weights once, for all variants."""
 
-    def check(self, variants: Sequence[Variant]) -> None:
-        """Put every adapter on and off once, before anything is generated.
-
-        Raises:
-            AdapterError: for the adapters that cannot be used with this base.
-            BaseDisturbedError: when the base is not itself again afterwards.
-        """
-
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of the prompt, with the chat template and exactly one BOS.
+
+        Empty where the engine never sees tokens.
 
         Raises:
             ModelError: when the template refuses the turns, or would put two BOS in front.
         """
 
-    def generate(
-        self, variant: Variant, prompts: Sequence[Prompt]
-    ) -> Iterator[tuple[Completion | Failure, ...]]:
+    def tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text that goes on after a prompt, without special tokens."""
+
+    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+        """The proof that the variant's adapter is applied, and that the base is undisturbed.
+
+        Args:
+            variant: one with an adapter.
+            probes: prompts of the base (their variant is not looked at).
+
+        Raises:
+            AdapterError: when the adapter cannot be used with this base.
+        """
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """Greedy completions; yields after every decoding step what ended in it, often nothing.
 
         Raises:
-            AdapterError: when the variant's adapter does not fit the base model.
+            AdapterError: when a variant's adapter does not fit the base model.
             BaseDisturbedError: when the base is not itself again after an adapter was taken off.
         """
 
-    def loglikelihood(
-        self, variant: Variant, prompt: Sequence[int], continuation: Sequence[int]
-    ) -> float:
-        """Sum of log probabilities, in nats, of the continuation's tokens after the prompt."""
+    def loglikelihoods(
+        self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> Iterator[float]:
+        """For each prompt and continuation, the continuation's log probability, in nats.
+
+        It is the sum over the continuation's tokens, each given all before it.
+        """
 
     def close(self) -> None:
         """Release the weights."""

@@ -8,18 +8,29 @@ repeat its own bits, the tensors' digests are compared instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
+from plugin.adapters.certificate import Logits
 from plugin.adapters.convert import to_mlx
+from plugin.adapters.fit import fit
 from plugin.adapters.layout import AdapterFolder
 from plugin.engines import EngineSettings
-from plugin.engines._proof import fingerprint, probe_ids, require_same
+from plugin.engines._proof import (
+    Fingerprint,
+    fingerprint,
+    last_positions,
+    probe_ids,
+    require_same,
+)
 from plugin.errors import AdapterError
-from plugin.records import Variant
+
+_LEAVES = ("lora_a", "lora_b", "m")
 
 
 class Rack:
@@ -34,25 +45,50 @@ class Rack:
         self._base_modules = model.leaf_modules()
         self._base_arrays = tree_flatten(model.parameters())
         self._base_print = self.fingerprint()
+        self._unused: dict[str, tuple[str, ...]] = {}
 
     @contextmanager
-    def wearing(self, variant: Variant) -> Iterator[None]:
-        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
-        adapter = self._settings.adapters.get(variant.name)
+    def wearing(self, variant: str) -> Iterator[None]:
+        """See `Wearer.wearing`."""
+        adapter = self._settings.adapters.get(variant)
         if adapter is None:
             yield
             return
         try:
-            self._put_on(adapter)
+            self._unused[variant] = self._put_on(adapter)
             yield
         finally:
             self._take_off()
-        require_same(self._base_print, self.fingerprint(), variant.name)
+        require_same(self._base_print, self.fingerprint(), variant)
 
-    def _put_on(self, adapter: AdapterFolder) -> None:
+    def unused(self, variant: str) -> tuple[str, ...]:
+        """See `Wearer.unused`."""
+        return self._unused[variant]
+
+    @property
+    def base_proof(self) -> str:
+        """See `Wearer.base_proof`."""
+        return self._base_print.proof
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `Wearer.logits`; rows are filled up behind, where a causal model does not look."""
+        import mlx.core as mx
+
+        if not rows:
+            return []
+        width = max(map(len, rows))
+        ids = mx.array([[*row, *[0] * (width - len(row))] for row in rows])
+        out = self._model(ids)
+        return [
+            np.array(out[i, last_positions(len(row))].astype(mx.float32))
+            for i, row in enumerate(rows)
+        ]
+
+    def _put_on(self, adapter: AdapterFolder) -> tuple[str, ...]:
+        """Put it on as far as it fits; the names of the tensors that did not."""
         with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
             held = to_mlx(adapter, self._linear_names(), Path(scratch))
-            self._load(held, adapter.path)
+            return (*held.unused, *self._load(held, adapter))
 
     def _linear_names(self) -> list[str]:
         """Where MLX adapters of plain linear modules fit."""
@@ -61,54 +97,73 @@ class Rack:
         kinds = (nn.Linear, nn.QuantizedLinear)
         return [name for name, module in self._model.named_modules() if isinstance(module, kinds)]
 
-    def _load(self, adapter: AdapterFolder, path: Path) -> None:
-        """Put an MLX adapter on; errors name the path that the user gave."""
-        import mlx.core as mx
-        from mlx_lm.tuner.utils import load_adapters
+    def _load(self, held: AdapterFolder, given: AdapterFolder) -> tuple[str, ...]:
+        """Put an MLX adapter on; errors name the folder that the user gave.
 
-        try:
-            load_adapters(self._model, str(adapter.root))
-            mx.eval(self._model.parameters())  # a converted adapter's file will be gone
-        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
-            said = str(error).replace(str(adapter.root), str(path))
-            raise AdapterError(
-                f"{path} does not fit the base model {self._settings.model.path}: {said}\n"
-                "An adapter fits only the model it was trained on; check --model_name"
-            ) from error
-        problems = self._unfit(adapter)
-        if problems:
-            raise AdapterError(
-                f"{path} is not a whole adapter:\n" + "\n".join(problems) + "\nSave it "
-                "again from its training"
-            )
-        self._model.eval()
-
-    def _unfit(self, adapter: AdapterFolder) -> list[str]:
-        """What mlx-lm lets pass: parameters that the file lacks (they would be random), NaN."""
+        mlx-lm's own loader says nothing of parameters that the file lacks (they would be random)
+        or that are NaN, and refuses a file for a single stranger.
+        """
         import mlx.core as mx
         from mlx.utils import tree_flatten
 
-        held: Any = mx.load(str(adapter.weights_path))
-        lacking = [
-            f"  {name}: named by the config, missing from the file"
-            for name, _ in tree_flatten(self._model.parameters())
-            if name.rsplit(".", 1)[-1] in ("lora_a", "lora_b", "m") and name not in held
-        ]
+        model_path = self._settings.model.path
+        try:
+            self._make_places(held)
+            tensors: Any = mx.load(str(held.weights_path))
+        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+            said = str(error).replace(str(held.root), str(given.path))
+            raise AdapterError(
+                f"{given.path} does not fit the base model {model_path}: {said}\n"
+                "An adapter fits only the model it was trained on; check --model_name"
+            ) from error
+        places = {
+            name: tuple(array.shape)
+            for name, array in tree_flatten(self._model.parameters())
+            if held.method == "full" or name.rpartition(".")[2] in _LEAVES
+        }
+        if held.method == "full":  # the file replaces some of the base's tensors, never all
+            places = {name: shape for name, shape in places.items() if name in tensors}
         broken = [
-            f"  {name}: holds NaN or infinity"
-            for name, tensor in held.items()
+            name
+            for name, tensor in tensors.items()
             if not mx.isfinite(tensor.astype(mx.float32)).all().item()
         ]
-        scale = (adapter.config.get("lora_parameters") or {}).get("scale", 1.0)
-        if not math.isfinite(scale):
-            broken.append(f"  scale {scale} in adapter_config.json is not finite")
-        return lacking + broken
+        found = fit(
+            {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+            places,
+            broken,
+            lambda name: name.rpartition(".")[0],
+        )
+        found.require_usable(given, model_path)
+        self._model.load_weights([(name, tensors[name]) for name in found.used], strict=False)
+        mx.eval(self._model.parameters())  # a converted adapter's file will be gone
+        self._model.eval()
+        return found.unused
+
+    def _make_places(self, adapter: AdapterFolder) -> None:
+        """Modules with room for the adapter's parts, which add nothing yet."""
+        from mlx_lm.tuner.utils import linear_to_lora_layers
+
+        if adapter.method == "full":
+            return
+        settings = adapter.config.get("lora_parameters")
+        if not isinstance(settings, dict):
+            raise KeyError("adapter_config.json has no lora_parameters (rank, scale, dropout)")
+        scale = settings.get("scale", 1.0)
+        if not isinstance(scale, int | float) or not math.isfinite(scale):
+            raise ValueError(f"scale {scale!r} in adapter_config.json is no finite number")
+        linear_to_lora_layers(
+            self._model,
+            adapter.config.get("num_layers", -1),
+            {"dropout": 0.0, **settings},
+            use_dora=adapter.method == "dora",
+        )
 
     def _take_off(self) -> None:
         self._model.update_modules(self._base_modules)
         self._model.load_weights(self._base_arrays, strict=False)
 
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """Digest of the probe's logits, or of all tensors where logits do not repeat."""
         return fingerprint(self.probe, self._tensors)
 

@@ -8,19 +8,27 @@ with the very same bits as before any was there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from plugin.adapters.certificate import Logits
 from plugin.adapters.convert import to_peft
+from plugin.adapters.fit import fit
 from plugin.adapters.layout import AdapterFolder
 from plugin.adapters.peft_config import parse
 from plugin.engines import EngineSettings
-from plugin.engines._proof import fingerprint, probe_ids, require_same
+from plugin.engines._proof import (
+    Fingerprint,
+    fingerprint,
+    last_positions,
+    probe_ids,
+    require_same,
+)
 from plugin.errors import AdapterError
-from plugin.records import Variant
 
 
 class PeftRack:
@@ -33,24 +41,48 @@ class PeftRack:
         self._base = dict(model.named_parameters())  # by reference: PEFT moves them, never copies
         self._peft: Any = None
         self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
+        self._unused: dict[str, tuple[str, ...]] = {}
         self._base_print = self.fingerprint()
 
     @contextmanager
-    def wearing(self, variant: Variant) -> Iterator[None]:
-        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
-        adapter = self._settings.adapters.get(variant.name)
+    def wearing(self, variant: str) -> Iterator[None]:
+        """See `Wearer.wearing`."""
+        adapter = self._settings.adapters.get(variant)
         if adapter is None:
             with self._bare():
                 yield
             return
-        if variant.name not in self._names:
-            self._load(adapter, variant.name)
-        self._peft.set_adapter(self._names[variant.name])
+        if variant not in self._names:
+            self._load(adapter, variant)
+        self._peft.set_adapter(self._names[variant])
         try:
             yield
         finally:
             now = self.fingerprint()
-        require_same(self._base_print, now, variant.name)
+        require_same(self._base_print, now, variant)
+
+    def unused(self, variant: str) -> tuple[str, ...]:
+        """See `Wearer.unused`."""
+        return self._unused[variant]
+
+    @property
+    def base_proof(self) -> str:
+        """See `Wearer.base_proof`."""
+        return self._base_print.proof
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `Wearer.logits`; rows are filled up behind, where a causal model does not look."""
+        import torch
+
+        if not rows:
+            return []
+        width = max(map(len, rows))
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+        with torch.inference_mode():
+            out = self._model(input_ids=ids.to(self._model.device), use_cache=False).logits
+        return [
+            out[i, last_positions(len(row))].float().cpu().numpy() for i, row in enumerate(rows)
+        ]
 
     @contextmanager
     def _bare(self) -> Iterator[None]:
@@ -60,7 +92,7 @@ class PeftRack:
         with self._peft.disable_adapter():
             yield
 
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """Digest of the base's logits for the probe, or of all tensors where they do not repeat."""
         return fingerprint(self.probe, self._tensors)
 
@@ -92,11 +124,12 @@ class PeftRack:
         self._refuse_settings(held, adapter.path)
         try:
             self._add(name, held)
-            self._fill(name, tensors, adapter)
+            unused = self._fill(name, tensors, adapter)
         except BaseException:
             self._drop(name)
             raise
         self._names[variant] = name
+        self._unused[variant] = (*held.unused, *unused)
 
     def _refuse_settings(self, adapter: AdapterFolder, path: Path) -> None:
         reasons = parse(adapter.config).obstacles()
@@ -140,8 +173,8 @@ class PeftRack:
             return False
         return bool(torch.equal(own, value.to(own.device, own.dtype)))
 
-    def _fill(self, name: str, tensors: dict[str, Any], adapter: AdapterFolder) -> None:
-        """Load the tensors, all of them and no others."""
+    def _fill(self, name: str, tensors: dict[str, Any], adapter: AdapterFolder) -> tuple[str, ...]:
+        """Load the tensors as far as they fit; the names of those that do not."""
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
         expected = get_peft_model_state_dict(
@@ -152,20 +185,22 @@ class PeftRack:
             for key, value in tensors.items()
             if key in expected or not self._is_of_base(key, value)
         }
-        problems = _unfit(_as_the_model_has_them(self._peft, name, tensors), expected)
-        if problems:
-            raise AdapterError(
-                f"{adapter.path} does not fit the base model {self._settings.model.path} "
-                f"({len(problems)} problems with {len(expected)} expected tensors):\n"
-                + "\n".join(problems)
-                + "\nAn adapter fits only the model it was trained on; check --model_name, or save "
-                "the adapter again from its training"
-            )
-        left = set_peft_model_state_dict(self._peft, tensors, adapter_name=name).unexpected_keys
+        here = _as_the_model_has_them(self._peft, name, tensors)
+        found = fit(
+            {key: tuple(value.shape) for key, value in here.items()},
+            {key: tuple(value.shape) for key, value in expected.items()},
+            [key for key, value in here.items() if not value.isfinite().all()],
+            _module_of,
+        )
+        found.require_usable(adapter, self._settings.model.path)
+        lost = set(found.unused)
+        kept = {key: value for key, value in tensors.items() if key not in lost}
+        left = set_peft_model_state_dict(self._peft, kept, adapter_name=name).unexpected_keys
         if left:
             raise AdapterError(
                 f"{adapter.path}: peft found no place for {', '.join(left)}; save the adapter again"
             )
+        return found.unused
 
     def _drop(self, name: str) -> None:
         """Forget an adapter that could not be loaded."""
@@ -189,21 +224,6 @@ def _as_the_model_has_them(peft: Any, name: str, tensors: dict[str, Any]) -> dic
     return {key.replace(f".{name}.", "."): value for key, value in found.items()}
 
 
-def _unfit(held: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with a file's tensors, a line each."""
-    problems = [f"  {name}: missing from the file" for name in expected if name not in held]
-    for name, tensor in held.items():
-        if name not in expected:
-            problems.append(f"  {name}: the model has no place for it")
-        elif tensor.shape != expected[name].shape:
-            problems.append(
-                f"  {name}: shape {_shape(tensor)} in the file, {_shape(expected[name])} in the "
-                "model"
-            )
-        elif not tensor.isfinite().all():
-            problems.append(f"  {name}: holds NaN or infinity")
-    return sorted(problems)
-
-
-def _shape(tensor: Any) -> str:
-    return " x ".join(map(str, tensor.shape))
+def _module_of(name: str) -> str:
+    """The module that a PEFT tensor belongs to."""
+    return re.split(r"\.lora_|\.modules_to_save", name)[0]

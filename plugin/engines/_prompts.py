@@ -11,7 +11,7 @@ from typing import Any
 
 from plugin.engines import EngineSettings, Prompt
 from plugin.errors import ModelError
-from plugin.records import Failure, Message, Variant
+from plugin.records import Failure, Message
 
 Template = Callable[[list[dict[str, str]]], Sequence[int]]
 """Turns with role and content -> token ids."""
@@ -61,8 +61,16 @@ def _templated(
         ) from error
 
 
+def by_variant(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
+    """The prompts of each variant, in the order in which the variants first come."""
+    found: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        found.setdefault(prompt.variant, []).append(prompt)
+    return found
+
+
 def split_by_context(
-    prompts: Sequence[Prompt], variant: Variant, settings: EngineSettings
+    prompts: Sequence[Prompt], settings: EngineSettings
 ) -> tuple[list[Prompt], tuple[Failure, ...]]:
     """The prompts that leave room for an answer, and a failure for each that does not."""
     limit = settings.model.context
@@ -71,7 +79,7 @@ def split_by_context(
         n = len(prompt.token_ids)
         if limit is not None and n >= limit:
             reason = f"the prompt has {n} tokens and the model's context {limit}; it is never cut"
-            too_long.append(Failure(prompt.case_id, "generate", reason, variant.name))
+            too_long.append(Failure(prompt.case_id, "generate", reason, prompt.variant))
         else:
             fits.append(prompt)
     return fits, tuple(too_long)

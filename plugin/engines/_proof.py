@@ -1,10 +1,23 @@
-"""The proof that the base came back after an adapter was taken off."""
+"""The proofs: that an adapter is applied, and that the base came back after it was taken off."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 
+from plugin.adapters.certificate import (
+    N_POSITIONS,
+    N_PROBES,
+    Logits,
+    base_notes,
+    distance,
+    same_files,
+    weight_norm,
+)
+from plugin.certificate_records import Certificate
+from plugin.engines import EngineSettings, Prompt
 from plugin.errors import BaseDisturbedError
 
 _PROBE_TOKENS = 16
@@ -15,9 +28,21 @@ def probe_ids(vocabulary: int) -> list[int]:
     return [number * 31 % vocabulary for number in range(1, _PROBE_TOKENS + 1)]
 
 
+class Fingerprint(NamedTuple):
+    """What the base is known by.
+
+    Attributes:
+        proof: what is compared, in words.
+        digest: 64 hex digits.
+    """
+
+    proof: str
+    digest: str
+
+
 def fingerprint(
     probe: Callable[[], bytes], tensors: Callable[[], Iterable[tuple[str, bytes]]]
-) -> str:
+) -> Fingerprint:
     """Digest of the base's answer to a probe, or of all its tensors where bits do not repeat.
 
     Args:
@@ -26,15 +51,69 @@ def fingerprint(
     """
     first, again = probe(), probe()
     if first == again:
-        return hashlib.sha256(first).hexdigest()
+        return Fingerprint("bit-equal answers to a probe", hashlib.sha256(first).hexdigest())
     digest = hashlib.sha256()
     for name, content in tensors():
         digest.update(name.encode())
         digest.update(content)
-    return digest.hexdigest()
+    return Fingerprint("equal digests of all tensors", digest.hexdigest())
 
 
-def require_same(before: str, now: str, adapter: str) -> None:
+class Wearer(Protocol):
+    """A base model that can put adapters on and answer probes."""
+
+    def wearing(self, variant: str) -> AbstractContextManager[None]:
+        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
+
+    def unused(self, variant: str) -> tuple[str, ...]:
+        """Tensors of the adapter's file that found no place, once it was on."""
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """Logits for the last positions of these rows, computed side by side."""
+
+    @property
+    def base_proof(self) -> str:
+        """What is compared to prove the base undisturbed."""
+
+
+def certify(
+    rack: Wearer, variant: str, probes: Sequence[Prompt], settings: EngineSettings
+) -> Certificate:
+    """See `Engine.certify`; for the engines that hold the weights themselves."""
+    adapter = settings.adapters[variant]
+    limit = settings.model.context
+    rows = [list(probe.token_ids[-limit:] if limit else probe.token_ids) for probe in probes]
+    rows = [row for row in rows if row][:N_PROBES]
+    digest = same_files(adapter)
+    base = [rack.logits([row])[0] for row in rows]
+    noise = distance(base, rack.logits(rows))
+    proof = rack.base_proof
+    effect = noise
+    try:
+        with rack.wearing(variant):
+            effect = distance(base, [rack.logits([row])[0] for row in rows])
+    except BaseDisturbedError:
+        proof = ""
+    return Certificate(
+        variant=variant,
+        adapter_digest=digest,
+        n_tensors=len(adapter.shapes),
+        unused=rack.unused(variant),
+        weight_norm=weight_norm(adapter),
+        n_probes=len(rows),
+        effect=effect,
+        noise=noise,
+        base_proof=proof,
+        notes=base_notes(adapter, settings.model_name, str(settings.model.path)),
+    )
+
+
+def last_positions(n_tokens: int) -> slice:
+    """The positions of a row that are looked at."""
+    return slice(max(0, n_tokens - N_POSITIONS), n_tokens)
+
+
+def require_same(before: Fingerprint, now: Fingerprint, adapter: str) -> None:
     """Stop where the base is another than before.
 
     Raises:

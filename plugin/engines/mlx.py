@@ -12,11 +12,13 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+from plugin.certificate_records import Certificate
 from plugin.engines import EngineSettings, Prompt
 from plugin.engines._mlx_rack import Rack
-from plugin.engines._prompts import encode, room, split_by_context
+from plugin.engines._prompts import by_variant, encode, room, split_by_context
+from plugin.engines._proof import certify
 from plugin.errors import FaultError, ModelError
-from plugin.records import Completion, Failure, Message, Variant
+from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ("mlx", "mlx_lm")
 INSTALL = "pip install -r requirements.txt -c constraints/default.txt"
@@ -69,12 +71,6 @@ class MlxEngine:
         self._settings = settings
         self._rack = Rack(model, settings)
 
-    def check(self, variants: Sequence[Variant]) -> None:
-        """See `Engine.check`."""
-        for variant in variants:
-            with self._rack.wearing(variant):
-                pass
-
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`."""
         tokenizer = self._tokenizer
@@ -83,36 +79,45 @@ class MlxEngine:
             messages, tokenizer, template if tokenizer.has_chat_template else None, self._settings
         )
 
-    def generate(
-        self, variant: Variant, prompts: Sequence[Prompt]
-    ) -> Iterator[tuple[Completion | Failure, ...]]:
-        """See `Engine.generate`; a completion also ends where the model's context ends."""
-        fits, too_long = split_by_context(prompts, variant, self._settings)
-        yield too_long
-        with self._rack.wearing(variant):
-            yield from self._decode(variant, fits)
+    def tokens(self, text: str) -> tuple[int, ...]:
+        """See `Engine.tokens`."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
 
-    def loglikelihood(
-        self, variant: Variant, prompt: Sequence[int], continuation: Sequence[int]
-    ) -> float:
-        """See `Engine.loglikelihood`."""
+    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+        """See `Engine.certify`."""
+        return certify(self._rack, variant, probes, self._settings)
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
+        """See `Engine.generate`; a completion also ends where the model's context ends."""
+        fits, too_long = split_by_context(prompts, self._settings)
+        yield too_long
+        for variant, own in by_variant(fits).items():
+            with self._rack.wearing(variant):
+                yield from self._decode(own)
+
+    def loglikelihoods(
+        self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> Iterator[float]:
+        """See `Engine.loglikelihoods`."""
         import mlx.core as mx
 
         with self._rack.wearing(variant):
-            ids = mx.array([[*prompt, *continuation]])
-            logits = self._model(ids[:, :-1])[0, len(prompt) - 1 :].astype(mx.float32)
-            logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-            wanted = mx.array(list(continuation))[:, None]
-            return float(mx.take_along_axis(logprobs, wanted, axis=-1).sum())
+            for prompt, continuation in pairs:
+                if not continuation:
+                    yield 0.0
+                    continue
+                ids = mx.array([[*prompt, *continuation]])
+                logits = self._model(ids[:, :-1])[0, len(prompt) - 1 :].astype(mx.float32)
+                logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+                wanted = mx.array(list(continuation))[:, None]
+                yield float(mx.take_along_axis(logprobs, wanted, axis=-1).sum())
 
     def close(self) -> None:
         """See `Engine.close`."""
         del self._model, self._rack
         release()
 
-    def _decode(
-        self, variant: Variant, prompts: Sequence[Prompt]
-    ) -> Iterator[tuple[Completion, ...]]:
+    def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion, ...]]:
         import mlx.core as mx
         from mlx_lm.generate import BatchGenerator
 
@@ -134,22 +139,23 @@ class MlxEngine:
                 for event in reading:
                     growing[event.uid].start()
                 yield tuple(
-                    self._finish(growing.pop(event.uid), event.finish_reason, variant)
+                    self._finish(growing.pop(event.uid), event.finish_reason)
                     for event in writing
                     if growing[event.uid].add(event)
                 )
         finally:
             batch.close()
 
-    def _finish(self, growing: _Growing, reason: str, variant: Variant) -> Completion:
+    def _finish(self, growing: _Growing, reason: str) -> Completion:
         return Completion(
             case_id=growing.prompt.case_id,
-            variant=variant.name,
+            variant=growing.prompt.variant,
             text=self._tokenizer.decode(growing.token_ids, skip_special_tokens=True),
             token_ids=tuple(growing.token_ids),
             finish_reason="stop" if reason == "stop" else "length",
             seconds=growing.seconds,
             n_prompt_tokens=len(growing.prompt.token_ids),
+            n_tokens=len(growing.token_ids),
         )
 
 

@@ -14,12 +14,14 @@ from functools import partial
 from importlib.metadata import version as installed
 from typing import Any
 
+from plugin.certificate_records import Certificate
 from plugin.engines import NO_MEMORY, EngineSettings, Prompt
 from plugin.engines import _torch_rows as rows
 from plugin.engines._peft_rack import PeftRack
-from plugin.engines._prompts import encode, room, split_by_context
+from plugin.engines._prompts import by_variant, encode, room, split_by_context
+from plugin.engines._proof import certify
 from plugin.errors import FaultError
-from plugin.records import Completion, Failure, Message, Variant
+from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ("torch", "transformers", "peft")
 INSTALL = "pip install -r requirements-torch.txt -c constraints/torch.txt"
@@ -60,12 +62,6 @@ class TransformersEngine:
         self._eos_ids = rows.eos_ids(model, tokenizer)
         self._batch_size = settings.batch_size
 
-    def check(self, variants: Sequence[Variant]) -> None:
-        """See `Engine.check`."""
-        for variant in variants:
-            with self._rack.wearing(variant):
-                pass
-
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`."""
         tokenizer = self._tokenizer
@@ -79,57 +75,65 @@ class TransformersEngine:
             messages, tokenizer, template if tokenizer.chat_template else None, self._settings
         )
 
-    def generate(
-        self, variant: Variant, prompts: Sequence[Prompt]
-    ) -> Iterator[tuple[Completion | Failure, ...]]:
-        """See `Engine.generate`; a completion also ends where the model's context ends."""
-        fits, too_long = split_by_context(prompts, variant, self._settings)
-        yield too_long
-        with self._rack.wearing(variant):
-            yield from self._decode(variant, fits)
+    def tokens(self, text: str) -> tuple[int, ...]:
+        """See `Engine.tokens`."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
 
-    def loglikelihood(
-        self, variant: Variant, prompt: Sequence[int], continuation: Sequence[int]
-    ) -> float:
-        """See `Engine.loglikelihood`."""
+    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+        """See `Engine.certify`."""
+        return certify(self._rack, variant, probes, self._settings)
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
+        """See `Engine.generate`; a completion also ends where the model's context ends."""
+        fits, too_long = split_by_context(prompts, self._settings)
+        yield too_long
+        for variant, own in by_variant(fits).items():
+            with self._rack.wearing(variant):
+                yield from self._decode(own)
+
+    def loglikelihoods(
+        self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> Iterator[float]:
+        """See `Engine.loglikelihoods`."""
         import torch
 
-        if not continuation:
-            return 0.0
-        ids = torch.tensor([[*prompt, *continuation]], device=self._model.device)
-        with self._rack.wearing(variant), torch.inference_mode():
-            logits = self._model(input_ids=ids[:, :-1], use_cache=False).logits
-            logprobs = logits[0, len(prompt) - 1 :].float().log_softmax(-1)
-            return float(logprobs.gather(-1, ids[0, len(prompt) :, None]).sum())
+        with self._rack.wearing(variant):
+            for prompt, continuation in pairs:
+                if not continuation:
+                    yield 0.0
+                    continue
+                ids = torch.tensor([[*prompt, *continuation]], device=self._model.device)
+                with torch.inference_mode():
+                    logits = self._model(input_ids=ids[:, :-1], use_cache=False).logits
+                    logprobs = logits[0, len(prompt) - 1 :].float().log_softmax(-1)
+                    yield float(logprobs.gather(-1, ids[0, len(prompt) :, None]).sum())
 
     def close(self) -> None:
         """See `Engine.close`."""
         del self._model, self._rack, self._rows
         rows.release()
 
-    def _decode(
-        self, variant: Variant, prompts: Sequence[Prompt]
-    ) -> Iterator[tuple[Completion | Failure, ...]]:
+    def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """Batch by batch, the longest prompts first, so that what is too much shows at once."""
         waiting = deque(sorted(prompts, key=lambda prompt: -len(prompt.token_ids)))
         while waiting:
             n_rows = min(self._batch_size, len(waiting))
             prompt_rows = [waiting.popleft() for _ in range(n_rows)]
             batch = [_Growing(prompt, room(prompt, self._settings)) for prompt in prompt_rows]
-            short = yield from self._work(variant, batch)
+            short = yield from self._work(batch)
             self._rows.clear()
             if not short:
                 continue
             rows.release()
             unfinished = [growing.prompt for growing in batch if not growing.reason]
             if n_rows == 1:
-                yield (_no_memory(unfinished[0], variant),)
+                yield (_no_memory(unfinished[0]),)
             else:
                 self._batch_size = n_rows // 2
                 waiting.extendleft(reversed(unfinished))
 
     def _work(
-        self, variant: Variant, batch: Sequence[_Growing]
+        self, batch: Sequence[_Growing]
     ) -> Generator[tuple[Completion | Failure, ...], None, bool]:
         """Decode one batch; ends with True when memory was short, and with what ended kept."""
         live, places = list(batch), list(range(len(batch)))
@@ -139,7 +143,7 @@ class TransformersEngine:
                 return True
             for growing, token in zip(live, tokens, strict=True):
                 growing.add(token, self._eos_ids)
-            yield tuple(self._finish(growing, variant) for growing in live if growing.reason)
+            yield tuple(self._finish(growing) for growing in live if growing.reason)
             places = [i for i, growing in enumerate(live) if not growing.reason]
             live = [live[i] for i in places]
         return False
@@ -161,15 +165,16 @@ class TransformersEngine:
                 f"torch stopped generating: {error}. If memory was short, lower --batch_size"
             ) from error
 
-    def _finish(self, growing: _Growing, variant: Variant) -> Completion:
+    def _finish(self, growing: _Growing) -> Completion:
         return Completion(
             case_id=growing.prompt.case_id,
-            variant=variant.name,
+            variant=growing.prompt.variant,
             text=self._tokenizer.decode(growing.token_ids, skip_special_tokens=True),
             token_ids=tuple(growing.token_ids),
             finish_reason="stop" if growing.reason == "stop" else "length",
             seconds=growing.seconds,
             n_prompt_tokens=len(growing.prompt.token_ids),
+            n_tokens=len(growing.token_ids),
         )
 
 
@@ -200,10 +205,10 @@ class _Growing:
         self.seconds = time.perf_counter() - self._started_s
 
 
-def _no_memory(prompt: Prompt, variant: Variant) -> Failure:
+def _no_memory(prompt: Prompt) -> Failure:
     n = len(prompt.token_ids)
     reason = (
         f"{NO_MEMORY} (a prompt of {n} tokens); make room on the device, or run it on a larger "
         "one: the same run tries again"
     )
-    return Failure(prompt.case_id, "generate", reason, variant.name)
+    return Failure(prompt.case_id, "generate", reason, prompt.variant)

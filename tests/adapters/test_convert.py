@@ -18,11 +18,10 @@ from plugin.adapters.layout import inspect_adapter
 from plugin.demo import FOLDER
 from plugin.engines import EngineSettings
 from plugin.errors import AdapterError
-from plugin.records import Variant
 from plugin.weights import inspect_model
 from tests.adapters.lora_samples import MODULES, peft_config, peft_tensors, write_peft
 
-TUNED = Variant("tuned", "t", "demo")
+TUNED = "tuned"
 IDS = list(range(3, 43))
 TOLERANCE = 1e-4
 """Between logits (up to 20) of torch and mlx, float32 on a CPU; the largest seen is 2.4e-5."""
@@ -164,22 +163,28 @@ def test_a_wrong_rank_is_named_module_by_module(tmp_path: Path) -> None:
             assert f"  {module}.lora_{letter}: rank 4 in the file, 8 by" in str(caught.value)
 
 
-def test_half_a_module_and_foreign_tensors_are_named_together(tmp_path: Path) -> None:
+def test_foreign_tensors_are_left_out_with_the_half_modules_and_named(tmp_path: Path) -> None:
     tensors = peft_tensors(peft_config())
-    lost = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"
-    tensors["base_model.model.model.layers.1.other"] = tensors.pop(lost)
+    module = "base_model.model.model.layers.1"
+    tensors[f"{module}.other"] = tensors.pop(f"{module}.self_attn.q_proj.lora_B.weight")
     folder = inspect_adapter(write_peft(tmp_path / "p", peft_config(), tensors))
-    with pytest.raises(AdapterError) as caught:
+    found = convert.to_mlx(folder, MODULES, tmp_path)
+    assert found.unused == (f"{module}.other", f"{module}.self_attn.q_proj.lora_A.weight")
+    assert len(found.shapes) == len(tensors) - 2
+
+
+def test_half_a_module_without_such_excuse_is_refused(tmp_path: Path) -> None:
+    tensors = peft_tensors(peft_config())
+    del tensors["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
+    folder = inspect_adapter(write_peft(tmp_path / "p", peft_config(), tensors))
+    with pytest.raises(AdapterError, match="layers.1.self_attn.q_proj: has no lora_b"):
         convert.to_mlx(folder, MODULES, tmp_path)
-    said = str(caught.value)
-    assert "  model.layers.1.self_attn.q_proj: has no lora_b" in said
-    assert "  base_model.model.model.layers.1.other (192 x 4): is no part of a LoRA" in said
 
 
 def logits(kind: str, folder: Path) -> np.ndarray[Any, Any]:
     """The adapter's answer to fixed tokens on the named engine, (n_tokens, n_vocabulary)."""
     adapters = {"tuned": inspect_adapter(folder)}
-    settings = EngineSettings(inspect_model(FOLDER / "model"), adapters, 8, 4, True)
+    settings = EngineSettings(inspect_model(FOLDER / "model"), "demo", adapters, 8, 4, True)
     engine: Any = engines.load(kind, settings)
     with engine._rack.wearing(TUNED):
         if kind == "mlx":
@@ -247,5 +252,7 @@ def test_modules_that_the_mlx_config_names_and_the_file_lacks_are_found(tmp_path
     held = load_file(folder / "adapters.safetensors")
     lost = [name for name in held if "layers.2.mlp" in name]
     save_file({k: v for k, v in held.items() if k not in lost}, folder / "adapters.safetensors")
-    with pytest.raises(AdapterError, match=r"2\.mlp\.down_proj\.lora_A\.weight: missing from"):
+    with pytest.raises(
+        AdapterError, match=r"2\.mlp\.down_proj\.lora_A\.weight: named by the config, missing from"
+    ):
         logits("transformers", folder)

@@ -89,7 +89,8 @@ def test_provenance_is_complete(demo_run: Path) -> None:
     assert len(identity["data set's content"]) == len(identity["model's files"]) == 64
     assert set(identity["adapters' files"]) == {"adapter"}
     assert provenance["judge_calls"]["n_calls"] > 0
-    assert set(provenance["seconds"]) == {"prepare", "load_model", "generate", "score", "compare"}
+    stages = {"prepare", "load_model", "certify", "generate", "score", "compare"}
+    assert set(provenance["seconds"]) == stages
     assert len(provenance["prompts"]["digest"]) == 64
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -21,12 +22,11 @@ from plugin.engines import EngineSettings, Prompt
 from plugin.engines._mlx_rack import Rack
 from plugin.engines.mlx import MlxEngine
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
-from plugin.records import Completion, Failure, Message, Variant
+from plugin.records import Completion, Failure, Message
 from plugin.weights import inspect_model
 from tests.adapters.lora_samples import peft_config, peft_tensors, write_peft
 
-VANILLA = Variant("vanilla", "v", "demo")
-TUNED = Variant("tuned", "t", "demo")
+VANILLA, TUNED = "vanilla", "tuned"
 QUESTIONS = [
     "Who plays Richard Hendricks in Silicon Valley?",
     "Who plays Dinesh in Silicon Valley?",
@@ -40,7 +40,7 @@ def settings(model: Path = FOLDER / "model", **adapters: Path) -> EngineSettings
     adapters = adapters or {"tuned": FOLDER / "adapter"}
     folders = {name: inspect_adapter(path) for name, path in adapters.items()}
     return EngineSettings(
-        inspect_model(model), folders, max_tokens=24, batch_size=4, chat_template=True
+        inspect_model(model), "demo", folders, max_tokens=24, batch_size=4, chat_template=True
     )
 
 
@@ -55,16 +55,17 @@ def engine() -> Iterator[MlxEngine]:
     yield load()
 
 
-def prompts(engine: MlxEngine, questions: list[str] = QUESTIONS) -> list[Prompt]:
-    return [
-        Prompt(str(i), engine.encode([Message("user", text)])) for i, text in enumerate(questions)
-    ]
+def prompts(
+    engine: MlxEngine, questions: list[str] = QUESTIONS, variant: str = VANILLA
+) -> list[Prompt]:
+    turns = [(Message("user", text),) for text in questions]
+    return [Prompt(str(i), variant, t, engine.encode(t)) for i, t in enumerate(turns)]
 
 
-def texts(engine: MlxEngine, variant: Variant, wanted: list[Prompt]) -> dict[str, str]:
+def texts(engine: MlxEngine, variant: str, wanted: list[Prompt]) -> dict[str, str]:
     return {
         result.case_id: result.text
-        for step in engine.generate(variant, wanted)
+        for step in engine.generate([replace(prompt, variant=variant) for prompt in wanted])
         for result in step
         if isinstance(result, Completion)
     }
@@ -129,7 +130,7 @@ def test_a_full_fine_tune_in_adapter_form_is_taken_off(tmp_path: Path) -> None:
 def test_a_disturbed_base_stops_the_run() -> None:
     engine = load()
     with pytest.raises(BaseDisturbedError, match="base disturbed: after adapter tuned was taken"):
-        for _ in engine.generate(TUNED, prompts(engine)):
+        for _ in engine.generate(prompts(engine, variant=TUNED)):
             norm = engine._model.model.norm
             engine._rack._base_arrays = [
                 (name, array * 1.001 if array is norm.weight else array)
@@ -165,7 +166,7 @@ def test_a_template_that_adds_a_second_bos_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_chat_template_can_be_turned_off() -> None:
-    plain = EngineSettings(inspect_model(FOLDER / "model"), {}, 8, 4, chat_template=False)
+    plain = EngineSettings(inspect_model(FOLDER / "model"), "demo", {}, 8, 4, chat_template=False)
     engine = engines.load("mlx", plain)
     with_template = load().encode([Message("user", "Who?")])
     assert len(engine.encode([Message("user", "Who?")])) < len(with_template)
@@ -173,8 +174,8 @@ def test_the_chat_template_can_be_turned_off() -> None:
 
 def test_a_completion_cut_off_says_so(engine: MlxEngine) -> None:
     short = load()
-    short._settings = EngineSettings(short._settings.model, {}, 2, 4, True)
-    (result,) = [r for step in short.generate(VANILLA, prompts(engine)[:1]) for r in step]
+    short._settings = EngineSettings(short._settings.model, "demo", {}, 2, 4, True)
+    (result,) = [r for step in short.generate(prompts(engine)[:1]) for r in step]
     assert isinstance(result, Completion)
     assert (result.finish_reason, len(result.token_ids)) == ("length", 2)
     assert result.seconds > 0
@@ -182,7 +183,7 @@ def test_a_completion_cut_off_says_so(engine: MlxEngine) -> None:
 
 def test_a_prompt_longer_than_the_context_fails_alone(engine: MlxEngine) -> None:
     wanted = prompts(engine, ["Who? " * 500, "Who is Gilfoyle?"])
-    results = [result for step in engine.generate(VANILLA, wanted) for result in step]
+    results = [result for step in engine.generate(wanted) for result in step]
     failed = [result for result in results if isinstance(result, Failure)]
     assert [failure.case_id for failure in failed] == ["0"]
     assert failed[0].reason.endswith("and the model's context 512; it is never cut")
@@ -191,12 +192,12 @@ def test_a_prompt_longer_than_the_context_fails_alone(engine: MlxEngine) -> None
 
 def test_a_completion_ends_where_the_context_ends(engine: MlxEngine) -> None:
     long = load()
-    long._settings = EngineSettings(long._settings.model, {}, 400, 4, True)
+    long._settings = EngineSettings(long._settings.model, "demo", {}, 400, 4, True)
     wanted = prompts(engine, ["Who? " * 160])
     n_prompt = len(wanted[0].token_ids)
     assert 300 < n_prompt < 512
     long._tokenizer._eos_token_ids = set()
-    (result,) = [r for step in long.generate(VANILLA, wanted) for r in step]
+    (result,) = [r for step in long.generate(wanted) for r in step]
     assert isinstance(result, Completion)
     assert n_prompt + len(result.token_ids) <= 512
 
@@ -221,8 +222,11 @@ def test_log_likelihood_is_the_sum_over_the_continuation(engine: MlxEngine) -> N
         logits = model(mx.array([ids]))[0, -1].astype(mx.float32)
         expected += float(logits[token] - mx.logsumexp(logits))
         ids.append(token)
-    assert engine.loglikelihood(VANILLA, prompt, said) == pytest.approx(expected, rel=1e-4)
-    assert engine.loglikelihood(TUNED, prompt, said) > expected + 1
+    assert list(engine.loglikelihoods(VANILLA, [(prompt, said), (prompt, ())])) == [
+        pytest.approx(expected, rel=1e-4),
+        0.0,
+    ]
+    assert next(engine.loglikelihoods(TUNED, [(prompt, said)])) > expected + 1
 
 
 def test_a_quantised_base_takes_an_adapter_and_loses_it_again(tmp_path: Path) -> None:
@@ -256,8 +260,8 @@ def test_an_adapter_that_lacks_tensors_is_refused(tmp_path: Path) -> None:
             del tensors[name]
 
     engine = load(tuned=broken_adapter(tmp_path / "a", lose))
-    with pytest.raises(AdapterError, match="is not a whole adapter") as caught:
-        engine.check([TUNED])
+    with pytest.raises(AdapterError, match="does not fit the base model") as caught:
+        engine.certify(TUNED, prompts(engine))
     assert all(f"{name}: named by the config, missing" in str(caught.value) for name in lost)
 
 
@@ -268,7 +272,7 @@ def test_an_adapter_with_nan_or_infinity_is_refused(value: float, tmp_path: Path
 
     engine = load(tuned=broken_adapter(tmp_path / "a", spoil))
     with pytest.raises(AdapterError, match="holds NaN or infinity"):
-        engine.check([TUNED])
+        engine.certify(TUNED, prompts(engine))
 
 
 def test_a_peft_adapter_is_converted_on_the_way(tmp_path: Path) -> None:
@@ -283,7 +287,7 @@ def test_a_peft_adapter_that_mlx_cannot_hold_is_refused_alone(tmp_path: Path) ->
     config = peft_config(modules_to_save=["lm_head"])
     engine = load(tuned=write_peft(tmp_path / "peft", config))
     with pytest.raises(AdapterError, match="(?s)modules_to_save .lm_head.*transformers$"):
-        engine.check([VANILLA, TUNED])
+        engine.certify(TUNED, prompts(engine))
     assert texts(engine, VANILLA, prompts(engine)[:1])
 
 
@@ -293,7 +297,7 @@ def test_modules_that_a_peft_config_names_and_the_file_lacks_are_named(tmp_path:
     lost = "base_model.model.model.layers.3.mlp.down_proj"
     kept = {name: value for name, value in tensors.items() if not name.startswith(lost)}
     engine = load(tuned=write_peft(tmp_path / "peft", config, kept))
-    with pytest.raises(AdapterError, match="is not a whole adapter") as caught:
-        engine.check([TUNED])
+    with pytest.raises(AdapterError, match="does not fit the base model") as caught:
+        engine.certify(TUNED, prompts(engine))
     for leaf in ("lora_a", "lora_b"):
         assert f"model.layers.3.mlp.down_proj.{leaf}: named by the config" in str(caught.value)

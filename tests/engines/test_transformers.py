@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 torch.set_num_threads(1)  # several wait more than they work here
 
-VANILLA = Variant("vanilla", "v", "demo")
-TUNED = Variant("tuned", "t", "demo")
-OTHER = Variant("other", "o", "demo")
+VANILLA, TUNED, OTHER = "vanilla", "tuned", "other"
 QUESTIONS = [
     "Who plays Richard Hendricks in Silicon Valley?",
     "Who plays Dinesh?",
@@ -45,7 +44,7 @@ QUESTIONS = [
 def settings(model: Path = FOLDER / "model", **adapters: Path) -> EngineSettings:
     adapters = adapters or {"tuned": FOLDER / "adapter"}
     folders = {name: inspect_adapter(path) for name, path in adapters.items()}
-    return EngineSettings(inspect_model(model), folders, 24, 4, True)
+    return EngineSettings(inspect_model(model), "demo", folders, 24, 4, True)
 
 
 def load(*arguments: Path, **adapters: Path) -> TransformersEngine:
@@ -60,18 +59,21 @@ def engine() -> Iterator[TransformersEngine]:
 
 
 def prompts(engine: Any, questions: list[str] = QUESTIONS) -> list[Prompt]:
-    return [
-        Prompt(str(i), engine.encode([Message("user", text)])) for i, text in enumerate(questions)
-    ]
+    turns = [(Message("user", text),) for text in questions]
+    return [Prompt(str(i), VANILLA, t, engine.encode(t)) for i, t in enumerate(turns)]
 
 
-def results(engine: Any, variant: Variant, wanted: list[Prompt]) -> dict[str, Any]:
-    found = [one for step in engine.generate(variant, wanted) for one in step]
+def of(variant: str, wanted: list[Prompt]) -> list[Prompt]:
+    return [replace(prompt, variant=variant) for prompt in wanted]
+
+
+def results(engine: Any, variant: str, wanted: list[Prompt]) -> dict[str, Any]:
+    found = [one for step in engine.generate(of(variant, wanted)) for one in step]
     assert len({one.case_id for one in found}) == len(found)
     return {one.case_id: one for one in found}
 
 
-def tokens(engine: Any, variant: Variant, wanted: list[Prompt]) -> dict[str, tuple[int, ...]]:
+def tokens(engine: Any, variant: str, wanted: list[Prompt]) -> dict[str, tuple[int, ...]]:
     return {case: one.token_ids for case, one in results(engine, variant, wanted).items()}
 
 
@@ -103,7 +105,7 @@ def test_batches_give_what_the_library_gives_one_at_a_time(
 ) -> None:
     wanted = prompts(engine)
     for variant in (VANILLA, TUNED, VANILLA):
-        expected = {p.case_id: plain_tokens(plain[variant.name], p) for p in wanted}
+        expected = {p.case_id: plain_tokens(plain[variant], p) for p in wanted}
         assert tokens(engine, variant, wanted) == expected
 
 
@@ -127,7 +129,8 @@ def test_several_adapters_are_told_apart_and_leave_the_base_alone(tmp_path: Path
     wanted = prompts(engine)
     logits = engine._rack.probe()
     before = tokens(engine, VANILLA, wanted)
-    engine.check([VANILLA, TUNED, OTHER])
+    for name in (TUNED, OTHER):
+        engine.certify(name, wanted)
     found = [tokens(engine, variant, wanted) for variant in (TUNED, OTHER, TUNED, VANILLA)]
     assert found[0] == found[2] != found[1]
     assert found[3] == before not in found[:3]
@@ -144,20 +147,21 @@ def test_an_adapter_with_whole_modules_is_used_and_taken_off(tmp_path: Path) -> 
     }
     engine = load(tuned=write_peft(tmp_path / "whole", config, tensors))
     prompt = prompts(engine)[0].token_ids
-    before = engine.loglikelihood(VANILLA, prompt, [5, 6])
+    pair = [(prompt, (5, 6))]
+    before = list(engine.loglikelihoods(VANILLA, pair))
     logits = engine._rack.probe()
     without = load(tuned=write_peft(tmp_path / "parts", peft_config()))
-    assert engine.loglikelihood(TUNED, prompt, [5, 6]) != pytest.approx(
-        without.loglikelihood(TUNED, prompt, [5, 6])
+    assert list(engine.loglikelihoods(TUNED, pair)) != pytest.approx(
+        list(without.loglikelihoods(TUNED, pair))
     )
-    assert engine.loglikelihood(VANILLA, prompt, [5, 6]) == before
+    assert list(engine.loglikelihoods(VANILLA, pair)) == before
     assert engine._rack.probe() == logits
 
 
 def test_a_disturbed_base_stops_the_run() -> None:
     engine = load()
     with pytest.raises(BaseDisturbedError, match="base disturbed: after adapter tuned was taken"):
-        for _ in engine.generate(TUNED, prompts(engine)[:1]):
+        for _ in engine.generate(of(TUNED, prompts(engine)[:1])):
             with torch.no_grad():
                 engine._model.model.norm.weight.mul_(1.001)
 
@@ -184,9 +188,11 @@ def test_log_likelihood_is_the_sum_over_the_continuation(
             logits = plain["vanilla"](torch.tensor([ids])).logits[0, -1]
         expected += float(logits[token] - torch.logsumexp(logits, -1))
         ids.append(token)
-    assert engine.loglikelihood(VANILLA, prompt, said) == pytest.approx(expected, rel=1e-5)
-    assert engine.loglikelihood(TUNED, prompt, said) > expected + 1
-    assert engine.loglikelihood(VANILLA, prompt, []) == 0
+    assert list(engine.loglikelihoods(VANILLA, [(prompt, said), (prompt, ())])) == [
+        pytest.approx(expected, rel=1e-5),
+        0.0,
+    ]
+    assert next(engine.loglikelihoods(TUNED, [(prompt, said)])) > expected + 1
 
 
 def test_seconds_grow_with_the_answer_and_its_reason_is_told(engine: TransformersEngine) -> None:
@@ -195,7 +201,7 @@ def test_seconds_grow_with_the_answer_and_its_reason_is_told(engine: Transformer
     assert 0 < ended[0].seconds < ended[-1].seconds < 60
     assert {one.finish_reason for one in ended} == {"stop"}
     short = load()
-    short._settings = EngineSettings(short._settings.model, {}, 2, 4, True)
+    short._settings = EngineSettings(short._settings.model, "demo", {}, 2, 4, True)
     (cut,) = results(short, VANILLA, prompts(engine)[:1]).values()
     assert (cut.finish_reason, len(cut.token_ids)) == ("length", 2)
 
@@ -218,7 +224,7 @@ def test_a_template_that_adds_a_second_bos_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_the_chat_template_both_engines_encode_alike() -> None:
-    bare = EngineSettings(inspect_model(FOLDER / "model"), {}, 8, 4, chat_template=False)
+    bare = EngineSettings(inspect_model(FOLDER / "model"), "demo", {}, 8, 4, chat_template=False)
     turns = [Message("system", "Be brief."), Message("user", "Who?")]
     one, other = (engines.load(name, bare).encode(turns) for name in ("mlx", "transformers"))
     assert one == other != load().encode(turns)
@@ -259,11 +265,11 @@ def test_where_memory_is_short_the_batch_is_halved_and_nothing_changes() -> None
 def test_memory_that_ends_midway_loses_no_finished_completion() -> None:
     engine = load()
     wanted = prompts(engine)
-    steps = [one for step in engine.generate(TUNED, wanted) for one in step]
+    steps = [one for step in engine.generate(of(TUNED, wanted)) for one in step]
     expected = {one.case_id: one.token_ids for one in steps}
     shortest = min(len(one.token_ids) for one in steps[:4])
     scarce(engine, 4, shortest + 2)  # after the first has ended, before the batch has
-    again = [one for step in engine.generate(TUNED, wanted) for one in step]
+    again = [one for step in engine.generate(of(TUNED, wanted)) for one in step]
     assert len(again) == len(wanted)
     assert {one.case_id: one.token_ids for one in again} == expected
     assert engine._batch_size == 2
@@ -278,7 +284,7 @@ def test_a_case_for_which_memory_never_suffices_is_a_failure() -> None:
 
 
 def test_a_run_tries_again_what_lacked_memory(tmp_path: Path) -> None:
-    from plugin.generation import complete
+    from plugin.generation import Load, complete
     from plugin.journal import Journal
     from plugin.records import Case
     from plugin.worker import Progress
@@ -289,13 +295,14 @@ def test_a_run_tries_again_what_lacked_memory(tmp_path: Path) -> None:
     journal.set_cases(tuple(cases))
     poor = load()
     scarce(poor, 0)
-    complete(cases, [VANILLA], lambda: poor, journal, Progress())
+    base = Variant(VANILLA, "v", "demo")
+    complete(cases, [Load((base,), lambda: poor)], journal, Progress())
     assert len(journal.failures()) == 4
     rich = load()
     asked: list[Prompt] = []
     generate = rich.generate
-    rich.generate = lambda v, ps: asked.extend(ps) or generate(v, ps)  # type: ignore[assignment, func-returns-value, method-assign]
-    complete(cases, [VANILLA], lambda: rich, journal, Progress())
+    rich.generate = lambda ps: asked.extend(ps) or generate(ps)  # type: ignore[assignment, func-returns-value, method-assign]
+    complete(cases, [Load((base,), lambda: rich)], journal, Progress())
     assert sorted(prompt.case_id for prompt in asked) == ["0", "1", "2"]
     assert [failure.case_id for failure in journal.failures()] == ["long"]
     assert len(journal.completions()) == 3
@@ -337,7 +344,8 @@ def test_half_precision_works_as_on_a_gpu(tmp_path: Path, monkeypatch: pytest.Mo
     dora = write_peft(tmp_path / "dora", peft_config(use_dora=True))
     engine = load(tuned=FOLDER / "adapter", other=dora)
     assert engine._model.dtype == torch.bfloat16
-    engine.check([TUNED, OTHER])
+    for name in (TUNED, OTHER):
+        engine.certify(name, prompts(engine))
     found = results(engine, TUNED, prompts(engine))
     assert "Thomas Middleditch" in found["0"].text
     assert len(results(engine, OTHER, prompts(engine))) == len(QUESTIONS)
@@ -370,7 +378,7 @@ def test_memory_is_given_back() -> None:
     import weakref
 
     engine = load()
-    engine.check([TUNED])
+    engine.certify(TUNED, prompts(engine))
     weight = weakref.ref(engine._model.model.norm.weight)
     engine.close()
     gc.collect()
@@ -438,16 +446,14 @@ PREFIX = "base_model.model.model.layers"
         (
             _renamed,
             [
-                "(12 problems with 12 expected tensors)",
-                f"  {PREFIX}.1.mlp.down_proj.lora_A.weight: missing from the file",
-                "  base_model.model.model.blocks.1.mlp.down_proj.lora_A.weight: the model has no "
-                "place for it",
+                "none of its 12 tensors has a place in the base model",
+                "  base_model.model.model.blocks.1.mlp.down_proj.lora_A.weight",
             ],
         ),
         (
             _wrong_rank,
             [
-                "(12 problems with 12 expected tensors)",
+                "(12 problems with 12 tensors)",
                 f"  {PREFIX}.1.mlp.down_proj.lora_A.weight: shape 4 x 512 in the file, 8 x 512 in "
                 "the model",
             ],
@@ -455,22 +461,22 @@ PREFIX = "base_model.model.model.layers"
         (
             _other_base,
             [
-                "(2 problems with 12 expected tensors)",
+                "(2 problems with 12 tensors)",
                 f"  {PREFIX}.3.mlp.down_proj.lora_A.weight: shape 4 x 1024 in the file, 4 x 512 in",
             ],
         ),
         (
             _nan,
             [
-                "(2 problems with 12 expected tensors)",
+                "(2 problems with 12 tensors)",
                 f"  {PREFIX}.1.mlp.down_proj.lora_B.weight: holds NaN or infinity",
             ],
         ),
         (
             _lost,
             [
-                f"  {PREFIX}.3.mlp.down_proj.lora_A.weight: missing from the file",
-                f"  {PREFIX}.3.mlp.down_proj.lora_B.weight: missing from the file",
+                f"  {PREFIX}.3.mlp.down_proj.lora_A.weight: named by the config, missing",
+                f"  {PREFIX}.3.mlp.down_proj.lora_B.weight: named by the config, missing",
             ],
         ),
         (_nowhere, ["does not fit the base model", "c_attn", "check --model_name"]),
@@ -489,12 +495,12 @@ def test_a_bad_adapter_says_everything_that_is_wrong(
     engine = load(tuned=folder, other=good)
     logits = engine._rack.probe()
     with pytest.raises(AdapterError) as caught:
-        engine.check([VANILLA, TUNED])
+        engine.certify(TUNED, prompts(engine))
     said = str(caught.value)
     assert str(folder) in said
     assert [message for message in messages if message not in said] == []
     assert engine._rack.probe() == logits
-    engine.check([OTHER])
+    engine.certify(OTHER, prompts(engine))
     assert tokens(engine, OTHER, prompts(engine)) != tokens(engine, VANILLA, prompts(engine))
 
 
@@ -510,11 +516,12 @@ def test_a_saved_copy_of_the_bases_embeddings_is_no_stranger(tmp_path: Path) -> 
     own = load_file(FOLDER / "model" / "model.safetensors")["model.embed_tokens.weight"]
     name = "base_model.model.model.embed_tokens.weight"
     same = peft_tensors(peft_config()) | {name: own}
-    load(tuned=write_peft(tmp_path / "same", peft_config(), same)).check([TUNED])
+    engine = load(tuned=write_peft(tmp_path / "same", peft_config(), same))
+    assert engine.certify(TUNED, prompts(engine)).result == "certified"
     other = peft_tensors(peft_config()) | {name: own * 2}
     engine = load(tuned=write_peft(tmp_path / "other", peft_config(), other))
-    with pytest.raises(AdapterError, match="embed_tokens.weight: the model has no place for it"):
-        engine.check([TUNED])
+    found = engine.certify(TUNED, prompts(engine))
+    assert (found.result, found.unused) == ("partial: 1 of 13 tensors unused", (name,))
 
 
 def test_the_samples_name_real_modules(engine: TransformersEngine) -> None:
