@@ -1,6 +1,7 @@
-"""The command line: run, demo, resume, report, ratings.
+"""The command line: run, certify, demo, resume, report, ratings.
 
-Exit codes: 0 done, 1 a fault (the journal is kept), 2 the user's mistake, 130 interrupted.
+Exit codes: 0 done, 1 a fault (the journal is kept), 2 the user's mistake, 3 an adapter that is not
+certified, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 _PROGRAM = "python main.py"
 INTERRUPTED = 130
+_OF_CERTIFY = (
+    *("model_name", "model_adapter", "engine", "server_url", "load_4bit", "chat_template"),
+    *("system_prompt", "dataset_name"),
+)
 _OPTIONS = [name for name in Params.model_fields if "cli" in option_of(name).hosts]
 
 
@@ -43,6 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         from plugin.run import draw_for_rating, rebuild, run
 
+        if command == "certify":
+            return _certify(given, host)
         if command in ("report", "ratings"):
             folder = Path(given["folder"])
             host = FolderHost(str(folder))
@@ -64,6 +71,14 @@ def main(arguments: Sequence[str]) -> int:
         host.fail(FaultError(f"{type(error).__name__}: {error} ({_keep_traceback()})"))
         return FaultError.exit_code
     return 0
+
+
+def _certify(given: dict[str, Any], host: Host) -> int:
+    from plugin.proving import NOT_CERTIFIED, PROBE_TOKENS, prove
+
+    values = {name: value for name, value in given.items() if value is not None}
+    found = prove(Params.parse({**values, "max_tokens": PROBE_TOKENS}), host)
+    return 0 if all(one.kind == "certified" for one in found) else NOT_CERTIFIED
 
 
 def _keep_traceback() -> str:
@@ -136,6 +151,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--config", metavar="FILE", help="YAML or JSON file with any of the options")
     for name in _OPTIONS:
         _add_option(run, name)
+    certify = commands.add_parser(
+        "certify",
+        help="prove that an adapter is applied, whole, to its base model (exit code 0, else 3)",
+        allow_abbrev=False,
+    )
+    for name in _OF_CERTIFY:
+        _add_option(certify, name)
     demo = commands.add_parser("demo", help="the same on a tiny model that comes with the program")
     demo.add_argument("--out", metavar="DIR", help="run directory (default: one under runs/)")
     for command, help_text in (

@@ -53,7 +53,7 @@ def complete(
         engine = load.engine()
         loaded = time.perf_counter()
         try:
-            prompts = _prompts(cases, load.variants, engine)
+            prompts = prompts_for(cases, load.variants, engine)
             certify(load.variants, prompts, engine, journal)
             certified = time.perf_counter()
             journal.add_to_meta("seconds", {"certify": certified - loaded})
@@ -98,7 +98,7 @@ def certify(
             )
 
 
-def _prompts(cases: Sequence[Case], variants: Sequence[Variant], engine: Engine) -> list[Prompt]:
+def prompts_for(cases: Sequence[Case], variants: Sequence[Variant], engine: Engine) -> list[Prompt]:
     """Variant by variant; made once for all variants under one system prompt."""
     made: dict[str | None, list[tuple[tuple[Message, ...], tuple[int, ...]]]] = {}
     for variant in variants:

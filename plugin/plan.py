@@ -72,7 +72,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         UserError: naming what is wrong with data, options, model or adapter.
     """
     lineup = line_up(params, sources)
-    loaded = load_cases(_case_source(params, sources.dataset))
+    loaded = load_cases(case_source(params, sources.dataset))
     chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
     primary = _primary(params.primary_metric, chosen)
     if params.stop_early:
@@ -133,7 +133,8 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _case_source(params: Params, dataset: str) -> CaseSource:
+def case_source(params: Params, dataset: str) -> CaseSource:
+    """Where the cases are, and how they are to be read."""
     return CaseSource(
         dataset_name=dataset,
         split=params.dataset_split or None,

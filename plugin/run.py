@@ -45,7 +45,7 @@ def run(params: Params, host: Host) -> Report:
     """
     began = time.perf_counter()
     sources = find_sources(params, host)
-    with closing(Worker(host.tend, partial(_leave, host))) as worker:
+    with closing(Worker(host.tend, partial(leave, host))) as worker:
         worker.progress.begin("read data, model and adapter")
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
@@ -73,7 +73,7 @@ def rebuild(folder: Path, host: Host, human_ratings: str = "") -> Report:
     """
     with (
         closing(Journal.existing(folder)) as journal,
-        closing(Worker(host.tend, partial(_leave, host))) as worker,
+        closing(Worker(host.tend, partial(leave, host))) as worker,
     ):
         host.open(journal.meta("run_id") or "")
         if human_ratings:
@@ -238,7 +238,7 @@ def _change(key: str, was: object, now: object) -> str:
     return f"{key} was {was!r} and is now {now!r}"
 
 
-def _leave(host: Host) -> NoReturn:
+def leave(host: Host) -> NoReturn:
     """The worker is in a call that cannot be interrupted: go at once; the journal bears it."""
     host.stopped()
     os._exit(Stopped.exit_code)

@@ -30,6 +30,23 @@ class Sources:
     second_judge: Judge | None
 
 
+def find_models(params: Params, host: Host) -> Sources:
+    """Model, adapters and, where one is named, the data set; no judge is looked for.
+
+    Raises:
+        UserError: when something is not known.
+    """
+    engines.ready(params.engine)
+    return Sources(
+        model=host.model(params.model_name),
+        adapters=tuple(host.adapter(name) for name in params.model_adapter),
+        dataset=host.dataset(params.dataset_name) if params.dataset_name else "",
+        cache_dir="",
+        judges=(),
+        second_judge=None,
+    )
+
+
 def find_sources(params: Params, host: Host) -> Sources:
     """Ask the host for everything that has a name; in the main thread, since it asks the host.
 

@@ -27,7 +27,19 @@ ONE_WAY = (
     *("measuring", "exam"),
     *("early", "bench", "cascade", "scoring", "forecast", "ratings", "ratings_file"),
     *("humans", "trust", "verdict_text", "trust_text", "verdict", "effort", "report"),
-    *("hosts", "proofs", "conclude", "sources", "lineup", "plan", "run", "jobs", "cli", "forms"),
+    *(
+        "hosts",
+        "proofs",
+        "conclude",
+        "sources",
+        "lineup",
+        "plan",
+        "run",
+        "proving",
+        "jobs",
+        "cli",
+        "forms",
+    ),
 )
 """Every room of the house; each may import only what stands before it."""
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from plugin.certificate_records import Distance
 from plugin.records import Report
 
 SCHEMA_VERSION = 1
@@ -30,6 +31,15 @@ def summary(report: Report) -> dict[str, Any]:
         "comparisons": [{**_plain(row), "n_ties": row.n_ties} for row in report.comparisons],
         "failures": report.failures,
         "trust": report.trust,
+        "certificates": [
+            {
+                "result": found.result,
+                **_plain(found),
+                "effect": _distance(found.effect),
+                "noise": _distance(found.noise),
+            }
+            for found in report.certificates
+        ],
         "provenance": report.provenance,
     }
     return {key: _plain(value) for key, value in content.items()}
@@ -39,6 +49,10 @@ def verdict_text(report: Report) -> str:
     """The verdict, then the warnings, then who judged, a line each."""
     warnings = (f"Warning: {warning}" for warning in report.warnings)
     return "\n".join((report.verdict.text, *warnings, f"Judge: {report.judge}")) + "\n"
+
+
+def _distance(found: Distance | None) -> dict[str, float] | None:
+    return found._asdict() if found else None
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,55 @@
+"""Certificates in the verdict: what is not certified leads it, what is stands at its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from plugin import proofs
+from plugin.certificate_records import Certificate, not_applicable
+from plugin.records import Verdict
+from tests.adapters.test_certificate import WHOLE
+
+VERDICT = Verdict("better", "tuned is better.", ("one.",), "Correctness")
+
+
+def headed(*found: Certificate) -> Verdict:
+    return proofs.headed(VERDICT, found)
+
+
+def test_a_certified_adapter_is_proved_in_the_last_line() -> None:
+    assert headed(WHOLE).text.splitlines() == [
+        "tuned is better.",
+        "one.",
+        "Adapter tuned: certified; all 24 tensors in place, on 8 probes 0.5 nats from the base "
+        "(1e-09 between two batches of the base), 58 of 60 completions changed, base undisturbed "
+        "(bit-equal answers to a probe).",
+    ]
+
+
+def test_what_is_not_certified_is_the_first_line() -> None:
+    first = "The adapter tuned is not certified ({}): {}. tuned is better."
+    partial = replace(WHOLE, n_tensors=224, unused=tuple(f"t{i}" for i in range(12)))
+    assert headed(partial).sentence == first.format(
+        "partial: 12 of 224 tensors unused",
+        "what follows is about the part of it that could be applied",
+    )
+    assert headed(replace(WHOLE, weight_norm=0.0)).sentence == first.format(
+        "no effect", "it does not change what the base answers, so there is nothing to compare"
+    )
+    assert headed(replace(WHOLE, base_proof="")).sentence == first.format(
+        "base disturbed", "the base was no longer itself afterwards, so nothing that follows counts"
+    )
+    assert proofs.warnings([partial]) == [
+        "12 of 224 tensors of tuned found no place in the base model and are not applied (t0, t1, "
+        "t2, t3, ...). Check that the adapter was trained on this model, and saved by a library "
+        "that names modules alike"
+    ]
+
+
+def test_of_several_each_bad_one_is_named() -> None:
+    other = replace(WHOLE, variant="other", n_changed=0)
+    assert headed(WHOLE, other).sentence.startswith("The adapter other is not certified (no eff")
+
+
+def test_where_no_certificate_applies_nothing_is_said() -> None:
+    assert headed(not_applicable("tuned", "recorded elsewhere")) == VERDICT
