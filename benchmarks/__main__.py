@@ -6,8 +6,8 @@ import importlib
 import sys
 
 NAMES = (
-    *("generation", "generation_torch", "one_load", "scoring", "judge", "cached", "memory"),
-    *("stats", "early_stop"),
+    *("generation", "generation_torch", "certificate", "one_load", "scoring", "judge", "cached"),
+    *("memory", "stats", "early_stop"),
 )
 
 for name in sys.argv[1:] or NAMES:

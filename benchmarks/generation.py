@@ -6,6 +6,7 @@ Aim: at least 0.95 of the library's own speed.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -14,6 +15,7 @@ from plugin.engines import EngineSettings, Prompt, load
 from plugin.records import Message
 from plugin.weights import inspect_model
 
+N_ALONE = 32
 N_PROMPTS, MAX_TOKENS, BATCH_SIZE, N_ROUNDS = 128, 32, 32, 5
 AIM = 0.95
 
@@ -67,6 +69,10 @@ def main() -> None:
         f"{median(speeds):.0f} tokens/s, engine / raw = {median(ratios):.3f} "
         f"({min(ratios):.3f} to {max(ratios):.3f}; aim >= {AIM})"
     )
+    alone = load("mlx", replace(settings, batch_size=1))
+    few = prompts[:N_ALONE]
+    (one_s, _), (side_s, _) = own_s(alone, few), own_s(engine, few)
+    print(f"{N_ALONE} prompts one at a time / {BATCH_SIZE} side by side = {one_s / side_s:.1f}")
 
 
 if __name__ == "__main__":

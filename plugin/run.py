@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from plugin import ratings, ratings_file
+from plugin import proofs, ratings, ratings_file
 from plugin.bench import Item, Judging
 from plugin.cache import Cache
 from plugin.cases import working_order
@@ -51,6 +51,8 @@ def run(params: Params, host: Host) -> Report:
         with closing(_open_journal(plan, host)) as journal:
             journal.add_to_meta("seconds", {"prepare": time.perf_counter() - began})
             worker.run(lambda: _complete(plan, journal, worker))
+            for text in _not_certified(plan, journal):
+                host.log(f"warning: {text}")
             items, judging = _items(plan, journal), _judging(plan)
             exam = _exam(plan, journal)
             if text := forecast(missing_items(items, journal), judging, exam):
@@ -131,6 +133,12 @@ def _complete(plan: Plan, journal: Journal, worker: Worker) -> None:
     if file:  # before the judge is paid
         specs = [metric.spec for metric in plan.metrics]
         ratings_file.accept(rated, specs, journal, Path(file))
+
+
+def _not_certified(plan: Plan, journal: Journal) -> list[str]:
+    """What to say of adapters before a judge is paid for them."""
+    found = proofs.of_run(journal, plan.variants, plan.loaded.cases, journal.completions())
+    return [proofs.line(one) for one in found if not one.holds]
 
 
 def _items(plan: Plan, journal: Journal) -> list[Item]:
