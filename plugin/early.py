@@ -1,7 +1,8 @@
 """When judging may stop because the verdict is settled: confidence sequences over whole pairs.
 
-It is settled once the primary metric is, for every adapter, and no other deciding metric can turn
-out worse by more than its margin. Pairs are looked at in the order in which the cases were drawn.
+It is settled once the primary metric is, for every adapter against each of its baselines, and no
+other deciding metric can turn out worse than the base's by more than its margin. Pairs are looked
+at in the order in which the cases were drawn.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from plugin.cases import working_order
 from plugin.metrics import meets
-from plugin.pairing import Fill, Pairs
+from plugin.pairing import Contrast, Fill, Pairs, contenders, contrasts
 from plugin.records import Case, Failure, MetricSpec, Outcome, Score
 from plugin.sequential import ConfidenceSequence, Rule, in_order
 
@@ -25,7 +26,7 @@ class EarlyPlan:
         order: the cases as drawn.
         specs: the deciding metrics.
         primary: the name of the one that decides the verdict.
-        variants: names, the baseline first.
+        variants: names, the base first.
     """
 
     order: tuple[Case, ...]
@@ -36,7 +37,19 @@ class EarlyPlan:
     @property
     def n_decisions(self) -> int:
         """Sequences that share the chance of a false outcome."""
-        return len(self.specs) * (len(self.variants) - 1)
+        return len(self.specs) * len(contrasts(self.variants))
+
+    @property
+    def awaited(self) -> tuple[tuple[MetricSpec, Contrast], ...]:
+        """What keeps judging going until it is settled, or can do no harm any more."""
+        rivals = contenders(self.variants)
+        return tuple(
+            (spec, contrast)
+            for spec in self.specs
+            for contrast in contrasts(self.variants)
+            if contrast.variant in rivals
+            and (spec.name == self.primary or contrast.baseline == self.variants[0])
+        )
 
     def rule(self, spec: MetricSpec) -> Rule:
         """What is to be settled on a metric."""
@@ -46,10 +59,10 @@ class EarlyPlan:
 
 @dataclass(slots=True)
 class _Track:
-    """One adapter on one metric: how far its pairs are whole."""
+    """One contrast on one metric: how far its pairs are whole."""
 
     spec: MetricSpec
-    variant: str
+    contrast: Contrast
     sequence: ConfidenceSequence
     place: int = 0
 
@@ -62,9 +75,8 @@ class Watch:
         self._plan = plan
         self._values: dict[tuple[str, str, str], float | None] = {}
         self._tracks = [
-            _Track(spec, variant, ConfidenceSequence(plan.rule(spec)))
-            for spec in plan.specs
-            for variant in plan.variants[1:]
+            _Track(spec, contrast, ConfidenceSequence(plan.rule(spec)))
+            for spec, contrast in plan.awaited
         ]
 
     def note(self, results: Iterable[Score | Failure]) -> None:
@@ -89,10 +101,7 @@ class Watch:
         while track.place < len(order):
             case = order[track.place]
             if meets(track.spec, case):
-                keys = [
-                    (case.id, name, track.spec.name)
-                    for name in (track.variant, self._plan.variants[0])
-                ]
+                keys = [(case.id, name, track.spec.name) for name in track.contrast]
                 if not all(key in self._values for key in keys):
                     break
                 own, base = (self._values[key] for key in keys)
@@ -124,7 +133,7 @@ def early_plan(
         cases: in the order of the source.
         specs: all metrics, with the user's margin.
         primary: the name of the one that decides.
-        variants: names, the baseline first.
+        variants: names, the base first.
         seed: of the order of work.
     """
     deciding = tuple(spec for spec in specs if spec.decides)
@@ -132,7 +141,7 @@ def early_plan(
 
 
 class Found(NamedTuple):
-    """What a sequence says of one adapter on one metric.
+    """What a sequence says of one contrast on one metric.
 
     Attributes:
         pairs: those that it looked at, up to the one that settled it.

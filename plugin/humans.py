@@ -82,9 +82,10 @@ def _view(
         alpha_ci_high=alpha.ci_high,
         alpha_humans=among.alpha if len(raters) > 1 else None,
         corrections=tuple(
-            _correction(pairs, comparisons, evidence.variants[0].name, given, draw)
+            _correction(pairs, comparisons, given, draw)
             for pairs in all_pairs(evidence)
-            if pairs.group == ALL and pairs.spec.name == spec.name
+            if (pairs.group, pairs.baseline) == (ALL, evidence.names[0])
+            and pairs.spec.name == spec.name
         ),
     )
 
@@ -92,7 +93,6 @@ def _view(
 def _correction(
     pairs: Pairs,
     comparisons: Sequence[Comparison],
-    baseline: str,
     given: Mapping[tuple[str, str], Mapping[str, float]],
     draw: Draw,
 ) -> Correction:
@@ -105,7 +105,7 @@ def _correction(
     def gain(case: Case) -> float | None:
         own, base = (
             given.get((case.id, draw.digests.get((case.id, name), "")), {})
-            for name in (pairs.variant, baseline)
+            for name in (pairs.variant, pairs.baseline)
         )
         gains = [own[rater] - base[rater] for rater in own if rater in base]
         sign = 1 if pairs.spec.higher_is_better else -1
@@ -114,7 +114,8 @@ def _correction(
     row = next(
         row
         for row in comparisons
-        if (row.metric, row.variant, row.group) == (pairs.spec.name, pairs.variant, ALL)
+        if (row.metric, row.variant, row.baseline, row.group)
+        == (pairs.spec.name, pairs.variant, pairs.baseline, ALL)
     )
     extent = pairs.spec.high - pairs.spec.low
     human = [gain(case) for case, _, _ in pairs.whole]

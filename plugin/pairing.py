@@ -8,7 +8,34 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from plugin import stats
-from plugin.records import ALL, DATA, Case, Failure, MetricSpec, Score, Variant
+from plugin.records import ALL, DATA, PROMPTED, Case, Failure, MetricSpec, Score, Variant
+
+
+class Contrast(NamedTuple):
+    """What is compared with what, by name."""
+
+    variant: str
+    baseline: str
+
+
+def contrasts(names: Sequence[str]) -> tuple[Contrast, ...]:
+    """What a run compares, most important first: the one place that knows.
+
+    Every variant against the base; where one of them is `PROMPTED`, the others against it, too.
+
+    Args:
+        names: of the variants, the base first.
+    """
+    base, rivals = names[:1], contenders(names)
+    prompted = [name for name in names[1:] if name == PROMPTED and name not in rivals]
+    pairs = [Contrast(name, baseline) for baseline in (*base, *prompted) for name in rivals]
+    return (*pairs, *(Contrast(name, baseline) for name in prompted for baseline in base))
+
+
+def contenders(names: Sequence[str]) -> tuple[str, ...]:
+    """What the verdict may be about: all but the base, and `PROMPTED` only where it is alone."""
+    others = tuple(names[1:])
+    return tuple(name for name in others if name != PROMPTED) or others
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +44,7 @@ class Evidence:
 
     Attributes:
         cases: the cases of the run, worked or not.
-        variants: the baseline first.
+        variants: the base first.
         metrics: in the order in which they are to be reported.
         scores: at most one per case, variant and metric; the metric by its name or key.
         failures: those of a case that has its score after all, or of no variant, do not count.
@@ -44,9 +71,14 @@ class Evidence:
                 f"every score must be finite and within its metric's range; got {'; '.join(bad)}"
             )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variants' names, the base first."""
+        return tuple(variant.name for variant in self.variants)
+
     def scored(self, spec: MetricSpec) -> tuple[str, ...]:
         """What the metric scores: every variant by its name, or the data alone."""
-        return (DATA,) if spec.judges_data else tuple(v.name for v in self.variants)
+        return (DATA,) if spec.judges_data else self.names
 
 
 class Resampling(Protocol):
@@ -78,7 +110,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A variant and the baseline on one metric in one group.
+    """A variant and a baseline on one metric in one group.
 
     Attributes:
         whole: (case, variant's score, baseline's score) where both exist.
@@ -87,6 +119,7 @@ class Pairs:
 
     spec: MetricSpec
     variant: str
+    baseline: str
     group: str
     whole: list[tuple[Case, float, float]]
     broken: list[tuple[Case, float | None, float | None]]
@@ -135,11 +168,11 @@ class Pairs:
 
 
 def all_pairs(evidence: Evidence) -> Iterator[Pairs]:
-    """Every variant with the baseline, by metric, variant and group."""
+    """Everything that is compared, by metric, contrast and group."""
     for spec in (spec for spec in evidence.metrics if not spec.judges_data):
-        baseline = column_of(evidence, spec, evidence.variants[0].name)
-        for variant in evidence.variants[1:]:
-            column = column_of(evidence, spec, variant.name)
+        columns = {name: column_of(evidence, spec, name) for name in evidence.names}
+        for contrast in contrasts(evidence.names):
+            column, baseline = columns[contrast.variant], columns[contrast.baseline]
             for group, cases in groups_of(evidence.cases):
                 pairs = [
                     (case, column.scores.get(case.id), baseline.scores.get(case.id))
@@ -153,7 +186,8 @@ def all_pairs(evidence: Evidence) -> Iterator[Pairs]:
                 ]
                 yield Pairs(
                     spec=spec,
-                    variant=variant.name,
+                    variant=contrast.variant,
+                    baseline=contrast.baseline,
                     group=group,
                     whole=[(c, a, b) for c, a, b in worked if a is not None and b is not None],
                     broken=[(c, a, b) for c, a, b in worked if a is None or b is None],

@@ -49,8 +49,8 @@ class Rule:
         low: smallest possible gain, below 0.
         high: largest possible gain, above 0.
         alpha: chance of any false outcome, over all decisions together.
-        n_decisions: deciding metrics times adapters; each gets its equal share of alpha
-            (Bonferroni), so that no outcome depends on how the others went.
+        n_decisions: deciding metrics times what is compared on each; each decision gets its equal
+            share of alpha (Bonferroni), so that no outcome depends on how the others went.
     """
 
     margin: float

@@ -76,9 +76,13 @@ def _canaries(spec: MetricSpec, found: Sequence[Found], evidence: Evidence) -> t
 def _lengths(
     evidence: Evidence, completions: Mapping[tuple[str, str], Completion]
 ) -> Iterable[LengthSlope]:
-    base = evidence.variants[0].name
+    base = evidence.names[0]
     for pairs in all_pairs(evidence):
-        if pairs.group == ALL and pairs.spec.decides and can_probe(pairs.spec):
+        if (
+            (pairs.group, pairs.baseline) == (ALL, base)
+            and pairs.spec.decides
+            and can_probe(pairs.spec)
+        ):
             differences = [
                 len(completions[case.id, pairs.variant].text) - len(completions[case.id, base].text)
                 for case, _, _ in pairs.whole

@@ -50,7 +50,7 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class LengthSlope:
-    """How the gains of a variant on a metric go along with the length of its answers.
+    """How a variant's gains over the base go along with the length of its answers.
 
     Attributes:
         n: pairs.
@@ -128,7 +128,7 @@ class HumanView:
         alpha_ci_low: lower end of its 95% interval; None where none can be given.
         alpha_ci_high: its upper end.
         alpha_humans: among the humans themselves; None with one rater.
-        corrections: of every variant's gain.
+        corrections: of every variant's gain over the base.
     """
 
     metric: str

@@ -98,7 +98,7 @@ def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, .
 
 
 def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, ...]:
-    """Every variant against the baseline on every metric, in every group.
+    """Every variant against its baselines on every metric, in every group.
 
     Holm's adjustment runs over two families: the deciding metrics over all cases, and over the
     groups. An outcome other than "can't tell" must also hold with the failures at their worst.
@@ -113,7 +113,7 @@ def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, 
             for at, (other, rival) in enumerate(drafts)
             if at != place and other.family == pairs.family and rival.p_value is not None
         ]
-        comparison = _compared(pairs, found, rivals, evidence.variants[0].name)
+        comparison = _compared(pairs, found, rivals)
         if comparison.outcome not in (None, "can't tell") and not _holds_at_worst(
             pairs, comparison.outcome, rivals, settings
         ):
@@ -180,12 +180,11 @@ def _compare_anytime(
     evidence: Evidence, settings: VerdictSettings, plan: EarlyPlan
 ) -> tuple[Comparison, ...]:
     """The comparisons of a run that may stop early."""
-    baseline = evidence.variants[0].name
     comparisons = []
     for pairs in all_pairs(evidence):
         decides = pairs.spec.decides and pairs.group == ALL
         found = look(pairs, plan) if decides else Found(pairs, "can't tell", (None, None))
-        bare = _compared(found.pairs, found.pairs.estimate(_HASTY), [], baseline)
+        bare = _compared(found.pairs, found.pairs.estimate(_HASTY), [])
         holds = not decides or _holds_at_worst_anytime(pairs, found.outcome, plan)
         own: Outcome | None = found.outcome if holds else "can't tell"
         comparison = replace(
@@ -211,9 +210,7 @@ def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> 
     return all(look(pairs, plan, fill).outcome == outcome for fill in _fills(pairs.spec, outcome))
 
 
-def _compared(
-    pairs: Pairs, found: stats.PairedEstimate, rivals: list[float], baseline: str
-) -> Comparison:
+def _compared(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float]) -> Comparison:
     """The comparison, before failures are counted at their worst."""
     spec, n = pairs.spec, found.n
     p_adjusted = _adjusted(found, rivals) if spec.decides else None
@@ -224,7 +221,7 @@ def _compared(
     return Comparison(
         metric=spec.name,
         variant=pairs.variant,
-        baseline=baseline,
+        baseline=pairs.baseline,
         group=pairs.group,
         n=n,
         n_clusters=found.n_clusters,

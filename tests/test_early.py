@@ -111,3 +111,41 @@ def test_what_settled_it_stays_when_answers_under_way_still_come_in() -> None:
     first = outcomes([s for s in scores if s.case_id in seen])
     later = outcomes([s for s in scores if s.case_id in more])
     assert first["Correctness"] == later["Correctness"] == "better"
+
+
+def of_three(names: list[str], means: dict[str, float], seed: int = 5) -> list[Score]:
+    """Scores of several variants around these means, on one metric."""
+    rng = np.random.default_rng(seed)
+    return [
+        Score(str(n), name, "Correctness", float(np.clip(means[name] + rng.normal(0, 0.1), 0, 1)))
+        for n in range(N)
+        for name in names
+    ]
+
+
+def test_what_is_awaited_beside_a_prompted_base() -> None:
+    cases, specs = [case(str(n)) for n in range(N)], [CORRECTNESS, HALLUCINATION]
+    names = ["vanilla", "prompted", "tuned"]
+    found = early_plan(cases, specs, "Correctness", names, seed=3)
+    assert [(spec.name, *contrast) for spec, contrast in found.awaited] == [
+        ("Correctness", "tuned", "vanilla"),
+        ("Correctness", "tuned", "prompted"),
+        ("Hallucination", "tuned", "vanilla"),
+    ]
+    assert found.n_decisions == 2 * 3
+    alone = early_plan(cases, specs, "Correctness", names[:2], seed=3)
+    assert [contrast for _, contrast in alone.awaited] == [("prompted", "vanilla")] * 2
+
+
+@pytest.mark.parametrize(("prompted", "is_settled"), [(0.45, True), (0.65, False)])
+def test_judging_goes_on_until_the_prompt_is_beaten_or_not(
+    prompted: float, is_settled: bool
+) -> None:
+    """At 40 cases a gain of 0.3 over vanilla is settled; one of 0.05 over the prompt is not."""
+    names = ["vanilla", "prompted", "tuned"]
+    cases = [case(str(n)) for n in range(N)]
+    found = early_plan(cases, [CORRECTNESS], "Correctness", names, seed=3)
+    watch, seen = Watch(found), {one.id for one in found.order[:40]}
+    means = {"vanilla": 0.4, "prompted": prompted, "tuned": 0.7}
+    watch.note(score for score in of_three(names, means) if score.case_id in seen)
+    assert watch.is_settled is is_settled

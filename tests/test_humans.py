@@ -170,3 +170,24 @@ def test_both_numbers_stand_side_by_side_in_words() -> None:
     told = trust_text.agreement(found)
     assert told.startswith("1 human rated 80 completions on Correctness: on ")
     assert "Cohen's kappa" in told and "Krippendorff's alpha of the scores is" in told
+
+
+def test_beside_a_prompted_base_the_corrected_gains_are_those_over_the_base() -> None:
+    names = {"vanilla": 0.2, "prompted": 0.5, "tuned": 0.9}
+    cases: list[Case] = [case(str(i)) for i in range(30)]
+    variants = [Variant(name, name, "m") for name in names]
+    scores = [Score(c.id, name, CORRECTNESS.name, v) for name, v in names.items() for c in cases]
+    evidence = Evidence(cases, variants, [CORRECTNESS], scores)
+    digests = {(c.id, name): f"{c.id}-{name}" for c in cases for name in names}
+    ratings = [
+        Rating(c.id, f"{c.id}-{name}", CORRECTNESS.name, "ann", value)
+        for c in cases
+        for name, value in names.items()
+    ]
+    comparisons = compare(evidence, VerdictSettings(CORRECTNESS.name, seed=0, n_resamples=200))
+    draw = Draw(digests, frozenset(c.id for c in cases), 0, 200)
+    (found,) = views(evidence, comparisons, ratings, draw)
+    assert [(row.variant, row.judge_gain, row.gain) for row in found.corrections] == [
+        ("tuned", pytest.approx(0.7), pytest.approx(0.7)),
+        ("prompted", pytest.approx(0.3), pytest.approx(0.3)),
+    ]

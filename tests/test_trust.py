@@ -138,3 +138,15 @@ def test_no_slope_says_why() -> None:
 
 def test_another_family_is_no_news() -> None:
     assert trust_text.last_lines(Trust(family=Family(("gpt",), ("qwen",), ())), "m") == []
+
+
+def test_length_is_held_against_the_base_alone() -> None:
+    names = ("vanilla", "prompted", "tuned")
+    both = evidence()
+    more = [Score(each.id, "prompted", SPEC.name, 0.6) for each in CASES]
+    scores = [*both.scores, *more]
+    three = Evidence(CASES, [Variant(name, name, "m") for name in names], [SPEC], scores)
+    told = {**texts(), **{(c.id, "prompted"): completion("x", c.id, "prompted") for c in CASES}}
+    rows = trust.of_judge([], three, told, FAMILY).lengths  # type: ignore[arg-type]
+    assert [row.variant for row in rows] == ["tuned", "prompted"]
+    assert rows[0] == made().lengths[0]
