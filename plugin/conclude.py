@@ -10,6 +10,7 @@ from typing import Any
 
 from plugin import __version__, metrics, proofs, ratings, trust, trust_text
 from plugin.biases import family_of
+from plugin.comparing import N_RESAMPLES, VerdictSettings, compare, summarise
 from plugin.early import EarlyPlan, early_plan
 from plugin.effort import about_judging
 from plugin.errors import OptionError
@@ -28,7 +29,7 @@ from plugin.records import (
     Verdict,
 )
 from plugin.trust_records import Trust
-from plugin.verdict import N_RESAMPLES, VerdictSettings, compare, decide, summarise
+from plugin.verdict import decide
 
 
 def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:

@@ -25,7 +25,7 @@ ONE_WAY = (
     *("intervals", "biases", "stats", "sequential", "agreement", "ppi", "pairing"),
     *("judges", "metrics", "pace", "spending", "canaries", "answers", "asking"),
     *("measuring", "exam"),
-    *("early", "bench", "cascade", "scoring", "forecast", "ratings", "ratings_file"),
+    *("early", "comparing", "bench", "cascade", "scoring", "forecast", "ratings", "ratings_file"),
     *("humans", "trust", "verdict_text", "trust_text", "verdict", "effort", "report"),
     *(
         "hosts",

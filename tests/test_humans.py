@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from plugin import metrics, ppi, trust_text
+from plugin.comparing import VerdictSettings, compare
 from plugin.humans import Draw, views
 from plugin.pairing import Evidence
 from plugin.ratings import Rating
 from plugin.records import Case, MetricSpec, Score, Variant
 from plugin.trust_records import HumanView
-from plugin.verdict import VerdictSettings, compare
 from tests.samples import case
 
 CORRECTNESS, HALLUCINATION = (

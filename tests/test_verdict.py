@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from plugin.comparing import VerdictSettings, compare, summarise
 from plugin.pairing import Evidence
 from plugin.records import ALL, DATA, VANILLA, Case, Failure, Message, MetricSpec, Score, Variant
-from plugin.verdict import VerdictSettings, compare, decide, summarise
+from plugin.verdict import decide
 
 FAILED = "failed"
 CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
