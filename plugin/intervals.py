@@ -20,7 +20,7 @@ MIN_CLUSTERS = 20
 BETTING = "betting interval"
 """How the method of an interval begins that holds at every number of cases."""
 
-_MIN_VARYING = 10
+MIN_VARYING = 10
 """A bootstrap of fewer units that differ from the most common one covers far too little."""
 
 BATCH = 500
@@ -85,19 +85,25 @@ def interval_of(units: Units, bounds: tuple[float, float], seed: int, n_resample
         seed: of the bootstrap.
         n_resamples: of the bootstrap.
     """
+    if why := too_few(units):
+        return Interval(None, None, why)
+    if n_varying(units) >= MIN_VARYING:
+        return _bca(units, seed, n_resamples)
+    return betting(units, bounds, 1 - LEVEL)
+
+
+def too_few(units: Units) -> str:
+    """Why no interval at all can be given, "" where one can."""
     n_units = len(units.sums)
     if units.n_clusters is not None and n_units < MIN_CLUSTERS:
-        return Interval(None, None, f"no interval below {MIN_CLUSTERS} clusters, got {n_units}")
-    if n_units < 2:
-        return Interval(None, None, "no interval below two cases")
+        return f"no interval below {MIN_CLUSTERS} clusters, got {n_units}"
+    return "no interval below two cases" if n_units < 2 else ""
+
+
+def n_varying(units: Units) -> int:
+    """Units whose mean differs from the most common one."""
     _, counts = np.unique(np.round(units.sums / units.sizes, 12), return_counts=True)
-    if n_units - counts.max() >= _MIN_VARYING:
-        return _bca(units, seed, n_resamples)
-    if not all(map(math.isfinite, bounds)):
-        return Interval(
-            None, None, f"no interval: too few {units.noun} vary, and the metric has no bounds"
-        )
-    return _betting(units, *bounds)
+    return len(units.sums) - int(counts.max(initial=0))
 
 
 def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
@@ -132,7 +138,7 @@ def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
     return Interval(float(found.low), float(found.high), method)
 
 
-def _betting(units: Units, low: float, high: float) -> Interval:
+def betting(units: Units, bounds: tuple[float, float], alpha: float) -> Interval:
     """Interval for a bounded mean by betting; valid at every sample size and for every shape.
 
     A mean m is left out when a gambler who bets that the true mean is higher, or lower, would
@@ -141,11 +147,22 @@ def _betting(units: Units, low: float, high: float) -> Interval:
     betting"). The bets are a fixed mixture of constant ones, so the order of the cases does not
     matter and nothing is drawn. A cluster's stake is its share of the largest cluster's cases,
     which keeps the mean over all cases the thing estimated; sizes are taken as given.
+
+    Args:
+        units: two or more.
+        bounds: smallest and largest possible value of a case; where one is infinite there is no
+            interval.
+        alpha: of the two-sided interval.
     """
+    low, high = bounds
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Interval(
+            None, None, f"no interval: too few {units.noun} vary, and the metric has no bounds"
+        )
     sizes = units.sizes / units.sizes.max()
     means = np.clip((units.sums / units.sizes - low) / (high - low), 0.0, 1.0)
-    lower = lower_mean(means, sizes, 1 - LEVEL)
-    upper = 1.0 - lower_mean(1.0 - means, sizes, 1 - LEVEL)
+    lower = lower_mean(means, sizes, alpha)
+    upper = 1.0 - lower_mean(1.0 - means, sizes, alpha)
     method = f"{BETTING} over {len(means)} {units.noun}, of which too few vary to bootstrap"
     return Interval(low + (high - low) * lower, low + (high - low) * upper, method)
 

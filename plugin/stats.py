@@ -79,7 +79,7 @@ def paired(
     """Mean gain, its 95% interval, and a two-sided p of "no difference".
 
     The interval is BCa (see `_bca`); where fewer than 10 units differ from the most common one,
-    it is the betting interval (see `_betting`), which holds at any sample size. So gains that are
+    it is the betting interval (see `betting`), which holds at any sample size. So gains that are
     all zero give an interval around zero that narrows as 1/n, never [0, 0]: n equal pairs do not
     prove that the next one is equal. The p is 1 then.
 

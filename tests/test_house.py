@@ -22,7 +22,7 @@ ONE_WAY = (
         "weights",
     ),
     *("adapters", "cache", "journal", "cases", "engines", "generation"),
-    *("intervals", "biases", "stats", "sequential", "agreement", "ppi", "pairing"),
+    *("intervals", "biases", "stats", "joint", "sequential", "agreement", "ppi", "pairing"),
     *("judges", "metrics", "pace", "spending", "canaries", "answers", "asking"),
     *("measuring", "exam"),
     *("early", "comparing", "bench", "cascade", "scoring", "forecast", "ratings", "ratings_file"),
