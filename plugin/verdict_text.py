@@ -83,27 +83,27 @@ def of_data(summaries: Sequence[Summary]) -> list[str]:
     return [f"Quality of the data, which decides nothing: {found}."] if found else []
 
 
-def details(findings: Sequence[Finding], groups: Sequence[Comparison]) -> tuple[str, ...]:
+def details(
+    findings: Sequence[Finding], groups: Sequence[Comparison], chosen: Sequence[str] = ()
+) -> tuple[str, ...]:
     """What the reader must know besides, most important first.
 
     Args:
         findings: the one that the verdict is about first.
         groups: its comparisons on the primary metric by group.
+        chosen: what its being the best of several does to its gain.
     """
     best, *others = findings
     row = best.primary
     lines = [*_why_not(row)]
     told = best.worse if best.outcome == "mixed" else []
-    lines += [_line(other.metric, other) for other in best.others if other not in told]
+    lines += [line(other.metric, other) for other in best.others if other not in told]
+    lines += chosen
     for finding in others:
-        worse = "".join(f"; worse on {w.metric}, {_numbers(w)}" for w in finding.worse)
-        lines.append(_line(f"{finding.primary.variant} on {row.metric}", finding.primary) + worse)
-    if others and row.n:
-        lines.append(
-            f"{row.variant} was picked because it gained most, which flatters its gain a little."
-        )
+        told_line = line(f"{finding.primary.variant} on {row.metric}", finding.primary)
+        lines.append(told_line + worse_besides(finding))
     lines += _chance(row)
-    lines += [_line(f"Group {group.group} (exploratory)", group) for group in groups]
+    lines += [line(f"Group {group.group} (exploratory)", group) for group in groups]
     if groups:
         lines.append(
             "Groups are exploratory: they show where to look and decide nothing, and those with "
@@ -114,6 +114,11 @@ def details(findings: Sequence[Finding], groups: Sequence[Comparison]) -> tuple[
             f"Note: this rests on {_unpromised()}, so that the interval's 95% is not promised."
         )
     return tuple(lines)
+
+
+def worse_besides(finding: Finding) -> str:
+    """The other deciding metrics on which the variant is worse, to follow its own line."""
+    return "".join(f"; worse on {row.metric}, {_numbers(row)}" for row in finding.worse)
 
 
 def _why_not(row: Comparison) -> list[str]:
@@ -172,7 +177,8 @@ def _chance(row: Comparison) -> list[str]:
     ]
 
 
-def _line(label: str, row: Comparison) -> str:
+def line(label: str, row: Comparison) -> str:
+    """A comparison in one line: outcome and numbers."""
     if row.outcome is None:
         return f"{label} (described only, decides nothing): {_numbers(row)}"
     undone = "" if row.holds_at_worst else f" ({_undone(row)})"

@@ -26,20 +26,9 @@ ONE_WAY = (
     *("judges", "metrics", "pace", "spending", "canaries", "answers", "asking"),
     *("measuring", "exam"),
     *("early", "comparing", "bench", "cascade", "scoring", "forecast", "ratings", "ratings_file"),
-    *("humans", "trust", "verdict_text", "trust_text", "verdict", "effort", "report"),
-    *(
-        "hosts",
-        "proofs",
-        "conclude",
-        "sources",
-        "lineup",
-        "plan",
-        "run",
-        "proving",
-        "jobs",
-        "cli",
-        "forms",
-    ),
+    *("humans", "trust", "contest", "verdict_text", "contest_text", "trust_text", "verdict"),
+    *("effort", "report", "hosts", "proofs", "conclude", "sources", "lineup", "plan", "run"),
+    *("proving", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""
 

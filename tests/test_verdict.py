@@ -340,7 +340,7 @@ def test_best_of_several_adapters():
     assert verdict.sentence.startswith("b (best of 3 adapters) is mixed against vanilla: better on")
     assert any(line.startswith("a on Correctness: better, 0.") for line in verdict.details)
     assert any(line.startswith("c on Correctness: worse, 0.") for line in verdict.details)
-    assert any("b was picked because it gained most" in line for line in verdict.details)
+    assert any("b was chosen as the best of 3 on these" in line for line in verdict.details)
     a = next(line for line in verdict.details if line.startswith("a on"))
     assert "; worse on Hallucination, 0." in a
 
