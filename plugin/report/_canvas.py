@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette. Blue and vermilion are kept for wins and losses.
 WIN, LOSS, TIE = "#0072B2", "#D55E00", "#999999"
 VANILLA_COLOUR = "#999999"
+PROMPTED_COLOUR = "#5B6B8C"
 ADAPTER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Colours that nothing else has, so that `inline` finds them.
 INK, FAINT, GRID, PAPER = "#1b1c1e", "#5d6065", "#dcdee1", "#fefefe"

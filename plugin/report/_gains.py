@@ -1,11 +1,11 @@
-"""The chart of the gains: every case of every adapter, sorted, and the groups' shares."""
+"""The chart of the gains over the base: every case of every variant, sorted; groups' shares."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from plugin.records import Comparison
+from plugin.records import PROMPTED, Comparison
 from plugin.report import _canvas as canvas
 from plugin.report._lookup import Ledger, counted, interval, number
 
@@ -18,18 +18,18 @@ MAX_BARS = 400
 
 
 def gains_figure(ledger: Ledger) -> Figure:
-    """Draws a panel per adapter on the primary metric."""
-    spec, adapters = ledger.primary, ledger.variants[1:]
-    if spec is None or not adapters:
+    """Draws a panel per variant but the base, the contenders first, on the primary metric."""
+    spec, others = ledger.primary, sorted(ledger.variants[1:], key=lambda n: n == PROMPTED)
+    if spec is None or not others:
         fig = canvas.figure(1.2)
         canvas.say(fig, (0.15, 0.3), "Gains case by case", fontsize=13, weight="bold")
         nothing = "Nothing to compare: the run has one variant."
         canvas.say(fig, (0.15, 0.75), nothing, color=canvas.FAINT)
         return fig
     drawn = max(2.3, 0.5 + 0.34 * min(len(ledger.groups), canvas.MAX_GROUPS))
-    gains = {name: sorted(ledger.gains(name, spec)) for name in adapters}
-    heights = [drawn if gains[name] else 0.0 for name in adapters]
-    fig = canvas.figure(0.85 + sum(heights) + 1.15 * len(adapters))
+    gains = {name: sorted(ledger.gains(name, spec)) for name in others}
+    heights = [drawn if gains[name] else 0.0 for name in others]
+    fig = canvas.figure(0.85 + sum(heights) + 1.15 * len(others))
     title = f"{canvas.shorten(spec.name, 36)}: gain of every case over "
     title += canvas.shorten(ledger.variants[0], 24)
     canvas.say(fig, (0.15, 0.25), title, fontsize=13, weight="bold")
@@ -42,7 +42,7 @@ def gains_figure(ledger: Ledger) -> Figure:
         left += canvas.swatch(fig, (left, 0.58), colour, text)
     canvas.say(fig, (left, 0.58), "- - -  mean gain and its 95% interval", color=canvas.FAINT)
     top = 0.85
-    for name, height in zip(adapters, heights, strict=True):
+    for name, height in zip(others, heights, strict=True):
         row = ledger.comparison(spec, name)
         _draw_heading(fig, name, row, top)
         if gains[name]:
@@ -60,8 +60,8 @@ def gains_figure(ledger: Ledger) -> Figure:
     return fig
 
 
-def _draw_heading(fig: Figure, adapter: str, row: Comparison | None, top: float) -> None:
-    canvas.say(fig, (0.15, top + 0.12), canvas.shorten(adapter, 40), weight="bold", fontsize=10)
+def _draw_heading(fig: Figure, variant: str, row: Comparison | None, top: float) -> None:
+    canvas.say(fig, (0.15, top + 0.12), canvas.shorten(variant, 40), weight="bold", fontsize=10)
     mean = "" if row is None or row.gain is None else f"mean gain {number(row.gain, sign=True)}"
     if row is not None and row.ci_low is not None:
         mean += f", 95% interval {interval(row.ci_low, row.ci_high, sign=True)}"
@@ -104,7 +104,7 @@ def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int) -> None:
         ax.text(x, 1.05, text, transform=ax.transAxes, ha=side, color=colour, weight="bold")
 
 
-def _draw_shares(fig: Figure, ledger: Ledger, adapter: str, box: tuple[float, float]) -> None:
+def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, float]) -> None:
     """Per group, the shares of losses, ties and wins; at (top, height) in inches."""
     (top, height), spec, right = box, ledger.primary, canvas.WIDTH - 0.15
     if spec is None:
@@ -116,11 +116,11 @@ def _draw_shares(fig: Figure, ledger: Ledger, adapter: str, box: tuple[float, fl
     ax.set(xlim=(0, 1), ylim=(len(groups) - 0.4, -0.9), xticks=[], yticks=[])
     ax.spines[["left", "bottom"]].set_visible(False)
     for place, group in enumerate(groups):
-        row = ledger.comparison(spec, adapter, group)
+        row = ledger.comparison(spec, variant, group)
         mean = number(row.gain if row else None, sign=True)
         ax.text(0, place - 0.42, canvas.shorten(group, 22), va="center", fontsize=8)
         ax.text(1, place - 0.42, mean, va="center", ha="right", fontsize=8)
-        start, gains = 0.0, ledger.gains(adapter, spec, group)
+        start, gains = 0.0, ledger.gains(variant, spec, group)
         colours = (canvas.LOSS, canvas.TIE, canvas.WIN)
         for count, colour in zip(_counts(gains), colours, strict=True):
             share = count / len(gains) if gains else 0.0

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
+from plugin.pairing import contenders, contrasts
 from plugin.records import ALL, DATA, Case, Comparison, Failure, MetricSpec, Report, Score, Summary
 
 T = TypeVar("T", Summary, Comparison)
@@ -24,7 +25,7 @@ class Ledger:
 
     Attributes:
         report: the report itself.
-        variants: names of the variants, baseline first.
+        variants: names of the variants, the base first.
         groups: names of the groups in the order of the source, without "all".
     """
 
@@ -52,6 +53,11 @@ class Ledger:
     def baseline(self) -> str | None:
         """The variant that gains are counted from."""
         return self.variants[0] if self.variants else None
+
+    @property
+    def contenders(self) -> tuple[str, ...]:
+        """The variants that the verdict may be about."""
+        return contenders(self.variants)
 
     @property
     def primary(self) -> MetricSpec | None:
@@ -94,15 +100,19 @@ class Ledger:
         return [gain for gain in found if gain is not None]
 
     def ordered(self, rows: Iterable[T]) -> list[T]:
-        """Overall rows first, then the groups; each by metric, group and variant."""
+        """Overall rows first, then the groups; each by metric, group, and variant or contrast."""
         metric = _rank([spec.name for spec in self.report.metrics])
-        variant, group = _rank(self.variants), _rank((ALL, *self.groups))
+        group, variant = _rank((ALL, *self.groups)), _rank(self.variants)
+        contrast: dict[tuple[str, str], int] = {
+            each: place for place, each in enumerate(contrasts(self.variants))
+        }
         return sorted(
             rows,
             key=lambda row: (
                 row.group != ALL,
                 metric(self.metric_name(row.metric)),
                 group(row.group),
+                contrast.get((row.variant, getattr(row, "baseline", "")), len(contrast)),
                 variant(row.variant),
                 variant(getattr(row, "baseline", "")),
             ),
@@ -117,7 +127,7 @@ class Ledger:
         )
 
     def comparison(self, spec: MetricSpec, variant: str, group: str = ALL) -> Comparison | None:
-        """The variant against the first baseline, None where there is no such comparison."""
+        """The variant against the base, None where there is no such comparison."""
         wanted = (spec.name, variant, self.baseline, group)
         for row in self.report.comparisons:
             if (self.metric_name(row.metric), row.variant, row.baseline, row.group) == wanted:

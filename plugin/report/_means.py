@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
-from plugin.records import MetricSpec, Summary
+from plugin.records import PROMPTED, MetricSpec, Summary
 from plugin.report import _canvas as canvas
 from plugin.report._lookup import Ledger, direction, interval, number
 
@@ -42,10 +43,9 @@ class Block(NamedTuple):
 
 
 def _colours(ledger: Ledger) -> dict[str, str]:
-    colours, others = {}, canvas.ADAPTER_COLOURS
-    for place, name in enumerate(ledger.variants):
-        colours[name] = others[(place - 1) % len(others)] if place else canvas.VANILLA_COLOUR
-    return colours
+    own = cycle(canvas.ADAPTER_COLOURS)
+    fixed = {ledger.baseline: canvas.VANILLA_COLOUR, PROMPTED: canvas.PROMPTED_COLOUR}
+    return {name: fixed.get(name) or next(own) for name in ledger.variants}
 
 
 def means_figure(ledger: Ledger) -> Figure:

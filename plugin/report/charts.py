@@ -16,6 +16,6 @@ def comparison_svg(report: Report) -> str:
 
 
 def distribution_svg(report: Report) -> str:
-    """Per adapter, the gain of every case on the primary metric, and the groups' outcomes."""
+    """Per variant, the gains over the base on the primary metric, and the groups' outcomes."""
     ledger = Ledger(report)
     return canvas.to_svg(lambda: gains_figure(ledger), "Gains case by case")

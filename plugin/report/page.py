@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plugin import trust_text
 from plugin.canaries import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own
-from plugin.records import ALL, DATA, Case, Comparison, Completion, MetricSpec, Report
+from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec, Report
 from plugin.report._lookup import Cell, Ledger, counted, direction, interval, number
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ class Entry(NamedTuple):
     """A case as shown.
 
     Attributes:
-        columns: one per variant, baseline first.
+        columns: one per variant, the base first.
         data: what the metrics that judge the case alone found.
-        gains: adapter and its gain on the primary metric.
-        rank: what the cases are ordered by, worst first; None where there is no score.
+        gains: every variant but the base, and its gain on the primary metric.
+        rank: what the cases are ordered by, the contenders' worst first; None where there is no
+            score.
         classes: what the filters go by.
     """
 
@@ -89,6 +90,7 @@ def page(report: Report, charts: Sequence[str]) -> str:
         report=report,
         ledger=ledger,
         charts=charts,
+        prompted=PROMPTED,
         badge=BADGES[report.verdict.outcome],
         headlines=[row for row in overall if _is_headline(ledger, row)],
         tables=[("overall", overall), ("groups", groups)],
@@ -133,7 +135,7 @@ def _is_headline(ledger: Ledger, row: Comparison) -> bool:
 
 def _entry(ledger: Ledger, case: Case) -> Entry | None:
     """The case as shown, None when nothing has been done with it yet."""
-    report, primary = ledger.report, ledger.primary
+    report, primary, rivals = ledger.report, ledger.primary, ledger.contenders
     columns = []
     for variant in ledger.variants:
         completion = report.completions.get((case.id, variant))
@@ -143,16 +145,17 @@ def _entry(ledger: Ledger, case: Case) -> Entry | None:
     gains: list[tuple[str, float | None]] = []
     rank = None
     if primary is not None:
-        adapters = ledger.variants[1:]
-        gains = [(name, ledger.cell(case, name, primary).gain) for name in adapters]
-        known = [gain for _, gain in gains if gain is not None]
+        others = ledger.variants[1:]
+        gains = [(name, ledger.cell(case, name, primary).gain) for name in others]
+        known = [gain for name, gain in gains if name in rivals and gain is not None]
         score = ledger.cell(case, ledger.variants[0], primary).score
         if known:
             rank = min(known)
-        elif not adapters and score:
+        elif not others and score:
             rank = score.value if primary.higher_is_better else -score.value
     failed = any(cell.failure for column in columns for _, cell in column.cells)
-    classes = {_kind(gain) for _, gain in gains} | ({"fail"} if failed else set())
+    classes = {_kind(gain) for name, gain in gains if name in rivals}
+    classes |= {"fail"} if failed else set()
     if case.group in ledger.groups:
         classes.add(f"g{ledger.groups.index(case.group)}")
     data = _cells(ledger, case, DATA)

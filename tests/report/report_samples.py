@@ -2,8 +2,11 @@
 
 import statistics
 
+from plugin.pairing import contrasts
 from plugin.records import (
     ALL,
+    PROMPTED,
+    VANILLA,
     Case,
     Comparison,
     Completion,
@@ -39,8 +42,8 @@ def completion(case_id, variant, text):
 
 
 def value(number, metric, variant):
-    """Vanilla scores 0.5; adapters 0.2 lower, equal or 0.3 higher, in turn."""
-    change = 0.0 if variant == "vanilla" else (-0.2, 0.0, 0.3, 0.3)[number % 4]
+    """Vanilla scores 0.5; adapters 0.2 lower, equal or 0.3 higher, in turn; a prompt 0.1 higher."""
+    change = {VANILLA: 0.0, PROMPTED: 0.1}.get(variant, (-0.2, 0.0, 0.3, 0.3)[number % 4])
     return 0.5 + change if metric.higher_is_better else 0.5 - change
 
 
@@ -67,7 +70,7 @@ def summarize(metric, variant, group, scores, n_cases):
     )
 
 
-def compare(metric, variant, group, pairs, failed=(0, 0)):
+def compare(metric, contrast, group, pairs, failed=(0, 0)):
     sign = 1 if metric.higher_is_better else -1
     gains = [sign * (new - old) for new, old in pairs]
     low, high = _interval(gains)
@@ -75,8 +78,8 @@ def compare(metric, variant, group, pairs, failed=(0, 0)):
     exploratory = group != ALL
     return Comparison(
         metric=metric.name,
-        variant=variant,
-        baseline="vanilla",
+        variant=contrast.variant,
+        baseline=contrast.baseline,
         group=group,
         n=len(pairs),
         n_failed_variant=failed[0],
@@ -132,13 +135,14 @@ def build(
         for group in (ALL, *groups):
             ids = [each.id for each in cases if group in (ALL, each.group)]
             for variant in variants:
-                got, base = table[metric.name, variant], table[metric.name, "vanilla"]
+                got = table[metric.name, variant]
                 found = [got[i] for i in ids if i in got]
                 summaries.append(summarize(metric, variant, group, found, len(ids)))
-                if variant != "vanilla":
-                    lacking = tuple(len(ids) - sum(i in row for i in ids) for row in (got, base))
-                    pairs = [(got[i], base[i]) for i in ids if i in got and i in base]
-                    comparisons.append(compare(metric, variant, group, pairs, lacking))
+            for contrast in contrasts(variants):
+                got, base = (table[metric.name, name] for name in contrast)
+                lacking = tuple(len(ids) - sum(i in row for i in ids) for row in (got, base))
+                pairs = [(got[i], base[i]) for i in ids if i in got and i in base]
+                comparisons.append(compare(metric, contrast, group, pairs, lacking))
     content = {
         "verdict": Verdict(
             "better",
@@ -148,7 +152,14 @@ def build(
         ),
         "judge": "offline (smoke-test) judge",
         "variants": tuple(
-            Variant(v, f"id-{v}", "some/model", None if v == "vanilla" else f"adapters/{v}", None)
+            Variant(
+                v,
+                f"id-{v}",
+                "some/model",
+                None if v in (VANILLA, PROMPTED) else f"adapters/{v}",
+                None,
+                "Answer in one short sentence." if v == PROMPTED else None,
+            )
             for v in variants
         ),
         "metrics": metrics,

@@ -7,7 +7,7 @@ import pytest
 import report_samples as samples
 
 from plugin.records import MetricSpec
-from plugin.report._canvas import LOSS, TIE, WIN, columns, inline, shorten
+from plugin.report._canvas import LOSS, PROMPTED_COLOUR, TIE, WIN, columns, inline, shorten
 from plugin.report.charts import comparison_svg, distribution_svg
 
 SIX = (
@@ -22,6 +22,10 @@ NAMES = ("tuned", "a-very-long-adapter-name-" * 5, "日本語アダプター", "
 SHAPES = {
     "one metric": lambda: samples.build(metrics=SIX[:1]),
     "six metrics, four adapters": lambda: samples.build(60, SIX, NAMES, ("é & <b>", "日本")),
+    "a prompt and two adapters": lambda: samples.build(
+        20, adapters=("prompted", "tuned", "other"), groups=("easy", "hard")
+    ),
+    "a prompt alone": lambda: samples.build(20, adapters=("prompted",)),
     "vanilla only": samples.vanilla_only,
     "all failed": lambda: samples.build(
         3, failed={(f"c{i}", v) for i in range(3) for v in ("vanilla", "tuned")}
@@ -148,3 +152,14 @@ def test_long_names_lose_their_middle():
     assert columns("日本") == 4
     assert shorten("日本語" * 9, 10) == "日本…本語"
     assert shorten("a\x07\nb", 10) == "a  b"
+
+
+def test_a_prompted_base_has_a_colour_of_its_own_and_a_panel_after_the_adapters():
+    report = samples.build(20, adapters=("prompted", "tuned", "other"), groups=("easy", "hard"))
+    means, gains = comparison_svg(report), distribution_svg(report)
+    for colour in ("#999999", PROMPTED_COLOUR, "#009E73", "#CC79A7"):
+        assert fills(means, colour) == 2 + 2 + 1, "two metrics, two groups and the legend"
+    said = texts(gains)
+    places = [said.index(name) for name in ("tuned", "other", "prompted")]
+    assert places == sorted(places)
+    assert "Correctness: gain of every case over vanilla" in said

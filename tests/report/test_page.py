@@ -329,3 +329,38 @@ def test_without_a_trust_report_nothing_is_said_of_it(report):
 def test_texts_in_the_trust_report_are_escaped(report):
     bad = Trust(canaries=(Canary("null answer", EVIL, 0.9, 5, 0, 0.6, True),), family=TRUST.family)
     assert "<script>" not in render(dataclasses.replace(report, trust=bad))["report.html"]
+
+
+def test_a_prompted_base_stands_beside_the_adapter_everywhere():
+    report = samples.build(8, adapters=("prompted", "tuned"), groups=("easy", "hard"))
+    html = render(report)["report.html"]
+    text = Reader(html).text
+    places = [
+        text.index(part)
+        for part in (
+            "tuned vs vanilla +0.100 mean gain",
+            "tuned vs prompted 0.000 mean gain",
+            "prompted vs vanilla +0.100 mean gain",
+            "prompted is vanilla with an engineered system prompt",
+            "Answer in one short sentence.",
+        )
+    ]
+    assert places == sorted(places)
+    assert html.count('aria-label="the primary metric"') == 1
+    first = Reader(html[html.index("Case c0") : html.index("Case c4")]).text
+    assert "prompted +0.100" in first and "tuned −0.200" in first
+
+
+def test_cases_are_ordered_and_filtered_by_the_adapter_not_by_the_prompt():
+    report = samples.build(4, adapters=("prompted", "tuned"))
+    scores = tuple(
+        dataclasses.replace(score, value=0.0)
+        if (score.case_id, score.variant, score.metric) == ("c2", "prompted", "Correctness")
+        else score
+        for score in report.scores
+    )
+    html = page(dataclasses.replace(report, scores=scores), [])
+    assert order(html) == ["c0", "c1", "c2", "c3"]
+    assert 'for="only-loss">losses 1' in html
+    alone = samples.build(4, adapters=("prompted",))
+    assert 'for="only-win">wins 4' in page(alone, [])

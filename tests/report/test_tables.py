@@ -245,3 +245,19 @@ def test_the_page_shows_the_quality_of_the_data_apart_from_the_variants():
     html = page(with_data_quality(samples.build()), [])
     assert html.count("Quality of the data") == len(samples.build().cases)
     assert "<h4>data set</h4>" not in html
+
+
+def test_a_prompted_base_has_rows_of_its_own_and_gains_stay_over_vanilla():
+    report = samples.build(8, adapters=("prompted", "tuned"), groups=("easy",))
+    rows = read(report, "02_comparison.csv")
+    assert [(row["label"], row["baseline"]) for row in rows[:4]] == [
+        ("Correctness: tuned vs vanilla", "vanilla"),
+        ("Correctness: tuned vs prompted", "prompted"),
+        ("Correctness: prompted vs vanilla", "vanilla"),
+        ("Hallucination: tuned vs vanilla", "vanilla"),
+    ]
+    assert len({row["label"] for row in rows}) == len(rows) == 3 * 2 * 2
+    assert [row["gain"] for row in rows[:3]] == ["0.1", "0.0", "0.1"]
+    cases = read(report, "03_cases.csv")
+    gains = {(row["variant"], row["gain"]) for row in cases if row["case_id"] == "c2"}
+    assert gains == {("vanilla", ""), ("prompted", "0.1"), ("tuned", "0.3")}
