@@ -20,6 +20,8 @@ from plugin.journal import Journal
 from plugin.pairing import Evidence
 from plugin.params import Params
 from plugin.records import (
+    PROMPTED,
+    VANILLA,
     Case,
     Comparison,
     Completion,
@@ -186,6 +188,7 @@ def _warnings(
     cases = journal.cases()
     for variant in variants:
         found += _cut_off(variant, cases, completions)
+    found += _idle_prompt(cases, completions)
     found += _repeated(cases)
     for judge in journal.meta("marks_its_own_work") or ():
         found.append(
@@ -223,6 +226,19 @@ def _repeated(cases: tuple[Case, ...]) -> list[str]:
         f"{n_alike} of {len(cases)} cases ask the very same as another one. They count as evidence "
         "of their own, which makes the interval too narrow: give them one value in the cluster "
         "column, or leave them out"
+    ]
+
+
+def _idle_prompt(
+    cases: tuple[Case, ...], completions: Mapping[tuple[str, str], Completion]
+) -> list[str]:
+    pairs = [(completions.get((c.id, VANILLA)), completions.get((c.id, PROMPTED))) for c in cases]
+    both = [(base, own) for base, own in pairs if base and own]
+    if not both or any(base.text != own.text for base, own in both):
+        return []
+    return [
+        f"the baseline prompt changed no output: all {len(both)} completions of {PROMPTED} equal "
+        "vanilla's. A prompt that does nothing is no hurdle: choose another"
     ]
 
 

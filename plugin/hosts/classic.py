@@ -17,7 +17,7 @@ from typing import Any
 
 from plugin.errors import AdapterError, JudgeError, OptionError, VerdictError
 from plugin.hosts._job import STOPPED, Teller, closing_words, run_folder
-from plugin.records import ALL, DATA, VANILLA, Report, Score
+from plugin.records import ALL, DATA, PROMPTED, VANILLA, Report, Score
 from plugin.worker import Progress
 
 _PROVENANCE = ("run_id", "seed", "identity", "judge_versions", "versions")
@@ -193,16 +193,20 @@ class ClassicHost:
 
 
 def shown_metric(metric: str, variant: str, report: Report) -> str:
-    """The name under which a variant's scores stand: the base's are marked where both ran."""
-    alone = len(report.variants) == 1
-    if variant == VANILLA and not alone:
-        return f"{metric} · vanilla"
-    several = len(report.variants) > 2 and variant != DATA
-    return f"{metric} · {variant}" if several else metric
+    """The name under which a variant's scores stand.
+
+    That of the base, prompted or not, is marked where several ran; a single adapter's is not, so
+    that two jobs have the same names.
+    """
+    if variant == DATA or len(report.variants) == 1:
+        return metric
+    bases = (VANILLA, PROMPTED)
+    n_adapters = sum(each.name not in bases for each in report.variants)
+    return f"{metric} · {variant}" if variant in bases or n_adapters > 1 else metric
 
 
 def chips_of(report: Report) -> list[dict[str, Any]]:
-    """Finite means, rounded, vanilla beside the adapter."""
+    """Finite means, rounded, the base's beside the adapter's."""
     return [
         {"type": shown_metric(row.metric, row.variant, report), "score": round(row.mean, 4)}
         for row in report.summaries

@@ -17,6 +17,7 @@ from typing import Any
 
 from plugin.errors import AdapterError, VerdictError
 from plugin.hosts._job import STOPPED, Teller, closing_words, run_folder
+from plugin.pairing import contenders
 from plugin.records import ALL, Report
 from plugin.worker import Progress
 
@@ -128,19 +129,23 @@ class LabHost:
 
 
 def scores(report: Report) -> dict[str, float]:
-    """Flat finite numbers: the primary metric's gain as `score`, every gain and every mean."""
+    """Flat finite numbers: the primary metric's gain as `score`, every gain and every mean.
+
+    `gain` is over the base; beside a prompted base there is `gain_over_prompted`, too.
+    """
     found: dict[str, float | None] = {}
+    names = [variant.name for variant in report.variants]
+    rivals, over_base = contenders(names), list[float]()
     for row in report.comparisons:
-        if row.group == ALL:
-            several = len(report.variants) > 2
-            found[f"gain/{row.metric}" + (f"/{row.variant}" if several else "")] = row.gain
-    best = [
-        row.gain
-        for row in report.comparisons
-        if row.group == ALL and row.metric == report.verdict.primary_metric and row.gain is not None
-    ]
-    if best:
-        found["score"] = max(best)
+        if row.group != ALL or row.variant not in rivals:
+            continue
+        is_over_base = row.baseline == names[0]
+        name = "gain" if is_over_base else f"gain_over_{row.baseline}"
+        found[f"{name}/{row.metric}" + (f"/{row.variant}" if len(rivals) > 1 else "")] = row.gain
+        if is_over_base and row.metric == report.verdict.primary_metric and row.gain is not None:
+            over_base.append(row.gain)
+    if over_base:
+        found["score"] = max(over_base)
     for summary in report.summaries:
         if summary.group == ALL:
             found[f"{summary.variant}/{summary.metric}"] = summary.mean

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,17 @@ import pytest
 
 from plugin.demo import FOLDER
 from plugin.errors import AdapterError, JudgeError
-from plugin.hosts.classic import ClassicHost, _secure, read_values
+from plugin.hosts.classic import (
+    ClassicHost,
+    _secure,
+    chips_of,
+    detailed,
+    read_values,
+    shown_metric,
+)
 from tests.conftest import built_plugin
 from tests.judge_server import JudgeServer
+from tests.report import report_samples as samples
 
 DOUBLE = Path(__file__).parent / "classic_double"
 MODEL = "someone/tiny model"
@@ -487,3 +496,36 @@ def test_a_judge_that_cannot_be_asked_says_so(chosen: str, tmp_path: Path) -> No
     host = ClassicHost(None, str(tmp_path), lambda name: None, MODEL)
     with pytest.raises(JudgeError, match="^judge model"):
         host.judge_of(chosen)
+
+
+@pytest.mark.parametrize(
+    ("variants", "shown"),
+    [
+        (["vanilla"], ["C"]),
+        (["vanilla", "tuned"], ["C · vanilla", "C"]),
+        (["vanilla", "prompted"], ["C · vanilla", "C · prompted"]),
+        (["vanilla", "prompted", "tuned"], ["C · vanilla", "C · prompted", "C"]),
+        (["vanilla", "prompted", "a", "b"], ["C · vanilla", "C · prompted", "C · a", "C · b"]),
+        (["a", "b"], ["C · a", "C · b"]),
+    ],
+)
+def test_a_single_adapters_scores_have_the_same_name_whatever_stands_beside_it(
+    variants: list[str], shown: list[str]
+) -> None:
+    report = samples.build(4, adapters=("tuned",))
+    named = tuple(replace(report.variants[0], name=name) for name in variants)
+    report = replace(report, variants=named)
+    assert [shown_metric("C", name, report) for name in variants] == shown
+    assert shown_metric("C", "data set", report) == "C"
+
+
+def test_the_detailed_report_beside_a_prompted_base_has_gains_over_vanilla() -> None:
+    report = samples.build(4, (samples.CORRECTNESS,), ("prompted", "tuned"))
+    table = detailed(report)
+    rows = table[table["test_case_id"] == "c2"]
+    assert list(rows["metric_name"]) == [
+        *("Correctness · vanilla", "Correctness · prompted", "Correctness"),
+    ]
+    assert list(rows["gain"])[1:] == [0.1, 0.3]
+    assert not table.duplicated(["metric_name", "test_case_id"]).any()
+    assert [chip["type"] for chip in chips_of(report)] == list(rows["metric_name"])

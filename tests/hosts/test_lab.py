@@ -23,12 +23,13 @@ import pytest
 from plugin.demo import FOLDER
 from plugin.errors import AdapterError
 from plugin.hosts._job import percent
-from plugin.hosts.lab import LabHost, plain_config
+from plugin.hosts.lab import LabHost, plain_config, scores
 from plugin.params import Params
 from plugin.run import run
 from plugin.worker import Progress
 from tests.conftest import ROOT
 from tests.judge_server import JudgeServer
+from tests.report import report_samples as samples
 
 PARAMETERS: dict[str, Any] = {
     "model_name": str(FOLDER / "model"),
@@ -419,3 +420,27 @@ def test_progress_never_goes_back() -> None:
             progress.done = done_now
             seen.append(percent(progress))
     assert seen == sorted(seen) and seen[-1] < 100
+
+
+def test_scores_beside_a_prompted_base() -> None:
+    def keys(*adapters: str) -> list[str]:
+        found = scores(samples.build(20, (samples.CORRECTNESS,), adapters))
+        assert found["score"] == next(v for k, v in found.items() if k.startswith("gain/"))
+        return [key for key in found if key.startswith("gain")]
+
+    assert keys("tuned") == ["gain/Correctness"]
+    assert keys("prompted", "tuned") == ["gain/Correctness", "gain_over_prompted/Correctness"]
+    assert keys("prompted") == ["gain/Correctness"]
+    assert keys("prompted", "a", "b") == [
+        *("gain/Correctness/a", "gain/Correctness/b"),
+        *("gain_over_prompted/Correctness/a", "gain_over_prompted/Correctness/b"),
+    ]
+    found = scores(samples.build(20, (samples.CORRECTNESS,), ("prompted", "tuned")))
+    assert found == {
+        "score": 0.1,
+        "gain/Correctness": 0.1,
+        "gain_over_prompted/Correctness": 0.0,
+        "prompted/Correctness": 0.6,
+        "tuned/Correctness": 0.6,
+        "vanilla/Correctness": 0.5,
+    }
