@@ -15,13 +15,13 @@ from plugin.early import EarlyPlan, early_plan
 from plugin.effort import about_judging
 from plugin.errors import OptionError
 from plugin.exam import found_in
+from plugin.generation import is_final
 from plugin.humans import Draw, views
 from plugin.journal import Journal
 from plugin.pairing import Evidence
 from plugin.params import Params
 from plugin.records import (
     PROMPTED,
-    VANILLA,
     Case,
     Comparison,
     Completion,
@@ -188,13 +188,14 @@ def _warnings(
     cases = journal.cases()
     for variant in variants:
         found += _cut_off(variant, cases, completions)
-    found += _idle_prompt(cases, completions)
+    found += _idle_prompt(variants[0].name, cases, completions)
     found += _repeated(cases)
     for judge in journal.meta("marks_its_own_work") or ():
         found.append(
             f"the judge {judge} is the model under test itself: it marks its own work. Choose "
             "another judge before you trust these scores"
         )
+    found += journal.meta("notes") or ()
     if halted := journal.meta("halted"):
         found.append(f"judging ended early: {halted}. The same run with a higher limit goes on")
     versions = journal.judge_versions()
@@ -203,12 +204,14 @@ def _warnings(
             f"the judge's provider reported {len(versions)} versions of its model during this run "
             f"({', '.join(versions)}): scores may not be comparable throughout"
         )
-    reasons = Counter(f.reason for f in journal.failures() if f.stage != "data")
-    if reasons:
+    failures = [failure for failure in journal.failures() if failure.stage != "data"]
+    if failures:
+        reasons = Counter(failure.reason for failure in failures)
         ((commonest, n_times),) = reasons.most_common(1)
+        again = "" if all(map(is_final, failures)) else "; the same run tries them again"
         found.append(
-            f"{reasons.total()} scores or completions failed, {n_times} of them with: "
-            f"{commonest[:200]}. All stand in 04_failures.csv; the same run tries them again"
+            f"{len(failures)} scores or completions failed, {n_times} of them with: "
+            f"{commonest[:200]}. All stand in 04_failures.csv{again}"
         )
     n_bad = sum(failure.stage == "data" for failure in journal.failures())
     if n_bad:
@@ -230,15 +233,17 @@ def _repeated(cases: tuple[Case, ...]) -> list[str]:
 
 
 def _idle_prompt(
-    cases: tuple[Case, ...], completions: Mapping[tuple[str, str], Completion]
+    base_name: str, cases: tuple[Case, ...], completions: Mapping[tuple[str, str], Completion]
 ) -> list[str]:
-    pairs = [(completions.get((c.id, VANILLA)), completions.get((c.id, PROMPTED))) for c in cases]
+    if base_name == PROMPTED:
+        return []
+    pairs = [(completions.get((c.id, base_name)), completions.get((c.id, PROMPTED))) for c in cases]
     both = [(base, own) for base, own in pairs if base and own]
     if not both or any(base.text != own.text for base, own in both):
         return []
     return [
         f"the baseline prompt changed no output: all {len(both)} completions of {PROMPTED} equal "
-        "vanilla's. A prompt that does nothing is no hurdle: choose another"
+        f"{base_name}'s. A prompt that does nothing is no hurdle: choose another"
     ]
 
 

@@ -12,16 +12,22 @@ from plugin.certificate_records import Certificate
 from plugin.engines import NO_MEMORY, Engine, Prompt
 from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal
-from plugin.records import Case, Completion, Message, Variant
+from plugin.records import Case, Completion, Failure, Message, Variant
 from plugin.worker import Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Variants that one engine holds the weights of, and how to have it."""
+    """Variants that one engine holds the weights of, and how to have it.
+
+    Attributes:
+        recorded: the completions were made elsewhere, each for its case: two cases that ask the
+            same may have different ones, and of the prompts nothing is known.
+    """
 
     variants: tuple[Variant, ...]
     engine: Callable[[], Engine]
+    recorded: bool = False
 
 
 def complete(
@@ -37,18 +43,13 @@ def complete(
         BaseDisturbedError: when the base is not itself again after an adapter.
         Stopped: when the user stopped the run.
     """
-    # A prompt that the model's context cannot hold will not fit the next time either.
-    failed = {
-        (f.case_id, f.variant)
-        for f in journal.failures()
-        if f.stage == "generate" and not f.reason.startswith(NO_MEMORY)
-    }
+    failed = {(f.case_id, f.variant) for f in journal.failures() if is_final(f)}
     have = set(journal.completions()) | failed
     for load in loads:
         names = [variant.name for variant in load.variants]
         if all((case.id, name) in have for case in cases for name in names):
             continue
-        progress.begin("load model")
+        progress.begin("read completions" if load.recorded else "load model")
         started = time.perf_counter()
         engine = load.engine()
         loaded = time.perf_counter()
@@ -57,15 +58,25 @@ def complete(
             certify(load.variants, prompts, engine, journal)
             certified = time.perf_counter()
             journal.add_to_meta("seconds", {"certify": certified - loaded})
-            _note(prompts[: len(cases)], journal)
+            if not load.recorded:
+                _note(prompts[: len(cases)], journal)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
             progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
             loaded = certified
-            _generate(load.variants, _side_by_side(wanted), engine, journal, progress)
+            _generate(load, _side_by_side(wanted), engine, journal, progress)
         finally:
             engine.close()
             spent = {"load_model": loaded - started, "generate": time.perf_counter() - loaded}
             journal.add_to_meta("seconds", spent)
+
+
+def is_final(failure: Failure) -> bool:
+    """Whether trying again would be in vain.
+
+    A prompt that the model's context cannot hold will not fit the next time either, and what was
+    not recorded stays so; memory may be there the next time.
+    """
+    return failure.stage == "generate" and not failure.reason.startswith(NO_MEMORY)
 
 
 def certify(
@@ -130,14 +141,19 @@ def _with_system(messages: Sequence[Message], prompt: str | None) -> tuple[Messa
 
 
 def _generate(
-    variants: Sequence[Variant],
+    load: Load,
     prompts: Sequence[Prompt],
     engine: Engine,
     journal: Journal,
     progress: Progress,
 ) -> None:
-    ids = {variant.name: variant.id for variant in variants}
-    keys = {(p.case_id, p.variant): content_key(ids[p.variant], _content(p)) for p in prompts}
+    ids = {variant.name: variant.id for variant in load.variants}
+    keys = {
+        (p.case_id, p.variant): content_key(
+            ids[p.variant], p.case_id if load.recorded else _content(p)
+        )
+        for p in prompts
+    }
     missing = []
     for prompt in prompts:
         key = keys[prompt.case_id, prompt.variant]

@@ -273,9 +273,9 @@ class Params(BaseModel):
     engine: str = _option(
         "auto",
         "Engine",
-        "What generates the completions: mlx, transformers (torch and PEFT), or server (any "
-        "OpenAI-compatible one that has base and adapters by name). auto picks by platform, "
-        "adapter and what is installed.",
+        "What generates the completions: mlx, transformers (torch and PEFT), server (any "
+        "OpenAI-compatible one that has base and adapters by name), or recorded (they were made "
+        "elsewhere). auto picks by platform, adapter and what is installed.",
         shown=Option(EVERYWHERE, "radio", ("auto", "mlx", "transformers")),
     )
     server_url: str = _option(

@@ -71,17 +71,18 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     Raises:
         UserError: naming what is wrong with data, options, model or adapter.
     """
-    lineup = line_up(params, sources)
     loaded = load_cases(case_source(params, sources.dataset))
+    lineup = line_up(params, sources, loaded)
     chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
     primary = _primary(params.primary_metric, chosen)
     if params.stop_early:
-        _check_early(params, loaded.cases)
+        _check_early(params, lineup, loaded.cases)
     return Plan(
         params=params.model_copy(
             update={
                 "model_name": sources.model,
                 "model_adapter": tuple(map(str, sources.adapters)),
+                "recorded": tuple(map(str, sources.recorded)),
                 "dataset_name": sources.dataset,
                 "cache_dir": sources.cache_dir,
             }
@@ -105,7 +106,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     )
 
 
-def _check_early(params: Params, cases: Sequence[Case]) -> None:
+def _check_early(params: Params, lineup: Lineup, cases: Sequence[Case]) -> None:
     """Whether judging may stop early.
 
     Raises:
@@ -115,6 +116,11 @@ def _check_early(params: Params, cases: Sequence[Case]) -> None:
         raise OptionError(
             f"--stop_early needs a comparison, but --variants is '{params.variants}'; choose "
             f"'{BOTH}'"
+        )
+    if len(lineup.variants) == 1:
+        raise OptionError(
+            f"--stop_early needs a comparison, but --recorded names {lineup.variants[0].name!r} "
+            "alone; give a second one"
         )
     if any(case.cluster for case in cases):
         raise OptionError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from plugin.certificate_records import Certificate, certificate
 from plugin.journal import Journal
-from plugin.records import VANILLA, Case, Completion, Variant, Verdict
+from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant, Verdict
 
 _MEANING = {
     "no effect": "it does not change what the base answers, so there is nothing to compare",
@@ -26,18 +27,27 @@ def of_run(
     kept = journal.meta("certificates") or {}
     return tuple(
         certificate(kept[variant.name]).with_completions(
-            *_changed(variant.name, cases, completions)
+            *_changed(_base_of(variant, variants, kept), variant.name, cases, completions)
         )
         for variant in variants
         if variant.name in kept
     )
 
 
+def _base_of(variant: Variant, variants: Sequence[Variant], kept: Mapping[str, Any]) -> str:
+    """Whose completions the variant's are held against: an adapter's against its base's alone."""
+    is_adapter = not kept[variant.name]["reason"]
+    return VANILLA if is_adapter or variant is variants[0] else variants[0].name
+
+
 def _changed(
-    name: str, cases: Sequence[Case], completions: Mapping[tuple[str, str], Completion]
+    base_name: str,
+    name: str,
+    cases: Sequence[Case],
+    completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[int, int]:
     """Cases that the base and this variant both completed, and those with another text."""
-    pairs = [(completions.get((c.id, VANILLA)), completions.get((c.id, name))) for c in cases]
+    pairs = [(completions.get((c.id, base_name)), completions.get((c.id, name))) for c in cases]
     both = [(base, own) for base, own in pairs if base and own]
     return len(both), sum(base.text != own.text for base, own in both)
 
@@ -99,5 +109,12 @@ def warnings(certificates: Sequence[Certificate]) -> list[str]:
                 f"the adapter changed no output: all {one.n_completions} completions of "
                 f"{one.variant} equal vanilla's. Check that it was trained, saved whole, and for "
                 "this base model"
+            )
+        elif one.variant == PROMPTED:
+            continue  # whether a prompt does anything is said elsewhere
+        elif one.kind == "none" and one.n_completions and not one.n_changed:
+            found.append(
+                f"all {one.n_completions} completions of {one.variant} equal the baseline's: there "
+                "is nothing to compare. Check that it is the one that you mean"
             )
     return found

@@ -219,6 +219,8 @@ def _begin(journal: Journal, plan: Plan) -> None:
             for judge in (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
             if marks_its_own_work(judge, plan.params.model_name)
         ],
+        "certificates": {found.variant: asdict(found) for found in plan.lineup.certificates},
+        "notes": plan.lineup.notes,
         "model_type": plan.lineup.model_type,
         "run_id": plan.run_id,
         "n_source_rows": plan.loaded.n_source_rows,

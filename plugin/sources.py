@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugin import engines, judges, metrics
+from plugin.cases.recordings import Recording, parse_recording
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.judges import Judge
@@ -16,11 +17,21 @@ from plugin.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
 from plugin.spending import price_of
 
 _NO_CACHE = "off"
+_OF_MODELS = (
+    *("model_name", "model_adapter", "tuned_model", "system_prompt", "baseline_prompt"),
+    *("server_url", "workers", "ray_address", "load_4bit"),
+)
+"""Options that mean nothing where no model is run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where things are: the user's names, resolved by the host, and judges with their secrets."""
+    """Where things are: the user's names, resolved by the host, and judges with their secrets.
+
+    Attributes:
+        model: directory or hub id; "" where only what was recorded is compared.
+        recorded: the variants whose completions were made elsewhere, the baseline first.
+    """
 
     model: str
     adapters: tuple[Path, ...]
@@ -28,6 +39,7 @@ class Sources:
     cache_dir: str
     judges: tuple[Judge, ...]
     second_judge: Judge | None
+    recorded: tuple[Recording, ...] = ()
 
 
 def find_models(params: Params, host: Host) -> Sources:
@@ -53,6 +65,35 @@ def find_sources(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is not named, not known or not allowed.
     """
+    recorded = _recorded(params, host)
+    if not recorded:
+        _check_models(params)
+        engines.ready(params.engine)
+    asked = metrics.load(params.predefined_tasks)
+    needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
+    adapters = () if params.variants == ONLY_VANILLA else params.model_adapter
+    named: tuple[Judge, ...] = (NoJudge(),)
+    if needs_judge:
+        named = judges.load_all(params.judge, host.secret)
+    second = _second(params, named, host)
+    _check_budget(params, (*named, *([second] if second else [])))
+    return Sources(
+        model=host.model(params.model_name) if params.model_name else "",
+        adapters=tuple(host.adapter(name) for name in adapters),
+        recorded=recorded,
+        dataset=host.dataset(params.dataset_name) if params.dataset_name else recorded[0].file,
+        cache_dir=_cache_dir(params),
+        judges=named,
+        second_judge=second,
+    )
+
+
+def _check_models(params: Params) -> None:
+    """Whether what a run of models needs is named.
+
+    Raises:
+        OptionError: when it is not.
+    """
     missing = [
         f"--{name}" for name in ("model_name", "dataset_name") if not getattr(params, name).strip()
     ]
@@ -68,23 +109,42 @@ def find_sources(params: Params, host: Host) -> Sources:
             f"--variants '{ONLY_ADAPTER}' takes one adapter, got {len(params.model_adapter)}; "
             f"several are compared through the base: choose --variants '{BOTH}'"
         )
-    engines.ready(params.engine)
-    asked = metrics.load(params.predefined_tasks)
-    needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
-    adapters = () if params.variants == ONLY_VANILLA else params.model_adapter
-    named: tuple[Judge, ...] = (NoJudge(),)
-    if needs_judge:
-        named = judges.load_all(params.judge, host.secret)
-    second = _second(params, named, host)
-    _check_budget(params, (*named, *([second] if second else [])))
-    return Sources(
-        model=host.model(params.model_name),
-        adapters=tuple(host.adapter(name) for name in adapters),
-        dataset=host.dataset(params.dataset_name),
-        cache_dir=_cache_dir(params),
-        judges=named,
-        second_judge=second,
-    )
+
+
+def _recorded(params: Params, host: Host) -> tuple[Recording, ...]:
+    """What was recorded, with the files' names resolved.
+
+    Raises:
+        OptionError: naming every recording that is not one, and options that go with none.
+    """
+    if not params.recorded:
+        return ()
+    found, problems = list[Recording](), list[str]()
+    for text in params.recorded:
+        try:
+            one = parse_recording(text)
+            found.append(replace(one, file=host.dataset(one.file)))
+        except OptionError as error:
+            problems.append(str(error))
+    idle = [f"--{name}" for name in _OF_MODELS if getattr(params, name) != getattr(Params(), name)]
+    if idle:
+        problems.append(
+            f"--recorded runs no model, so {' and '.join(idle)} would do nothing: leave that out, "
+            "or leave out --recorded to run the models here"
+        )
+    if params.engine not in ("auto", "recorded"):
+        problems.append(
+            f"--engine {params.engine} generates, and --recorded has completions made elsewhere: "
+            "leave one of them out"
+        )
+    if params.variants != BOTH:
+        problems.append(
+            f"--variants '{params.variants}' chooses between models; with --recorded the variants "
+            "are those that it names, so leave --variants out and name one alone or several"
+        )
+    if problems:
+        raise OptionError("\n".join(problems))
+    return tuple(found)
 
 
 def _second(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:

@@ -59,12 +59,14 @@ class LoadedCases:
         failures: the bad rows of the whole source, drawn or not.
         digest: sha256 (64 hex digits) of the cases' content without metadata.
         n_source_rows: rows of the source, good and bad.
+        source: where they were read from.
     """
 
     cases: tuple[Case, ...]
     failures: tuple[Failure, ...]
     digest: str
     n_source_rows: int
+    source: CaseSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,11 @@ def load_cases(source: CaseSource) -> LoadedCases:
     cases = _draw(checked, source.limit, source.seed)
     taken = {row.id for row in checked if row.case is not None}
     return LoadedCases(
-        cases, tuple(_failures(bad, taken)), _digest(cases), n_source_rows=len(table.rows)
+        cases=cases,
+        failures=tuple(_failures(bad, taken)),
+        digest=_digest(cases),
+        n_source_rows=len(table.rows),
+        source=source,
     )
 
 
@@ -139,7 +145,7 @@ def _read_row(row: Row, layout: Layout) -> _Checked:
         found = text(name)
         return found.strip() if found else None
 
-    messages, answer = _read_messages(row, layout, problems)
+    messages, answer = read_messages(row, layout, problems)
     given = text(names.expected_output)
     group = label(names.group)
     if group == ALL:
@@ -159,7 +165,7 @@ def _read_row(row: Row, layout: Layout) -> _Checked:
     return _Checked(row, case.id, None if problems else case, tuple(problems))
 
 
-def _read_messages(
+def read_messages(
     row: Row, layout: Layout, problems: list[str]
 ) -> tuple[tuple[Message, ...], str | None]:
     """The turns, and the answer that a chat ends with."""

@@ -95,14 +95,14 @@ def lay_out(
 ) -> tuple[Layout, list[str]]:
     """How to read a data set with the columns that are there, and what is wrong with that."""
     problems = [
-        _missing(f"--{field.name}_column", getattr(columns, field.name), there)
+        missing(f"--{field.name}_column", getattr(columns, field.name), there)
         for field in fields(columns)
         if getattr(columns, field.name) not in (field.default, *there)
     ]
     asked, name = _find_input(columns, template, there)
     if template is not None:
         unknown = [name for name in dict.fromkeys(template.columns) if name not in there]
-        problems += [_missing("--input_template", name, there) for name in unknown]
+        problems += [missing("--input_template", name, there) for name in unknown]
         asked = None if unknown else asked
     elif asked is None and columns.input == Columns().input:
         problems.append(_no_input(there))
@@ -134,11 +134,12 @@ def _find_input(
     return None, columns.input
 
 
-def _missing(option: str, name: str, there: Sequence[str]) -> str:
+def missing(option: str, name: str, there: Sequence[str]) -> str:
+    """What to say of an option that names a column which is not there."""
     close = difflib.get_close_matches(name, there, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     plain = "attributes and indexes are not looked up; " if "." in name or "[" in name else ""
-    return f"{option} names {name!r}, which is no column; {plain}{hint}{_listed(there)}"
+    return f"{option} names {name!r}, which is no column; {plain}{hint}{listed(there)}"
 
 
 def _no_input(there: Sequence[str]) -> str:
@@ -147,11 +148,12 @@ def _no_input(there: Sequence[str]) -> str:
     hint = f"did you mean --input_column {usual}? " if usual else ""
     return (
         f"there is no column 'input' (nor {' or '.join(map(repr, CHATS))}); name the one with the "
-        f"question with --input_column, or build it with --input_template; {hint}{_listed(there)}"
+        f"question with --input_column, or build it with --input_template; {hint}{listed(there)}"
     )
 
 
-def _listed(there: Sequence[str]) -> str:
+def listed(there: Sequence[str]) -> str:
+    """The columns in words."""
     if not there:
         return "there are no columns"
     more = f" and {len(there) - _N_LISTED} more" if len(there) > _N_LISTED else ""

@@ -126,11 +126,17 @@ def ready(name: str) -> list[str]:
     """The engines that can run here: the named one, or for "auto" all whose libraries are there.
 
     Raises:
-        OptionError: for an unknown name, listing the known ones; when libraries are missing.
+        OptionError: for an unknown name, listing the known ones; for one that runs no model; when
+            libraries are missing.
     """
     if name != "auto" and name not in available():
         known = ", ".join(available())
         raise OptionError(f"unknown engine {name!r}; choose one of auto, {known} (--engine)")
+    if name == "recorded":
+        raise OptionError(
+            "engine 'recorded' runs no model: name completions made elsewhere with "
+            "`run --recorded NAME=FILE`, or choose another --engine"
+        )
     asked = list(_KINDS) if name == "auto" else [name]
     found = [engine for engine in asked if not _missing(engine)]
     if not found:

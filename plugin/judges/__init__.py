@@ -114,9 +114,9 @@ def marks_its_own_work(judge: Judge, model: str) -> bool:
 
     Args:
         judge: whose label ends with its model's name.
-        model: hub id or directory of the model under test.
+        model: hub id or directory of the model under test; "" where none is known.
     """
-    return _last_part(judge.label.partition(":")[2]) == _last_part(model)
+    return bool(model) and _last_part(judge.label.partition(":")[2]) == _last_part(model)
 
 
 def _last_part(name: str) -> str:

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from plugin.cases import LoadedCases
+from plugin.certificate_records import Certificate
 from plugin.generation import Load
 from plugin.params import Params
-from plugin.records import Variant
+from plugin.records import ALL, DATA, Variant
 from plugin.sources import Sources
+
+RESERVED = {
+    DATA: "what stands where a metric judges the data and no variant",
+    ALL: "what all cases together are called",
+}
+"""Names that no variant may have, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +34,16 @@ class Lineup:
         identity: what the completions depend on, by name.
         versions: of the engine, why it was chosen, and the adapters' traits.
         model_type: the architecture that the model's configuration names, "" where it names none.
+        certificates: of variants for which it is known beforehand that none applies.
+        notes: what the reader must know of what was lined up, a sentence each.
     """
 
     loads: tuple[Load, ...]
     identity: dict[str, Any]
     versions: dict[str, str]
     model_type: str = ""
+    certificates: tuple[Certificate, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -39,11 +51,20 @@ class Lineup:
         return tuple(variant for load in self.loads for variant in load.variants)
 
 
-def line_up(params: Params, sources: Sources) -> Lineup:
+def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None) -> Lineup:
     """Check what is to be compared, choose the engine, and name the variants.
 
+    Args:
+        params: what the user asked for.
+        sources: where things are.
+        loaded: the cases; only what was recorded needs them, to be joined with.
+
     Raises:
-        UserError: naming what is wrong with options, model or adapters.
+        UserError: naming what is wrong with options, model, adapters or recorded completions.
     """
-    found: Lineup = import_module("plugin.lineup._local").line_up(params, sources)
+    found: Lineup
+    if sources.recorded and loaded:
+        found = import_module("plugin.lineup._recorded").line_up(sources, loaded)
+    else:
+        found = import_module("plugin.lineup._local").line_up(params, sources)
     return found

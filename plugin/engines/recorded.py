@@ -1,0 +1,87 @@
+"""The recorded engine: completions made elsewhere; nothing is loaded, no prompt is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from plugin.cases.recordings import Recorded
+from plugin.certificate_records import Certificate, not_applicable
+from plugin.engines import Prompt
+from plugin.errors import OptionError
+from plugin.records import Completion, Failure, Message
+
+LIBRARIES = ()
+INSTALL = "nothing to install"
+ELSEWHERE = "its completions were made elsewhere"
+
+
+def version() -> str:
+    """What stands where other engines name their libraries."""
+    return "recorded completions"
+
+
+def load(found: Mapping[str, Recorded]) -> RecordedEngine:
+    """The engine.
+
+    Args:
+        found: variant's name -> what was read for the cases.
+    """
+    return RecordedEngine(found)
+
+
+class RecordedEngine:
+    """Hands out what was read."""
+
+    def __init__(self, found: Mapping[str, Recorded]) -> None:
+        """See `load`."""
+        self._found = found
+
+    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """See `Engine.encode`: nobody knows which tokens were seen."""
+        return ()
+
+    def tokens(self, text: str) -> tuple[int, ...]:
+        """See `Engine.tokens`."""
+        return ()
+
+    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+        """See `Engine.certify`."""
+        return not_applicable(variant, ELSEWHERE)
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
+        """See `Engine.generate`; the prompt's text is not looked at."""
+        for prompt in prompts:
+            yield (self._of(prompt),)
+
+    def loglikelihoods(
+        self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> Iterator[float]:
+        """See `Engine.loglikelihoods`; not to be had here.
+
+        Raises:
+            OptionError: always.
+        """
+        raise OptionError(
+            "recorded completions have no probabilities: leave out what asks for them, or name the "
+            "model with --model_name instead of --recorded"
+        )
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+
+    def _of(self, prompt: Prompt) -> Completion | Failure:
+        found = self._found[prompt.variant]
+        text = found.texts.get(prompt.case_id)
+        if text is None:
+            reason = found.lacking[prompt.case_id]
+            return Failure(prompt.case_id, "generate", reason, prompt.variant)
+        return Completion(
+            case_id=prompt.case_id,
+            variant=prompt.variant,
+            text=text,
+            token_ids=(),
+            finish_reason=None,
+            seconds=None,
+            n_prompt_tokens=None,
+            n_tokens=None,
+        )

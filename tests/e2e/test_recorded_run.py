@@ -1,0 +1,236 @@
+"""A run of completions made elsewhere: no model, and otherwise a run like any other."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import FILES, Ended, main, summary, tables
+from tests.judge_server import JudgeServer
+
+N = 24
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A data set with a column per variant: the tuned one is right more often."""
+    rows: list[Mapping[str, Any]] = [
+        {
+            "id": f"q{n}",
+            "input": f"What is {n} times 3?",
+            "expected_output": f"{3 * n}",
+            "group": ("small", "large")[n > 9],
+            "plain": f"{3 * n}" if n % 4 == 0 else "Who knows",
+            "tuned": "" if n == 5 else f"{3 * n}",
+        }
+        for n in range(N)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def run(out: Path, *recorded: str, **options: str) -> Ended:
+    given = {"predefined_tasks": "Token F1", "out": str(out), **options}
+    words = [word for name, value in given.items() for word in (f"--{name}", value)]
+    return main("run", *(word for one in recorded for word in ("--recorded", one)), *words)
+
+
+def refused(out: Path, *recorded: str, **options: str) -> str:
+    ended = run(out, *recorded, **options)
+    assert ended.code == 2, ended.err
+    assert not out.exists()
+    return ended.err.removeprefix("error: ").strip()
+
+
+def test_a_data_set_with_a_column_per_variant(pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    ended = run(out, f"base={pairs}:plain", f"tuned={pairs}", judge="offline")
+    assert ended.code == 0, ended.err
+    assert [name for name in FILES if not (out / name).is_file()] == []
+    found = summary(out)
+    assert found["verdict"]["sentence"].startswith(
+        "tuned is better than base on Token F1: 0.96 against 0.25, gain +0.71"
+    )
+    assert "certified" not in found["verdict"]["text"]
+    assert [row["baseline"] for row in found["comparisons"]] == ["base"] * 3
+    (certificate,) = found["certificates"]
+    assert (certificate["variant"], certificate["result"]) == ("tuned", "not applicable")
+    assert (certificate["n_changed"], certificate["n_completions"]) == (18, N)
+    assert found["provenance"]["versions"]["recorded tuned"] == (
+        f"column tuned, {N} of {N} cases, joined on id"
+    )
+    assert found["warnings"] == []
+    with (out / "03_cases.csv").open(encoding="utf-8") as file:
+        rows = {(row["variant"], row["case_id"]): row for row in csv.DictReader(file)}
+    assert rows["tuned", "q5"]["score"] == "0.0"
+    assert rows["tuned", "q5"]["reason"] == "empty completion: the worst score"
+
+
+def test_no_engine_is_imported(pairs: Path, tmp_path: Path) -> None:
+    for name in ("mlx", "mlx_lm", "torch", "transformers", "peft"):
+        (tmp_path / "path" / name).mkdir(parents=True)
+        (tmp_path / "path" / name / "__init__.py").write_text("raise ZeroDivisionError\n")
+    words = ("--recorded", f"base={pairs}:plain", "--predefined_tasks", "Token F1")
+    ended = main("run", *words, "--out", str(tmp_path / "o"), PYTHONPATH=str(tmp_path / "path"))
+    assert ended.code == 0, ended.err
+    assert "There is nothing to compare: only base was run." in ended.out
+
+
+def test_files_of_their_own_beside_a_data_set(pairs: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    for name, left_out in (("plain", 0), ("tuned", 2)):
+        kept = [{"id": r["id"], "output": r[name]} for r in rows[left_out:]]
+        kept.append({"id": "stray", "output": "nobody asked"})
+        kept[-2]["output"] = None
+        (tmp_path / f"{name}.json").write_text(json.dumps(kept))
+    out = tmp_path / "o"
+    ended = run(
+        out,
+        f"base={tmp_path / 'plain.json'}",
+        f"tuned={tmp_path / 'tuned.json'}",
+        dataset_name=str(pairs),
+    )
+    assert ended.code == 0, ended.err
+    found = summary(out)
+    (row,) = (row for row in found["comparisons"] if row["group"] == "all")
+    assert (row["n"], row["n_failed_baseline"], row["n_failed_variant"]) == (N - 3, 1, 3)
+    assert found["warnings"] == [
+        "1 of the completions recorded for base belong to no case of the data set and are left "
+        "out (plain.json)",
+        "1 of the completions recorded for tuned belong to no case of the data set and are left "
+        "out (tuned.json)",
+        "4 scores or completions failed, 2 of them with: no completion was recorded: output is "
+        "null. All stand in 04_failures.csv",
+    ]
+    assert {f["stage"] for f in found["failures"]} == {"generate"}
+    before = tables(out)
+    shutil.move(tmp_path / "plain.json", tmp_path / "elsewhere.json")
+    moved = run(
+        out,
+        f"base={tmp_path / 'elsewhere.json'}",
+        f"tuned={tmp_path / 'tuned.json'}",
+        dataset_name=str(pairs),
+    )
+    assert moved.code == 0 and "continuing a run" in moved.out, moved.err
+    assert tables(out) == before
+
+
+def test_it_goes_on_where_it_was_and_tells_what_changed(
+    pairs: Path, tmp_path: Path, server: JudgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the trust report, too, with nothing known of the model."""
+    options = {"predefined_tasks": "Correctness", "judge": "custom:judge"}
+    monkeypatch.setenv("CUSTOM_JUDGE_BASE_URL", server.url)
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "o"
+    names = ("base=pairs.jsonl:plain", "prompted=pairs.jsonl:plain", "tuned=pairs.jsonl")
+    ended = run(out, names[0], "same=pairs.jsonl:tuned", max_calls="9", **options)
+    assert ended.code == 0, ended.err
+    assert "partial run" in ended.out
+    monkeypatch.chdir("/")
+    resumed = main("resume", str(out))
+    assert resumed.code == 0, resumed.err
+    words = ("--max_calls", "0", "--judge", "custom:judge", "--predefined_tasks", "Correctness")
+    monkeypatch.chdir(tmp_path)
+    again = ("--recorded", names[0], "--recorded", "same=pairs.jsonl:tuned")
+    done = main("run", *again, *words, "--out", str(out))
+    assert done.code == 0, done.err
+    found = summary(out)
+    assert not found["partial"] and found["trust"]["lengths"]
+    assert not any("marks its own work" in warning for warning in found["warnings"])
+    before = tables(out)
+    assert main("report", str(out)).code == 0
+    assert tables(out) == before
+    pairs.write_text(pairs.read_text().replace('"tuned": "6"', '"tuned": "six"'))
+    changed = main("run", *again, *words, "--out", str(out))
+    assert changed.code == 2
+    assert "holds another run: the recorded completions' content differs. Put" in changed.err
+    other = main("run", *again[2:], *again[:2], *words, "--out", str(out))
+    assert "recorded variants was ['base', 'same'] and is now ['same', 'base']" in other.err
+
+
+def test_three_variants_and_stopping_early(pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    names = (f"base={pairs}:plain", f"prompted={pairs}:plain", f"tuned={pairs}")
+    message = refused(out, *names)
+    assert message == f"--recorded prompted={pairs}:plain: column plain is that of 'base', too"
+    third = tmp_path / "third.jsonl"
+    third.write_text(pairs.read_text())
+    ended = run(
+        out, names[0], f"prompted={third}:plain", names[2], judge="offline", stop_early="true"
+    )
+    assert ended.code == 0, ended.err
+    found = summary(out)
+    assert [variant["name"] for variant in found["variants"]] == ["base", "prompted", "tuned"]
+    assert found["warnings"] == [
+        "the baseline prompt changed no output: all 24 completions of prompted equal base's. A "
+        "prompt that does nothing is no hurdle: choose another"
+    ]
+    ended = run(tmp_path / "p", names[0], f"twin={third}:plain")
+    assert (
+        "all 24 completions of twin equal the baseline's: there is nothing to compare. Check that "
+        "it is the one that you mean" in summary(tmp_path / "p")["warnings"]
+    )
+
+
+def test_cases_that_ask_the_same_keep_their_own_completions(tmp_path: Path) -> None:
+    rows = [{"input": "Why?", "expected_output": "b", "base": one} for one in ("a", "b")]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "o"
+    ended = run(out, f"base={tmp_path / 'd.jsonl'}", cache_dir=str(tmp_path / "cache"))
+    assert ended.code == 0, ended.err
+    with (out / "03_cases.csv").open(encoding="utf-8") as file:
+        assert [row["output"] for row in csv.DictReader(file)] == ["a", "b"]
+
+
+def test_what_goes_with_no_recording_is_named_together(pairs: Path, tmp_path: Path) -> None:
+    message = refused(
+        tmp_path / "o",
+        "nothing",
+        f"base={pairs}:plain",
+        model_name="some/model",
+        system_prompt="Be brief.",
+        engine="mlx",
+        variants="vanilla only",
+    )
+    assert message.splitlines() == [
+        "--recorded 'nothing': it must be NAME=FILE or NAME=FILE:COLUMN, such as "
+        "vanilla=base.jsonl:output",
+        "--recorded runs no model, so --model_name and --system_prompt would do nothing: leave "
+        "that out, or leave out --recorded to run the models here",
+        "--engine mlx generates, and --recorded has completions made elsewhere: leave one of them "
+        "out",
+        "--variants 'vanilla only' chooses between models; with --recorded the variants are those "
+        "that it names, so leave --variants out and name one alone or several",
+    ]
+
+
+def test_names_that_cannot_be(pairs: Path, tmp_path: Path) -> None:
+    names = (f"all={pairs}:plain", f"data set={pairs}:tuned", f"b={pairs}:id", f"b={pairs}:input")
+    message = refused(tmp_path / "o", *names, f"vanilla={pairs}:group")
+    assert message.splitlines() == [
+        f"--recorded all={pairs}:plain: the name 'all' is what all cases together are called",
+        f"--recorded data set={pairs}:tuned: the name 'data set' is what stands where a metric "
+        "judges the data and no variant",
+        f"--recorded b={pairs}:input: the name 'b' is given twice",
+        f"--recorded vanilla={pairs}:group: 'vanilla' is the baseline, so put it first",
+    ]
+
+
+def test_one_alone_cannot_stop_early_and_no_engine_stands_for_recordings(
+    pairs: Path, tmp_path: Path
+) -> None:
+    message = refused(tmp_path / "o", f"base={pairs}:plain", stop_early="true")
+    assert message.startswith("--stop_early needs a comparison, but --recorded names 'base' alone")
+    options = {"model_name": "m", "dataset_name": str(pairs), "variants": "vanilla only"}
+    assert refused(tmp_path / "o", engine="recorded", **options) == (
+        "engine 'recorded' runs no model: name completions made elsewhere with `run --recorded "
+        "NAME=FILE`, or choose another --engine"
+    )
