@@ -188,6 +188,7 @@ def _warnings(
     cases = journal.cases()
     for variant in variants:
         found += _cut_off(variant, cases, completions)
+    found += _other_prompts(journal, variants)
     found += _idle_prompt(variants[0].name, cases, completions)
     found += _repeated(cases)
     for judge in journal.meta("marks_its_own_work") or ():
@@ -232,6 +233,21 @@ def _repeated(cases: tuple[Case, ...]) -> list[str]:
     ]
 
 
+def _other_prompts(journal: Journal, variants: tuple[Variant, ...]) -> list[str]:
+    """Models that read other token ids than the baseline, under the same system prompt."""
+    base, own = variants[0], journal.meta("prompts")
+    others = journal.meta("other_prompts") or {}
+    return [
+        f"the prompts of {variant.name} have other token ids than those of {base.name} "
+        f"({others[variant.name]['n_tokens']} tokens over all cases, and {own['n_tokens']}): its "
+        "tokenizer or chat template differs, so that what is compared is each model with its own"
+        for variant in variants
+        if variant.name in others
+        and variant.system_prompt == base.system_prompt
+        and others[variant.name]["digest"] != own["digest"]
+    ]
+
+
 def _idle_prompt(
     base_name: str, cases: tuple[Case, ...], completions: Mapping[tuple[str, str], Completion]
 ) -> list[str]:
@@ -271,6 +287,7 @@ def _provenance(journal: Journal, params: Params, compare_s: float) -> dict[str,
         "dataset": params.dataset_name,
         "identity": journal.meta("identity"),
         "prompts": journal.meta("prompts"),
+        **({"other_prompts": others} if (others := journal.meta("other_prompts")) else {}),
         "evaluation_steps": journal.meta("evaluation_steps") or {},
         "n_source_rows": journal.meta("n_source_rows"),
         "seconds": _rounded({**(journal.meta("seconds") or {}), "compare": compare_s}),

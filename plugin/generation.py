@@ -45,7 +45,7 @@ def complete(
     """
     failed = {(f.case_id, f.variant) for f in journal.failures() if is_final(f)}
     have = set(journal.completions()) | failed
-    for load in loads:
+    for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
         if all((case.id, name) in have for case in cases for name in names):
             continue
@@ -59,7 +59,7 @@ def complete(
             certified = time.perf_counter()
             journal.add_to_meta("seconds", {"certify": certified - loaded})
             if not load.recorded:
-                _note(prompts[: len(cases)], journal)
+                _note(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
             progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
             loaded = certified
@@ -182,13 +182,14 @@ def _content(prompt: Prompt) -> list[object]:
     return [[turn.role, turn.content] for turn in prompt.messages]
 
 
-def _note(prompts: Sequence[Prompt], journal: Journal) -> None:
-    """What the report says of the baseline's prompts: which they were, the same for all alike."""
-    if journal.meta("prompts"):
-        return
+def _note(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool) -> None:
+    """What the report says of prompts: which those of the baseline were, and of other models."""
     facts = {
         "digest": content_key([_content(prompt) for prompt in prompts]),
         "n_tokens": sum(len(prompt.token_ids) for prompt in prompts),
         "first_token_ids": list(prompts[0].token_ids),
     }
-    journal.set_meta("prompts", facts)
+    if first:
+        journal.set_meta("prompts", facts)
+    else:
+        journal.set_meta("other_prompts", {**(journal.meta("other_prompts") or {}), name: facts})

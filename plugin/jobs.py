@@ -21,6 +21,7 @@ from plugin.journal import Journal
 from plugin.params import ONLY_VANILLA, Params
 from plugin.report import write_tables
 from plugin.run import run
+from plugin.sources import has_rival
 from plugin.worker import Stopped
 
 _NEEDED_AT_A_STOP = ("pandas", "scipy.stats", "scipy.optimize", "scipy.special")
@@ -117,20 +118,19 @@ def _as_chosen(params: Params, host: ClassicHost) -> Params:
     """The form's choices in the words of the command line."""
     judge = params.judge or (host.judge_of(params.judge_model) if params.judge_model else "")
     adapters = (*params.model_adapter, *params.extra_adapters)
-    if params.variants != ONLY_VANILLA and not adapters:
+    chosen = params.model_copy(update={"model_adapter": adapters})
+    if not has_rival(chosen):
         raise OptionError(
             "no adapter is chosen in this experiment: choose one in the Foundation tab and make a "
-            "new evaluation (an old one keeps the adapter it was made with), or set What to run "
-            f"to '{ONLY_VANILLA}'"
+            "new evaluation (an old one keeps the adapter it was made with), name a Fine-tuned "
+            f"model, or set What to run to '{ONLY_VANILLA}'"
         )
     if not judge and not params.predefined_tasks:
         raise OptionError(
             "no judge is chosen: pick a Judge model in the form (its key stands in the host's "
             "settings), or write a judge such as openai:gpt-4o-mini in the field Judge"
         )
-    return params.model_copy(
-        update={"judge": judge, "model_adapter": adapters, "judge_model": "", "extra_adapters": ()}
-    )
+    return chosen.model_copy(update={"judge": judge, "judge_model": "", "extra_adapters": ()})
 
 
 def _save_what_there_is(host: LabHost) -> None:

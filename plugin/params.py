@@ -248,7 +248,7 @@ class Params(BaseModel):
         (),
         "Fine-tuned model",
         "Hub id or directory of a full fine-tune or a fused model, compared like an adapter; "
-        "loaded after the base is freed. Several are separated by commas.",
+        "loaded after the base is freed. May repeat (in a form: separated by commas).",
     )
     recorded: Texts = _option(
         (),

@@ -82,6 +82,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
             update={
                 "model_name": sources.model,
                 "model_adapter": tuple(map(str, sources.adapters)),
+                "tuned_model": sources.tuned,
                 "recorded": tuple(map(str, sources.recorded)),
                 "dataset_name": sources.dataset,
                 "cache_dir": sources.cache_dir,

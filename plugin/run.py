@@ -217,7 +217,7 @@ def _begin(journal: Journal, plan: Plan) -> None:
         "marks_its_own_work": [
             judge.label
             for judge in (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
-            if marks_its_own_work(judge, plan.params.model_name)
+            if any(marks_its_own_work(judge, name) for name in _models(plan.params))
         ],
         "certificates": {found.variant: asdict(found) for found in plan.lineup.certificates},
         "notes": plan.lineup.notes,
@@ -234,6 +234,11 @@ def _begin(journal: Journal, plan: Plan) -> None:
             journal.add_failure(failure)
         for name, value in facts.items():
             journal.set_meta(name, value)
+
+
+def _models(params: Params) -> tuple[str, ...]:
+    """The models under test."""
+    return params.model_name, *params.tuned_model
 
 
 def _changes(known: dict[str, object], now: dict[str, object]) -> str:

@@ -30,6 +30,7 @@ class Sources:
 
     Attributes:
         model: directory or hub id; "" where only what was recorded is compared.
+        tuned: likewise of every fine-tuned model.
         recorded: the variants whose completions were made elsewhere, the baseline first.
     """
 
@@ -39,6 +40,7 @@ class Sources:
     cache_dir: str
     judges: tuple[Judge, ...]
     second_judge: Judge | None
+    tuned: tuple[str, ...] = ()
     recorded: tuple[Recording, ...] = ()
 
 
@@ -71,7 +73,7 @@ def find_sources(params: Params, host: Host) -> Sources:
         engines.ready(params.engine)
     asked = metrics.load(params.predefined_tasks)
     needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
-    adapters = () if params.variants == ONLY_VANILLA else params.model_adapter
+    compares = params.variants != ONLY_VANILLA
     named: tuple[Judge, ...] = (NoJudge(),)
     if needs_judge:
         named = judges.load_all(params.judge, host.secret)
@@ -79,13 +81,21 @@ def find_sources(params: Params, host: Host) -> Sources:
     _check_budget(params, (*named, *([second] if second else [])))
     return Sources(
         model=host.model(params.model_name) if params.model_name else "",
-        adapters=tuple(host.adapter(name) for name in adapters),
+        adapters=tuple(host.adapter(name) for name in params.model_adapter if compares),
+        tuned=tuple(host.model(name) for name in params.tuned_model if compares),
         recorded=recorded,
         dataset=host.dataset(params.dataset_name) if params.dataset_name else recorded[0].file,
         cache_dir=_cache_dir(params),
         judges=named,
         second_judge=second,
     )
+
+
+def has_rival(params: Params) -> bool:
+    """Whether everything is named that --variants wants compared with the base."""
+    if params.variants == ONLY_VANILLA or params.model_adapter or params.tuned_model:
+        return True
+    return params.variants == BOTH and bool(params.baseline_prompt)
 
 
 def _check_models(params: Params) -> None:
@@ -99,14 +109,17 @@ def _check_models(params: Params) -> None:
     ]
     if missing:
         raise OptionError(f"{' and '.join(missing)} must be given (try `demo` to see a run)")
-    if params.variants != ONLY_VANILLA and not params.model_adapter:
+    if not has_rival(params):
+        prompt = ", a prompt to beat with --baseline_prompt" if params.variants == BOTH else ""
         raise OptionError(
             f"no adapter given, but --variants is '{params.variants}': name the adapter's "
-            f"directory with --model_adapter, or choose --variants '{ONLY_VANILLA}'"
+            "directory with --model_adapter, a fine-tuned model with --tuned_model"
+            f"{prompt}, or choose --variants '{ONLY_VANILLA}'"
         )
-    if params.variants == ONLY_ADAPTER and len(params.model_adapter) > 1:
+    n_tuned = len(params.model_adapter) + len(params.tuned_model)
+    if params.variants == ONLY_ADAPTER and n_tuned > 1:
         raise OptionError(
-            f"--variants '{ONLY_ADAPTER}' takes one adapter, got {len(params.model_adapter)}; "
+            f"--variants '{ONLY_ADAPTER}' takes one adapter or fine-tuned model, got {n_tuned}; "
             f"several are compared through the base: choose --variants '{BOTH}'"
         )
 

@@ -57,14 +57,18 @@ def file_digest(paths: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
-def inspect_model(path: Path) -> ModelFolder:
+def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
     """Check a model's directory and take its digests.
+
+    Args:
+        path: the directory.
+        option: that named it, for messages.
 
     Raises:
         ModelError: listing everything that is missing.
     """
     if not path.is_dir():
-        raise ModelError(f"{path}: no such directory; --model_name takes a directory or a hub id")
+        raise ModelError(f"{path}: no such directory; {option} takes a directory or a hub id")
     weights = sorted(path.glob("model*.safetensors"))
     others = {
         file
@@ -80,6 +84,8 @@ def inspect_model(path: Path) -> ModelFolder:
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
         problems.append(f"no tokenizer ({' or '.join(_TOKENIZER_FILES)})")
     if problems:
+        if (path / "adapter_config.json").is_file():
+            problems.append("but an adapter, which is given as --model_adapter")
         raise ModelError(
             f"{path} is not a complete model: {'; '.join(problems)}. It must be in the hub's "
             "layout: config.json, model*.safetensors and the tokenizer's files"

@@ -162,5 +162,5 @@ def _not_one(path: Path, found: list[str]) -> str:
         )
     inside = sorted(entry.name for entry in path.iterdir())
     listing = f"holds {', '.join(inside[:8])}" if inside else "is empty"
-    fused = "; fused_model is a whole model: give it as --model_name" if _FUSED in inside else ""
+    fused = "; fused_model is a whole model: give it as --tuned_model" if _FUSED in inside else ""
     return f"no adapter in it: the folder {listing}; it must hold {names}{fused}"

@@ -82,7 +82,7 @@ class ClassicHost:
 
     def model(self, name: str) -> str:
         """A directory, or the name is a hub id."""
-        return str(Path(name).resolve()) if Path(name).is_dir() else name
+        return os.path.abspath(name) if Path(name).is_dir() else name
 
     def adapter(self, name: str) -> Path:
         """The folder that the host's trainers wrote, under the model's name."""

@@ -57,8 +57,9 @@ class FolderHost:
 
     def model(self, name: str) -> str:
         """A directory when there is one, else the name is a hub id."""
+        # Links are kept: their names are what fine-tuned models are shown by.
         path = Path(name).expanduser()
-        return str(path.resolve()) if path.exists() or _looks_like_path(name) else name
+        return os.path.abspath(path) if path.exists() or _looks_like_path(name) else name
 
     def adapter(self, name: str) -> Path:
         """The directory."""

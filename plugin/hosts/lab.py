@@ -60,7 +60,7 @@ class LabHost:
     def model(self, name: str) -> str:
         """A directory, else a model of the registry, else the name is a hub id."""
         path = Path(name).expanduser()
-        return str(path.resolve()) if path.is_dir() else self._registered(name) or name
+        return os.path.abspath(path) if path.is_dir() else self._registered(name) or name
 
     def adapter(self, name: str) -> Path:
         """A directory, else an adapter of the registry."""

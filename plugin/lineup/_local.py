@@ -2,50 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from plugin import engines
 from plugin.adapters.layout import AdapterFolder, inspect_adapter
 from plugin.cache import content_key
+from plugin.certificate_records import not_applicable
 from plugin.engines import EngineSettings
-from plugin.errors import AdapterError
+from plugin.errors import ModelError, OptionError
 from plugin.generation import Load
-from plugin.lineup import Lineup
+from plugin.lineup import RESERVED, Lineup
 from plugin.params import ONLY_ADAPTER, Params
 from plugin.records import PROMPTED, VANILLA, Variant
 from plugin.sources import Sources
 from plugin.weights import ModelFolder, find_model, inspect_model
 
+NOT_APART = "a whole model, loaded by itself"
+
 
 def line_up(params: Params, sources: Sources) -> Lineup:
     """See `plugin.lineup.line_up`."""
-    adapters = _named([inspect_adapter(path) for path in sources.adapters])
+    adapters = [inspect_adapter(path) for path in sources.adapters]
+    _check_names([*(str(adapter.path) for adapter in adapters), *sources.tuned])
+    named = {_name(str(adapter.path)): adapter for adapter in adapters}
     model = inspect_model(find_model(sources.model))
-    choice = engines.choose(params.engine, model, adapters.values())
+    tuned = _tuned(sources, model)
+    choice = engines.choose(params.engine, model, adapters)
     version = engines.library_version(choice.name)
-    first = _settings(params, model, params.model_name, adapters)
-    names = [
+    settings = [
+        _settings(params, model, params.model_name, named),
+        *(_settings(params, folder, given, {}) for given, folder in tuned.items()),
+    ]
+    names = [_of_base(params, named), *([_name(given)] for given in tuned)]
+    return Lineup(
+        loads=tuple(
+            Load(
+                tuple(_variant(name, params, one, version) for name in own),
+                partial(engines.load, choice.name, one),
+            )
+            for one, own in zip(settings, names, strict=True)
+            if own
+        ),
+        identity=_identity(model, named, tuned, version),
+        versions={
+            "engine": version,
+            "engine chosen by": choice.reason,
+            **{f"adapter {name}": adapter.traits for name, adapter in named.items()},
+        },
+        model_type=str(model.config.get("model_type") or ""),
+        certificates=tuple(not_applicable(_name(given), NOT_APART) for given in tuned),
+    )
+
+
+def _of_base(params: Params, adapters: Iterable[str]) -> list[str]:
+    """The variants that share the base's weights."""
+    return [
         *([] if params.variants == ONLY_ADAPTER else [VANILLA]),
         *([PROMPTED] if params.baseline_prompt else []),
         *adapters,
     ]
-    variants = tuple(_variant(name, params, first, version) for name in names)
-    return Lineup(
-        loads=(Load(variants, partial(engines.load, choice.name, first)),),
-        identity={
-            "model's files": model.digest,
-            "tokenizer's files": model.tokenizer_digest,
-            "adapters' files": {name: adapter.digest for name, adapter in adapters.items()},
-            "engine": version,
-        },
-        versions={
-            "engine": version,
-            "engine chosen by": choice.reason,
-            **{f"adapter {name}": adapter.traits for name, adapter in adapters.items()},
-        },
-        model_type=str(model.config.get("model_type") or ""),
-    )
+
+
+def _tuned(sources: Sources, base: ModelFolder) -> dict[str, ModelFolder]:
+    """The fine-tuned models by what the user calls them.
+
+    Raises:
+        ModelError: when one is no complete model, or the base itself.
+    """
+    found = {name: inspect_model(find_model(name), "--tuned_model") for name in sources.tuned}
+    same = [name for name, folder in found.items() if folder.digest == base.digest]
+    if same:
+        raise ModelError(
+            f"{' and '.join(same)}: the same weights as the base model {sources.model}, so there "
+            "is nothing to compare; check --tuned_model and --model_name"
+        )
+    return found
+
+
+def _identity(
+    model: ModelFolder,
+    adapters: Mapping[str, AdapterFolder],
+    tuned: Mapping[str, ModelFolder],
+    version: str,
+) -> dict[str, Any]:
+    identity: dict[str, Any] = {
+        "model's files": model.digest,
+        "tokenizer's files": model.tokenizer_digest,
+        "adapters' files": {name: adapter.digest for name, adapter in adapters.items()},
+        "engine": version,
+    }
+    if tuned:  # a run without one keeps its id
+        identity["tuned models' files"] = {
+            _name(given): [folder.digest, folder.tokenizer_digest]
+            for given, folder in tuned.items()
+        }
+    return identity
 
 
 def _settings(
@@ -61,24 +114,34 @@ def _settings(
     )
 
 
-def _named(adapters: Sequence[AdapterFolder]) -> dict[str, AdapterFolder]:
-    """Adapters by the names under which they are shown: their folders' names."""
-    named: dict[str, AdapterFolder] = {}
+def _name(given: str) -> str:
+    """The name under which an adapter or a model is shown: its directory's, or its hub id's."""
+    return given.rstrip("/").rpartition("/")[2]
+
+
+def _check_names(given: Sequence[str]) -> None:
+    """Whether all of them can be told apart.
+
+    Raises:
+        OptionError: when they cannot.
+    """
     reserved = {
         VANILLA: "what the base model is shown as",
         PROMPTED: "what the base model with --baseline_prompt is shown as",
+        **RESERVED,
     }
-    for adapter in adapters:
-        name = adapter.path.name
-        other = named.get(name)
-        if other is not None or name in reserved:
-            taken = f"also the name of {other.path}" if other else reserved[name]
-            raise AdapterError(
-                f"{adapter.path}: its name {name!r} is {taken}; names must differ, so rename the "
-                "folder or give it through a link with another name"
+    taken, problems = dict[str, str](), list[str]()
+    for place in given:
+        name = _name(place)
+        if name in reserved or name in taken:
+            why = reserved.get(name) or f"also the name of {taken[name]}"
+            problems.append(
+                f"{place}: its name {name!r} is {why}; names must differ, so rename the folder or "
+                "give it through a link with another name"
             )
-        named[name] = adapter
-    return named
+        taken.setdefault(name, place)
+    if problems:
+        raise OptionError("\n".join(problems))
 
 
 def _variant(name: str, params: Params, settings: EngineSettings, engine_version: str) -> Variant:

@@ -126,7 +126,7 @@ def _both(folder: Path) -> None:
         (_peft_without_its_config, "adapter_model.safetensors is PEFT's, but adapter_config.json"),
         (_ia3, "peft_type 'IA3' is not LORA (DoRA is part of it). Adapters of LoRA's family are"),
         (_no_rank, "r 0 is no rank; it must be 1 or more"),
-        (_only_fused, "fused_model is a whole model: give it as --model_name"),
+        (_only_fused, "fused_model is a whole model: give it as --tuned_model"),
         (_bomb, "a header of 18446744073709551615 bytes"),
         (_bad_json, "is not valid JSON"),
         (_both, "holds adapters.safetensors and adapter_model.safetensors"),

@@ -140,7 +140,8 @@ def test_no_adapter_at_all(tmp_path: Path) -> None:
     message = refused(tmp_path / "o", model_adapter="")
     assert message == (
         "no adapter given, but --variants is 'vanilla and adapter': name the adapter's directory "
-        "with --model_adapter, or choose --variants 'vanilla only'"
+        "with --model_adapter, a fine-tuned model with --tuned_model, a prompt to beat with "
+        "--baseline_prompt, or choose --variants 'vanilla only'"
     )
 
 
