@@ -1,4 +1,4 @@
-"""How many calls to a judge are under way: more while it keeps up, fewer when it does not.
+"""How many calls to a server are under way: more while it keeps up, fewer when it does not.
 
 Additive increase, multiplicative decrease (Chiu and Jain 1989), as in TCP's congestion control: one
 more call at once for every round that went well; half as many when the server says that it is too
@@ -26,15 +26,16 @@ class Pace:
         most: calls at once, at most.
     """
 
-    def __init__(self, start: int, *, adaptive: bool) -> None:
+    def __init__(self, start: int, *, adaptive: bool, most: int | None = None) -> None:
         """Begin with so many.
 
         Args:
             start: calls at once, 1 or more.
             adaptive: whether the number follows the server; else it stays.
+            most: calls at once, at most; four times `start` by default.
         """
         self.limit = float(start)
-        self.most = start * _GROWS_TO if adaptive else start
+        self.most = (most or start * _GROWS_TO) if adaptive else start
         self._adaptive = adaptive
         self._n_in = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -65,25 +66,31 @@ class Pace:
         """Give the place to the next."""
         self._leave()
 
-    def went_well(self, seconds: float) -> None:
-        """A call was answered in so many seconds."""
+    def went_well(self, seconds: float | None) -> None:
+        """A call was answered in so many seconds; None where they say nothing of the server."""
         if not self._adaptive:
             return
         self._n_until_cut -= 1
+        if seconds is None:
+            self._grow()
+            return
         first = not self._mean_s
         self._mean_s = seconds if first else self._mean_s + _SMOOTHING * (seconds - self._mean_s)
         self._best_s = min(self._best_s, self._mean_s)
         if self._mean_s > _SLOW * self._best_s:
             self._shrink(0.9)
         else:
-            self.limit = min(float(self.most), self.limit + 1 / self.limit)
-            self._let_in()
+            self._grow()
 
     def was_too_much(self) -> None:
         """The server refused a call because there were too many."""
         self._n_until_cut -= 1
         if self._adaptive:
             self._shrink(0.5)
+
+    def _grow(self) -> None:
+        self.limit = min(float(self.most), self.limit + 1 / self.limit)
+        self._let_in()
 
     def _shrink(self, factor: float) -> None:
         # Calls that were under way at the last cut say nothing about the number since.

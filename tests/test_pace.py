@@ -112,3 +112,15 @@ def test_a_larger_limit_lets_waiting_calls_in_at_once(start: int) -> None:
             await waiting
 
     asyncio.run(story())
+
+
+def test_a_number_that_is_the_most_is_never_exceeded_and_comes_back_after_a_cut() -> None:
+    pace = Pace(8, adaptive=True, most=8)
+    for _ in range(50):
+        pace.went_well(None)
+    assert pace.limit == 8
+    pace.was_too_much()
+    assert pace.limit == 4
+    for _ in range(50):
+        pace.went_well(None)
+    assert pace.limit == 8

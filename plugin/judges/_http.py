@@ -8,23 +8,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from plugin import wire
 from plugin.errors import JudgeError
 from plugin.judges import Answer, AskError
-from plugin.judges._secrets import Mask
-from plugin.judges._wire import decoded, dig
+from plugin.keys import Mask
+from plugin.wire import Client, decoded, message_of, wait_s
 
 _MAX_ANSWER_TOKENS = 4096
 _MAX_BODY_BYTES = 1 << 20
 _MAX_MESSAGE_CHARS = 300
 _MAX_VERSION_CHARS = 100
-
-Client = TypeVar("Client")
 
 
 class Manner(Protocol):
@@ -151,7 +148,7 @@ class HttpJudge(ABC):
             return JudgeError(f"judge {self.label}: {self._unknown(said)}")
         again = status in (408, 409, 429) or status >= 500
         too_many = status in (429, 503, 529)
-        return AskError(said, again=again, too_many=too_many, wait_s=_wait_s(headers))
+        return AskError(said, again=again, too_many=too_many, wait_s=wait_s(headers))
 
     def _read(self, body: bytes) -> dict[str, Any]:
         """The JSON object that a server sent with a status of 2xx.
@@ -173,10 +170,7 @@ class HttpJudge(ABC):
 
     def _said(self, body: Any) -> str:
         """The server's message, short and without the key in any spelling."""
-        inner = dig(body, "error") or body
-        about = dig(inner, "message") or inner
-        text = about if isinstance(about, str) else json.dumps(about, ensure_ascii=False)
-        said = self._masked(" ".join(text.split()))[:_MAX_MESSAGE_CHARS]
+        said = self._masked(message_of(body))[:_MAX_MESSAGE_CHARS]
         return said or "no reason given"
 
 
@@ -197,14 +191,7 @@ def made(label: str, make: Callable[[], Client]) -> Client:
     Raises:
         JudgeError: for an address or a setting of the environment that it cannot work with.
     """
-    try:
-        return make()
-    except Exception as error:  # bad proxies and certificates: every library has its own types
-        kind = type(error).__name__
-    raise JudgeError(
-        f"judge {label}: its client cannot start ({kind}); check its address, and HTTP_PROXY, "
-        "HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE in the environment"
-    )
+    return wire.made(f"judge {label}", make, JudgeError)
 
 
 @contextmanager
@@ -215,19 +202,3 @@ def without_environment(*names: str) -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
-
-
-def _wait_s(headers: Mapping[str, str]) -> float | None:
-    """How long the server asks to wait: a number of seconds, or until a date."""
-    asked = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(asked))
-    except ValueError:
-        pass
-    try:
-        until = parsedate_to_datetime(asked)
-    except (ValueError, OverflowError):
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())

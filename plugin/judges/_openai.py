@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from plugin.judges import Answer, AskError
 from plugin.judges._http import HttpJudge, made, without_environment
-from plugin.judges._wire import closed, count, dig, word
+from plugin.judges._wire import closed
+from plugin.wire import count, dig, word
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from plugin.errors import JudgeError
 from plugin.judges import Answer, AskError, Secrets, named
 from plugin.judges._http import HttpJudge, made, without_environment
-from plugin.judges._secrets import checked_key, checked_url
-from plugin.judges._wire import closed, count, dig, word
+from plugin.judges._wire import closed
+from plugin.keys import checked_key, checked_url
+from plugin.wire import count, dig, word
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -37,8 +38,8 @@ def load(provider: str, model: str, secrets: Secrets) -> AnthropicJudge:
     key = secrets("ANTHROPIC_API_KEY")
     if not key:
         raise JudgeError(f"judge {label} needs a key: set ANTHROPIC_API_KEY")
-    checked_key(key, "ANTHROPIC_API_KEY")
-    url = checked_url(secrets("ANTHROPIC_BASE_URL") or _URL, "ANTHROPIC_BASE_URL")
+    checked_key(key, "ANTHROPIC_API_KEY", JudgeError)
+    url = checked_url(secrets("ANTHROPIC_BASE_URL") or _URL, "ANTHROPIC_BASE_URL", JudgeError)
     try:
         import anthropic  # noqa: F401
     except ImportError:

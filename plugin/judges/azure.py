@@ -12,7 +12,7 @@ from plugin.errors import JudgeError
 from plugin.judges import Secrets, named
 from plugin.judges._http import made, without_environment
 from plugin.judges._openai import ACCOUNT, OpenAIJudge, client_options
-from plugin.judges._secrets import checked_key, checked_url
+from plugin.keys import checked_key, checked_url
 
 if TYPE_CHECKING:
     from openai import AsyncAzureOpenAI
@@ -36,8 +36,8 @@ def load(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
             f"judge {label} needs a key and an endpoint, such as "
             f"https://my-resource.openai.azure.com: set {' and '.join(missing)}"
         )
-    checked_key(key, "AZURE_OPENAI_API_KEY")
-    checked_url(url, "AZURE_OPENAI_ENDPOINT")
+    checked_key(key, "AZURE_OPENAI_API_KEY", JudgeError)
+    checked_url(url, "AZURE_OPENAI_ENDPOINT", JudgeError)
     version = secrets("OPENAI_API_VERSION") or _API_VERSION
     client = made(label, lambda: _client(url, key, version))
     return OpenAIJudge(label, model, url, key, client)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from plugin.errors import JudgeError
 from plugin.judges import Secrets, named
 from plugin.judges._openai import OpenAIJudge
-from plugin.judges._secrets import checked_key, checked_url
+from plugin.keys import checked_key, checked_url
 
 
 def load(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
@@ -24,6 +24,6 @@ def load(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
             f"judge {label} needs a server: set CUSTOM_JUDGE_BASE_URL, such as "
             "http://localhost:8000/v1 (and CUSTOM_JUDGE_API_KEY if it wants a key)"
         )
-    checked_url(url, "CUSTOM_JUDGE_BASE_URL")
+    checked_url(url, "CUSTOM_JUDGE_BASE_URL", JudgeError)
     key = secrets("CUSTOM_JUDGE_API_KEY") or ""
-    return OpenAIJudge(label, model, url, checked_key(key, "CUSTOM_JUDGE_API_KEY"))
+    return OpenAIJudge(label, model, url, checked_key(key, "CUSTOM_JUDGE_API_KEY", JudgeError))

@@ -13,8 +13,8 @@ from plugin.errors import JudgeError
 from plugin.judges import Answer, Secrets
 from plugin.judges._http import made
 from plugin.judges._openai import OpenAIJudge
-from plugin.judges._secrets import checked_url
-from plugin.judges._wire import decoded, dig, word
+from plugin.keys import checked_url
+from plugin.wire import decoded, dig, word
 
 _URL = "http://localhost:8338/v1"
 _TIMEOUT_S = 10.0
@@ -27,7 +27,7 @@ def load(provider: str, model: str, secrets: Secrets) -> LocalJudge:
         JudgeError: when the address is none.
     """
     url = secrets("LOCAL_JUDGE_BASE_URL") or _URL
-    return LocalJudge(model, checked_url(url, "LOCAL_JUDGE_BASE_URL"))
+    return LocalJudge(model, checked_url(url, "LOCAL_JUDGE_BASE_URL", JudgeError))
 
 
 class LocalJudge:

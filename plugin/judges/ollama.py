@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
+from plugin.errors import JudgeError
 from plugin.judges import Answer, AskError, Secrets, named
 from plugin.judges._http import HttpJudge, lost, made, unreadable
-from plugin.judges._secrets import checked_url
-from plugin.judges._wire import closed, count, dig, word
+from plugin.judges._wire import closed
+from plugin.keys import checked_url
+from plugin.wire import count, dig, word
 
 _HOST, _PORT = "localhost", 11434
 _FORMATS = ("schema", "json", "words")
@@ -123,11 +125,11 @@ def _url(host: str) -> str:
         JudgeError: when it means none.
     """
     if "://" in host:
-        return checked_url(host, "OLLAMA_HOST")
+        return checked_url(host, "OLLAMA_HOST", JudgeError)
     address, slash, path = host.partition("/")
     if not address or address.startswith(":"):
         address = f"{_HOST}{address}"
-    url = checked_url(f"http://{address}{slash}{path}", "OLLAMA_HOST")
+    url = checked_url(f"http://{address}{slash}{path}", "OLLAMA_HOST", JudgeError)
     if urlsplit(url).port is None:
         url = f"http://{address}:{_PORT}{slash}{path}"
     return url

@@ -5,7 +5,7 @@ from __future__ import annotations
 from plugin.errors import JudgeError
 from plugin.judges import Secrets, named
 from plugin.judges._openai import OPENAI_URL, OpenAIJudge
-from plugin.judges._secrets import checked_key, checked_url
+from plugin.keys import checked_key, checked_url
 
 
 def load(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
@@ -18,5 +18,5 @@ def load(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
     key = secrets("OPENAI_API_KEY")
     if not key:
         raise JudgeError(f"judge {label} needs a key: set OPENAI_API_KEY")
-    url = checked_url(secrets("OPENAI_BASE_URL") or OPENAI_URL, "OPENAI_BASE_URL")
-    return OpenAIJudge(label, model, url, checked_key(key, "OPENAI_API_KEY"))
+    url = checked_url(secrets("OPENAI_BASE_URL") or OPENAI_URL, "OPENAI_BASE_URL", JudgeError)
+    return OpenAIJudge(label, model, url, checked_key(key, "OPENAI_API_KEY", JudgeError))

@@ -8,30 +8,31 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from plugin.errors import JudgeError
+from plugin.errors import UserError
 
 _SHORTEST_PIECE = 12
 """Characters; a shorter piece of base64 may well stand in a text by chance."""
 
 
-def checked_key(key: str, name: str) -> str:
+def checked_key(key: str, name: str, error_kind: type[UserError]) -> str:
     """The key, if a header can carry it.
 
     Raises:
-        JudgeError: naming the secret, never its value.
+        UserError: of the kind given, naming the secret, never its value.
     """
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise JudgeError(
+        raise error_kind(
             f"{name} is no key: it holds spaces or characters that no header can carry"
         )
     return key
 
 
-def checked_url(url: str, name: str) -> str:
+def checked_url(url: str, name: str, error_kind: type[UserError]) -> str:
     """The address, if it is one of a web server.
 
     Raises:
-        JudgeError: naming the secret and its value, without what may be a password.
+        UserError: of the kind given, naming where the address stands and its value, without what
+            may be a password.
     """
     try:
         parts = urlsplit(url)
@@ -40,7 +41,7 @@ def checked_url(url: str, name: str) -> str:
         usable = False
     if not usable or not url.isprintable() or " " in url:
         shown = re.sub(r"//.*@", "//[key]@", url)
-        raise JudgeError(f"{name} {shown!r} is no http or https address")
+        raise error_kind(f"{name} {shown!r} is no http or https address")
     return url
 
 
