@@ -13,9 +13,9 @@ from plugin.biases import family_of
 from plugin.comparing import N_RESAMPLES, VerdictSettings, compare, summarise
 from plugin.early import EarlyPlan, early_plan
 from plugin.effort import about_judging
+from plugin.engines import is_final
 from plugin.errors import OptionError
 from plugin.exam import found_in
-from plugin.generation import is_final
 from plugin.humans import Draw, views
 from plugin.journal import Journal
 from plugin.pairing import Evidence
@@ -293,7 +293,7 @@ def _provenance(journal: Journal, params: Params, compare_s: float) -> dict[str,
         "seconds": _rounded({**(journal.meta("seconds") or {}), "compare": compare_s}),
         "judge_versions": journal.judge_versions(),
         "judge_calls": journal.meta("judge_calls") or {},
-        "generated_tokens": sum(len(c.token_ids) for c in journal.completions().values()),
+        "generated_tokens": sum(c.n_tokens or 0 for c in journal.completions().values()),
         "versions": journal.meta("versions"),
         "reported_with": __version__,
     }

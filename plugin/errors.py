@@ -10,6 +10,7 @@ VerdictError
 └── FaultError           something broke on the way: the journal is kept, exit code 1
     ├── BaseDisturbedError   the base model changed after an adapter was taken off
     ├── JournalError         the journal cannot be read or written
+    ├── ServerDownError      the inference server does not answer
     ├── JudgeDownError       the judge does not answer at all
     └── JudgeFailingError    the judge fails too many questions
 
@@ -62,6 +63,10 @@ class BaseDisturbedError(FaultError):
 
 class JournalError(FaultError):
     """The journal cannot be read or written."""
+
+
+class ServerDownError(FaultError):
+    """The inference server does not answer, or not as it should."""
 
 
 class JudgeDownError(FaultError):

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from plugin.adapters.certificate import N_PROBES
 from plugin.cache import content_key
 from plugin.certificate_records import Certificate
-from plugin.engines import NO_MEMORY, Engine, Prompt
+from plugin.engines import Engine, Prompt, is_final
 from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal
-from plugin.records import Case, Completion, Failure, Message, Variant
+from plugin.records import Case, Completion, Message, Variant
 from plugin.worker import Progress
 
 
@@ -23,11 +23,14 @@ class Load:
     Attributes:
         recorded: the completions were made elsewhere, each for its case: two cases that ask the
             same may have different ones, and of the prompts nothing is known.
+        shared: whether completions go to and come from the cache that runs share. Not where
+            nobody knows the weights: a name may stand for others tomorrow.
     """
 
     variants: tuple[Variant, ...]
     engine: Callable[[], Engine]
     recorded: bool = False
+    shared: bool = True
 
 
 def complete(
@@ -55,7 +58,7 @@ def complete(
         loaded = time.perf_counter()
         try:
             prompts = prompts_for(cases, load.variants, engine)
-            certify(load.variants, prompts, engine, journal)
+            certify(load.variants, prompts[: len(cases)], engine, journal)
             certified = time.perf_counter()
             journal.add_to_meta("seconds", {"certify": certified - loaded})
             if not load.recorded:
@@ -70,15 +73,6 @@ def complete(
             journal.add_to_meta("seconds", spent)
 
 
-def is_final(failure: Failure) -> bool:
-    """Whether trying again would be in vain.
-
-    A prompt that the model's context cannot hold will not fit the next time either, and what was
-    not recorded stays so; memory may be there the next time.
-    """
-    return failure.stage == "generate" and not failure.reason.startswith(NO_MEMORY)
-
-
 def certify(
     variants: Sequence[Variant], prompts: Sequence[Prompt], engine: Engine, journal: Journal
 ) -> None:
@@ -86,7 +80,7 @@ def certify(
 
     Args:
         variants: those of the engine.
-        prompts: of the first variant first; the probes are taken from these.
+        prompts: of the first variant; the probes are taken from these.
         engine: that will generate with them.
         journal: where the certificates go.
 
@@ -157,18 +151,18 @@ def _generate(
     missing = []
     for prompt in prompts:
         key = keys[prompt.case_id, prompt.variant]
-        kept = journal.completion(key)
+        kept = journal.completion(key, shared=load.shared)
         if kept is None:
             missing.append(prompt)
         else:
-            journal.add_answer(key, kept.of(prompt.case_id, prompt.variant))
+            journal.add_answer(key, kept.of(prompt.case_id, prompt.variant), load.shared)
             progress.done += 1
     if not missing:
         return
     for ended in engine.generate(missing):
         for result in ended:
             if isinstance(result, Completion):
-                journal.add_answer(keys[result.case_id, result.variant], result)
+                journal.add_answer(keys[result.case_id, result.variant], result, load.shared)
             else:
                 journal.add_failure(result)
             progress.done += 1
@@ -184,11 +178,10 @@ def _content(prompt: Prompt) -> list[object]:
 
 def _note(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool) -> None:
     """What the report says of prompts: which those of the baseline were, and of other models."""
-    facts = {
-        "digest": content_key([_content(prompt) for prompt in prompts]),
-        "n_tokens": sum(len(prompt.token_ids) for prompt in prompts),
-        "first_token_ids": list(prompts[0].token_ids),
-    }
+    facts: dict[str, object] = {"digest": content_key([_content(prompt) for prompt in prompts])}
+    if prompts[0].token_ids:
+        facts["n_tokens"] = sum(len(prompt.token_ids) for prompt in prompts)
+        facts["first_token_ids"] = list(prompts[0].token_ids)
     if first:
         journal.set_meta("prompts", facts)
     else:

@@ -132,13 +132,13 @@ class Journal(Cache):
         rows = self._query("SELECT body FROM cases ORDER BY position")
         return tuple(_case(body) for (body,) in rows)
 
-    def add_answer(self, key: str, completion: Completion) -> None:
-        """Keep a completion under its content key, here and in the shared cache."""
+    def add_answer(self, key: str, completion: Completion, shared: bool = True) -> None:
+        """Keep a completion under its content key, here and, if shared, in the shared cache."""
         self.add_completion(key, completion)
         where = (completion.case_id, completion.variant)
         with self._instead_of_failure(*where, ""):
             self._query("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", *where, key)
-        if self.cache:
+        if self.cache and shared:
             self.cache.add_completion(key, completion)
 
     def completions(self) -> dict[tuple[str, str], Completion]:
@@ -148,9 +148,10 @@ class Journal(Cache):
         )
         return {(case, name): completion_of(body).of(case, name) for case, name, body in rows}
 
-    def completion(self, key: str) -> Completion | None:
-        """As in `Cache`, looking in the shared cache too."""
-        return super().completion(key) or (self.cache.completion(key) if self.cache else None)
+    def completion(self, key: str, shared: bool = True) -> Completion | None:
+        """As in `Cache`, looking in the shared cache too where it is shared."""
+        kept = super().completion(key)
+        return self.cache.completion(key) if kept is None and self.cache and shared else kept
 
     def judgment(self, key: str) -> Judgment | None:
         """As in `Cache`, looking in the shared cache too; what is found there is copied here."""

@@ -73,8 +73,9 @@ class Variant:
         name: unique within a run; `VANILLA` for the base.
         id: digest of weights, tokenizer, adapter, engine and sampling.
         model: hub id or directory, as the user gave it.
-        adapter_path: the adapter's directory, None for the base.
-        adapter_digest: digest of the adapter's files, None for the base.
+        adapter_path: the adapter's directory, or the name that a server knows it by; None for the
+            base.
+        adapter_digest: digest of the adapter's files, None for the base and on a server.
         system_prompt: put before every case's messages.
     """
 

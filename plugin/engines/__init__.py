@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -19,7 +19,18 @@ from plugin.records import Completion, Failure, Message
 from plugin.weights import ModelFolder
 
 NO_MEMORY = "memory was short for this case alone"
-"""How the reason of a failure begins that another device, or more room, may mend."""
+NO_ANSWER = "the inference server gave no answer for this case"
+_NOT_FINAL = (NO_MEMORY, NO_ANSWER)
+"""How the reasons of failures begin that more room, or a server that is well again, may mend."""
+
+
+def is_final(failure: Failure) -> bool:
+    """Whether trying again would be in vain.
+
+    A prompt that no context can hold will not fit the next time either, and what was not recorded
+    stays so.
+    """
+    return failure.stage == "generate" and not failure.reason.startswith(_NOT_FINAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,30 @@ class EngineSettings:
     model: ModelFolder
     model_name: str
     adapters: dict[str, AdapterFolder]
+    max_tokens: int
+    batch_size: int
+    chat_template: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServedSettings:
+    """What an engine is told that holds no weights and asks a server that does.
+
+    Attributes:
+        url: the server's base URL, with nothing secret in it.
+        key: "" for a server that wants none.
+        names: variant name -> the name to ask the server for; the base's stands under VANILLA,
+            whether it is compared or not.
+        notes: variant name -> what the reader should know of it, a sentence each.
+        max_tokens: where a completion is cut off.
+        batch_size: requests under way at once, at most.
+        chat_template: have the server use the model's template; else send plain text.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    names: dict[str, str]
+    notes: dict[str, tuple[str, ...]]
     max_tokens: int
     batch_size: int
     chat_template: bool
@@ -193,7 +228,7 @@ def library_version(name: str) -> str:
     return version
 
 
-def load(name: str, settings: EngineSettings) -> Engine:
-    """Load the model in the named engine."""
+def load(name: str, settings: EngineSettings | ServedSettings) -> Engine:
+    """Load the model in the named engine, or open the connections to the server that has it."""
     engine: Engine = importlib.import_module(f"plugin.engines.{name}").load(settings)
     return engine
