@@ -6,6 +6,7 @@ right, and about the wrong model.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +15,9 @@ NOT_APPLICABLE = "not applicable"
 _ABOVE_NOISE = 3.0
 """How many times the base's difference from itself the adapter's must be. Noise of one size on both
 sides would exceed itself in half of all cases."""
+
+_CHANCE = 0.05
+"""The largest probability at which a base that varies by itself does not explain the changes."""
 
 
 class Distance(NamedTuple):
@@ -98,13 +102,27 @@ class Certificate:
             return True
         if self.effect and self.noise and not self.effect.exceeds(self.noise):
             return True
-        return self.n_completions > 0 and self.n_changed <= self.n_self_changed
+        if not self.n_completions:
+            return False
+        if not self.n_self_changed:
+            return not self.n_changed
+        return self._chance > _CHANCE
+
+    @property
+    def _chance(self) -> float:
+        """Fisher's exact test: so many changes or more here, if all were the base's own kind."""
+        n, m, total = self.n_completions, self.n_probes, self.n_changed + self.n_self_changed
+        ways = sum(
+            math.comb(n, k) * math.comb(m, total - k)
+            for k in range(self.n_changed, min(n, total) + 1)
+        )
+        return ways / math.comb(n + m, total)
 
     def with_completions(self, n_completions: int, n_changed: int) -> Certificate:
         """The same, with the completions of the run instead of the probes'."""
         if not n_completions:
             return self
-        return replace(self, n_completions=n_completions, n_changed=n_changed, n_self_changed=0)
+        return replace(self, n_completions=n_completions, n_changed=n_changed)
 
 
 def not_applicable(variant: str, reason: str) -> Certificate:

@@ -123,14 +123,15 @@ class Params(BaseModel):
     model_name: str = _option(
         "",
         "Base model",
-        "Hub id or directory of the base model, loaded once for all variants.",
+        "Hub id or directory of the base model, loaded once for all variants; with --server_url, "
+        "its name there.",
         shown=Option(NOT_CLASSIC),
     )
     model_adapter: Texts = _option(
         (),
         "Adapter",
-        "Adapter directory, or its name where the host knows it. May repeat, to compare several "
-        "with the same base (in a form: separated by commas).",
+        "Adapter directory, or its name where the host or --server_url knows it. May repeat, to "
+        "compare several with the same base (in a form: separated by commas).",
         shown=Option(NOT_CLASSIC),
     )
     dataset_name: str = _option(
@@ -274,15 +275,18 @@ class Params(BaseModel):
         "auto",
         "Engine",
         "What generates the completions: mlx, transformers (torch and PEFT), server (any "
-        "OpenAI-compatible one that has base and adapters by name), or recorded (they were made "
-        "elsewhere). auto picks by platform, adapter and what is installed.",
-        shown=Option(EVERYWHERE, "radio", ("auto", "mlx", "transformers")),
+        "OpenAI-compatible one that has base and adapters by name, at the address of Inference "
+        "server), or recorded (they were made elsewhere). auto picks by platform, adapter and what "
+        "is installed.",
+        shown=Option(EVERYWHERE, "radio", ("auto", "mlx", "transformers", "server")),
     )
     server_url: str = _option(
         "",
         "Inference server",
-        "Address of the server for the engine 'server', such as http://localhost:8000/v1; model "
-        "and adapters are then the names that it serves. Its key is the secret INFERENCE_API_KEY.",
+        "Address of the server for the engine 'server', such as http://localhost:8000/v1 (the "
+        "classic host's own: http://localhost:8338/v1). Model and adapters are then the names that "
+        "it serves; a model's directory or hub id may stand for its last part. The server's key is "
+        "the secret INFERENCE_API_KEY.",
     )
     workers: int = _option(
         1,
@@ -308,7 +312,11 @@ class Params(BaseModel):
         shown=Option(NOT_CLASSIC),
     )
     batch_size: int = _option(
-        32, "Batch size", "Completions generated side by side; lower it when memory is short.", ge=1
+        32,
+        "Batch size",
+        "Completions generated side by side, and requests at once with a server; lower it when "
+        "memory is short.",
+        ge=1,
     )
     concurrency: int = _option(
         20,

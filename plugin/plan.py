@@ -81,7 +81,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         params=params.model_copy(
             update={
                 "model_name": sources.model,
-                "model_adapter": tuple(map(str, sources.adapters)),
+                "model_adapter": sources.adapters,
                 "tuned_model": sources.tuned,
                 "recorded": tuple(map(str, sources.recorded)),
                 "dataset_name": sources.dataset,

@@ -84,7 +84,10 @@ def line(found: Certificate) -> str:
     if found.n_completions:
         facts.append(f"{found.n_changed} of {found.n_completions} completions changed")
     if found.n_self_changed:
-        facts.append(f"the base changed {found.n_self_changed} of its own when asked again")
+        facts.append(
+            f"the base answered {found.n_self_changed} of {found.n_probes} probes otherwise when "
+            "asked again"
+        )
     if found.base_proof is not None:
         facts.append(
             f"base undisturbed ({found.base_proof})" if found.base_proof else "base changed"

@@ -91,7 +91,9 @@ def block(found: Certificate) -> str:
     if found.n_completions:
         rows.append(("completions", f"{found.n_changed} of {found.n_completions} changed"))
     if found.n_self_changed:
-        rows.append(("", f"the base changed {found.n_self_changed} of its own when asked again"))
+        rows.append(
+            ("", f"{found.n_self_changed} of {found.n_probes} of the base's own, asked again")
+        )
     if found.base_proof is not None:
         rows.append(
             ("base", f"undisturbed: {found.base_proof}" if found.base_proof else "DISTURBED")
@@ -123,6 +125,8 @@ def _certificates(load: Load, cases: Sequence[Case], progress: Progress) -> tupl
             progress.check()
         if any(one.kind == "base disturbed" for one in found):
             return tuple(found)  # what it would generate is nobody's
+        if all(one.n_completions for one in found):
+            return tuple(found)  # an engine that can compare nothing else did so already
         texts = _completed(prompts, engine, progress)
     finally:
         engine.close()
@@ -144,8 +148,6 @@ def _completed(
 
 
 def _with_texts(found: Certificate, texts: dict[tuple[str, str], str]) -> Certificate:
-    if found.n_completions:  # an engine that can compare nothing else did so already
-        return found
     pairs = [
         (text, texts[case_id, found.variant])
         for (case_id, name), text in texts.items()

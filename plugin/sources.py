@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from plugin import engines, judges, metrics
 from plugin.cases.recordings import Recording, parse_recording
@@ -13,6 +13,7 @@ from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.judges import Judge
 from plugin.judges._none import NoJudge
+from plugin.keys import checked_key, checked_url
 from plugin.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
 from plugin.spending import price_of
 
@@ -22,6 +23,22 @@ _OF_MODELS = (
     *("server_url", "workers", "ray_address", "load_4bit"),
 )
 """Options that mean nothing where no model is run."""
+_SERVER_KEY = "INFERENCE_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an inference server is.
+
+    Attributes:
+        url: its base URL; holds nothing secret.
+        key: "" where none was given.
+        chosen_by: the option that says so.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    chosen_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +46,23 @@ class Sources:
     """Where things are: the user's names, resolved by the host, and judges with their secrets.
 
     Attributes:
-        model: directory or hub id; "" where only what was recorded is compared.
-        tuned: likewise of every fine-tuned model.
+        model: directory or hub id; on a server, the name that was given; "" where only what was
+            recorded is compared.
+        adapters: directories; on a server, the names that were given.
+        tuned: directory or hub id of every fine-tuned model.
         recorded: the variants whose completions were made elsewhere, the baseline first.
+        server: which has model and adapters; None where this machine does.
     """
 
     model: str
-    adapters: tuple[Path, ...]
+    adapters: tuple[str, ...]
     dataset: str
     cache_dir: str
     judges: tuple[Judge, ...]
     second_judge: Judge | None
     tuned: tuple[str, ...] = ()
     recorded: tuple[Recording, ...] = ()
+    server: Address | None = None
 
 
 def find_models(params: Params, host: Host) -> Sources:
@@ -50,14 +71,16 @@ def find_models(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is not known.
     """
-    engines.ready(params.engine)
+    server = _server(params, host)
+    model, adapters = _resolved(params, params.model_adapter, server, host)
     return Sources(
-        model=host.model(params.model_name),
-        adapters=tuple(host.adapter(name) for name in params.model_adapter),
+        model=model,
+        adapters=adapters,
         dataset=host.dataset(params.dataset_name) if params.dataset_name else "",
         cache_dir="",
         judges=(),
         second_judge=None,
+        server=server,
     )
 
 
@@ -68,9 +91,10 @@ def find_sources(params: Params, host: Host) -> Sources:
         UserError: when something is not named, not known or not allowed.
     """
     recorded = _recorded(params, host)
+    server = None
     if not recorded:
         _check_models(params)
-        engines.ready(params.engine)
+        server = _server(params, host)
     asked = metrics.load(params.predefined_tasks)
     needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
     compares = params.variants != ONLY_VANILLA
@@ -79,15 +103,17 @@ def find_sources(params: Params, host: Host) -> Sources:
         named = judges.load_all(params.judge, host.secret)
     second = _second(params, named, host)
     _check_budget(params, (*named, *([second] if second else [])))
+    model, adapters = _resolved(params, params.model_adapter if compares else (), server, host)
     return Sources(
-        model=host.model(params.model_name) if params.model_name else "",
-        adapters=tuple(host.adapter(name) for name in params.model_adapter if compares),
+        model=model,
+        adapters=adapters,
         tuned=tuple(host.model(name) for name in params.tuned_model if compares),
         recorded=recorded,
         dataset=host.dataset(params.dataset_name) if params.dataset_name else recorded[0].file,
         cache_dir=_cache_dir(params),
         judges=named,
         second_judge=second,
+        server=server,
     )
 
 
@@ -158,6 +184,57 @@ def _recorded(params: Params, host: Host) -> tuple[Recording, ...]:
     if problems:
         raise OptionError("\n".join(problems))
     return tuple(found)
+
+
+def _resolved(
+    params: Params, adapters: Sequence[str], server: Address | None, host: Host
+) -> tuple[str, tuple[str, ...]]:
+    """Model and adapters as they can be found; what a server knows by name is no path.
+
+    Raises:
+        UserError: when the host has no such adapter.
+    """
+    if server or not params.model_name:
+        return params.model_name, tuple(adapters)
+    return host.model(params.model_name), tuple(str(host.adapter(name)) for name in adapters)
+
+
+def _server(params: Params, host: Host) -> Address | None:
+    """The server that generates, if one does; checks besides that the engine can run here.
+
+    Raises:
+        OptionError: when engine and address do not go together, or one of them is none.
+    """
+    url, engine = params.server_url, params.engine
+    if url and engine not in ("auto", "server"):
+        raise OptionError(
+            f"--server_url {_shown(url)} is for --engine server, but --engine is {engine!r}; leave "
+            "one of them out"
+        )
+    engines.ready("server" if url else engine)
+    if not url and engine != "server":
+        return None
+    if not url:
+        raise OptionError("--engine server needs --server_url, such as http://localhost:8000/v1")
+    if params.tuned_model:
+        raise OptionError(
+            f"--tuned_model {', '.join(params.tuned_model)}: a server knows every model by its "
+            "name, so name it with --model_adapter"
+        )
+    checked_url(url, "--server_url", OptionError)
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise OptionError(
+            f"--server_url {_shown(url)} holds more than an address; it is stored and shown, so "
+            f"give the server's key as the secret {_SERVER_KEY}"
+        )
+    key = checked_key(host.secret(_SERVER_KEY) or "", _SERVER_KEY, OptionError)
+    return Address(url, key, "--engine server" if engine == "server" else "auto: --server_url")
+
+
+def _shown(url: str) -> str:
+    """An address without what may be secret in it."""
+    return repr(url.partition("?")[0].partition("#")[0].rpartition("@")[2])
 
 
 def _second(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:

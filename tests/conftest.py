@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.inference_server import DemoModel, InferenceServer, inference_server
 from tests.judge_server import JudgeServer, judge_server
 
 os.environ["DEEPEVAL_TELEMETRY_OPT_OUT"] = "1"
@@ -30,12 +32,25 @@ def server() -> Iterator[JudgeServer]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def demo_model() -> Iterator[DemoModel]:
+    """Loaded once; most tests never ask for it."""
+    with closing(DemoModel()) as model:
+        yield model
+
+
+@pytest.fixture
+def inference(demo_model: DemoModel) -> Iterator[InferenceServer]:
+    with inference_server(demo_model) as running:
+        yield running
+
+
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         *("OPENAI_API_KEY", "OPENAI_API_VERSION", "CUSTOM_JUDGE_API_KEY", "CUSTOM_JUDGE_BASE_URL"),
         *("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "ANTHROPIC_API_KEY"),
-        *("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"),
+        *("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "INFERENCE_API_KEY"),
         *("OLLAMA_HOST", "LOCAL_JUDGE_BASE_URL", "FINETUNE_VERDICT_CACHE"),
     ):
         monkeypatch.delenv(name, raising=False)

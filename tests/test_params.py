@@ -93,7 +93,7 @@ def test_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(OptionError) as caught:
         engines.ready("mxl")
     assert str(caught.value).startswith(
-        "unknown engine 'mxl'; choose one of auto, mlx, recorded, transformers"
+        "unknown engine 'mxl'; choose one of auto, mlx, recorded, server, transformers"
     )
 
 

@@ -7,7 +7,6 @@ files of completions made elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from plugin.cases import LoadedCases
@@ -62,9 +61,10 @@ def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None)
     Raises:
         UserError: naming what is wrong with options, model, adapters or recorded completions.
     """
-    found: Lineup
+    from plugin.lineup import _local, _recorded, _served
+
     if sources.recorded and loaded:
-        found = import_module("plugin.lineup._recorded").line_up(sources, loaded)
-    else:
-        found = import_module("plugin.lineup._local").line_up(params, sources)
-    return found
+        return _recorded.line_up(sources, loaded)
+    if sources.server:
+        return _served.line_up(params, sources, sources.server)
+    return _local.line_up(params, sources)

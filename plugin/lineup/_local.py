@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from plugin import engines
@@ -24,7 +25,7 @@ NOT_APART = "a whole model, loaded by itself"
 
 def line_up(params: Params, sources: Sources) -> Lineup:
     """See `plugin.lineup.line_up`."""
-    adapters = [inspect_adapter(path) for path in sources.adapters]
+    adapters = [inspect_adapter(Path(path)) for path in sources.adapters]
     _check_names([*(str(adapter.path) for adapter in adapters), *sources.tuned])
     named = {_name(str(adapter.path)): adapter for adapter in adapters}
     model = inspect_model(find_model(sources.model))
