@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
+from dataclasses import dataclass, replace
 
-from plugin import engines, judges, metrics
+from plugin import judges, metrics
+from plugin.address import Address, find_server
 from plugin.cases.recordings import Recording, parse_recording
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.judges import Judge
 from plugin.judges._none import NoJudge
-from plugin.keys import checked_key, checked_url
 from plugin.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
 from plugin.spending import price_of
 
@@ -23,22 +22,6 @@ _OF_MODELS = (
     *("server_url", "workers", "ray_address", "load_4bit"),
 )
 """Options that mean nothing where no model is run."""
-_SERVER_KEY = "INFERENCE_API_KEY"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an inference server is.
-
-    Attributes:
-        url: its base URL; holds nothing secret.
-        key: "" where none was given.
-        chosen_by: the option that says so.
-    """
-
-    url: str
-    key: str = field(repr=False)
-    chosen_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +31,10 @@ class Sources:
     Attributes:
         model: directory or hub id; on a server, the name that was given; "" where only what was
             recorded is compared.
-        adapters: directories; on a server, the names that were given.
-        tuned: directory or hub id of every fine-tuned model.
+        adapters: directories; on a server, names.
+        tuned: likewise of every fine-tuned model, or hub ids.
         recorded: the variants whose completions were made elsewhere, the baseline first.
-        server: which has model and adapters; None where this machine does.
+        server: which has the models; None where this machine does.
     """
 
     model: str
@@ -71,11 +54,10 @@ def find_models(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is not known.
     """
-    server = _server(params, host)
-    model, adapters = _resolved(params, params.model_adapter, server, host)
+    server = find_server(params, host)
     return Sources(
-        model=model,
-        adapters=adapters,
+        model=_model(params.model_name, server, host),
+        adapters=_adapters(params.model_adapter, server, host),
         dataset=host.dataset(params.dataset_name) if params.dataset_name else "",
         cache_dir="",
         judges=(),
@@ -94,7 +76,7 @@ def find_sources(params: Params, host: Host) -> Sources:
     server = None
     if not recorded:
         _check_models(params)
-        server = _server(params, host)
+        server = find_server(params, host)
     asked = metrics.load(params.predefined_tasks)
     needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
     compares = params.variants != ONLY_VANILLA
@@ -103,11 +85,10 @@ def find_sources(params: Params, host: Host) -> Sources:
         named = judges.load_all(params.judge, host.secret)
     second = _second(params, named, host)
     _check_budget(params, (*named, *([second] if second else [])))
-    model, adapters = _resolved(params, params.model_adapter if compares else (), server, host)
     return Sources(
-        model=model,
-        adapters=adapters,
-        tuned=tuple(host.model(name) for name in params.tuned_model if compares),
+        model=_model(params.model_name, server, host),
+        adapters=_adapters(params.model_adapter if compares else (), server, host),
+        tuned=tuple(_model(name, server, host) for name in params.tuned_model if compares),
         recorded=recorded,
         dataset=host.dataset(params.dataset_name) if params.dataset_name else recorded[0].file,
         cache_dir=_cache_dir(params),
@@ -186,55 +167,18 @@ def _recorded(params: Params, host: Host) -> tuple[Recording, ...]:
     return tuple(found)
 
 
-def _resolved(
-    params: Params, adapters: Sequence[str], server: Address | None, host: Host
-) -> tuple[str, tuple[str, ...]]:
-    """Model and adapters as they can be found; what a server knows by name is no path.
+def _model(name: str, server: Address | None, host: Host) -> str:
+    """The model's directory or hub id; what a server knows by name is no path."""
+    return host.model(name) if name and not server else name
+
+
+def _adapters(names: Sequence[str], server: Address | None, host: Host) -> tuple[str, ...]:
+    """Likewise the adapters.
 
     Raises:
-        UserError: when the host has no such adapter.
+        AdapterError: when the host has no such adapter.
     """
-    if server or not params.model_name:
-        return params.model_name, tuple(adapters)
-    return host.model(params.model_name), tuple(str(host.adapter(name)) for name in adapters)
-
-
-def _server(params: Params, host: Host) -> Address | None:
-    """The server that generates, if one does; checks besides that the engine can run here.
-
-    Raises:
-        OptionError: when engine and address do not go together, or one of them is none.
-    """
-    url, engine = params.server_url, params.engine
-    if url and engine not in ("auto", "server"):
-        raise OptionError(
-            f"--server_url {_shown(url)} is for --engine server, but --engine is {engine!r}; leave "
-            "one of them out"
-        )
-    engines.ready("server" if url else engine)
-    if not url and engine != "server":
-        return None
-    if not url:
-        raise OptionError("--engine server needs --server_url, such as http://localhost:8000/v1")
-    if params.tuned_model:
-        raise OptionError(
-            f"--tuned_model {', '.join(params.tuned_model)}: a server knows every model by its "
-            "name, so name it with --model_adapter"
-        )
-    checked_url(url, "--server_url", OptionError)
-    parts = urlsplit(url)
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise OptionError(
-            f"--server_url {_shown(url)} holds more than an address; it is stored and shown, so "
-            f"give the server's key as the secret {_SERVER_KEY}"
-        )
-    key = checked_key(host.secret(_SERVER_KEY) or "", _SERVER_KEY, OptionError)
-    return Address(url, key, "--engine server" if engine == "server" else "auto: --server_url")
-
-
-def _shown(url: str) -> str:
-    """An address without what may be secret in it."""
-    return repr(url.partition("?")[0].partition("#")[0].rpartition("@")[2])
+    return tuple(name if server else str(host.adapter(name)) for name in names)
 
 
 def _second(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:

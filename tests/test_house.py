@@ -28,7 +28,18 @@ ONE_WAY = (
     *("measuring", "exam"),
     *("early", "comparing", "bench", "cascade", "scoring", "forecast", "ratings", "ratings_file"),
     *("humans", "trust", "contest", "verdict_text", "contest_text", "trust_text", "verdict"),
-    *("effort", "report", "hosts", "proofs", "conclude", "sources", "lineup", "plan", "run"),
+    *(
+        "effort",
+        "report",
+        "hosts",
+        "proofs",
+        "conclude",
+        "address",
+        "sources",
+        "lineup",
+        "plan",
+        "run",
+    ),
     *("proving", "jobs", "cli", "forms"),
 )
 """Every room of the house; each may import only what stands before it."""

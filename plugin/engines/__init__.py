@@ -27,8 +27,8 @@ _NOT_FINAL = (NO_MEMORY, NO_ANSWER)
 def is_final(failure: Failure) -> bool:
     """Whether trying again would be in vain.
 
-    A prompt that no context can hold will not fit the next time either, and what was not recorded
-    stays so.
+    A prompt that the model's context cannot hold will not fit the next time either, and what was
+    not recorded stays so; memory, or a server, may be there the next time.
     """
     return failure.stage == "generate" and not failure.reason.startswith(_NOT_FINAL)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from plugin.wire import dig, made, word
 _TIMEOUT_S = 30.0
 _FIRST_TOKEN_S = 300.0
 _N_SHOWN = 20
+BASE_OPTION, ADAPTER_OPTION = "--model_name", "--model_adapter"
 _UNLISTED = "default_model"
 """mlx_lm.server's name for what it was started with, adapter included; its list leaves it out."""
 
@@ -47,24 +48,21 @@ class Served:
     """What was looked for, found.
 
     Attributes:
-        base: its entry.
-        adapters: given name -> entry, in the order given.
+        entries: given name -> entry.
         version: the server's, "" where it tells none.
     """
 
-    base: Entry
-    adapters: dict[str, Entry]
+    entries: dict[str, Entry]
     version: str
 
 
-def find_served(url: str, key: str, base: str, adapters: Sequence[str], chat: bool) -> Served:
-    """The base and the adapters on a server, before anything else is asked of it.
+def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> Served:
+    """Models on a server, before anything else is asked of it.
 
     Args:
         url: the server's.
         key: "" for none.
-        base: the name that the user gave.
-        adapters: likewise.
+        asked: name -> the option that names it.
         chat: how a server without a list is asked.
 
     Raises:
@@ -81,11 +79,10 @@ def find_served(url: str, key: str, base: str, adapters: Sequence[str], chat: bo
         asking = _Asking(client, url, key)
         listed = asking.listed()
         if listed is None:
-            for name in (base, *adapters):
+            for name in asked:
                 asking.probe(name, chat)
-            return Served(Entry(base), {name: Entry(name) for name in adapters}, asking.version())
-        found = _found(url, base, adapters, listed)
-        return Served(found[base], {name: found[name] for name in adapters}, asking.version())
+            return Served({name: Entry(name) for name in asked}, asking.version())
+        return Served(_found(url, asked, listed), asking.version())
 
 
 class _Asking:
@@ -166,30 +163,29 @@ def _entry(item: Any) -> Entry:
     return Entry(*(word(dig(item, name)) for name in names))
 
 
-def _found(
-    url: str, base: str, adapters: Sequence[str], listed: Sequence[Entry]
-) -> dict[str, Entry]:
+def _found(url: str, asked: Mapping[str, str], listed: Sequence[Entry]) -> dict[str, Entry]:
     """Given name -> entry.
 
     Raises:
         ModelError: naming all that are not there.
     """
-    found = {name: entry for name in adapters if (entry := _match(name, listed))}
-    if entry := _match(base, listed) or _only_alike(base, listed):
-        found[base] = entry
-    options = {base: "--model_name", **dict.fromkeys(adapters, "--model_adapter")}
-    missing = [name for name in options if name not in found]
+    found = {name: _match(name, listed) for name in asked}
+    for name, option in asked.items():
+        if option == BASE_OPTION:
+            found[name] = found[name] or _only_alike(name, listed)
+    there = {name: entry for name, entry in found.items() if entry}
+    missing = [name for name in asked if name not in there]
     if not missing:
-        return found
-    asked = " and ".join(f"{name!r} ({options[name]})" for name in missing)
+        return there
+    wanted = " and ".join(f"{name!r} ({asked[name]})" for name in missing)
     ids = [entry.id for entry in listed]
     shown = ", ".join(ids[:_N_SHOWN]) + (", ..." if len(ids) > _N_SHOWN else "")
     has = f"it has {shown}" if ids else "its list of models is empty"
-    lora = [name for name in missing if name != base]
     way_out = "Give names from that list" if ids else "Load them there"
+    lora = [name for name in missing if asked[name] == ADAPTER_OPTION]
     how = f" (vLLM: --enable-lora --lora-modules {lora[0]}=DIRECTORY)" if lora else ""
     raise ModelError(
-        f"the inference server {url} does not serve {asked}; {has}. {way_out}, or start the "
+        f"the inference server {url} does not serve {wanted}; {has}. {way_out}, or start the "
         f"server with them{how}"
     )
 

@@ -7,6 +7,7 @@ files of completions made elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from plugin.cases import LoadedCases
@@ -61,10 +62,10 @@ def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None)
     Raises:
         UserError: naming what is wrong with options, model, adapters or recorded completions.
     """
-    from plugin.lineup import _local, _recorded, _served
-
+    found: Lineup
     if sources.recorded and loaded:
-        return _recorded.line_up(sources, loaded)
-    if sources.server:
-        return _served.line_up(params, sources, sources.server)
-    return _local.line_up(params, sources)
+        found = import_module("plugin.lineup._recorded").line_up(sources, loaded)
+    else:
+        kind = "_served" if sources.server else "_local"
+        found = import_module(f"plugin.lineup.{kind}").line_up(params, sources)
+    return found

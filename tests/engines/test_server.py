@@ -13,7 +13,6 @@ import pytest
 from plugin.engines import NO_ANSWER, Prompt, _calls
 from plugin.engines.server import ServerEngine
 from plugin.errors import (
-    AdapterError,
     BaseDisturbedError,
     ModelError,
     OptionError,
@@ -43,7 +42,8 @@ def params(server: InferenceServer, **changed: object) -> Params:
 
 def lined_up(server: InferenceServer, **changed: object) -> Lineup:
     asked = params(server, **changed)
-    return line_up(asked, find_models(asked, FolderHost("")))
+    sources = find_models(asked, FolderHost(""))
+    return line_up(asked, dataclasses.replace(sources, tuned=asked.tuned_model))
 
 
 def refusal(server: InferenceServer, kind: type[UserError], **changed: object) -> str:
@@ -338,19 +338,42 @@ class TestLineup:
         ],
     )
     def test_names_must_differ(self, name: str, taken: str, inference: InferenceServer) -> None:
-        assert refusal(inference, AdapterError, model_adapter=[TUNED, name]) == (
-            f"--model_adapter {name!r}: this name is {taken}; names must differ, so serve the "
-            "adapter under another one"
+        assert refusal(inference, OptionError, model_adapter=[TUNED, name]) == (
+            f"{name}: this name is {taken}; names must differ, so serve it under another one"
         )
 
     @pytest.mark.parametrize("given", ["/workspace/models/Demo-Base", "someone/demo-base"])
     def test_a_base_is_known_by_the_last_part_of_its_name(
         self, given: str, inference: InferenceServer
     ) -> None:
-        assert lined_up(inference, model_name=given).variants[0].model == BASE
         assert inference.models is not None
+        inference.models.append({"id": "lora/demo-base", "parent": BASE})
+        assert lined_up(inference, model_name=given).variants[0].model == BASE
         inference.models.append({"id": "other/demo-base"})
         assert "does not serve" in refusal(inference, ModelError, model_name=given)
+
+    def test_a_fine_tuned_model_has_a_name_of_its_own(self, inference: InferenceServer) -> None:
+        assert inference.models is not None
+        inference.models.append({"id": "fused"})
+        inference.served["fused"] = "tuned"
+        found = lined_up(inference, tuned_model=["fused"], baseline_prompt="Be brief.")
+        shown = [(variant.name, variant.model, variant.adapter_path) for variant in found.variants]
+        assert shown == [
+            (VANILLA, BASE, None),
+            ("prompted", BASE, None),
+            (TUNED, BASE, TUNED),
+            ("fused", "fused", None),
+        ]
+        assert len({variant.id for variant in found.variants}) == 3  # the prompt is no part of it
+        assert [(one.variant, one.reason) for one in found.certificates] == [
+            ("fused", "a model of its own on the server")
+        ]
+        with engine(inference, tuned_model=["fused"]) as one:
+            (base, own) = completed(one, prompts(VANILLA, "fused", n=1))
+        assert isinstance(base, Completion) and isinstance(own, Completion)
+        assert base.text != own.text
+        message = refusal(inference, ModelError, tuned_model=["nobody"])
+        assert "does not serve 'nobody' (--tuned_model); it has" in message
 
     def test_sglang_wants_an_adapter_behind_its_base(self, inference: InferenceServer) -> None:
         inference.models = [
@@ -384,6 +407,11 @@ class TestLineup:
                 "--server_url 'host/v1' is for --engine server, but --engine is 'mlx'; leave one "
                 "of them out",
             ),
+            (
+                {"workers": 2, "load_4bit": True},
+                "an inference server holds the models, so --load_4bit and --workers would do "
+                "nothing: leave that out, and set the server up so instead",
+            ),
             ({"server_url": "localhost:8000"}, "--server_url 'localhost:8000' is no http or https"),
             *(
                 ({"server_url": f"http://{url}"}, "holds more than an address; it is stored and")
@@ -392,7 +420,7 @@ class TestLineup:
         ],
     )
     def test_addresses_that_will_not_do(
-        self, changed: dict[str, str], message: str, inference: InferenceServer
+        self, changed: dict[str, object], message: str, inference: InferenceServer
     ) -> None:
         said = refusal(inference, OptionError, **changed)
         assert message in said
