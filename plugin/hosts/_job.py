@@ -37,6 +37,14 @@ def run_folder(workspace: Path, run_id: str) -> Path:
     return folder
 
 
+def is_within(path: Path, root: Path) -> bool:
+    """Whether a path made of a form's words stays in the root, with all links followed.
+
+    A word such as ../../elsewhere, an absolute path or a link can lead anywhere on the machine.
+    """
+    return path.resolve().is_relative_to(root.resolve())
+
+
 class Teller:
     """Tells a job's progress twice a second at most, and every stage when it begins."""
 

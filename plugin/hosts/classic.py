@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plugin.errors import AdapterError, JudgeError, OptionError, VerdictError
-from plugin.hosts._job import STOPPED, Teller, closing_words, run_folder
+from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
+from plugin.hosts._job import STOPPED, Teller, closing_words, is_within, run_folder
 from plugin.records import ALL, DATA, PROMPTED, Report, Score
 from plugin.worker import Progress
 
@@ -87,28 +87,37 @@ class ClassicHost:
     def adapter(self, name: str) -> Path:
         """The folder that the host's trainers wrote, under the model's name."""
         folder = self._workspace / "adaptors"
-        tried = [
-            Path(os.path.abspath(path))
-            for path in (
-                folder / _secure(self._model_name) / name,
-                folder / self._model_name / name,
-                folder / Path(self._model_name).name / name,
+        models = (_secure(self._model_name), self._model_name, Path(self._model_name).name)
+        tried = [folder / model / name for model in models if model]
+        inside = [path for path in tried if is_within(path, folder)]
+        if not inside:
+            raise AdapterError(
+                f"adapter {name!r} leads out of {folder}, where the host keeps adapters, and is "
+                "not read; choose an adapter in the experiment's Foundation tab, or copy this one "
+                "there"
             )
-        ]
-        if Path(name).is_absolute():
-            tried = [Path(name)]
-        for path in tried:
+        for path in inside:
             if path.is_dir():
-                return path
+                return Path(os.path.abspath(path))
         raise AdapterError(
-            f"adapter {name!r} is gone: there is no {', no '.join(map(str, tried))}. Choose an "
+            f"adapter {name!r} is gone: there is no {', no '.join(map(str, inside))}. Choose an "
             "adapter in the experiment's Foundation tab and make a new evaluation (an old one "
             "keeps the adapter it was made with)"
         )
 
     def dataset(self, name: str) -> str:
-        """The host's folder of a local data set, or the name is a data set id."""
-        folder = self._workspace / "datasets" / name
+        """The host's folder of a local data set, or the name is a data set id.
+
+        Raises:
+            DataError: for a name that leads out of the host's folder of data sets.
+        """
+        datasets = self._workspace / "datasets"
+        folder = datasets / name
+        if not is_within(folder, datasets):
+            raise DataError(
+                f"data set {name!r} leads out of {datasets}, where the host keeps data sets, and "
+                "is not read; choose one in the evaluation's Dataset tab, or copy this one there"
+            )
         return str(folder) if folder.is_dir() else name
 
     def secret(self, name: str) -> str | None:

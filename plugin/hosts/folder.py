@@ -45,7 +45,7 @@ class FolderHost:
 
     def open(self, run_id: str) -> Path:
         """See `Host.open`."""
-        folder = Path(self._out or Path(RUNS) / f"{self._prefix}{run_id}").expanduser()
+        folder = Path(os.path.expanduser(self._out or Path(RUNS) / f"{self._prefix}{run_id}"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -58,13 +58,13 @@ class FolderHost:
     def model(self, name: str) -> str:
         """A directory when there is one, else the name is a hub id."""
         # Links are kept: their names are what fine-tuned models are shown by.
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         return os.path.abspath(path) if path.exists() or _looks_like_path(name) else name
 
     def adapter(self, name: str) -> Path:
         """The directory."""
         # Links are kept: their names are what adapters are shown by.
-        path = Path(os.path.abspath(Path(name).expanduser()))
+        path = Path(os.path.abspath(Path(os.path.expanduser(name))))
         if not path.is_dir():
             raise AdapterError(
                 f"adapter {name!r}: no such directory (tried {path}); --model_adapter takes the "
@@ -74,7 +74,7 @@ class FolderHost:
 
     def dataset(self, name: str) -> str:
         """A path when there is one, else the name is a data set id."""
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         return str(path.resolve()) if path.exists() else name
 
     def secret(self, name: str) -> str | None:

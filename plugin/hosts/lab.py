@@ -59,12 +59,12 @@ class LabHost:
 
     def model(self, name: str) -> str:
         """A directory, else a model of the registry, else the name is a hub id."""
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         return os.path.abspath(path) if path.is_dir() else self._registered(name) or name
 
     def adapter(self, name: str) -> Path:
         """A directory, else an adapter of the registry."""
-        path = Path(os.path.abspath(Path(name).expanduser()))
+        path = Path(os.path.abspath(Path(os.path.expanduser(name))))
         if path.is_dir():
             return path
         registered = self._registered(name)
@@ -77,7 +77,7 @@ class LabHost:
 
     def dataset(self, name: str) -> str:
         """A path, else a data set of the host, else the name is a data set id."""
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if path.exists():
             return str(path.resolve())
         try:
@@ -121,6 +121,10 @@ class LabHost:
         self.log(STOPPED)
 
     def _registered(self, name: str) -> str | None:
+        """The registry's folder of an id such as my-adapter/v1; None where it has none."""
+        # The SDK leaves parts such as .. out, and would give another folder than the one named.
+        if {"", ".", ".."} & set(name.split("/")):
+            return None
         try:
             path = str(self._lab.get_model_path(name))
         except (FileNotFoundError, ValueError):

@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 
 from plugin.demo import FOLDER
-from plugin.errors import AdapterError, JudgeError
+from plugin.errors import AdapterError, DataError, JudgeError
 from plugin.hosts.classic import (
     ClassicHost,
     _secure,
@@ -429,6 +429,60 @@ def test_adapters_lie_under_the_models_sanitised_or_plain_name(tmp_path: Path) -
         shutil.rmtree(tmp_path / "adaptors")
     with pytest.raises(AdapterError, match="adapter 'tuned' is gone"):
         host.adapter("tuned")
+
+
+@pytest.mark.parametrize("name", ["../../../secrets", "/etc", "tuned/../../../../secrets", "link"])
+def test_an_adapters_name_cannot_lead_out_of_the_hosts_folder(name: str, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    of_model = workspace / "adaptors" / "someone_tiny_model"
+    of_model.mkdir(parents=True)
+    (tmp_path / "secrets").mkdir()
+    for folder in ("someone_tiny_model", "someone/tiny model", "tiny model"):
+        (workspace / "adaptors" / folder).mkdir(parents=True, exist_ok=True)
+        (workspace / "adaptors" / folder / "link").symlink_to(tmp_path / "secrets")
+    host = ClassicHost(None, str(workspace), lambda name: None, MODEL)
+    with pytest.raises(AdapterError) as caught:
+        host.adapter(name)
+    assert str(caught.value) == (
+        f"adapter '{name}' leads out of {workspace}/adaptors, where the host keeps adapters, and "
+        "is not read; choose an adapter in the experiment's Foundation tab, or copy this one there"
+    )
+
+
+def test_a_models_name_cannot_lead_out_of_the_adapters_folder(tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    (workspace / "adaptors").mkdir(parents=True)
+    elsewhere = tmp_path / "models" / "mine"
+    (elsewhere / "tuned").mkdir(parents=True)
+    for model in (str(elsewhere), "../../models/mine"):
+        with pytest.raises(AdapterError, match="^adapter 'tuned' is gone: there is no ") as caught:
+            ClassicHost(None, str(workspace), lambda name: None, model).adapter("tuned")
+        assert str(elsewhere / "tuned") not in str(caught.value)
+
+
+def test_the_hosts_folders_may_themselves_be_links(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    (disk / "someone_tiny_model" / "tuned").mkdir(parents=True)
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    (workspace / "adaptors").symlink_to(disk)
+    host = ClassicHost(None, str(workspace), lambda name: None, MODEL)
+    assert host.adapter("tuned") == workspace / "adaptors" / "someone_tiny_model" / "tuned"
+
+
+@pytest.mark.parametrize("name", ["../../secrets", "/etc", "link"])
+def test_a_data_sets_name_cannot_lead_out_of_the_hosts_folder(name: str, tmp_path: Path) -> None:
+    datasets = tmp_path / "workspace" / "datasets"
+    datasets.mkdir(parents=True)
+    (tmp_path / "secrets").mkdir()
+    (datasets / "link").symlink_to(tmp_path / "secrets")
+    host = ClassicHost(None, str(tmp_path / "workspace"), lambda name: None, MODEL)
+    with pytest.raises(DataError) as caught:
+        host.dataset(name)
+    assert str(caught.value) == (
+        f"data set '{name}' leads out of {datasets}, where the host keeps data sets, and is not "
+        "read; choose one in the evaluation's Dataset tab, or copy this one there"
+    )
 
 
 @pytest.mark.parametrize(

@@ -387,6 +387,24 @@ def test_names_are_directories_registry_ids_or_hub_ids(sdk: Watched, workspace: 
         host.adapter("mine/v2")
 
 
+@pytest.mark.parametrize(
+    "name", ["../mine/v1", "./mine/v1", "mine//v1", "mine/v1/..", "~no-such-user/a"]
+)
+def test_a_registry_id_is_taken_word_for_word(
+    name: str, sdk: Watched, workspace: Workspace
+) -> None:
+    """The SDK itself takes ../mine/v1 for mine/v1."""
+    (workspace.folder / "models" / "mine" / "v1").mkdir(parents=True)
+    host = LabHost(sdk)
+    assert host.model(name) == name
+    with pytest.raises(AdapterError) as caught:
+        host.adapter(name)
+    assert str(caught.value) == (
+        f"adapter '{name}': found neither the directory {os.path.abspath(name)} nor a registered "
+        "model of that name; give a directory, or a registry id such as my-adapter/v1"
+    )
+
+
 def test_secrets_come_from_the_host_then_from_the_environment(
     sdk: Watched, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
