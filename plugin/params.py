@@ -65,6 +65,10 @@ def _texts(value: object) -> object:
     return value
 
 
+def _parts(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 def _two(values: tuple[float, ...]) -> tuple[float, ...]:
     if values and (len(values) != 2 or not all(0 <= value < 1e6 for value in values)):
         raise ValueError("two numbers, 0 or more: dollars per million tokens in and out")
@@ -413,6 +417,8 @@ class Params(BaseModel):
     @classmethod
     def _unset(cls, value: object, info: Any) -> object:
         """Null, "" and "None" mean that nothing was said; text is stripped."""
+        if any(isinstance(one, str) and "\0" in one for one in _parts(value)):
+            raise ValueError("holds the character NUL, which no name can")
         if isinstance(value, str):
             value = value.strip()
         if value is None or value in ("", "None"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,8 @@ import numpy as np
 from plugin.errors import AdapterError
 
 _MAX_HEADER_BYTES = 100_000_000
-_N_BYTES = {
-    **{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2},
-    **{"I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1},
-}
+_N_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+"""What adapters are saved in, and every engine reads."""
 
 
 class Raw(NamedTuple):
@@ -36,43 +35,41 @@ class Raw(NamedTuple):
         return Raw(self.dtype, np.ascontiguousarray(self.bits.T))
 
     def as_float32(self) -> np.ndarray[Any, Any]:
-        """The values; exact from BF16, F16 and F32.
-
-        Raises:
-            AdapterError: for another dtype.
-        """
+        """The values, exactly."""
         if self.dtype == "BF16":
             return (self.bits.astype(np.uint32) << 16).view(np.float32)
-        if self.dtype in ("F16", "F32"):
-            kind = np.float16 if self.dtype == "F16" else np.float32
-            return self.bits.view(kind).astype(np.float32)
-        raise AdapterError(
-            f"a tensor of dtype {self.dtype}; adapters hold F32, F16 or BF16: save it as one"
-        )
+        kind = np.float16 if self.dtype == "F16" else np.float32
+        return self.bits.view(kind).astype(np.float32)
 
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape, from the header alone; the file's length is checked against it.
 
     Raises:
-        AdapterError: when it is no whole safetensors file.
+        AdapterError: when it is no whole safetensors file, or holds what no adapter does.
     """
-    return {name: tuple(entry["shape"]) for name, entry in _header(path)[0].items()}
+    entries, _ = _header(path)
+    strange = [
+        f"  {name}: {entry['dtype']}"
+        for name, entry in sorted(entries.items())
+        if entry["dtype"] not in _N_BYTES
+    ]
+    if strange:
+        raise AdapterError(
+            f"{path}: adapters hold {', '.join(_N_BYTES)}, and {len(strange)} of {len(entries)} "
+            "tensors are of another dtype:\n" + "\n".join(strange) + "\nSave the adapter again "
+            "from its training, in one of these"
+        )
+    return {name: tuple(entry["shape"]) for name, entry in entries.items()}
 
 
 def read(path: Path) -> dict[str, Raw]:
     """All tensors of a file.
 
     Raises:
-        AdapterError: when it is no whole safetensors file, or has a dtype that nobody knows.
+        AdapterError: when it is no whole safetensors file.
     """
     entries, start = _header(path)
-    unknown = sorted({entry["dtype"] for entry in entries.values()} - set(_N_BYTES))
-    if unknown:
-        raise AdapterError(
-            f"{path} has tensors of dtype {', '.join(unknown)}, which is not known here; save the "
-            "adapter as F32, F16 or BF16"
-        )
     data = path.read_bytes()
     found = {}
     for name, entry in entries.items():
@@ -102,24 +99,73 @@ def write(path: Path, tensors: Mapping[str, Raw]) -> None:
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The entries (8 bytes of length, then JSON), and where in the file the tensors begin."""
+    """The entries (8 bytes of length, then JSON), and where in the file the tensors begin.
+
+    As strict as the format: every byte of the file belongs to one tensor, each has one name, and
+    what a tensor holds is as long as its shape says.
+    """
     try:
+        n_bytes = path.stat().st_size
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > _MAX_HEADER_BYTES:
-                raise ValueError(f"a header of {length} bytes")
-            entries = json.loads(file.read(length))
+            if length > min(_MAX_HEADER_BYTES, n_bytes - 8):
+                raise ValueError(f"a header of {length} bytes in a file of {n_bytes}")
+            entries = json.loads(file.read(length), object_pairs_hook=_once)
+        if not isinstance(entries, dict):
+            raise ValueError("its header is no JSON object")
         entries.pop("__metadata__", None)
-        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-        missing = 8 + length + end - path.stat().st_size
-        if missing > 0:
-            raise ValueError(f"{missing} bytes of its tensors are missing")
-        for entry in entries.values():
-            tuple(entry["shape"]), entry["dtype"]
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        for name, entry in entries.items():
+            _check_entry(name, entry)
+        _check_places(entries, n_bytes - 8 - length)
+    except (struct.error, ValueError, RecursionError, OSError) as error:
         raise AdapterError(
             f"{path} is no readable safetensors file ({error}); it may be cut off: copy it again"
         ) from error
     if not entries:
         raise AdapterError(f"{path} holds no tensors at all; save the adapter again")
     return entries, 8 + length
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of two equal names Python would keep the last in silence."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name} stands twice in its header")
+        found[name] = value
+    return found
+
+
+def _check_entry(name: str, entry: object) -> None:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{name} is described by no JSON object")
+    shape: Any
+    offsets: Any
+    shape, offsets, dtype = (entry.get(key) for key in ("shape", "data_offsets", "dtype"))
+    if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
+        raise ValueError(f"{name} has shape {shape!r} and data_offsets {offsets!r}")
+    if not isinstance(dtype, str):
+        raise ValueError(f"{name} has dtype {dtype!r}")
+    n_held = offsets[1] - offsets[0]
+    n_due = math.prod(shape) * _N_BYTES.get(dtype, 0)
+    if n_held < 0 or (dtype in _N_BYTES and n_held != n_due):
+        raise ValueError(f"{name} should hold {n_due} bytes by its shape, and holds {n_held}")
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+
+
+def _check_places(entries: Mapping[str, Any], n_bytes: int) -> None:
+    """Whether the tensors lie one behind the other and fill the file."""
+    end = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+        first, last = entry["data_offsets"]
+        if first != end:
+            what = "overlaps the tensor before it" if first < end else "leaves a gap before it"
+            raise ValueError(f"{name} {what}")
+        end = last
+    if end > n_bytes:
+        raise ValueError(f"{end - n_bytes} bytes of its tensors are missing")
+    if end < n_bytes:
+        raise ValueError(f"{n_bytes - end} of its bytes belong to no tensor")

@@ -97,26 +97,3 @@ def same_files(adapter: AdapterFolder) -> str:
             "has ended"
         )
     return now
-
-
-def base_notes(adapter: AdapterFolder, model_name: str, model_path: str) -> tuple[str, ...]:
-    """A warning where the adapter's own record names another base model than the one loaded."""
-    named = adapter.config.get("base_model_name_or_path") or adapter.config.get("model")
-    if not isinstance(named, str) or not named.strip():
-        return ()
-    known = {_last(name) for name in (model_name, model_path)}
-    if _last(named) in known:
-        return ()
-    return (
-        f"{adapter.path.name} says that it was trained on {named!r}, and the base model here is "
-        f"{model_name!r}: make sure that they are the same weights",
-    )
-
-
-def _last(name: str) -> str:
-    """The name without owner, folders and hub's snapshot digits."""
-    parts = [part for part in name.strip().rstrip("/").lower().split("/") if part]
-    for part in parts:
-        if part.startswith("models--"):
-            return part.rpartition("--")[2]
-    return parts[-1] if parts else ""

@@ -82,13 +82,8 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
     if adapter.kind == "peft":
         return adapter
     _refuse(adapter, "peft")
-    settings = adapter.config.get("lora_parameters") or {}
-    rank, scale = settings.get("rank"), settings.get("scale")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(scale, int | float):
-        raise AdapterError(
-            f"{adapter.root}/adapter_config.json: lora_parameters must have rank and scale, and "
-            f"says rank {rank!r}, scale {scale!r}; copy it again from the training's output"
-        )
+    settings = adapter.config["lora_parameters"]
+    rank, scale = settings["rank"], settings["scale"]
     parts, unused = _grouped(adapter, _mlx_part)
     config = {
         "peft_type": "LORA",
@@ -237,15 +232,15 @@ def _peft_part(name: str) -> tuple[str, str] | None:
 
 def _pattern(modules: list[str], adapter: AdapterFolder, n_layers: int) -> str:
     """A regular expression for all modules that MLX's config names, whether in the file or not."""
-    keys = (adapter.config.get("lora_parameters") or {}).get("keys")
+    keys = adapter.config["lora_parameters"].get("keys")
     places = [re.fullmatch(r"(.*?\.)(\d+)\.(.+)", module) for module in modules]
     containers = sorted({place[1] for place in places if place})
-    if isinstance(keys, list):
-        inner = sorted(key for key in keys if isinstance(key, str))
+    if keys is not None:
+        inner = sorted(keys)
     else:
         inner = sorted({place[3] for place in places if place})
-    n_tuned = adapter.config.get("num_layers", 0)
-    first = n_layers - n_tuned if isinstance(n_tuned, int) and 0 < n_tuned < n_layers else 0
+    n_tuned = adapter.config.get("num_layers", -1)
+    first = n_layers - n_tuned if 0 < n_tuned < n_layers else 0
     choices = [_any(sorted({*modules, *inner}))]
     if containers and inner:
         numbers = "|".join(map(str, range(first, n_layers)))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from plugin.adapters.convert import obstacles
 from plugin.adapters.layout import AdapterFolder
 from plugin.errors import AdapterError
 
 _N_SHOWN = 8
+_ONLY_ITS_BASE = "An adapter fits only the model it was trained on; check --model_name"
+_OF_TOKENS = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "lm_head", "embed_out")
+"""Modules with a row for every token."""
 
 
 class Fit(NamedTuple):
@@ -27,11 +32,18 @@ class Fit(NamedTuple):
     missing: tuple[str, ...]
     problems: tuple[str, ...]
 
-    def require_usable(self, adapter: AdapterFolder, model: Path) -> None:
+    def require_usable(
+        self, adapter: AdapterFolder, model: Path, notes: Sequence[str] = ()
+    ) -> None:
         """Refuse what could only be half an adapter by mistake.
 
         A file with strangers in it is used as far as it fits, and its certificate says so; one
         that only lacks tensors was not saved whole.
+
+        Args:
+            adapter: the user's.
+            model: the base model's folder.
+            notes: what else speaks against this base, a sentence each.
 
         Raises:
             AdapterError: with everything that is wrong.
@@ -41,20 +53,51 @@ class Fit(NamedTuple):
             lines += [
                 f"  {name}: named by the config, missing from the file" for name in self.missing
             ]
+        besides = "".join(f"\n  {note}" for note in notes)
+        n_tensors = _n(len(adapter.shapes), "tensor")
         if lines:
             raise AdapterError(
                 f"{adapter.path} does not fit the base model {model} ({_n(len(lines), 'problem')} "
-                f"with {_n(len(adapter.shapes), 'tensor')}):\n" + "\n".join(sorted(lines)) + "\n"
-                "An adapter fits only the model it was trained on; check --model_name, or save the "
-                "adapter again from its training"
+                f"with {n_tensors}):\n"
+                + "\n".join(sorted(lines))
+                + f"{besides}\n{_ONLY_ITS_BASE}, "
+                "or save the adapter again from its training"
             )
         if not self.used:
-            shown = "\n".join(f"  {name}" for name in self.unused[:_N_SHOWN])
-            raise AdapterError(
-                f"{adapter.path}: none of its {_n(len(adapter.shapes), 'tensor')} has a place in "
-                f"the base model {model}:\n{shown}\nAn adapter fits only the model it was "
-                "trained on; check --model_name"
+            names = self.unused[:_N_SHOWN]
+            more = len(self.unused) - len(names)
+            shown = "".join(f"\n  {name}" for name in names) + (
+                f"\n  and {more} more" if more else ""
             )
+            raise AdapterError(
+                f"{adapter.path}: none of its {n_tensors} has a place in the base model "
+                f"{model}:{shown}{besides}\n{_ONLY_ITS_BASE}"
+            )
+
+
+def not_placed(
+    adapter: AdapterFolder, model: Path, error: str, other: Literal["mlx", "peft"]
+) -> AdapterError:
+    """The error for an adapter that an engine's library makes no places for.
+
+    Args:
+        adapter: the user's.
+        model: the base model's folder.
+        error: what the library says.
+        other: the kind of adapter that the other engine takes.
+    """
+    if adapter.method == "dora" and "dora" in error.lower():
+        here, there = ("mlx", "transformers") if other == "peft" else ("transformers", "mlx")
+        way_out = f"Try --engine {there}"
+        if obstacles(adapter, other):
+            way_out = f"--engine {there} cannot take it either: train it as LoRA without DoRA"
+        return AdapterError(
+            f"{adapter.path} is a DoRA adapter, and the engine {here} has no DoRA for some of its "
+            f"modules: {error.rstrip('.')}. {way_out}"
+        )
+    return AdapterError(
+        f"{adapter.path} does not fit the base model {model}: {error}\n{_ONLY_ITS_BASE}"
+    )
 
 
 def fit(
@@ -62,6 +105,7 @@ def fit(
     places: Mapping[str, tuple[int, ...]],
     broken: Iterable[str],
     module_of: Callable[[str], str],
+    n_vocabulary: int,
 ) -> Fit:
     """Hold an adapter's tensors against a model's places.
 
@@ -70,6 +114,7 @@ def fit(
         places: name -> shape, of what the adapter's configuration makes room for.
         broken: names of tensors that hold NaN or infinity.
         module_of: the module that a name belongs to; its tensors work only together.
+        n_vocabulary: rows of the model's embedding; 0 when not known.
     """
     missing = tuple(sorted(set(places) - set(held)))
     lame = {module_of(name) for name in missing}
@@ -79,9 +124,15 @@ def fit(
     unused = strangers | halves
     problems = [f"  {name}: holds NaN or infinity" for name in broken]
     problems += [
-        f"  {name}: shape {_shape(shape)} in the file, {_shape(places[name])} in the model"
+        _misshapen(name, shape, places[name], n_vocabulary)
         for name, shape in held.items()
         if name in places and shape != places[name]
+    ]
+    # Without a place, but not to be left out: its rows are the tokens that it was trained with.
+    problems += [
+        _vocabulary(name, held[name][0], n_vocabulary)
+        for name in (strangers if n_vocabulary else ())
+        if _is_of_vocabulary(name) and len(held[name]) == 2 and held[name][0] != n_vocabulary
     ]
     return Fit(
         used=tuple(sorted(set(held) - unused)),
@@ -89,6 +140,23 @@ def fit(
         missing=missing,
         problems=tuple(sorted(problems)),
     )
+
+
+def _misshapen(name: str, shape: tuple[int, ...], place: tuple[int, ...], n_vocabulary: int) -> str:
+    if any(part in name for part in _OF_TOKENS) and len(shape) == len(place):
+        for own, wanted in zip(shape, place, strict=True):
+            if own != wanted == n_vocabulary:
+                return _vocabulary(name, own, n_vocabulary)
+    return f"  {name}: shape {_shape(shape)} in the file, {_shape(place)} in the model"
+
+
+def _is_of_vocabulary(name: str) -> bool:
+    """Whether a row of the tensor belongs to a token."""
+    return re.search(rf"(^|\.)({'|'.join(_OF_TOKENS)})(\.base_layer)?\.weight$", name) is not None
+
+
+def _vocabulary(name: str, n_file: int, n_model: int) -> str:
+    return f"  {name}: a vocabulary of {n_file} tokens in the file, {n_model} in the model"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -8,12 +8,13 @@ the adapter; those are left alone, and where only checkpoints are there, the las
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from plugin.adapters._tensors import shapes
-from plugin.adapters.peft_config import parse
+from plugin.adapters.peft_config import is_rank, is_scale, parse
 from plugin.errors import AdapterError
 from plugin.weights import file_digest, json_object
 
@@ -21,6 +22,7 @@ _WEIGHTS: dict[str, Literal["mlx", "peft"]] = {
     "adapters.safetensors": "mlx",
     "adapter_model.safetensors": "peft",
 }
+_MLX_METHODS = ("lora", "dora", "full")
 _FUSED = "fused_model"
 _PICKLES = ("*.npz", "*.bin", "*.pt", "*.pth", "*.pkl")
 
@@ -128,12 +130,17 @@ def _last_checkpoint(folder: Path) -> Path | None:
 
 
 def _check_config(folder: Path, kind: str, config: dict[str, Any]) -> None:
-    """The configuration must be of the weights' own kind."""
+    """The configuration must be of the weights' own kind, and hold values that can be."""
     if kind == "mlx":
         if "peft_type" in config:
             raise AdapterError(
                 f"{folder}: adapters.safetensors is MLX's, but adapter_config.json is PEFT's (it "
                 "has peft_type); copy both from one training's output"
+            )
+        if wrong := _wrong_in_mlx(config):
+            raise AdapterError(
+                f"{folder}/adapter_config.json: {'; '.join(wrong)}. Copy it again from the "
+                "training's output"
             )
         return
     if "peft_type" not in config:
@@ -144,10 +151,35 @@ def _check_config(folder: Path, kind: str, config: dict[str, Any]) -> None:
     try:
         parse(config)
     except ValueError as error:
-        raise AdapterError(
-            f"{folder}/adapter_config.json: {error}. Adapters of LoRA's family are compared here: "
-            "LoRA, rsLoRA and DoRA"
-        ) from error
+        raise AdapterError(f"{folder}/adapter_config.json: {error}") from error
+
+
+def _wrong_in_mlx(config: Mapping[str, Any]) -> list[str]:
+    """What cannot be in MLX's configuration; empty for a good one."""
+    method = config.get("fine_tune_type", "lora")
+    if method not in _MLX_METHODS:
+        return [f"fine_tune_type {method!r} is none of {', '.join(_MLX_METHODS)}"]
+    if method == "full":
+        return []
+    settings = config.get("lora_parameters")
+    if not isinstance(settings, dict):
+        return [f"lora_parameters {settings!r} must be an object with rank and scale"]
+    keys, n_layers = settings.get("keys"), config.get("num_layers", -1)
+    found = [
+        f"{name} is missing" if settings.get(name) is None else f"{name} {settings[name]!r} {rule}"
+        for name, rule, holds in (
+            ("rank", "is no rank; it must be 1 or more", is_rank),
+            ("scale", "is no finite number", is_scale),
+        )
+        if not holds(settings.get(name))
+    ]
+    if keys is not None and not (
+        isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    ):
+        found.append(f"keys {keys!r} must be a list of names")
+    if type(n_layers) is not int:
+        found.append(f"num_layers {n_layers!r} must be a number of layers")
+    return found
 
 
 def _not_one(path: Path, found: list[str]) -> str:

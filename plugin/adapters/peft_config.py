@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,16 +117,82 @@ def parse(config: Mapping[str, Any]) -> PeftLora:
     """Rank and alpha of a PEFT configuration.
 
     Raises:
-        ValueError: when it is none of LoRA, or says no usable rank.
+        ValueError: when it is none of LoRA, or has values that cannot be; with all of them.
     """
     if str(config.get("peft_type")).upper() != "LORA":
-        raise ValueError(f"peft_type {config.get('peft_type')!r} is not LORA (DoRA is part of it)")
-    rank, alpha = config.get("r", 8), config.get("lora_alpha", 8)
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise ValueError(f"r {rank!r} is no rank; it must be 1 or more")
-    if not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise ValueError(f"lora_alpha {alpha!r} is no finite number")
-    return PeftLora(config, rank, float(alpha))
+        raise ValueError(
+            f"peft_type {config.get('peft_type')!r} is not LORA (DoRA is part of it). Adapters of "
+            "LoRA's family are compared here: LoRA, rsLoRA and DoRA"
+        )
+    wrong = [
+        f"{key} is missing" if config.get(key) is None else f"{key} {config[key]!r} {rule}"
+        for key, rule, holds in _RULES
+        if not holds(config.get(key))
+    ]
+    if wrong:
+        raise ValueError(f"{'; '.join(wrong)}. Copy it again from the training's output")
+    return PeftLora(config, config["r"], float(config["lora_alpha"]))
+
+
+def is_rank(value: object) -> bool:
+    """Whether a rank can be so."""
+    return type(value) is int and value >= 1
+
+
+def is_scale(value: object) -> bool:
+    """Whether a scale, or what it is made of, can be so; a negative one turns an adapter round."""
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _is_pattern(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(re.compile(value))
+    except re.error:
+        return False
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _are_layers(value: object) -> bool:
+    return type(value) is int or (
+        isinstance(value, list) and all(type(layer) is int for layer in value)
+    )
+
+
+def _maps_patterns(value: object, to: Callable[[object], bool]) -> bool:
+    return isinstance(value, dict) and all(
+        _is_pattern(pattern) and to(one) for pattern, one in value.items()
+    )
+
+
+def _unset_or(holds: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value in (None, "", [], {}) or holds(value)
+
+
+_MODULES = "must be a list of names or a regular expression"
+_RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("r", "is no rank; it must be 1 or more", is_rank),
+    ("lora_alpha", "is no finite number", is_scale),
+    (
+        "rank_pattern",
+        "must map names to ranks",
+        _unset_or(lambda value: _maps_patterns(value, is_rank)),
+    ),
+    (
+        "alpha_pattern",
+        "must map names to finite numbers",
+        _unset_or(lambda value: _maps_patterns(value, is_scale)),
+    ),
+    ("target_modules", _MODULES, _unset_or(lambda value: _are_names(value) or _is_pattern(value))),
+    ("exclude_modules", _MODULES, _unset_or(lambda value: _are_names(value) or _is_pattern(value))),
+    ("modules_to_save", "must be a list of names", _unset_or(_are_names)),
+    ("layers_to_transform", "must be numbers of layers", _unset_or(_are_layers)),
+)
+"""Key, what its value must be in words, and whether a value is; PEFT's own defaults of rank and
+alpha are not taken: a file that lacks them is not what PEFT saved, and the scale would be guessed.
+"""
 
 
 def layer_of(module: str) -> int | None:

@@ -7,7 +7,6 @@ repeat its own bits, the tensors' digests are compared instead.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from plugin.adapters.base import base_notes
 from plugin.adapters.certificate import Logits
 from plugin.adapters.convert import to_mlx
-from plugin.adapters.fit import fit
+from plugin.adapters.fit import fit, not_placed
 from plugin.adapters.layout import AdapterFolder
 from plugin.engines import EngineSettings
 from plugin.engines._proof import (
@@ -28,7 +28,6 @@ from plugin.engines._proof import (
     probe_ids,
     require_same,
 )
-from plugin.errors import AdapterError
 
 _LEAVES = ("lora_a", "lora_b", "m")
 
@@ -84,11 +83,20 @@ class Rack:
             for i, row in enumerate(rows)
         ]
 
+    @property
+    def n_vocabulary(self) -> int:
+        """Tokens that the model has a row for; 0 where its embedding is of no known kind."""
+        import mlx.nn as nn
+
+        kinds = (nn.Embedding, nn.QuantizedEmbedding)
+        modules = (module for _, module in self._model.named_modules())
+        return max((m.weight.shape[0] for m in modules if isinstance(m, kinds)), default=0)
+
     def _put_on(self, adapter: AdapterFolder) -> tuple[str, ...]:
         """Put it on as far as it fits; the names of the tensors that did not."""
         with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
             held = to_mlx(adapter, self._linear_names(), Path(scratch))
-            return (*held.unused, *self._load(held, adapter))
+            return self._load(held, adapter)
 
     def _linear_names(self) -> list[str]:
         """Where MLX adapters of plain linear modules fit."""
@@ -112,10 +120,7 @@ class Rack:
             tensors: Any = mx.load(str(held.weights_path))
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
             said = str(error).replace(str(held.root), str(given.path))
-            raise AdapterError(
-                f"{given.path} does not fit the base model {model_path}: {said}\n"
-                "An adapter fits only the model it was trained on; check --model_name"
-            ) from error
+            raise not_placed(given, model_path, said, "peft") from error
         places = {
             name: tuple(array.shape)
             for name, array in tree_flatten(self._model.parameters())
@@ -128,13 +133,17 @@ class Rack:
             for name, tensor in tensors.items()
             if not mx.isfinite(tensor.astype(mx.float32)).all().item()
         ]
+        strays = {name: given.shapes[name] for name in held.unused}
         found = fit(
-            {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+            strays | {name: tuple(tensor.shape) for name, tensor in tensors.items()},
             places,
             broken,
             lambda name: name.rpartition(".")[0],
+            self.n_vocabulary,
         )
-        found.require_usable(given, model_path)
+        settings = self._settings
+        notes = base_notes(given, settings.model, settings.model_name)
+        found.require_usable(given, model_path, notes)
         self._model.load_weights([(name, tensors[name]) for name in found.used], strict=False)
         mx.eval(self._model.parameters())  # a converted adapter's file will be gone
         self._model.eval()
@@ -146,16 +155,10 @@ class Rack:
 
         if adapter.method == "full":
             return
-        settings = adapter.config.get("lora_parameters")
-        if not isinstance(settings, dict):
-            raise KeyError("adapter_config.json has no lora_parameters (rank, scale, dropout)")
-        scale = settings.get("scale", 1.0)
-        if not isinstance(scale, int | float) or not math.isfinite(scale):
-            raise ValueError(f"scale {scale!r} in adapter_config.json is no finite number")
         linear_to_lora_layers(
             self._model,
             adapter.config.get("num_layers", -1),
-            {"dropout": 0.0, **settings},
+            {**adapter.config["lora_parameters"], "dropout": 0.0},
             use_dora=adapter.method == "dora",
         )
 
@@ -171,7 +174,7 @@ class Rack:
         """The base's answer to a fixed prompt, bit for bit."""
         import mlx.core as mx
 
-        ids = mx.array(probe_ids(int(self._settings.model.config.get("vocab_size", 256))))
+        ids = mx.array(probe_ids(self.n_vocabulary or 256))
         return bytes(memoryview(self._model(ids[None]).astype(mx.float32)))
 
     def _tensors(self) -> Iterator[tuple[str, bytes]]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from plugin.adapters.base import base_notes
 from plugin.adapters.certificate import Logits
 from plugin.adapters.convert import to_peft
-from plugin.adapters.fit import fit
+from plugin.adapters.fit import Fit, fit, not_placed
 from plugin.adapters.layout import AdapterFolder
 from plugin.adapters.peft_config import parse
 from plugin.engines import EngineSettings
@@ -38,7 +39,8 @@ class PeftRack:
         """Remember the base as it is now."""
         self._model = model
         self._settings = settings
-        self._base = dict(model.named_parameters())  # by reference: PEFT moves them, never copies
+        # By reference: PEFT moves them, never copies. Tied ones under each of their names.
+        self._base = dict(model.named_parameters(remove_duplicate=False))
         self._peft: Any = None
         self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
         self._unused: dict[str, tuple[str, ...]] = {}
@@ -84,6 +86,11 @@ class PeftRack:
             out[i, last_positions(len(row))].float().cpu().numpy() for i, row in enumerate(rows)
         ]
 
+    @property
+    def n_vocabulary(self) -> int:
+        """Tokens that the model has a row for."""
+        return int(self._model.get_input_embeddings().weight.shape[0])
+
     @contextmanager
     def _bare(self) -> Iterator[None]:
         if not self._names:
@@ -100,8 +107,7 @@ class PeftRack:
         """The base's answer to a fixed prompt, bit for bit."""
         import torch
 
-        vocabulary = self._model.get_input_embeddings().num_embeddings
-        ids = torch.tensor([probe_ids(vocabulary)], device=self._model.device)
+        ids = torch.tensor([probe_ids(self.n_vocabulary)], device=self._model.device)
         with self._bare(), torch.inference_mode():
             logits = self._model(input_ids=ids, use_cache=False).logits.float()
         return bytes(logits.cpu().numpy())
@@ -123,13 +129,13 @@ class PeftRack:
         name = f"verdict_{len(self._names)}"
         self._refuse_settings(held, adapter.path)
         try:
-            self._add(name, held)
-            unused = self._fill(name, tensors, adapter)
+            self._add(name, held, adapter)
+            unused = self._fill(name, tensors, held, adapter)
         except BaseException:
             self._drop(name)
             raise
         self._names[variant] = name
-        self._unused[variant] = (*held.unused, *unused)
+        self._unused[variant] = unused
 
     def _refuse_settings(self, adapter: AdapterFolder, path: Path) -> None:
         reasons = parse(adapter.config).obstacles()
@@ -139,29 +145,38 @@ class PeftRack:
                 + "\n".join(f"  {reason}" for reason in reasons)
             )
 
-    def _add(self, name: str, adapter: AdapterFolder) -> None:
+    def _add(self, name: str, held: AdapterFolder, given: AdapterFolder) -> None:
         """Make the places that the adapter's configuration asks for."""
         from peft import LoraConfig, PeftModel
 
-        settings = parse(adapter.config).settings()
+        settings = parse(held.config).settings()
         known = {field.name for field in dataclasses.fields(LoraConfig)}
         unknown = sorted(set(settings) - known)
         if unknown:
             raise AdapterError(
-                f"{adapter.path}: this peft does not know {', '.join(unknown)}; upgrade peft"
+                f"{given.path}: this peft does not know {', '.join(unknown)}; upgrade peft"
             )
-        config = LoraConfig(**{**settings, "inference_mode": True, "lora_dropout": 0.0})
         try:
+            config = LoraConfig(**{**settings, "inference_mode": True, "lora_dropout": 0.0})
             if self._peft is None:
                 self._peft = PeftModel(self._model, config, adapter_name=name)
             else:
                 self._peft.add_adapter(name, config)
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
-            raise AdapterError(
-                f"{adapter.path} does not fit the base model {self._settings.model.path}: {error}\n"
-                "An adapter fits only the model it was trained on; check --model_name"
-            ) from error
+            model_path = self._settings.model.path
+            if not self._has_any_module(held):
+                nowhere = Fit((), tuple(sorted(given.shapes)), (), ())
+                nowhere.require_usable(given, model_path, self._notes(given))
+            raise not_placed(given, model_path, str(error), "mlx") from error
         self._model.eval()
+
+    def _has_any_module(self, adapter: AdapterFolder) -> bool:
+        modules = {name for name, _ in self._model.named_modules()}
+        wanted = (_module_of(name).removeprefix("base_model.model.") for name in adapter.shapes)
+        return any(module in modules for module in wanted)
+
+    def _notes(self, adapter: AdapterFolder) -> tuple[str, ...]:
+        return base_notes(adapter, self._settings.model, self._settings.model_name)
 
     def _is_of_base(self, name: str, value: Any) -> bool:
         """PEFT may save the base's own embeddings with an adapter; such copies say nothing."""
@@ -173,7 +188,9 @@ class PeftRack:
             return False
         return bool(torch.equal(own, value.to(own.device, own.dtype)))
 
-    def _fill(self, name: str, tensors: dict[str, Any], adapter: AdapterFolder) -> tuple[str, ...]:
+    def _fill(
+        self, name: str, tensors: dict[str, Any], held: AdapterFolder, given: AdapterFolder
+    ) -> tuple[str, ...]:
         """Load the tensors as far as they fit; the names of those that do not."""
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -186,19 +203,21 @@ class PeftRack:
             if key in expected or not self._is_of_base(key, value)
         }
         here = _as_the_model_has_them(self._peft, name, tensors)
+        strays = {key: given.shapes[key] for key in held.unused}
         found = fit(
-            {key: tuple(value.shape) for key, value in here.items()},
+            strays | {key: tuple(value.shape) for key, value in here.items()},
             {key: tuple(value.shape) for key, value in expected.items()},
             [key for key, value in here.items() if not value.isfinite().all()],
             _module_of,
+            self.n_vocabulary,
         )
-        found.require_usable(adapter, self._settings.model.path)
+        found.require_usable(given, self._settings.model.path, self._notes(given))
         lost = set(found.unused)
         kept = {key: value for key, value in tensors.items() if key not in lost}
         left = set_peft_model_state_dict(self._peft, kept, adapter_name=name).unexpected_keys
         if left:
             raise AdapterError(
-                f"{adapter.path}: peft found no place for {', '.join(left)}; save the adapter again"
+                f"{given.path}: peft found no place for {', '.join(left)}; save the adapter again"
             )
         return found.unused
 

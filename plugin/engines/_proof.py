@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from plugin.adapters.base import base_notes
 from plugin.adapters.certificate import (
     N_POSITIONS,
     N_PROBES,
     Logits,
-    base_notes,
     distance,
     same_files,
     weight_norm,
 )
 from plugin.certificate_records import Certificate
 from plugin.engines import EngineSettings, Prompt
-from plugin.errors import BaseDisturbedError
+from plugin.errors import AdapterError, BaseDisturbedError
 
 _PROBE_TOKENS = 16
 
@@ -88,12 +90,18 @@ def certify(
     base = [rack.logits([row])[0] for row in rows]
     noise = distance(base, rack.logits(rows))
     proof = rack.base_proof
-    effect = noise
+    worn = base
     try:
         with rack.wearing(variant):
-            effect = distance(base, [rack.logits([row])[0] for row in rows])
+            worn = [rack.logits([row])[0] for row in rows]
     except BaseDisturbedError:
         proof = ""
+    if any(is_broken(logits) for logits in worn):
+        raise AdapterError(
+            f"{adapter.path}: with this adapter the model answers the probes with NaN or infinity. "
+            "Its numbers are too large: check the scale in adapter_config.json, or save the "
+            "adapter again from its training"
+        )
     return Certificate(
         variant=variant,
         adapter_digest=digest,
@@ -101,11 +109,16 @@ def certify(
         unused=rack.unused(variant),
         weight_norm=weight_norm(adapter),
         n_probes=len(rows),
-        effect=effect,
+        effect=distance(base, worn),
         noise=noise,
         base_proof=proof,
-        notes=base_notes(adapter, settings.model_name, str(settings.model.path)),
+        notes=base_notes(adapter, settings.model, settings.model_name),
     )
+
+
+def is_broken(logits: np.ndarray[Any, Any]) -> bool:
+    """Whether there is no next token in these logits; minus infinity only rules a token out."""
+    return bool(np.isnan(logits).any() or np.isposinf(logits).any())
 
 
 def last_positions(n_tokens: int) -> slice:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,8 @@ def mlx_adapter(folder: Path) -> Path:
         "model.layers.0.self_attn.q_proj.lora_b": np.zeros((4, 64), np.float32),
     }
     save_file(tensors, folder / "adapters.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"fine_tune_type": "lora"}))
+    config = {"fine_tune_type": "lora", "lora_parameters": {"rank": 4, "scale": 2.0}}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
 
 
@@ -43,7 +46,9 @@ def test_the_digest_follows_the_weights(tmp_path: Path) -> None:
 def test_peft_is_told_apart_by_its_weights_file(tmp_path: Path) -> None:
     folder = mlx_adapter(tmp_path / "a")
     (folder / "adapters.safetensors").rename(folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4}))
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8})
+    )
     assert inspect_adapter(folder).kind == "peft"
 
 
@@ -148,6 +153,176 @@ def test_a_missing_directory_says_so(tmp_path: Path) -> None:
         inspect_adapter(tmp_path / "nowhere")
 
 
+Entries = dict[str, Any]
+
+
+def _entries(edit: Callable[[Entries], object]) -> Callable[[Path], None]:
+    """Spoils the file's header, the tensors' bytes left as they are."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / "adapters.safetensors"
+        content = path.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        entries = json.loads(content[8:end])
+        changed = edit(entries)
+        header = changed if isinstance(changed, bytes) else json.dumps(entries).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + content[end:])
+
+    return spoil
+
+
+A, B = (f"model.layers.0.self_attn.q_proj.lora_{letter}" for letter in "ab")
+
+
+def _twice(entries: Entries) -> bytes:
+    text = json.dumps(entries)
+    return (text[:-1] + f', "{A}": {json.dumps(entries[A])}}}').encode()
+
+
+def _long(folder: Path) -> None:
+    path = folder / "adapters.safetensors"
+    path.write_bytes(path.read_bytes() + b"12345")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (_entries(_twice), f"{A} stands twice in its header"),
+        (_entries(lambda held: b"[1, 2]"), "its header is no JSON object"),
+        (_entries(lambda held: held.update({A: 7})), f"{A} is described by no JSON object"),
+        (
+            _entries(lambda held: held[B].update(data_offsets=held[A]["data_offsets"])),
+            f"{B} overlaps the tensor before it",
+        ),
+        (
+            _entries(lambda held: held[B].update(data_offsets=[1028, 2052])),
+            f"{B} leaves a gap before it",
+        ),
+        (
+            _entries(lambda held: held[A].update(data_offsets=[-8, 1016])),
+            f"{A} has shape [64, 4] and data_offsets [-8, 1016]",
+        ),
+        (
+            _entries(lambda held: held[A].update(shape=[64, "4"])),
+            f"{A} has shape [64, '4'] and data_offsets [0, 1024]",
+        ),
+        (
+            _entries(lambda held: held[A].update(shape=[64, 5])),
+            f"{A} should hold 1280 bytes by its shape, and holds 1024",
+        ),
+        (_entries(lambda held: held[A].update(dtype=None)), f"{A} has dtype None"),
+        (_long, "5 of its bytes belong to no tensor"),
+    ],
+)
+def test_a_file_that_is_not_as_its_header_says(
+    spoil: Callable[[Path], None], what: str, tmp_path: Path
+) -> None:
+    folder = mlx_adapter(tmp_path / "a")
+    spoil(folder)
+    with pytest.raises(AdapterError) as caught:
+        inspect_adapter(folder)
+    assert str(caught.value) == (
+        f"{folder}/adapters.safetensors is no readable safetensors file ({what}); it may be cut "
+        "off: copy it again"
+    )
+
+
+def test_a_header_longer_than_the_file_is_not_read(tmp_path: Path) -> None:
+    folder = mlx_adapter(tmp_path / "a")
+    path = folder / "adapters.safetensors"
+    content = path.read_bytes()
+    path.write_bytes((99_000_000).to_bytes(8, "little") + content[8:])
+    with pytest.raises(
+        AdapterError, match=rf"a header of 99000000 bytes in a file of {len(content)}"
+    ):
+        inspect_adapter(folder)
+
+
+def test_tensors_that_are_no_numbers_with_a_point_are_named(tmp_path: Path) -> None:
+    folder = mlx_adapter(tmp_path / "a")
+    tensors = {A: np.zeros((64, 4), np.int32), B: np.zeros((4, 64), np.float64)}
+    save_file(tensors, folder / "adapters.safetensors")
+    with pytest.raises(AdapterError) as caught:
+        inspect_adapter(folder)
+    assert str(caught.value) == (
+        f"{folder}/adapters.safetensors: adapters hold F32, F16, BF16, and 2 of 2 tensors are of "
+        f"another dtype:\n  {A}: I32\n  {B}: F64\nSave the adapter again from its training, in one "
+        "of these"
+    )
+
+
+AGAIN = "Copy it again from the training's output"
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({}, "lora_parameters None must be an object with rank and scale"),
+        ({"fine_tune_type": "magic"}, "fine_tune_type 'magic' is none of lora, dora, full"),
+        ({"lora_parameters": {}}, "rank is missing; scale is missing"),
+        (
+            {"lora_parameters": {"rank": 0, "scale": math.nan}},
+            "rank 0 is no rank; it must be 1 or more; scale nan is no finite number",
+        ),
+        (
+            {"lora_parameters": {"rank": -4, "scale": True}},
+            "rank -4 is no rank; it must be 1 or more; scale True is no finite number",
+        ),
+        (
+            {"num_layers": "all", "lora_parameters": {"rank": 4, "scale": 1, "keys": 7}},
+            "keys 7 must be a list of names; num_layers 'all' must be a number of layers",
+        ),
+    ],
+)
+def test_an_mlx_configuration_that_cannot_be(
+    config: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    folder = mlx_adapter(tmp_path / "a")
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(AdapterError) as caught:
+        inspect_adapter(folder)
+    assert str(caught.value) == f"{folder}/adapter_config.json: {what}. {AGAIN}"
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"r": None, "lora_alpha": None}, "r is missing; lora_alpha is missing"),
+        ({"r": -1}, "r -1 is no rank; it must be 1 or more"),
+        ({"r": 4.0}, "r 4.0 is no rank; it must be 1 or more"),
+        ({"lora_alpha": math.nan}, "lora_alpha nan is no finite number"),
+        ({"rank_pattern": [1]}, "rank_pattern [1] must map names to ranks"),
+        ({"rank_pattern": {"(": 4}}, "rank_pattern {'(': 4} must map names to ranks"),
+        (
+            {"alpha_pattern": {"q": "x"}, "modules_to_save": 5},
+            "alpha_pattern {'q': 'x'} must map names to finite numbers; modules_to_save 5 must be "
+            "a list of names",
+        ),
+        ({"target_modules": "("}, "target_modules '(' must be a list of names or a regular"),
+        ({"layers_to_transform": "all"}, "layers_to_transform 'all' must be numbers of layers"),
+    ],
+)
+def test_a_peft_configuration_that_cannot_be(
+    config: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    folder = peft_adapter(tmp_path / "a", **config)
+    with pytest.raises(AdapterError) as caught:
+        inspect_adapter(folder)
+    assert str(caught.value).startswith(f"{folder}/adapter_config.json: {what}")
+    assert str(caught.value).endswith(f". {AGAIN}")
+
+
+@pytest.mark.parametrize("text", ["[1]", '"lora"', "7"])
+def test_a_configuration_that_is_no_object(text: str, tmp_path: Path) -> None:
+    folder = mlx_adapter(tmp_path / "a")
+    (folder / "adapter_config.json").write_text(text)
+    with pytest.raises(AdapterError) as caught:
+        inspect_adapter(folder)
+    assert str(caught.value) == (
+        f"{folder}/adapter_config.json must hold a JSON object. Get the file again"
+    )
+
+
 def peft_adapter(folder: Path, **config: object) -> Path:
     folder.mkdir(parents=True)
     save_file({"a": np.zeros((4, 64), np.float32)}, folder / "adapter_model.safetensors")
@@ -171,7 +346,7 @@ def test_the_traits_of_a_peft_adapter_are_recorded(tmp_path: Path) -> None:
         "PEFT dora, rank 8, alpha 16, rsLoRA, rank pattern {'q_proj': 2}, alpha pattern "
         "{'q_proj': 4}, modules to save ['lm_head']"
     )
-    assert inspect_adapter(mlx_adapter(tmp_path / "b")).traits == "MLX lora"
+    assert inspect_adapter(mlx_adapter(tmp_path / "b")).traits == "MLX lora, rank 4, scale 2.0"
 
 
 def test_checkpoints_and_a_fused_model_beside_the_adapter_are_left_alone(tmp_path: Path) -> None:
