@@ -184,7 +184,7 @@ def _warnings(
     variants: tuple[Variant, ...],
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[str, ...]:
-    found = []
+    found = list(journal.meta("prompt_notes") or ())
     cases = journal.cases()
     for variant in variants:
         found += _cut_off(variant, cases, completions)
@@ -272,6 +272,13 @@ def _cut_off(
     n_cut = sum(completion.finish_reason == "length" for completion in own)
     if not n_cut:
         return []
+    if n_cut == len(own):
+        return [
+            f"not one of {len(own)} completions of {variant.name} ended by itself: all were cut "
+            "off at --max_tokens, so that their scores say little. Check that the model knows how "
+            "to end a text (eos_token_id in generation_config.json, eos_token in "
+            "tokenizer_config.json, the end of a turn in the chat template), or raise --max_tokens"
+        ]
     return [
         f"{n_cut} of {len(own)} completions of {variant.name} were cut off at --max_tokens; "
         "a cut-off answer may score lower than it deserves"

@@ -75,3 +75,8 @@ class JudgeDownError(FaultError):
 
 class JudgeFailingError(FaultError):
     """The judge fails on more than the share of judgments that the user allows."""
+
+
+def one_line(error: Exception) -> str:
+    """The first paragraph of what a library says, in one line."""
+    return " ".join(str(error).strip().split("\n\n")[0].split())

@@ -63,6 +63,9 @@ def complete(
             journal.add_to_meta("seconds", {"certify": certified - loaded})
             if not load.recorded:
                 _note(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
+            if engine.notes:
+                kept = journal.meta("prompt_notes") or []
+                journal.set_meta("prompt_notes", list(dict.fromkeys([*kept, *engine.notes])))
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
             progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
             loaded = certified

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ _NOT_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 _OF_A_HOST = ("index.json", "_tlab_provenance.json")
 """What a host keeps in a model's folder for itself, and changes after every job."""
 
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+"""Names of the same number in configurations of different architectures."""
+
+_NO_LIMIT = 10**9
+
 _HUB_PATTERNS = ("*.json", "model*.safetensors", "tokenizer.model", "*.jinja", "*.txt")
 
 
@@ -31,18 +37,42 @@ class ModelFolder:
         digest: of the weights and the configuration, 64 hex digits.
         tokenizer_digest: of the tokenizer, the chat template and the generation config.
         config: the parsed config.json.
+        tokenizer_context: the tokenizer's longest text in tokens, where it names one.
     """
 
     path: Path
     digest: str
     tokenizer_digest: str
     config: dict[str, Any]
+    tokenizer_context: int | None = None
 
     @property
     def context(self) -> int | None:
-        """Tokens that the model can hold, prompt and completion together; None when unknown."""
-        inner = self.config.get("text_config") or {}
-        return self.config.get("max_position_embeddings") or inner.get("max_position_embeddings")
+        """Tokens that the model can hold, prompt and completion together; None when unknown.
+
+        By its positions, or further by the scaling of its rotary embedding; the tokenizer's word
+        counts only where the configuration says nothing, since it is often another model's.
+        """
+        inner = self.config.get("text_config")
+        for config in (self.config, inner if isinstance(inner, dict) else {}):
+            known = [*(config.get(name) for name in _POSITIONS), _scaled(config)]
+            found = [n for n in known if type(n) is int and n > 0]
+            if found:
+                return max(found)
+        said = self.tokenizer_context
+        return said if said and said < _NO_LIMIT else None
+
+
+def _scaled(config: dict[str, Any]) -> int | None:
+    """Positions after scaling, where the configuration says from how many it was scaled."""
+    rope = config.get("rope_scaling") or config.get("rope_parameters")
+    if not isinstance(rope, dict):
+        return None
+    before: Any = rope.get("original_max_position_embeddings")
+    factor: Any = rope.get("factor")
+    if type(before) is not int or type(factor) not in (int, float) or not math.isfinite(factor):
+        return None
+    return int(before * factor)
 
 
 def file_digest(paths: Iterable[Path]) -> str:
@@ -90,12 +120,24 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
             f"{path} is not a complete model: {'; '.join(problems)}. It must be in the hub's "
             "layout: config.json, model*.safetensors and the tokenizer's files"
         )
+    config = json_object(path / "config.json", ModelError)
+    if not isinstance(config.get("model_type"), str):
+        raise ModelError(f"{path / 'config.json'} names no model_type. Get the file again")
     return ModelFolder(
         path=path,
         digest=file_digest([*weights, path / "config.json"]),
         tokenizer_digest=file_digest(others),
-        config=json_object(path / "config.json", ModelError),
+        config=config,
+        tokenizer_context=_longest_text(path / "tokenizer_config.json"),
     )
+
+
+def _longest_text(path: Path) -> int | None:
+    """What tokenizer_config.json says; libraries write 1e30 for "no limit"."""
+    if not path.is_file():
+        return None
+    found = json_object(path, ModelError).get("model_max_length")
+    return found if type(found) is int and found > 0 else None
 
 
 def _no_weights(path: Path) -> str:

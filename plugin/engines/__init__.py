@@ -97,13 +97,18 @@ class ServedSettings:
 class Engine(Protocol):
     """What an engine can do. It holds the base weights once, for all variants."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say of how this engine makes prompts, a sentence each."""
+
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of the prompt, with the chat template and exactly one BOS.
 
         Empty where the engine never sees tokens.
 
         Raises:
-            ModelError: when the template refuses the turns, or would put two BOS in front.
+            ModelError: when the template refuses the turns, fails, or would put two BOS in front;
+                when the model does not know a token.
         """
 
     def tokens(self, text: str) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from plugin.engines._proof import (
     fingerprint,
     last_positions,
     probe_ids,
+    require_answers,
     require_same,
 )
 
@@ -36,13 +37,18 @@ class Rack:
     """The base model as it was, and the adapters that it may wear."""
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
-        """Remember the base as it is now."""
+        """Remember the base as it is now.
+
+        Raises:
+            ModelError: when it answers with no numbers.
+        """
         from mlx.utils import tree_flatten
 
         self._model = model
         self._settings = settings
         self._base_modules = model.leaf_modules()
         self._base_arrays = tree_flatten(model.parameters())
+        require_answers(self.probe(), settings.model.path)
         self._base_print = self.fingerprint()
         self._unused: dict[str, tuple[str, ...]] = {}
 

@@ -27,6 +27,7 @@ from plugin.engines._proof import (
     fingerprint,
     last_positions,
     probe_ids,
+    require_answers,
     require_same,
 )
 from plugin.errors import AdapterError
@@ -36,7 +37,11 @@ class PeftRack:
     """The base model as it was, and the adapters that it may wear."""
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
-        """Remember the base as it is now."""
+        """Remember the base as it is now.
+
+        Raises:
+            ModelError: when it answers with no numbers.
+        """
         self._model = model
         self._settings = settings
         # By reference: PEFT moves them, never copies. Tied ones under each of their names.
@@ -44,6 +49,7 @@ class PeftRack:
         self._peft: Any = None
         self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
         self._unused: dict[str, tuple[str, ...]] = {}
+        require_answers(self.probe(), settings.model.path)
         self._base_print = self.fingerprint()
 
     @contextmanager

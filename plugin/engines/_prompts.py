@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from plugin.engines import EngineSettings, Prompt
-from plugin.errors import ModelError
+from plugin.errors import ModelError, one_line
 from plugin.records import Failure, Message
 
 Template = Callable[[list[dict[str, str]]], Sequence[int]]
@@ -18,7 +18,11 @@ Template = Callable[[list[dict[str, str]]], Sequence[int]]
 
 
 def encode(
-    messages: Sequence[Message], tokenizer: Any, template: Template | None, settings: EngineSettings
+    messages: Sequence[Message],
+    tokenizer: Any,
+    template: Template | None,
+    n_vocabulary: int,
+    settings: EngineSettings,
 ) -> tuple[int, ...]:
     """Token ids of the prompt, with the chat template and exactly one BOS.
 
@@ -26,15 +30,19 @@ def encode(
         messages: the turns.
         tokenizer: of the transformers library, or what behaves like one.
         template: the tokenizer's chat template; None when it has none.
+        n_vocabulary: tokens that the model has a row for.
         settings: the engine's.
 
     Raises:
-        ModelError: when the template refuses the turns, or would put two BOS in front.
+        ModelError: when the template refuses the turns, fails, or would put two BOS in front; when
+            several turns would run together; when the model does not know a token.
     """
     turns = [{"role": turn.role, "content": turn.content} for turn in messages]
     if settings.chat_template and template is not None:
         found = _templated(turns, template, settings)
     else:
+        if settings.chat_template:
+            _require_single_turn(turns, settings)
         found = tokenizer.encode("\n\n".join(turn["content"] for turn in turns))
     ids = [int(token) for token in found]
     bos = tokenizer.bos_token_id
@@ -43,7 +51,65 @@ def encode(
             f"{settings.model.path}: prompts would begin with two {tokenizer.bos_token!r} tokens, "
             "because template and tokenizer both add one; take it out of one of them"
         )
+    if not ids:
+        raise ModelError(
+            f"{settings.model.path}: its chat template makes no text at all of these turns "
+            f"({_roles(turns)}); {_MEND}"
+        )
+    if n_vocabulary and max(ids) >= n_vocabulary:
+        raise ModelError(
+            f"{settings.model.path}: a prompt holds the token {max(ids)} "
+            f"({tokenizer.convert_ids_to_tokens(max(ids))!r}), and the model has rows for "
+            f"{n_vocabulary} tokens. {_ONE_PLACE}"
+        )
     return tuple(ids)
+
+
+_MEND = (
+    "mend chat_template in tokenizer_config.json or chat_template.jinja, or use --chat_template "
+    "false"
+)
+_ONE_PLACE = (
+    "Tokenizer and weights do not belong together; get all the model's files from one place"
+)
+
+
+def notes(template: Template | None, settings: EngineSettings) -> tuple[str, ...]:
+    """What the report must say of how prompts are made, a sentence each."""
+    if template is not None or not settings.chat_template:
+        return ()
+    return (
+        "the tokenizer has no chat template: prompts are plain text, which a model trained on "
+        "chats answers badly. Add its chat_template, or say --chat_template false if it knows no "
+        "chats",
+    )
+
+
+def require_known_tokens(tokenizer: Any, n_vocabulary: int, settings: EngineSettings) -> None:
+    """Refuse a tokenizer larger than the model; special tokens that were only added are left out.
+
+    Some good models name one more than they have rows for, and never meet it.
+
+    Raises:
+        ModelError: when the tokenizer's own vocabulary has more tokens than the model rows.
+    """
+    n_tokens = int(tokenizer.vocab_size)
+    if n_vocabulary and n_tokens > n_vocabulary:
+        raise ModelError(
+            f"{settings.model.path}: its tokenizer has {n_tokens} tokens, and the model has rows "
+            f"for {n_vocabulary}. {_ONE_PLACE}"
+        )
+
+
+def _require_single_turn(turns: list[dict[str, str]], settings: EngineSettings) -> None:
+    """Turns of several speakers in plain text say no longer who said what."""
+    if any(turn["role"] not in ("system", "user") for turn in turns):
+        raise ModelError(
+            f"{settings.model.path}: its tokenizer has no chat template, and there are cases of "
+            f"several turns ({_roles(turns)}), in which nobody would know who said what. Add the "
+            "model's chat_template, use cases of one turn, or join the turns as plain text with "
+            "--chat_template false"
+        )
 
 
 def _templated(
@@ -53,12 +119,21 @@ def _templated(
 
     try:
         return template(turns)
-    except TemplateError as error:
-        roles = ", ".join(turn["role"] for turn in turns)
+    except Exception as error:  # a template is a program, and fails in every way a program can
+        if type(error) is TemplateError:  # its own raise_exception
+            raise ModelError(
+                f"{settings.model.path}: its chat template refuses these turns ({_roles(turns)}): "
+                f"{error}. Leave out --system_prompt, change the turns, or use --chat_template "
+                "false"
+            ) from error
         raise ModelError(
-            f"{settings.model.path}: its chat template refuses these turns ({roles}): {error}. "
-            "Leave out --system_prompt, change the turns, or use --chat_template false"
+            f"{settings.model.path}: its chat template is broken, or not made for these turns "
+            f"({_roles(turns)}): {type(error).__name__}: {one_line(error)}; {_MEND}"
         ) from error
+
+
+def _roles(turns: list[dict[str, str]]) -> str:
+    return ", ".join(turn["role"] for turn in turns)
 
 
 def by_variant(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from plugin.adapters.certificate import (
 )
 from plugin.certificate_records import Certificate
 from plugin.engines import EngineSettings, Prompt
-from plugin.errors import AdapterError, BaseDisturbedError
+from plugin.errors import AdapterError, BaseDisturbedError, ModelError
 
 _PROBE_TOKENS = 16
 
@@ -59,6 +60,23 @@ def fingerprint(
         digest.update(name.encode())
         digest.update(content)
     return Fingerprint("equal digests of all tensors", digest.hexdigest())
+
+
+def require_answers(answer: bytes, model: Path) -> None:
+    """Refuse a base that has nothing to say.
+
+    Args:
+        answer: the base's logits for the probe, float32.
+        model: its folder.
+
+    Raises:
+        ModelError: when they are no numbers.
+    """
+    if is_broken(np.frombuffer(answer, np.float32)):
+        raise ModelError(
+            f"{model}: the model answers a probe with NaN or infinity, so its weights are broken "
+            "or were made for another precision; get the model's files again"
+        )
 
 
 class Wearer(Protocol):

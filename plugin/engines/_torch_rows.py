@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plugin.errors import ModelError
+from plugin.errors import ModelError, one_line
 
 _MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
@@ -58,7 +58,7 @@ def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
         model = model.to(place).eval()
     except Exception as error:  # the one door to loaders, which raise whatever they meet
         raise ModelError(
-            f"{path}: transformers cannot load this model ({error}). It loads hub-layout "
+            f"{path}: transformers cannot load this model ({one_line(error)}). It loads hub-layout "
             "safetensors of the architectures it knows; try mlx, or a converted model"
         ) from error
     invented = sorted(map(str, found["missing_keys"])) + sorted(map(str, found["mismatched_keys"]))

@@ -15,9 +15,17 @@ from typing import Any
 from plugin.certificate_records import Certificate
 from plugin.engines import EngineSettings, Prompt
 from plugin.engines._mlx_rack import Rack
-from plugin.engines._prompts import by_variant, encode, room, split_by_context
+from plugin.engines._prompts import (
+    Template,
+    by_variant,
+    encode,
+    notes,
+    require_known_tokens,
+    room,
+    split_by_context,
+)
 from plugin.engines._proof import certify
-from plugin.errors import FaultError, ModelError
+from plugin.errors import FaultError, ModelError, one_line
 from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ("mlx", "mlx_lm")
@@ -54,8 +62,8 @@ def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
     except Exception as error:  # the one door to mlx-lm's loaders, which raise whatever they meet
         release()
         raise ModelError(
-            f"{path}: mlx-lm cannot load this model ({error}). It loads hub-layout safetensors of "
-            "the architectures it knows; try another --engine or a converted model"
+            f"{path}: mlx-lm cannot load this model ({one_line(error)}). It loads hub-layout "
+            "safetensors of the architectures it knows; try another --engine or a converted model"
         ) from error
     return model, tokenizer
 
@@ -70,14 +78,22 @@ class MlxEngine:
         self._tokenizer = tokenizer
         self._settings = settings
         self._rack = Rack(model, settings)
+        self._template: Template | None = None
+        if tokenizer.has_chat_template:
+            self._template = partial(
+                tokenizer.apply_chat_template, add_generation_prompt=True, tokenize=True
+            )
+        require_known_tokens(tokenizer, self._rack.n_vocabulary, settings)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Engine.notes`."""
+        return notes(self._template, self._settings)
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`."""
-        tokenizer = self._tokenizer
-        template = partial(tokenizer.apply_chat_template, add_generation_prompt=True, tokenize=True)
-        return encode(
-            messages, tokenizer, template if tokenizer.has_chat_template else None, self._settings
-        )
+        n_vocabulary = self._rack.n_vocabulary
+        return encode(messages, self._tokenizer, self._template, n_vocabulary, self._settings)
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """See `Engine.tokens`."""

@@ -36,6 +36,11 @@ class RecordedEngine:
         """See `load`."""
         self._found = found
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing is known of the prompts."""
+        return ()
+
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`: nobody knows which tokens were seen."""
         return ()

@@ -43,6 +43,11 @@ class ServerEngine:
         self._settings = settings
         self._calls = Calls(settings)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: how prompts are made is the server's business."""
+        return ()
+
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Empty: tokens are the server's business."""
         return ()

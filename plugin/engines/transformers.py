@@ -18,7 +18,15 @@ from plugin.certificate_records import Certificate
 from plugin.engines import NO_MEMORY, EngineSettings, Prompt
 from plugin.engines import _torch_rows as rows
 from plugin.engines._peft_rack import PeftRack
-from plugin.engines._prompts import by_variant, encode, room, split_by_context
+from plugin.engines._prompts import (
+    Template,
+    by_variant,
+    encode,
+    notes,
+    require_known_tokens,
+    room,
+    split_by_context,
+)
 from plugin.engines._proof import certify
 from plugin.errors import FaultError
 from plugin.records import Completion, Failure, Message
@@ -61,19 +69,25 @@ class TransformersEngine:
         self._rows = rows.Rows(model)
         self._eos_ids = rows.eos_ids(model, tokenizer)
         self._batch_size = settings.batch_size
+        self._template: Template | None = None
+        if tokenizer.chat_template:
+            self._template = partial(
+                tokenizer.apply_chat_template,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=False,
+            )
+        require_known_tokens(tokenizer, self._rack.n_vocabulary, settings)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Engine.notes`."""
+        return notes(self._template, self._settings)
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`."""
-        tokenizer = self._tokenizer
-        template = partial(
-            tokenizer.apply_chat_template,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=False,
-        )
-        return encode(
-            messages, tokenizer, template if tokenizer.chat_template else None, self._settings
-        )
+        n_vocabulary = self._rack.n_vocabulary
+        return encode(messages, self._tokenizer, self._template, n_vocabulary, self._settings)
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """See `Engine.tokens`."""

@@ -1,0 +1,251 @@
+"""Bad models on both engines, as a user starts them: one clear message each, or a warning."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from plugin.demo import FOLDER
+from tests.e2e.conftest import Ended, demo_options, main, summary
+
+ONE_PLACE = "Tokenizer and weights do not belong together; get all the model's files from one place"
+MEND = (
+    "mend chat_template in tokenizer_config.json or chat_template.jinja, or use --chat_template "
+    "false"
+)
+
+
+@pytest.fixture(params=["mlx", "transformers"])
+def engine(request: pytest.FixtureRequest) -> str:
+    if request.param == "transformers":
+        pytest.importorskip("peft")
+    return str(request.param)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FOLDER / "model", tmp_path / "model"))
+
+
+def change(file: Path, **values: Any) -> None:
+    """Set keys of a JSON file; None takes one out."""
+    config = json.loads(file.read_text())
+    config |= values
+    file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+
+
+def reweigh(model: Path, **changed: Any) -> None:
+    """Give the model other tensors."""
+    tensors = load_file(model / "model.safetensors")
+    tensors |= {name.replace("__", "."): value for name, value in changed.items()}
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+
+
+def embedding() -> Any:
+    return load_file(FOLDER / "model" / "model.safetensors")["model.embed_tokens.weight"]
+
+
+def data(folder: Path, *rows: object) -> str:
+    path = folder / "cases.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def run(out: Path, model: Path, engine: str, **changed: str) -> Ended:
+    alone = {"variants": "vanilla only", "model_adapter": ""}
+    options = demo_options(out, model_name=str(model), engine=engine, **alone, **changed)
+    return main(*options, OMP_NUM_THREADS="1")
+
+
+def refused(out: Path, model: Path, engine: str, **changed: str) -> str:
+    ended = run(out, model, engine, **changed)
+    assert ended.code == 2, (ended.code, ended.err)
+    return ended.err.partition("error: ")[2].strip()  # libraries warn before it
+
+
+def test_files_that_are_no_configuration(tmp_path: Path, model: Path) -> None:
+    change(model / "config.json", model_type=None)
+    assert refused(tmp_path / "o", model, "mlx") == (
+        f"{model}/config.json names no model_type. Get the file again"
+    )
+    (model / "config.json").write_text("{")
+    assert refused(tmp_path / "o", model, "mlx") == (
+        f"{model}/config.json is not valid JSON: Expecting property name enclosed in double "
+        "quotes: line 1 column 2 (char 1). Get the file again"
+    )
+
+
+def test_a_tokenizer_that_cannot_be_read(tmp_path: Path, model: Path, engine: str) -> None:
+    (model / "tokenizer.json").write_text("{")
+    message = refused(tmp_path / "o", model, engine)
+    library = "mlx-lm" if engine == "mlx" else "transformers"
+    assert message.startswith(f"{model}: {library} cannot load this model (")
+    assert "\n" not in message
+
+
+def test_an_architecture_that_nobody_knows(tmp_path: Path, model: Path, engine: str) -> None:
+    change(model / "config.json", model_type="zork", architectures=["Zork"])
+    message = refused(tmp_path / "o", model, engine)
+    assert "cannot load this model (" in message and "zork" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("template", "error"),
+    [
+        ("{% for %}", "TemplateSyntaxError: Expected an expression, got 'end of statement block'"),
+        ("{{ tools_of(messages) }}", "UndefinedError: 'tools_of' is undefined"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_chat_template_that_is_broken(
+    template: str, error: str, tmp_path: Path, model: Path, engine: str
+) -> None:
+    change(model / "tokenizer_config.json", chat_template=template)
+    assert refused(tmp_path / "o", model, engine) == (
+        f"{model}: its chat template is broken, or not made for these turns (user): {error}; {MEND}"
+    )
+
+
+def test_a_chat_template_that_says_nothing(tmp_path: Path, model: Path, engine: str) -> None:
+    change(model / "tokenizer_config.json", chat_template="{{ '' }}")
+    assert refused(tmp_path / "o", model, engine) == (
+        f"{model}: its chat template makes no text at all of these turns (user); {MEND}"
+    )
+
+
+def test_a_missing_chat_template_is_warned_of(tmp_path: Path, model: Path, engine: str) -> None:
+    change(model / "tokenizer_config.json", chat_template=None)
+    out = tmp_path / "o"
+    assert run(out, model, engine).code == 0
+    assert summary(out)["warnings"][0] == (
+        "the tokenizer has no chat template: prompts are plain text, which a model trained on "
+        "chats answers badly. Add its chat_template, or say --chat_template false if it knows no "
+        "chats"
+    )
+    plain = tmp_path / "plain"
+    assert run(plain, model, engine, chat_template="false").code == 0
+    assert "no chat template" not in str(summary(plain)["warnings"])
+
+
+def test_chats_of_several_turns_need_a_chat_template(
+    tmp_path: Path, model: Path, engine: str
+) -> None:
+    turns = [("user", "Who plays Dinesh?"), ("assistant", "Kumail."), ("user", "And Gilfoyle?")]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    chats = {
+        "dataset_name": data(tmp_path, {"messages": messages, "expected_output": "Martin Starr."}),
+        "input_column": "messages",
+        "limit": "1",
+    }
+    change(model / "tokenizer_config.json", chat_template=None)
+    assert refused(tmp_path / "o", model, engine, **chats) == (
+        f"{model}: its tokenizer has no chat template, and there are cases of several turns "
+        "(user, assistant, user), in which nobody would know who said what. Add the model's "
+        "chat_template, use cases of one turn, or join the turns as plain text with "
+        "--chat_template false"
+    )
+    assert run(tmp_path / "plain", model, engine, chat_template="false", **chats).code == 0
+
+
+def test_a_tokenizer_of_another_model(tmp_path: Path, model: Path, engine: str) -> None:
+    change(model / "config.json", vocab_size=300)
+    reweigh(model, model__embed_tokens__weight=np.ascontiguousarray(embedding()[:300]))
+    assert refused(tmp_path / "o", model, engine) == (
+        f"{model}: its tokenizer has 1536 tokens, and the model has rows for 300. {ONE_PLACE}"
+    )
+
+
+def test_a_prompt_with_a_token_that_the_model_has_no_row_for(
+    tmp_path: Path, model: Path, engine: str
+) -> None:
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    tokenizer["added_tokens"].append(
+        {**tokenizer["added_tokens"][0], "id": 1536, "content": "<|x|>"}
+    )
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    out = tmp_path / "o"
+    assert run(out, model, engine).code == 0  # nobody meets it
+    rows = data(tmp_path, {"input": "What is <|x|>?", "expected_output": "Nothing."})
+    assert refused(tmp_path / "x", model, engine, dataset_name=rows, limit="1") == (
+        f"{model}: a prompt holds the token 1536 ('<|x|>'), and the model has rows for 1536 "
+        f"tokens. {ONE_PLACE}"
+    )
+
+
+def test_a_token_beyond_the_tokenizer_is_written_as_nothing(
+    tmp_path: Path, model: Path, engine: str
+) -> None:
+    """Embeddings are often padded; these rows outdo all others."""
+    own = embedding()
+    change(model / "config.json", vocab_size=1664)
+    rows = np.concatenate([own, own[-64:] * 50, own[-64:] * -50])
+    reweigh(model, model__embed_tokens__weight=rows)
+    out = tmp_path / "o"
+    ended = run(out, model, engine)
+    assert ended.code == 0, ended.err
+    with (out / "03_cases.csv").open(encoding="utf-8") as file:
+        assert {row["output"] for row in csv.DictReader(file)} == {""}
+    assert (
+        "warning: not one of 6 completions of vanilla ended by itself: all were cut off at "
+        "--max_tokens, so that their scores say little. Check that the model knows how to end a "
+        "text (eos_token_id in generation_config.json, eos_token in tokenizer_config.json, the end "
+        "of a turn in the chat template), or raise --max_tokens"
+    ) in ended.out
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path, model: Path, engine: str) -> None:
+    name = "model.layers.1.mlp.up_proj.weight"
+    weight = load_file(model / "model.safetensors")[name]
+    weight[3, 3] = np.nan
+    reweigh(model, **{name: weight})
+    assert refused(tmp_path / "o", model, engine) == (
+        f"{model}: the model answers a probe with NaN or infinity, so its weights are broken or "
+        "were made for another precision; get the model's files again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("positions", "rope", "longest", "limit"),
+    [
+        (64, None, 512, 64),
+        (None, None, 48, 48),
+        (
+            32,
+            {"rope_type": "linear", "factor": 2.0, "original_max_position_embeddings": 32},
+            512,
+            64,
+        ),
+        (None, None, 10**30, None),
+    ],
+)
+def test_a_prompt_longer_than_the_context_fails_alone(
+    positions: int | None,
+    rope: dict[str, Any] | None,
+    longest: int,
+    limit: int | None,
+    tmp_path: Path,
+    model: Path,
+) -> None:
+    change(model / "config.json", max_position_embeddings=positions, rope_scaling=rope)
+    change(model / "tokenizer_config.json", model_max_length=longest)
+    rows = data(
+        tmp_path,
+        {"id": "long", "input": "Who? " * 60, "expected_output": "Nobody."},
+        {"id": "short", "input": "Who is Dinesh?", "expected_output": "A programmer."},
+    )
+    out = tmp_path / "o"
+    ended = run(out, model, "mlx", dataset_name=rows, limit="1", max_tokens="4")
+    assert ended.code == 0, ended.err
+    with (out / "04_failures.csv").open(encoding="utf-8") as file:
+        found = [(row["case_id"], row["stage"], row["reason"]) for row in csv.DictReader(file)]
+    n = summary(out)["provenance"]["prompts"]["n_tokens"] - 10
+    reason = f"the prompt has {n} tokens and the model's context {limit}; it is never cut"
+    assert found == ([("long", "generate", reason)] if limit else [])
