@@ -311,8 +311,9 @@ class Params(BaseModel):
     load_4bit: bool = _option(
         False,
         "Load in 4 bits",
-        "Load the base in 4 bits (NF4) with the transformers engine; needs bitsandbytes and a GPU. "
-        "For mlx, name a quantised model instead.",
+        "Load the base in 4 bits (NF4) with the transformers engine; needs bitsandbytes (pip "
+        "install -r requirements-4bit.txt), and a GPU to be fast. For mlx, name a quantised model "
+        "instead.",
         shown=Option(NOT_CLASSIC),
     )
     batch_size: int = _option(

@@ -60,6 +60,7 @@ class EngineSettings:
         max_tokens: where a completion is cut off.
         batch_size: completions generated side by side.
         chat_template: use the tokenizer's template when it has one.
+        load_4bit: load the base in 4 bits.
     """
 
     model: ModelFolder
@@ -68,6 +69,7 @@ class EngineSettings:
     max_tokens: int
     batch_size: int
     chat_template: bool
+    load_4bit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +186,16 @@ def ready(name: str) -> list[str]:
     return found
 
 
-def choose(name: str, model: ModelFolder, adapters: Iterable[AdapterFolder]) -> Choice:
+def choose(
+    name: str, model: ModelFolder, adapters: Iterable[AdapterFolder], load_4bit: bool = False
+) -> Choice:
     """The engine, with "auto" resolved by what is installed, what fits, and the device.
 
     Raises:
-        OptionError: see `ready`.
+        OptionError: see `ready`; when the base cannot be loaded in 4 bits.
     """
+    if load_4bit:
+        return _in_4bit(name, model)
     found = ready(name)
     if name != "auto":
         return Choice(name, f"--engine {name}")
@@ -197,6 +203,31 @@ def choose(name: str, model: ModelFolder, adapters: Iterable[AdapterFolder]) -> 
         return Choice(found[0], "auto: the only one installed")
     fitting = _fitting(model, list(adapters))
     return fitting._replace(reason=f"auto: {fitting.reason}")
+
+
+def _in_4bit(name: str, model: ModelFolder) -> Choice:
+    """The one engine that quantises while it loads."""
+    if name not in ("auto", "transformers"):
+        ready(name)
+        raise OptionError(
+            f"--load_4bit true: the engine {name!r} loads a base as it is. Name a quantised MLX "
+            "model with --model_name (mlx_lm.convert -q makes one), or use --engine transformers"
+        )
+    ready("transformers")
+    how = {"quantization": "in MLX's way", "quantization_config": "already"}
+    for key, words in how.items():
+        if key in model.config:
+            raise OptionError(
+                f"--load_4bit true: {model.path} is quantised {words}; leave --load_4bit out"
+            )
+    torch_engine = importlib.import_module("plugin.engines.transformers")
+    missing = [name for name in torch_engine.LIBRARIES_4BIT if find_spec(name) is None]
+    if missing:
+        raise OptionError(
+            f"--load_4bit true needs {' and '.join(missing)}, not installed here: "
+            f"{torch_engine.INSTALL_4BIT}"
+        )
+    return Choice("transformers", "--load_4bit" if name == "auto" else "--engine transformers")
 
 
 def _fitting(model: ModelFolder, adapters: Sequence[AdapterFolder]) -> Choice:
@@ -227,10 +258,11 @@ def _lack(name: str) -> str:
     return f"needs {' and '.join(_missing(name))}, not installed here: {how}"
 
 
-def library_version(name: str) -> str:
+def library_version(name: str, load_4bit: bool = False) -> str:
     """Name and version of what generates, part of every completion's key; loads no model."""
-    version: str = importlib.import_module(f"plugin.engines.{name}").version()
-    return version
+    module = importlib.import_module(f"plugin.engines.{name}")
+    version: str = module.version()
+    return f"{version}, {module.version_4bit()}" if load_4bit else version
 
 
 def load(name: str, settings: EngineSettings | ServedSettings) -> Engine:

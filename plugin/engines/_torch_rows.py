@@ -33,8 +33,17 @@ def dtype_name(place: str) -> str:
     return "bfloat16"
 
 
-def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
+def dtype_4bit(place: str) -> str:
+    """What weights of 4 bits are computed in there."""
+    return "float16" if dtype_name(place) == "float16" else "bfloat16"
+
+
+def load_model_and_tokenizer(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
     """The model in a folder, on its device, and its tokenizer.
+
+    Args:
+        path: the folder.
+        in_4bit: quantise the linear modules to NF4 while loading.
 
     Raises:
         ModelError: when transformers cannot load the folder, or would invent weights.
@@ -53,10 +62,20 @@ def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
             dtype=getattr(torch, dtype_name(place)),
             use_safetensors=True,
             output_loading_info=True,
+            **(_nf4(place) if in_4bit else {}),
             **safe,
         )
-        model = model.to(place).eval()
+        if in_4bit:
+            _keep_packing(model)
+        else:  # what bitsandbytes loaded stays where it is
+            model = model.to(place)
+        model = model.eval()
     except Exception as error:  # the one door to loaders, which raise whatever they meet
+        if in_4bit:
+            raise ModelError(
+                f"{path}: transformers and bitsandbytes cannot load this model in 4 bits on "
+                f"{place} ({one_line(error)}). Leave --load_4bit out, or use a CUDA GPU"
+            ) from error
         raise ModelError(
             f"{path}: transformers cannot load this model ({one_line(error)}). It loads hub-layout "
             "safetensors of the architectures it knows; try mlx, or a converted model"
@@ -68,6 +87,29 @@ def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
             f"({', '.join(invented[:8])}), which would be random; get the model's files again"
         )
     return model, tokenizer
+
+
+def _nf4(place: str) -> dict[str, Any]:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    config: Any = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=getattr(torch, dtype_4bit(place)),
+    )
+    return {"quantization_config": config, "device_map": {"": place}}
+
+
+def _keep_packing(model: Any) -> None:
+    """Leave weights of 4 bits as they were loaded.
+
+    On some CPUs bitsandbytes packs them anew at the first answer, and unpacks them wrongly whenever
+    anyone asks for the model's state, as PEFT does: the base would be another one afterwards.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def eos_ids(model: Any, tokenizer: Any) -> set[int]:

@@ -34,12 +34,21 @@ from plugin.records import Completion, Failure, Message
 LIBRARIES = ("torch", "transformers", "peft")
 INSTALL = "pip install -r requirements-torch.txt -c constraints/torch.txt"
 
+LIBRARIES_4BIT = ("bitsandbytes", "accelerate")
+INSTALL_4BIT = "pip install -r requirements-4bit.txt -c constraints/torch.txt"
+
 
 def version() -> str:
     """Names and versions of the libraries that generate, and in which precision where."""
     place = rows.device()
     versions = ", ".join(f"{name} {installed(name)}" for name in ("transformers", "peft", "torch"))
     return f"{versions}, {rows.dtype_name(place)} on {place}"
+
+
+def version_4bit() -> str:
+    """What the version says besides of a base in 4 bits."""
+    kind = rows.dtype_4bit(rows.device())
+    return f"4-bit NF4 in {kind} by bitsandbytes {installed('bitsandbytes')}"
 
 
 def has_gpu() -> bool:
@@ -53,7 +62,9 @@ def load(settings: EngineSettings) -> TransformersEngine:
     Raises:
         ModelError: when transformers cannot load the folder.
     """
-    model, tokenizer = rows.load_model_and_tokenizer(settings.model.path)
+    model, tokenizer = rows.load_model_and_tokenizer(
+        settings.model.path, in_4bit=settings.load_4bit
+    )
     return TransformersEngine(model, tokenizer, settings)
 
 

@@ -30,8 +30,8 @@ def line_up(params: Params, sources: Sources) -> Lineup:
     named = {_name(str(adapter.path)): adapter for adapter in adapters}
     model = inspect_model(find_model(sources.model))
     tuned = _tuned(sources, model)
-    choice = engines.choose(params.engine, model, adapters)
-    version = engines.library_version(choice.name)
+    choice = engines.choose(params.engine, model, adapters, params.load_4bit)
+    version = engines.library_version(choice.name, params.load_4bit)
     settings = [
         _settings(params, model, params.model_name, named),
         *(_settings(params, folder, given, {}) for given, folder in tuned.items()),
@@ -112,6 +112,7 @@ def _settings(
         max_tokens=params.max_tokens,
         batch_size=params.batch_size,
         chat_template=params.chat_template,
+        load_4bit=params.load_4bit,
     )
 
 
