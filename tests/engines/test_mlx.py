@@ -301,3 +301,61 @@ def test_modules_that_a_peft_config_names_and_the_file_lacks_are_named(tmp_path:
         engine.certify(TUNED, prompts(engine))
     for leaf in ("lora_a", "lora_b"):
         assert f"model.layers.3.mlp.down_proj.{leaf}: named by the config" in str(caught.value)
+
+
+def model_with_experts(folder: Path) -> Path:
+    """A tiny mixture of experts with the demo's tokenizer and random weights."""
+    from mlx.utils import tree_flatten
+    from mlx_lm.models.qwen3_moe import Model, ModelArgs
+
+    shutil.copytree(FOLDER / "model", folder)
+    config = {
+        "model_type": "qwen3_moe",
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "moe_intermediate_size": 32,
+        "rms_norm_eps": 1e-5,
+        "vocab_size": 1536,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
+        "max_position_embeddings": 512,
+        "norm_topk_prob": True,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = dict(tree_flatten(Model(ModelArgs(**config)).parameters()))
+    mx.save_safetensors(str(folder / "model.safetensors"), weights)
+    return folder
+
+
+def test_dora_of_experts_is_refused_in_plain_words(tmp_path: Path) -> None:
+    model = model_with_experts(tmp_path / "model")
+    folder = tmp_path / "dora"
+    folder.mkdir()
+    module = "model.layers.1.mlp.switch_mlp.up_proj"
+    tensors = {
+        f"{module}.lora_a": np.zeros((4, 4, 64), np.float32),
+        f"{module}.lora_b": np.zeros((4, 32, 4), np.float32),
+        f"{module}.m": np.zeros((4, 32), np.float32),
+    }
+    save_file(tensors, folder / "adapters.safetensors")
+    parameters = {"rank": 4, "scale": 2.0, "keys": ["mlp.switch_mlp.up_proj"]}
+    config = {"fine_tune_type": "dora", "num_layers": 1, "lora_parameters": parameters}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    engine = load(model, tuned=folder)
+    before = texts(engine, VANILLA, prompts(engine))
+    with pytest.raises(AdapterError) as caught:
+        engine.certify(TUNED, prompts(engine))
+    assert str(caught.value) == (
+        f"{folder} is a DoRA adapter, and the engine mlx has no DoRA for some of its modules: "
+        "SwitchLinear doesn't support DoRA yet. --engine transformers cannot take it either: train "
+        "it as LoRA without DoRA"
+    )
+    assert texts(engine, VANILLA, prompts(engine)) == before

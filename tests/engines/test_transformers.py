@@ -504,6 +504,31 @@ def test_a_bad_adapter_says_everything_that_is_wrong(
     assert tokens(engine, OTHER, prompts(engine)) != tokens(engine, VANILLA, prompts(engine))
 
 
+def test_dora_of_single_parameters_is_refused_in_plain_words(tmp_path: Path) -> None:
+    config = peft_config(use_dora=True, target_parameters=["mlp.gate_proj.weight"])
+    folder = write_peft(tmp_path / "dora", config)
+    engine = load(tuned=folder)
+    before = tokens(engine, VANILLA, prompts(engine)[:2])
+    with pytest.raises(AdapterError) as caught:
+        engine.certify(TUNED, prompts(engine))
+    assert str(caught.value) == (
+        f"{folder} is a DoRA adapter, and the engine transformers has no DoRA for some of its "
+        "modules: lora.ParamWrapper does not work with use_dora=True. --engine mlx cannot take it "
+        "either: train it as LoRA without DoRA"
+    )
+    assert tokens(engine, VANILLA, prompts(engine)[:2]) == before
+
+
+def test_a_saved_copy_of_tied_outputs_is_no_stranger(tmp_path: Path) -> None:
+    """PEFT saves input and output embeddings; here they are one."""
+    own = load_file(FOLDER / "model" / "model.safetensors")["model.embed_tokens.weight"]
+    tensors = peft_tensors(peft_config())
+    for name in ("model.embed_tokens", "lm_head"):
+        tensors[f"base_model.model.{name}.weight"] = own
+    engine = load(tuned=write_peft(tmp_path / "same", peft_config(), tensors))
+    assert engine.certify(TUNED, prompts(engine)).result == "certified"
+
+
 def test_an_adapter_whose_b_is_zero_changes_nothing(tmp_path: Path) -> None:
     tensors = peft_tensors(peft_config())
     zero = {name: value * ("lora_A" in name) for name, value in tensors.items()}
