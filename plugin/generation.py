@@ -63,9 +63,7 @@ def complete(
             journal.add_to_meta("seconds", {"certify": certified - loaded})
             if not load.recorded:
                 _note(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
-            if engine.notes:
-                kept = journal.meta("prompt_notes") or []
-                journal.set_meta("prompt_notes", list(dict.fromkeys([*kept, *engine.notes])))
+            _warn(engine.notes, journal)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
             progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
             loaded = certified
@@ -189,3 +187,10 @@ def _note(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool
         journal.set_meta("prompts", facts)
     else:
         journal.set_meta("other_prompts", {**(journal.meta("other_prompts") or {}), name: facts})
+
+
+def _warn(notes: Sequence[str], journal: Journal) -> None:
+    """What the report must say of how prompts were made."""
+    if notes:
+        kept = journal.meta("prompt_notes") or []
+        journal.set_meta("prompt_notes", list(dict.fromkeys([*kept, *notes])))

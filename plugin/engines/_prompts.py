@@ -79,9 +79,9 @@ def notes(template: Template | None, settings: EngineSettings) -> tuple[str, ...
     if template is not None or not settings.chat_template:
         return ()
     return (
-        "the tokenizer has no chat template: prompts are plain text, which a model trained on "
-        "chats answers badly. Add its chat_template, or say --chat_template false if it knows no "
-        "chats",
+        f"the tokenizer of {settings.model_name} has no chat template: prompts are plain text, "
+        "which a model trained on chats answers badly. Add its chat_template, or say "
+        "--chat_template false if it knows no chats",
     )
 
 

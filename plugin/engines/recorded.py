@@ -32,14 +32,11 @@ def load(found: Mapping[str, Recorded]) -> RecordedEngine:
 class RecordedEngine:
     """Hands out what was read."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, found: Mapping[str, Recorded]) -> None:
         """See `load`."""
         self._found = found
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing is known of the prompts."""
-        return ()
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`: nobody knows which tokens were seen."""

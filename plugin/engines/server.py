@@ -38,15 +38,12 @@ def load(settings: ServedSettings) -> ServerEngine:
 class ServerEngine:
     """The variants of one server."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, settings: ServedSettings) -> None:
         """See `load`."""
         self._settings = settings
         self._calls = Calls(settings)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing: how prompts are made is the server's business."""
-        return ()
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Empty: tokens are the server's business."""

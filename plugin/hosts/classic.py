@@ -17,7 +17,7 @@ from typing import Any
 
 from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
 from plugin.hosts._job import STOPPED, Teller, closing_words, is_within, run_folder
-from plugin.records import ALL, DATA, PROMPTED, Report, Score
+from plugin.records import ALL, DATA, PROMPTED, VANILLA, Report, Score
 from plugin.worker import Progress
 
 _PROVENANCE = ("run_id", "seed", "identity", "judge_versions", "versions")
@@ -209,7 +209,7 @@ def shown_metric(metric: str, variant: str, report: Report) -> str:
     """
     if variant == DATA or len(report.variants) == 1:
         return metric
-    bases = (report.variants[0].name, PROMPTED)
+    bases = (VANILLA, PROMPTED)
     n_adapters = sum(each.name not in bases for each in report.variants)
     return f"{metric} · {variant}" if variant in bases or n_adapters > 1 else metric
 

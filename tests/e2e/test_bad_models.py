@@ -126,9 +126,9 @@ def test_a_missing_chat_template_is_warned_of(tmp_path: Path, model: Path, engin
     out = tmp_path / "o"
     assert run(out, model, engine).code == 0
     assert summary(out)["warnings"][0] == (
-        "the tokenizer has no chat template: prompts are plain text, which a model trained on "
-        "chats answers badly. Add its chat_template, or say --chat_template false if it knows no "
-        "chats"
+        f"the tokenizer of {model} has no chat template: prompts are plain text, which a model "
+        "trained on chats answers badly. Add its chat_template, or say --chat_template false if it "
+        "knows no chats"
     )
     plain = tmp_path / "plain"
     assert run(plain, model, engine, chat_template="false").code == 0
