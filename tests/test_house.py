@@ -56,10 +56,7 @@ HEAVY = {
     "rich": ("hosts/folder.py",),
     "lab": ("hosts/lab.py", "jobs.py"),
     "datasets": ("cases/sources.py",),
-    "torch": (
-        *("engines/_peft_rack.py", "engines/_torch_rows.py", "engines/transformers.py"),
-        "judges/transformers.py",
-    ),
+    "torch": (*("engines/_peft_rack.py", "engines/_torch_rows.py", "judges/transformers.py"),),
     "transformers": ("engines/_torch_rows.py",),
     "peft": ("engines/_peft_rack.py",),
     "safetensors": ("engines/_peft_rack.py",),

@@ -137,10 +137,13 @@ class Engine(Protocol):
 
     def loglikelihoods(
         self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> Iterator[float]:
+    ) -> Iterator[float | str]:
         """For each prompt and continuation, the continuation's log probability, in nats.
 
-        It is the sum over the continuation's tokens, each given all before it.
+        It is the sum over the continuation's tokens, each given all before it; 0 without any. A
+        text says why there is none: what the model's context or the memory cannot hold (the latter
+        begins with `NO_MEMORY`). Results come in order, as soon as they exist; neighbours are read
+        side by side, so pairs of like length belong together.
         """
 
     def close(self) -> None:
@@ -263,6 +266,16 @@ def library_version(name: str, load_4bit: bool = False) -> str:
     module = importlib.import_module(f"plugin.engines.{name}")
     version: str = module.version()
     return f"{version}, {module.version_4bit()}" if load_4bit else version
+
+
+def offers(name: str) -> frozenset[str]:
+    """What the named engine declares that it gives besides the text: see `MetricSpec.needs_engine`.
+
+    Nothing where there is no engine ("").
+    """
+    module = importlib.import_module(f"plugin.engines.{name}") if name else None
+    declared: frozenset[str] = getattr(module, "OFFERS", frozenset())
+    return declared
 
 
 def load(name: str, settings: EngineSettings | ServedSettings) -> Engine:

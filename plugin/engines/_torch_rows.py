@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from plugin.engines._likelihoods import Row, filled
 from plugin.errors import ModelError, one_line
 
 _MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
@@ -137,6 +138,26 @@ def release() -> None:
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def loglikelihoods(model: Any, batch: Sequence[Row]) -> list[float]:
+    """The log probability of each row's continuation, in nats, read side by side."""
+    import torch
+
+    ids = torch.tensor(filled(batch), device=model.device)
+    known = inspect.signature(model.forward).parameters
+    # Of the prompts' positions only the last foretells anything: most logits need not be made.
+    first = min(row.foretold.start for row in batch) if "logits_to_keep" in known else 0
+    fewer = {"logits_to_keep": ids.shape[1] - first} if first else {}
+    sums = []
+    with torch.inference_mode():
+        logits = model(input_ids=ids, use_cache=False, **fewer).logits
+        for own, row in zip(logits, batch, strict=True):
+            place = slice(row.foretold.start - first, row.foretold.stop - first)
+            wanted = torch.tensor(row.continuation, device=model.device)[:, None]
+            sums.append(own[place].float().log_softmax(-1).gather(-1, wanted).sum())
+        found: list[float] = torch.stack(sums).tolist()
+    return found
 
 
 class Rows:

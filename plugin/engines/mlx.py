@@ -14,6 +14,7 @@ from typing import Any
 
 from plugin.certificate_records import Certificate
 from plugin.engines import EngineSettings, Prompt
+from plugin.engines._likelihoods import Row, filled, in_batches
 from plugin.engines._mlx_rack import Rack
 from plugin.engines._prompts import (
     Template,
@@ -30,6 +31,7 @@ from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ("mlx", "mlx_lm")
 INSTALL = "pip install -r requirements.txt -c constraints/default.txt"
+OFFERS = frozenset({"loglikelihood", "seconds", "tokens", "finish_reason"})
 
 
 def version() -> str:
@@ -113,25 +115,34 @@ class MlxEngine:
 
     def loglikelihoods(
         self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> Iterator[float]:
+    ) -> Iterator[float | str]:
         """See `Engine.loglikelihoods`."""
-        import mlx.core as mx
-
         with self._rack.wearing(variant):
-            for prompt, continuation in pairs:
-                if not continuation:
-                    yield 0.0
-                    continue
-                ids = mx.array([[*prompt, *continuation]])
-                logits = self._model(ids[:, :-1])[0, len(prompt) - 1 :].astype(mx.float32)
-                logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-                wanted = mx.array(list(continuation))[:, None]
-                yield float(mx.take_along_axis(logprobs, wanted, axis=-1).sum())
+            yield from in_batches(pairs, self._settings, self._read)
 
     def close(self) -> None:
         """See `Engine.close`."""
         del self._model, self._rack
         release()
+
+    def _read(self, rows: Sequence[Row]) -> list[float]:
+        """The log probabilities of continuations, read side by side."""
+        import mlx.core as mx
+
+        sums = []
+        try:
+            logits = self._model(mx.array(filled(rows)))
+            for own, row in zip(logits, rows, strict=True):
+                own = own[row.foretold].astype(mx.float32)
+                wanted = mx.array(row.continuation)[:, None]
+                chosen = mx.take_along_axis(own, wanted, axis=-1)[:, 0]
+                sums.append((chosen - mx.logsumexp(own, axis=-1)).sum())
+            mx.eval(sums)
+            return [float(one) for one in sums]
+        except RuntimeError as error:
+            raise FaultError(
+                f"mlx stopped reading: {error}. If memory was short, lower --batch_size"
+            ) from error
 
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion, ...]]:
         import mlx.core as mx

@@ -12,6 +12,7 @@ from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ()
 INSTALL = "nothing to install"
+OFFERS = frozenset[str]()
 ELSEWHERE = "its completions were made elsewhere"
 
 

@@ -16,6 +16,7 @@ from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ("httpx",)
 INSTALL = "pip install -r requirements.txt -c constraints/default.txt"
+OFFERS = frozenset({"seconds", "tokens", "finish_reason"})
 
 _PROBE_TOKENS = 64
 """How long the answers to probes may become: enough to tell models apart."""

@@ -17,6 +17,7 @@ from typing import Any
 from plugin.certificate_records import Certificate
 from plugin.engines import NO_MEMORY, EngineSettings, Prompt
 from plugin.engines import _torch_rows as rows
+from plugin.engines._likelihoods import Row, in_batches
 from plugin.engines._peft_rack import PeftRack
 from plugin.engines._prompts import (
     Template,
@@ -33,6 +34,7 @@ from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ("torch", "transformers", "peft")
 INSTALL = "pip install -r requirements-torch.txt -c constraints/torch.txt"
+OFFERS = frozenset({"loglikelihood", "seconds", "tokens", "finish_reason"})
 
 LIBRARIES_4BIT = ("bitsandbytes", "accelerate")
 INSTALL_4BIT = "pip install -r requirements-4bit.txt -c constraints/torch.txt"
@@ -118,25 +120,30 @@ class TransformersEngine:
 
     def loglikelihoods(
         self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> Iterator[float]:
+    ) -> Iterator[float | str]:
         """See `Engine.loglikelihoods`."""
-        import torch
-
         with self._rack.wearing(variant):
-            for prompt, continuation in pairs:
-                if not continuation:
-                    yield 0.0
-                    continue
-                ids = torch.tensor([[*prompt, *continuation]], device=self._model.device)
-                with torch.inference_mode():
-                    logits = self._model(input_ids=ids[:, :-1], use_cache=False).logits
-                    logprobs = logits[0, len(prompt) - 1 :].float().log_softmax(-1)
-                    yield float(logprobs.gather(-1, ids[0, len(prompt) :, None]).sum())
+            yield from in_batches(pairs, self._settings, self._read)
 
     def close(self) -> None:
         """See `Engine.close`."""
         del self._model, self._rack, self._rows
         rows.release()
+
+    def _read(self, batch: Sequence[Row]) -> list[float | str]:
+        """The log probabilities of continuations; a batch too large for the memory is halved."""
+        try:
+            return [*rows.loglikelihoods(self._model, batch)]
+        except RuntimeError as error:  # torch's errors of memory are such
+            if not rows.is_out_of_memory(error):
+                raise FaultError(
+                    f"torch stopped reading: {error}. If memory was short, lower --batch_size"
+                ) from error
+        rows.release()
+        if len(batch) == 1:
+            return [_no_memory("prompt and expected output", len(batch[0].read) + 1)]
+        half = len(batch) // 2
+        return [*self._read(batch[:half]), *self._read(batch[half:])]
 
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """Batch by batch, the longest prompts first, so that what is too much shows at once."""
@@ -152,7 +159,9 @@ class TransformersEngine:
             rows.release()
             unfinished = [growing.prompt for growing in batch if not growing.reason]
             if n_rows == 1:
-                yield (_no_memory(unfinished[0]),)
+                (prompt,) = unfinished
+                reason = _no_memory("a prompt", len(prompt.token_ids))
+                yield (Failure(prompt.case_id, "generate", reason, prompt.variant),)
             else:
                 self._batch_size = n_rows // 2
                 waiting.extendleft(reversed(unfinished))
@@ -230,10 +239,8 @@ class _Growing:
         self.seconds = time.perf_counter() - self._started_s
 
 
-def _no_memory(prompt: Prompt) -> Failure:
-    n = len(prompt.token_ids)
-    reason = (
-        f"{NO_MEMORY} (a prompt of {n} tokens); make room on the device, or run it on a larger "
-        "one: the same run tries again"
+def _no_memory(what: str, n_tokens: int) -> str:
+    return (
+        f"{NO_MEMORY} ({what} of {n_tokens} tokens); make room on the device, or run it on a "
+        "larger one: the same run tries again"
     )
-    return Failure(prompt.case_id, "generate", reason, prompt.variant)

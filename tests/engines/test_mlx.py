@@ -229,6 +229,29 @@ def test_log_likelihood_is_the_sum_over_the_continuation(engine: MlxEngine) -> N
     assert next(engine.loglikelihoods(TUNED, [(prompt, said)])) > expected + 1
 
 
+def test_read_side_by_side_they_are_what_they_are_one_at_a_time(engine: MlxEngine) -> None:
+    said = [engine.tokens(f"Kumail plays {'very ' * n}well.") for n in (9, 1, 4, 0, 2, 7, 1)]
+    some = [prompt.token_ids for prompt in prompts(engine)]
+    pairs = [(some[i % len(some)], ids) for i, ids in enumerate(said)]
+    for variant in (VANILLA, TUNED):
+        alone = [next(engine.loglikelihoods(variant, [pair])) for pair in pairs]
+        assert list(engine.loglikelihoods(variant, pairs)) == pytest.approx(alone, abs=1e-4)
+        assert len(set(alone)) == len(pairs) - 1  # the last is the second again
+
+
+def test_what_the_context_cannot_hold_has_no_log_likelihood(engine: MlxEngine) -> None:
+    prompt = prompts(engine)[0].token_ids
+    room = 512 - len(prompt)
+    pairs = [(prompt, (5, 6)), (prompt, (7,) * (room + 1)), (prompt, (7,) * room), ((), (5,))]
+    first, too_long, just, nothing = engine.loglikelihoods(VANILLA, pairs)
+    assert isinstance(first, float) and isinstance(just, float)
+    assert too_long == (
+        "prompt and expected output have 513 tokens together and the model's context 512; they are "
+        "never cut: leave the case out, or use a model with more context"
+    )
+    assert nothing == "the prompt has no token, so nothing foretells what comes first"
+
+
 def test_a_quantised_base_takes_an_adapter_and_loses_it_again(tmp_path: Path) -> None:
     from mlx_lm.utils import load_model, quantize_model, save
 

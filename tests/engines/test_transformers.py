@@ -18,6 +18,7 @@ from plugin.adapters import convert
 from plugin.adapters.layout import inspect_adapter
 from plugin.demo import FOLDER
 from plugin.engines import EngineSettings, Prompt
+from plugin.engines import _torch_rows as rows
 from plugin.engines._peft_rack import PeftRack
 from plugin.engines.transformers import TransformersEngine
 from plugin.errors import AdapterError, BaseDisturbedError, FaultError, ModelError
@@ -193,6 +194,51 @@ def test_log_likelihood_is_the_sum_over_the_continuation(
         0.0,
     ]
     assert next(engine.loglikelihoods(TUNED, [(prompt, said)])) > expected + 1
+
+
+def some_pairs(engine: Any) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    said = [engine.tokens(f"Kumail plays {'very ' * n}well.") for n in (9, 1, 4, 0, 2, 7, 1)]
+    return list(zip([prompt.token_ids for prompt in prompts(engine)], said, strict=True))
+
+
+def test_read_side_by_side_they_are_what_they_are_one_at_a_time(
+    engine: TransformersEngine,
+) -> None:
+    pairs = some_pairs(engine)
+    for variant in (VANILLA, TUNED):
+        alone = [next(engine.loglikelihoods(variant, [pair])) for pair in pairs]
+        assert list(engine.loglikelihoods(variant, pairs)) == pytest.approx(alone, abs=1e-4)
+        assert len(set(alone)) == len(pairs)
+
+
+def test_both_engines_give_the_same_log_likelihoods(engine: TransformersEngine) -> None:
+    mlx, pairs = engines.load("mlx", settings()), some_pairs(engine)
+    for variant in (VANILLA, TUNED):
+        found = list(engine.loglikelihoods(variant, pairs))
+        assert list(mlx.loglikelihoods(variant, pairs)) == pytest.approx(found, abs=1e-3)
+
+
+def test_where_memory_is_short_fewer_are_read_at_once_and_one_alone_says_so(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = some_pairs(engine)
+    expected = list(engine.loglikelihoods(VANILLA, pairs))
+    read, tried = rows.loglikelihoods, []
+
+    def short(model: Any, batch: Any) -> list[float]:
+        tried.append(len(batch))
+        if len(batch) > 1 or len(batch[0].continuation) > 15:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return read(model, batch)
+
+    monkeypatch.setattr(rows, "loglikelihoods", short)
+    found = list(engine.loglikelihoods(VANILLA, pairs))
+    assert tried[:3] == [4, 2, 1]
+    lost = [i for i, one in enumerate(found) if isinstance(one, str)]
+    assert lost == [i for i, (_, said) in enumerate(pairs) if len(said) > 15] != []
+    assert str(found[lost[0]]).startswith("memory was short for this case alone (prompt and expec")
+    for i, one in enumerate(found):
+        assert i in lost or one == pytest.approx(expected[i], abs=1e-4)
 
 
 def test_seconds_grow_with_the_answer_and_its_reason_is_told(engine: TransformersEngine) -> None:
