@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from plugin.asking import Asker, Manner
 from plugin.journal import Journal
 from plugin.judges import AskError, Judge
-from plugin.measuring import MeasureError, measured
+from plugin.measuring import MeasureError, described, measured
 from plugin.metrics import Measured, Metric
 from plugin.records import (
     DATA,
@@ -106,6 +106,12 @@ async def judged(
     spec = item.metric.spec
     if isinstance(metric, AskError):
         return Failure(**where, stage="judge", reason=str(metric)), []
+    if item.completion and item.metric.describe:
+        try:
+            told = described(item.metric, item.completion)
+        except MeasureError as error:
+            return Failure(**where, stage="metric", reason=str(error)), []
+        return Score(**where, value=told.value, reason=told.reason), []
     text = item.completion.text if item.completion else ""
     if item.completion and not text.strip():
         worst = Score(**where, value=spec.worst, reason="empty completion: the worst score")

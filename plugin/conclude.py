@@ -10,6 +10,7 @@ from typing import Any
 
 from plugin import __version__, metrics, proofs, ratings, trust, trust_text
 from plugin.biases import family_of
+from plugin.caveats import about_metrics
 from plugin.comparing import N_RESAMPLES, VerdictSettings, compare, summarise
 from plugin.early import EarlyPlan, early_plan
 from plugin.effort import about_judging
@@ -67,7 +68,8 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     summaries = summarise(evidence, settings)
     comparisons = compare(evidence, settings)
     verdict = decide(evidence, summaries, comparisons, settings)
-    verdict = replace(verdict, details=(*verdict.details, *about_judging(journal)))
+    notes = (*about_metrics(specs, summaries, comparisons), *about_judging(journal))
+    verdict = replace(verdict, details=(*verdict.details, *notes))
     trusted = _humans_heard(trusted, journal, evidence, comparisons, settings)
     certificates = proofs.of_run(journal, variants, cases, completions)
     compare_s = time.perf_counter() - began
@@ -143,9 +145,14 @@ def params_of(journal: Journal) -> Params:
 
 def specs_of(journal: Journal, params: Params) -> tuple[MetricSpec, ...]:
     """The run's metrics with the user's margin, the primary one first."""
-    kept = ({**fields, "needs": frozenset(fields["needs"])} for fields in journal.meta("metrics"))
-    specs = [replace(MetricSpec(**fields), margin=params.margin) for fields in kept]
+    specs = [_spec(fields, params.margin) for fields in journal.meta("metrics")]
     return tuple(sorted(specs, key=lambda spec: spec.name != journal.meta("primary_metric")))
+
+
+def _spec(fields: Mapping[str, Any], margin: float) -> MetricSpec:
+    """A metric as the journal keeps it; runs of earlier versions know fewer fields."""
+    sets = {name: frozenset(fields.get(name, ())) for name in ("needs", "needs_engine")}
+    return MetricSpec(**{**fields, **sets, "margin": margin})
 
 
 def _early(

@@ -1,17 +1,23 @@
-"""Completions for every case and variant, each in the journal as soon as it is finished."""
+"""Completions for every case and variant, each in the journal as soon as it is finished.
+
+What else only loaded weights can tell, the scores of the engine's own metrics, is made here too.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
+from plugin import likelihood
 from plugin.adapters.certificate import N_PROBES
 from plugin.cache import content_key
 from plugin.certificate_records import Certificate
 from plugin.engines import Engine, Prompt, is_final
 from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal
+from plugin.metrics import Metric
 from plugin.records import Case, Completion, Message, Variant
 from plugin.worker import Progress
 
@@ -34,44 +40,67 @@ class Load:
 
 
 def complete(
-    cases: Sequence[Case], loads: Sequence[Load], journal: Journal, progress: Progress
+    cases: Sequence[Case],
+    loads: Sequence[Load],
+    journal: Journal,
+    progress: Progress,
+    metrics: Sequence[Metric] = (),
 ) -> None:
-    """Make every completion that the journal does not hold yet.
+    """Make every completion, and every score of the engine's own, that the journal does not hold.
 
     An engine is loaded only when something is missing, and released before anything else starts.
     What its adapters do is certified before anything is generated.
+
+    Args:
+        cases: in the order of work.
+        loads: one after another.
+        journal: of the run.
+        progress: is told the stages.
+        metrics: of the run; those that are not the engine's own are left alone.
 
     Raises:
         UserError: when model or adapter cannot be used.
         BaseDisturbedError: when the base is not itself again after an adapter.
         Stopped: when the user stopped the run.
     """
-    failed = {(f.case_id, f.variant) for f in journal.failures() if is_final(f)}
+    failed = {(f.case_id, f.variant) for f in journal.failures() if not f.metric and is_final(f)}
     have = set(journal.completions()) | failed
     for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
-        if all((case.id, name) in have for case in cases for name in names):
+        readings = likelihood.readings(cases, names, metrics)
+        has_all = all((case.id, name) in have for case in cases for name in names)
+        if has_all and not likelihood.missing(readings, journal):
             continue
         progress.begin("read completions" if load.recorded else "load model")
-        started = time.perf_counter()
-        engine = load.engine()
-        loaded = time.perf_counter()
+        with _timed("load_model", journal):
+            engine = load.engine()
         try:
-            prompts = prompts_for(cases, load.variants, engine)
-            certify(load.variants, prompts[: len(cases)], engine, journal)
-            certified = time.perf_counter()
-            journal.add_to_meta("seconds", {"certify": certified - loaded})
+            with _timed("certify", journal):
+                prompts = prompts_for(cases, load.variants, engine)
+                certify(load.variants, prompts[: len(cases)], engine, journal)
             if not load.recorded:
                 _note(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
             _warn(engine.notes, journal)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
-            progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
-            loaded = certified
-            _generate(load, _side_by_side(wanted), engine, journal, progress)
+            with _timed("generate", journal):
+                progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
+                _generate(load, _side_by_side(wanted), engine, journal, progress)
+            if readings:
+                with _timed("read", journal):
+                    ids = {(p.case_id, p.variant): p.token_ids for p in prompts}
+                    likelihood.read(readings, ids, engine, journal, progress)
         finally:
             engine.close()
-            spent = {"load_model": loaded - started, "generate": time.perf_counter() - loaded}
-            journal.add_to_meta("seconds", spent)
+
+
+@contextmanager
+def _timed(what: str, journal: Journal) -> Iterator[None]:
+    """Adds the seconds that the inside takes to the run's, however it ends."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        journal.add_to_meta("seconds", {what: time.perf_counter() - began})
 
 
 def certify(

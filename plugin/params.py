@@ -28,7 +28,8 @@ from plugin.records import Criterion
 METRICS = (
     *("Answer Relevancy", "Hallucination", "Correctness", "Faithfulness", "Bias", "Toxicity"),
     *("Rubric", "Contextual Precision", "Contextual Recall", "Contextual Relevancy"),
-    *("Exact Match", "Token F1"),
+    *("Exact Match", "Token F1", "Perplexity"),
+    *("Latency", "Tokens per Second", "Completion Tokens", "Cut Off"),
 )
 """The metrics that the forms offer, by the names shown."""
 
@@ -164,7 +165,10 @@ class Params(BaseModel):
         "What is scored. Empty: your own criteria alone where there are any, else Answer "
         "Relevancy, Hallucination where cases have context, Correctness where they have expected "
         "outputs. Of Hallucination, Bias and Toxicity less is better. The Contextual ones judge "
-        "the data set, not the models, and are never compared.",
+        "the data set, not the models, and are never compared. Perplexity (of the expected "
+        "outputs, in nats per token; less is better) needs the engine mlx or transformers and no "
+        "judge. Latency, Tokens per Second, Completion Tokens and Cut Off describe and never "
+        "decide.",
         shown=Option(EVERYWHERE, "AutoCompleteWidget", METRICS),
     )
     tasks: Criteria = _option(
@@ -271,7 +275,8 @@ class Params(BaseModel):
     margin: float = _option(
         0.05,
         "Smallest difference that matters",
-        "Differences within it, either way, count as equivalent (scores run from 0 to 1).",
+        "Differences within it, either way, count as equivalent (scores run from 0 to 1; "
+        "Perplexity counts nats per token).",
         ge=0.001,
         lt=1,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import Any
 
-from plugin import __version__, metrics
+from plugin import __version__, engines, metrics
 from plugin.cache import content_key
 from plugin.cases import CaseSource, Columns, LoadedCases, load_cases
 from plugin.errors import OptionError
@@ -16,7 +16,7 @@ from plugin.judges import Judge
 from plugin.lineup import Lineup, line_up
 from plugin.metrics import Metric
 from plugin.params import BOTH, Params
-from plugin.records import Case, Variant
+from plugin.records import Case, MetricSpec, Variant
 from plugin.sources import Sources
 
 
@@ -74,9 +74,11 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     loaded = load_cases(case_source(params, sources.dataset))
     lineup = line_up(params, sources, loaded)
     chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
+    specs = [metric.spec for metric in chosen]
+    check_engine(specs, lineup.engine)
     primary = _primary(params.primary_metric, chosen)
     if params.stop_early:
-        _check_early(params, lineup, loaded.cases)
+        _check_early(params, lineup, loaded.cases, specs)
     return Plan(
         params=params.model_copy(
             update={
@@ -107,7 +109,38 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     )
 
 
-def _check_early(params: Params, lineup: Lineup, cases: Sequence[Case]) -> None:
+_GIVEN = {
+    "loglikelihood": "log-probabilities",
+    "seconds": "seconds",
+    "tokens": "number of tokens",
+    "finish_reason": "reason why a completion ended",
+}
+"""What an engine may give besides the text, in words that follow "no"."""
+
+
+def check_engine(specs: Sequence[MetricSpec], engine: str) -> None:
+    """Whether the engine gives what the metrics are made of.
+
+    Raises:
+        OptionError: naming every metric that it gives too little for.
+    """
+    given = engines.offers(engine)
+    problems = []
+    for spec in specs:
+        if lacks := sorted(spec.needs_engine - given):
+            able = [n for n in engines.available() if engines.offers(n) >= spec.needs_engine]
+            what = " and ".join(f"no {_GIVEN[need]}" for need in lacks)
+            way_out = " or ".join([*([", ".join(able[:-1])] if able[1:] else []), *able[-1:]])
+            problems.append(
+                f"--predefined_tasks {spec.name}: engine {engine!r} gives {what}; use {way_out}"
+            )
+    if problems:
+        raise OptionError("\n".join(problems))
+
+
+def _check_early(
+    params: Params, lineup: Lineup, cases: Sequence[Case], specs: Sequence[MetricSpec]
+) -> None:
     """Whether judging may stop early.
 
     Raises:
@@ -127,6 +160,12 @@ def _check_early(params: Params, lineup: Lineup, cases: Sequence[Case]) -> None:
         raise OptionError(
             "--stop_early cannot be used with clusters: its intervals take every case for itself. "
             "Leave it off, or give --cluster_column a column that is not there"
+        )
+    unbounded = [spec.name for spec in specs if spec.decides and not spec.is_bounded]
+    if unbounded:
+        raise OptionError(
+            f"--stop_early cannot be used with {', '.join(unbounded)}: its intervals need a worst "
+            "and a best score. Leave one of the two out"
         )
 
 
@@ -163,9 +202,11 @@ def case_source(params: Params, dataset: str) -> CaseSource:
 def _primary(asked: str, chosen: Sequence[Metric]) -> str:
     names = [metric.spec.name for metric in chosen if metric.spec.decides]
     if not names:
+        all_of_data = all(metric.spec.judges_data for metric in chosen)
+        why = "these judge the data set and no model" if all_of_data else "none of these may decide"
         raise OptionError(
-            f"--predefined_tasks {', '.join(m.spec.name for m in chosen)}: these judge the data "
-            "set and no model; add a metric that judges completions, such as Answer Relevancy"
+            f"--predefined_tasks {', '.join(m.spec.name for m in chosen)}: {why}; add a metric "
+            "that judges completions, such as Answer Relevancy"
         )
     if asked:
         known = {metrics.key_of(name): name for name in names}

@@ -6,6 +6,7 @@ keys what a variant produced by content (see `journal.py`), so that it stays val
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -143,6 +144,8 @@ class MetricSpec:
         low: the smallest possible score.
         high: the largest possible score.
         needs: which optional parts of a case it reads: "expected_output", "context".
+        needs_engine: what it needs of the engine besides the text: "loglikelihood", "seconds",
+            "tokens" (their count), "finish_reason".
         decides: whether it may decide a verdict; a descriptive metric never does.
         asks_judge: whether a judge answers it.
         n_questions: how many questions a completion costs, besides that for the reason.
@@ -150,6 +153,8 @@ class MetricSpec:
         judges_data: whether it looks at the case alone and at no completion; such a metric is
             scored once per case, under the name `DATA`, and never compared.
         margin: the smallest difference that matters, in the metric's unit.
+        unit: what it is counted in, as shown; "" for a plain number.
+        caveat: what must be said where it is shown; "" for nothing.
     """
 
     key: str
@@ -158,12 +163,30 @@ class MetricSpec:
     low: float = 0.0
     high: float = 1.0
     needs: frozenset[str] = frozenset()
+    needs_engine: frozenset[str] = frozenset()
     decides: bool = True
     asks_judge: bool = True
     n_questions: int = 1
     asks_reason: bool = False
     judges_data: bool = False
     margin: float = 0.05
+    unit: str = ""
+    caveat: str = ""
+
+    @property
+    def is_of_engine(self) -> bool:
+        """Whether its scores are made while the weights are loaded, and no completion is read."""
+        return "loglikelihood" in self.needs_engine
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a worst and a best score."""
+        return self.low > -math.inf and self.high < math.inf
+
+    @property
+    def title(self) -> str:
+        """Its name with its unit."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
 
     @property
     def worst(self) -> float:

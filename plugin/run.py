@@ -129,7 +129,7 @@ def _complete(plan: Plan, journal: Journal, worker: Worker) -> None:
     cases = working_order(plan.loaded.cases, plan.params.seed)
     file = plan.params.human_ratings
     rated = ratings_file.read(Path(file)) if file else ()
-    complete(cases, plan.lineup.loads, journal, worker.progress)
+    complete(cases, plan.lineup.loads, journal, worker.progress, plan.metrics)
     if file:  # before the judge is paid
         specs = [metric.spec for metric in plan.metrics]
         ratings_file.accept(rated, specs, journal, Path(file))
@@ -208,9 +208,7 @@ def _begin(journal: Journal, plan: Plan) -> None:
     facts = {
         "params": plan.params.model_dump(mode="json"),
         "variants": [asdict(variant) for variant in plan.variants],
-        "metrics": [
-            asdict(metric.spec) | {"needs": sorted(metric.spec.needs)} for metric in plan.metrics
-        ],
+        "metrics": [_fields(metric.spec) for metric in plan.metrics],
         "primary_metric": plan.primary,
         "judge": plan.judge_label,
         "caveat": plan.caveat,
@@ -239,6 +237,11 @@ def _begin(journal: Journal, plan: Plan) -> None:
 def _models(params: Params) -> tuple[str, ...]:
     """The models under test."""
     return params.model_name, *params.tuned_model
+
+
+def _fields(spec: MetricSpec) -> dict[str, object]:
+    """The metric as `specs_of` reads it again."""
+    return asdict(spec) | {"needs": sorted(spec.needs), "needs_engine": sorted(spec.needs_engine)}
 
 
 def _changes(known: dict[str, object], now: dict[str, object]) -> str:

@@ -40,8 +40,9 @@ _TRIED_BEFORE_STOPPING = 50
 def items_to_score(
     cases: Sequence[Case], completions: Iterable[Completion], metrics: Sequence[Metric]
 ) -> list[Item]:
-    """All scores of a run: case by case, variants and metrics of a case side by side.
+    """The scores to be made of completions: case by case, variants and metrics side by side.
 
+    Those of the engine's own metrics are made with the completions, see `plugin.likelihood`.
     Given cases in seeded order, a run that ends early holds whole pairs and a fair sample.
     """
     of_case: dict[str, list[Completion]] = {}
@@ -51,7 +52,7 @@ def items_to_score(
         Item(case, completion, metric)
         for case in cases
         for metric in metrics
-        if meets(metric.spec, case)
+        if meets(metric.spec, case) and not metric.spec.is_of_engine
         for completion in (
             [None] if metric.spec.judges_data else of_case.get(case.id, list[Completion]())
         )
@@ -114,6 +115,8 @@ class _Session:
         self._askers = [judging.asker(judge, journal, meter) for judge in judging.judges]
         self._second = judging.asker(judging.second, journal, meter) if judging.second else None
         self._halted = ""
+        self._n_lost = 0
+        self._n_tried = 0
         self._n_failed = 0
         self._last_failure = ""
 
@@ -181,6 +184,8 @@ class _Session:
         watch: Watch | None,
     ) -> None:
         rest, n_made = deque(missing), 0
+        n_asked = [sum(item.metric.spec.asks_judge for item in some) for some in (items, missing)]
+        self._n_tried = n_asked[0] - n_asked[1]
         if watch and rest and watch.is_settled:
             self._journal.set_meta("stopped_early", True)
             return
@@ -197,9 +202,9 @@ class _Session:
                 except LimitReached as limit:
                     self._halted = str(limit)
                     return
-                self._keep(result, shares)
+                self._keep(result, shares, asked=item.metric.spec.asks_judge)
                 n_made += 1
-                self._check_failures(len(items) - len(missing) + n_made)
+                self._check_failures()
                 if watch:
                     watch.note([result])
                     if rest and n_made % _WATCH_EVERY == 0 and watch.is_settled:
@@ -210,9 +215,10 @@ class _Session:
 
         n_chains = _CHAINS_PER_CALL * max(asker.pace.most for asker in self._askers)
         await self._all_done([chain(number) for number in range(min(n_chains, len(missing)))])
-        self._check_failures(len(items) - len(missing) + n_made, at_the_end=True)
+        self._check_failures(at_the_end=True)
 
-    def _keep(self, result: Score | Failure, shares: Sequence[JudgeScore]) -> None:
+    def _keep(self, result: Score | Failure, shares: Sequence[JudgeScore], *, asked: bool) -> None:
+        self._n_tried += asked
         if isinstance(result, Score):
             if self._second or len(self._askers) > 1:
                 with self._journal.whole():
@@ -223,18 +229,20 @@ class _Session:
                 self._journal.add_score(result)
         else:
             self._journal.add_failure(result)
-            self._n_failed += 1
-            self._progress.note = f"{self._n_failed} failed"
-            self._last_failure = result.reason
+            self._n_lost += 1
+            self._progress.note = f"{self._n_lost} failed"
+            if asked:  # what no judge was asked for is no failure of the judge's
+                self._n_failed += 1
+                self._last_failure = result.reason
         self._progress.done += 1
 
-    def _check_failures(self, n_tried: int, at_the_end: bool = False) -> None:
+    def _check_failures(self, at_the_end: bool = False) -> None:
         """Stop when the judge fails too often.
 
         Raises:
             JudgeFailingError: with the share, the last reason and the way out.
         """
-        most = self._judging.max_failed_share
+        most, n_tried = self._judging.max_failed_share, self._n_tried
         if n_tried < _TRIED_BEFORE_STOPPING and not at_the_end:
             return
         if self._n_failed > most * n_tried:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from plugin import contest, contest_text, verdict_text
 from plugin.comparing import VerdictSettings
 from plugin.pairing import Evidence, contenders
-from plugin.records import ALL, PROMPTED, Comparison, MetricSpec, Summary, Verdict
+from plugin.records import ALL, PROMPTED, Comparison, Failure, MetricSpec, Score, Summary, Verdict
 
 
 def decide(
@@ -140,8 +140,23 @@ def _head(evidence: Evidence, settings: VerdictSettings) -> str:
         return f"{label}stopped early, {settings.n_worked} of {len(evidence.cases)} cases judged: "
     if not settings.partial:
         return label
-    ids = {case.id for case in evidence.cases}
-    touched = {score.case_id for score in evidence.scores}
-    touched |= {failure.case_id for failure in evidence.failures if failure.variant}
     n_expected = settings.n_expected or len(evidence.cases)
-    return f"{label}partial run: {len(ids & touched)} of {n_expected} cases: "
+    return f"{label}partial run: {len(_worked(evidence))} of {n_expected} cases: "
+
+
+def _worked(evidence: Evidence) -> set[str]:
+    """Ids of the cases that are worked, in whole or in part.
+
+    The engine's own scores are all made before the first completion is scored, one variant after
+    another: they tell how far a run came only where there are no others.
+    """
+    late = {n for spec in evidence.metrics if not spec.is_of_engine for n in (spec.name, spec.key)}
+    made = [score for score in evidence.scores if not late or score.metric in late]
+    results: list[Score | Failure] = [*made, *evidence.failures]
+    of_variant: dict[str, set[str]] = {}
+    for one in results:
+        if one.variant:
+            of_variant.setdefault(one.variant, set()).add(one.case_id)
+    own = [of_variant.get(variant.name, set()) for variant in evidence.variants]
+    touched = set.union(*of_variant.values(), set()) if late else set.intersection(*own)
+    return touched & {case.id for case in evidence.cases}

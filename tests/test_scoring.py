@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ LIMITS: dict[str, Any] = {
     "max_failed_share": 1,
 }
 N_CASES = 6
+DESCRIPTIVE = ("Latency", "Tokens per Second", "Completion Tokens")
+TWO = (
+    (" ", "vanilla", 0),
+    ("Richard is played by Thomas Middleditch.", "tuned", 3),
+)
 
 
 @pytest.fixture
@@ -501,6 +507,52 @@ def test_a_metric_that_breaks_is_a_failure_not_an_end(
     judge = judges.load("offline", lambda name: None)
     scoring.score(items, Judging((judge,), **LIMITS), journal, Progress())
     assert [f.reason for f in journal.failures()] == ["ZeroDivisionError: division by zero"] * 2
+
+
+def test_an_empty_completion_is_described_like_any_other(journal: Journal) -> None:
+    made = [replace(completion(text, "0", name), n_tokens=n) for text, name, n in TWO]
+    run(judges.load("offline", lambda name: None), journal, ("Token F1", *DESCRIPTIVE), made)
+    found = {(s.metric, s.variant): s.value for s in journal.scores()}
+    assert found == {
+        ("Token F1", "vanilla"): 0,  # the worst, for an answer that is not there
+        ("Token F1", "tuned"): 1,
+        ("Latency", "vanilla"): 0.1,
+        ("Latency", "tuned"): 0.1,
+        ("Tokens per Second", "tuned"): pytest.approx(30),
+        ("Completion Tokens", "vanilla"): 0,
+        ("Completion Tokens", "tuned"): 3,
+    }
+    (failure,) = journal.failures()
+    assert (failure.metric, failure.variant, failure.stage, failure.reason) == (
+        *("Tokens per Second", "vanilla", "metric"),
+        "no token was made, so there is no rate",
+    )
+
+
+def test_what_no_judge_was_asked_for_is_no_failure_of_the_judges(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "max_failed_share", 0)
+    empty = [replace(one, seconds=None) for one in completions(100)]
+    run(server, journal, ("Correctness", "Latency"), empty)
+    assert len(journal.failures()) == 200 and len(journal.scores()) == 200
+
+
+def test_scores_that_no_judge_gave_do_not_water_down_the_share_that_failed(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "max_failed_share", 0.4)
+    server.fault = lambda n, body: (
+        Reply(text="no idea") if "played by Nobody" in str(body) else None
+    )
+    with pytest.raises(JudgeFailingError, match="6 of 12 scores failed under custom:some-model"):
+        run(server, journal, ("Correctness", "Exact Match", "Token F1", "Completion Tokens"))
+
+
+def test_the_engines_own_metrics_are_not_scored_from_completions() -> None:
+    chosen = metrics.load(["Perplexity", "Latency"])
+    items = items_to_score([case("0")], completions(1), chosen)
+    assert {item.metric.spec.name for item in items} == {"Latency"}
 
 
 def test_a_score_outside_its_range_is_a_failure(journal: Journal) -> None:

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from plugin.caveats import about_metrics
 from plugin.comparing import VerdictSettings, compare, summarise
 from plugin.pairing import Evidence
 from plugin.records import ALL, DATA, VANILLA, Case, Failure, Message, MetricSpec, Score, Variant
@@ -16,6 +17,14 @@ CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
 RELEVANCY = MetricSpec("answer_relevancy", "Answer Relevancy", higher_is_better=True)
 HALLUCINATION = MetricSpec("hallucination", "Hallucination", higher_is_better=False)
 LATENCY = MetricSpec("latency", "Latency", higher_is_better=False, high=math.inf, decides=False)
+PERPLEXITY = MetricSpec(
+    *("perplexity", "Perplexity"),
+    higher_is_better=False,
+    high=math.inf,
+    needs_engine=frozenset({"loglikelihood"}),
+    asks_judge=False,
+    unit="nats per token",
+)
 SETTINGS = VerdictSettings(primary_metric="Correctness", seed=7, n_resamples=2_000)
 
 
@@ -517,3 +526,70 @@ def test_a_line_that_leaves_out_zero_but_cannot_tell_says_why():
     assert row.ci_low > 0 and row.outcome == "can't tell"
     (line,) = [line for line in verdict.details if line.startswith("M0: can't tell")]
     assert line.endswith(f", adjusted p={row.p_adjusted:.3f}")
+
+
+# Metrics without bounds.
+
+
+def nats(mean, n=60, seed=1):
+    """Nats per token around a mean."""
+    return (mean + np.random.default_rng(seed).uniform(0, 1, n)).tolist()
+
+
+def test_a_metric_without_bounds_decides():
+    columns = {VANILLA: nats(5, seed=2), "a": nats(3)}
+    verdict, (row,) = ask({PERPLEXITY: columns}, primary_metric="Perplexity")
+    assert (verdict.outcome, row.outcome) == ("better", "better")
+    assert 0 < row.ci_low < row.gain < row.ci_high < 3
+    assert row.gain == pytest.approx(np.mean(columns[VANILLA]) - np.mean(columns["a"]))
+    assert verdict.sentence.startswith("a is better than vanilla on Perplexity: 3.")
+
+
+def test_without_bounds_and_with_few_gains_there_is_no_interval_and_no_nan():
+    same = nats(5)
+    verdict, (row,) = ask({PERPLEXITY: {VANILLA: same, "a": same}}, primary_metric="Perplexity")
+    assert (row.gain, row.ci_low, row.ci_high, row.p_value) == (0, None, None, 1)
+    assert verdict.outcome == "can't tell"
+    assert "There is no interval: too few cases vary, and the metric has no bounds." in verdict.text
+    assert "nan" not in verdict.text.lower() and "inf" not in verdict.text.lower()
+
+
+def test_without_bounds_a_failure_leaves_everything_open():
+    columns = {VANILLA: nats(5, seed=2), "a": [FAILED, *nats(3)[1:]]}
+    verdict, (row,) = ask({PERPLEXITY: columns}, primary_metric="Perplexity")
+    assert (row.outcome, row.holds_at_worst, row.n) == ("can't tell", False, 59)
+    assert "would be better, but 1 failed score could undo it" in verdict.text
+    (line,) = about_metrics((PERPLEXITY,), (), (row,))
+    assert line.startswith("Perplexity has no worst score that a failure could be counted at")
+
+
+def test_a_partial_run_counts_the_cases_whose_completions_are_scored():
+    read = {VANILLA: nats(5, seed=2), "a": nats(3)}
+    columns = {name: column[:20] + [None] * 40 for name, column in two(0.6).items()}
+    own = {VANILLA: read[VANILLA], "demo-adapter": read["a"]}
+    verdict, _ = ask({CORRECTNESS: columns, PERPLEXITY: own}, partial=True)
+    assert verdict.sentence.startswith("partial run: 20 of 60 cases: ")
+    alone = {VANILLA: read[VANILLA], "a": read["a"][:7] + [None] * 53}
+    verdict, _ = ask({PERPLEXITY: alone}, partial=True, primary_metric="Perplexity")
+    assert verdict.sentence.startswith("partial run: 7 of 60 cases: ")
+
+
+def test_the_perplexity_itself_stands_in_the_notes_and_a_caveat_once():
+    slow = dataclasses.replace(LATENCY, caveat="beware", unit="seconds per case")
+    rate = MetricSpec("rate", "Rate", True, high=math.inf, decides=False, caveat="beware")
+    columns = {VANILLA: [math.log(20)] * 4, "a": [math.log(5), math.log(5), 0, 0]}
+    evidence = found({PERPLEXITY: columns, slow: columns, rate: columns})
+    settings = dataclasses.replace(SETTINGS, primary_metric="Perplexity")
+    rows = summarise(evidence, settings), compare(evidence, settings)
+    assert about_metrics((PERPLEXITY, slow, rate), *rows) == [
+        "Perplexity is scored and compared in nats per token; as exp of the mean it is: "
+        "vanilla 20.00, a 2.24.",  # the root of 5
+        "Latency (seconds per case), Rate: beware.",
+    ]
+
+
+def test_an_enormous_perplexity_is_still_a_text():
+    evidence = found({PERPLEXITY: {VANILLA: [1000.0, 1000.0], "a": [9.0, 9.0]}})
+    settings = dataclasses.replace(SETTINGS, primary_metric="Perplexity")
+    (line,) = about_metrics((PERPLEXITY,), summarise(evidence, settings), ())
+    assert line.endswith("vanilla exp(1000), a 8.1e+03.")

@@ -269,12 +269,8 @@ def library_version(name: str, load_4bit: bool = False) -> str:
 
 
 def offers(name: str) -> frozenset[str]:
-    """What the named engine declares that it gives besides the text: see `MetricSpec.needs_engine`.
-
-    Nothing where there is no engine ("").
-    """
-    module = importlib.import_module(f"plugin.engines.{name}") if name else None
-    declared: frozenset[str] = getattr(module, "OFFERS", frozenset())
+    """What the named engine gives besides the text, in the words of `MetricSpec.needs_engine`."""
+    declared: frozenset[str] = importlib.import_module(f"plugin.engines.{name}").OFFERS
     return declared
 
 

@@ -13,7 +13,8 @@ from plugin.worker import Progress
 _TELL_EVERY_S = 0.5
 _SHARES = {
     "load model": (0, 5),
-    "generate": (5, 50),
+    "generate": (5, 45),
+    "perplexity": (45, 50),
     "score": (50, 92),
     "examine the judge": (92, 95),
     "compare and draw": (95, 99),

@@ -33,6 +33,7 @@ class Lineup:
             baseline.
         identity: what the completions depend on, by name.
         versions: of the engine, why it was chosen, and the adapters' traits.
+        engine: the name of the one that generates.
         model_type: the architecture that the model's configuration names, "" where it names none.
         certificates: of variants for which it is known beforehand that none applies.
         notes: what the reader must know of what was lined up, a sentence each.
@@ -41,6 +42,7 @@ class Lineup:
     loads: tuple[Load, ...]
     identity: dict[str, Any]
     versions: dict[str, str]
+    engine: str
     model_type: str = ""
     certificates: tuple[Certificate, ...] = ()
     notes: tuple[str, ...] = ()

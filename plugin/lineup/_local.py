@@ -52,6 +52,7 @@ def line_up(params: Params, sources: Sources) -> Lineup:
             "engine chosen by": choice.reason,
             **{f"adapter {name}": adapter.traits for name, adapter in named.items()},
         },
+        engine=choice.name,
         model_type=str(model.config.get("model_type") or ""),
         certificates=tuple(not_applicable(_name(given), NOT_APART) for given in tuned),
     )

@@ -40,6 +40,7 @@ def line_up(sources: Sources, loaded: LoadedCases) -> Lineup:
             "engine chosen by": "--recorded",
             **{f"recorded {name}": _traits(one, loaded) for name, one in found.items()},
         },
+        engine="recorded",
         certificates=tuple(not_applicable(v.name, recorded.ELSEWHERE) for v in variants[1:]),
         notes=_strangers(sources.recorded, found, loaded),
     )

@@ -71,6 +71,7 @@ def line_up(params: Params, sources: Sources) -> Lineup:
             "engine": f"{engine} {found.version}".strip(),
             "engine chosen by": server.chosen_by,
         },
+        engine="server",
         certificates=tuple(not_applicable(name, OF_ITS_OWN) for name in sources.tuned),
     )
 

@@ -1,6 +1,9 @@
 """Metrics: a case and a completion -> a score. The file's name is the metric's key.
 
-A metric's file has `SPEC` (what it declares) and `async def measure(case, completion, ask)`.
+A metric's file has `SPEC` (what it declares) and one of three functions:
+`async def measure(case, completion, ask)` reads the completion, most often with a judge's help;
+`def describe(completion)` tells how the completion came about;
+`def from_loglikelihood(loglikelihood, n_tokens)` tells how likely the expected output was.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ import pkgutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 from pydantic import BaseModel
 
 from plugin.errors import OptionError
-from plugin.records import Case, Criterion, MetricSpec
+from plugin.records import Case, Completion, Criterion, MetricSpec
 
 Check = Callable[[BaseModel], str | None]
 """What is wrong with an answer that fits its schema, None when nothing is."""
@@ -51,9 +55,16 @@ class Measure(Protocol):
         """Score a non-empty completion, or a case alone where the metric judges the data."""
 
 
+Describe = Callable[[Completion], Measured | str]
+"""A completion, empty ones too -> what it is measured at, or why it cannot be."""
+
+FromLoglikelihood = Callable[[float, int], Measured]
+"""The expected output's log probability in nats and its tokens, at least one -> the score."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, loaded.
+    """A metric, loaded; one of its three functions is there.
 
     Attributes:
         steps: what G-Eval's judge does for every case; () for other metrics.
@@ -62,9 +73,11 @@ class Metric:
     """
 
     spec: MetricSpec
-    measure: Measure
+    measure: Measure | None = None
     steps: tuple[str, ...] = ()
     prepare: Callable[[Ask, Sequence[str]], Awaitable[Metric]] | None = None
+    describe: Describe | None = None
+    from_loglikelihood: FromLoglikelihood | None = None
 
 
 def available() -> list[str]:
@@ -80,7 +93,7 @@ def key_of(name: str) -> str:
 
 def name_of(key: str) -> str:
     """The shown name of a metric's key: "token_f1" -> "Token F1"."""
-    return key.replace("_", " ").title()
+    return key.replace("_", " ").title().replace(" Per ", " per ")
 
 
 def load(names: Sequence[str]) -> tuple[Metric, ...]:
@@ -97,7 +110,17 @@ def load(names: Sequence[str]) -> tuple[Metric, ...]:
             f"{', '.join(name_of(key) for key in available())}"
         )
     modules = [importlib.import_module(f"plugin.metrics.{key}") for key in keys]
-    return tuple(Metric(m.SPEC, m.measure, getattr(m, "STEPS", ())) for m in modules)
+    return tuple(map(_metric, modules))
+
+
+def _metric(module: ModuleType) -> Metric:
+    return Metric(
+        spec=module.SPEC,
+        measure=getattr(module, "measure", None),
+        steps=getattr(module, "STEPS", ()),
+        describe=getattr(module, "describe", None),
+        from_loglikelihood=getattr(module, "from_loglikelihood", None),
+    )
 
 
 def select(

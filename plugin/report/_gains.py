@@ -49,7 +49,8 @@ def gains_figure(ledger: Ledger) -> Figure:
             groups = ledger.groups[: canvas.MAX_GROUPS]
             width = 5.0 if groups else canvas.WIDTH - 0.9
             ax = canvas.axes(fig, (0.65, top + 0.55, width, height))
-            _draw_sorted(ax, gains[name], len(ledger.report.cases))
+            unit = f" in {spec.unit}" if spec.unit else ""
+            _draw_sorted(ax, gains[name], len(ledger.report.cases), unit)
             _draw_mean(ax, row)
             if groups:
                 _draw_shares(fig, ledger, name, (top, height))
@@ -75,7 +76,7 @@ def _draw_mean(ax: Axes, row: Comparison | None) -> None:
         ax.axhspan(row.ci_low, row.ci_high, color=canvas.INK, alpha=0.16, linewidth=0, zorder=0.5)
 
 
-def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int) -> None:
+def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int, unit: str) -> None:
     """Bars of the sorted gains, losses first; many cases share a bar as their median."""
     n_bars = min(len(gains), MAX_BARS)
     step = len(gains) / n_bars
@@ -91,7 +92,7 @@ def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int) -> None:
     reach = max(max(map(abs, gains)) * 1.08, 1e-6)
     ax.set(xlim=(0, len(gains)), ylim=(-reach, reach))
     ax.set_xticks([0, len(gains)], ["0", f"{len(gains):,}"])
-    ax.set_ylabel("gain (more is better)", color=canvas.FAINT)
+    ax.set_ylabel(f"gain{unit} (more is better)", color=canvas.FAINT)
     unpaired = f"; {n_cases - len(gains):,} without a pair" if n_cases > len(gains) else ""
     ax.set_xlabel(f"{len(gains):,} cases, sorted by gain{unpaired}", color=canvas.FAINT)
     ax.grid(axis="y", color=canvas.GRID, linewidth=0.6)

@@ -83,7 +83,7 @@ def _metric_blocks(ledger: Ledger, colours: dict[str, str]) -> list[Block]:
         for name, colour in colours.items():
             summary = ledger.summary(spec, name)
             bars.append(Bar(len(bars), name, _count(summary), colour, summary))
-        blocks.append(Block(spec.name, spec, bars))
+        blocks.append(Block(spec.title, spec, bars))
     return blocks
 
 

@@ -429,7 +429,7 @@ def test_progress_never_goes_back() -> None:
     progress = Progress()
     seen = []
     stages = (
-        *(("load model", 0), ("generate", 4), ("score", 4)),
+        *(("load model", 0), ("generate", 4), ("perplexity", 4), ("score", 4)),
         *(("examine the judge", 4), ("compare and draw", 0)),
     )
     for stage, total in stages:

@@ -267,8 +267,9 @@ def test_an_unknown_metric_lists_the_known_ones() -> None:
         metrics.load(["Relevance", "Token F1", "BLEU"])
     assert str(caught.value) == (
         "unknown metric 'Relevance', 'BLEU'; --predefined_tasks takes Answer Relevancy, Bias, "
-        "Contextual Precision, Contextual Recall, Contextual Relevancy, Correctness, Exact Match, "
-        "Faithfulness, Hallucination, Rubric, Token F1, Toxicity"
+        "Completion Tokens, Contextual Precision, Contextual Recall, Contextual Relevancy, "
+        "Correctness, Cut Off, Exact Match, Faithfulness, Hallucination, Latency, Perplexity, "
+        "Rubric, Token F1, Tokens per Second, Toxicity"
     )
 
 
