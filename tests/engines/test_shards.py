@@ -1,0 +1,53 @@
+"""Which work a worker is given next."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugin.engines._shards import Shards
+
+
+def shards(n: int, batch_size: int = 32, n_workers: int = 2, kinds: str = "ab") -> Shards[str]:
+    """Work of several kinds, side by side as cases are: a0, b0, a1, b1, ..."""
+    items = [f"{kind}{number}" for number in range(n) for kind in kinds]
+    return Shards(items, lambda item: item[0], batch_size, n_workers)
+
+
+def portions(work: Shards[str]) -> list[list[str]]:
+    found = []
+    while portion := work.take():
+        found.append(portion)
+    return found
+
+
+def test_everything_is_given_once_and_in_order() -> None:
+    found = portions(shards(1000))
+    for kind in "ab":
+        given = [item for portion in found for item in portion if item[0] == kind]
+        assert given == [f"{kind}{number}" for number in range(1000)]
+
+
+def test_a_portion_is_of_one_kind_and_the_kinds_come_along_side_by_side() -> None:
+    found = portions(shards(1000))
+    assert all(len({item[0] for item in portion}) == 1 for portion in found)
+    assert [portion[0][0] for portion in found[:4]] == ["a", "b", "a", "b"]
+
+
+def test_portions_shrink_and_are_neither_huge_nor_tiny() -> None:
+    sizes = [len(portion) for portion in portions(shards(1000, batch_size=32))]
+    assert max(sizes) == sizes[0] == 4 * 32
+    assert sorted(sizes, reverse=True) == sizes
+    assert min(sizes[:-2]) >= 32 / 4
+
+
+@pytest.mark.parametrize(("n", "n_workers", "at_least"), [(60, 2, 4), (10, 4, 2), (1, 2, 2)])
+def test_little_work_is_divided_too(n: int, n_workers: int, at_least: int) -> None:
+    assert len(portions(shards(n, n_workers=n_workers))) >= at_least
+
+
+def test_what_is_put_back_comes_next() -> None:
+    work = shards(8, batch_size=4, kinds="a")
+    taken = work.take()
+    work.put_back(taken[1:])
+    assert len(work) == 7
+    assert work.take()[0] == "a1"
