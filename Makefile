@@ -38,7 +38,7 @@ plugin: $(VENV)/.default
 	$(PY) -m plugin.forms --check
 	rm -rf $(DIST)/finetune_verdict
 	mkdir -p $(DIST)/finetune_verdict
-	cp -R main.py index.json task.yaml setup.sh info.md LICENSE requirements.txt requirements-anthropic.txt requirements-torch.txt requirements-4bit.txt constraints plugin $(DIST)/finetune_verdict
+	cp -R main.py index.json task.yaml setup.sh info.md LICENSE requirements.txt requirements-anthropic.txt requirements-ray.txt requirements-torch.txt requirements-4bit.txt constraints plugin $(DIST)/finetune_verdict
 	rm -rf $(DIST)/finetune_verdict/plugin/demo $(DIST)/finetune_verdict/plugin/forms.py
 	find $(DIST)/finetune_verdict -name __pycache__ -prune -exec rm -rf {} +
 	@echo "built $(DIST)/finetune_verdict"
@@ -49,7 +49,7 @@ $(VENV)/.default: requirements.txt constraints/default.txt
 	$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.default requirements-dev.txt requirements-anthropic.txt
+$(VENV)/.dev: $(VENV)/.default requirements-dev.txt requirements-anthropic.txt requirements-ray.txt
 	$(PIP) -r requirements.txt -r requirements-dev.txt
 	@touch $@
 

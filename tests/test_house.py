@@ -61,6 +61,7 @@ HEAVY = {
     "transformers": ("engines/_torch_rows.py",),
     "peft": ("engines/_peft_rack.py",),
     "safetensors": ("engines/_peft_rack.py",),
+    "ray": tuple(f"engines/_ray_{part}.py" for part in ("answers", "cluster", "crew", "share")),
     "llguidance": ("judges/_grammar.py",),
     "pickle": (),
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -50,6 +51,21 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """An engine on several workers.
+
+    Attributes:
+        engine: its name.
+        n_workers: how many, each with the model loaded.
+        address: of the Ray cluster; "" for one that is started here.
+    """
+
+    engine: str
+    n_workers: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """What every engine is told.
 
@@ -61,6 +77,7 @@ class EngineSettings:
         batch_size: completions generated side by side.
         chat_template: use the tokenizer's template when it has one.
         load_4bit: load the base in 4 bits.
+        spread: for the engine ray alone: what it runs, and on how many workers.
     """
 
     model: ModelFolder
@@ -70,6 +87,7 @@ class EngineSettings:
     batch_size: int
     chat_template: bool
     load_4bit: bool = False
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +171,9 @@ class Engine(Protocol):
 _KINDS: dict[str, Literal["mlx", "peft"]] = {"mlx": "mlx", "transformers": "peft"}
 """The kind of adapter that an engine takes as it is."""
 
+_SPREADER = "ray"
+"""No engine of its own: it runs one of the others on several workers."""
+
 
 def available() -> list[str]:
     """The names of the engines, without importing them."""
@@ -174,8 +195,14 @@ def ready(name: str) -> list[str]:
         OptionError: for an unknown name, listing the known ones; for one that runs no model; when
             libraries are missing.
     """
+    if name == _SPREADER:
+        raise OptionError(
+            f"--engine {name}: Ray generates nothing itself, it runs {' or '.join(_KINDS)} on "
+            "several workers. Choose one of these, and --workers N (or --ray_address ADDRESS for "
+            "a cluster that is running)"
+        )
     if name != "auto" and name not in available():
-        known = ", ".join(available())
+        known = ", ".join(engine for engine in available() if engine != _SPREADER)
         raise OptionError(f"unknown engine {name!r}; choose one of auto, {known} (--engine)")
     if name == "recorded":
         raise OptionError(
@@ -259,6 +286,39 @@ def _missing(name: str) -> list[str]:
 def _lack(name: str) -> str:
     how = importlib.import_module(f"plugin.engines.{name}").INSTALL
     return f"needs {' and '.join(_missing(name))}, not installed here: {how}"
+
+
+def spread(
+    name: str, settings: EngineSettings, n_workers: int, address: str
+) -> tuple[str, EngineSettings]:
+    """What is to be loaded: the engine itself, or what runs it on several workers.
+
+    Args:
+        name: the engine's.
+        settings: the engine's.
+        n_workers: how many (--workers).
+        address: the Ray cluster's (--ray_address); "" for none.
+
+    Raises:
+        OptionError: when this engine, this machine or what is installed here cannot do that.
+    """
+    if n_workers == 1 and not address:
+        return name, settings
+    asked = f"--ray_address {address}" if address else f"--workers {n_workers}"
+    if name not in _KINDS:
+        raise OptionError(
+            f"{asked}: engine {name!r} loads no model here that workers could share; leave it "
+            f"out, or choose --engine {' or '.join(_KINDS)}"
+        )
+    if _missing(_SPREADER):
+        raise OptionError(f"{asked} {_lack(_SPREADER)}")
+    cores = os.cpu_count() or 1
+    if not address and n_workers > cores:
+        raise OptionError(
+            f"{asked}: this machine has {cores} cores, and workers beyond that only wait for each "
+            f"other; use {cores} or fewer, or --ray_address for a cluster"
+        )
+    return _SPREADER, replace(settings, spread=Spread(name, n_workers, address))
 
 
 def library_version(name: str, load_4bit: bool = False) -> str:

@@ -36,12 +36,13 @@ def line_up(params: Params, sources: Sources) -> Lineup:
         _settings(params, model, params.model_name, named),
         *(_settings(params, folder, given, {}) for given, folder in tuned.items()),
     ]
+    workers = params.workers, params.ray_address
     names = [_of_base(params, named), *([_name(given)] for given in tuned)]
     return Lineup(
         loads=tuple(
             Load(
                 tuple(_variant(name, params, one, version) for name in own),
-                partial(engines.load, choice.name, one),
+                partial(engines.load, *engines.spread(choice.name, one, *workers)),
             )
             for one, own in zip(settings, names, strict=True)
             if own

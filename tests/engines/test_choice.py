@@ -13,6 +13,7 @@ import pytest
 from plugin import engines
 from plugin.adapters.layout import AdapterFolder, inspect_adapter
 from plugin.demo import FOLDER
+from plugin.engines import EngineSettings, Spread
 from plugin.engines import transformers as torch_engine
 from plugin.errors import OptionError
 from plugin.weights import ModelFolder, inspect_model
@@ -116,3 +117,49 @@ def test_a_base_quantised_by_mlx_runs_on_mlx(machine: Any, model: ModelFolder) -
     quantised = dataclasses.replace(model, config=config)
     found = engines.choose("auto", quantised, [])
     assert found == ("mlx", "auto: the base is quantised in MLX's way")
+
+
+def plain(model: ModelFolder) -> EngineSettings:
+    return EngineSettings(model, "demo", {}, 24, 4, True)
+
+
+def test_ray_is_no_engine_to_choose(machine: Any) -> None:
+    machine(*MLX, "ray")
+    with pytest.raises(OptionError, match="--engine ray: Ray generates nothing itself.*--workers"):
+        engines.ready("ray")
+    with pytest.raises(OptionError, match="choose one of auto, mlx, recorded, server, tra"):
+        engines.ready("mxl")
+
+
+def test_one_worker_here_is_the_engine_itself(machine: Any, model: ModelFolder) -> None:
+    machine(*MLX)
+    assert engines.spread("mlx", plain(model), 1, "") == ("mlx", plain(model))
+
+
+@pytest.mark.parametrize(("n_workers", "address"), [(2, ""), (1, "10.0.0.1:6379")])
+def test_several_workers_or_a_cluster_are_for_ray(
+    n_workers: int, address: str, machine: Any, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(*MLX, "ray")
+    monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
+    name, told = engines.spread("mlx", plain(model), n_workers, address)
+    assert (name, told.spread) == ("ray", Spread("mlx", n_workers, address))
+    assert dataclasses.replace(told, spread=None) == plain(model)
+
+
+def test_workers_that_cannot_be_had_are_refused(
+    machine: Any, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
+    machine(*MLX, "ray")
+    with pytest.raises(OptionError, match="--workers 3: this machine has 2 cores"):
+        engines.spread("mlx", plain(model), 3, "")
+    with pytest.raises(OptionError, match="--workers 2: engine 'server' loads no model here"):
+        engines.spread("server", plain(model), 2, "")
+    machine(*MLX)
+    with pytest.raises(OptionError) as caught:
+        engines.spread("mlx", plain(model), 2, "")
+    assert str(caught.value) == (
+        "--workers 2 needs ray, not installed here: "
+        "pip install -r requirements-ray.txt -c constraints/default.txt"
+    )
