@@ -115,17 +115,18 @@ def read(
 def _refused(expected: Mapping[str, tuple[int, ...]], journal: Journal) -> dict[str, str]:
     """Why these cases cannot be read here, by id.
 
-    The first engine to read a case, which has the baseline, says which tokens it has; a model with
-    another tokenizer would be measured by other ones.
+    The first engine to read a case, which has the baseline, says which tokens it has. A model that
+    reads any of them as others is measured in another unit, on those that it reads alike too.
     """
     kept: dict[str, str] = journal.meta(_TOKENS) or {}
     now = {case_id: content_key(list(ids))[:16] for case_id, ids in expected.items()}
     journal.set_meta(_TOKENS, {**now, **kept})
     other = (
-        "this model's tokenizer reads the expected output as other tokens than the baseline's, so "
+        "this model's tokenizer reads expected outputs as other tokens than the baseline's, so "
         "per token the two cannot be compared"
     )
-    refused = {case_id: other for case_id, key in now.items() if kept.get(case_id, key) != key}
+    is_other = any(kept.get(case_id, key) != key for case_id, key in now.items())
+    refused = dict.fromkeys(now, other) if is_other else {}
     empty = "the expected output has no token"
     return refused | {case_id: empty for case_id, ids in expected.items() if not ids}
 
