@@ -169,7 +169,7 @@ def test_a_disturbed_base_stops_the_run() -> None:
 
 def test_where_logits_do_not_repeat_tensors_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = iter(range(1000))
-    monkeypatch.setattr(PeftRack, "probe", lambda self: str(next(noise)).encode())
+    monkeypatch.setattr(PeftRack, "probe", lambda self: np.float32(next(noise)).tobytes())
     engine = load()
     assert results(engine, TUNED, prompts(engine)[:1])
     first = engine._rack.fingerprint()
