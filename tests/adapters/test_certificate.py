@@ -12,11 +12,13 @@ from safetensors.numpy import load_file
 from scipy.special import log_softmax
 from scipy.stats import entropy
 
-from plugin.adapters.certificate import base_notes, distance, same_files, weight_norm
+from plugin.adapters.base import base_notes
+from plugin.adapters.certificate import distance, same_files, weight_norm
 from plugin.adapters.layout import inspect_adapter
 from plugin.certificate_records import Certificate, Distance, certificate, not_applicable
 from plugin.demo import FOLDER
 from plugin.errors import AdapterError
+from plugin.weights import ModelFolder
 from tests.adapters.lora_samples import peft_config, peft_tensors, write_peft
 
 WHOLE = Certificate(
@@ -127,7 +129,8 @@ def test_another_base_name_is_noted(
     named: str | None, given: str, path: str, noted: bool, tmp_path: Path
 ) -> None:
     config = peft_config(base_model_name_or_path=named)
-    notes = base_notes(inspect_adapter(write_peft(tmp_path / "p", config)), given, path)
+    model = ModelFolder(Path(path), "", "", {})
+    notes = base_notes(inspect_adapter(write_peft(tmp_path / "p", config)), model, given)
     assert bool(notes) == noted
     if noted:
         assert notes[0] == (
