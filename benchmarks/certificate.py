@@ -10,7 +10,8 @@ import time
 
 from plugin.adapters.layout import inspect_adapter
 from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Prompt, load, ready
+from plugin.engines import EngineSettings, Prompt, load
+from plugin.engines._choice import ready
 from plugin.records import Message
 from plugin.weights import inspect_model
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from plugin.adapters.layout import inspect_adapter
 from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Prompt, load, spread
+from plugin.engines import EngineSettings, Prompt, load
+from plugin.engines._choice import spread
 from plugin.records import Message
 from plugin.weights import inspect_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from plugin import engines
+from plugin.engines._choice import ready
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.keys import checked_key, checked_url
@@ -43,7 +43,7 @@ def find_server(params: Params, host: Host) -> Address | None:
             f"--server_url {_shown(url)} is for --engine server, but --engine is {engine!r}; leave "
             "one of them out"
         )
-    engines.ready("server" if url else engine)
+    ready("server" if url else engine)
     if not url and engine != "server":
         return None
     if not url:

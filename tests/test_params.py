@@ -6,6 +6,7 @@ import re
 import pytest
 
 from plugin import engines, forms
+from plugin.engines import _choice
 from plugin.errors import OptionError
 from plugin.params import Params, option_of
 from plugin.records import Criterion
@@ -91,7 +92,7 @@ def test_the_forms_offer_engines_that_exist() -> None:
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(OptionError) as caught:
-        engines.ready("mxl")
+        _choice.ready("mxl")
     assert str(caught.value).startswith(
         "unknown engine 'mxl'; choose one of auto, mlx, recorded, server, transformers"
     )

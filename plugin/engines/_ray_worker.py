@@ -12,6 +12,7 @@ from typing import NamedTuple
 from plugin import engines
 from plugin.certificate_records import Certificate
 from plugin.engines import Engine, EngineSettings, Prompt
+from plugin.engines._choice import ready
 from plugin.errors import AdapterError, ModelError, OptionError
 from plugin.records import Completion, Failure, Message
 from plugin.weights import inspect_model
@@ -89,7 +90,7 @@ class EngineWorker:
             n_threads = max(1, (os.cpu_count() or 1) // order.n_beside)
             os.environ.update(dict.fromkeys(_THREADS, str(n_threads)))
         try:
-            engines.ready(order.engine)
+            ready(order.engine)
         except OptionError as error:
             raise OptionError(f"worker on {self._place}: {error}") from error
         if self._place.machine != order.machine:

@@ -40,7 +40,7 @@ def load(settings: EngineSettings) -> RayEngine:
         FaultError: when Ray cannot be started, or workers are lost again and again.
     """
     spread = settings.spread
-    assert spread is not None, "engines.spread says what is run on the workers"
+    assert spread is not None, "engines._choice.spread says what is run on the workers"
     cluster = Cluster(spread.address, max(spread.n_workers, os.cpu_count() or 1))
     try:
         crew = Crew(_order(settings, spread, cluster), spread.n_workers, _share(spread, cluster))

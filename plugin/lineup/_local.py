@@ -12,6 +12,7 @@ from plugin.adapters.layout import AdapterFolder, inspect_adapter
 from plugin.cache import content_key
 from plugin.certificate_records import not_applicable
 from plugin.engines import EngineSettings
+from plugin.engines._choice import choose, spread
 from plugin.errors import ModelError, OptionError
 from plugin.generation import Load
 from plugin.lineup import RESERVED, Lineup
@@ -30,7 +31,7 @@ def line_up(params: Params, sources: Sources) -> Lineup:
     named = {_name(str(adapter.path)): adapter for adapter in adapters}
     model = inspect_model(find_model(sources.model))
     tuned = _tuned(sources, model)
-    choice = engines.choose(params.engine, model, adapters, params.load_4bit)
+    choice = choose(params.engine, model, adapters, params.load_4bit)
     version = engines.library_version(choice.name, params.load_4bit)
     settings = [
         _settings(params, model, params.model_name, named),
@@ -42,7 +43,7 @@ def line_up(params: Params, sources: Sources) -> Lineup:
         loads=tuple(
             Load(
                 tuple(_variant(name, params, one, version) for name in own),
-                partial(engines.load, *engines.spread(choice.name, one, *workers)),
+                partial(engines.load, *spread(choice.name, one, *workers)),
             )
             for one, own in zip(settings, names, strict=True)
             if own

@@ -13,7 +13,7 @@ import pytest
 from plugin import engines
 from plugin.adapters.layout import inspect_adapter
 from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Prompt
+from plugin.engines import EngineSettings, Prompt, _choice
 from plugin.errors import OptionError
 from plugin.records import Message
 from plugin.weights import ModelFolder, inspect_model
@@ -29,12 +29,12 @@ def model() -> ModelFolder:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda name: object() if name in libraries else None)
+    monkeypatch.setattr(_choice, "find_spec", lambda name: object() if name in libraries else None)
 
 
 def refusal(*arguments: Any) -> str:
     with pytest.raises(OptionError) as caught:
-        engines.choose(*arguments, [], True)
+        _choice.choose(*arguments, [], True)
     return str(caught.value)
 
 
@@ -50,7 +50,7 @@ def test_auto_takes_the_engine_that_can(
     model: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch, *LIBRARIES)
-    assert engines.choose("auto", model, [], True) == ("transformers", "--load_4bit")
+    assert _choice.choose("auto", model, [], True) == ("transformers", "--load_4bit")
 
 
 def test_without_bitsandbytes_it_says_what_to_install(

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from plugin import engines
 from plugin.adapters.layout import AdapterFolder, inspect_adapter
 from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Spread
+from plugin.engines import EngineSettings, Spread, _choice
 from plugin.engines import transformers as torch_engine
 from plugin.errors import OptionError
 from plugin.weights import ModelFolder, inspect_model
@@ -25,8 +24,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Says what is installed, on which platform, and whether there is a GPU."""
 
     def be(*installed: str, platform: str = "linux", gpu: bool = False) -> None:
-        monkeypatch.setattr(engines, "find_spec", lambda name: name in installed or None)
-        monkeypatch.setattr(engines.sys, "platform", platform)  # type: ignore[attr-defined]
+        monkeypatch.setattr(_choice, "find_spec", lambda name: name in installed or None)
+        monkeypatch.setattr(_choice.sys, "platform", platform)  # type: ignore[attr-defined]
         monkeypatch.setattr(torch_engine, "has_gpu", lambda: gpu)
 
     return be
@@ -53,13 +52,13 @@ def adapter(kind: str, folder: Path) -> AdapterFolder:
 
 def test_the_named_engine_is_taken(machine: Any, model: ModelFolder) -> None:
     machine(*MLX, *TORCH, gpu=True)
-    assert engines.choose("mlx", model, []) == ("mlx", "--engine mlx")
+    assert _choice.choose("mlx", model, []) == ("mlx", "--engine mlx")
 
 
 def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
     machine(*MLX, "transformers")
     with pytest.raises(OptionError) as caught:
-        engines.ready("transformers")
+        _choice.ready("transformers")
     assert str(caught.value) == (
         "engine 'transformers' needs torch and peft, not installed here: "
         "pip install -r requirements-torch.txt -c constraints/torch.txt"
@@ -69,7 +68,7 @@ def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
 def test_with_nothing_installed_both_ways_are_told(machine: Any) -> None:
     machine()
     with pytest.raises(OptionError) as caught:
-        engines.ready("auto")
+        _choice.ready("auto")
     assert "engine 'mlx' needs mlx and mlx_lm, not installed here: pip" in str(caught.value)
     assert "; or engine 'transformers' needs torch and transformers and peft" in str(caught.value)
 
@@ -79,7 +78,7 @@ def test_auto_takes_the_only_one_installed(
     installed: tuple[str, ...], name: str, machine: Any, model: ModelFolder
 ) -> None:
     machine(*installed)
-    assert engines.choose("auto", model, []) == (name, "auto: the only one installed")
+    assert _choice.choose("auto", model, []) == (name, "auto: the only one installed")
 
 
 @pytest.mark.parametrize(
@@ -108,14 +107,14 @@ def test_auto_picks_by_fit_then_platform_then_adapter(
     tmp_path: Path,
 ) -> None:
     machine(*MLX, *TORCH, platform=platform, gpu=gpu)
-    assert engines.choose("auto", model, [adapter(kind, tmp_path)]) == expected
+    assert _choice.choose("auto", model, [adapter(kind, tmp_path)]) == expected
 
 
 def test_a_base_quantised_by_mlx_runs_on_mlx(machine: Any, model: ModelFolder) -> None:
     machine(*MLX, *TORCH, gpu=True)
     config = model.config | {"quantization": {"bits": 4, "group_size": 64}}
     quantised = dataclasses.replace(model, config=config)
-    found = engines.choose("auto", quantised, [])
+    found = _choice.choose("auto", quantised, [])
     assert found == ("mlx", "auto: the base is quantised in MLX's way")
 
 
@@ -126,14 +125,14 @@ def plain(model: ModelFolder) -> EngineSettings:
 def test_ray_is_no_engine_to_choose(machine: Any) -> None:
     machine(*MLX, "ray")
     with pytest.raises(OptionError, match="--engine ray: Ray generates nothing itself.*--workers"):
-        engines.ready("ray")
+        _choice.ready("ray")
     with pytest.raises(OptionError, match="choose one of auto, mlx, recorded, server, tra"):
-        engines.ready("mxl")
+        _choice.ready("mxl")
 
 
 def test_one_worker_here_is_the_engine_itself(machine: Any, model: ModelFolder) -> None:
     machine(*MLX)
-    assert engines.spread("mlx", plain(model), 1, "") == ("mlx", plain(model))
+    assert _choice.spread("mlx", plain(model), 1, "") == ("mlx", plain(model))
 
 
 @pytest.mark.parametrize(("n_workers", "address"), [(2, ""), (1, "10.0.0.1:6379")])
@@ -141,8 +140,8 @@ def test_several_workers_or_a_cluster_are_for_ray(
     n_workers: int, address: str, machine: Any, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(*MLX, "ray")
-    monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
-    name, told = engines.spread("mlx", plain(model), n_workers, address)
+    monkeypatch.setattr(_choice.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
+    name, told = _choice.spread("mlx", plain(model), n_workers, address)
     assert (name, told.spread) == ("ray", Spread("mlx", n_workers, address))
     assert dataclasses.replace(told, spread=None) == plain(model)
 
@@ -150,15 +149,15 @@ def test_several_workers_or_a_cluster_are_for_ray(
 def test_workers_that_cannot_be_had_are_refused(
     machine: Any, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
+    monkeypatch.setattr(_choice.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
     machine(*MLX, "ray")
     with pytest.raises(OptionError, match="--workers 3: this machine has 2 cores"):
-        engines.spread("mlx", plain(model), 3, "")
+        _choice.spread("mlx", plain(model), 3, "")
     with pytest.raises(OptionError, match="--workers 2: engine 'server' loads no model here"):
-        engines.spread("server", plain(model), 2, "")
+        _choice.spread("server", plain(model), 2, "")
     machine(*MLX)
     with pytest.raises(OptionError) as caught:
-        engines.spread("mlx", plain(model), 2, "")
+        _choice.spread("mlx", plain(model), 2, "")
     assert str(caught.value) == (
         "--workers 2 needs ray, not installed here: "
         "pip install -r requirements-ray.txt -c constraints/default.txt"

@@ -21,7 +21,7 @@ from plugin import engines
 from plugin.adapters.layout import inspect_adapter
 from plugin.certificate_records import Certificate
 from plugin.demo import FOLDER
-from plugin.engines import Engine, EngineSettings, Prompt, _ray_cluster, _ray_crew
+from plugin.engines import Engine, EngineSettings, Prompt, _choice, _ray_cluster, _ray_crew
 from plugin.engines._ray_crew import require_alike
 from plugin.engines._ray_worker import EngineWorker, Order
 from plugin.engines.ray import RayEngine
@@ -52,7 +52,7 @@ def alone(settings: EngineSettings) -> Engine:
 
 @pytest.fixture(scope="module")
 def both(settings: EngineSettings) -> Iterator[RayEngine]:
-    engine = engines.load(*engines.spread("mlx", settings, 2, ""))
+    engine = engines.load(*_choice.spread("mlx", settings, 2, ""))
     assert isinstance(engine, RayEngine)
     yield engine
     pids = [place.pid for place in engine.places()]
@@ -108,7 +108,7 @@ def test_a_model_that_no_worker_can_load_is_refused_and_another_may_follow(
     (folder / "model.safetensors").write_bytes(b"no tensors")
     spoilt = replace(settings, model=replace(settings.model, path=folder))
     with pytest.raises(ModelError, match=f"{folder}: mlx-lm cannot load this model") as caught:
-        engines.load(*engines.spread("mlx", spoilt, 2, ""))
+        engines.load(*_choice.spread("mlx", spoilt, 2, ""))
     assert type(caught.value) is ModelError
 
 
