@@ -35,13 +35,14 @@ def read(answer: Any) -> Any:
     except RayTaskError as error:
         if isinstance(error.cause, VerdictError):
             raise error.cause from None
-        raise FaultError(f"a worker failed: {brief(error.cause or error)}") from error
+        kind, said = type(error.cause or error).__name__, brief(str(error.cause or error))
+        raise FaultError(f"a worker failed: {kind}: {said}") from error
     except RayError as error:
-        raise LostError(brief(error)) from error
+        raise LostError(brief(str(error))) from error
 
 
-def brief(error: BaseException) -> str:
-    """The first line of what may be a long text with a traceback, and the last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(dict.fromkeys((*lines[:1], *lines[-1:])))
-    return text[:_LONGEST] or type(error).__name__
+def brief(text: str) -> str:
+    """In one line what Ray says in many: what stands before a traceback, and its last line."""
+    before, traceback, inside = text.partition("Traceback (most recent call last):")
+    end = inside.strip().splitlines()[-1:] if traceback else []
+    return " ".join(" ".join((*before.splitlines(), *end)).split())[:_LONGEST]

@@ -29,6 +29,13 @@ _LEAVE_WITHIN_S = 30
 _STORE_BYTES = 128 << 20
 """Room for what is sent; prompts and completions are small."""
 
+_SILENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what its log would say on the user's terminal
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # which takes a polite kill for a crash
+}
+"""Read from the environment when ray is imported."""
+
 _QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 _TRIAL = """
@@ -38,7 +45,7 @@ try:
 except Exception as error:
     while error.__cause__ is not None:
         error = error.__cause__
-    sys.exit("finetune-verdict: " + str(error).strip().partition("\\n")[0][:500])
+    sys.exit(f"finetune-verdict: {error}")
 """
 """Joins and leaves: Ray itself tries for minutes to reach what does not answer."""
 
@@ -109,8 +116,7 @@ class Cluster:
         )
         # With a folder of their own, workers import nothing from where the user happens to be.
         options: dict[str, Any] = {**_QUIET, "runtime_env": {"working_dir": str(code)}}
-        # Read when ray is imported. Whatever its log says on the user's terminal is left out.
-        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+        os.environ |= _SILENT
         if self._address:
             _try_to_join(self._address)
             return options | {"address": self._address}
@@ -151,8 +157,8 @@ class Cluster:
 
     def _refusal(self, error: Exception) -> OptionError | FaultError:
         if self._address:
-            return _not_joined(self._address, brief(error))
-        return FaultError(f"Ray cannot be started on this machine: {brief(error)}")
+            return _not_joined(self._address, brief(str(error)))
+        return FaultError(f"Ray cannot be started on this machine: {brief(str(error))}")
 
 
 def _try_to_join(address: str) -> None:
@@ -180,13 +186,14 @@ def _try_to_join(address: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise _not_joined(address, f"no answer within {_JOIN_WITHIN_S} seconds") from error
     if tried.returncode:
-        said = tried.stderr.rpartition("finetune-verdict: ")[2].strip().splitlines()
-        raise _not_joined(address, said[-1] if said else "Ray gave no reason")
+        said = tried.stderr.rpartition("finetune-verdict: ")[2]
+        raise _not_joined(address, brief(said) or "Ray gave no reason")
 
 
 def _not_joined(address: str, said: str) -> OptionError:
     return OptionError(
         f"--ray_address {address}: this cluster cannot be joined ({said}). It must be running (ray "
         "start --head), with the same versions of ray and Python as here, and this machine must "
-        "be one of its own (ray start --address=...); or leave --ray_address out"
+        "be one of its own (ray start --address=...); where it asks for a token, set "
+        "RAY_AUTH_MODE=token. Or leave --ray_address out"
     )

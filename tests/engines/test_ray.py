@@ -22,6 +22,7 @@ from plugin.adapters.layout import inspect_adapter
 from plugin.certificate_records import Certificate
 from plugin.demo import FOLDER
 from plugin.engines import Engine, EngineSettings, Prompt, _choice, _ray_cluster, _ray_crew
+from plugin.engines._ray_answers import brief
 from plugin.engines._ray_crew import require_alike
 from plugin.engines._ray_worker import EngineWorker, Order
 from plugin.engines.ray import RayEngine
@@ -243,3 +244,9 @@ def test_what_is_no_cluster_is_refused_in_time(
         server.shutdown()
     assert time.monotonic() - began < 30
     assert "\n" not in str(caught.value)
+
+
+def test_what_ray_says_in_many_lines_is_said_in_one() -> None:
+    said = "Failed to connect.\n Last error: Traceback (most recent call last):\n  File x\nE: no.\n"
+    assert brief(said) == "Failed to connect. Last error: E: no."
+    assert brief("The actor died.\n\tpid: 7\n") == "The actor died. pid: 7"
