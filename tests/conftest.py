@@ -26,6 +26,15 @@ def built_plugin(folder: Path) -> Path:
     return folder / "finetune_verdict"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _streams() -> None:
+    """Whoever closed an mlx engine in this thread took its streams away for good."""
+    if "mlx.core" in sys.modules:
+        from plugin.engines.mlx import _open_streams
+
+        _open_streams()
+
+
 @pytest.fixture
 def server() -> Iterator[JudgeServer]:
     with judge_server() as running:
