@@ -20,7 +20,7 @@ from plugin.records import Message
 from plugin.weights import inspect_model
 
 N_ALONE = 32
-N_PROMPTS, MAX_TOKENS, BATCH_SIZE, N_ROUNDS = 128, 32, 32, 5
+N_PROMPTS, MAX_TOKENS, BATCH_SIZE, N_ROUNDS = 128, 32, 64, 5
 RAW_BATCH_SIZES = (8, 16, 32, 64, 128)
 AIM = 0.95
 

@@ -34,12 +34,20 @@ def run_s(out: Path, *options: str) -> tuple[float, float]:
     return wall_s, seconds["generate"]
 
 
+def _change(config: Path, number: int) -> None:
+    """Another scale: equal adapters would share their completions."""
+    settings = json.loads(config.read_text())
+    settings["lora_parameters"]["scale"] += number / 100
+    config.write_text(json.dumps(settings))
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         adapters = [folder / f"adapter-{i}" for i in (1, 2, 3)]
         for adapter in adapters:
             shutil.copytree(FOLDER / "adapter", adapter)
+            _change(adapter / "adapter_config.json", int(adapter.name[-1]))
         named = [word for adapter in adapters for word in ("--model_adapter", str(adapter))]
         together, _ = run_s(folder / "together", *named)
         alone, generating = run_s(folder / "base", "--variants", "vanilla only")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from plugin import likelihood
 from plugin.adapters.certificate import N_PROBES
@@ -178,24 +178,28 @@ def _generate(
         )
         for p in prompts
     }
-    missing = []
+    missing: dict[str, list[Prompt]] = {}  # what is asked twice is generated once
     for prompt in prompts:
         key = keys[prompt.case_id, prompt.variant]
         kept = journal.completion(key, shared=load.shared)
         if kept is None:
-            missing.append(prompt)
+            missing.setdefault(key, []).append(prompt)
         else:
             journal.add_answer(key, kept.of(prompt.case_id, prompt.variant), load.shared)
             progress.done += 1
     if not missing:
         return
-    for ended in engine.generate(missing):
+    for ended in engine.generate([same[0] for same in missing.values()]):
         for result in ended:
-            if isinstance(result, Completion):
-                journal.add_answer(keys[result.case_id, result.variant], result, load.shared)
-            else:
-                journal.add_failure(result)
-            progress.done += 1
+            key = keys[result.case_id, str(result.variant)]
+            for prompt in missing[key]:
+                if isinstance(result, Completion):
+                    own = result.of(prompt.case_id, prompt.variant)
+                    journal.add_answer(key, own, load.shared)
+                else:
+                    own_failure = replace(result, case_id=prompt.case_id, variant=prompt.variant)
+                    journal.add_failure(own_failure)
+                progress.done += 1
         progress.check()
 
 

@@ -322,11 +322,11 @@ class Params(BaseModel):
         shown=Option(NOT_CLASSIC),
     )
     batch_size: int = _option(
-        32,
+        0,
         "Batch size",
         "Completions generated side by side, and requests at once with a server; lower it when "
-        "memory is short.",
-        ge=1,
+        "memory is short. 0: what suits the engine (mlx 32, transformers 64, a server 32).",
+        ge=0,
     )
     concurrency: int = _option(
         20,

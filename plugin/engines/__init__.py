@@ -182,6 +182,12 @@ def offers(name: str) -> frozenset[str]:
     return declared
 
 
+def batch_size(name: str) -> int:
+    """How many completions the named engine makes side by side where nothing else is said."""
+    size: int = importlib.import_module(f"plugin.engines.{name}").BATCH_SIZE
+    return size
+
+
 def load(name: str, settings: EngineSettings | ServedSettings) -> Engine:
     """Load the model in the named engine, or open the connections to the server that has it."""
     engine: Engine = importlib.import_module(f"plugin.engines.{name}").load(settings)

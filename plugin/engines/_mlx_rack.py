@@ -22,6 +22,7 @@ from plugin.adapters.fit import fit, not_placed
 from plugin.adapters.layout import AdapterFolder
 from plugin.engines import EngineSettings
 from plugin.engines._proof import (
+    BaseAnswers,
     Fingerprint,
     fingerprint,
     last_positions,
@@ -51,6 +52,7 @@ class Rack:
         require_answers(self.probe(), settings.model.path)
         self._base_print = self.fingerprint()
         self._unused: dict[str, tuple[str, ...]] = {}
+        self.base_answers: BaseAnswers = {}
 
     @contextmanager
     def wearing(self, variant: str) -> Iterator[None]:

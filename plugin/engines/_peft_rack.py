@@ -23,6 +23,7 @@ from plugin.adapters.layout import AdapterFolder
 from plugin.adapters.peft_config import parse
 from plugin.engines import EngineSettings
 from plugin.engines._proof import (
+    BaseAnswers,
     Fingerprint,
     fingerprint,
     last_positions,
@@ -49,6 +50,7 @@ class PeftRack:
         self._peft: Any = None
         self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
         self._unused: dict[str, tuple[str, ...]] = {}
+        self.base_answers: BaseAnswers = {}
         require_answers(self.probe(), settings.model.path)
         self._base_print = self.fingerprint()
 

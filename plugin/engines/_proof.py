@@ -19,9 +19,10 @@ from plugin.adapters.certificate import (
     same_files,
     weight_norm,
 )
-from plugin.certificate_records import Certificate
+from plugin.certificate_records import Certificate, Distance
 from plugin.engines import EngineSettings, Prompt
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
+from plugin.records import VANILLA
 
 _PROBE_TOKENS = 16
 
@@ -79,8 +80,18 @@ def require_answers(answer: bytes, model: Path) -> None:
         )
 
 
+BaseAnswers = dict[tuple[tuple[int, ...], ...], tuple[list[Logits], Distance]]
+"""Probes -> the base's logits for each alone, and their distance from those in one batch."""
+
+
 class Wearer(Protocol):
-    """A base model that can put adapters on and answer probes."""
+    """A base model that can put adapters on and answer probes.
+
+    Attributes:
+        base_answers: what the base was found to answer.
+    """
+
+    base_answers: BaseAnswers
 
     def wearing(self, variant: str) -> AbstractContextManager[None]:
         """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
@@ -105,8 +116,7 @@ def certify(
     rows = [list(probe.token_ids[-limit:] if limit else probe.token_ids) for probe in probes]
     rows = [row for row in rows if row][:N_PROBES]
     digest = same_files(adapter)
-    base = [rack.logits([row])[0] for row in rows]
-    noise = distance(base, rack.logits(rows))
+    base, noise = _of_base(rack, rows)
     proof = rack.base_proof
     worn = base
     try:
@@ -132,6 +142,16 @@ def certify(
         base_proof=proof,
         notes=base_notes(adapter, settings.model, settings.model_name),
     )
+
+
+def _of_base(rack: Wearer, rows: list[list[int]]) -> tuple[list[Logits], Distance]:
+    """The base's answers one by one, and how far they are from those in one batch; made once."""
+    probes = tuple(map(tuple, rows))
+    if probes not in rack.base_answers:
+        with rack.wearing(VANILLA):
+            alone = [rack.logits([row])[0] for row in rows]
+            rack.base_answers[probes] = alone, distance(alone, rack.logits(rows))
+    return rack.base_answers[probes]
 
 
 def is_broken(logits: np.ndarray[Any, Any]) -> bool:

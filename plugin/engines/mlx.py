@@ -31,6 +31,7 @@ from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ("mlx", "mlx_lm")
 INSTALL = "pip install -r requirements.txt -c constraints/default.txt"
+BATCH_SIZE = 32
 OFFERS = frozenset({"loglikelihood", "seconds", "tokens", "finish_reason"})
 
 

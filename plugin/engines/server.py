@@ -16,6 +16,7 @@ from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ("httpx",)
 INSTALL = "pip install -r requirements.txt -c constraints/default.txt"
+BATCH_SIZE = 32
 OFFERS = frozenset({"seconds", "tokens", "finish_reason"})
 
 _PROBE_TOKENS = 64

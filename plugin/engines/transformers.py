@@ -34,6 +34,7 @@ from plugin.records import Completion, Failure, Message
 
 LIBRARIES = ("torch", "transformers", "peft")
 INSTALL = "pip install -r requirements-torch.txt -c constraints/torch.txt"
+BATCH_SIZE = 64
 OFFERS = frozenset({"loglikelihood", "seconds", "tokens", "finish_reason"})
 
 LIBRARIES_4BIT = ("bitsandbytes", "accelerate")

@@ -34,8 +34,8 @@ def line_up(params: Params, sources: Sources) -> Lineup:
     choice = choose(params.engine, model, adapters, params.load_4bit)
     version = engines.library_version(choice.name, params.load_4bit)
     settings = [
-        _settings(params, model, params.model_name, named),
-        *(_settings(params, folder, given, {}) for given, folder in tuned.items()),
+        _settings(params, model, params.model_name, named, choice.name),
+        *(_settings(params, folder, given, {}, choice.name) for given, folder in tuned.items()),
     ]
     workers = params.workers, params.ray_address
     names = [_of_base(params, named), *([_name(given)] for given in tuned)]
@@ -106,14 +106,14 @@ def _identity(
 
 
 def _settings(
-    params: Params, model: ModelFolder, name: str, adapters: dict[str, AdapterFolder]
+    params: Params, model: ModelFolder, name: str, adapters: dict[str, AdapterFolder], engine: str
 ) -> EngineSettings:
     return EngineSettings(
         model=model,
         model_name=name,
         adapters=adapters,
         max_tokens=params.max_tokens,
-        batch_size=params.batch_size,
+        batch_size=params.batch_size or engines.batch_size(engine),
         chat_template=params.chat_template,
         load_4bit=params.load_4bit,
     )

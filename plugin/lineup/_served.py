@@ -42,7 +42,7 @@ def line_up(params: Params, sources: Sources) -> Lineup:
         names={name: entry.asked_as for name, entry in entries.items()},
         notes={name: _notes(entries[name], entries[VANILLA]) for name in sources.adapters},
         max_tokens=params.max_tokens,
-        batch_size=params.batch_size,
+        batch_size=params.batch_size or engines.batch_size("server"),
         chat_template=params.chat_template,
     )
     left_out = [

@@ -138,6 +138,19 @@ def test_several_adapters_are_told_apart_and_leave_the_base_alone(tmp_path: Path
     assert engine._rack.probe() == logits
 
 
+def test_a_second_adapter_is_certified_against_the_base_and_not_the_first(tmp_path: Path) -> None:
+    peft = tmp_path / "peft"
+    peft.mkdir()
+    convert.to_peft(inspect_adapter(FOLDER / "adapter"), 4, peft)
+    engine = load(tuned=peft, other=Path(shutil.copytree(peft, tmp_path / "again")))
+    wanted = prompts(engine)
+    first, second = (engine.certify(name, wanted) for name in (TUNED, OTHER))
+    assert (first.result, second.result) == ("certified", "certified")
+    assert second.effect == first.effect
+    engine._rack.base_answers.clear()
+    assert engine.certify(OTHER, wanted).effect == first.effect
+
+
 def test_an_adapter_with_whole_modules_is_used_and_taken_off(tmp_path: Path) -> None:
     config = peft_config(modules_to_save=["model.norm", "3.input_layernorm"])
     base = load_file(FOLDER / "model" / "model.safetensors")
