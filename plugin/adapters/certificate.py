@@ -22,6 +22,11 @@ N_POSITIONS = 8
 Logits = np.ndarray[Any, np.dtype[np.float32]]
 """(n_positions, n_vocabulary) in float32."""
 
+Wide = np.ndarray[Any, np.dtype[np.float64]]
+
+_RULED_OUT = -1e9
+"""Logit of a token that no model would ever choose."""
+
 
 def distance(first: Sequence[Logits], second: Sequence[Logits]) -> Distance:
     """How far two models' logits for the same probes lie apart.
@@ -32,25 +37,27 @@ def distance(first: Sequence[Logits], second: Sequence[Logits]) -> Distance:
     """
     total, n, largest = 0.0, 0, 0.0
     for ours, theirs in zip(first, second, strict=True):
-        log_p, log_q = _log_softmax(ours), _log_softmax(theirs)
+        # Minus infinity rules a token out; as a number it can be subtracted from itself.
+        one, other = (np.maximum(x.astype(np.float64), _RULED_OUT) for x in (ours, theirs))
+        log_p, log_q = _log_softmax(one), _log_softmax(other)
         total += float((np.exp(log_p) * (log_p - log_q)).sum())
         n += len(ours)
-        largest = max(largest, float(np.abs(ours - theirs).max()))
+        largest = max(largest, float(np.abs(one - other).max()))
     return Distance(max(total / n, 0.0) if n else 0.0, largest)
 
 
-def _log_softmax(logits: Logits) -> np.ndarray[Any, np.dtype[np.float64]]:
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=-1, keepdims=True)
-    found: np.ndarray[Any, np.dtype[np.float64]]
-    found = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+def _log_softmax(logits: Wide) -> Wide:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    found: Wide = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return found
 
 
 def weight_norm(adapter: AdapterFolder) -> float | None:
-    """Frobenius norm over all modules of scale * B A; None where the adapter has no such parts.
+    """Frobenius norm over all modules of scale * B A; None where that does not tell the effect.
 
-    By |B A|^2 = trace((A A') (B' B)), which never makes the whole matrix.
+    It does not where the adapter has no such parts, or where they are zero and others are there:
+    whole modules, DoRA's magnitudes. By |B A|^2 = trace((A A') (B' B)), which never makes the
+    whole matrix.
     """
     tensors = _tensors.read(adapter.weights_path)
     total, n_modules = 0.0, 0
@@ -67,7 +74,10 @@ def weight_norm(adapter: AdapterFolder) -> float | None:
             return None
         total += scale**2 * float(np.vdot(a @ a.T, b.T @ b))
         n_modules += 1
-    return math.sqrt(max(total, 0.0)) if n_modules else None
+    has_others = 2 * n_modules < len(tensors)
+    if not n_modules or (total <= 0 and has_others):
+        return None
+    return math.sqrt(max(total, 0.0))
 
 
 def _partner(adapter: AdapterFolder, name: str) -> tuple[str, float]:

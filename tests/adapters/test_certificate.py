@@ -47,6 +47,23 @@ def test_the_distance_is_scipys_mean_divergence_and_the_largest_change() -> None
     assert distance(first, first) == (0.0, 0.0)
 
 
+def test_a_token_that_is_ruled_out_says_nothing_of_the_distance() -> None:
+    random = np.random.default_rng(1)
+    first = random.normal(size=(4, 20)).astype(np.float32)
+    second = first + random.normal(size=first.shape).astype(np.float32)
+    masked = [np.hstack([x, np.full((4, 3), -np.inf, np.float32)]) for x in (first, second)]
+    assert distance(masked[:1], masked[1:]) == pytest.approx(distance([first], [second]))
+
+
+def test_zero_parts_beside_others_do_not_tell_the_effect(tmp_path: Path) -> None:
+    zero = {name: value * ("lora_A" in name) for name, value in peft_tensors(peft_config()).items()}
+    assert weight_norm(inspect_adapter(write_peft(tmp_path / "z", peft_config(), zero))) == 0
+    whole = {"base_model.model.model.norm.weight": np.ones(192, np.float32)}
+    config = peft_config(modules_to_save=["model.norm"])
+    folder = inspect_adapter(write_peft(tmp_path / "w", config, zero | whole))
+    assert weight_norm(folder) is None
+
+
 def test_the_norm_is_that_of_the_whole_product(tmp_path: Path) -> None:
     tensors = load_file(FOLDER / "adapter" / "adapters.safetensors")
     scale = json.loads((FOLDER / "adapter" / "adapter_config.json").read_text())["lora_parameters"][
