@@ -22,19 +22,15 @@ from plugin.adapters.fit import fit, not_placed
 from plugin.adapters.layout import AdapterFolder
 from plugin.engines import EngineSettings
 from plugin.engines._proof import (
-    BaseAnswers,
-    Fingerprint,
-    fingerprint,
+    Rack,
     last_positions,
     probe_ids,
-    require_answers,
-    require_same,
 )
 
 _LEAVES = ("lora_a", "lora_b", "m")
 
 
-class Rack:
+class MlxRack(Rack):
     """The base model as it was, and the adapters that it may wear."""
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
@@ -46,17 +42,13 @@ class Rack:
         from mlx.utils import tree_flatten
 
         self._model = model
-        self._settings = settings
         self._base_modules = model.leaf_modules()
         self._base_arrays = tree_flatten(model.parameters())
-        require_answers(self.probe(), settings.model.path)
-        self._base_print = self.fingerprint()
-        self._unused: dict[str, tuple[str, ...]] = {}
-        self.base_answers: BaseAnswers = {}
+        super().__init__(settings)
 
     @contextmanager
     def wearing(self, variant: str) -> Iterator[None]:
-        """See `Wearer.wearing`."""
+        """See `Rack.wearing`."""
         adapter = self._settings.adapters.get(variant)
         if adapter is None:
             yield
@@ -66,19 +58,10 @@ class Rack:
             yield
         finally:
             self._take_off()
-        require_same(self._base_print, self.fingerprint(), variant)
-
-    def unused(self, variant: str) -> tuple[str, ...]:
-        """See `Wearer.unused`."""
-        return self._unused[variant]
-
-    @property
-    def base_proof(self) -> str:
-        """See `Wearer.base_proof`."""
-        return self._base_print.proof
+        self.require_base(variant)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """See `Wearer.logits`; rows are filled up behind, where a causal model does not look."""
+        """See `Rack.logits`; rows are filled up behind, where a causal model does not look."""
         import mlx.core as mx
 
         if not rows:
@@ -93,7 +76,7 @@ class Rack:
 
     @property
     def n_vocabulary(self) -> int:
-        """Tokens that the model has a row for; 0 where its embedding is of no known kind."""
+        """See `Rack.n_vocabulary`."""
         import mlx.nn as nn
 
         kinds = (nn.Embedding, nn.QuantizedEmbedding)
@@ -174,12 +157,8 @@ class Rack:
         self._model.update_modules(self._base_modules)
         self._model.load_weights(self._base_arrays, strict=False)
 
-    def fingerprint(self) -> Fingerprint:
-        """Digest of the probe's logits, or of all tensors where logits do not repeat."""
-        return fingerprint(self.probe, self._tensors)
-
     def probe(self) -> bytes:
-        """The base's answer to a fixed prompt, bit for bit."""
+        """See `Rack.probe`."""
         import mlx.core as mx
 
         ids = mx.array(probe_ids(self.n_vocabulary or 256))

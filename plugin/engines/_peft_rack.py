@@ -23,18 +23,14 @@ from plugin.adapters.layout import AdapterFolder
 from plugin.adapters.peft_config import parse
 from plugin.engines import EngineSettings
 from plugin.engines._proof import (
-    BaseAnswers,
-    Fingerprint,
-    fingerprint,
+    Rack,
     last_positions,
     probe_ids,
-    require_answers,
-    require_same,
 )
 from plugin.errors import AdapterError
 
 
-class PeftRack:
+class PeftRack(Rack):
     """The base model as it was, and the adapters that it may wear."""
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
@@ -44,19 +40,15 @@ class PeftRack:
             ModelError: when it answers with no numbers.
         """
         self._model = model
-        self._settings = settings
         # By reference: PEFT moves them, never copies. Tied ones under each of their names.
         self._base = dict(model.named_parameters(remove_duplicate=False))
         self._peft: Any = None
         self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
-        self._unused: dict[str, tuple[str, ...]] = {}
-        self.base_answers: BaseAnswers = {}
-        require_answers(self.probe(), settings.model.path)
-        self._base_print = self.fingerprint()
+        super().__init__(settings)
 
     @contextmanager
     def wearing(self, variant: str) -> Iterator[None]:
-        """See `Wearer.wearing`."""
+        """See `Rack.wearing`."""
         adapter = self._settings.adapters.get(variant)
         if adapter is None:
             with self._bare():
@@ -65,23 +57,11 @@ class PeftRack:
         if variant not in self._names:
             self._load(adapter, variant)
         self._peft.set_adapter(self._names[variant])
-        try:
-            yield
-        finally:
-            now = self.fingerprint()
-        require_same(self._base_print, now, variant)
-
-    def unused(self, variant: str) -> tuple[str, ...]:
-        """See `Wearer.unused`."""
-        return self._unused[variant]
-
-    @property
-    def base_proof(self) -> str:
-        """See `Wearer.base_proof`."""
-        return self._base_print.proof
+        yield
+        self.require_base(variant)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """See `Wearer.logits`; rows are filled up behind, where a causal model does not look."""
+        """See `Rack.logits`; rows are filled up behind, where a causal model does not look."""
         import torch
 
         if not rows:
@@ -96,7 +76,7 @@ class PeftRack:
 
     @property
     def n_vocabulary(self) -> int:
-        """Tokens that the model has a row for."""
+        """See `Rack.n_vocabulary`."""
         return int(self._model.get_input_embeddings().weight.shape[0])
 
     @contextmanager
@@ -107,12 +87,8 @@ class PeftRack:
         with self._peft.disable_adapter():
             yield
 
-    def fingerprint(self) -> Fingerprint:
-        """Digest of the base's logits for the probe, or of all tensors where they do not repeat."""
-        return fingerprint(self.probe, self._tensors)
-
     def probe(self) -> bytes:
-        """The base's answer to a fixed prompt, bit for bit."""
+        """See `Rack.probe`."""
         import torch
 
         ids = torch.tensor([probe_ids(self.n_vocabulary)], device=self._model.device)

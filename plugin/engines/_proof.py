@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,31 +85,70 @@ BaseAnswers = dict[tuple[tuple[int, ...], ...], tuple[list[Logits], Distance]]
 """Probes -> the base's logits for each alone, and their distance from those in one batch."""
 
 
-class Wearer(Protocol):
-    """A base model that can put adapters on and answer probes.
+class Rack(ABC):
+    """A base model as it was loaded, and the adapters that it may wear.
 
     Attributes:
         base_answers: what the base was found to answer.
     """
 
-    base_answers: BaseAnswers
+    def __init__(self, settings: EngineSettings) -> None:
+        """Remember the base as it is now; what it is made of must be there already.
 
-    def wearing(self, variant: str) -> AbstractContextManager[None]:
-        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
+        Raises:
+            ModelError: when it answers with no numbers.
+        """
+        self._settings = settings
+        self._unused: dict[str, tuple[str, ...]] = {}
+        self.base_answers: BaseAnswers = {}
+        require_answers(self.probe(), settings.model.path)
+        self._base_print = self.fingerprint()
 
     def unused(self, variant: str) -> tuple[str, ...]:
         """Tensors of the adapter's file that found no place, once it was on."""
-
-    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """Logits for the last positions of these rows, computed side by side."""
+        return self._unused[variant]
 
     @property
     def base_proof(self) -> str:
         """What is compared to prove the base undisturbed."""
+        return self._base_print.proof
+
+    def fingerprint(self) -> Fingerprint:
+        """Digest of the base's logits for the probe, or of all tensors where they do not repeat."""
+        return fingerprint(self.probe, self._tensors)
+
+    def require_base(self, variant: str) -> None:
+        """Stop where the base is not itself again after a variant's adapter.
+
+        Raises:
+            BaseDisturbedError: when it answers otherwise than when it was loaded.
+        """
+        require_same(self._base_print, self.fingerprint(), variant)
+
+    @abstractmethod
+    def wearing(self, variant: str) -> AbstractContextManager[None]:
+        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
+
+    @abstractmethod
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """Logits for the last positions of these rows, computed side by side."""
+
+    @property
+    @abstractmethod
+    def n_vocabulary(self) -> int:
+        """Tokens that the model has a row for; 0 where its embedding is of no known kind."""
+
+    @abstractmethod
+    def probe(self) -> bytes:
+        """The base's answer to a fixed prompt, bit for bit, in float32."""
+
+    @abstractmethod
+    def _tensors(self) -> Iterable[tuple[str, bytes]]:
+        """Name and bytes of every tensor of the base."""
 
 
 def certify(
-    rack: Wearer, variant: str, probes: Sequence[Prompt], settings: EngineSettings
+    rack: Rack, variant: str, probes: Sequence[Prompt], settings: EngineSettings
 ) -> Certificate:
     """See `Engine.certify`; for the engines that hold the weights themselves."""
     adapter = settings.adapters[variant]
@@ -144,7 +184,7 @@ def certify(
     )
 
 
-def _of_base(rack: Wearer, rows: list[list[int]]) -> tuple[list[Logits], Distance]:
+def _of_base(rack: Rack, rows: list[list[int]]) -> tuple[list[Logits], Distance]:
     """The base's answers one by one, and how far they are from those in one batch; made once."""
     probes = tuple(map(tuple, rows))
     if probes not in rack.base_answers:

@@ -12,22 +12,13 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from plugin.certificate_records import Certificate
 from plugin.engines import EngineSettings, Prompt
-from plugin.engines._likelihoods import Row, filled, in_batches
-from plugin.engines._mlx_rack import Rack
-from plugin.engines._prompts import (
-    Template,
-    by_variant,
-    encode,
-    notes,
-    require_known_tokens,
-    room,
-    split_by_context,
-)
-from plugin.engines._proof import certify
+from plugin.engines._held import WeightsEngine
+from plugin.engines._likelihoods import Row, filled
+from plugin.engines._mlx_rack import MlxRack
+from plugin.engines._prompts import Template, room
 from plugin.errors import FaultError, ModelError, one_line
-from plugin.records import Completion, Failure, Message
+from plugin.records import Completion
 
 LIBRARIES = ("mlx", "mlx_lm")
 INSTALL = "pip install -r requirements.txt -c constraints/default.txt"
@@ -71,69 +62,33 @@ def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-class MlxEngine:
+class MlxEngine(WeightsEngine):
     """A base model in mlx, with its adapters put on and off."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: EngineSettings) -> None:
         """See `load`."""
         model.eval()
         self._model = model
-        self._tokenizer = tokenizer
-        self._settings = settings
-        self._rack = Rack(model, settings)
-        self._template: Template | None = None
+        template: Template | None = None
         if tokenizer.has_chat_template:
-            self._template = partial(
+            template = partial(
                 tokenizer.apply_chat_template, add_generation_prompt=True, tokenize=True
             )
-        require_known_tokens(tokenizer, self._rack.n_vocabulary, settings)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """See `Engine.notes`."""
-        return notes(self._template, self._settings)
-
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """See `Engine.encode`."""
-        n_vocabulary = self._rack.n_vocabulary
-        return encode(messages, self._tokenizer, self._template, n_vocabulary, self._settings)
-
-    def tokens(self, text: str) -> tuple[int, ...]:
-        """See `Engine.tokens`."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
-        """See `Engine.certify`."""
-        return certify(self._rack, variant, probes, self._settings)
-
-    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """See `Engine.generate`; a completion also ends where the model's context ends."""
-        fits, too_long = split_by_context(prompts, self._settings)
-        yield too_long
-        for variant, own in by_variant(fits).items():
-            with self._rack.wearing(variant):
-                yield from self._decode(own)
-
-    def loglikelihoods(
-        self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> Iterator[float | str]:
-        """See `Engine.loglikelihoods`."""
-        with self._rack.wearing(variant):
-            yield from in_batches(pairs, self._settings, self._read)
+        super().__init__(tokenizer, template, MlxRack(model, settings), settings)
 
     def close(self) -> None:
         """See `Engine.close`."""
         del self._model, self._rack
         release()
 
-    def _read(self, rows: Sequence[Row]) -> list[float]:
+    def _read(self, batch: Sequence[Row]) -> list[float]:
         """The log probabilities of continuations, read side by side."""
         import mlx.core as mx
 
         sums = []
         try:
-            logits = self._model(mx.array(filled(rows)))
-            for own, row in zip(logits, rows, strict=True):
+            logits = self._model(mx.array(filled(batch)))
+            for own, row in zip(logits, batch, strict=True):
                 own = own[row.foretold].astype(mx.float32)
                 wanted = mx.array(row.continuation)[:, None]
                 chosen = mx.take_along_axis(own, wanted, axis=-1)[:, 0]

@@ -14,23 +14,14 @@ from functools import partial
 from importlib.metadata import version as installed
 from typing import Any
 
-from plugin.certificate_records import Certificate
 from plugin.engines import NO_MEMORY, EngineSettings, Prompt
 from plugin.engines import _torch_rows as rows
-from plugin.engines._likelihoods import Row, in_batches
+from plugin.engines._held import WeightsEngine
+from plugin.engines._likelihoods import Row
 from plugin.engines._peft_rack import PeftRack
-from plugin.engines._prompts import (
-    Template,
-    by_variant,
-    encode,
-    notes,
-    require_known_tokens,
-    room,
-    split_by_context,
-)
-from plugin.engines._proof import certify
+from plugin.engines._prompts import Template, room
 from plugin.errors import FaultError
-from plugin.records import Completion, Failure, Message
+from plugin.records import Completion, Failure
 
 LIBRARIES = ("torch", "transformers", "peft")
 INSTALL = "pip install -r requirements-torch.txt -c constraints/torch.txt"
@@ -71,60 +62,24 @@ def load(settings: EngineSettings) -> TransformersEngine:
     return TransformersEngine(model, tokenizer, settings)
 
 
-class TransformersEngine:
+class TransformersEngine(WeightsEngine):
     """A base model on torch, with its adapters switched on and off."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: EngineSettings) -> None:
         """See `load`."""
         self._model = model
-        self._tokenizer = tokenizer
-        self._settings = settings
-        self._rack = PeftRack(model, settings)
         self._rows = rows.Rows(model)
         self._eos_ids = rows.eos_ids(model, tokenizer)
         self._batch_size = settings.batch_size
-        self._template: Template | None = None
+        template: Template | None = None
         if tokenizer.chat_template:
-            self._template = partial(
+            template = partial(
                 tokenizer.apply_chat_template,
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=False,
             )
-        require_known_tokens(tokenizer, self._rack.n_vocabulary, settings)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """See `Engine.notes`."""
-        return notes(self._template, self._settings)
-
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """See `Engine.encode`."""
-        n_vocabulary = self._rack.n_vocabulary
-        return encode(messages, self._tokenizer, self._template, n_vocabulary, self._settings)
-
-    def tokens(self, text: str) -> tuple[int, ...]:
-        """See `Engine.tokens`."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
-        """See `Engine.certify`."""
-        return certify(self._rack, variant, probes, self._settings)
-
-    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """See `Engine.generate`; a completion also ends where the model's context ends."""
-        fits, too_long = split_by_context(prompts, self._settings)
-        yield too_long
-        for variant, own in by_variant(fits).items():
-            with self._rack.wearing(variant):
-                yield from self._decode(own)
-
-    def loglikelihoods(
-        self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> Iterator[float | str]:
-        """See `Engine.loglikelihoods`."""
-        with self._rack.wearing(variant):
-            yield from in_batches(pairs, self._settings, self._read)
+        super().__init__(tokenizer, template, PeftRack(model, settings), settings)
 
     def close(self) -> None:
         """See `Engine.close`."""

@@ -19,7 +19,7 @@ from plugin import engines
 from plugin.adapters.layout import inspect_adapter
 from plugin.demo import FOLDER
 from plugin.engines import EngineSettings, Prompt
-from plugin.engines._mlx_rack import Rack
+from plugin.engines._mlx_rack import MlxRack
 from plugin.engines.mlx import MlxEngine
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
 from plugin.records import Completion, Failure, Message
@@ -140,7 +140,7 @@ def test_a_disturbed_base_stops_the_run() -> None:
 
 def test_where_logits_do_not_repeat_tensors_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = iter(range(1000))
-    monkeypatch.setattr(Rack, "probe", lambda self: np.float32(next(noise)).tobytes())
+    monkeypatch.setattr(MlxRack, "probe", lambda self: np.float32(next(noise)).tobytes())
     engine = load()
     assert texts(engine, TUNED, prompts(engine)[:1])
     first = engine._rack.fingerprint()
