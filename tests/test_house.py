@@ -34,6 +34,7 @@ ONE_WAY = (
         "report",
         "hosts",
         "proofs",
+        "cautions",
         "conclude",
         "address",
         "sources",
