@@ -7,117 +7,26 @@ else.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from plugin.criteria import parse_criteria
 from plugin.errors import OptionError
-from plugin.records import Criterion
-
-METRICS = (
-    *("Answer Relevancy", "Hallucination", "Correctness", "Faithfulness", "Bias", "Toxicity"),
-    *("Rubric", "Contextual Precision", "Contextual Recall", "Contextual Relevancy"),
-    *("Exact Match", "Token F1", "Perplexity"),
-    *("Latency", "Tokens per Second", "Completion Tokens", "Cut Off"),
+from plugin.options import (
+    CLI,
+    EVERYWHERE,
+    METRICS,
+    NOT_CLASSIC,
+    Criteria,
+    Numbers,
+    Option,
+    Texts,
+    column,
+    option,
 )
-"""The metrics that the forms offer, by the names shown."""
 
 BOTH, ONLY_VANILLA, ONLY_ADAPTER = "vanilla and adapter", "vanilla only", "adapter only"
-
-
-class Option(NamedTuple):
-    """How an option is shown.
-
-    Attributes:
-        hosts: where it stands in the form: "cli", "classic", "lab". What a host supplies itself
-            is not in its form.
-        widget: the classic form's widget, None for a plain field.
-        choices: the values that a form offers.
-    """
-
-    hosts: frozenset[str]
-    widget: str | None = None
-    choices: tuple[str, ...] = ()
-
-
-CLI = frozenset({"cli"})
-EVERYWHERE = frozenset({"cli", "classic", "lab"})
-NOT_CLASSIC = frozenset({"cli", "lab"})
-
-
-def _texts(value: object) -> object:
-    """A list from a list, a JSON list or a comma list; empty parts are dropped."""
-    if isinstance(value, str):
-        text = value.strip()
-        value = json.loads(text) if text.startswith("[") else text.split(",")
-    if isinstance(value, list | tuple):
-        return tuple(part.strip() if isinstance(part, str) else part for part in value if part)
-    return value
-
-
-def _parts(value: object) -> list[object]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _two(values: tuple[float, ...]) -> tuple[float, ...]:
-    if values and (len(values) != 2 or not all(0 <= value < 1e6 for value in values)):
-        raise ValueError("two numbers, 0 or more: dollars per million tokens in and out")
-    return values
-
-
-def _criteria(value: object) -> object:
-    return parse_criteria(value, METRICS)
-
-
-def _named(name: str) -> Any:
-    """A column's name that differs from its default only when the user says so."""
-    return _option(
-        name,
-        f"{name.replace('_', ' ').capitalize()} column",
-        {
-            "input": "Column with the question; use messages or conversations for chat data.",
-            "expected_output": "Column with the reference answer, if there is one.",
-            "context": "Column with true texts the answer must not contradict "
-            "(a JSON list, or plain text for one).",
-            "group": "Column that splits the cases into slices reported on their own.",
-            "cluster": "Column that says which cases belong together (one document, one "
-            "conversation); they are resampled together.",
-            "id": "Column with a stable id; without it a case's id is its row number.",
-        }[name],
-    )
-
-
-def _option(
-    default: Any,
-    title: str,
-    help_text: str,
-    *,
-    shown: Option | None = None,
-    **limits: Any,
-) -> Any:
-    return Field(
-        default,
-        title=title,
-        description=help_text,
-        json_schema_extra={"option": shown or Option(EVERYWHERE)},  # type: ignore[dict-item]
-        **limits,
-    )
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_texts), AfterValidator(_two)]
-Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_criteria)]
 
 
 class Params(BaseModel):
@@ -125,41 +34,41 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", validate_default=False)
 
-    model_name: str = _option(
+    model_name: str = option(
         "",
         "Base model",
         "Hub id or directory of the base model, loaded once for all variants; with --server_url, "
         "its name there.",
         shown=Option(NOT_CLASSIC),
     )
-    model_adapter: Texts = _option(
+    model_adapter: Texts = option(
         (),
         "Adapter",
         "Adapter directory, or its name where the host or --server_url knows it. May repeat, to "
         "compare several with the same base (in a form: separated by commas).",
         shown=Option(NOT_CLASSIC),
     )
-    dataset_name: str = _option(
+    dataset_name: str = option(
         "",
         "Data set",
         "File (csv, json, jsonl, parquet), directory, or a data set id for the datasets library.",
         shown=Option(NOT_CLASSIC),
     )
-    dataset_split: str = _option(
+    dataset_split: str = option(
         "", "Data set split", "Which split to use, when the data set has several."
     )
-    input_column: str = _named("input")
-    expected_output_column: str = _named("expected_output")
-    context_column: str = _named("context")
-    group_column: str = _named("group")
-    cluster_column: str = _named("cluster")
-    id_column: str = _named("id")
-    input_template: str = _option(
+    input_column: str = column("input")
+    expected_output_column: str = column("expected_output")
+    context_column: str = column("context")
+    group_column: str = column("group")
+    cluster_column: str = column("cluster")
+    id_column: str = column("id")
+    input_template: str = option(
         "",
         "Input template",
         "Builds the question from several columns, e.g. '{instruction} {input}'.",
     )
-    predefined_tasks: Texts = _option(
+    predefined_tasks: Texts = option(
         (),
         "Metrics",
         "What is scored. Empty: your own criteria alone where there are any, else Answer "
@@ -171,7 +80,7 @@ class Params(BaseModel):
         "decide.",
         shown=Option(EVERYWHERE, "AutoCompleteWidget", METRICS),
     )
-    tasks: Criteria = _option(
+    tasks: Criteria = option(
         (),
         "Your own criteria (G-Eval)",
         "What else the judge should look at, each as a metric of its own. Lines 'name: "
@@ -179,13 +88,13 @@ class Params(BaseModel):
         "Without steps the judge writes them from the description, once for all cases.",
         shown=Option(EVERYWHERE, "GEvalTasksWidget"),
     )
-    primary_metric: str = _option(
+    primary_metric: str = option(
         "",
         "Primary metric",
         "The metric that decides the verdict. Empty: Correctness when cases have expected outputs, "
         "else Answer Relevancy.",
     )
-    judge: str = _option(
+    judge: str = option(
         "",
         "Judge",
         "Who scores: openai:<model>, azure:<deployment>, anthropic:<model>, ollama:<model>, "
@@ -195,25 +104,25 @@ class Params(BaseModel):
         "the tool out). Several, separated by commas, are a panel: each judges everything, and "
         "their mean counts. Not needed when no metric asks a judge.",
     )
-    second_judge: str = _option(
+    second_judge: str = option(
         "",
         "Second judge",
         "Judges again, both sides of a pair, where the first is unsure: a score in the middle "
         "third, or a panel that is more than a third apart. Its scores then count.",
     )
-    judge_model: str = _option(
+    judge_model: str = option(
         "",
         "Judge model",
         "Who scores, from the models that the host knows. Used when Judge is empty.",
         shown=Option(frozenset({"classic"}), "ModelProviderWidget"),
     )
-    extra_adapters: Texts = _option(
+    extra_adapters: Texts = option(
         (),
         "More adapters",
         "Names of further adapters of this model, separated by commas, compared in the same run.",
         shown=Option(frozenset({"classic"})),
     )
-    limit: float = _option(
+    limit: float = option(
         1.0,
         "Share of cases",
         "Share of the cases to work, drawn at random with the seed: 0.1 is a tenth.",
@@ -221,58 +130,58 @@ class Params(BaseModel):
         gt=0,
         le=1,
     )
-    seed: int = _option(
+    seed: int = option(
         0,
         "Seed",
         "Fixes the draw of cases, the order of work and the resampling.",
         ge=0,
         le=2**32 - 1,
     )
-    max_tokens: int = _option(
+    max_tokens: int = option(
         256,
         "Longest completion, in tokens",
         "A completion is cut off here; the report counts how many were.",
         ge=1,
     )
-    system_prompt: str = _option(
+    system_prompt: str = option(
         "",
         "System prompt",
         "Put before every case, for every variant alike. An adapter that was trained under one "
         "needs it on both sides. A case's own system turn is joined to it.",
         shown=Option(EVERYWHERE, "textarea"),
     )
-    chat_template: bool = _option(
+    chat_template: bool = option(
         True,
         "Use the chat template",
         "Turn off for a base model that was not trained on chats.",
     )
-    baseline_prompt: str = _option(
+    baseline_prompt: str = option(
         "",
         "Prompt to beat",
         "An engineered system prompt for the base model, run as a third variant (prompted): a "
         "fine-tune that cannot beat a good prompt is not worth its upkeep.",
         shown=Option(EVERYWHERE, "textarea"),
     )
-    tuned_model: Texts = _option(
+    tuned_model: Texts = option(
         (),
         "Fine-tuned model",
         "Hub id or directory of a full fine-tune or a fused model, compared like an adapter; "
         "loaded after the base is freed. May repeat (in a form: separated by commas).",
     )
-    recorded: Texts = _option(
+    recorded: Texts = option(
         (),
         "Recorded completions",
         "NAME=FILE or NAME=FILE:COLUMN: completions made elsewhere, once per variant, the baseline "
         "first; joined with the cases on their id or input. No model is run.",
         shown=Option(CLI),
     )
-    variants: Literal["vanilla and adapter", "vanilla only", "adapter only"] = _option(
+    variants: Literal["vanilla and adapter", "vanilla only", "adapter only"] = option(
         BOTH,
         "What to run",
         "Both give a verdict; one alone gives scores that a host can compare between two jobs.",
         shown=Option(EVERYWHERE, "radio", (BOTH, ONLY_VANILLA, ONLY_ADAPTER)),
     )
-    margin: float = _option(
+    margin: float = option(
         0.05,
         "Smallest difference that matters",
         "Differences within it, either way, count as equivalent (scores run from 0 to 1; "
@@ -280,7 +189,7 @@ class Params(BaseModel):
         ge=0.001,
         lt=1,
     )
-    engine: str = _option(
+    engine: str = option(
         "auto",
         "Engine",
         "What generates the completions: mlx, transformers (torch and PEFT), server (any "
@@ -289,7 +198,7 @@ class Params(BaseModel):
         "is installed.",
         shown=Option(EVERYWHERE, "radio", ("auto", "mlx", "transformers", "server")),
     )
-    server_url: str = _option(
+    server_url: str = option(
         "",
         "Inference server",
         "Address of the server for the engine 'server', such as http://localhost:8000/v1 (the "
@@ -297,7 +206,7 @@ class Params(BaseModel):
         "it serves; a model's directory or hub id may stand for its last part. The server's key is "
         "the secret INFERENCE_API_KEY.",
     )
-    workers: int = _option(
+    workers: int = option(
         1,
         "Workers",
         "Copies of the engine that share the cases, each with the model loaded, on this machine or "
@@ -306,14 +215,14 @@ class Params(BaseModel):
         ge=1,
         le=1000,
     )
-    ray_address: str = _option(
+    ray_address: str = option(
         "",
         "Ray cluster",
         "Address of a running Ray cluster, or 'auto' for the one this machine belongs to. Empty: "
         "one is started here when there are several workers.",
         shown=Option(NOT_CLASSIC),
     )
-    load_4bit: bool = _option(
+    load_4bit: bool = option(
         False,
         "Load in 4 bits",
         "Load the base in 4 bits (NF4) with the transformers engine; needs bitsandbytes (pip "
@@ -321,14 +230,14 @@ class Params(BaseModel):
         "instead.",
         shown=Option(NOT_CLASSIC),
     )
-    batch_size: int = _option(
+    batch_size: int = option(
         0,
         "Batch size",
         "Completions generated side by side, and requests at once with a server; lower it when "
         "memory is short. 0: what suits the engine (mlx 32, transformers 64, a server 32).",
         ge=0,
     )
-    concurrency: int = _option(
+    concurrency: int = option(
         20,
         "Judge calls at once",
         "How many questions the judge is asked at the same time, to begin with; more (up to four "
@@ -336,48 +245,48 @@ class Params(BaseModel):
         ge=1,
         le=1000,
     )
-    judge_timeout_s: float = _option(
+    judge_timeout_s: float = option(
         60.0, "Seconds per judge call", "A call that takes longer is tried again.", gt=0
     )
-    include_reason: bool = _option(
+    include_reason: bool = option(
         True,
         "Ask for reasons",
         "Have the judge say why for every score. Off saves a call per score of most metrics.",
     )
-    stop_early: bool = _option(
+    stop_early: bool = option(
         False,
         "Stop early",
         "Stop judging as soon as the verdict is settled, by intervals that hold however often "
         "one looks. They are wider, and where nothing is settled all cases are judged.",
     )
-    budget: float = _option(
+    budget: float = option(
         0.0,
         "Budget in dollars",
         "Judging stops when the judges' tokens have cost so much; what was done is kept, and a "
         "higher budget goes on. 0: no limit.",
         ge=0,
     )
-    max_calls: int = _option(
+    max_calls: int = option(
         0,
         "Most calls to the judge",
         "Judging stops after so many calls; what was done is kept. 0: no limit.",
         ge=0,
     )
-    deadline_s: float = _option(
+    deadline_s: float = option(
         0.0,
         "Seconds for judging",
         "Judging stops after so many seconds; what was done is kept, and the same run goes on. "
         "0: no limit.",
         ge=0,
     )
-    judge_price: Numbers = _option(
+    judge_price: Numbers = option(
         (),
         "Price of the judge",
         "Dollars per million tokens, prompt and completion: '0.15, 0.60'. Empty: from a table of "
         "the known ones.",
         shown=Option(EVERYWHERE),
     )
-    max_failed_share: float = _option(
+    max_failed_share: float = option(
         0.2,
         "Most failed judgments",
         "A judge that fails on more than this share of the scores stops the run; everything is "
@@ -385,13 +294,13 @@ class Params(BaseModel):
         ge=0,
         le=1,
     )
-    trust_report: bool = _option(
+    trust_report: bool = option(
         True,
         "Trust report",
         "Examine the judge, too, with a few calls more: some judgments asked again, and wrong "
         "answers that it must not like. Not done for the offline judge.",
     )
-    human_ratings: str = _option(
+    human_ratings: str = option(
         "",
         "Human ratings",
         "CSV file with human ratings of this run's completions (`python main.py ratings DIR` "
@@ -399,19 +308,19 @@ class Params(BaseModel):
         "corrected by them.",
         shown=Option(CLI),
     )
-    skip_bad_rows: bool = _option(
+    skip_bad_rows: bool = option(
         False,
         "Skip bad rows",
         "Count unusable rows as failures and go on, instead of stopping.",
     )
-    cache_dir: str = _option(
+    cache_dir: str = option(
         "",
         "Shared cache",
         "Directory with completions and judgments shared between runs (also "
         "FINETUNE_VERDICT_CACHE). Empty: none; 'off': none, whatever the environment says.",
         shown=Option(CLI),
     )
-    out: str = _option(
+    out: str = option(
         "",
         "Run directory",
         "Where journal, tables, charts and report go; the same settings there continue the run. "
@@ -458,11 +367,15 @@ class Params(BaseModel):
         return self.model_dump(mode="json", exclude=places | pace | ends | besides)
 
 
+def _parts(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 def option_of(name: str) -> Option:
     """How the option is shown."""
     extra: Any = Params.model_fields[name].json_schema_extra
-    option: Option = extra["option"]
-    return option
+    found: Option = extra["option"]
+    return found
 
 
 def _explain(problem: Any) -> str:

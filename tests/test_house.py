@@ -17,6 +17,7 @@ ONE_WAY = (
         "trust_records",
         "records",
         "criteria",
+        "options",
         "params",
         "worker",
         "weights",

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from plugin import metrics
 from plugin.errors import OptionError
 from plugin.metrics import Check, Measured
-from plugin.params import METRICS
+from plugin.options import METRICS
 from plugin.records import Criterion
 from tests.samples import case
 
