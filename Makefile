@@ -3,7 +3,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints/default.txt
 DIST ?= dist
-CODE := main.py plugin tests benchmarks
+CODE := main.py plugin tools tests benchmarks
 
 .PHONY: demo test test-torch check forms format bench plugin clean
 
@@ -21,10 +21,10 @@ check: $(VENV)/.dev
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy
-	$(PY) -m plugin.forms --check
+	$(PY) -m tools.forms --check
 
 forms: $(VENV)/.default
-	$(PY) -m plugin.forms
+	$(PY) -m tools.forms
 
 format: $(VENV)/.dev
 	$(PY) -m ruff check --fix $(CODE)
@@ -35,11 +35,10 @@ bench: $(VENV)/.dev
 
 # The folder that hosts install; its name is the plugin's uniqueId.
 plugin: $(VENV)/.default
-	$(PY) -m plugin.forms --check
+	$(PY) -m tools.forms --check
 	rm -rf $(DIST)/finetune_verdict
 	mkdir -p $(DIST)/finetune_verdict
 	cp -R main.py index.json task.yaml setup.sh info.md LICENSE requirements.txt requirements-anthropic.txt requirements-ray.txt requirements-torch.txt requirements-4bit.txt constraints plugin $(DIST)/finetune_verdict
-	rm -rf $(DIST)/finetune_verdict/plugin/demo $(DIST)/finetune_verdict/plugin/forms.py
 	find $(DIST)/finetune_verdict -name __pycache__ -prune -exec rm -rf {} +
 	@echo "built $(DIST)/finetune_verdict"
 

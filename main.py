@@ -13,11 +13,11 @@ def main() -> None:
     if here not in sys.path:
         sys.path.append(here)
     if len(sys.argv) == 1 and os.environ.get("_TFL_JOB_ID"):
-        from plugin.jobs import run_lab_job
+        from plugin.cli import run_lab_job
 
         sys.exit(run_lab_job())
     if "--plugin_dir" in sys.argv:  # the classic host's harness calls this function
-        from plugin.jobs import run_classic_job
+        from plugin.cli import run_classic_job
 
         run_classic_job(sys.argv[1:])
         return

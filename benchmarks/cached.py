@@ -13,10 +13,9 @@ from pathlib import Path
 from benchmarks.samples import METRICS, cases, completions
 from benchmarks.served import served
 from plugin import judges, metrics
-from plugin.bench import Judging
-from plugin.cache import Cache
-from plugin.journal import Journal
-from plugin.scoring import items_to_score, score
+from plugin.journal import Cache, Journal
+from plugin.judges.panel import Judging
+from plugin.score import items_to_score, score_all
 from plugin.worker import Progress
 
 N_CASES, AIM_S = 1_000, 5.0
@@ -30,7 +29,7 @@ def judge_all(url: str, folder: Path, cache: Path) -> float:
     journal = Journal(folder, Cache(cache / "cache.sqlite"))
     judge = judges.load("custom:judge", {"CUSTOM_JUDGE_BASE_URL": url}.get)
     began = time.perf_counter()
-    score(items, Judging((judge,)), journal, Progress())
+    score_all(items, Judging((judge,)), journal, Progress())
     seconds = time.perf_counter() - began
     assert len(journal.scores()) == 4 * N_CASES
     journal.close()

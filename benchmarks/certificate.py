@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 
-from plugin.adapters.layout import inspect_adapter
-from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Prompt, load
-from plugin.engines._choice import ready
-from plugin.records import Message
-from plugin.weights import inspect_model
+from demo import FOLDER
+from plugin.engines import EngineSettings, is_ready, load
+from plugin.load.adapter import inspect_adapter
+from plugin.load.model import inspect_model
+from plugin.records import Message, Prompt
 
 N_CASES, MAX_TOKENS, BATCH_SIZE = 500, 32, 32
 AIM = 0.05
@@ -47,7 +46,7 @@ def measure(name: str) -> str:
 
 
 def main() -> None:
-    for name in ready("auto"):
+    for name in is_ready("auto"):
         print(measure(name), flush=True)
 
 

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from plugin.sequential import ConfidenceSequence, Rule, settle
+from plugin.compare.early_stop import ConfidenceSequence, SettleRule, settle_gains
 
 AIM_FALSE, AIM_S = 0.05, 2.0
 N_CASES, N_RUNS, MARGIN, SD = 500, 400, 0.05, 0.4
@@ -24,10 +24,10 @@ def drawn(rng: np.random.Generator, gain: float, shape: tuple[int, ...]) -> np.n
 
 def used(gain: float, n_metrics: int) -> tuple[float, float]:
     """(Share of the cases judged until every metric is settled, share of runs that settle)."""
-    rng, rule = np.random.default_rng(1), Rule(MARGIN, n_decisions=n_metrics)
+    rng, rule = np.random.default_rng(1), SettleRule(MARGIN, n_decisions=n_metrics)
     shares, n_settled = [], 0
     for _ in range(N_RUNS):
-        found = [settle(gains, rule) for gains in drawn(rng, gain, (n_metrics, N_CASES))]
+        found = [settle_gains(gains, rule) for gains in drawn(rng, gain, (n_metrics, N_CASES))]
         done = [one.n for one in found if one]
         n_settled += len(done) == n_metrics
         shares.append(max(done) / N_CASES if len(done) == n_metrics else 1.0)
@@ -36,11 +36,11 @@ def used(gain: float, n_metrics: int) -> tuple[float, float]:
 
 def false_shares(n_metrics: int) -> tuple[float, float]:
     """Shares of runs without any gain that call one: by the sequence, and by the peer."""
-    rng, rule = np.random.default_rng(2), Rule(MARGIN, n_decisions=n_metrics)
+    rng, rule = np.random.default_rng(2), SettleRule(MARGIN, n_decisions=n_metrics)
     n, own, peer = np.arange(1, N_CASES + 1), 0, 0
     for _ in range(N_NULL_RUNS):
         gains = drawn(rng, 0.0, (n_metrics, N_CASES))
-        found = [settle(column, rule) for column in gains]
+        found = [settle_gains(column, rule) for column in gains]
         own += any(one is not None and one.outcome != "equivalent" for one in found)
         means = gains.cumsum(axis=1) / n
         errors = np.sqrt(((gains**2).cumsum(axis=1) / n - means**2) / n)
@@ -51,7 +51,7 @@ def false_shares(n_metrics: int) -> tuple[float, float]:
 def one_by_one_s(n: int, n_metrics: int) -> float:
     """Seconds to look after every single pair, all pairs and metrics together."""
     columns = drawn(np.random.default_rng(3), 0.0, (n_metrics, n)).tolist()
-    sequences = [ConfidenceSequence(Rule(0.0, n_decisions=n_metrics)) for _ in columns]
+    sequences = [ConfidenceSequence(SettleRule(0.0, n_decisions=n_metrics)) for _ in columns]
     began = time.perf_counter()
     for sequence, column in zip(sequences, columns, strict=True):
         for gain in column:
@@ -60,7 +60,7 @@ def one_by_one_s(n: int, n_metrics: int) -> float:
 
 
 def main() -> None:
-    settle([0.0] * 200, Rule(MARGIN))  # scipy's import is not counted
+    settle_gains([0.0] * 200, SettleRule(MARGIN))  # scipy's import is not counted
     for n_metrics in (1, 2):
         for gain in (0.1, 0.2, 0.3):
             share, settled = used(gain, n_metrics)

@@ -10,10 +10,10 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Prompt, load
-from plugin.records import Message
-from plugin.weights import inspect_model
+from demo import FOLDER
+from plugin.engines import EngineSettings, load
+from plugin.load.model import inspect_model
+from plugin.records import Message, Prompt
 
 N_ALONE = 32
 N_PROMPTS, MAX_TOKENS, BATCH_SIZE, N_ROUNDS = 128, 32, 32, 5

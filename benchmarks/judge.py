@@ -16,9 +16,9 @@ from pathlib import Path
 from benchmarks.samples import METRICS, cases, completions
 from benchmarks.served import LATENCY_S, served
 from plugin import judges, metrics
-from plugin.bench import Judging
 from plugin.journal import Journal
-from plugin.scoring import items_to_score, score
+from plugin.judges.panel import Judging
+from plugin.score import items_to_score, score_all
 from plugin.worker import Progress
 
 AIM = 1.10
@@ -33,7 +33,7 @@ def ours(n: int, concurrency: int, adaptive: bool = False) -> tuple[float, int, 
         journal = Journal(Path(folder))
         judging = Judging((judge,), concurrency=concurrency, adaptive=adaptive)
         began = time.perf_counter()
-        score(items, judging, journal, Progress())
+        score_all(items, judging, journal, Progress())
         wall_s = time.perf_counter() - began
         assert not journal.failures()
         return wall_s, *server.counts()

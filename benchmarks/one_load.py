@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 
 AIM = 0.6
 MAIN = Path(__file__).resolve().parent.parent / "main.py"

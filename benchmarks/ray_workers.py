@@ -15,12 +15,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from plugin.adapters.layout import inspect_adapter
-from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Prompt, load
-from plugin.engines._choice import spread
-from plugin.records import Message
-from plugin.weights import inspect_model
+from demo import FOLDER
+from plugin.engines import EngineSettings, load, spread_over_workers
+from plugin.load.adapter import inspect_adapter
+from plugin.load.model import inspect_model
+from plugin.records import Message, Prompt
 
 N_CASES, MAX_TOKENS, BATCH_SIZE, N_ROUNDS = 120, 32, 32, 5
 AIM = 1.7
@@ -51,7 +50,7 @@ def main() -> None:
     settings = EngineSettings(model, "demo", adapters, MAX_TOKENS, BATCH_SIZE, True)
     direct = load("mlx", settings)
     began = time.perf_counter()
-    two = load(*spread("mlx", settings, 2, ""))
+    two = load(*spread_over_workers("mlx", settings, 2, ""))
     start_s = time.perf_counter() - began
     try:
         _compare(direct, two, start_s)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from benchmarks.samples import METRICS, cases, completions
 from plugin import judges, metrics
-from plugin.bench import Judging
 from plugin.journal import Journal
-from plugin.scoring import items_to_score, score
+from plugin.judges.panel import Judging
+from plugin.score import items_to_score, score_all
 from plugin.worker import Progress
 
 AIM_MS = 1.2
@@ -31,7 +31,7 @@ def ours_ms(n: int) -> float:
         items = items_to_score(cases(n), completions(n), chosen)
         judge = judges.load("offline", lambda name: None)
         began = time.perf_counter()
-        score(items, Judging((judge,)), journal, Progress())
+        score_all(items, Judging((judge,)), journal, Progress())
         seconds = time.perf_counter() - began
         assert len(journal.scores()) == 2 * n
     return seconds / n * 1000

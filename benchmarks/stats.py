@@ -10,7 +10,7 @@ import time
 import numpy as np
 import scipy.stats
 
-from plugin import stats
+from plugin.compare import stats
 
 AIM_S = 2.0
 N_CASES, N_METRICS, N_RESAMPLES = 1_000, 2, 10_000
@@ -26,7 +26,7 @@ def gains() -> list[np.ndarray]:
 def ours_s() -> float:
     began = time.perf_counter()
     for column in gains():
-        stats.paired(column, low=-1.0, high=1.0, seed=1, n_resamples=N_RESAMPLES)
+        stats.paired_estimate(column, low=-1.0, high=1.0, seed=1, n_resamples=N_RESAMPLES)
     return time.perf_counter() - began
 
 
@@ -41,7 +41,7 @@ def peer_s() -> float:
 
 
 def main() -> None:
-    stats.paired([0.1, 0.2] * 30, seed=1, n_resamples=100)  # scipy's import is not counted
+    stats.paired_estimate([0.1, 0.2] * 30, seed=1, n_resamples=100)  # scipy's import is not counted
     own, peer = ours_s(), peer_s()
     print(
         f"{N_CASES} cases, {N_METRICS} metrics, {N_RESAMPLES} resamples: {own:.2f} s "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugin.demo.facts import TRAINED
+from demo.facts import TRAINED
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def train_adapter(
     from mlx_lm.tuner.utils import linear_to_lora_layers
     from mlx_lm.utils import load, save_config
 
-    from plugin.demo.hostmath import use_host_layers
+    from demo.hostmath import use_host_layers
 
     np.random.seed(settings.seed)
     mx.random.seed(settings.seed)
@@ -125,7 +125,7 @@ def _training_args(settings: AdapterSettings, file: Path) -> Any:
 
 def _config(settings: AdapterSettings) -> dict[str, object]:
     return {
-        "model": "plugin/demo/model",
+        "model": "demo/model",
         "fine_tune_type": "lora",
         "num_layers": settings.num_layers,
         "lora_parameters": {

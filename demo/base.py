@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plugin.demo.corpus import Chat
-from plugin.demo.tokens import BOS, END, MAX_POSITIONS, PAD, SPECIAL_TOKENS, write_json
+from demo.corpus import Chat
+from demo.tokens import BOS, END, MAX_POSITIONS, PAD, SPECIAL_TOKENS, write_json
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -68,7 +68,7 @@ def train_base(
     import mlx.nn as nn
     import mlx.optimizers as optim
 
-    from plugin.demo.hostmath import use_host_layers, weighted_cross_entropy
+    from demo.hostmath import use_host_layers, weighted_cross_entropy
 
     mx.random.seed(settings.seed)
     model = new_model(shape)

@@ -1,4 +1,4 @@
-"""Builds the demo: `python -m plugin.demo.build [--out DIR]`.
+"""Builds the demo: `python -m demo.build [--out DIR]`.
 
 The base model, the adapter, the cases and the record of what the weights answer are all made from
 the texts and seeds of this package. The same machine makes the same bytes each time.
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from plugin.demo.adapter import AdapterSettings, train_adapter
-from plugin.demo.base import BaseSettings, ModelShape, train_base
-from plugin.demo.cases import make_cases
-from plugin.demo.corpus import CorpusSettings, make_corpus
-from plugin.demo.record import GROUPS, make_record
-from plugin.demo.tokens import save_tokenizer, write_json
+from demo.adapter import AdapterSettings, train_adapter
+from demo.base import BaseSettings, ModelShape, train_base
+from demo.cases import make_cases
+from demo.corpus import CorpusSettings, make_corpus
+from demo.record import GROUPS, make_record
+from demo.tokens import save_tokenizer, write_json
 
 
 def build(folder: Path, report: Callable[[str], None]) -> None:

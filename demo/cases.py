@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from plugin.demo.facts import TRAINED, ShowFact
-from plugin.demo.unseen import UNSEEN
+from demo.facts import TRAINED, ShowFact
+from demo.unseen import UNSEEN
 
 
 def make_cases() -> list[dict[str, object]]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from plugin.demo.forms import KINDS, Kind
-from plugin.demo.words import draw
+from demo.forms import KINDS, Kind
+from demo.words import draw
 
 Chat = tuple[dict[str, str], ...]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugin.demo.facts import ShowFact
+from demo.facts import ShowFact
 
 UNSEEN = (
     ShowFact(

@@ -2,6 +2,8 @@
 
 Exit codes: 0 done, 1 a fault (the journal is kept), 2 the user's mistake, 3 an adapter that is not
 certified, 130 interrupted.
+
+A run as a job of the host that started this program: its values in, its ways to end.
 """
 
 from __future__ import annotations
@@ -18,10 +20,29 @@ from typing import TYPE_CHECKING, Any
 
 from plugin import __version__
 from plugin.errors import FaultError, OptionError, VerdictError
-from plugin.params import Params, option_of
+from plugin.plan.params import Params, option_of
 
 if TYPE_CHECKING:
     from plugin.hosts import Host
+import asyncio
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from contextlib import closing
+
+from plugin.conclude import conclude
+from plugin.errors import JudgeError
+from plugin.hosts import STOPPED_TEXT
+from plugin.hosts.classic import ClassicHost, read_values
+from plugin.hosts.lab import LabHost, plain_config
+from plugin.journal import Journal
+from plugin.plan.params import ONLY_VANILLA
+from plugin.plan.resolve import has_rival
+from plugin.report import write_tables
+from plugin.run import run
+from plugin.worker import Stopped
 
 _PROGRAM = "python main.py"
 INTERRUPTED = 130
@@ -46,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
 
     host: Host = FolderHost("")
     try:
-        from plugin.run import draw_for_rating, rebuild, run
+        from plugin.run import draw_for_rating, rebuild_report, run
 
         if command == "certify":
             return _certify(given, host)
@@ -54,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
             folder = Path(given["folder"])
             host = FolderHost(str(folder))
             if command == "report":
-                rebuild(folder, host, given["human_ratings"])
+                rebuild_report(folder, host, given["human_ratings"])
             else:
                 draw_for_rating(folder, given["n"], given["seed"], host)
         else:
@@ -74,10 +95,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _certify(given: dict[str, Any], host: Host) -> int:
-    from plugin.proving import NOT_CERTIFIED, PROBE_TOKENS, prove
+    from plugin.run import NOT_CERTIFIED, PROBE_TOKENS, certify
 
     values = {name: value for name, value in given.items() if value is not None}
-    found = prove(Params.parse({**values, "max_tokens": PROBE_TOKENS}), host)
+    found = certify(Params.parse({**values, "max_tokens": PROBE_TOKENS}), host)
     return 0 if all(one.kind == "certified" for one in found) else NOT_CERTIFIED
 
 
@@ -97,7 +118,7 @@ def _run_params(given: dict[str, Any]) -> Params:
 
 
 def _demo_params(given: dict[str, Any]) -> Params:
-    from plugin.demo import FOLDER
+    from demo import FOLDER
 
     return Params.parse(
         {
@@ -228,3 +249,124 @@ def _json_or_yaml(file: str, text: str) -> object:
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, _OPTIONS, n=1)
     return f"unknown option {name!r}" + (f", did you mean {close[0]!r}?" if close else "")
+
+
+_NEEDED_AT_A_STOP = ("pandas", "scipy.stats", "scipy.optimize", "scipy.special")
+"""Loading them takes a second or more, which a stopped job does not have."""
+
+_FAST_RESAMPLES = 500
+
+
+def run_lab_job() -> int:
+    """A job of the current Transformer Lab; returns the exit code."""
+    from lab import lab
+
+    # The host stops a job with SIGTERM, and kills it three seconds later.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    lab.init()
+    host = LabHost(lab)
+    for library in _NEEDED_AT_A_STOP:
+        importlib.import_module(library)
+    try:
+        run(Params.parse(plain_config(lab.get_config())), host)
+    except VerdictError as error:
+        host.fail(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        host.stopped()
+        _save_what_there_is(host)
+        # Some libraries take seconds to end; all that counts is saved.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(Stopped.exit_code)
+    except Exception as error:  # the last door: the job must say why it failed
+        host.fail(FaultError(f"{type(error).__name__}: {error}"))
+        raise
+    return 0
+
+
+def run_classic_job(arguments: Sequence[str]) -> None:
+    """A job of the classic host, which shows what `completion_details` says.
+
+    Raises:
+        VerdictError: after the reason was written; the host marks the job as failed.
+        KeyboardInterrupt: when the user stopped the job.
+    """
+    from transformerlab.plugin import WORKSPACE_DIR, get_db_config_value
+    from transformerlab.sdk.v1.evals import tlab_evals
+
+    details = ""
+
+    @tlab_evals.job_wrapper()  # type: ignore[untyped-decorator]
+    def job() -> None:
+        nonlocal details
+        try:
+            params = Params.parse(read_values(arguments))
+            config = _synchronous(get_db_config_value)
+            host = ClassicHost(tlab_evals, WORKSPACE_DIR, config, params.model_name)
+            report = run(_with_form_choices(params, host), host)
+            details = report.verdict.sentence
+        except KeyboardInterrupt:
+            details = STOPPED_TEXT
+            print(details, flush=True)
+            raise
+        except Exception as error:  # the last door: the job must say why it failed
+            details = _failure_reason(error)
+            print(f"error: {details}", flush=True)
+            raise
+
+    try:
+        job()
+    finally:
+        if details:  # the host's own text says nothing
+            tlab_evals.add_job_data("completion_details", details)
+
+
+def _synchronous(config_value: Callable[[str], Any]) -> Callable[[str], str | None]:
+    """The host's look-up of a setting, which is async in its later releases."""
+
+    def look_up(name: str) -> str | None:
+        found = config_value(name)
+        if inspect.iscoroutine(found):
+            found = asyncio.run(found)
+        return None if found is None else str(found)
+
+    return look_up
+
+
+def _failure_reason(error: Exception) -> str:
+    if not isinstance(error, VerdictError):
+        return f"{type(error).__name__}: {error}"
+    where = ". Keys and addresses of judges belong in the host's Settings"
+    return f"{error}{where if isinstance(error, JudgeError) else ''}"
+
+
+def _with_form_choices(params: Params, host: ClassicHost) -> Params:
+    """The form's choices in the words of the command line."""
+    judge = params.judge or (host.judge_of(params.judge_model) if params.judge_model else "")
+    adapters = (*params.model_adapter, *params.extra_adapters)
+    chosen = params.model_copy(update={"model_adapter": adapters})
+    if not has_rival(chosen):
+        raise OptionError(
+            "no adapter is chosen in this experiment: choose one in the Foundation tab and make a "
+            "new evaluation (an old one keeps the adapter it was made with), name a Fine-tuned "
+            f"model, or set What to run to '{ONLY_VANILLA}'"
+        )
+    if not judge and not params.predefined_tasks:
+        raise OptionError(
+            "no judge is chosen: pick a Judge model in the form (its key stands in the host's "
+            "settings), or write a judge such as openai:gpt-4o-mini in the field Judge"
+        )
+    return chosen.model_copy(update={"judge": judge, "judge_model": "", "extra_adapters": ()})
+
+
+def _save_what_there_is(host: LabHost) -> None:
+    """The tables of a stopped run, marked as partial; charts and page would take too long.
+
+    Their intervals are rougher than those of a run that ends by itself.
+    """
+    if host.folder is None:
+        return
+    with closing(Journal(host.folder)) as journal:
+        if journal.scores():
+            host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))

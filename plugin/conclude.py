@@ -7,29 +7,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from plugin import __version__, cautions, metrics, proofs, ratings, trust, trust_text
-from plugin.biases import family_of
-from plugin.caveats import about_metrics
-from plugin.comparing import N_RESAMPLES, VerdictSettings, compare, summarise
-from plugin.early import EarlyPlan, early_plan
-from plugin.effort import about_judging
-from plugin.errors import OptionError
-from plugin.exam import found_in
-from plugin.humans import Draw, views
-from plugin.journal import Journal
-from plugin.pairing import Evidence
-from plugin.params import Params
-from plugin.records import (
-    Case,
-    Comparison,
-    Completion,
-    MetricSpec,
-    Report,
-    Variant,
-    Verdict,
+from plugin import __version__
+from plugin.certify.certificate import (
+    certificate_warnings,
+    certificates_of_run,
+    lead_with_certificates,
 )
-from plugin.trust_records import Trust
-from plugin.verdict import decide
+from plugin.compare.early_stop import EarlyPlan, early_plan
+from plugin.compare.pairs import Evidence
+from plugin.compare.verdict import N_RESAMPLES, VerdictSettings, compare, decide_verdict, summarise
+from plugin.errors import OptionError
+from plugin.journal import Journal
+from plugin.plan.params import Params
+from plugin.records import Case, Comparison, Completion, MetricSpec, Variant, Verdict
+from plugin.report.record import Report
+from plugin.report.warnings import judging_notes, metric_notes, run_warnings
+from plugin.trust.exam import probe_results
+from plugin.trust.humans import (
+    ResampledDraw,
+    completion_digest,
+    human_views,
+    kept_draw,
+    kept_ratings,
+)
+from plugin.trust.records import Trust
+from plugin.trust.report import (
+    family_of,
+    label_with_caveats,
+    make_trust_report,
+    trust_first_lines,
+    trust_last_lines,
+)
 
 
 def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
@@ -57,21 +65,21 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         seed=params.seed,
         partial=is_partial,
         n_expected=len(cases),
-        judge_label=trust_text.label(judge, journal.meta("caveat"), trusted),
+        judge_label=label_with_caveats(judge, journal.meta("caveat"), trusted),
         n_resamples=n_resamples,
         early=_early(journal, params, cases, specs, variants) if params.stop_early else None,
         n_worked=_n_judged(evidence) if stopped_early else 0,
     )
     summaries = summarise(evidence, settings)
     comparisons = compare(evidence, settings)
-    verdict = decide(evidence, summaries, comparisons, settings)
-    notes = (*about_metrics(specs, summaries, comparisons), *about_judging(journal))
+    verdict = decide_verdict(evidence, summaries, comparisons, settings)
+    notes = (*metric_notes(specs, summaries, comparisons), *judging_notes(journal))
     verdict = replace(verdict, details=(*verdict.details, *notes))
     trusted = _humans_heard(trusted, journal, evidence, comparisons, settings)
-    certificates = proofs.of_run(journal, variants, cases, completions)
+    certificates = certificates_of_run(journal, variants, cases, completions)
     compare_s = time.perf_counter() - began
     return Report(
-        verdict=proofs.headed(_with_trust(verdict, judge, trusted), certificates),
+        verdict=lead_with_certificates(_with_trust(verdict, judge, trusted), certificates),
         judge=judge,
         variants=variants,
         metrics=specs,
@@ -83,8 +91,8 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         comparisons=comparisons,
         partial=is_partial,
         warnings=(
-            *proofs.warnings(certificates),
-            *cautions.warnings(journal, variants, completions),
+            *certificate_warnings(certificates),
+            *run_warnings(journal, variants, completions),
         ),
         provenance=_provenance(journal, params, compare_s),
         trust=trusted,
@@ -99,11 +107,11 @@ def _judge_seen(
     params: Params,
 ) -> Trust | None:
     """What is known of the judge; None where it was not examined."""
-    found = found_in(journal)
+    found = probe_results(journal)
     if found is None:
         return None
     family = family_of(journal.meta("judge"), params.model_name, journal.meta("model_type") or "")
-    return trust.of_judge(found, evidence, completions, family)
+    return make_trust_report(found, evidence, completions, family)
 
 
 def _humans_heard(
@@ -114,21 +122,21 @@ def _humans_heard(
     settings: VerdictSettings,
 ) -> Trust | None:
     """The trust report with what humans say, where they rated."""
-    rated = ratings.rated_in(journal)
+    rated = kept_ratings(journal)
     if not rated:
         return trusted
     digests = {
-        place: ratings.digest_of(completion) for place, completion in journal.completions().items()
+        place: completion_digest(completion) for place, completion in journal.completions().items()
     }
-    draw = Draw(digests, ratings.drawn_in(journal), settings.seed, settings.n_resamples)
-    return replace(trusted or Trust(), humans=views(evidence, comparisons, rated, draw))
+    draw = ResampledDraw(digests, kept_draw(journal), settings.seed, settings.n_resamples)
+    return replace(trusted or Trust(), humans=human_views(evidence, comparisons, rated, draw))
 
 
 def _with_trust(verdict: Verdict, judge: str, trusted: Trust | None) -> Verdict:
     if trusted is None:
         return verdict
-    first = trust_text.first_lines(judge, trusted)
-    last = trust_text.last_lines(trusted, verdict.primary_metric or "")
+    first = trust_first_lines(judge, trusted)
+    last = trust_last_lines(trusted, verdict.primary_metric or "")
     return replace(verdict, details=(*first, *verdict.details, *last))
 
 
@@ -182,7 +190,7 @@ def _n_missing(evidence: Evidence) -> int:
         for case in evidence.cases
         for spec in evidence.metrics
         for name in evidence.scored(spec)
-        if metrics.meets(spec, case)
+        if spec.fits(case)
     )
 
 

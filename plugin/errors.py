@@ -77,6 +77,36 @@ class JudgeFailingError(FaultError):
     """The judge fails on more than the share of judgments that the user allows."""
 
 
+class AskError(Exception):
+    """One call to a judge failed.
+
+    Attributes:
+        again: whether the same call may succeed later (429, 5xx, time-outs, lost connections).
+        unreachable: no server answered at all.
+        too_many: the server takes fewer calls at once, or in a minute.
+        wait_s: how long the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        again: bool = False,
+        unreachable: bool = False,
+        too_many: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.again = again
+        self.unreachable = unreachable
+        self.too_many = too_many
+        self.wait_s = wait_s
+
+
+class LimitReached(Exception):
+    """Judging ends here, as the user wished; what was done counts."""
+
+
 def one_line(error: Exception) -> str:
     """The first paragraph of what a library says, in one line."""
     return " ".join(str(error).strip().split("\n\n")[0].split())

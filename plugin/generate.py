@@ -1,45 +1,32 @@
 """Completions for every case and variant, each in the journal as soon as it is finished.
 
 What else only loaded weights can tell, the scores of the engine's own metrics, is made here too.
+
+Scores that the engine itself gives: expected outputs read under each variant, not written.
+
+They are made with the completions, while the weights are loaded, and each is in the journal as soon
+as it exists.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
-from plugin import likelihood
-from plugin.adapters.certificate import N_PROBES
-from plugin.cache import content_key
-from plugin.certificate_records import Certificate
-from plugin.engines import Engine, Prompt, is_final
+from plugin.certify.certificate import Certificate
+from plugin.certify.measure import N_PROBES
+from plugin.engines import Engine, is_final
 from plugin.errors import BaseDisturbedError
-from plugin.journal import Journal
-from plugin.metrics import Metric
-from plugin.records import Case, Completion, Message, Variant
+from plugin.journal import Journal, content_key
+from plugin.metrics import Metric, MetricError, check_score
+from plugin.plan.variants import Load
+from plugin.records import Case, Completion, Failure, Message, Prompt, Score, Variant
 from plugin.worker import Progress
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Variants that one engine holds the weights of, and how to have it.
-
-    Attributes:
-        recorded: the completions were made elsewhere, each for its case: two cases that ask the
-            same may have different ones, and of the prompts nothing is known.
-        shared: whether completions go to and come from the cache that runs share. Not where
-            nobody knows the weights: a name may stand for others tomorrow.
-    """
-
-    variants: tuple[Variant, ...]
-    engine: Callable[[], Engine]
-    recorded: bool = False
-    shared: bool = True
-
-
-def complete(
+def make_completions(
     cases: Sequence[Case],
     loads: Sequence[Load],
     journal: Journal,
@@ -67,34 +54,34 @@ def complete(
     have = set(journal.completions()) | failed
     for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
-        readings = likelihood.readings(cases, names, metrics)
+        readings = likelihood_items(cases, names, metrics)
         has_all = all((case.id, name) in have for case in cases for name in names)
-        if has_all and not likelihood.missing(readings, journal):
+        if has_all and not missing_likelihoods(readings, journal):
             continue
         progress.begin("read completions" if load.recorded else "load model")
-        with _timed("load_model", journal):
+        with _time_stage("load_model", journal):
             engine = load.engine()
         try:
-            with _timed("certify", journal):
-                prompts = prompts_for(cases, load.variants, engine)
-                certify(load.variants, prompts[: len(cases)], engine, journal)
+            with _time_stage("certify", journal):
+                prompts = make_prompts(cases, load.variants, engine)
+                certify_adapters(load.variants, prompts[: len(cases)], engine, journal)
             if not load.recorded:
-                _note(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
-            _warn(engine.notes, journal)
+                _keep_notes(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
+            _log_notes(engine.notes, journal)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
-            with _timed("generate", journal):
+            with _time_stage("generate", journal):
                 progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
                 _generate(load, _side_by_side(wanted), engine, journal, progress)
             if readings:
-                with _timed("read", journal):
+                with _time_stage("read", journal):
                     ids = {(p.case_id, p.variant): p.token_ids for p in prompts}
-                    likelihood.read(readings, ids, engine, journal, progress)
+                    read_likelihoods(readings, ids, engine, journal, progress)
         finally:
             engine.close()
 
 
 @contextmanager
-def _timed(what: str, journal: Journal) -> Iterator[None]:
+def _time_stage(what: str, journal: Journal) -> Iterator[None]:
     """Adds the seconds that the inside takes to the run's, however it ends."""
     began = time.perf_counter()
     try:
@@ -103,7 +90,7 @@ def _timed(what: str, journal: Journal) -> Iterator[None]:
         journal.add_to_meta("seconds", {what: time.perf_counter() - began})
 
 
-def certify(
+def certify_adapters(
     variants: Sequence[Variant], prompts: Sequence[Prompt], engine: Engine, journal: Journal
 ) -> None:
     """Prove every adapter's effect, and keep the proof.
@@ -133,7 +120,9 @@ def certify(
             )
 
 
-def prompts_for(cases: Sequence[Case], variants: Sequence[Variant], engine: Engine) -> list[Prompt]:
+def make_prompts(
+    cases: Sequence[Case], variants: Sequence[Variant], engine: Engine
+) -> list[Prompt]:
     """Variant by variant; made once for all variants under one system prompt."""
     made: dict[str | None, list[tuple[tuple[Message, ...], tuple[int, ...]]]] = {}
     for variant in variants:
@@ -174,7 +163,7 @@ def _generate(
     ids = {variant.name: variant.id for variant in load.variants}
     keys = {
         (p.case_id, p.variant): content_key(
-            ids[p.variant], p.case_id if load.recorded else _content(p)
+            ids[p.variant], p.case_id if load.recorded else _prompt_content(p)
         )
         for p in prompts
     }
@@ -203,16 +192,18 @@ def _generate(
         progress.check()
 
 
-def _content(prompt: Prompt) -> list[object]:
+def _prompt_content(prompt: Prompt) -> list[object]:
     """What makes a completion this one: the tokens, or the turns where there are none."""
     if prompt.token_ids:
         return list(prompt.token_ids)
     return [[turn.role, turn.content] for turn in prompt.messages]
 
 
-def _note(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool) -> None:
+def _keep_notes(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool) -> None:
     """What the report says of prompts: which those of the baseline were, and of other models."""
-    facts: dict[str, object] = {"digest": content_key([_content(prompt) for prompt in prompts])}
+    facts: dict[str, object] = {
+        "digest": content_key([_prompt_content(prompt) for prompt in prompts])
+    }
     if prompts[0].token_ids:
         facts["n_tokens"] = sum(len(prompt.token_ids) for prompt in prompts)
         facts["first_token_ids"] = list(prompts[0].token_ids)
@@ -222,8 +213,161 @@ def _note(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool
         journal.set_meta("other_prompts", {**(journal.meta("other_prompts") or {}), name: facts})
 
 
-def _warn(notes: Sequence[str], journal: Journal) -> None:
+def _log_notes(notes: Sequence[str], journal: Journal) -> None:
     """What the report must say of how prompts were made."""
     if notes:
         kept = journal.meta("prompt_notes") or []
         journal.set_meta("prompt_notes", list(dict.fromkeys([*kept, *notes])))
+
+
+_WINDOW = 512
+"""Cases that may be read in another order than the drawn one, for batches of like length."""
+
+_TOKENS = "expected_tokens"
+"""Where the journal keeps which tokens each expected output was read as."""
+
+PromptsByCase = Mapping[tuple[str, str], tuple[int, ...]]
+"""(case id, variant) -> the prompt's token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class LikelihoodItem:
+    """One expected output to be read under one variant for one metric."""
+
+    case: Case
+    variant: str
+    metric: Metric
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Case, variant and metric: where the score belongs."""
+        return self.case.id, self.variant, self.metric.spec.name
+
+    def failed(self, reason: str) -> Failure:
+        """That it gave no score."""
+        case_id, variant, metric = self.place
+        return Failure(case_id, "generate", reason, variant, metric)
+
+
+def likelihood_items(
+    cases: Sequence[Case], variants: Sequence[str], metrics: Sequence[Metric]
+) -> list[LikelihoodItem]:
+    """All readings of a run under these variants, variant by variant."""
+    return [
+        LikelihoodItem(case, variant, metric)
+        for metric in metrics
+        if metric.spec.is_of_engine
+        for variant in variants
+        for case in cases
+        if metric.spec.fits(case)
+    ]
+
+
+def missing_likelihoods(wanted: Sequence[LikelihoodItem], journal: Journal) -> list[LikelihoodItem]:
+    """Those to be read now; what failed for another reason than memory would fail again."""
+    have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
+    failures = filter(is_final, journal.failures())
+    have |= {(f.case_id, f.variant or "", f.metric or "") for f in failures}
+    return [reading for reading in wanted if reading.place not in have]
+
+
+def read_likelihoods(
+    wanted: Sequence[LikelihoodItem],
+    prompts: PromptsByCase,
+    engine: Engine,
+    journal: Journal,
+    progress: Progress,
+) -> None:
+    """Make every score that is missing.
+
+    Args:
+        wanted: all readings that this engine is for.
+        prompts: of the same cases and variants.
+        engine: with their weights.
+        journal: where the scores go.
+        progress: has a stage for each metric.
+
+    Raises:
+        BaseDisturbedError: when the base is not itself again after an adapter.
+        FaultError: when the engine gave up.
+        Stopped: when the user stopped the run.
+    """
+    todo = missing_likelihoods(wanted, journal)
+    if not todo:
+        return
+    expected = {r.case.id: engine.tokens(r.case.expected_output or "") for r in wanted}
+    refused = _drop_refused(expected, journal)
+    for name, own in _by_variant([(reading.metric.spec.name, reading) for reading in todo]).items():
+        n_all = sum(reading.metric.spec.name == name for reading in wanted)
+        progress.begin(name.lower(), total=n_all, done=n_all - len(own))
+        for reading in own:
+            if reason := refused.get(reading.case.id):
+                journal.add_failure(reading.failed(reason))
+                progress.done += 1
+        can = [(reading.variant, reading) for reading in own if reading.case.id not in refused]
+        for variant, rows in _by_variant(can).items():
+            rows = _order_by_length(rows, expected)
+            pairs = [(prompts[r.case.id, variant], expected[r.case.id]) for r in rows]
+            found = engine.loglikelihoods(variant, pairs)
+            for reading, loglikelihood in zip(rows, found, strict=True):
+                _keep_likelihood(reading, loglikelihood, len(expected[reading.case.id]), journal)
+                progress.done += 1
+                progress.check()
+
+
+def _drop_refused(expected: Mapping[str, tuple[int, ...]], journal: Journal) -> dict[str, str]:
+    """Why these cases cannot be read here, by id.
+
+    The first engine to read a case, which has the baseline, says which tokens it has. A model that
+    reads any of them as others is measured in another unit, on those that it reads alike too.
+    """
+    kept: dict[str, str] = journal.meta(_TOKENS) or {}
+    now = {case_id: content_key(list(ids))[:16] for case_id, ids in expected.items()}
+    journal.set_meta(_TOKENS, {**now, **kept})
+    other = (
+        "this model's tokenizer reads expected outputs as other tokens than the baseline's, so "
+        "per token the two cannot be compared"
+    )
+    is_other = any(kept.get(case_id, key) != key for case_id, key in now.items())
+    refused = dict.fromkeys(now, other) if is_other else {}
+    empty = "the expected output has no token"
+    return refused | {case_id: empty for case_id, ids in expected.items() if not ids}
+
+
+def _keep_likelihood(
+    reading: LikelihoodItem, loglikelihood: float | str, n_tokens: int, journal: Journal
+) -> None:
+    score_of = reading.metric.from_loglikelihood
+    if isinstance(loglikelihood, str) or score_of is None:
+        journal.add_failure(reading.failed(str(loglikelihood)))
+        return
+    try:
+        found = check_score(reading.metric.spec, score_of(loglikelihood, n_tokens))
+    except MetricError as error:
+        journal.add_failure(reading.failed(str(error)))
+    else:
+        journal.add_score(Score(*reading.place, found.value, found.reason))
+
+
+def _order_by_length(
+    rows: Sequence[LikelihoodItem], expected: Mapping[str, tuple[int, ...]]
+) -> list[LikelihoodItem]:
+    """The same, the longest first within each window of the drawn order.
+
+    A run that ends early so has long and short cases, and where memory is short it shows at once.
+    """
+    return [
+        reading
+        for start in range(0, len(rows), _WINDOW)
+        for reading in sorted(
+            rows[start : start + _WINDOW], key=lambda r: -len(expected[r.case.id])
+        )
+    ]
+
+
+def _by_variant(named: Sequence[tuple[str, LikelihoodItem]]) -> dict[str, list[LikelihoodItem]]:
+    """The readings of each name, in the order in which the names first come."""
+    found: dict[str, list[LikelihoodItem]] = {}
+    for name, reading in named:
+        found.setdefault(name, []).append(reading)
+    return found

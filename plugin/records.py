@@ -7,12 +7,10 @@ keys what a variant produced by content (see `journal.py`), so that it stays val
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-
-from plugin.certificate_records import Certificate
-from plugin.trust_records import Trust
+from typing import Literal
 
 ALL = "all"
 """The group that every case belongs to."""
@@ -86,6 +84,22 @@ class Variant:
     adapter_path: str | None = None
     adapter_digest: str | None = None
     system_prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What one variant is to complete for one case.
+
+    Attributes:
+        variant: its name.
+        messages: the turns, under the variant's system prompt.
+        token_ids: the same as tokens; empty where the engine never sees any.
+    """
+
+    case_id: str
+    variant: str
+    messages: tuple[Message, ...]
+    token_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +186,10 @@ class MetricSpec:
     margin: float = 0.05
     unit: str = ""
     caveat: str = ""
+
+    def fits(self, case: Case) -> bool:
+        """Return whether the case has what the metric needs."""
+        return all(getattr(case, need) for need in self.needs)
 
     @property
     def is_of_engine(self) -> bool:
@@ -336,34 +354,8 @@ class Verdict:
         return "\n".join((self.sentence, *self.details))
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Everything a host publishes; the tables, charts and the page are made from it alone.
-
-    Attributes:
-        judge: the judge as shown, e.g. "offline (smoke-test) judge".
-        variants: baseline first.
-        metrics: primary metric first.
-        cases: in the order of the source.
-        completions: (case id, variant name) -> completion.
-        warnings: what the reader must know about this run.
-        provenance: settings, versions, seed, digests, counts and timings, ready for JSON.
-        trust: whether the judge can be trusted; None where nobody looked.
-        certificates: what is proved of each adapter.
-    """
-
-    verdict: Verdict
-    judge: str
-    variants: tuple[Variant, ...]
-    metrics: tuple[MetricSpec, ...]
-    cases: tuple[Case, ...]
-    completions: Mapping[tuple[str, str], Completion]
-    scores: tuple[Score, ...]
-    failures: tuple[Failure, ...]
-    summaries: tuple[Summary, ...]
-    comparisons: tuple[Comparison, ...]
-    partial: bool
-    warnings: tuple[str, ...]
-    provenance: Mapping[str, Any]
-    trust: Trust | None = None
-    certificates: tuple[Certificate, ...] = ()
+def working_order(cases: Sequence[Case], seed: int) -> list[Case]:
+    """The cases in the seeded order in which they are worked."""
+    order = list(cases)
+    random.Random(seed).shuffle(order)
+    return order

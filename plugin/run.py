@@ -1,38 +1,45 @@
-"""The story of a run: load, generate, score, compare, publish."""
+"""The story of a run: load, generate, score, compare, publish.
+
+The effect certificate without a run: is this adapter applied to this model, and whole?
+"""
 
 from __future__ import annotations
 
 import os
 import shlex
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from plugin import proofs, ratings, ratings_file
-from plugin.bench import Item, Judging
-from plugin.cache import Cache
-from plugin.cases import working_order
+from plugin.certify.certificate import Certificate, certificate_line, certificates_of_run
+from plugin.certify.measure import N_PROBES
+from plugin.compare.early_stop import EarlyPlan, early_plan
 from plugin.conclude import conclude, params_of, specs_of
-from plugin.early import EarlyPlan, early_plan
+from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
-from plugin.exam import Exam, can_probe
-from plugin.forecast import forecast
-from plugin.generation import complete
+from plugin.generate import make_completions, make_prompts
 from plugin.hosts import Host
-from plugin.journal import Journal
+from plugin.journal import Cache, Journal
 from plugin.judges import marks_its_own_work
-from plugin.params import Params
-from plugin.plan import Plan, make_plan
-from plugin.ppi import MIN_LABELS
-from plugin.records import MetricSpec, Report
-from plugin.report import write
-from plugin.scoring import items_to_score, missing_items, score
-from plugin.sources import find_sources
-from plugin.spending import Limits
-from plugin.worker import Stopped, Worker
+from plugin.judges.asking import SpendLimits
+from plugin.judges.panel import Judging, ScoreItem
+from plugin.load.cases import load_cases
+from plugin.plan import Plan, case_source, line_up, make_plan
+from plugin.plan.params import Params
+from plugin.plan.resolve import find_models, find_sources
+from plugin.plan.variants import Load
+from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
+from plugin.report import write_report
+from plugin.report.record import Report
+from plugin.score import forecast_text, items_to_score, missing_items, score_all
+from plugin.trust.exam import Exam, can_probe
+from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
+from plugin.trust.rater_stats import MIN_LABELS
+from plugin.worker import Progress, Stopped, Worker
 
 
 def run(params: Params, host: Host) -> Report:
@@ -45,24 +52,24 @@ def run(params: Params, host: Host) -> Report:
     """
     began = time.perf_counter()
     sources = find_sources(params, host)
-    with closing(Worker(host.tend, partial(leave, host))) as worker:
+    with closing(Worker(host.tend, partial(exit_now, host))) as worker:
         worker.progress.begin("read data, model and adapter")
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
             journal.add_to_meta("seconds", {"prepare": time.perf_counter() - began})
-            worker.run(lambda: _complete(plan, journal, worker))
-            for text in _not_certified(plan, journal):
+            worker.run(lambda: _complete_all(plan, journal, worker))
+            for text in _uncertified_warnings(plan, journal):
                 host.log(f"warning: {text}")
-            items, judging = _items(plan, journal), _judging(plan)
-            exam = _exam(plan, journal)
-            if text := forecast(missing_items(items, journal), judging, exam):
+            items, judging = _items_to_score(plan, journal), _judging_of(plan)
+            exam = _make_exam(plan, journal)
+            if text := forecast_text(missing_items(items, journal), judging, exam):
                 host.log(text)
-            early = _early(plan) if plan.params.stop_early else None
-            worker.run(lambda: score(items, judging, journal, worker.progress, early, exam))
+            early = _early_stop_plan(plan) if plan.params.stop_early else None
+            worker.run(lambda: score_all(items, judging, journal, worker.progress, early, exam))
             return _publish(journal, host, worker)
 
 
-def rebuild(folder: Path, host: Host, human_ratings: str = "") -> Report:
+def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
     """Make everything that is published again, from the folder's journal alone.
 
     Args:
@@ -75,12 +82,12 @@ def rebuild(folder: Path, host: Host, human_ratings: str = "") -> Report:
     """
     with (
         closing(Journal.existing(folder)) as journal,
-        closing(Worker(host.tend, partial(leave, host))) as worker,
+        closing(Worker(host.tend, partial(exit_now, host))) as worker,
     ):
         host.open(journal.meta("run_id") or "")
         if human_ratings:
             specs, file = specs_of(journal, params_of(journal)), Path(human_ratings)
-            ratings_file.accept(ratings_file.read(file), specs, journal, file)
+            accept_ratings(read_ratings(file), specs, journal, file)
         return _publish(journal, host, worker)
 
 
@@ -95,10 +102,10 @@ def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
     with closing(Journal.existing(folder)) as journal:
         journal.lock()
         specs = specs_of(journal, params_of(journal))
-        path, n_drawn = ratings.export(journal, specs, n_cases, seed, folder)
+        path, n_drawn = export_ratings(journal, specs, n_cases, seed, folder)
     host.log(
         f"{n_drawn} cases drawn: {path}\nFill in rating (on the metric's own scale, "
-        f"{'; '.join(map(_scale, ratings.rateable(specs)))}) and rater; rows may stay empty.\n"
+        f"{'; '.join(map(_scale_text, rateable_metrics(specs)))}) and rater; rows may stay empty.\n"
         f"Then: python main.py report {shlex.quote(str(folder))} --human_ratings "
         f"{shlex.quote(str(path))}"
     )
@@ -106,7 +113,7 @@ def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
         host.log(f"note: below {MIN_LABELS} rated cases the corrected gain has no interval")
 
 
-def _scale(spec: MetricSpec) -> str:
+def _scale_text(spec: MetricSpec) -> str:
     return f"{spec.name}: {spec.worst:g} is worst, {spec.best:g} is best"
 
 
@@ -114,7 +121,7 @@ def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
     worker.progress.begin("compare and draw")
     report = worker.run(lambda: conclude(journal))
     try:
-        files = worker.run(lambda: write(report, journal.path.parent))
+        files = worker.run(lambda: write_report(report, journal.path.parent))
         host.publish(report, files)
     except OSError as error:
         raise FaultError(
@@ -125,28 +132,28 @@ def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
     return report
 
 
-def _complete(plan: Plan, journal: Journal, worker: Worker) -> None:
+def _complete_all(plan: Plan, journal: Journal, worker: Worker) -> None:
     cases = working_order(plan.loaded.cases, plan.params.seed)
     file = plan.params.human_ratings
-    rated = ratings_file.read(Path(file)) if file else ()
-    complete(cases, plan.lineup.loads, journal, worker.progress, plan.metrics)
+    rated = read_ratings(Path(file)) if file else ()
+    make_completions(cases, plan.lineup.loads, journal, worker.progress, plan.metrics)
     if file:  # before the judge is paid
         specs = [metric.spec for metric in plan.metrics]
-        ratings_file.accept(rated, specs, journal, Path(file))
+        accept_ratings(rated, specs, journal, Path(file))
 
 
-def _not_certified(plan: Plan, journal: Journal) -> list[str]:
+def _uncertified_warnings(plan: Plan, journal: Journal) -> list[str]:
     """What to say of adapters before a judge is paid for them."""
-    found = proofs.of_run(journal, plan.variants, plan.loaded.cases, journal.completions())
-    return [proofs.line(one) for one in found if not one.holds]
+    found = certificates_of_run(journal, plan.variants, plan.loaded.cases, journal.completions())
+    return [certificate_line(one) for one in found if not one.holds]
 
 
-def _items(plan: Plan, journal: Journal) -> list[Item]:
+def _items_to_score(plan: Plan, journal: Journal) -> list[ScoreItem]:
     cases = working_order(plan.loaded.cases, plan.params.seed)
     return items_to_score(cases, journal.completions().values(), plan.metrics)
 
 
-def _judging(plan: Plan) -> Judging:
+def _judging_of(plan: Plan) -> Judging:
     params = plan.params
     return Judging(
         judges=plan.judges,
@@ -154,19 +161,19 @@ def _judging(plan: Plan) -> Judging:
         concurrency=params.concurrency,
         timeout_s=params.judge_timeout_s,
         include_reason=params.include_reason,
-        limits=Limits(params.max_calls, params.budget, params.deadline_s),
+        limits=SpendLimits(params.max_calls, params.budget, params.deadline_s),
         price=params.judge_price,
         max_failed_share=params.max_failed_share,
     )
 
 
-def _early(plan: Plan) -> EarlyPlan:
+def _early_stop_plan(plan: Plan) -> EarlyPlan:
     names = [variant.name for variant in plan.variants]
     specs = [replace(metric.spec, margin=plan.params.margin) for metric in plan.metrics]
     return early_plan(plan.loaded.cases, specs, plan.primary, names, plan.params.seed)
 
 
-def _exam(plan: Plan, journal: Journal) -> Exam | None:
+def _make_exam(plan: Plan, journal: Journal) -> Exam | None:
     """What the judges go through, None where there is no real one or the user wants none."""
     asked = any(can_probe(metric.spec) for metric in plan.metrics)
     if not (asked and plan.params.trust_report) or any(j.structured for j in plan.judges):
@@ -188,10 +195,11 @@ def _open_journal(plan: Plan, host: Host) -> Journal:
         journal.lock()
         known = journal.meta("identity")
         if known is None or (known != plan.identity and not journal.completions()):
-            _begin(journal, plan)
+            _begin_run(journal, plan)
         elif known != plan.identity:
             raise OptionError(
-                f"{folder} holds another run: {_changes(known, plan.identity)}. Put that back as "
+                f"{folder} holds another run: {_changes_text(known, plan.identity)}. Put that "
+                "back as "
                 "it was to go on with it, or choose another --out"
             )
         else:
@@ -203,19 +211,19 @@ def _open_journal(plan: Plan, host: Host) -> Journal:
     return journal
 
 
-def _begin(journal: Journal, plan: Plan) -> None:
+def _begin_run(journal: Journal, plan: Plan) -> None:
     """Write what the run is; all of it or nothing."""
     facts = {
         "params": plan.params.model_dump(mode="json"),
         "variants": [asdict(variant) for variant in plan.variants],
-        "metrics": [_fields(metric.spec) for metric in plan.metrics],
+        "metrics": [_spec_fields(metric.spec) for metric in plan.metrics],
         "primary_metric": plan.primary,
         "judge": plan.judge_label,
         "caveat": plan.caveat,
         "marks_its_own_work": [
             judge.label
             for judge in (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
-            if any(marks_its_own_work(judge, name) for name in _models(plan.params))
+            if any(marks_its_own_work(judge, name) for name in _model_names(plan.params))
         ],
         "certificates": {found.variant: asdict(found) for found in plan.lineup.certificates},
         "notes": plan.lineup.notes,
@@ -234,29 +242,164 @@ def _begin(journal: Journal, plan: Plan) -> None:
             journal.set_meta(name, value)
 
 
-def _models(params: Params) -> tuple[str, ...]:
+def _model_names(params: Params) -> tuple[str, ...]:
     """The models under test."""
     return params.model_name, *params.tuned_model
 
 
-def _fields(spec: MetricSpec) -> dict[str, object]:
+def _spec_fields(spec: MetricSpec) -> dict[str, object]:
     """The metric as `specs_of` reads it again."""
     return asdict(spec) | {"needs": sorted(spec.needs), "needs_engine": sorted(spec.needs_engine)}
 
 
-def _changes(known: dict[str, object], now: dict[str, object]) -> str:
+def _changes_text(known: dict[str, object], now: dict[str, object]) -> str:
     changed = [key for key in {**known, **now} if known.get(key) != now.get(key)]
-    return "; ".join(_change(key, known.get(key), now.get(key)) for key in changed)
+    return "; ".join(_change_text(key, known.get(key), now.get(key)) for key in changed)
 
 
-def _change(key: str, was: object, now: object) -> str:
+def _change_text(key: str, was: object, now: object) -> str:
     """Digests say nothing to a person."""
     if key.endswith(("files", "content")):
         return f"the {key} differ" if key.endswith("files") else f"the {key} differs"
     return f"{key} was {was!r} and is now {now!r}"
 
 
-def leave(host: Host) -> NoReturn:
+def exit_now(host: Host) -> NoReturn:
     """The worker is in a call that cannot be interrupted: go at once; the journal bears it."""
     host.stopped()
     os._exit(Stopped.exit_code)
+
+
+NOT_CERTIFIED = 3
+"""The exit code of a certificate that does not hold."""
+
+PROBE_TOKENS = 32
+"""How long the completions of the probes may become."""
+
+_QUESTIONS = (
+    "Who are you, and what can you do for me?",
+    "Explain in two sentences why the sky is blue.",
+    "Write a short poem about the sea.",
+    "What is 17 times 23? Show how you got there.",
+    "Translate into French: Where is the nearest railway station?",
+    "List three rules for writing a clear report.",
+    "Summarise: The meeting was moved from Monday to Thursday, since half the team was ill.",
+    "Who wrote Hamlet, and when?",
+)
+"""Probes from many fields; where a data set is given, its own cases are taken."""
+
+
+def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
+    """The certificate of every adapter, with the completions of the probes compared.
+
+    Raises:
+        UserError: when model, adapter or data set cannot be used.
+        KeyboardInterrupt: when the user stopped it.
+    """
+    missing = [f"--{name}" for name in ("model_name", "model_adapter") if not getattr(params, name)]
+    if missing:
+        raise OptionError(f"{' and '.join(missing)} must be given: an adapter and its base model")
+    sources = find_models(params, host)
+    with closing(Worker(host.tend, partial(exit_now, host))) as worker:
+        worker.progress.begin("read model and adapter")
+        cases = worker.run(lambda: _probe_cases(params, sources.dataset))
+        lineup = worker.run(lambda: line_up(params, sources))
+        host.log(f"engine: {lineup.versions['engine']} ({lineup.versions['engine chosen by']})")
+        found = worker.run(lambda: _certify_all(lineup.loads[0], cases, worker.progress))
+    for certificate in found:
+        host.log(certificate_block(certificate))
+    return found
+
+
+def certificate_block(found: Certificate) -> str:
+    """A certificate as printed, a fact a line."""
+    rows: list[tuple[str, str]] = []
+    if found.adapter_digest:
+        rows.append(("files", f"sha256 {found.adapter_digest}"))
+    if found.n_tensors is not None:
+        rows.append(
+            ("tensors", f"{found.n_tensors - len(found.unused)} of {found.n_tensors} in place")
+        )
+        rows += [("", f"unused: {name}") for name in found.unused]
+    if found.weight_norm is not None:
+        rows.append(("weights", f"Frobenius norm {found.weight_norm:.3g} added"))
+    if found.effect and found.noise:
+        rows += [
+            (
+                "effect",
+                f"{found.effect.kl:.2g} nats from the base on {found.n_probes} probes, "
+                f"logits by up to {found.effect.largest:.2g}",
+            ),
+            (
+                "noise",
+                f"{found.noise.kl:.1g} nats of the base from itself in another batch, "
+                f"logits by up to {found.noise.largest:.1g}",
+            ),
+        ]
+    if found.n_completions:
+        rows.append(("completions", f"{found.n_changed} of {found.n_completions} changed"))
+    if found.n_self_changed:
+        rows.append(
+            ("", f"{found.n_self_changed} of {found.n_probes} of the base's own, asked again")
+        )
+    if found.base_proof is not None:
+        rows.append(
+            ("base", f"undisturbed: {found.base_proof}" if found.base_proof else "DISTURBED")
+        )
+    rows += [("note", note) for note in found.notes]
+    width = max((len(name) for name, _ in rows), default=0)
+    lines = [f"  {name:<{width}}  {text}" for name, text in rows]
+    return "\n".join([f"\n{found.variant}: {found.result}", *lines])
+
+
+def _probe_cases(params: Params, dataset: str) -> list[Case]:
+    if dataset:
+        loaded = load_cases(case_source(params, dataset))
+        return working_order(loaded.cases, params.seed)[:N_PROBES]
+    return [Case(str(i), (Message("user", text),)) for i, text in enumerate(_QUESTIONS)]
+
+
+def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple[Certificate, ...]:
+    progress.begin("load model")
+    engine = load.engine()
+    try:
+        prompts = make_prompts(cases, load.variants, engine)
+        adapters = [variant.name for variant in load.variants if variant.adapter_path]
+        progress.begin("certify", total=len(adapters))
+        found = []
+        for name in adapters:
+            found.append(engine.certify(name, prompts[: len(cases)]))
+            progress.done += 1
+            progress.check()
+        if any(one.kind == "base disturbed" for one in found):
+            return tuple(found)  # what it would generate is nobody's
+        if all(one.n_completions for one in found):
+            return tuple(found)  # an engine that can compare nothing else did so already
+        texts = _complete_probes(prompts, engine, progress)
+    finally:
+        engine.close()
+    return tuple(_with_completions(one, texts) for one in found)
+
+
+def _complete_probes(
+    prompts: Sequence[Prompt], engine: Engine, progress: Progress
+) -> dict[tuple[str, str], str]:
+    progress.begin("generate", total=len(prompts))
+    texts = {}
+    for ended in engine.generate(prompts):
+        for one in ended:
+            progress.done += 1
+            if isinstance(one, Completion):
+                texts[one.case_id, one.variant] = one.text
+        progress.check()
+    return texts
+
+
+def _with_completions(found: Certificate, texts: dict[tuple[str, str], str]) -> Certificate:
+    pairs = [
+        (text, texts[case_id, found.variant])
+        for (case_id, name), text in texts.items()
+        if name == VANILLA and (case_id, found.variant) in texts
+    ]
+    n_changed = sum(base != own for base, own in pairs)
+    return replace(found, n_completions=len(pairs), n_changed=n_changed)

@@ -2,6 +2,11 @@
 
 It calls each metric directly and never `deepeval.evaluate()`, which rewrites its result cache after
 every case, so that its own cost per case grows with their number, and which keeps no journal.
+
+What judging will take, before it is paid for: calls, tokens, dollars.
+
+Tokens are estimated at four characters each; the tokenizers of paid models cannot be had offline.
+The estimate is meant to be right within a factor of two, and says so.
 """
 
 from __future__ import annotations
@@ -10,19 +15,16 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from plugin.asking import Asker
-from plugin.bench import Item, Judging, judged
-from plugin.cascade import overrule, pairs_in_doubt
-from plugin.early import EarlyPlan, Watch
-from plugin.errors import JudgeFailingError
-from plugin.exam import Exam
+from plugin.compare.early_stop import EarlyPlan, EarlyStopper
+from plugin.errors import AskError, JudgeFailingError, LimitReached
 from plugin.journal import Journal
-from plugin.judges import AskError
-from plugin.metrics import Metric, meets
+from plugin.judges.asking import PRICES_AS_OF, Asker, Price, SpendMeter, price_of
+from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt, score_item
+from plugin.metrics import Metric, import_code
 from plugin.records import Case, Completion, Failure, JudgeScore, Score
-from plugin.spending import LimitReached, Meter
+from plugin.trust.exam import Exam
 from plugin.worker import Progress
 
 _CHAINS_PER_CALL = 2
@@ -39,7 +41,7 @@ _TRIED_BEFORE_STOPPING = 50
 
 def items_to_score(
     cases: Sequence[Case], completions: Iterable[Completion], metrics: Sequence[Metric]
-) -> list[Item]:
+) -> list[ScoreItem]:
     """The scores to be made of completions: case by case, variants and metrics side by side.
 
     Those of the engine's own metrics are made with the completions, see `plugin.likelihood`.
@@ -49,24 +51,24 @@ def items_to_score(
     for completion in completions:
         of_case.setdefault(completion.case_id, []).append(completion)
     return [
-        Item(case, completion, metric)
+        ScoreItem(case, completion, metric)
         for case in cases
         for metric in metrics
-        if meets(metric.spec, case) and not metric.spec.is_of_engine
+        if metric.spec.fits(case) and not metric.spec.is_of_engine
         for completion in (
             [None] if metric.spec.judges_data else of_case.get(case.id, list[Completion]())
         )
     ]
 
 
-def missing_items(items: Sequence[Item], journal: Journal) -> list[Item]:
+def missing_items(items: Sequence[ScoreItem], journal: Journal) -> list[ScoreItem]:
     """Those that the journal has no score of."""
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
     return [item for item in items if item.place not in have]
 
 
-def score(
-    items: Sequence[Item],
+def score_all(
+    items: Sequence[ScoreItem],
     judging: Judging,
     journal: Journal,
     progress: Progress,
@@ -90,9 +92,10 @@ def score(
     if not (missing or judging.second or exam):
         return
     started = time.perf_counter()
+    import_code({item.metric.spec.key: item.metric for item in items}.values())
     spent = journal.meta("judge_calls") or {}
-    meter = Meter(judging.limits, spent.get("n_calls", 0), spent.get("cost", 0.0))
-    session = _Session(judging, journal, progress, meter)
+    meter = SpendMeter(judging.limits, spent.get("n_calls", 0), spent.get("cost", 0.0))
+    session = _ScoringSession(judging, journal, progress, meter)
     journal.set_meta("halted", None)
     try:
         asyncio.run(session.work(items, missing, early, exam))
@@ -103,11 +106,11 @@ def score(
         journal.add_to_meta("seconds", {"score": time.perf_counter() - started})
 
 
-class _Session:
+class _ScoringSession:
     """One session's judging."""
 
     def __init__(
-        self, judging: Judging, journal: Journal, progress: Progress, meter: Meter
+        self, judging: Judging, journal: Journal, progress: Progress, meter: SpendMeter
     ) -> None:
         self._judging = judging
         self._journal = journal
@@ -127,15 +130,15 @@ class _Session:
 
     async def work(
         self,
-        items: Sequence[Item],
-        missing: Sequence[Item],
+        items: Sequence[ScoreItem],
+        missing: Sequence[ScoreItem],
         early: EarlyPlan | None,
         exam: Exam | None,
     ) -> None:
         """All of it, until done, settled or halted."""
         try:
             ready = await self._prepared(items if exam else missing)
-            watch = Watch(early) if early else None
+            watch = EarlyStopper(early) if early else None
             if watch:
                 watch.note([*self._journal.scores(), *self._journal.failures()])
             self._progress.begin("score", total=len(items), done=len(items) - len(missing))
@@ -150,7 +153,7 @@ class _Session:
             if self._halted:
                 self._journal.set_meta("halted", self._halted)
 
-    async def _prepared(self, items: Sequence[Item]) -> dict[str, Metric | AskError]:
+    async def _prepared(self, items: Sequence[ScoreItem]) -> dict[str, Metric | AskError]:
         """The metrics by name, with their evaluation steps, which are kept in the journal.
 
         The first judge writes them. A metric whose steps it could not write is an error in its
@@ -178,10 +181,10 @@ class _Session:
 
     async def _score_all(
         self,
-        items: Sequence[Item],
-        missing: Sequence[Item],
+        items: Sequence[ScoreItem],
+        missing: Sequence[ScoreItem],
         ready: dict[str, Metric | AskError],
-        watch: Watch | None,
+        watch: EarlyStopper | None,
     ) -> None:
         rest, n_made = deque(missing), 0
         n_asked = [sum(item.metric.spec.asks_judge for item in some) for some in (items, missing)]
@@ -198,7 +201,9 @@ class _Session:
                     continue
                 item = rest.popleft()
                 try:
-                    result, shares = await judged(item, ready[item.metric.spec.name], self._askers)
+                    result, shares = await score_item(
+                        item, ready[item.metric.spec.name], self._askers
+                    )
                 except LimitReached as limit:
                     self._halted = str(limit)
                     return
@@ -253,7 +258,7 @@ class _Session:
                 "Everything made so far is kept: mend or change the judge, or allow more"
             )
 
-    async def _ask_second(self, items: Sequence[Item], second: Asker) -> None:
+    async def _ask_second(self, items: Sequence[ScoreItem], second: Asker) -> None:
         """Both sides of every pair that the first judge is unsure of go to the second one."""
         places = {
             item.place: item
@@ -277,7 +282,7 @@ class _Session:
             for pair in rest:
                 metric = ready[pair[0].metric.spec.name]
                 try:
-                    found = [await judged(item, metric, [second]) for item in pair]
+                    found = [await score_item(item, metric, [second]) for item in pair]
                 except LimitReached as limit:
                     self._halted = str(limit)
                     return
@@ -313,3 +318,72 @@ class _Session:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+_CHARS_PER_TOKEN = 4
+_PROMPT_TOKENS = 450
+"""DeepEval's own words in a question, on average."""
+
+_ANSWER_TOKENS = 60
+_FACTOR = 2
+
+
+class Forecast(NamedTuple):
+    """Of one judge."""
+
+    n_calls: int
+    n_prompt_tokens: int
+    n_completion_tokens: int
+
+
+def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | None = None) -> str:
+    """The estimate in words, "" where nobody is asked."""
+    asked = [judge for judge in judging.judges if not judge.structured]
+    found = forecast_calls(missing, judging.include_reason)
+    if not (asked and found.n_calls):
+        return ""
+    n_judges = len(asked)
+    text = (
+        f"judging: about {n_judges * found.n_calls:,} calls, "
+        f"{n_judges * found.n_prompt_tokens:,} tokens to read and "
+        f"{n_judges * found.n_completion_tokens:,} to write (estimated, within a factor of "
+        f"{_FACTOR}; the same question is asked once)"
+    )
+    prices = [price_of(judge.label, judging.price) for judge in asked]
+    known = [price for price in prices if price]
+    if len(known) < len(prices):
+        text += "; cost unknown, since a judge's price is: see --judge_price"
+    elif any(price != Price(0, 0) for price in known):
+        cost = sum(p.of(found.n_prompt_tokens, found.n_completion_tokens) for p in known)
+        at = "your price" if judging.price else f"prices of {PRICES_AS_OF}"
+        text += f"; {cost / _FACTOR:.2f} to {cost * _FACTOR:.2f} dollars at {at}"
+    if exam:
+        n_more = n_judges * exam.n_questions_at_most
+        text += f"; examining the judge takes up to {n_more:,} calls more"
+    second = "; what the second judge takes comes on top" if judging.second else ""
+    return f"{text}{second}"
+
+
+def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Forecast:
+    """Calls and tokens for one judge; completions that are the same are judged once.
+
+    Args:
+        missing: scores to be made.
+        include_reason: whether the reason of a score is asked for.
+    """
+    seen = set()
+    n_calls = n_read = n_written = 0
+    for item in missing:
+        spec, case = item.metric.spec, item.case
+        text = item.completion.text if item.completion else ""
+        what = (spec.name, case.id, text)
+        if not spec.asks_judge or what in seen or (item.completion and not text.strip()):
+            continue
+        seen.add(what)
+        n_questions = spec.n_questions + (include_reason and spec.asks_reason)
+        texts = (text, case.input, case.expected_output or "", *case.context)
+        n_chars = sum(map(len, texts))
+        n_calls += n_questions
+        n_read += n_questions * _PROMPT_TOKENS + n_chars // _CHARS_PER_TOKEN
+        n_written += n_questions * _ANSWER_TOKENS + len(text) // _CHARS_PER_TOKEN
+    return Forecast(n_calls, n_read, n_written)

@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from demo import FOLDER
 from plugin import engines
-from plugin.adapters.layout import inspect_adapter
-from plugin.cases import CaseSource, Columns, load_cases
-from plugin.demo import FOLDER
-from plugin.engines import Engine, EngineSettings, Prompt
-from plugin.records import VANILLA, Completion, Message
-from plugin.weights import inspect_model
+from plugin.engines import Engine, EngineSettings
+from plugin.load.adapter import inspect_adapter
+from plugin.load.cases import CaseSource, load_cases
+from plugin.load.columns import Columns
+from plugin.load.model import inspect_model
+from plugin.records import VANILLA, Completion, Message, Prompt
 from tests.judge_server import Reply
 
 BASE, TUNED = "demo-base", "demo-tuned"

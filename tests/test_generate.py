@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from plugin.engines import Prompt
-from plugin.generation import Load, complete
+from plugin.generate import make_completions
 from plugin.journal import Journal
-from plugin.records import Case, Completion, Failure, Message, Variant
+from plugin.plan.variants import Load
+from plugin.records import Case, Completion, Failure, Message, Prompt, Variant
 from plugin.worker import Progress
 
 
@@ -44,7 +44,7 @@ def test_what_is_asked_twice_is_generated_once_and_kept_for_all(tmp_path: Path) 
     variants = (Variant("vanilla", "same", "m"), Variant("prompted", "same", "m"))
     engine: Any = Echo()
     with closing(Journal(tmp_path)) as journal:
-        complete(cases, [Load(variants, lambda: engine)], journal, Progress())
+        make_completions(cases, [Load(variants, lambda: engine)], journal, Progress())
         assert engine.asked == [("a", "vanilla"), ("b", "vanilla"), ("d", "vanilla")]
         kept = journal.completions()
         assert {place: one.text for place, one in kept.items()} == {

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from plugin import likelihood, metrics
-from plugin.demo import FOLDER
+from demo import FOLDER
+from plugin import metrics
 from plugin.engines import NO_MEMORY
-from plugin.generation import Load, complete
+from plugin.generate import _WINDOW, _order_by_length, likelihood_items, make_completions
 from plugin.journal import Journal
+from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, Variant
 from plugin.worker import Progress, Stopped
 from tests.samples import case
@@ -74,7 +75,7 @@ def run(
         Load(tuple(Variant(name, f"id-{name}", "m") for name in own), lambda engine=engine: engine)
         for own, engine in zip(names, engines, strict=True)
     ]
-    complete(wanted, loads, journal, progress or Progress(), PERPLEXITY)
+    make_completions(wanted, loads, journal, progress or Progress(), PERPLEXITY)
 
 
 def scores(journal: Journal) -> dict[tuple[str, str], float]:
@@ -103,7 +104,7 @@ def test_what_is_there_is_not_made_again_and_the_engine_not_loaded(journal: Jour
 
 
 def test_missing_scores_are_made_where_all_completions_are_there(journal: Journal) -> None:
-    complete(
+    make_completions(
         cases("abc", "a"),
         [Load((Variant(BASE, "id-vanilla", "m"),), Spelling)],  # type: ignore[arg-type]
         journal,
@@ -181,11 +182,11 @@ def test_a_failed_completion_is_no_failed_reading_nor_the_other_way(journal: Jou
 
 
 def test_long_and_short_ones_are_mixed_in_the_drawn_order() -> None:
-    lengths = [1 + i % 7 for i in range(likelihood._WINDOW + 100)]
-    wanted = likelihood.readings(cases(*("x" * n for n in lengths)), [BASE], PERPLEXITY)
+    lengths = [1 + i % 7 for i in range(_WINDOW + 100)]
+    wanted = likelihood_items(cases(*("x" * n for n in lengths)), [BASE], PERPLEXITY)
     expected = {str(i): (0,) * n for i, n in enumerate(lengths)}
-    ordered = [int(r.case.id) for r in likelihood._of_like_length(wanted, expected)]
-    first, rest = ordered[: likelihood._WINDOW], ordered[likelihood._WINDOW :]
+    ordered = [int(r.case.id) for r in _order_by_length(wanted, expected)]
+    first, rest = ordered[:_WINDOW], ordered[_WINDOW:]
     assert max(first) < min(rest)
     assert [lengths[i] for i in first] == sorted((lengths[i] for i in first), reverse=True)
 
@@ -216,5 +217,5 @@ def test_on_the_demos_model_it_is_what_one_token_at_a_time_gives(journal: Journa
             expected[one.id, name] = -total / len(said)
     variants = (Variant(BASE, "b", "demo"), Variant(TUNED, "t", "demo", str(FOLDER / "adapter")))
     loads = [Load(variants, lambda: engines.load("mlx", settings()))]
-    complete(asked, loads, journal, Progress(), PERPLEXITY)
+    make_completions(asked, loads, journal, Progress(), PERPLEXITY)
     assert scores(journal) == pytest.approx(expected, abs=1e-4)

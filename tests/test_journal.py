@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from plugin.cache import Cache, Judgment, content_key
 from plugin.errors import JournalError, OptionError
-from plugin.journal import Journal
+from plugin.journal import Cache, Journal, Judgment, content_key
 from plugin.records import Failure, Score
 from tests.samples import case, completion
 

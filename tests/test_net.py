@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from plugin.pace import Pace
+from plugin.net import ConcurrencyLimit
 
 
-def busy(pace: Pace, n: int) -> int:
+def busy(pace: ConcurrencyLimit, n: int) -> int:
     """How many of n calls are under way at once, at most."""
     most = now = 0
 
@@ -27,11 +27,11 @@ def busy(pace: Pace, n: int) -> int:
 
 
 def test_no_more_than_the_limit_are_under_way() -> None:
-    assert busy(Pace(5, adaptive=False), 40) == 5
+    assert busy(ConcurrencyLimit(5, adaptive=False), 40) == 5
 
 
 def test_a_fixed_pace_stays() -> None:
-    pace = Pace(5, adaptive=False)
+    pace = ConcurrencyLimit(5, adaptive=False)
     pace.was_too_much()
     for _ in range(100):
         pace.went_well(0.1)
@@ -39,7 +39,7 @@ def test_a_fixed_pace_stays() -> None:
 
 
 def test_it_grows_by_one_a_round_while_all_goes_well() -> None:
-    pace = Pace(4, adaptive=True)
+    pace = ConcurrencyLimit(4, adaptive=True)
     for _ in range(4):
         pace.went_well(0.1)
     assert 4.8 < pace.limit < 5.1
@@ -50,7 +50,7 @@ def test_it_grows_by_one_a_round_while_all_goes_well() -> None:
 
 
 def test_too_much_halves_it_once_a_round() -> None:
-    pace = Pace(16, adaptive=True)
+    pace = ConcurrencyLimit(16, adaptive=True)
     for _ in range(16):  # refusals of calls that were under way together are one piece of news
         pace.was_too_much()
     assert pace.limit == 8
@@ -62,7 +62,7 @@ def test_too_much_halves_it_once_a_round() -> None:
 
 
 def test_slow_answers_shrink_it_and_quick_ones_bring_it_back() -> None:
-    pace = Pace(10, adaptive=True)
+    pace = ConcurrencyLimit(10, adaptive=True)
     for _ in range(50):
         pace.went_well(0.1)
     fast = pace.limit
@@ -77,7 +77,7 @@ def test_slow_answers_shrink_it_and_quick_ones_bring_it_back() -> None:
 
 def test_who_gives_up_waiting_takes_no_place() -> None:
     async def story() -> int:
-        pace = Pace(1, adaptive=False)
+        pace = ConcurrencyLimit(1, adaptive=False)
         entered = 0
 
         async def call() -> None:
@@ -101,7 +101,7 @@ def test_who_gives_up_waiting_takes_no_place() -> None:
 @pytest.mark.parametrize("start", [1, 3])
 def test_a_larger_limit_lets_waiting_calls_in_at_once(start: int) -> None:
     async def story() -> None:
-        pace = Pace(start, adaptive=True)
+        pace = ConcurrencyLimit(start, adaptive=True)
         for _ in range(start):
             await pace.__aenter__()
         waiting = asyncio.create_task(pace.__aenter__())
@@ -115,7 +115,7 @@ def test_a_larger_limit_lets_waiting_calls_in_at_once(start: int) -> None:
 
 
 def test_a_number_that_is_the_most_is_never_exceeded_and_comes_back_after_a_cut() -> None:
-    pace = Pace(8, adaptive=True, most=8)
+    pace = ConcurrencyLimit(8, adaptive=True, most=8)
     for _ in range(50):
         pace.went_well(None)
     assert pace.limit == 8

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from plugin import judges, metrics, scoring
-from plugin.bench import Judging
-from plugin.early import EarlyPlan
+from plugin import judges, metrics
+from plugin.compare.early_stop import EarlyPlan
 from plugin.errors import JudgeDownError, JudgeError, JudgeFailingError
 from plugin.journal import Journal
+from plugin.judges.asking import SpendLimits
+from plugin.judges.panel import Judging
 from plugin.records import DATA, Completion, Criterion
-from plugin.scoring import items_to_score
-from plugin.spending import Limits
+from plugin.score import items_to_score, score_all
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
 from tests.samples import case, completion
@@ -43,7 +43,7 @@ def journal(tmp_path: Path) -> Journal:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugin.asking._FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("plugin.judges.asking._FIRST_WAIT_S", 0.01)
 
 
 def completions(n: int = N_CASES) -> list[Completion]:
@@ -68,7 +68,7 @@ def run(
     texts = completions() if texts is None else texts
     cases = [case(id) for id in sorted({text.case_id for text in texts})]
     items = items_to_score(cases, texts, metrics.select(names, criteria, cases))
-    scoring.score(items, Judging((judge,), **LIMITS), journal, progress or Progress())
+    score_all(items, Judging((judge,), **LIMITS), journal, progress or Progress())
 
 
 def counts(journal: Journal) -> dict[str, int]:
@@ -332,7 +332,7 @@ def test_a_judge_down_from_the_start_stops_the_run_within_bounds(journal: Journa
 def test_a_judge_that_goes_away_for_good_stops_the_run(
     server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plugin.asking.N_LOST_UNTIL_DOWN", 3)
+    monkeypatch.setattr("plugin.judges.asking.N_LOST_UNTIL_DOWN", 3)
     server.fault = lambda n, body: Reply(drop=True) if n >= 4 else None
     with pytest.raises(JudgeDownError, match="Everything made so far is kept"):
         run(server, journal)
@@ -505,7 +505,7 @@ def test_a_metric_that_breaks_is_a_failure_not_an_end(
     broken_metric = metrics.Metric(metric.spec, broken)  # type: ignore[arg-type]
     items = items_to_score([case("0")], completions(1), [broken_metric])
     judge = judges.load("offline", lambda name: None)
-    scoring.score(items, Judging((judge,), **LIMITS), journal, Progress())
+    score_all(items, Judging((judge,), **LIMITS), journal, Progress())
     assert [f.reason for f in journal.failures()] == ["ZeroDivisionError: division by zero"] * 2
 
 
@@ -562,7 +562,7 @@ def test_a_score_outside_its_range_is_a_failure(journal: Journal) -> None:
     (metric,) = metrics.load(["Token F1"])
     items = items_to_score([case("0")], completions(1), [metrics.Metric(metric.spec, generous)])
     judge = judges.load("offline", lambda name: None)
-    scoring.score(items, Judging((judge,), **LIMITS), journal, Progress())
+    score_all(items, Judging((judge,), **LIMITS), journal, Progress())
     assert journal.failures()[0].reason == "score 1.5 outside 0.0 to 1.0"
 
 
@@ -628,12 +628,12 @@ def test_without_reasons_a_completion_costs_three_calls_instead_of_five(
 def test_judging_ends_at_the_limit_with_what_is_done_kept_and_goes_on_later(
     server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(LIMITS, "limits", Limits(max_calls=5))
+    monkeypatch.setitem(LIMITS, "limits", SpendLimits(max_calls=5))
     run(server, journal)
     assert len(server.requests) == len(journal.scores()) == 5
     assert journal.meta("halted") == "--max_calls 5 is reached"
     assert not journal.failures()
-    monkeypatch.setitem(LIMITS, "limits", Limits(max_calls=100))
+    monkeypatch.setitem(LIMITS, "limits", SpendLimits(max_calls=100))
     run(server, journal)
     assert len(server.requests) == len(journal.scores()) == 2 * N_CASES
     assert journal.meta("halted") is None
@@ -643,7 +643,7 @@ def test_judging_ends_at_the_limit_with_what_is_done_kept_and_goes_on_later(
 def test_a_limit_ends_a_run_with_more_chains_than_calls_at_once(
     server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(LIMITS, "limits", Limits(max_calls=30))
+    monkeypatch.setitem(LIMITS, "limits", SpendLimits(max_calls=30))
     monkeypatch.setitem(LIMITS, "adaptive", True)
     monkeypatch.setitem(LIMITS, "concurrency", 2)
     run(server, journal, texts=completions(60))
@@ -654,7 +654,7 @@ def test_a_budget_is_kept_by_what_the_provider_counts(
     server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server counts 100 tokens read and 10 written: 0.0011 dollars a call at 10 a million.
-    monkeypatch.setitem(LIMITS, "limits", Limits(budget=0.004))
+    monkeypatch.setitem(LIMITS, "limits", SpendLimits(budget=0.004))
     monkeypatch.setitem(LIMITS, "price", (10.0, 10.0))
     monkeypatch.setitem(LIMITS, "concurrency", 1)
     run(server, journal)
@@ -704,7 +704,7 @@ def panel_run(
     texts = completions()
     cases = [case(id) for id in sorted({text.case_id for text in texts})]
     items = items_to_score(cases, texts, metrics.load(["Correctness"]))
-    scoring.score(items, Judging(bench, second, **LIMITS), journal, Progress())
+    score_all(items, Judging(bench, second, **LIMITS), journal, Progress())
 
 
 def test_the_mean_of_a_panel_counts_and_each_judges_score_is_kept(
@@ -808,7 +808,7 @@ def test_judging_stops_when_the_verdict_is_settled_and_is_not_taken_up_again(
 
     def judge_all() -> None:
         judging = Judging((load(server, "m"),), **LIMITS)
-        scoring.score(items, judging, journal, Progress(), plan)
+        score_all(items, judging, journal, Progress(), plan)
 
     judge_all()
     made = len(journal.scores())
@@ -821,10 +821,10 @@ def test_judging_stops_when_the_verdict_is_settled_and_is_not_taken_up_again(
 def test_a_limit_that_leaves_no_room_for_the_steps_is_no_failure(
     server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(LIMITS, "limits", Limits(deadline_s=1e-9))
+    monkeypatch.setitem(LIMITS, "limits", SpendLimits(deadline_s=1e-9))
     run(server, journal, (), criteria=(POLITENESS,))
     assert not journal.scores() and not journal.failures()
     assert journal.meta("halted") == "--deadline_s 1e-09 is over"
-    monkeypatch.setitem(LIMITS, "limits", Limits())
+    monkeypatch.setitem(LIMITS, "limits", SpendLimits())
     run(server, journal, (), criteria=(POLITENESS,))
     assert len(journal.scores()) == 2 * N_CASES

@@ -2,13 +2,19 @@
 
 An adapter that silently does nothing is the costliest mistake of a comparison: every figure is then
 right, and about the wrong model.
+
+The run's effect certificates, held against its completions, and what they say in words.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
+
+from plugin.journal import Journal
+from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant, Verdict
 
 NOT_APPLICABLE = "not applicable"
 
@@ -16,7 +22,7 @@ _ABOVE_NOISE = 3.0
 """How many times the base's difference from itself the adapter's must be. Noise of one size on both
 sides would exceed itself in half of all cases."""
 
-_CHANCE = 0.05
+_MAX_CHANCE = 0.05
 """The largest probability at which a base that varies by itself does not explain the changes."""
 
 
@@ -106,7 +112,7 @@ class Certificate:
             return False
         if not self.n_self_changed:
             return not self.n_changed
-        return self._chance > _CHANCE
+        return self._chance > _MAX_CHANCE
 
     @property
     def _chance(self) -> float:
@@ -130,10 +136,123 @@ def not_applicable(variant: str, reason: str) -> Certificate:
     return Certificate(variant, reason=reason)
 
 
-def certificate(fields: dict[str, Any]) -> Certificate:
+def certificate_from_fields(fields: dict[str, Any]) -> Certificate:
     """From what `dataclasses.asdict` made of one, and JSON of that."""
     distances = {
         name: Distance(*fields[name]) if fields[name] else None for name in ("effect", "noise")
     }
     texts = {name: tuple(fields[name]) for name in ("unused", "notes")}
     return Certificate(**{**fields, **distances, **texts})
+
+
+_MEANING = {
+    "no effect": "it does not change what the base answers, so there is nothing to compare",
+    "partial": "what follows is about the part of it that could be applied",
+    "base disturbed": "the base was no longer itself afterwards, so nothing that follows counts",
+}
+
+
+def certificates_of_run(
+    journal: Journal,
+    variants: Sequence[Variant],
+    cases: Sequence[Case],
+    completions: Mapping[tuple[str, str], Completion],
+) -> tuple[Certificate, ...]:
+    """The certificate of every variant that has one, in the order of the variants."""
+    kept = journal.meta("certificates") or {}
+    return tuple(
+        certificate_from_fields(kept[variant.name]).with_completions(
+            *_count_changed(_base_of(variant, variants, kept), variant.name, cases, completions)
+        )
+        for variant in variants
+        if variant.name in kept
+    )
+
+
+def _base_of(variant: Variant, variants: Sequence[Variant], kept: Mapping[str, Any]) -> str:
+    """Whose completions the variant's are held against: an adapter's against its base's alone."""
+    is_adapter = not kept[variant.name]["reason"]
+    return VANILLA if is_adapter or variant is variants[0] else variants[0].name
+
+
+def _count_changed(
+    base_name: str,
+    name: str,
+    cases: Sequence[Case],
+    completions: Mapping[tuple[str, str], Completion],
+) -> tuple[int, int]:
+    """Cases that the base and this variant both completed, and those with another text."""
+    pairs = [(completions.get((c.id, base_name)), completions.get((c.id, name))) for c in cases]
+    both = [(base, own) for base, own in pairs if base and own]
+    return len(both), sum(base.text != own.text for base, own in both)
+
+
+def lead_with_certificates(verdict: Verdict, certificates: Sequence[Certificate]) -> Verdict:
+    """The verdict with what is not certified in its first line, and the proofs in its last."""
+    first = " ".join(
+        f"The adapter {found.variant} is not certified ({found.result}): {_MEANING[found.kind]}."
+        for found in certificates
+        if not found.holds
+    )
+    return replace(
+        verdict,
+        sentence=f"{first} {verdict.sentence}".strip(),
+        details=(
+            *verdict.details,
+            *(certificate_line(found) for found in certificates if found.kind != "none"),
+        ),
+    )
+
+
+def certificate_line(found: Certificate) -> str:
+    """What is proved of one adapter, in one line."""
+    facts = []
+    if found.n_tensors is not None:
+        n = found.n_tensors
+        n_used = n - len(found.unused)
+        facts.append(f"{'all' if n_used == n else f'{n_used} of'} {n} tensors in place")
+    if found.effect and found.noise:
+        facts.append(
+            f"on {found.n_probes} probes {found.effect.kl:.2g} nats from the base "
+            f"({found.noise.kl:.1g} between two batches of the base)"
+        )
+    if found.n_completions:
+        facts.append(f"{found.n_changed} of {found.n_completions} completions changed")
+    if found.n_self_changed:
+        facts.append(
+            f"the base answered {found.n_self_changed} of {found.n_probes} probes otherwise when "
+            "asked again"
+        )
+    if found.base_proof is not None:
+        facts.append(
+            f"base undisturbed ({found.base_proof})" if found.base_proof else "base changed"
+        )
+    return f"Adapter {found.variant}: {found.result}; {', '.join(facts)}."
+
+
+def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
+    """What the reader must know of the adapters, a sentence each."""
+    found: list[str] = []
+    for one in certificates:
+        found += one.notes
+        if one.kind == "partial":
+            shown = ", ".join(one.unused[:4]) + (", ..." if len(one.unused) > 4 else "")
+            found.append(
+                f"{len(one.unused)} of {one.n_tensors} tensors of {one.variant} found no place in "
+                f"the base model and are not applied ({shown}). Check that the adapter was "
+                "trained on this model, and saved by a library that names modules alike"
+            )
+        elif one.kind == "no effect" and one.n_completions and not one.n_changed:
+            found.append(
+                f"the adapter changed no output: all {one.n_completions} completions of "
+                f"{one.variant} equal vanilla's. Check that it was trained, saved whole, and for "
+                "this base model"
+            )
+        elif one.variant == PROMPTED:
+            continue  # whether a prompt does anything is said elsewhere
+        elif one.kind == "none" and one.n_completions and not one.n_changed:
+            found.append(
+                f"all {one.n_completions} completions of {one.variant} equal the baseline's: there "
+                "is nothing to compare. Check that it is the one that you mean"
+            )
+    return found

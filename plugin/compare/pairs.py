@@ -1,4 +1,7 @@
-"""A run's scores and failures, paired by case."""
+"""A run's scores and failures, paired by case.
+
+What a gain is worth beside others on the same cases: a prompt's, and those of other adapters.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from plugin import stats
+from plugin.compare import stats
+from plugin.compare.intervals import RatioEstimate, ratio_of_means, simultaneous_intervals
 from plugin.records import ALL, DATA, PROMPTED, Case, Failure, MetricSpec, Score, Variant
 
 
@@ -81,7 +85,7 @@ class Evidence:
         return (DATA,) if spec.judges_data else self.names
 
 
-class Resampling(Protocol):
+class ResamplingSettings(Protocol):
     """Where the randomness comes from."""
 
     @property
@@ -93,7 +97,7 @@ class Resampling(Protocol):
         """Of bootstrap and permutation."""
 
 
-class Fill(NamedTuple):
+class FailureFill(NamedTuple):
     """What to put for a failed score of the variant and of the baseline."""
 
     variant: float
@@ -101,7 +105,7 @@ class Fill(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ScoreColumn:
     """One variant's results on one metric, by case id."""
 
     scores: dict[str, float]
@@ -131,7 +135,9 @@ class Pairs:
         """Which p-values are adjusted together: over all cases, groups, or (None) not at all."""
         return self.group == ALL if self.spec.decides else None
 
-    def estimate(self, resampling: Resampling, fill: Fill | None = None) -> stats.PairedEstimate:
+    def estimate(
+        self, resampling: ResamplingSettings, fill: FailureFill | None = None
+    ) -> stats.PairedEstimate:
         """What the pairs say.
 
         Args:
@@ -140,7 +146,7 @@ class Pairs:
         """
         pairs = self.whole if fill is None else [*self.whole, *self.filled(fill)]
         extent = self.spec.high - self.spec.low
-        return stats.paired(
+        return stats.paired_estimate(
             self.gains_of(pairs),
             clusters=clusters_of([case for case, _, _ in pairs]),
             low=-extent,
@@ -159,7 +165,7 @@ class Pairs:
         """The gains of these pairs."""
         return [a - b if self.spec.higher_is_better else b - a for _, a, b in pairs]
 
-    def filled(self, fill: Fill) -> list[tuple[Case, float, float]]:
+    def filled(self, fill: FailureFill) -> list[tuple[Case, float, float]]:
         """The broken pairs with something in the place of what failed."""
         return [
             (case, fill.variant if a is None else a, fill.baseline if b is None else b)
@@ -167,7 +173,7 @@ class Pairs:
         ]
 
 
-def all_pairs(evidence: Evidence) -> Iterator[Pairs]:
+def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
     """Everything that is compared, by metric, contrast and group."""
     for spec in (spec for spec in evidence.metrics if not spec.judges_data):
         columns = {name: column_of(evidence, spec, name) for name in evidence.names}
@@ -196,7 +202,7 @@ def all_pairs(evidence: Evidence) -> Iterator[Pairs]:
                 )
 
 
-def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> Column:
+def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn:
     """Failed are the cases that have what the metric needs, a failure and no score."""
     names = (spec.name, spec.key)
     scores = {
@@ -210,7 +216,7 @@ def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> Column:
         if failure.variant == variant and failure.metric in (None, *names)
     }
     able = {case.id for case in evidence.cases if all(getattr(case, n) for n in spec.needs)}
-    return Column(scores, frozenset(failed & able - scores.keys()))
+    return ScoreColumn(scores, frozenset(failed & able - scores.keys()))
 
 
 def groups_of(cases: Sequence[Case]) -> list[tuple[str, list[Case]]]:
@@ -225,3 +231,71 @@ def clusters_of(cases: Sequence[Case]) -> list[Hashable] | None:
     if not any(case.cluster for case in cases):
         return None
     return [(case.cluster, "" if case.cluster else case.id) for case in cases]
+
+
+@dataclass(frozen=True, slots=True)
+class BestOf:
+    """The gain of the variant that was chosen because it gained most, with the choice allowed for.
+
+    Attributes:
+        n_rivals: variants that it was chosen from, itself included.
+        n: cases that all of them and the base have a score for.
+        n_clusters: clusters that these belong to, None when every case stands for itself.
+        gain: its mean gain over these cases; None without any.
+        ci_low: lower end of its interval among those of all rivals, which hold all at once with
+            95%; None where none can be given.
+        ci_high: its upper end.
+        method: how the interval was computed, or why there is none, in words.
+    """
+
+    n_rivals: int
+    n: int
+    n_clusters: int | None
+    gain: float | None
+    ci_low: float | None
+    ci_high: float | None
+    method: str
+
+
+def prompt_share(evidence: Evidence, spec: MetricSpec, variant: str) -> RatioEstimate:
+    """The share of a variant's gain over the base that the prompted base reaches."""
+    cases, (prompted, own) = _shared_gains(evidence, spec, (PROMPTED, variant))
+    return ratio_of_means(prompted, own, clusters=clusters_of(cases))
+
+
+def best_of(
+    evidence: Evidence, spec: MetricSpec, best: str, resampling: ResamplingSettings
+) -> BestOf:
+    """The best contender's gain, by an interval that holds for all contenders at once."""
+    rivals = contenders(evidence.names)
+    cases, gains = _shared_gains(evidence, spec, rivals)
+    extent, place = spec.high - spec.low, rivals.index(best)
+    clusters = clusters_of(cases)
+    interval = simultaneous_intervals(
+        gains,
+        clusters=clusters,
+        low=-extent,
+        high=extent,
+        seed=resampling.seed,
+        n_resamples=resampling.n_resamples,
+    )[place]
+    n = len(cases)
+    return BestOf(
+        n_rivals=len(rivals),
+        n=n,
+        n_clusters=None if clusters is None else len(set(clusters)),
+        gain=sum(gains[place]) / n if n else None,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        method=interval.method,
+    )
+
+
+def _shared_gains(
+    evidence: Evidence, spec: MetricSpec, variants: Sequence[str]
+) -> tuple[list[Case], list[list[float]]]:
+    """The cases that the base and all of these have a score for, and each one's gains on them."""
+    base, *own = (column_of(evidence, spec, name).scores for name in (evidence.names[0], *variants))
+    cases = [case for case in evidence.cases if all(case.id in scores for scores in (base, *own))]
+    sign = 1.0 if spec.higher_is_better else -1.0
+    return cases, [[sign * (scores[c.id] - base[c.id]) for c in cases] for scores in own]

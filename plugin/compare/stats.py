@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plugin.intervals import BATCH, Floats, Units, grouped, interval_of, spread
+from plugin.compare.intervals import (
+    BATCH,
+    Floats,
+    Units,
+    check_values,
+    group_units,
+    interval_of,
+    spread_of,
+)
 from plugin.records import Outcome
 
 ALPHA = 0.05
@@ -66,7 +74,7 @@ class MeanEstimate:
     method: str
 
 
-def paired(
+def paired_estimate(
     gains: Sequence[float],
     *,
     clusters: Sequence[Hashable] | None = None,
@@ -98,10 +106,10 @@ def paired(
         ValueError: for a gain that is not finite or out of bounds, labels that do not match the
             gains in number, or `binary` with other gains than -1, 0 and 1.
     """
-    values = checked(gains, low, high, "gain")
+    values = check_values(gains, low, high, "gain")
     if binary and not np.isin(values, (-1.0, 0.0, 1.0)).all():
         raise ValueError("binary gains must be -1, 0 or 1; leave binary out for other scores")
-    units = grouped(values, clusters)
+    units = group_units(values, clusters)
     interval = interval_of(units, (low, high), seed, n_resamples)
     p_value, test = _p_value(units, binary, seed, n_resamples)
     return PairedEstimate(
@@ -109,7 +117,7 @@ def paired(
         n_clusters=units.n_clusters,
         n_nonzero=int(np.count_nonzero(values)),
         mean=float(values.mean()) if len(values) else None,
-        sd=spread(units),
+        sd=spread_of(units),
         ci_low=interval.low,
         ci_high=interval.high,
         p_value=p_value,
@@ -126,13 +134,13 @@ def mean_interval(
     seed: int,
     n_resamples: int = 10_000,
 ) -> MeanEstimate:
-    """Mean score with its 95% interval, by the same rules as `paired`.
+    """Mean score with its 95% interval, by the same rules as `paired_estimate`.
 
     Raises:
-        ValueError: as `paired`.
+        ValueError: as `paired_estimate`.
     """
-    values = checked(scores, low, high, "score")
-    units = grouped(values, clusters)
+    values = check_values(scores, low, high, "score")
+    units = group_units(values, clusters)
     interval = interval_of(units, (low, high), seed, n_resamples)
     mean = float(values.mean()) if len(values) else None
     return MeanEstimate(len(values), units.n_clusters, mean, *interval)
@@ -144,7 +152,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Raises:
         ValueError: for a p outside 0 to 1.
     """
-    checked(p_values, 0.0, 1.0, "p-value")
+    check_values(p_values, 0.0, 1.0, "p-value")
     adjusted, running = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[place]))
@@ -152,7 +160,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def outcome_of(
+def decide_outcome(
     interval: tuple[float | None, float | None], p_adjusted: float | None, margin: float
 ) -> Outcome:
     """What follows from a gain's interval and adjusted p: the deciding rule.
@@ -222,23 +230,6 @@ def _power_t(effect: float, n: int, alpha: float) -> float:
     return float(nct.sf(t.isf(alpha / 2, n - 1), n - 1, effect * math.sqrt(n)))
 
 
-def checked(values: Sequence[float], low: float, high: float, noun: str) -> Floats:
-    """The values as a flat array; what rounding put just outside the bounds is put on them.
-
-    Raises:
-        ValueError: naming the values that are not finite or outside the bounds.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1:
-        raise ValueError(f"{noun}s must be a flat sequence, not of shape {array.shape}")
-    slack = 1e-9 * (high - low) if math.isfinite(high - low) else 0.0
-    bad = ~np.isfinite(array) | (array < low - slack) | (array > high + slack)
-    if bad.any():
-        named = ", ".join(f"{array[i]} at place {i}" for i in np.flatnonzero(bad)[:5])
-        raise ValueError(f"every {noun} must be finite and within {low} to {high}; got {named}")
-    return np.clip(array, low, high)
-
-
 def _p_value(units: Units, binary: bool, seed: int, n_resamples: int) -> tuple[float | None, str]:
     """Two-sided p of "no difference" and its name; None and "" without data."""
     nonzero = units.sums[units.sums != 0]
@@ -251,12 +242,12 @@ def _p_value(units: Units, binary: bool, seed: int, n_resamples: int) -> tuple[f
         p_value = float(binomtest(wins, len(nonzero)).pvalue) if len(nonzero) else 1.0
         return p_value, "McNemar's exact test"
     if len(nonzero) <= _MAX_ENUMERATED:
-        return _flip_all(nonzero), "exact sign-flip permutation test"
-    p_value = _flip_some(nonzero, seed, n_resamples - 1)
+        return _all_flips(nonzero), "exact sign-flip permutation test"
+    p_value = _random_flips(nonzero, seed, n_resamples - 1)
     return p_value, f"sign-flip permutation test, {n_resamples - 1} resamples"
 
 
-def _flip_all(nonzero: Floats) -> float:
+def _all_flips(nonzero: Floats) -> float:
     """The p over all sign patterns of the non-zero sums (Fisher 1935); 1 where there are none."""
     if not len(nonzero):
         return 1.0
@@ -264,13 +255,13 @@ def _flip_all(nonzero: Floats) -> float:
     totals = nonzero[:1]
     for value in nonzero[1:]:
         totals = np.concatenate((totals + value, totals - value))
-    return float((np.abs(totals) >= _as_extreme(nonzero)).mean())
+    return float((np.abs(totals) >= _share_as_extreme(nonzero)).mean())
 
 
-def _flip_some(nonzero: Floats, seed: int, n_flips: int) -> float:
+def _random_flips(nonzero: Floats, seed: int, n_flips: int) -> float:
     """The p over random sign patterns, the data counted as one (Phipson & Smyth 2010)."""
     rng = np.random.default_rng((seed, 1))
-    least, hits = _as_extreme(nonzero), 1
+    least, hits = _share_as_extreme(nonzero), 1
     for start in range(0, n_flips, BATCH):
         shape = (min(BATCH, n_flips - start), -(-len(nonzero) // 8))
         packed = rng.integers(0, 256, size=shape, dtype=np.uint8)
@@ -279,6 +270,6 @@ def _flip_some(nonzero: Floats, seed: int, n_flips: int) -> float:
     return hits / (n_flips + 1)
 
 
-def _as_extreme(nonzero: Floats) -> float:
+def _share_as_extreme(nonzero: Floats) -> float:
     """The observed |sum|, less what rounding may take from an equal one."""
     return float(abs(nonzero.sum()) - 1e-12 * np.abs(nonzero).sum())

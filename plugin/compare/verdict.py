@@ -1,31 +1,68 @@
 """Scores -> Summary and Comparison: records in, records out.
 
 What a run holds beyond the listed cases, variants and metrics is not counted.
+
+Comparisons -> the one verdict: records in, records out.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from plugin import stats
-from plugin.early import EarlyPlan, Found, look
-from plugin.intervals import BETTING
-from plugin.pairing import Evidence, Fill, Pairs, all_pairs, clusters_of, column_of, groups_of
-from plugin.records import ALL, Comparison, MetricSpec, Outcome, Summary
+from plugin.compare import stats
+from plugin.compare.early_stop import EarlyPlan, EarlyResult, look_at_pairs
+from plugin.compare.intervals import BETTING
+from plugin.compare.pairs import (
+    Evidence,
+    FailureFill,
+    Pairs,
+    best_of,
+    clusters_of,
+    column_of,
+    contenders,
+    groups_of,
+    pair_scores,
+    prompt_share,
+)
+from plugin.compare.words import (
+    Finding,
+    best_of_line,
+    data_quality_lines,
+    detail_lines,
+    early_best_of_line,
+    early_stop_lines,
+    prompt_lines,
+    prompt_share_line,
+    single_variant_sentence,
+    upkeep_lines,
+    verdict_sentence,
+)
+from plugin.records import (
+    ALL,
+    PROMPTED,
+    Comparison,
+    Failure,
+    MetricSpec,
+    Outcome,
+    Score,
+    Summary,
+    Verdict,
+)
 
 ANYTIME = f"{BETTING} that holds however often one looks (confidence sequence)"
 
 
-class _Hasty(NamedTuple):
+class _FastResampling(NamedTuple):
     """Resampling for an estimate whose interval is not used."""
 
     seed: int = 0
     n_resamples: int = 50
 
 
-_HASTY = _Hasty()
+_FAST_RESAMPLING = _FastResampling()
 
 N_RESAMPLES = 10_000
 """Of bootstrap and permutation, where nothing else is said."""
@@ -96,8 +133,8 @@ def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, 
     groups. An outcome other than "can't tell" must also hold with the failures at their worst.
     """
     if settings.early:
-        return _compare_anytime(evidence, settings, settings.early)
-    drafts = [(pairs, pairs.estimate(settings)) for pairs in all_pairs(evidence)]
+        return _compare_early(evidence, settings, settings.early)
+    drafts = [(pairs, pairs.estimate(settings)) for pairs in pair_scores(evidence)]
     comparisons = []
     for place, (pairs, found) in enumerate(drafts):
         rivals = [
@@ -105,7 +142,7 @@ def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, 
             for at, (other, rival) in enumerate(drafts)
             if at != place and other.family == pairs.family and rival.p_value is not None
         ]
-        comparison = _compared(pairs, found, rivals)
+        comparison = _comparison_of(pairs, found, rivals)
         if comparison.outcome not in (None, "can't tell") and not _holds_at_worst(
             pairs, comparison.outcome, rivals, settings
         ):
@@ -114,15 +151,19 @@ def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, 
     return tuple(comparisons)
 
 
-def _compare_anytime(
+def _compare_early(
     evidence: Evidence, settings: VerdictSettings, plan: EarlyPlan
 ) -> tuple[Comparison, ...]:
     """The comparisons of a run that may stop early."""
     comparisons = []
-    for pairs in all_pairs(evidence):
+    for pairs in pair_scores(evidence):
         decides = pairs.spec.decides and pairs.group == ALL
-        found = look(pairs, plan) if decides else Found(pairs, "can't tell", (None, None))
-        bare = _compared(found.pairs, found.pairs.estimate(_HASTY), [])
+        found = (
+            look_at_pairs(pairs, plan)
+            if decides
+            else EarlyResult(pairs, "can't tell", (None, None))
+        )
+        bare = _comparison_of(found.pairs, found.pairs.estimate(_FAST_RESAMPLING), [])
         holds = not decides or _holds_at_worst_anytime(pairs, found.outcome, plan)
         own: Outcome | None = found.outcome if holds else "can't tell"
         comparison = replace(
@@ -145,16 +186,18 @@ def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> 
     """As `_holds_at_worst`, by confidence sequences."""
     if outcome == "can't tell" or not pairs.broken:
         return True
-    return all(look(pairs, plan, fill).outcome == outcome for fill in _fills(pairs.spec, outcome))
+    return all(
+        look_at_pairs(pairs, plan, fill).outcome == outcome for fill in _fills(pairs.spec, outcome)
+    )
 
 
-def _compared(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float]) -> Comparison:
+def _comparison_of(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float]) -> Comparison:
     """The comparison, before failures are counted at their worst."""
     spec, n = pairs.spec, found.n
-    p_adjusted = _adjusted(found, rivals) if spec.decides else None
+    p_adjusted = _holm_adjusted(found, rivals) if spec.decides else None
     outcome: Outcome | None = None
     if spec.decides:
-        outcome = stats.outcome_of((found.ci_low, found.ci_high), p_adjusted, spec.margin)
+        outcome = stats.decide_outcome((found.ci_low, found.ci_high), p_adjusted, spec.margin)
     settled = outcome != "can't tell" or found.sd is None
     return Comparison(
         metric=spec.name,
@@ -186,7 +229,7 @@ def _compared(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float]) ->
     )
 
 
-def _adjusted(found: stats.PairedEstimate, rivals: list[float]) -> float | None:
+def _holm_adjusted(found: stats.PairedEstimate, rivals: list[float]) -> float | None:
     return None if found.p_value is None else stats.holm([found.p_value, *rivals])[0]
 
 
@@ -203,12 +246,162 @@ def _holds_at_worst(
     for fill in _fills(spec, outcome):
         found = pairs.estimate(settings, fill)
         interval = (found.ci_low, found.ci_high)
-        if stats.outcome_of(interval, _adjusted(found, rivals), spec.margin) != outcome:
+        if stats.decide_outcome(interval, _holm_adjusted(found, rivals), spec.margin) != outcome:
             return False
     return True
 
 
-def _fills(spec: MetricSpec, outcome: Outcome) -> list[Fill]:
+def _fills(spec: MetricSpec, outcome: Outcome) -> list[FailureFill]:
     """The worst that failed scores could have been, for this outcome."""
-    against, in_favour = Fill(spec.worst, spec.best), Fill(spec.best, spec.worst)
+    against, in_favour = FailureFill(spec.worst, spec.best), FailureFill(spec.best, spec.worst)
     return {"better": [against], "worse": [in_favour]}.get(outcome, [against, in_favour])
+
+
+def decide_verdict(
+    evidence: Evidence,
+    summaries: Sequence[Summary],
+    comparisons: Sequence[Comparison],
+    settings: VerdictSettings,
+) -> Verdict:
+    """The one verdict: the primary metric decides, and a worse one besides makes it mixed.
+
+    Of several adapters the verdict is about the one with the largest gain over the base on the
+    primary metric. How it stands beside a prompted base comes first among the details.
+
+    Raises:
+        ValueError: when the primary metric is not there, or is not one that decides.
+    """
+    primary = _primary_spec(evidence.metrics, settings.primary_metric)
+    head = _headline(evidence, settings)
+    if len(evidence.variants) == 1:
+        means = [row for row in summaries if row.group == ALL]
+        sentence = head + single_variant_sentence(evidence.names[0], means)
+        return Verdict(None, sentence, (), primary.name)
+    findings = _rank_findings(evidence, comparisons, primary)
+    best = findings[0].primary
+    groups = [
+        row
+        for row in comparisons
+        if row.group != ALL
+        and (row.metric, row.variant, row.baseline) == (best.metric, best.variant, best.baseline)
+    ]
+    anytime = early_stop_lines(settings.early.n_decisions) if settings.early else []
+    return Verdict(
+        outcome=findings[0].outcome,
+        sentence=head + verdict_sentence(findings[0], _subject_text(evidence, best.variant)),
+        details=(
+            *_prompt_details(evidence, comparisons, findings[0], primary, settings),
+            *anytime,
+            *detail_lines(findings, groups, _best_of_details(evidence, best, primary, settings)),
+            *data_quality_lines(summaries),
+        ),
+        primary_metric=primary.name,
+    )
+
+
+def _rank_findings(
+    evidence: Evidence, comparisons: Sequence[Comparison], primary: MetricSpec
+) -> list[Finding]:
+    """The contenders against the base, the one with the largest gain first."""
+    return sorted(
+        (
+            _finding_for(comparisons, primary.name, name, evidence.names[0])
+            for name in contenders(evidence.names)
+        ),
+        key=lambda found: -math.inf if found.primary.gain is None else found.primary.gain,
+        reverse=True,
+    )
+
+
+def _finding_for(
+    comparisons: Sequence[Comparison], primary: str, variant: str, baseline: str
+) -> Finding:
+    """One contrast over all cases."""
+    own = [
+        row
+        for row in comparisons
+        if (row.group, row.variant, row.baseline) == (ALL, variant, baseline)
+    ]
+    first = next(row for row in own if row.metric == primary)
+    return Finding(first, tuple(row for row in own if row is not first))
+
+
+def _subject_text(evidence: Evidence, best: str) -> str:
+    """What the verdict is about, and out of how many it was chosen."""
+    rivals = [v for v in evidence.variants if v.name in contenders(evidence.names)]
+    if len(rivals) == 1:
+        return best
+    noun = "adapters" if all(variant.adapter_path for variant in rivals) else "variants"
+    return f"{best} (best of {len(rivals)} {noun})"
+
+
+def _prompt_details(
+    evidence: Evidence,
+    comparisons: Sequence[Comparison],
+    best: Finding,
+    primary: MetricSpec,
+    settings: VerdictSettings,
+) -> list[str]:
+    """The best one beside the prompted base; empty where there is none, or it is the best one."""
+    row = best.primary
+    if PROMPTED not in evidence.names[1:] or row.variant == PROMPTED:
+        return []
+    over_prompt = _finding_for(comparisons, primary.name, row.variant, PROMPTED)
+    prompt = _finding_for(comparisons, primary.name, PROMPTED, row.baseline)
+    lines = prompt_lines(over_prompt, prompt)
+    if row.ci_low is not None and row.ci_low > 0:
+        found = prompt_share(evidence, primary, row.variant)
+        if settings.early:
+            found = replace(found, ci_low=None, ci_high=None)
+        lines.append(prompt_share_line(row, found))
+    return [*lines, *upkeep_lines(over_prompt.primary)]
+
+
+def _best_of_details(
+    evidence: Evidence, best: Comparison, primary: MetricSpec, settings: VerdictSettings
+) -> list[str]:
+    """What being the best of several does to the gain; empty for one contender."""
+    rivals, has_prompt = contenders(evidence.names), PROMPTED in evidence.names[1:]
+    if len(rivals) == 1 or not best.n:
+        return []
+    if settings.early:
+        return [early_best_of_line(best, len(rivals), has_prompt)]
+    found = best_of(evidence, primary, best.variant, settings)
+    return [best_of_line(best, found, has_prompt)]
+
+
+def _primary_spec(metrics: Sequence[MetricSpec], wanted: str) -> MetricSpec:
+    for spec in metrics:
+        if wanted in (spec.name, spec.key) and spec.decides:
+            return spec
+    known = ", ".join(spec.name for spec in metrics if spec.decides) or "none here"
+    raise ValueError(f"primary metric {wanted!r} is not one that decides ({known})")
+
+
+def _headline(evidence: Evidence, settings: VerdictSettings) -> str:
+    """What must stand before the sentence: who judged, and how far a partial run came."""
+    label = f"[{settings.judge_label}] " if settings.judge_label else ""
+    if settings.n_worked:
+        return f"{label}stopped early, {settings.n_worked} of {len(evidence.cases)} cases judged: "
+    if not settings.partial:
+        return label
+    n_expected = settings.n_expected or len(evidence.cases)
+    return f"{label}partial run: {len(_n_worked(evidence))} of {n_expected} cases: "
+
+
+def _n_worked(evidence: Evidence) -> set[str]:
+    """Ids of the cases that are worked, in whole or in part.
+
+    The engine's own scores are all made before the first completion is scored, one variant after
+    another: they tell how far a run came only where there are no others.
+    """
+    late = {n for spec in evidence.metrics if not spec.is_of_engine for n in (spec.name, spec.key)}
+    made = [score for score in evidence.scores if not late or score.metric in late]
+    results: list[Score | Failure] = [*made, *evidence.failures]
+    of_variant: dict[str, set[str]] = {}
+    for one in results:
+        if one.variant:
+            of_variant.setdefault(one.variant, set()).add(one.case_id)
+    own = [of_variant.get(variant.name, set()) for variant in evidence.variants]
+    touched = set.union(*of_variant.values(), set()) if late else set.intersection(*own)
+    return touched & {case.id for case in evidence.cases}

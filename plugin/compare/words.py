@@ -1,13 +1,17 @@
-"""Comparisons -> plain words. Numbers always stand with how many pairs they rest on."""
+"""Comparisons -> plain words. Numbers always stand with how many pairs they rest on.
+
+What a gain is worth beside others, in plain words.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plugin.intervals import BETTING
-from plugin.records import ALL, DATA, Comparison, Outcome, Summary
-from plugin.stats import outcome_of
+from plugin.compare.intervals import BETTING, RatioEstimate
+from plugin.compare.pairs import BestOf
+from plugin.compare.stats import decide_outcome
+from plugin.records import ALL, DATA, PROMPTED, Comparison, Outcome, Summary
 
 _PROMISED_CASES, _PROMISED_CLUSTERS = 60, 40
 """From here on the interval's coverage is promised."""
@@ -37,34 +41,34 @@ class Finding:
         return "mixed" if mixed else self.primary.outcome
 
 
-def sentence(finding: Finding, subject: str) -> str:
+def verdict_sentence(finding: Finding, subject: str) -> str:
     """The answer in one line about the variant, named by the subject."""
     row = finding.primary
     if finding.outcome == "mixed":
-        parts = [f"{_outcome(row)} on {row.metric}, {_numbers(row)}"]
+        parts = [f"{_outcome_text(row)} on {row.metric}, {_numbers_text(row)}"]
         parts += [
-            f"{_outcome(worse)} on {worse.metric}, {_numbers(worse)}" for worse in finding.worse
+            f"{_outcome_text(worse)} on {worse.metric}, {_numbers_text(worse)}"
+            for worse in finding.worse
         ]
         return f"{subject} is mixed against {row.baseline}: {'; but '.join(parts)}."
     if row.outcome == "equivalent":
         head = f"{subject} and {row.baseline} are equivalent on {row.metric}, to within your "
-        return f"{head}margin of {number(row.margin)}: {_numbers(row)}."
+        return f"{head}margin of {format_number(row.margin)}: {_numbers_text(row)}."
     if row.outcome == "can't tell":
         head = f"Can't tell whether {subject} is better than {row.baseline} on {row.metric}"
-        return f"{head}: {_numbers(row)}."
-    small = f", by less than your margin of {number(row.margin)}" if _is_small(row) else ""
-    return (
-        f"{subject} is {row.outcome} than {row.baseline} on {row.metric}{small}: {_numbers(row)}."
-    )
+        return f"{head}: {_numbers_text(row)}."
+    small = f", by less than your margin of {format_number(row.margin)}" if _is_small(row) else ""
+    found = f"is {row.outcome} than {row.baseline} on {row.metric}{small}"
+    return f"{subject} {found}: {_numbers_text(row)}."
 
 
-def alone(variant: str, means: Sequence[Summary]) -> str:
+def single_variant_sentence(variant: str, means: Sequence[Summary]) -> str:
     """What to say when there is nothing to compare with."""
-    found = "; ".join(map(_mean, means))
+    found = "; ".join(map(_mean_text, means))
     return f"There is nothing to compare: only {variant} was run. {found or 'No metric was run'}."
 
 
-def anytime(n_decisions: int) -> list[str]:
+def early_stop_lines(n_decisions: int) -> list[str]:
     """How to read a run that may stop early.
 
     Args:
@@ -77,13 +81,15 @@ def anytime(n_decisions: int) -> list[str]:
     ]
 
 
-def of_data(summaries: Sequence[Summary]) -> list[str]:
+def data_quality_lines(summaries: Sequence[Summary]) -> list[str]:
     """What the metrics that judge the cases alone found."""
-    found = "; ".join(_mean(row) for row in summaries if row.variant == DATA and row.group == ALL)
+    found = "; ".join(
+        _mean_text(row) for row in summaries if row.variant == DATA and row.group == ALL
+    )
     return [f"Quality of the data, which decides nothing: {found}."] if found else []
 
 
-def details(
+def detail_lines(
     findings: Sequence[Finding], groups: Sequence[Comparison], chosen: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """What the reader must know besides, most important first.
@@ -95,39 +101,40 @@ def details(
     """
     best, *others = findings
     row = best.primary
-    lines = [*_why_not(row)]
+    lines = [*_open_reason(row)]
     told = best.worse if best.outcome == "mixed" else []
-    lines += [line(other.metric, other) for other in best.others if other not in told]
+    lines += [comparison_line(other.metric, other) for other in best.others if other not in told]
     lines += chosen
     for finding in others:
-        told_line = line(f"{finding.primary.variant} on {row.metric}", finding.primary)
-        lines.append(told_line + worse_besides(finding))
-    lines += _chance(row)
-    lines += [line(f"Group {group.group} (exploratory)", group) for group in groups]
+        told_line = comparison_line(f"{finding.primary.variant} on {row.metric}", finding.primary)
+        lines.append(told_line + also_worse(finding))
+    lines += _chance_line(row)
+    lines += [comparison_line(f"Group {group.group} (exploratory)", group) for group in groups]
     if groups:
         lines.append(
             "Groups are exploratory: they show where to look and decide nothing, and those with "
-            f"{_unpromised()} may have an interval that misses more often than it says."
+            f"{_unpromised_text()} may have an interval that misses more often than it says."
         )
-    if row.n and not _is_promised(row):
+    if row.n and not _has_promised_interval(row):
         lines.append(
-            f"Note: this rests on {_unpromised()}, so that the interval's 95% is not promised."
+            f"Note: this rests on {_unpromised_text()}, so that the interval's 95% is not promised."
         )
     return tuple(lines)
 
 
-def worse_besides(finding: Finding) -> str:
+def also_worse(finding: Finding) -> str:
     """The other deciding metrics on which the variant is worse, to follow its own line."""
-    return "".join(f"; worse on {row.metric}, {_numbers(row)}" for row in finding.worse)
+    return "".join(f"; worse on {row.metric}, {_numbers_text(row)}" for row in finding.worse)
 
 
-def _why_not(row: Comparison) -> list[str]:
+def _open_reason(row: Comparison) -> list[str]:
     """Why the primary metric cannot tell, and what would help; empty when it can."""
     if row.outcome != "can't tell":
         return []
     if not row.holds_at_worst:
         return [
-            f"{row.metric} {_undone(row)}, if all of them had gone against that. Resume the run: "
+            f"{row.metric} {_undone_reason(row)}, if all of them had gone against that. Resume "
+            "the run: "
             "what failed is asked again."
         ]
     if not row.n:
@@ -139,14 +146,14 @@ def _why_not(row: Comparison) -> list[str]:
     elif _is_left_open(row):
         lines.append(
             "The interval leaves out zero, yet with all that was compared at once chance could "
-            f"still explain it (adjusted {_p(row.p_adjusted)})."
+            f"still explain it (adjusted {_p_text(row.p_adjusted)})."
         )
-    return [*lines, _needed(row)]
+    return [*lines, _needed_text(row)]
 
 
-def _needed(row: Comparison) -> str:
+def _needed_text(row: Comparison) -> str:
     """How many cases would tell."""
-    margin = number(row.margin)
+    margin = format_number(row.margin)
     if row.n_to_detect is None:
         why = "one case shows" if row.n < 2 else "these scores show"
         why = f"{why} no spread" if row.margin else "with a margin of 0 no number is enough"
@@ -159,78 +166,82 @@ def _needed(row: Comparison) -> str:
         )
     now = ""
     if row.smallest_detectable is not None:
-        now = f"; these {row.n} do so for a gain of {number(row.smallest_detectable)} or more"
+        now = (
+            f"; these {row.n} do so for a gain of {format_number(row.smallest_detectable)} or more"
+        )
     return (
         f"To find a gain of {margin} (your margin) four times out of five takes about "
         f"{row.n_to_detect} cases{now}."
     )
 
 
-def _chance(row: Comparison) -> list[str]:
+def _chance_line(row: Comparison) -> list[str]:
     """The primary metric case by case, and its p-value in words."""
     if not row.n or row.p_adjusted is None:
         return []
     return [
         f"Case by case on {row.metric}: {row.wins} better, {row.losses} worse, {row.n_ties} the "
-        f"same; chance alone would do this or more with {_p(row.p_adjusted)} (adjusted for all "
+        f"same; chance alone would do this or more with {_p_text(row.p_adjusted)} (adjusted for "
+        "all "
         "that was compared)."
     ]
 
 
-def line(label: str, row: Comparison) -> str:
+def comparison_line(label: str, row: Comparison) -> str:
     """A comparison in one line: outcome and numbers."""
     if row.outcome is None:
-        return f"{label} (described only, decides nothing): {_numbers(row)}"
-    undone = "" if row.holds_at_worst else f" ({_undone(row)})"
-    chance = f", adjusted {_p(row.p_adjusted)}" if _is_left_open(row) else ""
-    return f"{label}: {_outcome(row)}{undone}, {_numbers(row)}{chance}"
+        return f"{label} (described only, decides nothing): {_numbers_text(row)}"
+    undone = "" if row.holds_at_worst else f" ({_undone_reason(row)})"
+    chance = f", adjusted {_p_text(row.p_adjusted)}" if _is_left_open(row) else ""
+    return f"{label}: {_outcome_text(row)}{undone}, {_numbers_text(row)}{chance}"
 
 
-def _outcome(row: Comparison) -> str:
+def _outcome_text(row: Comparison) -> str:
     return f"{row.outcome} by less than your margin" if _is_small(row) else str(row.outcome)
 
 
-def _undone(row: Comparison) -> str:
+def _undone_reason(row: Comparison) -> str:
     """What the outcome would be but for the failures."""
-    would = outcome_of((row.ci_low, row.ci_high), row.p_adjusted, row.margin)
+    would = decide_outcome((row.ci_low, row.ci_high), row.p_adjusted, row.margin)
     n_failed = row.n_failed_variant + row.n_failed_baseline
     failed = "1 failed score" if n_failed == 1 else f"{n_failed} failed scores"
     return f"would be {would}, but {failed} could undo it"
 
 
-def _numbers(row: Comparison) -> str:
+def _numbers_text(row: Comparison) -> str:
     """Means, gain, interval, n and failures."""
     n_failed = row.n_failed_variant + row.n_failed_baseline
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:
-        return f"no case has a score of both (n=0{_failed(n_failed)})"
-    means = f"{number(row.variant_mean)} against {number(row.baseline_mean)}"
+        return f"no case has a score of both (n=0{_failed_suffix(n_failed)})"
+    means = f"{format_number(row.variant_mean)} against {format_number(row.baseline_mean)}"
     direction = "" if row.higher_is_better else " (lower is better)"
-    within = interval(row.ci_low, row.ci_high, signed=True)
+    within = format_interval(row.ci_low, row.ci_high, signed=True)
     clusters = "" if row.n_clusters is None else f" in {row.n_clusters} clusters"
     return (
-        f"{means}{direction}, gain {number(row.gain, signed=True)} "
-        f"({within}n={row.n}{clusters}{_failed(n_failed)})"
+        f"{means}{direction}, gain {format_number(row.gain, signed=True)} "
+        f"({within}n={row.n}{clusters}{_failed_suffix(n_failed)})"
     )
 
 
-def interval(low: float | None, high: float | None, *, signed: bool) -> str:
+def format_interval(low: float | None, high: float | None, *, signed: bool) -> str:
     """A 95% interval in words, with the comma that parts it from what follows."""
     if low is None or high is None:
         return "no interval, "
-    return f"95% interval {number(low, signed=signed)} to {number(high, signed=signed)}, "
+    ends = [format_number(end, signed=signed) for end in (low, high)]
+    return f"95% interval {ends[0]} to {ends[1]}, "
 
 
-def _mean(row: Summary) -> str:
-    mean = "has no score" if row.mean is None else number(row.mean)
-    within = interval(row.ci_low, row.ci_high, signed=False)
-    return f"{row.metric} {mean} ({within}n={row.n}{_failed(row.n_failed)})"
+def _mean_text(row: Summary) -> str:
+    mean = "has no score" if row.mean is None else format_number(row.mean)
+    within = format_interval(row.ci_low, row.ci_high, signed=False)
+    return f"{row.metric} {mean} ({within}n={row.n}{_failed_suffix(row.n_failed)})"
 
 
-def _failed(n_failed: int) -> str:
+def _failed_suffix(n_failed: int) -> str:
     return f", {n_failed} failed" if n_failed else ""
 
 
-def number(value: float, *, signed: bool = False) -> str:
+def format_number(value: float, *, signed: bool = False) -> str:
     """Two decimals, or as many more as it takes to be told from zero, up to six."""
     places = 2
     while value and places < 6 and round(value, places) == 0:
@@ -239,7 +250,7 @@ def number(value: float, *, signed: bool = False) -> str:
     return f"{rounded:+.{places}f}" if signed and rounded else f"{rounded:.{places}f}"
 
 
-def _p(value: float | None) -> str:
+def _p_text(value: float | None) -> str:
     if value is None:
         return "p unknown"
     return "p<0.001" if value < 0.001 else f"p={value:.3f}"
@@ -259,7 +270,7 @@ def _is_left_open(row: Comparison) -> bool:
     return row.holds_at_worst and (row.ci_low > 0 or row.ci_high < 0)
 
 
-def _is_promised(row: Comparison) -> bool:
+def _has_promised_interval(row: Comparison) -> bool:
     if row.method.startswith(BETTING):
         return True
     if row.n_clusters is None:
@@ -267,5 +278,115 @@ def _is_promised(row: Comparison) -> bool:
     return row.n_clusters >= _PROMISED_CLUSTERS
 
 
-def _unpromised() -> str:
+def _unpromised_text() -> str:
     return f"fewer than {_PROMISED_CASES} cases (or {_PROMISED_CLUSTERS} clusters)"
+
+
+def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
+    """The prompted base against a variant and against the base, on the primary metric.
+
+    Args:
+        over_prompt: the variant against the prompted base.
+        prompt: the prompted base against the base.
+    """
+    return [
+        comparison_line(f"{row.variant} against {row.baseline} on {row.metric}", row)
+        + also_worse(finding)
+        for finding in (over_prompt, prompt)
+        for row in (finding.primary,)
+    ]
+
+
+def prompt_share_line(row: Comparison, found: RatioEstimate) -> str:
+    """How much of a variant's gain the prompt alone reaches.
+
+    Args:
+        row: the variant against the base: a gain that its interval tells from zero.
+        found: the prompt's gain divided by the variant's.
+    """
+    gain = f"{row.variant}'s gain over {row.baseline}"
+    if found.ratio is None:
+        return (
+            f"What share of {gain} the prompt alone reaches cannot be told: on the {found.n} cases "
+            "that all three have a score for, that gain is too close to zero."
+        )
+    within = "no interval, "
+    if found.ci_low is not None and found.ci_high is not None:
+        within = f"95% interval {_percent(found.ci_low)} to {_percent(found.ci_high)}, "
+    clusters = "" if found.n_clusters is None else f" in {found.n_clusters} clusters"
+    numbers = f"({within}n={found.n}{clusters}, the cases that all three have a score for)"
+    if found.ratio < 0:
+        return (
+            f"The prompt alone reaches none of {gain}: its share is {_percent(found.ratio)} "
+            f"{numbers}."
+        )
+    return f"The prompt alone reaches {_percent(found.ratio)} of {gain} {numbers}."
+
+
+def upkeep_lines(over_prompt: Comparison) -> list[str]:
+    """What follows where a variant does not beat the prompt; empty where it does."""
+    found = {
+        "worse": "is worse than the prompt alone",
+        "equivalent": "does no better than the prompt alone",
+        "can't tell": "is not shown to beat the prompt alone",
+    }.get(over_prompt.outcome or "")
+    if not found:
+        return []
+    return [
+        f"{over_prompt.variant} {found}: a fine-tune that does not beat a good prompt may not be "
+        "worth its upkeep."
+    ]
+
+
+def best_of_line(row: Comparison, found: BestOf, has_prompt: bool) -> str:
+    """That the best was chosen, and what is left of its gain when that is allowed for.
+
+    Args:
+        row: the chosen one against the base.
+        found: its gain with the choice allowed for.
+        has_prompt: whether it is also compared with the prompted base.
+    """
+    head = _chosen_because(row, found.n_rivals, has_prompt)
+    if found.gain is None:
+        return f"{head}; no case has a score of all of them to allow for that."
+    if found.ci_low is None or found.ci_high is None:
+        return f"{head}; there is no interval that allows for it ({found.method})."
+    within = format_interval(found.ci_low, found.ci_high, signed=True)
+    clusters = "" if found.n_clusters is None else f" in {found.n_clusters} clusters"
+    shared = "" if found.n == row.n else ", the cases that all have a score for"
+    text = (
+        f"{head}; an interval that allows for the choice: gain "
+        f"{format_number(found.gain, signed=True)} "
+        f"({within}n={found.n}{clusters}{shared})"
+    )
+    if not (_excludes_zero(row) and found.ci_low <= 0 <= found.ci_high):
+        return f"{text}."
+    text += ", which holds zero, though the one that ignores the choice does not"
+    if row.outcome in ("better", "worse"):
+        text += ". The verdict stands by its adjusted p, but confirm it on fresh cases"
+    return f"{text}."
+
+
+def early_best_of_line(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
+    """The same in a run that may stop early: its intervals hold for all comparisons at once."""
+    head = _chosen_because(row, n_rivals, has_prompt)
+    if row.ci_low is None:
+        return f"{head}."
+    return f"{head}; its interval allows for the choice, since all comparisons share the 5%."
+
+
+def _chosen_because(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
+    gain = f"its gain over {row.baseline} and over {PROMPTED}" if has_prompt else "its gain"
+    return (
+        f"{row.variant} was chosen as the best of {n_rivals} on these same cases, which flatters "
+        f"{gain}"
+    )
+
+
+def _excludes_zero(row: Comparison) -> bool:
+    return (row.ci_low or 0.0) > 0 or (row.ci_high or 0.0) < 0
+
+
+def _percent(share: float) -> str:
+    """Whole percents; never -0%."""
+    return f"{round(100 * share) + 0}%"

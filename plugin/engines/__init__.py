@@ -1,18 +1,25 @@
-"""Engines: prompts -> completions and log-likelihoods. The file's name is the engine's name."""
+"""Engines: prompts -> completions and log-likelihoods.
+
+Which engine runs: by its name or by what fits, in 4 bits or not, alone or on several workers.
+"""
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Literal, NamedTuple, Protocol
 
-from plugin.adapters.layout import AdapterFolder
-from plugin.certificate_records import Certificate
-from plugin.records import Completion, Failure, Message
-from plugin.weights import ModelFolder
+from plugin.certify.certificate import Certificate
+from plugin.errors import OptionError
+from plugin.load.adapter import AdapterFolder
+from plugin.load.convert import conversion_obstacles
+from plugin.load.model import ModelFolder
+from plugin.records import Completion, Failure, Message, Prompt
 
 NO_MEMORY = "memory was short for this case alone"
 NO_ANSWER = "the inference server gave no answer for this case"
@@ -30,23 +37,7 @@ def is_final(failure: Failure) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """What one variant is to complete for one case.
-
-    Attributes:
-        variant: its name.
-        messages: the turns, under the variant's system prompt.
-        token_ids: the same as tokens; empty where the engine never sees any.
-    """
-
-    case_id: str
-    variant: str
-    messages: tuple[Message, ...]
-    token_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
+class WorkerSettings:
     """An engine on several workers.
 
     Attributes:
@@ -82,7 +73,7 @@ class EngineSettings:
     batch_size: int
     chat_template: bool
     load_4bit: bool = False
-    spread: Spread | None = None
+    spread: WorkerSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,32 +154,234 @@ class Engine(Protocol):
         """Release the weights."""
 
 
-def available() -> list[str]:
-    """The names of the engines, without importing them."""
-    folder = str(Path(__file__).parent)
-    return sorted(m.name for m in pkgutil.iter_modules([folder]) if not m.name.startswith("_"))
+@dataclass(frozen=True, slots=True)
+class EngineEntry:
+    """A row of `ENGINES`: what is known of an engine without importing it.
+
+    Attributes:
+        module: where its `load` and `version` are; imported when they are first called.
+        libraries: what must be installed.
+        install: the command that installs them.
+        gives: what it gives besides the text, in the words of `MetricSpec.needs_engine`.
+        batch_size: completions that it makes side by side where nothing else is said.
+        adapter_kind: the kind of adapter that it takes as it is; None where it loads none.
+    """
+
+    module: str
+    libraries: tuple[str, ...]
+    install: str
+    gives: frozenset[str] = frozenset()
+    batch_size: int = 1
+    adapter_kind: Literal["mlx", "peft"] | None = None
+
+
+_DEFAULT = "pip install -r requirements.txt -c constraints/default.txt"
+_GIVEN_BY_WEIGHTS = frozenset({"loglikelihood", "seconds", "tokens", "finish_reason"})
+
+ENGINES = {
+    "mlx": EngineEntry(
+        module="plugin.engines.mlx",
+        libraries=("mlx", "mlx_lm"),
+        install=_DEFAULT,
+        gives=_GIVEN_BY_WEIGHTS,
+        batch_size=32,
+        adapter_kind="mlx",
+    ),
+    "transformers": EngineEntry(
+        module="plugin.engines.transformers",
+        libraries=("torch", "transformers", "peft"),
+        install="pip install -r requirements-torch.txt -c constraints/torch.txt",
+        gives=_GIVEN_BY_WEIGHTS,
+        batch_size=64,
+        adapter_kind="peft",
+    ),
+    "server": EngineEntry(
+        module="plugin.engines.server",
+        libraries=("httpx",),
+        install=_DEFAULT,
+        gives=frozenset({"seconds", "tokens", "finish_reason"}),
+        batch_size=32,
+    ),
+    "recorded": EngineEntry(
+        module="plugin.engines.recorded", libraries=(), install="nothing to install"
+    ),
+    "ray": EngineEntry(
+        module="plugin.engines.ray",
+        libraries=("ray",),
+        install="pip install -r requirements-ray.txt -c constraints/default.txt",
+    ),
+}
+"""Every engine by its name; `ray` runs one of the others on several workers."""
+
+LIBRARIES_4BIT = ("bitsandbytes", "accelerate")
+INSTALL_4BIT = "pip install -r requirements-4bit.txt -c constraints/torch.txt"
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(ENGINES[name].module)
 
 
 def library_version(name: str, load_4bit: bool = False) -> str:
-    """Name and version of what generates, part of every completion's key; loads no model."""
-    module = importlib.import_module(f"plugin.engines.{name}")
+    """Return name and version of what generates, part of every completion's key.
+
+    Loads no model.
+    """
+    module = _module(name)
     version: str = module.version()
     return f"{version}, {module.version_4bit()}" if load_4bit else version
 
 
-def offers(name: str) -> frozenset[str]:
-    """What the named engine gives besides the text, in the words of `MetricSpec.needs_engine`."""
-    declared: frozenset[str] = importlib.import_module(f"plugin.engines.{name}").OFFERS
-    return declared
-
-
-def batch_size(name: str) -> int:
-    """How many completions the named engine makes side by side where nothing else is said."""
-    size: int = importlib.import_module(f"plugin.engines.{name}").BATCH_SIZE
-    return size
-
-
 def load(name: str, settings: EngineSettings | ServedSettings) -> Engine:
     """Load the model in the named engine, or open the connections to the server that has it."""
-    engine: Engine = importlib.import_module(f"plugin.engines.{name}").load(settings)
+    engine: Engine = _module(name).load(settings)
     return engine
+
+
+_KINDS = {name: entry.adapter_kind for name, entry in ENGINES.items() if entry.adapter_kind}
+"""The kind of adapter that an engine takes as it is."""
+
+_SPREADER = "ray"
+"""No engine of its own: it runs one of the others on several workers."""
+
+
+class EngineChoice(NamedTuple):
+    """An engine's name, and why it is this one."""
+
+    name: str
+    reason: str
+
+
+def is_ready(name: str) -> list[str]:
+    """The engines that can run here: the named one, or for "auto" all whose libraries are there.
+
+    Raises:
+        OptionError: for an unknown name, listing the known ones; for one that runs no model; when
+            libraries are missing.
+    """
+    if name == _SPREADER:
+        raise OptionError(
+            f"--engine {name}: Ray generates nothing itself, it runs {' or '.join(_KINDS)} on "
+            "several workers. Choose one of these, and --workers N (or --ray_address ADDRESS for "
+            "a cluster that is running)"
+        )
+    if name != "auto" and name not in ENGINES:
+        known = ", ".join(engine for engine in ENGINES if engine != _SPREADER)
+        raise OptionError(f"unknown engine {name!r}; choose one of auto, {known} (--engine)")
+    if name == "recorded":
+        raise OptionError(
+            "engine 'recorded' runs no model: name completions made elsewhere with "
+            "`run --recorded NAME=FILE`, or choose another --engine"
+        )
+    asked = list(_KINDS) if name == "auto" else [name]
+    found = [engine for engine in asked if not _missing_libraries(engine)]
+    if not found:
+        raise OptionError(
+            "; or ".join(f"engine {engine!r} {_missing_text(engine)}" for engine in asked)
+        )
+    return found
+
+
+def choose_engine(
+    name: str, model: ModelFolder, adapters: Iterable[AdapterFolder], load_4bit: bool = False
+) -> EngineChoice:
+    """The engine, with "auto" resolved by what is installed, what fits, and the device.
+
+    Raises:
+        OptionError: see `is_ready`; when the base cannot be loaded in 4 bits.
+    """
+    if load_4bit:
+        return _choose_4bit(name, model)
+    found = is_ready(name)
+    if name != "auto":
+        return EngineChoice(name, f"--engine {name}")
+    if len(found) == 1:
+        return EngineChoice(found[0], "auto: the only one installed")
+    fitting = _fitting_engine(model, list(adapters))
+    return fitting._replace(reason=f"auto: {fitting.reason}")
+
+
+def _choose_4bit(name: str, model: ModelFolder) -> EngineChoice:
+    """The one engine that quantises while it loads."""
+    if name not in ("auto", "transformers"):
+        is_ready(name)
+        raise OptionError(
+            f"--load_4bit true: the engine {name!r} loads a base as it is. Name a quantised MLX "
+            "model with --model_name (mlx_lm.convert -q makes one), or use --engine transformers"
+        )
+    is_ready("transformers")
+    how = {"quantization": "in MLX's way", "quantization_config": "already"}
+    for key, words in how.items():
+        if key in model.config:
+            raise OptionError(
+                f"--load_4bit true: {model.path} is quantised {words}; leave --load_4bit out"
+            )
+    missing = [name for name in LIBRARIES_4BIT if find_spec(name) is None]
+    if missing:
+        raise OptionError(
+            f"--load_4bit true needs {' and '.join(missing)}, not installed here: {INSTALL_4BIT}"
+        )
+    return EngineChoice(
+        "transformers", "--load_4bit" if name == "auto" else "--engine transformers"
+    )
+
+
+def _fitting_engine(model: ModelFolder, adapters: Sequence[AdapterFolder]) -> EngineChoice:
+    """Of mlx and transformers, both installed, the one that these files and this machine suit."""
+    if "quantization" in model.config:
+        return EngineChoice("mlx", "the base is quantised in MLX's way")
+    for adapter in adapters:
+        for name, kind in _KINDS.items():
+            if conversion_obstacles(adapter, kind):
+                other = "transformers" if name == "mlx" else "mlx"
+                return EngineChoice(
+                    other, f"adapter {adapter.path.name} cannot be converted for {name}"
+                )
+    if sys.platform == "darwin":
+        return EngineChoice("mlx", "this is a Mac")
+    if _module("transformers").has_gpu():
+        return EngineChoice("transformers", "torch sees a GPU")
+    if any(adapter.kind == "peft" for adapter in adapters):
+        return EngineChoice("transformers", "no GPU, and there is a PEFT adapter")
+    return EngineChoice("mlx", "no GPU, and no PEFT adapter")
+
+
+def _missing_libraries(name: str) -> list[str]:
+    return [library for library in ENGINES[name].libraries if find_spec(library) is None]
+
+
+def _missing_text(name: str) -> str:
+    missing = " and ".join(_missing_libraries(name))
+    return f"needs {missing}, not installed here: {ENGINES[name].install}"
+
+
+def spread_over_workers(
+    name: str, settings: EngineSettings, n_workers: int, address: str
+) -> tuple[str, EngineSettings]:
+    """What is to be loaded: the engine itself, or what runs it on several workers.
+
+    Args:
+        name: the engine's.
+        settings: the engine's.
+        n_workers: how many (--workers).
+        address: the Ray cluster's (--ray_address); "" for none.
+
+    Raises:
+        OptionError: when this engine, this machine or what is installed here cannot do that.
+    """
+    if n_workers == 1 and not address:
+        return name, settings
+    asked = f"--ray_address {address}" if address else f"--workers {n_workers}"
+    if name not in _KINDS:
+        raise OptionError(
+            f"{asked}: engine {name!r} loads no model here that workers could share; leave it "
+            f"out, or choose --engine {' or '.join(_KINDS)}"
+        )
+    if _missing_libraries(_SPREADER):
+        raise OptionError(f"{asked} {_missing_text(_SPREADER)}")
+    cores = os.cpu_count() or 1
+    if not address and n_workers > cores:
+        raise OptionError(
+            f"{asked}: this machine has {cores} cores, and workers beyond that only wait for each "
+            f"other; use {cores} or fewer, or --ray_address for a cluster"
+        )
+    return _SPREADER, replace(settings, spread=WorkerSettings(name, n_workers, address))

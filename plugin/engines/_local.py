@@ -1,26 +1,108 @@
-"""Prompts as every engine reads them: the chat template, one BOS, and never more than the context.
+"""What the engines have in common that hold a model's weights themselves.
+
+Prompts as every engine reads them: the chat template, one BOS, and never more than the context.
 
 All engines encode through the model's own tokenizer, so that the same case has the same token ids.
+
+Log-likelihoods in batches: neighbours in the order given are read side by side.
+
+Shorter rows are filled up behind, where a causal model does not look, so that a batch gives what
+one row at a time gives, but for rounding (1e-4 in float32).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from plugin.engines import EngineSettings, Prompt
+from plugin.certify.certificate import Certificate
+from plugin.certify.measure import AdapterSwitch, certify_weights
+from plugin.engines import EngineSettings
 from plugin.errors import ModelError, one_line
-from plugin.records import Failure, Message
+from plugin.records import Completion, Failure, Message, Prompt
 
-Template = Callable[[list[dict[str, str]]], Sequence[int]]
+
+class LocalEngine(ABC):
+    """A model with its tokenizer, and a rack of adapters that it may wear."""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: TemplateText | None,
+        rack: AdapterSwitch,
+        settings: EngineSettings,
+    ) -> None:
+        """Everything is loaded.
+
+        Args:
+            tokenizer: of the transformers library, or what behaves like one.
+            template: its chat template; None when it has none.
+            rack: with the model.
+            settings: the engine's.
+
+        Raises:
+            ModelError: when tokenizer and model do not belong together.
+        """
+        self._tokenizer = tokenizer
+        self._template = template
+        self._rack = rack
+        self._settings = settings
+        require_known_tokens(tokenizer, rack.n_vocabulary, settings)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Engine.notes`."""
+        return template_notes(self._template, self._settings)
+
+    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """See `Engine.encode`."""
+        n_vocabulary = self._rack.n_vocabulary
+        return encode_messages(
+            messages, self._tokenizer, self._template, n_vocabulary, self._settings
+        )
+
+    def tokens(self, text: str) -> tuple[int, ...]:
+        """See `Engine.tokens`."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+        """See `Engine.certify`."""
+        return certify_weights(self._rack, variant, probes, self._settings)
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
+        """See `Engine.generate`; a completion also ends where the model's context ends."""
+        fits, too_long = split_by_context(prompts, self._settings)
+        yield too_long
+        for variant, own in group_by_variant(fits).items():
+            with self._rack.wearing(variant):
+                yield from self._decode(own)
+
+    def loglikelihoods(
+        self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> Iterator[float | str]:
+        """See `Engine.loglikelihoods`."""
+        with self._rack.wearing(variant):
+            yield from likelihoods_in_batches(pairs, self._settings, self._read)
+
+    @abstractmethod
+    def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
+        """Completions of prompts that fit, under what the model wears now."""
+
+    @abstractmethod
+    def _read(self, batch: Sequence[PromptPair]) -> Sequence[float | str]:
+        """The log probabilities of continuations, read side by side; or why there is none."""
+
+
+TemplateText = Callable[[list[dict[str, str]]], Sequence[int]]
 """Turns with role and content -> token ids."""
 
 
-def encode(
+def encode_messages(
     messages: Sequence[Message],
     tokenizer: Any,
-    template: Template | None,
+    template: TemplateText | None,
     n_vocabulary: int,
     settings: EngineSettings,
 ) -> tuple[int, ...]:
@@ -39,7 +121,7 @@ def encode(
     """
     turns = [{"role": turn.role, "content": turn.content} for turn in messages]
     if settings.chat_template and template is not None:
-        found = _templated(turns, template, settings)
+        found = _render_template(turns, template, settings)
     else:
         if settings.chat_template:
             _require_single_turn(turns, settings)
@@ -54,7 +136,7 @@ def encode(
     if not ids:
         raise ModelError(
             f"{settings.model.path}: its chat template makes no text at all of these turns "
-            f"({_roles(turns)}); {_MEND}"
+            f"({_roles(turns)}); {_FIX_TEMPLATE}"
         )
     if n_vocabulary and max(ids) >= n_vocabulary:
         raise ModelError(
@@ -65,7 +147,7 @@ def encode(
     return tuple(ids)
 
 
-_MEND = (
+_FIX_TEMPLATE = (
     "mend chat_template in tokenizer_config.json or chat_template.jinja, or use --chat_template "
     "false"
 )
@@ -74,7 +156,7 @@ _ONE_PLACE = (
 )
 
 
-def notes(template: Template | None, settings: EngineSettings) -> tuple[str, ...]:
+def template_notes(template: TemplateText | None, settings: EngineSettings) -> tuple[str, ...]:
     """What the report must say of how prompts are made, a sentence each."""
     if template is not None or not settings.chat_template:
         return ()
@@ -112,8 +194,8 @@ def _require_single_turn(turns: list[dict[str, str]], settings: EngineSettings) 
         )
 
 
-def _templated(
-    turns: list[dict[str, str]], template: Template, settings: EngineSettings
+def _render_template(
+    turns: list[dict[str, str]], template: TemplateText, settings: EngineSettings
 ) -> Sequence[int]:
     from jinja2 import TemplateError
 
@@ -128,7 +210,7 @@ def _templated(
             ) from error
         raise ModelError(
             f"{settings.model.path}: its chat template is broken, or not made for these turns "
-            f"({_roles(turns)}): {type(error).__name__}: {one_line(error)}; {_MEND}"
+            f"({_roles(turns)}): {type(error).__name__}: {one_line(error)}; {_FIX_TEMPLATE}"
         ) from error
 
 
@@ -136,7 +218,7 @@ def _roles(turns: list[dict[str, str]]) -> str:
     return ", ".join(turn["role"] for turn in turns)
 
 
-def by_variant(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
+def group_by_variant(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
     """The prompts of each variant, in the order in which the variants first come."""
     found: dict[str, list[Prompt]] = {}
     for prompt in prompts:
@@ -160,7 +242,88 @@ def split_by_context(
     return fits, tuple(too_long)
 
 
-def room(prompt: Prompt, settings: EngineSettings) -> int:
+def room_left(prompt: Prompt, settings: EngineSettings) -> int:
     """How long the prompt's completion may become, in tokens."""
     context = settings.model.context or math.inf
     return int(min(settings.max_tokens, context - len(prompt.token_ids)))
+
+
+MAX_POSITIONS = 2048
+"""Of one batch: all their logits are held at once, half a GB for 128,000 tokens in bfloat16."""
+
+
+class PromptPair(NamedTuple):
+    """A prompt with its continuation.
+
+    Attributes:
+        prompt: token ids; at least one.
+        continuation: token ids; at least one.
+    """
+
+    prompt: tuple[int, ...]
+    continuation: tuple[int, ...]
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """What the model reads: the last token only has to be foretold."""
+        return (*self.prompt, *self.continuation[:-1])
+
+    @property
+    def foretold(self) -> slice:
+        """The positions whose logits foretell the continuation."""
+        return slice(len(self.prompt) - 1, len(self.read))
+
+
+ReadBatch = Callable[[Sequence[PromptPair]], Sequence[float | str]]
+"""Rows -> the log probability of each continuation in nats, or why there is none."""
+
+
+def likelihoods_in_batches(
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]], settings: EngineSettings, read: ReadBatch
+) -> Iterator[float | str]:
+    """See `Engine.loglikelihoods`.
+
+    Args:
+        pairs: prompt and continuation; pairs of like length side by side waste least.
+        settings: the engine's.
+        read: how the model reads a batch.
+    """
+    waiting: list[PromptPair] = []
+    for row in (PromptPair(tuple(prompt), tuple(continuation)) for prompt, continuation in pairs):
+        known = _without_reading(row, settings)
+        if waiting and (known is not None or not _fits_batch(row, waiting, settings.batch_size)):
+            yield from read(waiting)
+            waiting = []
+        if known is None:
+            waiting.append(row)
+        else:
+            yield known
+    if waiting:
+        yield from read(waiting)
+
+
+def pad_rows(rows: Sequence[PromptPair]) -> list[list[int]]:
+    """What the model reads of these rows, all of one length."""
+    width = max(len(row.read) for row in rows)
+    return [[*row.read, *[0] * (width - len(row.read))] for row in rows]
+
+
+def _fits_batch(row: PromptPair, waiting: Sequence[PromptPair], batch_size: int) -> bool:
+    n_rows = len(waiting) + 1
+    width = max(len(one.read) for one in (row, *waiting))
+    return n_rows <= batch_size and n_rows * width <= MAX_POSITIONS
+
+
+def _without_reading(row: PromptPair, settings: EngineSettings) -> float | str | None:
+    """What is known without the model; None when it has to read."""
+    n, limit = len(row.prompt) + len(row.continuation), settings.model.context
+    if not row.continuation:
+        return 0.0
+    if not row.prompt:
+        return "the prompt has no token, so nothing foretells what comes first"
+    if limit is not None and n > limit:
+        return (
+            f"prompt and expected output have {n} tokens together and the model's context {limit}; "
+            "they are never cut: leave the case out, or use a model with more context"
+        )
+    return None

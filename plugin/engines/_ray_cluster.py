@@ -3,6 +3,8 @@
 Ray is kept by a thread of its own. Ray takes a second or more to end, and a run that is stopped
 must not wait for it; and on Linux the processes that Ray starts die with the thread that started
 them, so that nothing is left whatever becomes of this process.
+
+A worker's answers, and its errors as if they had been made here.
 """
 
 from __future__ import annotations
@@ -20,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import plugin
-from plugin.engines._ray_answers import brief
-from plugin.errors import FaultError, OptionError
+from plugin.errors import FaultError, OptionError, VerdictError
 
 _ANSWER_WITHIN_S = 5
 _JOIN_WITHIN_S = 30
@@ -157,8 +158,8 @@ class Cluster:
 
     def _refusal(self, error: Exception) -> OptionError | FaultError:
         if self._address:
-            return _not_joined(self._address, brief(str(error)))
-        return FaultError(f"Ray cannot be started on this machine: {brief(str(error))}")
+            return _not_joined(self._address, brief_error(str(error)))
+        return FaultError(f"Ray cannot be started on this machine: {brief_error(str(error))}")
 
 
 def _try_to_join(address: str) -> None:
@@ -187,7 +188,7 @@ def _try_to_join(address: str) -> None:
         raise _not_joined(address, f"no answer within {_JOIN_WITHIN_S} seconds") from error
     if tried.returncode:
         said = tried.stderr.rpartition("finetune-verdict: ")[2]
-        raise _not_joined(address, brief(said) or "Ray gave no reason")
+        raise _not_joined(address, brief_error(said) or "Ray gave no reason")
 
 
 def _not_joined(address: str, said: str) -> OptionError:
@@ -197,3 +198,45 @@ def _not_joined(address: str, said: str) -> OptionError:
         "be one of its own (ray start --address=...); where it asks for a token, set "
         "RAY_AUTH_MODE=token. Or leave --ray_address out"
     )
+
+
+_LONGEST = 500
+
+
+class WorkerLostError(Exception):
+    """The worker's process is gone."""
+
+
+def is_ready_answer(answer: Any) -> bool:
+    """Whether the answer, or a stream's next one, has come."""
+    import ray
+
+    return bool(ray.wait([answer], timeout=0)[0])
+
+
+def read_answer(answer: Any) -> Any:
+    """Wait for an answer.
+
+    Raises:
+        VerdictError: which the worker raised; a FaultError for what it should not have raised.
+        LostError: when the worker is gone.
+    """
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        return ray.get(answer)
+    except RayTaskError as error:
+        if isinstance(error.cause, VerdictError):
+            raise error.cause from None
+        kind, said = type(error.cause or error).__name__, brief_error(str(error.cause or error))
+        raise FaultError(f"a worker failed: {kind}: {said}") from error
+    except RayError as error:
+        raise WorkerLostError(brief_error(str(error))) from error
+
+
+def brief_error(text: str) -> str:
+    """In one line what Ray says in many: what stands before a traceback, and its last line."""
+    before, traceback, inside = text.partition("Traceback (most recent call last):")
+    end = inside.strip().splitlines()[-1:] if traceback else []
+    return " ".join(" ".join((*before.splitlines(), *end)).split())[:_LONGEST]

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plugin.engines._likelihoods import Row, filled
+from plugin.engines._local import PromptPair, pad_rows
 from plugin.errors import ModelError, one_line
 
 _MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
-def device() -> str:
+def torch_device() -> str:
     """Where models run: "cuda" (ROCm too), "mps" or "cpu"."""
     import torch
 
@@ -39,7 +39,7 @@ def dtype_4bit(place: str) -> str:
     return "float16" if dtype_name(place) == "float16" else "bfloat16"
 
 
-def load_model_and_tokenizer(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
+def load_torch_model(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
     """The model in a folder, on its device, and its tokenizer.
 
     Args:
@@ -54,7 +54,7 @@ def load_model_and_tokenizer(path: Path, in_4bit: bool = False) -> tuple[Any, An
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # the run has its own
-    place = device()
+    place = torch_device()
     safe = {"trust_remote_code": False, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **safe)
@@ -113,7 +113,7 @@ def _keep_packing(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def eos_ids(model: Any, tokenizer: Any) -> set[int]:
+def eos_token_ids(model: Any, tokenizer: Any) -> set[int]:
     """The token ids that end a text, by the generation config and the tokenizer."""
     named = model.generation_config.eos_token_id
     found = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id}
@@ -129,7 +129,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return any(words in str(error).lower() for words in _MEMORY)
 
 
-def release() -> None:
+def free_torch_memory() -> None:
     """Give back the memory that nothing uses any more."""
     import torch
 
@@ -140,11 +140,11 @@ def release() -> None:
         torch.mps.empty_cache()
 
 
-def loglikelihoods(model: Any, batch: Sequence[Row]) -> list[float]:
+def torch_loglikelihoods(model: Any, batch: Sequence[PromptPair]) -> list[float]:
     """The log probability of each row's continuation, in nats, read side by side."""
     import torch
 
-    ids = torch.tensor(filled(batch), device=model.device)
+    ids = torch.tensor(pad_rows(batch), device=model.device)
     known = inspect.signature(model.forward).parameters
     # Of the prompts' positions only the last foretells anything: most logits need not be made.
     first = min(row.foretold.start for row in batch) if "logits_to_keep" in known else 0
@@ -160,7 +160,7 @@ def loglikelihoods(model: Any, batch: Sequence[Row]) -> list[float]:
     return found
 
 
-class Rows:
+class TorchRows:
     """The rows of a batch: their prompts read, their tokens added, each let go when it ended."""
 
     def __init__(self, model: Any) -> None:

@@ -1,29 +1,35 @@
 """The mlx engine: mlx-lm's continuous batching on Apple Metal, or on CPU and CUDA builds of mlx.
 
 The base weights are loaded once, for all variants; `_mlx_rack` puts adapters on and takes them off.
+
+Adapters put on an mlx model and taken off again, with the proof that the base came back.
+
+The base is kept by reference (mlx arrays are immutable) and put back module by module and array by
+array. It must then answer a probe with the very same bits as before; where the backend does not
+repeat its own bits, the tensors' digests are compared instead.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from plugin.engines import EngineSettings, Prompt
-from plugin.engines._held import WeightsEngine
-from plugin.engines._likelihoods import Row, filled
-from plugin.engines._mlx_rack import MlxRack
-from plugin.engines._prompts import Template, room
-from plugin.errors import FaultError, ModelError, one_line
-from plugin.records import Completion
+import numpy as np
 
-LIBRARIES = ("mlx", "mlx_lm")
-INSTALL = "pip install -r requirements.txt -c constraints/default.txt"
-BATCH_SIZE = 32
-OFFERS = frozenset({"loglikelihood", "seconds", "tokens", "finish_reason"})
+from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
+from plugin.engines import EngineSettings
+from plugin.engines._local import LocalEngine, PromptPair, TemplateText, pad_rows, room_left
+from plugin.errors import FaultError, ModelError, one_line
+from plugin.load.adapter import AdapterFolder
+from plugin.load.convert import to_mlx
+from plugin.load.fit import base_model_notes, fit_tensors, placement_error
+from plugin.records import Completion, Prompt
 
 
 def version() -> str:
@@ -37,11 +43,11 @@ def load(settings: EngineSettings) -> MlxEngine:
     Raises:
         ModelError: when mlx-lm cannot load the folder.
     """
-    model, tokenizer = load_model_and_tokenizer(settings.model.path)
+    model, tokenizer = load_mlx_model(settings.model.path)
     return MlxEngine(model, tokenizer, settings)
 
 
-def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
+def load_mlx_model(path: Path) -> tuple[Any, Any]:
     """The model in a folder and its tokenizer, in mlx-lm's wrapper; for engine and judge.
 
     Raises:
@@ -54,7 +60,7 @@ def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
         model, config = load_model(path, trust_remote_code=False)
         tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
     except Exception as error:  # the one door to mlx-lm's loaders, which raise whatever they meet
-        release()
+        free_mlx_memory()
         raise ModelError(
             f"{path}: mlx-lm cannot load this model ({one_line(error)}). It loads hub-layout "
             "safetensors of the architectures it knows; try another --engine or a converted model"
@@ -62,32 +68,32 @@ def load_model_and_tokenizer(path: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-class MlxEngine(WeightsEngine):
+class MlxEngine(LocalEngine):
     """A base model in mlx, with its adapters put on and off."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: EngineSettings) -> None:
         """See `load`."""
         model.eval()
         self._model = model
-        template: Template | None = None
+        template: TemplateText | None = None
         if tokenizer.has_chat_template:
             template = partial(
                 tokenizer.apply_chat_template, add_generation_prompt=True, tokenize=True
             )
-        super().__init__(tokenizer, template, MlxRack(model, settings), settings)
+        super().__init__(tokenizer, template, MlxAdapterSwitch(model, settings), settings)
 
     def close(self) -> None:
         """See `Engine.close`."""
         del self._model, self._rack
-        release()
+        free_mlx_memory()
 
-    def _read(self, batch: Sequence[Row]) -> list[float]:
+    def _read(self, batch: Sequence[PromptPair]) -> list[float]:
         """The log probabilities of continuations, read side by side."""
         import mlx.core as mx
 
         sums = []
         try:
-            logits = self._model(mx.array(filled(batch)))
+            logits = self._model(mx.array(pad_rows(batch)))
             for own, row in zip(logits, batch, strict=True):
                 own = own[row.foretold].astype(mx.float32)
                 wanted = mx.array(row.continuation)[:, None]
@@ -114,11 +120,11 @@ class MlxEngine(WeightsEngine):
         )
         try:
             ids = [list(prompt.token_ids) for prompt in prompts]
-            rooms = [room(prompt, self._settings) for prompt in prompts]
+            rooms = [room_left(prompt, self._settings) for prompt in prompts]
             uids = batch.insert(ids, rooms) if ids else []
-            growing = {uid: _Growing(prompt) for uid, prompt in zip(uids, prompts, strict=True)}
+            growing = {uid: _GrowingMlx(prompt) for uid, prompt in zip(uids, prompts, strict=True)}
             while growing:
-                reading, writing = next_step(batch, "--batch_size")
+                reading, writing = next_tokens_step(batch, "--batch_size")
                 for event in reading:
                     growing[event.uid].start()
                 yield tuple(
@@ -129,7 +135,7 @@ class MlxEngine(WeightsEngine):
         finally:
             batch.close()
 
-    def _finish(self, growing: _Growing, reason: str) -> Completion:
+    def _finish(self, growing: _GrowingMlx, reason: str) -> Completion:
         return Completion(
             case_id=growing.prompt.case_id,
             variant=growing.prompt.variant,
@@ -142,7 +148,7 @@ class MlxEngine(WeightsEngine):
         )
 
 
-def next_step(batch: Any, lever: str) -> Any:
+def next_tokens_step(batch: Any, lever: str) -> Any:
     """One step of mlx-lm's BatchGenerator: events of prompts read, events of tokens written.
 
     Args:
@@ -163,8 +169,8 @@ def next_step(batch: Any, lever: str) -> Any:
 def _open_streams() -> None:
     """Give this thread streams of its own.
 
-    `release` takes a thread's streams away for good, those that mlx and mlx-lm made at import too;
-    whoever loads next in this thread, a judge after the engine, needs others.
+    `free_mlx_memory` takes a thread's streams away for good, those that mlx and mlx-lm made at
+    import too; whoever loads next in this thread, a judge after the engine, needs others.
     """
     import mlx.core as mx
 
@@ -173,7 +179,7 @@ def _open_streams() -> None:
         mx.set_default_stream(mx.new_stream(mx.default_device()))
 
 
-def release() -> None:
+def free_mlx_memory() -> None:
     """Give back memory and streams, in the thread that used them."""
     import mlx.core as mx
 
@@ -183,7 +189,7 @@ def release() -> None:
     mx.clear_streams()
 
 
-class _Growing:
+class _GrowingMlx:
     """A completion on its way."""
 
     def __init__(self, prompt: Prompt) -> None:
@@ -205,3 +211,148 @@ class _Growing:
         if event.finish_reason != "stop":
             self.token_ids.append(int(event.token))
         return event.finish_reason is not None
+
+
+_ADAPTABLE_LAYERS = ("lora_a", "lora_b", "m")
+
+
+class MlxAdapterSwitch(AdapterSwitch):
+    """The base model as it was, and the adapters that it may wear."""
+
+    def __init__(self, model: Any, settings: EngineSettings) -> None:
+        """Remember the base as it is now.
+
+        Raises:
+            ModelError: when it answers with no numbers.
+        """
+        from mlx.utils import tree_flatten
+
+        self._model = model
+        self._base_modules = model.leaf_modules()
+        self._base_arrays = tree_flatten(model.parameters())
+        super().__init__(settings)
+
+    @contextmanager
+    def wearing(self, variant: str) -> Iterator[None]:
+        """See `Rack.wearing`."""
+        adapter = self._settings.adapters.get(variant)
+        if adapter is None:
+            yield
+            return
+        try:
+            self._unused[variant] = self._put_on(adapter)
+            yield
+        finally:
+            self._take_off()
+        self.require_base(variant)
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `Rack.logits`; rows are filled up behind, where a causal model does not look."""
+        import mlx.core as mx
+
+        if not rows:
+            return []
+        width = max(map(len, rows))
+        ids = mx.array([[*row, *[0] * (width - len(row))] for row in rows])
+        out = self._model(ids)
+        return [
+            np.array(out[i, last_positions(len(row))].astype(mx.float32))
+            for i, row in enumerate(rows)
+        ]
+
+    @property
+    def n_vocabulary(self) -> int:
+        """See `Rack.n_vocabulary`."""
+        import mlx.nn as nn
+
+        kinds = (nn.Embedding, nn.QuantizedEmbedding)
+        modules = (module for _, module in self._model.named_modules())
+        return max((m.weight.shape[0] for m in modules if isinstance(m, kinds)), default=0)
+
+    def _put_on(self, adapter: AdapterFolder) -> tuple[str, ...]:
+        """Put it on as far as it fits; the names of the tensors that did not."""
+        with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
+            held = to_mlx(adapter, self._linear_names(), Path(scratch))
+            return self._load(held, adapter)
+
+    def _linear_names(self) -> list[str]:
+        """Where MLX adapters of plain linear modules fit."""
+        import mlx.nn as nn
+
+        kinds = (nn.Linear, nn.QuantizedLinear)
+        return [name for name, module in self._model.named_modules() if isinstance(module, kinds)]
+
+    def _load(self, held: AdapterFolder, given: AdapterFolder) -> tuple[str, ...]:
+        """Put an MLX adapter on; errors name the folder that the user gave.
+
+        mlx-lm's own loader says nothing of parameters that the file lacks (they would be random)
+        or that are NaN, and refuses a file for a single stranger.
+        """
+        import mlx.core as mx
+        from mlx.utils import tree_flatten
+
+        model_path = self._settings.model.path
+        try:
+            self._make_places(held)
+            tensors: Any = mx.load(str(held.weights_path))
+        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+            said = str(error).replace(str(held.root), str(given.path))
+            raise placement_error(given, model_path, said, "peft") from error
+        places = {
+            name: tuple(array.shape)
+            for name, array in tree_flatten(self._model.parameters())
+            if held.method == "full" or name.rpartition(".")[2] in _ADAPTABLE_LAYERS
+        }
+        if held.method == "full":  # the file replaces some of the base's tensors, never all
+            places = {name: shape for name, shape in places.items() if name in tensors}
+        broken = [
+            name
+            for name, tensor in tensors.items()
+            if not mx.isfinite(tensor.astype(mx.float32)).all().item()
+        ]
+        strays = {name: given.shapes[name] for name in held.unused}
+        found = fit_tensors(
+            strays | {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+            places,
+            broken,
+            lambda name: name.rpartition(".")[0],
+            self.n_vocabulary,
+        )
+        settings = self._settings
+        notes = base_model_notes(given, settings.model, settings.model_name)
+        found.require_usable(given, model_path, notes)
+        self._model.load_weights([(name, tensors[name]) for name in found.used], strict=False)
+        mx.eval(self._model.parameters())  # a converted adapter's file will be gone
+        self._model.eval()
+        return found.unused
+
+    def _make_places(self, adapter: AdapterFolder) -> None:
+        """Modules with room for the adapter's parts, which add nothing yet."""
+        from mlx_lm.tuner.utils import linear_to_lora_layers
+
+        if adapter.method == "full":
+            return
+        linear_to_lora_layers(
+            self._model,
+            adapter.config.get("num_layers", -1),
+            {**adapter.config["lora_parameters"], "dropout": 0.0},
+            use_dora=adapter.method == "dora",
+        )
+
+    def _take_off(self) -> None:
+        self._model.update_modules(self._base_modules)
+        self._model.load_weights(self._base_arrays, strict=False)
+
+    def probe(self) -> bytes:
+        """See `Rack.probe`."""
+        import mlx.core as mx
+
+        ids = mx.array(probe_ids(self.n_vocabulary or 256))
+        return bytes(memoryview(self._model(ids[None]).astype(mx.float32)))
+
+    def _tensors(self) -> Iterator[tuple[str, bytes]]:
+        import mlx.core as mx
+        from mlx.utils import tree_flatten
+
+        for name, array in sorted(tree_flatten(self._model.parameters())):
+            yield name, bytes(memoryview(array.reshape(-1).view(mx.uint8)))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from plugin.cases.recordings import Recorded
-from plugin.certificate_records import Certificate, not_applicable
-from plugin.engines import Prompt
+from plugin.certify.certificate import Certificate, not_applicable
 from plugin.errors import OptionError
-from plugin.records import Completion, Failure, Message
+from plugin.load.recordings import Recorded
+from plugin.records import Completion, Failure, Message, Prompt
 
-LIBRARIES = ()
-INSTALL = "nothing to install"
-OFFERS = frozenset[str]()
 ELSEWHERE = "its completions were made elsewhere"
 
 

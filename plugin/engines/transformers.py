@@ -3,51 +3,65 @@
 The base weights are loaded once, for all variants; `_peft_rack` switches adapters on and off. Cases
 of like length are decoded side by side, greedily, and leave the batch when they end. Where memory
 is short the batch is halved and what was unfinished begins again; nothing finished is lost.
+
+PEFT adapters on a torch model: loaded beside each other, switched on one at a time.
+
+PEFT warns of tensors that found no place and leaves missing ones random, so a file is held against
+what the model expects before anything is loaded. After every adapter the base must answer a probe
+with the very same bits as before any was there.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from plugin.engines import NO_MEMORY, EngineSettings, Prompt
-from plugin.engines import _torch_rows as rows
-from plugin.engines._held import WeightsEngine
-from plugin.engines._likelihoods import Row
-from plugin.engines._peft_rack import PeftRack
-from plugin.engines._prompts import Template, room
-from plugin.errors import FaultError
-from plugin.records import Completion, Failure
-
-LIBRARIES = ("torch", "transformers", "peft")
-INSTALL = "pip install -r requirements-torch.txt -c constraints/torch.txt"
-BATCH_SIZE = 64
-OFFERS = frozenset({"loglikelihood", "seconds", "tokens", "finish_reason"})
-
-LIBRARIES_4BIT = ("bitsandbytes", "accelerate")
-INSTALL_4BIT = "pip install -r requirements-4bit.txt -c constraints/torch.txt"
+from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
+from plugin.engines import NO_MEMORY, EngineSettings
+from plugin.engines._local import LocalEngine, PromptPair, TemplateText, room_left
+from plugin.engines._torch import (
+    TorchRows,
+    dtype_4bit,
+    dtype_name,
+    eos_token_ids,
+    free_torch_memory,
+    is_out_of_memory,
+    load_torch_model,
+    torch_device,
+    torch_loglikelihoods,
+)
+from plugin.errors import AdapterError, FaultError
+from plugin.load.adapter import AdapterFolder, parse_peft_config
+from plugin.load.convert import to_peft
+from plugin.load.fit import AdapterFit, base_model_notes, fit_tensors, placement_error
+from plugin.records import Completion, Failure, Prompt
 
 
 def version() -> str:
     """Names and versions of the libraries that generate, and in which precision where."""
-    place = rows.device()
+    place = torch_device()
     versions = ", ".join(f"{name} {installed(name)}" for name in ("transformers", "peft", "torch"))
-    return f"{versions}, {rows.dtype_name(place)} on {place}"
+    return f"{versions}, {dtype_name(place)} on {place}"
 
 
 def version_4bit() -> str:
     """What the version says besides of a base in 4 bits."""
-    kind = rows.dtype_4bit(rows.device())
+    kind = dtype_4bit(torch_device())
     return f"4-bit NF4 in {kind} by bitsandbytes {installed('bitsandbytes')}"
 
 
 def has_gpu() -> bool:
     """Whether torch sees a GPU here."""
-    return rows.device() != "cpu"
+    return torch_device() != "cpu"
 
 
 def load(settings: EngineSettings) -> TransformersEngine:
@@ -56,22 +70,20 @@ def load(settings: EngineSettings) -> TransformersEngine:
     Raises:
         ModelError: when transformers cannot load the folder.
     """
-    model, tokenizer = rows.load_model_and_tokenizer(
-        settings.model.path, in_4bit=settings.load_4bit
-    )
+    model, tokenizer = load_torch_model(settings.model.path, in_4bit=settings.load_4bit)
     return TransformersEngine(model, tokenizer, settings)
 
 
-class TransformersEngine(WeightsEngine):
+class TransformersEngine(LocalEngine):
     """A base model on torch, with its adapters switched on and off."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: EngineSettings) -> None:
         """See `load`."""
         self._model = model
-        self._rows = rows.Rows(model)
-        self._eos_ids = rows.eos_ids(model, tokenizer)
+        self._rows = TorchRows(model)
+        self._eos_ids = eos_token_ids(model, tokenizer)
         self._batch_size = settings.batch_size
-        template: Template | None = None
+        template: TemplateText | None = None
         if tokenizer.chat_template:
             template = partial(
                 tokenizer.apply_chat_template,
@@ -79,25 +91,25 @@ class TransformersEngine(WeightsEngine):
                 tokenize=True,
                 return_dict=False,
             )
-        super().__init__(tokenizer, template, PeftRack(model, settings), settings)
+        super().__init__(tokenizer, template, PeftAdapterSwitch(model, settings), settings)
 
     def close(self) -> None:
         """See `Engine.close`."""
         del self._model, self._rack, self._rows
-        rows.release()
+        free_torch_memory()
 
-    def _read(self, batch: Sequence[Row]) -> list[float | str]:
+    def _read(self, batch: Sequence[PromptPair]) -> list[float | str]:
         """The log probabilities of continuations; a batch too large for the memory is halved."""
         try:
-            return [*rows.loglikelihoods(self._model, batch)]
+            return [*torch_loglikelihoods(self._model, batch)]
         except RuntimeError as error:  # torch's errors of memory are such
-            if not rows.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise FaultError(
                     f"torch stopped reading: {error}. If memory was short, lower --batch_size"
                 ) from error
-        rows.release()
+        free_torch_memory()
         if len(batch) == 1:
-            return [_no_memory("prompt and expected output", len(batch[0].read) + 1)]
+            return [_no_memory_failure("prompt and expected output", len(batch[0].read) + 1)]
         half = len(batch) // 2
         return [*self._read(batch[:half]), *self._read(batch[half:])]
 
@@ -107,23 +119,25 @@ class TransformersEngine(WeightsEngine):
         while waiting:
             n_rows = min(self._batch_size, len(waiting))
             prompt_rows = [waiting.popleft() for _ in range(n_rows)]
-            batch = [_Growing(prompt, room(prompt, self._settings)) for prompt in prompt_rows]
+            batch = [
+                _GrowingTorch(prompt, room_left(prompt, self._settings)) for prompt in prompt_rows
+            ]
             short = yield from self._work(batch)
             self._rows.clear()
             if not short:
                 continue
-            rows.release()
+            free_torch_memory()
             unfinished = [growing.prompt for growing in batch if not growing.reason]
             if n_rows == 1:
                 (prompt,) = unfinished
-                reason = _no_memory("a prompt", len(prompt.token_ids))
+                reason = _no_memory_failure("a prompt", len(prompt.token_ids))
                 yield (Failure(prompt.case_id, "generate", reason, prompt.variant),)
             else:
                 self._batch_size = n_rows // 2
                 waiting.extendleft(reversed(unfinished))
 
     def _work(
-        self, batch: Sequence[_Growing]
+        self, batch: Sequence[_GrowingTorch]
     ) -> Generator[tuple[Completion | Failure, ...], None, bool]:
         """Decode one batch; ends with True when memory was short, and with what ended kept."""
         live, places = list(batch), list(range(len(batch)))
@@ -138,7 +152,9 @@ class TransformersEngine(WeightsEngine):
             live = [live[i] for i in places]
         return False
 
-    def _next_tokens(self, live: Sequence[_Growing], places: Sequence[int]) -> list[int] | None:
+    def _next_tokens(
+        self, live: Sequence[_GrowingTorch], places: Sequence[int]
+    ) -> list[int] | None:
         """The likeliest next token of each row that is left; None when memory was short."""
         try:
             if live[0].token_ids:
@@ -149,13 +165,13 @@ class TransformersEngine(WeightsEngine):
             chosen: list[int] = logits.argmax(-1).tolist()
             return chosen
         except RuntimeError as error:  # torch's errors of memory are such
-            if rows.is_out_of_memory(error):
+            if is_out_of_memory(error):
                 return None
             raise FaultError(
                 f"torch stopped generating: {error}. If memory was short, lower --batch_size"
             ) from error
 
-    def _finish(self, growing: _Growing) -> Completion:
+    def _finish(self, growing: _GrowingTorch) -> Completion:
         return Completion(
             case_id=growing.prompt.case_id,
             variant=growing.prompt.variant,
@@ -168,7 +184,7 @@ class TransformersEngine(WeightsEngine):
         )
 
 
-class _Growing:
+class _GrowingTorch:
     """A completion on its way.
 
     Attributes:
@@ -195,8 +211,210 @@ class _Growing:
         self.seconds = time.perf_counter() - self._started_s
 
 
-def _no_memory(what: str, n_tokens: int) -> str:
+def _no_memory_failure(what: str, n_tokens: int) -> str:
     return (
         f"{NO_MEMORY} ({what} of {n_tokens} tokens); make room on the device, or run it on a "
         "larger one: the same run tries again"
     )
+
+
+class PeftAdapterSwitch(AdapterSwitch):
+    """The base model as it was, and the adapters that it may wear."""
+
+    def __init__(self, model: Any, settings: EngineSettings) -> None:
+        """Remember the base as it is now.
+
+        Raises:
+            ModelError: when it answers with no numbers.
+        """
+        self._model = model
+        # By reference: PEFT moves them, never copies. Tied ones under each of their names.
+        self._base = dict(model.named_parameters(remove_duplicate=False))
+        self._peft: Any = None
+        self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
+        super().__init__(settings)
+
+    @contextmanager
+    def wearing(self, variant: str) -> Iterator[None]:
+        """See `Rack.wearing`."""
+        adapter = self._settings.adapters.get(variant)
+        if adapter is None:
+            with self._bare():
+                yield
+            return
+        if variant not in self._names:
+            self._load(adapter, variant)
+        self._peft.set_adapter(self._names[variant])
+        yield
+        self.require_base(variant)
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `Rack.logits`; rows are filled up behind, where a causal model does not look."""
+        import torch
+
+        if not rows:
+            return []
+        width = max(map(len, rows))
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+        with torch.inference_mode():
+            out = self._model(input_ids=ids.to(self._model.device), use_cache=False).logits
+        return [
+            out[i, last_positions(len(row))].float().cpu().numpy() for i, row in enumerate(rows)
+        ]
+
+    @property
+    def n_vocabulary(self) -> int:
+        """See `Rack.n_vocabulary`."""
+        return int(self._model.get_input_embeddings().weight.shape[0])
+
+    @contextmanager
+    def _bare(self) -> Iterator[None]:
+        if not self._names:
+            yield
+            return
+        with self._peft.disable_adapter():
+            yield
+
+    def probe(self) -> bytes:
+        """See `Rack.probe`."""
+        import torch
+
+        ids = torch.tensor([probe_ids(self.n_vocabulary)], device=self._model.device)
+        with self._bare(), torch.inference_mode():
+            logits = self._model(input_ids=ids, use_cache=False).logits.float()
+        return bytes(logits.cpu().numpy())
+
+    def _tensors(self) -> Iterator[tuple[str, bytes]]:
+        import torch
+
+        for name, tensor in self._base.items():
+            yield name, bytes(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+
+    def _load(self, adapter: AdapterFolder, variant: str) -> None:
+        from safetensors.torch import load_file
+
+        config: Any = self._settings.model.config
+        config = config.get("text_config") or config
+        with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
+            held = to_peft(adapter, int(config.get("num_hidden_layers", 0)), Path(scratch))
+            tensors = load_file(held.weights_path)
+        name = f"verdict_{len(self._names)}"
+        self._refuse_settings(held, adapter.path)
+        try:
+            self._add(name, held, adapter)
+            unused = self._fill(name, tensors, held, adapter)
+        except BaseException:
+            self._drop(name)
+            raise
+        self._names[variant] = name
+        self._unused[variant] = unused
+
+    def _refuse_settings(self, adapter: AdapterFolder, path: Path) -> None:
+        reasons = parse_peft_config(adapter.config).obstacles()
+        if reasons:
+            raise AdapterError(
+                f"{path} cannot be compared with its base in one load:\n"
+                + "\n".join(f"  {reason}" for reason in reasons)
+            )
+
+    def _add(self, name: str, held: AdapterFolder, given: AdapterFolder) -> None:
+        """Make the places that the adapter's configuration asks for."""
+        from peft import LoraConfig, PeftModel
+
+        settings = parse_peft_config(held.config).settings()
+        known = {field.name for field in dataclasses.fields(LoraConfig)}
+        unknown = sorted(set(settings) - known)
+        if unknown:
+            raise AdapterError(
+                f"{given.path}: this peft does not know {', '.join(unknown)}; upgrade peft"
+            )
+        try:
+            config = LoraConfig(**{**settings, "inference_mode": True, "lora_dropout": 0.0})
+            if self._peft is None:
+                self._peft = PeftModel(self._model, config, adapter_name=name)
+            else:
+                self._peft.add_adapter(name, config)
+        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+            model_path = self._settings.model.path
+            if not self._has_any_module(held):
+                nowhere = AdapterFit((), tuple(sorted(given.shapes)), (), ())
+                nowhere.require_usable(given, model_path, self._notes(given))
+            raise placement_error(given, model_path, str(error), "mlx") from error
+        self._model.eval()
+
+    def _has_any_module(self, adapter: AdapterFolder) -> bool:
+        modules = {name for name, _ in self._model.named_modules()}
+        wanted = (_module_of(name).removeprefix("base_model.model.") for name in adapter.shapes)
+        return any(module in modules for module in wanted)
+
+    def _notes(self, adapter: AdapterFolder) -> tuple[str, ...]:
+        return base_model_notes(adapter, self._settings.model, self._settings.model_name)
+
+    def _is_of_base(self, name: str, value: Any) -> bool:
+        """PEFT may save the base's own embeddings with an adapter; such copies say nothing."""
+        import torch
+
+        plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        own = self._base.get(plain)
+        if own is None or own.shape != value.shape:
+            return False
+        return bool(torch.equal(own, value.to(own.device, own.dtype)))
+
+    def _fill(
+        self, name: str, tensors: dict[str, Any], held: AdapterFolder, given: AdapterFolder
+    ) -> tuple[str, ...]:
+        """Load the tensors as far as they fit; the names of those that do not."""
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+        expected = get_peft_model_state_dict(
+            self._peft, adapter_name=name, save_embedding_layers=False
+        )
+        tensors = {
+            key: value
+            for key, value in tensors.items()
+            if key in expected or not self._is_of_base(key, value)
+        }
+        here = _as_model_shapes(self._peft, name, tensors)
+        strays = {key: given.shapes[key] for key in held.unused}
+        found = fit_tensors(
+            strays | {key: tuple(value.shape) for key, value in here.items()},
+            {key: tuple(value.shape) for key, value in expected.items()},
+            [key for key, value in here.items() if not value.isfinite().all()],
+            _module_of,
+            self.n_vocabulary,
+        )
+        found.require_usable(given, self._settings.model.path, self._notes(given))
+        lost = set(found.unused)
+        kept = {key: value for key, value in tensors.items() if key not in lost}
+        left = set_peft_model_state_dict(self._peft, kept, adapter_name=name).unexpected_keys
+        if left:
+            raise AdapterError(
+                f"{given.path}: peft found no place for {', '.join(left)}; save the adapter again"
+            )
+        return found.unused
+
+    def _drop(self, name: str) -> None:
+        """Forget an adapter that could not be loaded."""
+        if self._peft is None or name not in self._peft.peft_config:
+            return
+        self._peft.delete_adapter(name)
+
+
+def _as_model_shapes(peft: Any, name: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    """The tensors under the names of this model, where transformers fused modules since."""
+    try:
+        from peft.utils import transformers_weight_conversion as conversion
+    except ImportError:  # before transformers 5 nothing was fused
+        return tensors
+    found: dict[str, Any] = conversion.convert_peft_adapter_state_dict_for_transformers(
+        model=peft,
+        peft_config=peft.peft_config[name],
+        adapter_state_dict=dict(tensors),
+        adapter_name=name,
+    )
+    return {key.replace(f".{name}.", "."): value for key, value in found.items()}
+
+
+def _module_of(name: str) -> str:
+    """The module that a PEFT tensor belongs to."""
+    return re.split(r"\.lora_|\.modules_to_save", name)[0]

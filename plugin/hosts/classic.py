@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
-from plugin.hosts._job import STOPPED, Teller, closing_words, is_within, run_folder
-from plugin.records import ALL, DATA, PROMPTED, VANILLA, Report, Score
+from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, is_within, run_folder
+from plugin.records import ALL, DATA, PROMPTED, VANILLA, Score
+from plugin.report.record import Report
 from plugin.worker import Progress
 
 _PROVENANCE = ("run_id", "seed", "identity", "judge_versions", "versions")
@@ -74,7 +75,7 @@ class ClassicHost:
         self._workspace = Path(workspace)
         self._config_value = config_value
         self._model_name = model_name
-        self._teller = Teller(self.log, lambda percent: sdk.progress_update(percent))
+        self._teller = ProgressReporter(self.log, lambda percent: sdk.progress_update(percent))
 
     def open(self, run_id: str) -> Path:
         """A folder in the workspace, so that the same settings continue the run in another job."""
@@ -87,7 +88,7 @@ class ClassicHost:
     def adapter(self, name: str) -> Path:
         """The folder that the host's trainers wrote, under the model's name."""
         folder = self._workspace / "adaptors"
-        models = (_secure(self._model_name), self._model_name, Path(self._model_name).name)
+        models = (_secure_name(self._model_name), self._model_name, Path(self._model_name).name)
         tried = [folder / model / name for model in models if model]
         inside = [path for path in tried if is_within(path, folder)]
         if not inside:
@@ -161,7 +162,7 @@ class ClassicHost:
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
         """The detailed report, the chips and charts, and the verdict in the job's output."""
-        self._sdk.save_evaluation_results(detailed(report))
+        self._sdk.save_evaluation_results(detailed_rows(report))
         chips = chips_of(report)
         # The host's own means would hold NaN where nothing was scored.
         self._sdk.add_job_data("score", json.dumps(chips))
@@ -179,7 +180,7 @@ class ClassicHost:
 
     def stopped(self) -> None:
         """To the job's output."""
-        self.log(STOPPED)
+        self.log(STOPPED_TEXT)
 
     def _stored(self, name: str) -> str | None:
         """A value of the host's settings."""
@@ -223,7 +224,7 @@ def chips_of(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def detailed(report: Report) -> Any:
+def detailed_rows(report: Report) -> Any:
     """One row per score: a flat table, since its first column is the variant."""
     from pandas import DataFrame
 
@@ -276,7 +277,7 @@ def _gain(score: Score, base: Score | None, higher_is_better: bool) -> float | N
     return round(difference if higher_is_better else -difference, 4) + 0.0  # never -0.0
 
 
-def _secure(name: str) -> str:
+def _secure_name(name: str) -> str:
     """The host's way to make a folder's name of a model's: werkzeug's `secure_filename`."""
     text = name.encode("ascii", "ignore").decode().replace(os.sep, " ")
     return re.sub(r"[^A-Za-z0-9_.-]", "", "_".join(text.split())).strip("._")

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from plugin.errors import AdapterError, OptionError, UserError, VerdictError
-from plugin.records import Report
+from plugin.report.record import Report
 from plugin.worker import Progress
 
 RUNS = "runs"
@@ -107,7 +107,7 @@ class FolderHost:
     def fail(self, error: VerdictError) -> None:
         """The message on stderr; a fault's with the command that goes on."""
         self._meter.end()
-        print(_plain(f"{_kind(error)}: {error}"), file=sys.stderr)
+        print(_plain_text(f"{_error_title(error)}: {error}"), file=sys.stderr)
         if error.exit_code != UserError.exit_code:
             self._say_how_to_go_on()
 
@@ -125,10 +125,10 @@ class FolderHost:
 
 def _print(console: Console, text: str, style: str = "") -> None:
     """Text of users and models is no markup and no emoji code."""
-    console.print(_plain(text), markup=False, emoji=False, style=style)
+    console.print(_plain_text(text), markup=False, emoji=False, style=style)
 
 
-def _plain(text: str) -> str:
+def _plain_text(text: str) -> str:
     """Without the control characters that would steer the terminal."""
     return _CONTROL.sub("", text)
 
@@ -159,7 +159,7 @@ class _Bars:
             self._task,
             completed=progress.done,
             total=progress.total or None,
-            count=", ".join(_counts(progress)),
+            count=", ".join(_count_text(progress)),
         )
 
     def end(self) -> None:
@@ -180,14 +180,14 @@ class _Lines:
         begins = progress.began_s != self._began_s
         if begins or now - self._last_s >= _LINE_EVERY_S:
             self._began_s, self._last_s = progress.began_s, now
-            text = f"{progress.stage}: {', '.join(_counts(progress))}".removesuffix(": ")
+            text = f"{progress.stage}: {', '.join(_count_text(progress))}".removesuffix(": ")
             _print(self._console, text)
 
     def end(self) -> None:
         """Lines need no end."""
 
 
-def _counts(progress: Progress) -> list[str]:
+def _count_text(progress: Progress) -> list[str]:
     """How far, how fast, how long it will take, and what went wrong."""
     if not progress.total:
         return []
@@ -203,5 +203,5 @@ def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
-def _kind(error: VerdictError) -> str:
+def _error_title(error: VerdictError) -> str:
     return "error" if error.exit_code == UserError.exit_code else "fault"

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from plugin.compare.pairs import contenders
 from plugin.errors import AdapterError, VerdictError
-from plugin.hosts._job import STOPPED, Teller, closing_words, run_folder
-from plugin.pairing import contenders
-from plugin.records import ALL, Report
+from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, run_folder
+from plugin.records import ALL
+from plugin.report.record import Report
 from plugin.worker import Progress
 
 
@@ -45,7 +46,7 @@ class LabHost:
         """Take the initialised SDK."""
         self.folder: Path | None = None
         self._lab = lab
-        self._teller = Teller(self.log, lab.update_progress)
+        self._teller = ProgressReporter(self.log, lab.update_progress)
 
     def open(self, run_id: str) -> Path:
         """A folder in the workspace, so that the same settings continue the run in another job."""
@@ -109,7 +110,7 @@ class LabHost:
         self.save(files)
         for line in closing_words(report):
             self.log(line)
-        self._lab.finish(report.verdict.sentence, score=scores(report))
+        self._lab.finish(report.verdict.sentence, score=published_scores(report))
 
     def fail(self, error: VerdictError) -> None:
         """The job ends as failed, with the message."""
@@ -118,7 +119,7 @@ class LabHost:
 
     def stopped(self) -> None:
         """Said in the log; the host itself marks the job as stopped."""
-        self.log(STOPPED)
+        self.log(STOPPED_TEXT)
 
     def _registered(self, name: str) -> str | None:
         """The registry's folder of an id such as my-adapter/v1; None where it has none."""
@@ -132,7 +133,7 @@ class LabHost:
         return path if Path(path).is_dir() else None
 
 
-def scores(report: Report) -> dict[str, float]:
+def published_scores(report: Report) -> dict[str, float]:
     """Flat finite numbers: the primary metric's gain as `score`, every gain and every mean.
 
     `gain` is over the base; beside a prompted base there is `gain_over_prompted`, too.

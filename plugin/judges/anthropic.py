@@ -12,34 +12,41 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from plugin.errors import JudgeError
-from plugin.judges import Answer, AskError, Secrets, named
-from plugin.judges._http import HttpJudge, made, without_environment
-from plugin.judges._wire import closed
-from plugin.keys import checked_key, checked_url
-from plugin.wire import count, dig, word
+from plugin.errors import AskError, JudgeError
+from plugin.judges import (
+    Answer,
+    HttpJudge,
+    Secrets,
+    closed_schema,
+    ignore_environment,
+    make_judge_client,
+    require_named,
+)
+from plugin.net import check_key, check_url, count_at, get_path, text_at
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
-_URL = "https://api.anthropic.com"
+_ANTHROPIC_URL = "https://api.anthropic.com"
 _TOOL = "answer"
 _SHAPES = ("format", "tool", "words")
 _OUT_OF_ROOM = ("max_tokens", "model_context_window_exceeded")
 
 
-def load(provider: str, model: str, secrets: Secrets) -> AnthropicJudge:
+def load_anthropic(provider: str, model: str, secrets: Secrets) -> AnthropicJudge:
     """The judge.
 
     Raises:
         JudgeError: when model, key or library is missing, or key or address is none.
     """
-    label = named(provider, model)
+    label = require_named(provider, model)
     key = secrets("ANTHROPIC_API_KEY")
     if not key:
         raise JudgeError(f"judge {label} needs a key: set ANTHROPIC_API_KEY")
-    checked_key(key, "ANTHROPIC_API_KEY", JudgeError)
-    url = checked_url(secrets("ANTHROPIC_BASE_URL") or _URL, "ANTHROPIC_BASE_URL", JudgeError)
+    check_key(key, "ANTHROPIC_API_KEY", JudgeError)
+    url = check_url(
+        secrets("ANTHROPIC_BASE_URL") or _ANTHROPIC_URL, "ANTHROPIC_BASE_URL", JudgeError
+    )
     try:
         import anthropic  # noqa: F401
     except ImportError:
@@ -51,7 +58,7 @@ def load(provider: str, model: str, secrets: Secrets) -> AnthropicJudge:
 
 
 @dataclass(frozen=True, slots=True)
-class _Manner:
+class _AnthropicSettings:
     """How the schema is put: as the output's format, as a tool's input, or not at all."""
 
     shape: str = "format"
@@ -62,14 +69,16 @@ class _Manner:
         if self.temperature:
             wanted["temperature"] = 0
         if self.shape == "format":
-            wanted["output_config"] = {"format": {"type": "json_schema", "schema": closed(schema)}}
+            wanted["output_config"] = {
+                "format": {"type": "json_schema", "schema": closed_schema(schema)}
+            }
         elif self.shape == "tool":
             about = "Takes the answer, in the form that was asked for."
-            tool = {"name": _TOOL, "description": about, "input_schema": closed(schema)}
+            tool = {"name": _TOOL, "description": about, "input_schema": closed_schema(schema)}
             wanted |= {"tools": [tool], "tool_choice": {"type": "tool", "name": _TOOL}}
         return wanted
 
-    def without_what(self, said: str) -> _Manner | None:
+    def without_what(self, said: str) -> _AnthropicSettings | None:
         if "temperature" in said and self.temperature:
             return replace(self, temperature=False)
         simpler = _SHAPES[_SHAPES.index(self.shape) + 1 :]
@@ -85,8 +94,8 @@ class AnthropicJudge(HttpJudge):
         Raises:
             JudgeError: when the client cannot be made.
         """
-        super().__init__(label, model, _Manner(), key, url)
-        self._client = made(label, lambda: _client(url, key))
+        super().__init__(label, model, _AnthropicSettings(), key, url)
+        self._client = make_judge_client(label, lambda: _anthropic_client(url, key))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -105,37 +114,37 @@ class AnthropicJudge(HttpJudge):
             extra_body=others,
         )
         reply = await self._sent(anthropic, call)
-        stopped, blocks = dig(reply, "stop_reason"), dig(reply, "content")
+        stopped, blocks = get_path(reply, "stop_reason"), get_path(reply, "content")
         if stopped == "refusal":
             raise AskError("the model declined to answer")
         if not isinstance(blocks, list):
             raise AskError("the server's answer has no content", again=True)
-        usage = dig(reply, "usage")
+        usage = get_path(reply, "usage")
         read = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         return Answer(
-            text="".join(map(_text, blocks)),
+            text="".join(map(_block_text, blocks)),
             cut_off=stopped in _OUT_OF_ROOM,
-            version=word(dig(reply, "model")),
-            n_prompt_tokens=sum(count(dig(usage, name)) for name in read),
-            n_completion_tokens=count(dig(usage, "output_tokens")),
+            version=text_at(get_path(reply, "model")),
+            n_prompt_tokens=sum(count_at(get_path(usage, name)) for name in read),
+            n_completion_tokens=count_at(get_path(usage, "output_tokens")),
         )
 
 
-def _text(block: Any) -> str:
-    if dig(block, "type") == "tool_use":
-        return json.dumps(dig(block, "input"), ensure_ascii=False)
-    return word(dig(block, "text"))
+def _block_text(block: Any) -> str:
+    if get_path(block, "type") == "tool_use":
+        return json.dumps(get_path(block, "input"), ensure_ascii=False)
+    return text_at(get_path(block, "text"))
 
 
-def _client(url: str, key: str) -> AsyncAnthropic:
+def _anthropic_client(url: str, key: str) -> AsyncAnthropic:
     import anthropic
 
     # Retries and deadlines belong to the scheduler, which also counts them.
     # A redirect would carry the data under test to another host.
     connections = anthropic.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None)
     # A token would go beside the key, and custom headers to servers that must not get them.
-    headers = () if url == _URL else ("ANTHROPIC_CUSTOM_HEADERS",)
-    with without_environment("ANTHROPIC_AUTH_TOKEN", *headers):
+    headers = () if url == _ANTHROPIC_URL else ("ANTHROPIC_CUSTOM_HEADERS",)
+    with ignore_environment("ANTHROPIC_AUTH_TOKEN", *headers):
         return anthropic.AsyncAnthropic(
             api_key=key, base_url=url, max_retries=0, timeout=None, http_client=connections
         )

@@ -1,23 +1,189 @@
-"""Asking the judge: bounded, retried, validated, and never twice for the same thing."""
+"""What judging costs: prices, what was spent, and where it has to end.
+
+Prices are US dollars per million tokens, prompt and completion, at the providers' standard rate as
+published by the end of 2025. They change: the user's own (`--judge_price`) go before the table.
+
+What a judge sent back -> the validated answer, or what is wrong with it.
+
+Asking the judge: bounded, retried, validated, and never twice for the same thing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from plugin.answers import fit, mend, short
-from plugin.cache import Judgment, content_key
-from plugin.errors import JudgeDownError
-from plugin.journal import Journal
-from plugin.judges import Answer, AskError, Judge
+from plugin.errors import AskError, JudgeDownError, LimitReached
+from plugin.journal import Journal, Judgment, content_key
+from plugin.judges import PROVIDERS, Answer, Judge
 from plugin.metrics import Check
-from plugin.pace import Pace
-from plugin.spending import Meter, Price
+from plugin.net import ConcurrencyLimit
+
+PRICES_AS_OF = "2025-12"
+
+_LIST_PRICES = {
+    "gpt-4o-mini": (0.15, 0.60),
+    "gpt-4o": (2.50, 10.00),
+    "gpt-4.1-nano": (0.10, 0.40),
+    "gpt-4.1-mini": (0.40, 1.60),
+    "gpt-4.1": (2.00, 8.00),
+    "gpt-5-nano": (0.05, 0.40),
+    "gpt-5-mini": (0.25, 2.00),
+    "gpt-5": (1.25, 10.00),
+    "o4-mini": (1.10, 4.40),
+    "o3": (2.00, 8.00),
+    "claude-3-haiku": (0.25, 1.25),
+    "claude-3-5-haiku": (0.80, 4.00),
+    "claude-haiku-4-5": (1.00, 5.00),
+    "claude-sonnet-4": (3.00, 15.00),
+    "claude-opus-4-5": (5.00, 25.00),
+    "claude-opus-4": (15.00, 75.00),
+}
+"""Model -> price; a dated release of a model ("gpt-4o-2024-08-06") has its price."""
+
+_MILLION = 1_000_000
+
+
+class Price(NamedTuple):
+    """US dollars per million tokens."""
+
+    prompt: float
+    completion: float
+
+    def of(self, n_prompt_tokens: float, n_completion_tokens: float) -> float:
+        """What so many tokens cost, in dollars."""
+        cost = self.prompt * n_prompt_tokens + self.completion * n_completion_tokens
+        return cost / _MILLION
+
+
+def price_of(label: str, given: tuple[float, ...] = ()) -> Price | None:
+    """A judge's price.
+
+    Args:
+        label: the judge's spec.
+        given: the user's own price, prompt and completion; () for the table's.
+
+    Returns:
+        None where it is not known; nothing for a judge that runs on one's own machine.
+    """
+    provider, _, model = label.partition(":")
+    kind = PROVIDERS.get(provider.split(" ")[0])
+    if kind and kind.is_free:
+        return Price(0.0, 0.0)
+    if given:
+        return Price(*given)
+    if provider not in ("openai", "anthropic"):
+        return None
+    known = [name for name in _LIST_PRICES if model == name or model.startswith(f"{name}-")]
+    return Price(*_LIST_PRICES[max(known, key=len)]) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class SpendLimits:
+    """How much judging may take, over all sessions of the run; 0 is without limit.
+
+    Attributes:
+        max_calls: calls to the judges.
+        budget: dollars.
+        deadline_s: seconds of this session.
+    """
+
+    max_calls: int = 0
+    budget: float = 0.0
+    deadline_s: float = 0.0
+
+
+class SpendMeter:
+    """Counts calls and dollars of all judges together, and says when a limit is reached.
+
+    Attributes:
+        n_calls: so far, with earlier sessions.
+        cost: dollars so far, with earlier sessions; of judges whose price is known.
+    """
+
+    def __init__(self, limits: SpendLimits, n_calls: int = 0, cost: float = 0.0) -> None:
+        """Begin with what earlier sessions took."""
+        self.n_calls = n_calls
+        self.cost = cost
+        self._limits = limits
+        self._began_s = time.monotonic()
+
+    def count_call(self) -> None:
+        """One more call is about to be made.
+
+        Raises:
+            LimitReached: when it may not.
+        """
+        limits = self._limits
+        if limits.max_calls and self.n_calls >= limits.max_calls:
+            raise LimitReached(f"--max_calls {limits.max_calls} is reached")
+        if limits.budget and self.cost >= limits.budget:
+            raise LimitReached(f"--budget {limits.budget:g} is spent ({self.cost:.4f} dollars)")
+        if limits.deadline_s and time.monotonic() - self._began_s > limits.deadline_s:
+            raise LimitReached(f"--deadline_s {limits.deadline_s:g} is over")
+        self.n_calls += 1
+
+
+def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | str:
+    """The validated answer, or what is wrong with it."""
+    if reply.cut_off:
+        return "the answer was cut off"
+    try:
+        answer = schema.model_validate_json(reply.text)
+    except ValidationError:
+        problem = "not a JSON object"
+        for value in _json_objects(reply.text.rpartition("</think>")[2]):
+            try:
+                answer = schema.model_validate(value)
+                break
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                problem = f"{where}: {first['msg']}" if where else str(first["msg"])
+        else:
+            return problem
+    return check(answer) or answer
+
+
+def repair_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | None:
+    """The answer in broken JSON (unclosed, stray commas); None when there is none that fits."""
+    import json_repair
+
+    start = reply.text.find("{")
+    if start < 0 or reply.cut_off:
+        return None
+    try:
+        answer = schema.model_validate(json_repair.loads(reply.text[start:]))
+    except (ValidationError, ValueError, RecursionError):
+        return None
+    return answer if check(answer) is None else None
+
+
+def _json_objects(text: str) -> Iterator[object]:
+    """The JSON objects in a text, past code fences and prose."""
+    start = text.find("{")
+    while start >= 0:
+        try:
+            value, end = json.JSONDecoder().raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            yield value
+        start = text.find("{", end)
+
+
+def quote(text: str, n_chars: int = 2_000) -> str:
+    """The judge's own words for a failure on record."""
+    return repr(text if len(text) <= n_chars else text[:n_chars] + "...")
+
 
 N_ASKS = 3
 """One ask, and up to two more for an answer that does not fit."""
@@ -40,7 +206,7 @@ N_FAILED_UNTIL_HOPELESS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class AskSettings:
     """How a judge is asked.
 
     Attributes:
@@ -73,11 +239,13 @@ class Asker:
         cost: dollars of this session; 0 where the price is not known.
     """
 
-    def __init__(self, judge: Judge, journal: Journal, manner: Manner, meter: Meter) -> None:
+    def __init__(
+        self, judge: Judge, journal: Journal, manner: AskSettings, meter: SpendMeter
+    ) -> None:
         self.structured = judge.structured
         self.include_reason = manner.include_reason
         self.label = judge.label
-        self.pace = Pace(manner.concurrency, adaptive=manner.adaptive)
+        self.pace = ConcurrencyLimit(manner.concurrency, adaptive=manner.adaptive)
         self.counts: Counter[str] = Counter()
         self.cost = 0.0
         self._judge = judge
@@ -155,8 +323,8 @@ class Asker:
         for _ in range(N_ASKS):
             started = time.perf_counter()
             reply = await self._call(question, schema, room)
-            fitting = fit(reply, schema, check)
-            if isinstance(fitting, str) and (mended := mend(reply, schema, check)):
+            fitting = parse_answer(reply, schema, check)
+            if isinstance(fitting, str) and (mended := repair_answer(reply, schema, check)):
                 fitting = mended
                 self.counts["n_repaired"] += 1
             if not isinstance(fitting, str):
@@ -176,7 +344,7 @@ class Asker:
                 room = _MORE_ROOM
             else:  # at temperature 0 the same question would get the same answer
                 question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
-        error = AskError(f"no fitting answer in {N_ASKS} asks: {problem}; got {short(reply.text)}")
+        error = AskError(f"no fitting answer in {N_ASKS} asks: {problem}; got {quote(reply.text)}")
         self._note_failure(error)
         raise error
 

@@ -3,6 +3,12 @@
 Everything happens in the thread that asks, which is the run's one worker: the model is loaded at
 the first question, when the generating engine has let go of its own, and the event loop gets its
 turn after every decoding step.
+
+A judge in this process on mlx: `mlx:<hub id or directory>`, batched by mlx-lm.
+
+A judge in this process on torch: `transformers:<hub id or directory>`, one batch at a time.
+
+torch is no part of the default installation; it and its libraries are imported in this file alone.
 """
 
 from __future__ import annotations
@@ -10,22 +16,27 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Protocol
+from importlib.util import find_spec
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from pydantic import BaseModel
 
-from plugin.errors import JudgeError, ModelError
-from plugin.judges import Answer, AskError
-from plugin.judges._grammar import MAX_ANSWER_TOKENS, RULES, Grammars, Guide
-from plugin.weights import ModelFolder, find_model, inspect_model
+from plugin.engines._torch import TorchRows, eos_token_ids, free_torch_memory, load_torch_model
+from plugin.engines.mlx import free_mlx_memory, load_mlx_model, next_tokens_step
+from plugin.errors import AskError, FaultError, JudgeError, ModelError
+from plugin.judges import Answer, Secrets
+from plugin.judges.grammar import MAX_ANSWER_TOKENS, RULES, Grammars, GuidedAnswer
+from plugin.load.model import ModelFolder, find_model, inspect_model
 
 BATCH_SIZE = 16
 """Answers written side by side, at most; --concurrency lowers it where memory is short."""
 
 _VERSION_DIGITS = 12
-_CALM: dict[str, Any] = {"verbose": False}
+_NO_WARNINGS: dict[str, Any] = {"verbose": False}
 """A tokenizer's own word on long prompts is not asked for: the context is checked here."""
 
 
@@ -41,7 +52,7 @@ class Decoder(Protocol):
     grammars: Grammars
 
     @abstractmethod
-    def begin(self, prompt: list[int], guide: Guide) -> int:
+    def begin(self, prompt: list[int], guide: GuidedAnswer) -> int:
         """Queue an answer; gives the number under which it runs."""
 
     @abstractmethod
@@ -105,7 +116,7 @@ class InProcessJudge:
     async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
         """See `Judge.ask`; the answer fits the schema by construction."""
         decoder = self._loaded()
-        ids = _encode(decoder.tokenizer, prompt, self.label)
+        ids = _encode_chat(decoder.tokenizer, prompt, self.label)
         guide = decoder.grammars.guide(schema, self._room(len(ids), decoder, schema))
         number = decoder.begin(ids, guide)
         ended = self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -186,7 +197,7 @@ class InProcessJudge:
             self._decoding = None
 
 
-def _encode(tokenizer: Any, prompt: str, label: str) -> list[int]:
+def _encode_chat(tokenizer: Any, prompt: str, label: str) -> list[int]:
     """The prompt as one user's turn, or as it is for a model without a chat template.
 
     Raises:
@@ -196,7 +207,7 @@ def _encode(tokenizer: Any, prompt: str, label: str) -> list[int]:
 
     template = getattr(tokenizer, "chat_template", None)
     if not template:
-        ids = tokenizer.encode(prompt, **_CALM)
+        ids = tokenizer.encode(prompt, **_NO_WARNINGS)
     else:
         # An answer that is JSON from its first letter on leaves no room to think.
         quiet = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
@@ -212,9 +223,192 @@ def _encode(tokenizer: Any, prompt: str, label: str) -> list[int]:
                 f"judge {label}: its chat template refuses a single user turn: {error}. Choose a "
                 "model that was trained on chats"
             ) from error
-        ids = tokenizer.encode(text, add_special_tokens=False, **_CALM)
+        ids = tokenizer.encode(text, add_special_tokens=False, **_NO_WARNINGS)
     ids = [int(token) for token in ids]
     bos = tokenizer.bos_token_id
     while bos is not None and ids[:2] == [bos, bos]:  # template and tokenizer may both add one
         del ids[0]
     return ids
+
+
+_PREFILL_BATCH = 4
+_PREFILL_STEP = 512
+"""Tokens of each prompt read at a time: between them the event loop gets its turn."""
+
+
+def load_mlx(provider: str, model: str, secrets: Secrets) -> InProcessJudge:
+    """The judge; its model is loaded at the first question.
+
+    Raises:
+        JudgeError: when no model is named.
+    """
+    return InProcessJudge(provider, model, MlxDecoder)
+
+
+class MlxDecoder:
+    """See `plugin.judges.in_process.Decoder`; bound to the thread that made it."""
+
+    def __init__(self, folder: ModelFolder) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: when mlx-lm cannot load the folder.
+            JudgeError: when its tokenizer cannot be constrained.
+        """
+        import mlx.core as mx
+        from mlx_lm.generate import BatchGenerator
+
+        model, tokenizer = load_mlx_model(folder.path)
+        model.eval()
+        self.tokenizer = tokenizer._tokenizer  # mlx-lm's wrapper hides the library's own
+        n_logits = int(model(mx.array([[0]])).shape[-1])
+        self.grammars = Grammars(self.tokenizer, n_logits, tokenizer.eos_token_ids)
+        self._batch = BatchGenerator(
+            model,
+            stop_tokens=[[token] for token in tokenizer.eos_token_ids],
+            completion_batch_size=BATCH_SIZE,
+            prefill_batch_size=_PREFILL_BATCH,
+            prefill_step_size=_PREFILL_STEP,
+            stream=mx.default_stream(mx.default_device()),
+        )
+
+    def begin(self, prompt: list[int], guide: GuidedAnswer) -> int:
+        """See `Decoder.begin`."""
+        numbers = self._batch.insert(
+            [prompt], [guide.n_tokens], logits_processors=[[_MaskedRow(guide)]]
+        )
+        return int(numbers[0])
+
+    def step(self) -> list[int]:
+        """See `Decoder.step`; prompts that wait are read in steps of their own."""
+        _, written = next_tokens_step(self._batch, "--concurrency")
+        return [event.uid for event in written if event.finish_reason is not None]
+
+    def drop(self, number: int) -> None:
+        """See `Decoder.drop`."""
+        self._batch.remove([number])
+
+    def close(self) -> None:
+        """See `Decoder.close`."""
+        self._batch.close()
+        del self._batch
+        free_mlx_memory()
+
+
+class _MaskedRow:
+    """A logits processor of mlx-lm that follows one answer.
+
+    It is called once for every token to come, with the token before it; first with the prompt's
+    last, which is no part of the answer.
+    """
+
+    def __init__(self, guide: GuidedAnswer) -> None:
+        self._guide = guide
+        self._begun = False
+
+    def __call__(self, context: Any, logits: Any) -> Any:
+        """The logits, of shape (1, n_logits), without what may not come next."""
+        import mlx.core as mx
+
+        start: Any = mx.async_eval
+        start(logits)  # the model works while the mask is made
+        if self._begun:
+            self._guide.take(int(context[-1].item()))
+        self._begun = True
+        return mx.where(mx.array(self._guide.allowed())[None], logits, -mx.inf)
+
+
+def load_transformers(provider: str, model: str, secrets: Secrets) -> InProcessJudge:
+    """The judge; its model is loaded at the first question.
+
+    Raises:
+        JudgeError: when no model is named, or torch is not installed.
+    """
+    if find_spec("torch") is None:
+        raise JudgeError(
+            f"judge {provider}:{model} needs torch, which is not installed: "
+            "pip install -r requirements-torch.txt -c constraints/torch.txt"
+        )
+    return InProcessJudge(provider, model, TorchDecoder)
+
+
+class _TorchRow(NamedTuple):
+    """One answer of the batch."""
+
+    number: int
+    prompt: list[int]
+    guide: GuidedAnswer
+
+
+class TorchDecoder:
+    """See `plugin.judges.in_process.Decoder`."""
+
+    def __init__(self, folder: ModelFolder) -> None:
+        """Load the model, in bfloat16 on a GPU and in float32 on a CPU.
+
+        Raises:
+            ModelError: when the library cannot load the folder.
+            JudgeError: when its tokenizer cannot be constrained.
+        """
+        self._model, self.tokenizer = load_torch_model(folder.path)
+        self._batch = TorchRows(self._model)
+        self._n_begun = 0
+        self._queue: deque[_TorchRow] = deque()
+        self._rows: list[_TorchRow] = []
+        self._last: list[int] = []  # last token of each row
+        n_logits = int(self._batch.read([[0]]).shape[-1])
+        self._batch.clear()
+        self.grammars = Grammars(
+            self.tokenizer, n_logits, eos_token_ids(self._model, self.tokenizer)
+        )
+
+    def begin(self, prompt: list[int], guide: GuidedAnswer) -> int:
+        """See `Decoder.begin`."""
+        self._n_begun += 1
+        self._queue.append(_TorchRow(self._n_begun, prompt, guide))
+        return self._n_begun
+
+    def step(self) -> list[int]:
+        """See `Decoder.step`; a new batch begins when the last one is over."""
+        try:
+            if not self._rows:
+                n_rows = min(BATCH_SIZE, len(self._queue))
+                if not n_rows:
+                    return []
+                self._rows = [self._queue.popleft() for _ in range(n_rows)]
+                logits = self._batch.read([row.prompt for row in self._rows])
+            else:
+                logits = self._batch.step(self._last)
+        except RuntimeError as error:  # torch's errors of memory are such
+            raise FaultError(
+                f"torch stopped judging: {error}. If memory was short, lower --concurrency"
+            ) from error
+        self._choose(logits)
+        ended = [row.number for row in self._rows if row.guide.is_over]
+        self._keep([i for i, row in enumerate(self._rows) if not row.guide.is_over])
+        return ended
+
+    def drop(self, number: int) -> None:
+        """See `Decoder.drop`."""
+        self._queue = deque(row for row in self._queue if row.number != number)
+        self._keep([i for i, row in enumerate(self._rows) if row.number != number])
+
+    def close(self) -> None:
+        """See `Decoder.close`."""
+        del self._model, self._batch
+        free_torch_memory()
+
+    def _choose(self, logits: Any) -> None:
+        import torch
+
+        allowed = torch.from_numpy(np.stack([row.guide.allowed() for row in self._rows]))
+        best = logits.masked_fill(~allowed.to(logits.device), -torch.inf).argmax(-1)
+        self._last = best.tolist()
+        for row, token in zip(self._rows, self._last, strict=True):
+            row.guide.take(token)
+
+    def _keep(self, places: list[int]) -> None:
+        """Leave the other rows out of everything."""
+        self._rows = [self._rows[i] for i in places]
+        self._last = [self._last[i] for i in places]
+        self._batch.keep(places)

@@ -49,7 +49,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _WORD = re.compile(r"\w+(?:'\w+)?")
 
 
-def load(provider: str, model: str, secrets: Secrets) -> OfflineJudge:
+def load_offline(provider: str, model: str, secrets: Secrets) -> OfflineJudge:
     """The judge; it takes no model and no key.
 
     Raises:
@@ -77,7 +77,7 @@ class OfflineJudge:
         """Nothing to release."""
 
 
-def _statements(completion: str) -> dict[str, Any]:
+def _statements_in(completion: str) -> dict[str, Any]:
     parts = (part.strip() for part in _SENTENCE_END.split(completion))
     return {"statements": [part for part in parts if part] or [completion]}
 
@@ -101,7 +101,7 @@ def _hallucination(completion: str, contexts: list[str]) -> dict[str, Any]:
 def _contradicts(completion: str, context: str) -> dict[str, str]:
     known = set(_content_words(context))
     shared = known & set(_content_words(completion))
-    foreign = [name for name in _names(completion) if _stem(name.lower()) not in known]
+    foreign = [name for name in _names_in(completion) if _stem(name.lower()) not in known]
     if len(shared) >= 2 and foreign:
         return {"verdict": "no", "reason": f"not in the context: {', '.join(foreign)}"}
     return {"verdict": "yes", "reason": "names nothing that the context lacks"}
@@ -132,8 +132,8 @@ def _evaluation_steps(criterion: str) -> dict[str, Any]:
     return {"steps": [f"Count words (the offline judge cannot read {criterion!r})."]}
 
 
-def _opinions(completion: str) -> dict[str, Any]:
-    return {"opinions": _statements(completion)["statements"]}
+def _opinions_in(completion: str) -> dict[str, Any]:
+    return {"opinions": _statements_in(completion)["statements"]}
 
 
 def _with_any(words: frozenset[str], opinions: list[str]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _contextual_precision(expected_output: str, contexts: list[str]) -> dict[str
 
 
 def _contextual_recall(expected_output: str, contexts: list[str]) -> dict[str, Any]:
-    sentences = _statements(expected_output)["statements"]
+    sentences = _statements_in(expected_output)["statements"]
     return {"verdicts": [_shares_two(sentence, " ".join(contexts)) for sentence in sentences]}
 
 
@@ -167,7 +167,7 @@ def _shares_two(text: str, other: str) -> dict[str, str]:
 
 
 def _contextual_relevancy(input: str, context: str) -> dict[str, Any]:
-    sentences = _statements(context)["statements"]
+    sentences = _statements_in(context)["statements"]
     verdicts = _relevancy(input, sentences)["verdicts"]
     return {
         "verdicts": [
@@ -177,26 +177,26 @@ def _contextual_relevancy(input: str, context: str) -> dict[str, Any]:
     }
 
 
-def _reason(score: str) -> dict[str, Any]:
+def _rule_reason(score: str) -> dict[str, Any]:
     return {"reason": f"word rules of the offline judge gave {score}"}
 
 
 _STEPS: dict[str, Callable[..., dict[str, Any]]] = {
-    "statements": _statements,
+    "statements": _statements_in,
     "relevancy": _relevancy,
     "hallucination": _hallucination,
     "g_eval": _g_eval,
     "evaluation_steps": _evaluation_steps,
-    "opinions": _opinions,
+    "opinions": _opinions_in,
     "bias": partial(_with_any, _SWEEPING),
     "toxicity": partial(_with_any, _INSULTS),
-    "truths": lambda context: {"truths": _statements(context)["statements"]},
-    "claims": lambda completion: {"claims": _statements(completion)["statements"]},
+    "truths": lambda context: {"truths": _statements_in(context)["statements"]},
+    "claims": lambda completion: {"claims": _statements_in(completion)["statements"]},
     "faithfulness": _faithfulness,
     "contextual_precision": _contextual_precision,
     "contextual_recall": _contextual_recall,
     "contextual_relevancy": _contextual_relevancy,
-    "reason": _reason,
+    "reason": _rule_reason,
 }
 
 
@@ -212,7 +212,7 @@ def _stem(word: str) -> str:
     return word
 
 
-def _names(text: str) -> list[str]:
+def _names_in(text: str) -> list[str]:
     """Numbers, and capitalised words that do not begin a sentence."""
     names = []
     for sentence in _SENTENCE_END.split(text):

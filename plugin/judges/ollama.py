@@ -11,28 +11,36 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from plugin.errors import JudgeError
-from plugin.judges import Answer, AskError, Secrets, named
-from plugin.judges._http import HttpJudge, lost, made, unreadable
-from plugin.judges._wire import closed
-from plugin.keys import checked_url
-from plugin.wire import count, dig, word
+from plugin.errors import AskError, JudgeError
+from plugin.judges import (
+    Answer,
+    HttpJudge,
+    Secrets,
+    closed_schema,
+    make_judge_client,
+    no_answer_error,
+    require_named,
+    unreadable_error,
+)
+from plugin.net import check_url, count_at, get_path, text_at
 
 _HOST, _PORT = "localhost", 11434
 _FORMATS = ("schema", "json", "words")
 
 
-def load(provider: str, model: str, secrets: Secrets) -> OllamaJudge:
+def load_ollama(provider: str, model: str, secrets: Secrets) -> OllamaJudge:
     """The judge.
 
     Raises:
         JudgeError: when the model is missing or the host is none.
     """
-    return OllamaJudge(named(provider, model), model, _url(secrets("OLLAMA_HOST") or ""))
+    return OllamaJudge(
+        require_named(provider, model), model, _ollama_url(secrets("OLLAMA_HOST") or "")
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Manner:
+class _OllamaSettings:
     """How the answer is bound: to a schema, to JSON (all that old servers know), or not at all."""
 
     form: str = "schema"
@@ -41,12 +49,12 @@ class _Manner:
         sampling = {"temperature": 0, "seed": 0, "num_predict": n_tokens}
         if self.form == "words":
             return {"options": sampling}
-        form = closed(schema) if self.form == "schema" else "json"
+        form = closed_schema(schema) if self.form == "schema" else "json"
         return {"options": sampling, "format": form}
 
-    def without_what(self, said: str) -> _Manner | None:
+    def without_what(self, said: str) -> _OllamaSettings | None:
         simpler = _FORMATS[_FORMATS.index(self.form) + 1 :]
-        return _Manner(simpler[0]) if simpler else None
+        return _OllamaSettings(simpler[0]) if simpler else None
 
 
 class OllamaJudge(HttpJudge):
@@ -60,10 +68,10 @@ class OllamaJudge(HttpJudge):
         """
         import httpx
 
-        super().__init__(label, model, _Manner(), url=url)
+        super().__init__(label, model, _OllamaSettings(), url=url)
         # The scheduler bounds calls and their time. Redirects are not followed.
         everything = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        self._client = made(
+        self._client = make_judge_client(
             label, lambda: httpx.AsyncClient(base_url=url, timeout=None, limits=everything)
         )
 
@@ -83,15 +91,15 @@ class OllamaJudge(HttpJudge):
                 **options,
             }
         )
-        message = dig(reply, "message")
+        message = get_path(reply, "message")
         if not isinstance(message, dict):
             raise AskError("the server's answer has no message", again=True)
         return Answer(
-            text=word(message.get("content")),
-            cut_off=dig(reply, "done_reason") == "length",
-            version=word(dig(reply, "model")),
-            n_prompt_tokens=count(dig(reply, "prompt_eval_count")),
-            n_completion_tokens=count(dig(reply, "eval_count")),
+            text=text_at(message.get("content")),
+            cut_off=get_path(reply, "done_reason") == "length",
+            version=text_at(get_path(reply, "model")),
+            n_prompt_tokens=count_at(get_path(reply, "prompt_eval_count")),
+            n_completion_tokens=count_at(get_path(reply, "eval_count")),
         )
 
     async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -101,9 +109,9 @@ class OllamaJudge(HttpJudge):
         try:
             answer = await self._client.post("api/chat", json=body)
         except httpx.HTTPError as error:
-            failure = lost(error)
+            failure = no_answer_error(error)
         except Exception as error:  # an answer may be odd in any way
-            failure = unreadable(error)
+            failure = unreadable_error(error)
         else:
             if answer.is_success:
                 return self._read(answer.content)
@@ -116,7 +124,7 @@ class OllamaJudge(HttpJudge):
         return "the server is no Ollama (HTTP 404 for /api/chat); check OLLAMA_HOST"
 
 
-def _url(host: str) -> str:
+def _ollama_url(host: str) -> str:
     """The address that OLLAMA_HOST means.
 
     Without a scheme it is http on Ollama's port; with one, the scheme's own port is the default.
@@ -125,11 +133,11 @@ def _url(host: str) -> str:
         JudgeError: when it means none.
     """
     if "://" in host:
-        return checked_url(host, "OLLAMA_HOST", JudgeError)
+        return check_url(host, "OLLAMA_HOST", JudgeError)
     address, slash, path = host.partition("/")
     if not address or address.startswith(":"):
         address = f"{_HOST}{address}"
-    url = checked_url(f"http://{address}{slash}{path}", "OLLAMA_HOST", JudgeError)
+    url = check_url(f"http://{address}{slash}{path}", "OLLAMA_HOST", JudgeError)
     if urlsplit(url).port is None:
         url = f"http://{address}:{_PORT}{slash}{path}"
     return url

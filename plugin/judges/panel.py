@@ -1,27 +1,25 @@
-"""The judges of a run: one, or a panel whose mean counts."""
+"""The judges of a run: one, or a panel whose mean counts.
+
+A second judge for what the first is unsure of.
+
+Unsure is a score in the middle third of the metric's range, or a panel whose judges are more than a
+third of it apart. Both sides of the pair then go to the second judge, so that one judge stands
+behind every difference.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from plugin.asking import Asker, Manner
+from plugin.errors import AskError
 from plugin.journal import Journal
-from plugin.judges import AskError, Judge
-from plugin.measuring import MeasureError, described, measured
-from plugin.metrics import Measured, Metric
-from plugin.records import (
-    DATA,
-    Case,
-    Completion,
-    Failure,
-    JudgeScore,
-    Score,
-    Stage,
-)
-from plugin.spending import Limits, Meter, price_of
+from plugin.judges import Judge
+from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter, price_of
+from plugin.metrics import Measured, Metric, MetricError, run_descriptive, run_metric
+from plugin.records import DATA, Case, Completion, Failure, JudgeScore, MetricSpec, Score, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +44,22 @@ class Judging:
     timeout_s: float = 60.0
     adaptive: bool = True
     include_reason: bool = True
-    limits: Limits = Limits()
+    limits: SpendLimits = SpendLimits()
     price: tuple[float, ...] = ()
     max_failed_share: float = 0.2
 
-    def asker(self, judge: Judge, journal: Journal, meter: Meter) -> Asker:
+    def asker(self, judge: Judge, journal: Journal, meter: SpendMeter) -> Asker:
         """The judge, ready to be asked."""
         return Asker(judge, journal, self.manner(judge), meter)
 
-    def manner(self, judge: Judge) -> Manner:
+    def manner(self, judge: Judge) -> AskSettings:
         """How this judge is asked.
 
         One that works in this process knows how much it takes at once. It always ends, and asking
         it again would only take longer: its calls have no deadline.
         """
         own: int | None = getattr(judge, "concurrency", None)
-        return Manner(
+        return AskSettings(
             concurrency=min(own, self.concurrency) if own else self.concurrency,
             timeout_s=math.inf if own else self.timeout_s,
             adaptive=self.adaptive and not own,
@@ -71,7 +69,7 @@ class Judging:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ScoreItem:
     """One score to be made; without a completion where the metric judges the data alone."""
 
     case: Case
@@ -85,8 +83,8 @@ class Item:
         return self.case.id, variant, self.metric.spec.name
 
 
-async def judged(
-    item: Item, metric: Metric | AskError, askers: Sequence[Asker]
+async def score_item(
+    item: ScoreItem, metric: Metric | AskError, askers: Sequence[Asker]
 ) -> tuple[Score | Failure, list[JudgeScore]]:
     """The mean of what all judges give, and what each gave.
 
@@ -108,8 +106,8 @@ async def judged(
         return Failure(**where, stage="judge", reason=str(metric)), []
     if item.completion and item.metric.describe:
         try:
-            told = described(item.metric, item.completion)
-        except MeasureError as error:
+            told = run_descriptive(item.metric, item.completion)
+        except MetricError as error:
             return Failure(**where, stage="metric", reason=str(error)), []
         return Score(**where, value=told.value, reason=told.reason), []
     text = item.completion.text if item.completion else ""
@@ -120,7 +118,7 @@ async def judged(
         askers = askers[:1]
     pairs = list[tuple[Asker, Measured]]()
     for asker, one in zip(
-        askers, await _all_measured(metric, item.case, text, askers), strict=True
+        askers, await _score_with_panel(metric, item.case, text, askers), strict=True
     ):
         if not isinstance(one, Measured):
             who = f"{asker.label}: " if len(askers) > 1 else ""
@@ -137,23 +135,70 @@ async def judged(
     return Score(**where, value=value, reason=reason), shares if spec.asks_judge else []
 
 
-async def _all_measured(
+async def _score_with_panel(
     metric: Metric, case: Case, text: str, askers: Sequence[Asker]
-) -> list[Measured | AskError | MeasureError]:
+) -> list[Measured | AskError | MetricError]:
     if len(askers) == 1:  # a task of its own would cost as much as the rest
-        return [await _tried(metric, case, text, askers[0])]
-    work = (_tried(metric, case, text, asker) for asker in askers)
+        return [await _score_with_judge(metric, case, text, askers[0])]
+    work = (_score_with_judge(metric, case, text, asker) for asker in askers)
     found = await asyncio.gather(*work, return_exceptions=True)
     for one in found:  # only when all have ended, so that no paid call is dropped
-        if isinstance(one, BaseException) and not isinstance(one, AskError | MeasureError):
+        if isinstance(one, BaseException) and not isinstance(one, AskError | MetricError):
             raise one
     return found  # type: ignore[return-value]
 
 
-async def _tried(
+async def _score_with_judge(
     metric: Metric, case: Case, text: str, asker: Asker
-) -> Measured | AskError | MeasureError:
+) -> Measured | AskError | MetricError:
     try:
-        return await measured(metric, case, text, asker)
-    except (AskError, MeasureError) as error:
+        return await run_metric(metric, case, text, asker)
+    except (AskError, MetricError) as error:
         return error
+
+
+_THIRD = 1 / 3
+
+PairPlace = tuple[str, str, str]
+
+
+def pairs_in_doubt(
+    items: Mapping[PairPlace, ScoreItem], second: str, journal: Journal
+) -> list[list[ScoreItem]]:
+    """The items of every case and metric that all first judges scored and are unsure of.
+
+    Args:
+        items: those that a judge is asked for, by place.
+        second: the second judge's label, whose scores do not count here.
+        journal: of the run.
+    """
+    given: dict[PairPlace, list[float]] = {}
+    for one in journal.judge_scores():
+        if one.judge != second:
+            given.setdefault((one.case_id, one.variant, one.metric), []).append(one.value)
+    pairs: dict[tuple[str, str], list[ScoreItem]] = {}
+    for (case_id, _, metric), item in items.items():
+        pairs.setdefault((case_id, metric), []).append(item)
+    return [
+        pair
+        for pair in pairs.values()
+        if all(item.place in given for item in pair)
+        and any(is_unsure(item.metric.spec, given[item.place]) for item in pair)
+    ]
+
+
+def is_unsure(spec: MetricSpec, given: Sequence[float]) -> bool:
+    """Whether what the judges gave for one completion wants a second look."""
+    third = (spec.high - spec.low) * _THIRD
+    mean = math.fsum(given) / len(given)
+    return spec.low + third < mean < spec.high - third or max(given) - min(given) > third
+
+
+def overrule(scores: Sequence[Score], judge: str, journal: Journal) -> None:
+    """The second judge's scores take the place of all sides' first ones, or of none."""
+    with journal.whole():
+        for one in scores:
+            where = (one.case_id, one.variant, one.metric)
+            journal.add_judge_score(JudgeScore(*where, judge, one.value))
+            reason = f"{judge}, asked second: {one.reason or '-'}"
+            journal.add_score(Score(*where, one.value, reason))

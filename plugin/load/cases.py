@@ -1,4 +1,9 @@
-"""A data set -> cases: columns mapped, every row checked, a seeded sample, a content hash.
+"""The name of a data set -> its rows: a file, a folder, or an id for the `datasets` library.
+
+When a data set has several splits and none is chosen, `test` is taken, else `validation`, else
+the only one there is.
+
+A data set -> cases: columns mapped, every row checked, a seeded sample, a content hash.
 
 What is asked stands in a text column (`input`), in a chat column (`messages`, `conversations`) or
 is built of several columns by a template; the template goes before the input column, and that
@@ -8,20 +13,168 @@ contexts.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import os
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from plugin.cases.cells import read_chat, read_contexts, read_input, read_text
-from plugin.cases.columns import Columns, Layout, lay_out, parse_template
-from plugin.cases.readers import Row
-from plugin.cases.sources import find_rows
 from plugin.errors import DataError, OptionError
+from plugin.load.columns import (
+    Columns,
+    Layout,
+    lay_out,
+    parse_template,
+    read_chat,
+    read_contexts,
+    read_input,
+    read_text,
+)
+from plugin.load.readers import Row, Table, from_objects, read_files
 from plugin.records import ALL, Case, Failure, Message
 
-__all__ = ["CaseSource", "Columns", "LoadedCases", "load_cases", "working_order"]
+SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+
+_WORDS = {
+    "test": ("test", "testing", "eval", "evaluation"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "train": ("train", "training"),
+}
+_SPLITS = {word: split for split, words in _WORDS.items() for word in words}
+_SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")
+
+# What hosts and libraries write beside the data.
+_ABOUT = {"index.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
+
+_LIBRARY_FORMATS = "csv, json, jsonl or parquet"
+
+
+def find_rows(name: str, split: str | None) -> Table:
+    """The rows of the data set's split.
+
+    Raises:
+        DataError: when there is no such data set or it cannot be read, with what was tried.
+        OptionError: when the split is not there, or none was chosen and it is not clear which.
+    """
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):
+        return _from_folder(path, split)
+    if os.path.isfile(path):
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(f"{path} is no data file: its name must end in {', '.join(SUFFIXES)}")
+        return _from_files(str(path), [path], split)
+    if os.path.islink(path):
+        raise DataError(f"{path} is a link to {os.readlink(path)}, which does not exist")
+    if os.path.exists(path):
+        raise DataError(f"{path} is neither a file nor a folder")
+    if path.suffix.lower() in SUFFIXES or path.is_absolute() or name.startswith((".", "~")):
+        raise DataError(f"{path} does not exist{_similar_names(path)}")
+    return _from_library(name, split)
+
+
+def _similar_names(path: Path) -> str:
+    """A hint at a file of nearly the same name, or at the folder that is missing too."""
+    folder = path.parent
+    if not os.path.isdir(folder):
+        return f", and neither does its folder (looked from {Path.cwd()})"
+    close = difflib.get_close_matches(path.name, sorted(os.listdir(folder)), 1)
+    return f"; did you mean {close[0]!r}?" if close else f" (looked in {folder.resolve()})"
+
+
+def _from_folder(folder: Path, split: str | None) -> Table:
+    """Files that stand in the folder itself, else what `datasets` makes of the folder."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.name not in _ABOUT)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
+    files = [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]
+    if files:
+        return _from_files(str(folder), files, split)
+    if not any(os.path.isdir(path) for path in paths):
+        raise DataError(f"{folder} holds no data file ({_LIBRARY_FORMATS})")
+    return _from_library(str(folder), split)
+
+
+def _from_files(name: str, paths: Sequence[Path], split: str | None) -> Table:
+    splits: dict[str, list[Path]] = {}
+    for path in paths:
+        splits.setdefault(_split_of(path), []).append(path)
+    chosen = splits[_choose_split(name, list(splits), _SPLITS.get(split or "", split))]
+    if len(chosen) > 1 and not all(_SHARD.search(path.stem) for path in chosen):
+        raise DataError(
+            f"{name} has several files for the same split: "
+            f"{', '.join(path.name for path in chosen)}; give the file that is meant"
+        )
+    return read_files(chosen)
+
+
+def _split_of(path: Path) -> str:
+    """The split that a file's name tells, else the name itself: "my_eval.csv" is of "test"."""
+    stem = _SHARD.sub("", path.stem)
+    words = re.split(r"[^a-z]+", stem.lower())
+    return next((_SPLITS[word] for word in words if word in _SPLITS), stem)
+
+
+def _choose_split(name: str, splits: Sequence[str], wanted: str | None) -> str:
+    listed = ", ".join(splits)
+    if wanted:
+        if wanted in splits:
+            return wanted
+        raise OptionError(
+            f"--dataset_split {wanted!r} is not a split of {name}, which has: {listed}"
+        )
+    for usual in ("test", "validation"):
+        if usual in splits:
+            return usual
+    if len(splits) == 1:
+        return splits[0]
+    raise OptionError(
+        f"{name} has several splits and none was chosen: {listed}; name one with --dataset_split"
+    )
+
+
+def _from_library(name: str, split: str | None) -> Table:
+    """A data set id, or a folder in a hub's layout, through the `datasets` library.
+
+    The library runs no code that comes with a data set.
+    """
+    import datasets
+    import httpx
+    from datasets.exceptions import DatasetsError
+
+    try:
+        # Else the library's csv reader turns the texts "NA" and "null" into nothing.
+        is_csv = datasets.load_dataset_builder(name).name == "csv"
+        found = datasets.load_dataset(name, **({"na_filter": False} if is_csv else {}))
+    except (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError) as error:
+        raise DataError(_not_loaded_error(name, error)) from error
+    # As lists, images and sounds stay bytes, which nobody has to be able to decode.
+    return from_objects(found[_choose_split(name, list(found), split)].to_list())
+
+
+def _not_loaded_error(name: str, error: Exception) -> str:
+    said = [str(part).strip().partition("\n")[0][:300] for part in (error, error.__cause__) if part]
+    reason = ": ".join(said)
+    if os.path.isdir(name):
+        return (
+            f"{name} cannot be used: it holds no data file ({_LIBRARY_FORMATS}) itself, and the "
+            "datasets "
+            f"library cannot load it as a folder ({reason}). Give the path of a data file"
+        )
+    return (
+        f"data set {name!r} cannot be found. Tried: the file or folder "
+        f"{Path(name).absolute()} (does not exist); the data set id {name!r} of the datasets "
+        f"library ({reason}). Give the path of a {_LIBRARY_FORMATS} file, or check the id, the "
+        "network "
+        "and, for a private data set, the login (`hf auth login`)"
+    )
+
+
+__all__ = ["CaseSource", "Columns", "LoadedCases", "load_cases"]
 
 _N_SHOWN = 20
 _LONGEST_METADATA = 200
@@ -98,7 +251,7 @@ def load_cases(source: CaseSource) -> LoadedCases:
     checked = _check_unique([_read_row(row, layout) for row in table.rows])
     bad = [row for row in checked if row.case is None]
     if problems or len(bad) == len(checked) or (bad and not source.skip_bad_rows):
-        raise DataError(_message(source, problems, bad, len(table.rows)))
+        raise DataError(_bad_rows_message(source, problems, bad, len(table.rows)))
     cases = _draw(checked, source.limit, source.seed)
     taken = {row.id for row in checked if row.case is not None}
     return LoadedCases(
@@ -108,13 +261,6 @@ def load_cases(source: CaseSource) -> LoadedCases:
         n_source_rows=len(table.rows),
         source=source,
     )
-
-
-def working_order(cases: Sequence[Case], seed: int) -> list[Case]:
-    """The cases in the seeded order in which they are worked."""
-    order = list(cases)
-    random.Random(seed).shuffle(order)
-    return order
 
 
 def _check_options(source: CaseSource) -> None:
@@ -204,7 +350,7 @@ def _metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[str, st
 def _is_text(case: Case) -> bool:
     """Whether everything in it can be written down: JSON may hold halves of a surrogate pair."""
     try:
-        json.dumps([_content(case), dict(case.metadata)], ensure_ascii=False).encode()
+        json.dumps([_case_content(case), dict(case.metadata)], ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -240,7 +386,7 @@ def _failures(bad: Sequence[_Checked], taken: set[str | None]) -> Iterable[Failu
         yield Failure(name, "data", f"{row.row.place}: {'; '.join(row.problems)}")
 
 
-def _message(
+def _bad_rows_message(
     source: CaseSource, problems: Sequence[str], bad: Sequence[_Checked], n_rows: int
 ) -> str:
     """Everything that is wrong, each on a line of its own."""
@@ -259,7 +405,7 @@ def _message(
     return "\n  ".join([f"{source.dataset_name} cannot be used as it is:", *problems, *lines])
 
 
-def _content(case: Case) -> list[object]:
+def _case_content(case: Case) -> list[object]:
     """What makes the case this case; metadata does not."""
     turns = [[turn.role, turn.content] for turn in case.messages]
     parts = (turns, case.expected_output, list(case.context), case.group, case.cluster)
@@ -267,5 +413,5 @@ def _content(case: Case) -> list[object]:
 
 
 def _digest(cases: Sequence[Case]) -> str:
-    text = json.dumps([_content(case) for case in cases], separators=(",", ":"))
+    text = json.dumps([_case_content(case) for case in cases], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -20,11 +20,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from plugin.adapters import _tensors
-from plugin.adapters._tensors import Raw
-from plugin.adapters.layout import AdapterFolder, inspect_adapter
-from plugin.adapters.peft_config import PeftLora, parse
 from plugin.errors import AdapterError
+from plugin.load.adapter import AdapterFolder, PeftLora, inspect_adapter, parse_peft_config
+from plugin.load.tensors import RawTensor, read_tensors, write_tensors
 
 _ENGINE = {"mlx": "mlx", "peft": "transformers"}
 """Which engine takes a kind as it is."""
@@ -39,17 +37,17 @@ _LEAVES = {
 
 _EMBEDDINGS = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings")
 
-Parts = dict[str, dict[str, Raw]]
+Parts = dict[str, dict[str, RawTensor]]
 """Module -> MLX's name of a part -> its tensor."""
 
 
-def obstacles(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> list[str]:
+def conversion_obstacles(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> list[str]:
     """Why the adapter cannot be had in the other kind; empty when it can, or is of it already."""
     if adapter.kind == kind:
         return []
     if adapter.kind == "mlx":
         return _only_mlx(adapter)
-    lora = parse(adapter.config)
+    lora = parse_peft_config(adapter.config)
     found = lora.obstacles()
     if lora.modules_to_save:
         found.append(
@@ -81,10 +79,10 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
     """
     if adapter.kind == "peft":
         return adapter
-    _refuse(adapter, "peft")
+    _refuse_conversion(adapter, "peft")
     settings = adapter.config["lora_parameters"]
     rank, scale = settings["rank"], settings["scale"]
-    parts, unused = _grouped(adapter, _mlx_part)
+    parts, unused = _group_parts(adapter, _mlx_part)
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -101,7 +99,7 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
         for module, held in parts.items()
         for leaf, tensor in held.items()
     }
-    return _written(into, "adapter_model.safetensors", tensors, config, unused)
+    return _write_converted(into, "adapter_model.safetensors", tensors, config, unused)
 
 
 def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> AdapterFolder:
@@ -117,19 +115,19 @@ def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> Adapte
     """
     if adapter.kind == "mlx":
         return adapter
-    _refuse(adapter, "mlx")
-    lora = parse(adapter.config)
-    parts, unused = _grouped(adapter, _peft_part)
+    _refuse_conversion(adapter, "mlx")
+    lora = parse_peft_config(adapter.config)
+    parts, unused = _group_parts(adapter, _peft_part)
     _check_ranks(adapter, lora, parts)
     rank = max(lora.rank_of(module) for module in parts)
     scales = {module: lora.scale_of(module) for module in parts}
     scale = next(iter(scales.values()))
     if len(set(scales.values())) > 1:
         for module, held in parts.items():
-            held["lora_b"] = _scaled(held["lora_b"], scales[module])
+            held["lora_b"] = _scale_tensor(held["lora_b"], scales[module])
         scale = 1.0
     tensors = {
-        f"{module}.{leaf}": tensor if leaf == "m" else _filled(tensor, leaf, rank)
+        f"{module}.{leaf}": tensor if leaf == "m" else _fill_tensor(tensor, leaf, rank)
         for module, held in parts.items()
         for leaf, tensor in held.items()
     }
@@ -143,7 +141,7 @@ def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> Adapte
             "keys": sorted({*parts, *lora.targets(modules)}),
         },
     }
-    return _written(into, "adapters.safetensors", tensors, config, unused)
+    return _write_converted(into, "adapters.safetensors", tensors, config, unused)
 
 
 def _only_mlx(adapter: AdapterFolder) -> list[str]:
@@ -162,12 +160,12 @@ def _only_mlx(adapter: AdapterFolder) -> list[str]:
     return found
 
 
-def _refuse(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> None:
-    reasons = obstacles(adapter, kind)
+def _refuse_conversion(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> None:
+    reasons = conversion_obstacles(adapter, kind)
     if not reasons:
         return
     way_out = f"Use --engine {_ENGINE[adapter.kind]}"
-    if adapter.kind == "peft" and parse(adapter.config).obstacles():
+    if adapter.kind == "peft" and parse_peft_config(adapter.config).obstacles():
         way_out = "No engine here can compare it with its base in one load"
     raise AdapterError(
         f"{adapter.path} is an adapter of kind {adapter.kind.upper()} and cannot be made one of "
@@ -177,7 +175,7 @@ def _refuse(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> None:
     )
 
 
-def _grouped(
+def _group_parts(
     adapter: AdapterFolder, part_of: Callable[[str], tuple[str, str] | None]
 ) -> tuple[Parts, tuple[str, ...]]:
     """The file's tensors by module and part, as they lie there; and the names of the others.
@@ -190,7 +188,7 @@ def _grouped(
     parts: Parts = {}
     names: dict[tuple[str, str], str] = {}
     strange = []
-    for name, tensor in _tensors.read(adapter.weights_path).items():
+    for name, tensor in read_tensors(adapter.weights_path).items():
         part = part_of(name)
         if part is None or tensor.bits.ndim != (1 if part[1] == "m" else 2):
             strange.append(name)
@@ -241,14 +239,14 @@ def _pattern(modules: list[str], adapter: AdapterFolder, n_layers: int) -> str:
         inner = sorted({place[3] for place in places if place})
     n_tuned = adapter.config.get("num_layers", -1)
     first = n_layers - n_tuned if 0 < n_tuned < n_layers else 0
-    choices = [_any(sorted({*modules, *inner}))]
+    choices = [_any_of_names(sorted({*modules, *inner}))]
     if containers and inner:
         numbers = "|".join(map(str, range(first, n_layers)))
-        choices.append(f"({_any(containers)})({numbers})\\.({_any(inner)})")
+        choices.append(f"({_any_of_names(containers)})({numbers})\\.({_any_of_names(inner)})")
     return "|".join(choices)
 
 
-def _any(names: list[str]) -> str:
+def _any_of_names(names: list[str]) -> str:
     return "|".join(re.escape(name) for name in names)
 
 
@@ -268,26 +266,26 @@ def _check_ranks(adapter: AdapterFolder, lora: PeftLora, parts: Parts) -> None:
         )
 
 
-def _scaled(tensor: Raw, scale: float) -> Raw:
-    return Raw("F32", (tensor.as_float32() * np.float32(scale)).view(np.uint32))
+def _scale_tensor(tensor: RawTensor, scale: float) -> RawTensor:
+    return RawTensor("F32", (tensor.as_float32() * np.float32(scale)).view(np.uint32))
 
 
-def _filled(tensor: Raw, leaf: str, rank: int) -> Raw:
+def _fill_tensor(tensor: RawTensor, leaf: str, rank: int) -> RawTensor:
     """PEFT's A or B as MLX's, with zeros up to the rank."""
     turned = tensor.transposed
     axis = 1 if leaf == "lora_a" else 0
     lacking = [(0, 0), (0, 0)]
     lacking[axis] = (0, rank - turned.bits.shape[axis])
-    return Raw(turned.dtype, np.pad(turned.bits, lacking))
+    return RawTensor(turned.dtype, np.pad(turned.bits, lacking))
 
 
-def _written(
+def _write_converted(
     into: Path,
     name: str,
-    tensors: Mapping[str, Raw],
+    tensors: Mapping[str, RawTensor],
     config: Mapping[str, Any],
     unused: tuple[str, ...],
 ) -> AdapterFolder:
-    _tensors.write(into / name, tensors)
+    write_tensors(into / name, tensors)
     (into / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return replace(inspect_adapter(into), unused=unused)

@@ -1,4 +1,7 @@
-"""An adapter's tensors held against the places that a loaded model has for them."""
+"""An adapter's tensors held against the places that a loaded model has for them.
+
+What an adapter's own record says of the model it was trained on, held against the one loaded.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from plugin.adapters.convert import obstacles
-from plugin.adapters.layout import AdapterFolder
 from plugin.errors import AdapterError
+from plugin.load.adapter import AdapterFolder
+from plugin.load.convert import conversion_obstacles
+from plugin.load.model import ModelFolder
 
 _N_SHOWN = 8
 _ONLY_ITS_BASE = "An adapter fits only the model it was trained on; check --model_name"
@@ -17,7 +21,7 @@ _OF_TOKENS = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "lm_he
 """Modules with a row for every token."""
 
 
-class Fit(NamedTuple):
+class AdapterFit(NamedTuple):
     """An adapter's tensors against the places that a model has for them.
 
     Attributes:
@@ -54,10 +58,11 @@ class Fit(NamedTuple):
                 f"  {name}: named by the config, missing from the file" for name in self.missing
             ]
         besides = "".join(f"\n  {note}" for note in notes)
-        n_tensors = _n(len(adapter.shapes), "tensor")
+        n_tensors = _count_text(len(adapter.shapes), "tensor")
         if lines:
             raise AdapterError(
-                f"{adapter.path} does not fit the base model {model} ({_n(len(lines), 'problem')} "
+                f"{adapter.path} does not fit the base model {model} "
+                f"({_count_text(len(lines), 'problem')} "
                 f"with {n_tensors}):\n"
                 + "\n".join(sorted(lines))
                 + f"{besides}\n{_ONLY_ITS_BASE}, "
@@ -75,7 +80,7 @@ class Fit(NamedTuple):
             )
 
 
-def not_placed(
+def placement_error(
     adapter: AdapterFolder, model: Path, error: str, other: Literal["mlx", "peft"]
 ) -> AdapterError:
     """The error for an adapter that an engine's library makes no places for.
@@ -89,7 +94,7 @@ def not_placed(
     if adapter.method == "dora" and "dora" in error.lower():
         here, there = ("mlx", "transformers") if other == "peft" else ("transformers", "mlx")
         way_out = f"Try --engine {there}"
-        if obstacles(adapter, other):
+        if conversion_obstacles(adapter, other):
             way_out = f"--engine {there} cannot take it either: train it as LoRA without DoRA"
         return AdapterError(
             f"{adapter.path} is a DoRA adapter, and the engine {here} has no DoRA for some of its "
@@ -100,13 +105,13 @@ def not_placed(
     )
 
 
-def fit(
+def fit_tensors(
     held: Mapping[str, tuple[int, ...]],
     places: Mapping[str, tuple[int, ...]],
     broken: Iterable[str],
     module_of: Callable[[str], str],
     n_vocabulary: int,
-) -> Fit:
+) -> AdapterFit:
     """Hold an adapter's tensors against a model's places.
 
     Args:
@@ -124,7 +129,7 @@ def fit(
     unused = strangers | halves
     problems = [f"  {name}: holds NaN or infinity" for name in broken]
     problems += [
-        _misshapen(name, shape, places[name], n_vocabulary)
+        _shape_problem(name, shape, places[name], n_vocabulary)
         for name, shape in held.items()
         if name in places and shape != places[name]
     ]
@@ -134,7 +139,7 @@ def fit(
         for name in (strangers if n_vocabulary else ())
         if _is_of_vocabulary(name) and len(held[name]) == 2 and held[name][0] != n_vocabulary
     ]
-    return Fit(
+    return AdapterFit(
         used=tuple(sorted(set(held) - unused)),
         unused=tuple(sorted(unused)),
         missing=missing,
@@ -142,12 +147,14 @@ def fit(
     )
 
 
-def _misshapen(name: str, shape: tuple[int, ...], place: tuple[int, ...], n_vocabulary: int) -> str:
+def _shape_problem(
+    name: str, shape: tuple[int, ...], place: tuple[int, ...], n_vocabulary: int
+) -> str:
     if any(part in name for part in _OF_TOKENS) and len(shape) == len(place):
         for own, wanted in zip(shape, place, strict=True):
             if own != wanted == n_vocabulary:
                 return _vocabulary(name, own, n_vocabulary)
-    return f"  {name}: shape {_shape(shape)} in the file, {_shape(place)} in the model"
+    return f"  {name}: shape {_shape_text(shape)} in the file, {_shape_text(place)} in the model"
 
 
 def _is_of_vocabulary(name: str) -> bool:
@@ -159,9 +166,69 @@ def _vocabulary(name: str, n_file: int, n_model: int) -> str:
     return f"  {name}: a vocabulary of {n_file} tokens in the file, {n_model} in the model"
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _shape_text(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _n(count: int, noun: str) -> str:
+def _count_text(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+_GENERATES = "CAUSAL_LM"
+
+
+def base_model_notes(
+    adapter: AdapterFolder, model: ModelFolder, model_name: str
+) -> tuple[str, ...]:
+    """Where the adapter's record and the base model differ, a sentence each; () when nowhere.
+
+    Args:
+        adapter: as it lies on disk, not a converted one.
+        model: the base model.
+        model_name: as the user gave it.
+    """
+    found = (
+        _name_note(adapter, model, model_name),
+        _task_note(adapter),
+        _architecture_note(adapter, model),
+    )
+    return tuple(f"{adapter.path.name} says that it was trained {note}" for note in found if note)
+
+
+def _name_note(adapter: AdapterFolder, model: ModelFolder, model_name: str) -> str:
+    named = adapter.config.get("base_model_name_or_path") or adapter.config.get("model")
+    if not isinstance(named, str) or not named.strip():
+        return ""
+    if _last(named) in {_last(name) for name in (model_name, str(model.path))}:
+        return ""
+    return (
+        f"on {named!r}, and the base model here is {model_name!r}: make sure that they are the "
+        "same weights"
+    )
+
+
+def _task_note(adapter: AdapterFolder) -> str:
+    """PEFT's task; an adapter of a classifier, say, may fit and yet not be made to write."""
+    task = adapter.config.get("task_type")
+    if not isinstance(task, str) or task.upper() == _GENERATES:
+        return ""
+    return f"for the task {task}, and here it writes text ({_GENERATES}): it may not be made for it"
+
+
+def _architecture_note(adapter: AdapterFolder, model: ModelFolder) -> str:
+    """The class that PEFT records where no task was named."""
+    recorded = adapter.config.get("auto_mapping")
+    name = recorded.get("base_model_class") if isinstance(recorded, dict) else None
+    here = model.config.get("architectures")
+    if not isinstance(name, str) or not isinstance(here, list) or name in here:
+        return ""
+    return f"on a {name}, and the base model here is a {', '.join(map(str, here))}"
+
+
+def _last(name: str) -> str:
+    """The name without owner, folders and hub's snapshot digits."""
+    parts = [part for part in name.strip().rstrip("/").lower().split("/") if part]
+    for part in parts:
+        if part.startswith("models--"):
+            return part.rpartition("--")[2]
+    return parts[-1] if parts else ""

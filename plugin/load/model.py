@@ -55,7 +55,7 @@ class ModelFolder:
         """
         inner = self.config.get("text_config")
         for config in (self.config, inner if isinstance(inner, dict) else {}):
-            known = [*(config.get(name) for name in _POSITIONS), _scaled(config)]
+            known = [*(config.get(name) for name in _POSITIONS), _scaled_context(config)]
             found = [n for n in known if type(n) is int and n > 0]
             if found:
                 return max(found)
@@ -63,7 +63,7 @@ class ModelFolder:
         return said if said and said < _NO_LIMIT else None
 
 
-def _scaled(config: dict[str, Any]) -> int | None:
+def _scaled_context(config: dict[str, Any]) -> int | None:
     """Positions after scaling, where the configuration says from how many it was scaled."""
     rope = config.get("rope_scaling") or config.get("rope_parameters")
     if not isinstance(rope, dict):
@@ -110,7 +110,7 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
     if not (path / "config.json").is_file():
         problems.append("no config.json")
     if not weights:
-        problems.append(_no_weights(path))
+        problems.append(_no_weights_error(path))
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
         problems.append(f"no tokenizer ({' or '.join(_TOKENIZER_FILES)})")
     if problems:
@@ -120,7 +120,7 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
             f"{path} is not a complete model: {'; '.join(problems)}. It must be in the hub's "
             "layout: config.json, model*.safetensors and the tokenizer's files"
         )
-    config = json_object(path / "config.json", ModelError)
+    config = read_json_object(path / "config.json", ModelError)
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path / 'config.json'} names no model_type. Get the file again")
     return ModelFolder(
@@ -128,19 +128,19 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         digest=file_digest([*weights, path / "config.json"]),
         tokenizer_digest=file_digest(others),
         config=config,
-        tokenizer_context=_longest_text(path / "tokenizer_config.json"),
+        tokenizer_context=_context_length(path / "tokenizer_config.json"),
     )
 
 
-def _longest_text(path: Path) -> int | None:
+def _context_length(path: Path) -> int | None:
     """What tokenizer_config.json says; libraries write 1e30 for "no limit"."""
     if not path.is_file():
         return None
-    found = json_object(path, ModelError).get("model_max_length")
+    found = read_json_object(path, ModelError).get("model_max_length")
     return found if type(found) is int and found > 0 else None
 
 
-def _no_weights(path: Path) -> str:
+def _no_weights_error(path: Path) -> str:
     pickles = sorted(file.name for end in ("*.bin", "*.pt", "*.pth") for file in path.glob(end))
     if pickles:
         return (
@@ -150,7 +150,7 @@ def _no_weights(path: Path) -> str:
     return "no model*.safetensors"
 
 
-def json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
+def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
     """The object in a configuration file.
 
     Raises:

@@ -1,6 +1,8 @@
 """Data files -> rows: csv, json, jsonl and parquet.
 
-Nothing is guessed: a csv cell is always text, whether it says 4, NA or null.
+Nothing is guessed: a csv cell is always text, whether it says 4, NA or null. The value of any other
+cell does not depend on the format of its file: it is a text, a `NumberAsWritten`, a bool, a list, a
+dict or None. A float is left only where JSON says NaN or Infinity, which are no JSON values.
 """
 
 from __future__ import annotations
@@ -8,15 +10,63 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from plugin.cases.values import parse_json, plain, type_name
 from plugin.errors import DataError
+
+
+class NumberAsWritten(str):
+    """A number in the digits of its source, so that 1.50 and an integer of any length survive."""
+
+
+def parse_json(text: str) -> object:
+    """Parse JSON with numbers as `NumberAsWritten`; NaN and infinities, not JSON, become floats.
+
+    Raises:
+        ValueError: when it is no JSON; a json.JSONDecodeError where the place is known.
+    """
+    try:
+        value: object = json.loads(text, parse_int=NumberAsWritten, parse_float=NumberAsWritten)
+    except RecursionError as error:
+        raise ValueError("brackets are nested too deeply") from error
+    return value
+
+
+def type_name(value: object) -> str:
+    """What the value is, in words for a message."""
+    if isinstance(value, bool):
+        return f"a boolean ({str(value).lower()})"
+    if isinstance(value, float):
+        return f"{value}, which is no JSON value"
+    if isinstance(value, NumberAsWritten):
+        return f"a number ({value:.40})"
+    words: dict[type, str] = {str: "text", list: "a list", dict: "an object", type(None): "null"}
+    return words.get(type(value), f"a {type(value).__name__}")
+
+
+def plain_value(value: object) -> object:
+    """The value as JSON would give it: numbers in digits, NaN (pandas for "nothing") as None."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, int | float | Decimal):
+        return NumberAsWritten(value)
+    if isinstance(value, date | time):
+        return str(value)
+    if isinstance(value, list):
+        return [plain_value(part) for part in value]
+    if isinstance(value, dict):
+        return {str(name): plain_value(part) for name, part in value.items()}
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +100,7 @@ class _Record(NamedTuple):
     problem: str | None = None
 
 
-class _Read(NamedTuple):
+class _FileRows(NamedTuple):
     columns: Sequence[str]
     records: Sequence[_Record]
 
@@ -64,7 +114,7 @@ def read_files(paths: Sequence[Path]) -> Table:
     columns: dict[str, None] = {}
     rows: list[Row] = []
     for path in paths:
-        read = _read(path)
+        read = _read_file(path)
         columns.update(dict.fromkeys(read.columns))
         file = f"{path.name}, " if len(paths) > 1 else ""
         for line, cells, problem in read.records:
@@ -78,13 +128,13 @@ def from_objects(values: Sequence[Mapping[str, object]]) -> Table:
     """The rows of Python objects, as pyarrow and `datasets` give them."""
     columns = dict.fromkeys(name for value in values for name in value)
     rows = (
-        Row(number, f"row {number}", {name: plain(cell) for name, cell in value.items()})
+        Row(number, f"row {number}", {name: plain_value(cell) for name, cell in value.items()})
         for number, value in enumerate(values, 1)
     )
     return Table(tuple(columns), tuple(rows))
 
 
-def _read(path: Path) -> _Read:
+def _read_file(path: Path) -> _FileRows:
     suffix = path.suffix.lower()
     try:
         data = path.read_bytes()
@@ -110,18 +160,18 @@ def _decode(path: Path, data: bytes) -> str:
         raise DataError(f"{path} is not UTF-8: {where}{way_out}") from error
 
 
-def _read_csv(path: Path, text: str) -> _Read:
+def _read_csv(path: Path, text: str) -> _FileRows:
     with _long_cells(len(text)):
         records = list(_split_csv(path, text))
     if not records:
         raise DataError(f"{path} is empty; a data set needs at least one row")
     header = [name.strip() for name in records[0][1]]
     columns = [name for name in header if name]  # a nameless column is a table's own row count
-    _check_names(path, columns)
-    return _Read(columns, [_csv_record(header, line, cells) for line, cells in records[1:]])
+    _check_column_names(path, columns)
+    return _FileRows(columns, [_csv_record(header, line, cells) for line, cells in records[1:]])
 
 
-def _check_names(path: Path, columns: Sequence[str]) -> None:
+def _check_column_names(path: Path, columns: Sequence[str]) -> None:
     twice = [name for name, n in Counter(columns).items() if n > 1]
     if twice:
         raise DataError(
@@ -173,7 +223,7 @@ def _long_cells(n_chars: int) -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _read_jsonl(path: Path, text: str) -> _Read:
+def _read_jsonl(path: Path, text: str) -> _FileRows:
     # Only \n ends a line: splitlines() would also cut at a line separator inside a text.
     lines = enumerate(text.split("\n"), 1)
     return _of_records([_jsonl_record(number, line) for number, line in lines if line.strip()])
@@ -194,12 +244,12 @@ def _object_record(line: int | None, value: object) -> _Record:
     return _Record(line, {}, f"is {type_name(value)}; every row must be an object")
 
 
-def _of_records(records: Sequence[_Record]) -> _Read:
+def _of_records(records: Sequence[_Record]) -> _FileRows:
     columns = dict.fromkeys(name for record in records for name in record.cells)
-    return _Read(tuple(columns), records)
+    return _FileRows(tuple(columns), records)
 
 
-def _read_json(path: Path, text: str) -> _Read:
+def _read_json(path: Path, text: str) -> _FileRows:
     try:
         value = parse_json(text)
     except json.JSONDecodeError as error:
@@ -229,11 +279,12 @@ def _json_rows(path: Path, value: object) -> Sequence[object]:
             return [dict(zip(lists, row, strict=True)) for row in rows]
     raise DataError(
         f"{path} holds no table: it must be a list of objects, an object with exactly one list of "
-        f"objects, or an object with equally long lists, one per column; it is {_shape(value)}"
+        "objects, or an object with equally long lists, one per column; it is "
+        f"{_shape_problem(value)}"
     )
 
 
-def _shape(value: object) -> str:
+def _shape_problem(value: object) -> str:
     if not isinstance(value, dict):
         return type_name(value)
     parts = [
@@ -243,7 +294,7 @@ def _shape(value: object) -> str:
     return f"an object with {', '.join(parts)}" if parts else "an empty object"
 
 
-def _read_parquet(path: Path, data: bytes) -> _Read:
+def _read_parquet(path: Path, data: bytes) -> _FileRows:
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
@@ -251,9 +302,9 @@ def _read_parquet(path: Path, data: bytes) -> _Read:
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         columns = file.schema_arrow.names
-        _check_names(path, columns)
+        _check_column_names(path, columns)
         values = file.read().to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is no readable parquet file: {error}") from error
     read = from_objects(values)
-    return _Read(columns, [_Record(None, row.cells) for row in read.rows])
+    return _FileRows(columns, [_Record(None, row.cells) for row in read.rows])

@@ -1,25 +1,33 @@
 """Completions made elsewhere: what the user says of them, and their files joined with the cases.
 
 The file may be the data set itself, with a column per variant, or one of its own per variant.
+
+Rows of completions made elsewhere, joined with the cases that they answer.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
-from plugin.cases import LoadedCases, read_messages
-from plugin.cases.cells import read_text
-from plugin.cases.columns import Columns, Layout, lay_out, listed, missing, parse_template
-from plugin.cases.joins import RecordedRow, first_of, join
-from plugin.cases.readers import Row
-from plugin.cases.sources import find_rows
-from plugin.cases.values import type_name
 from plugin.errors import DataError, OptionError
+from plugin.load.cases import LoadedCases, find_rows, read_messages
+from plugin.load.columns import (
+    Columns,
+    Layout,
+    lay_out,
+    list_names,
+    missing_column_error,
+    parse_template,
+    read_text,
+)
+from plugin.load.readers import Row, type_name
+from plugin.records import Case, Message
 
-USUAL = ("output", "completion", "response", "answer", "actual_output")
+USUAL_COLUMNS = ("output", "completion", "response", "answer", "actual_output")
 """Columns that hold completions, by the habit of other tools; the variant's own name is another."""
 
 
@@ -99,17 +107,19 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> Recorded:
     own = recording.file == source.dataset_name
     table = find_rows(recording.file, source.split if own else None)
     template = parse_template(source.input_template) if source.input_template else None
-    column = _column(recording, source.columns, template.columns if template else (), table.columns)
+    column = _find_column(
+        recording, source.columns, template.columns if template else (), table.columns
+    )
     named = Columns(input=source.columns.input, id=source.columns.id)
     layout, _ = lay_out(named, template, table.columns)  # what is missing shows in the join
-    rows = [_read(row, column, layout, own) for row in table.rows]
+    rows = [_read_recorded_rows(row, column, layout, own) for row in table.rows]
     bad = [f"{row.place}: {row.problem}" for row in rows if row.problem]
     if bad and not source.skip_bad_rows:
         raise DataError(
             f"{recording.file} cannot be used as it is ({len(bad)} of {len(rows)} rows; "
-            "--skip_bad_rows leaves them out):\n  " + "\n  ".join(first_of(bad, 20))
+            "--skip_bad_rows leaves them out):\n  " + "\n  ".join(first_few(bad, 20))
         )
-    joined_on, found = join(recording.file, rows, loaded.cases, own=own)
+    joined_on, found = join_rows(recording.file, rows, loaded.cases, own=own)
     nothing = f"no completion was recorded: {os.path.basename(recording.file)} has no row for it"
     return Recorded(
         column=column,
@@ -130,38 +140,40 @@ def _is_there(path: str) -> bool:
     return os.path.exists(os.path.expanduser(path))
 
 
-def _column(
+def _find_column(
     recording: Recording, columns: Columns, built_of: Sequence[str], there: Sequence[str]
 ) -> str:
     if recording.column:
         if recording.column not in there:
-            raise OptionError(missing(f"--recorded {recording}", recording.column, there))
+            raise OptionError(
+                missing_column_error(f"--recorded {recording}", recording.column, there)
+            )
         return recording.column
     taken = {*astuple(columns), *built_of}
-    names = dict.fromkeys((*USUAL, recording.name))
+    names = dict.fromkeys((*USUAL_COLUMNS, recording.name))
     found = [name for name in names if name in there and name not in taken]
     if len(found) == 1:
         return found[0]
     why = f"{' and '.join(found)} may be meant" if found else f"none is called {', '.join(names)}"
     raise OptionError(
         f"--recorded {recording}: which column holds the completions? {why}; write "
-        f"{recording.name}={recording.file}:COLUMN; {listed(there)}"
+        f"{recording.name}={recording.file}:COLUMN; {list_names(there)}"
     )
 
 
-def _read(row: Row, column: str, layout: Layout, own: bool) -> RecordedRow:
+def _read_recorded_rows(row: Row, column: str, layout: Layout, own: bool) -> RecordedRow:
     if row.problem is not None:
         return RecordedRow(row.place, None, (), None, row.problem)
     unused: list[str] = []  # a row that cannot say whose it is, is nobody's
     given = (read_text(row.cells.get(layout.columns.id), "id", unused) or "").strip()
     messages, _ = read_messages(row, layout, unused)
-    text, problem = _text(row.cells.get(column), column)
+    text, problem = _recorded_text(row.cells.get(column), column)
     if own and not given:
         given = str(row.number)  # as a case of the data set without an id goes
     return RecordedRow(row.place, given or None, messages, text, problem)
 
 
-def _text(value: object, column: str) -> tuple[str | None, str | None]:
+def _recorded_text(value: object, column: str) -> tuple[str | None, str | None]:
     """The completion, or what is wrong with it; null is neither, and an empty text is a text."""
     if value is None:
         return None, None
@@ -174,3 +186,141 @@ def _text(value: object, column: str) -> tuple[str | None, str | None]:
     except UnicodeEncodeError:
         return None, f"{column} holds half of a surrogate pair, which is no text"
     return str(value), None
+
+
+_N_SHOWN = 5
+_LONGEST_SHOWN = 80
+
+
+class RecordedRow(NamedTuple):
+    """A row of completions.
+
+    Attributes:
+        place: the row for a reader.
+        id: of its case; None where it has none.
+        messages: what was asked; empty where the row does not say.
+        text: the completion; None where there is none.
+        problem: what is wrong with the row; None for a good one.
+    """
+
+    place: str
+    id: str | None
+    messages: tuple[Message, ...]
+    text: str | None
+    problem: str | None
+
+
+def join_rows(
+    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], *, own: bool
+) -> tuple[str, dict[str, RecordedRow]]:
+    """On what rows and cases were joined ("id" or "input"), and case id -> row.
+
+    Args:
+        file: the rows', for messages.
+        rows: all of them.
+        cases: those drawn.
+        own: whether the file is the data set itself.
+
+    Raises:
+        DataError: when nothing matches, or it is not clear what does.
+    """
+    ids = {case.id for case in cases}
+    if own or any(row.id in ids for row in rows):
+        return "id", _on_id(file, rows, cases, own)
+    return "input", _on_input(file, rows, cases)
+
+
+def _on_id(
+    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], own: bool
+) -> dict[str, RecordedRow]:
+    of_id: dict[str, RecordedRow] = {}
+    for row in rows:
+        if row.id is not None:
+            of_id.setdefault(row.id, row)
+    if not own:  # there, only the first row of an id made a case
+        _refuse_twice(f"{file} has the same id", [(row.id, row.place) for row in rows if row.id])
+    found = {case.id: of_id[case.id] for case in cases if case.id in of_id}
+    _refuse_other_inputs(file, found, {case.id: case.input for case in cases})
+    return found
+
+
+def _on_input(
+    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case]
+) -> dict[str, RecordedRow]:
+    """By all turns where cases and rows are chats, else by the last text asked."""
+    chats = any(len(c.messages) > 1 for c in cases) and any(len(r.messages) > 1 for r in rows)
+    wanted = {_input_texts(case.messages, chats): case.id for case in cases}
+    asked = [(_input_texts(row.messages, chats), row) for row in rows if row.messages]
+    if not any(key in wanted for key, _ in asked):
+        raise DataError(_no_match_error(file, rows, cases))
+    way_out = "; they cannot be told apart, so give rows and cases the same ids"
+    _refuse_twice(f"{file} has the same input", ((k, row.place) for k, row in asked), way_out)
+    of_cases = ((_input_texts(case.messages, chats), f"case {case.id}") for case in cases)
+    _refuse_twice("the data set has the same input", of_cases, way_out)
+    return {wanted[key]: row for key, row in asked if key in wanted}
+
+
+def _input_texts(messages: Sequence[Message], chats: bool) -> Hashable:
+    if chats:
+        return tuple((turn.role, turn.content.strip()) for turn in messages)
+    return messages[-1].content.strip()
+
+
+def _refuse_twice(what: str, places: Iterable[tuple[Hashable, str]], way_out: str = "") -> None:
+    of_key: dict[Hashable, list[str]] = {}
+    for key, place in places:
+        of_key.setdefault(key, []).append(place)
+    twice = [
+        f"{' and '.join(first_few(where))} ({_shorten(key)})"
+        for key, where in of_key.items()
+        if len(where) > 1
+    ]
+    if twice:
+        raise DataError(f"{what} more than once: {'; '.join(first_few(twice))}{way_out}")
+
+
+def _refuse_other_inputs(
+    file: str, found: Mapping[str, RecordedRow], asked: Mapping[str, str]
+) -> None:
+    """The same id must stand for the same question: a wrong join would go unseen."""
+    other = [
+        f"id {key}: {_shorten(row.messages[-1].content)} there, {_shorten(asked[key])} here"
+        for key, row in found.items()
+        if row.messages and row.messages[-1].content.strip() != asked[key].strip()
+    ]
+    if other:
+        raise DataError(
+            f"{file} asks something else under the same id in {len(other)} of {len(found)} cases: "
+            f"{'; '.join(first_few(other))}. So these may be completions of other cases. Where "
+            "only "
+            "the wording differs, drop or rename the input column of that file; where the ids mean "
+            "something else, its id column"
+        )
+
+
+def _no_match_error(file: str, rows: Sequence[RecordedRow], cases: Sequence[Case]) -> str:
+    theirs = next((row for row in rows if row.id or row.messages), None)
+    if theirs is None:
+        return (
+            f"{file} says of no row whose completion it is; it needs a column with the cases' ids "
+            "(--id_column) or with their inputs (--input_column)"
+        )
+    said = [f"id {theirs.id!r}"] if theirs.id else []
+    said += [f"input {_shorten(theirs.messages[-1].content)}"] if theirs.messages else []
+    return (
+        f"{file} has no completion for any of the cases: its first row has {' and '.join(said)}, "
+        f"the first case id {cases[0].id!r} and input {_shorten(cases[0].input)}. They are "
+        "joined on "
+        "the id, or on exactly the same input; check files and columns"
+    )
+
+
+def first_few(texts: Sequence[str], n: int = _N_SHOWN) -> list[str]:
+    """The first few, and how many more there are."""
+    more = [f"{len(texts) - n} more"] if len(texts) > n else []
+    return [*texts[:n], *more]
+
+
+def _shorten(value: Hashable) -> str:
+    text = value[-1][1] if isinstance(value, tuple) else str(value)
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")

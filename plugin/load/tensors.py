@@ -18,7 +18,7 @@ _N_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 """What adapters are saved in, and every engine reads."""
 
 
-class Raw(NamedTuple):
+class RawTensor(NamedTuple):
     """A tensor by its bits.
 
     Attributes:
@@ -30,9 +30,9 @@ class Raw(NamedTuple):
     bits: np.ndarray[Any, Any]
 
     @property
-    def transposed(self) -> Raw:
+    def transposed(self) -> RawTensor:
         """The tensor with its two axes exchanged."""
-        return Raw(self.dtype, np.ascontiguousarray(self.bits.T))
+        return RawTensor(self.dtype, np.ascontiguousarray(self.bits.T))
 
     def as_float32(self) -> np.ndarray[Any, Any]:
         """The values, exactly."""
@@ -42,7 +42,7 @@ class Raw(NamedTuple):
         return self.bits.view(kind).astype(np.float32)
 
 
-def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape, from the header alone; the file's length is checked against it.
 
     Raises:
@@ -63,7 +63,7 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(entry["shape"]) for name, entry in entries.items()}
 
 
-def read(path: Path) -> dict[str, Raw]:
+def read_tensors(path: Path) -> dict[str, RawTensor]:
     """All tensors of a file.
 
     Raises:
@@ -75,13 +75,13 @@ def read(path: Path) -> dict[str, Raw]:
     for name, entry in entries.items():
         begin, end = (start + at for at in entry["data_offsets"])
         kind = f"<u{_N_BYTES[entry['dtype']]}"
-        found[name] = Raw(
+        found[name] = RawTensor(
             entry["dtype"], np.frombuffer(data[begin:end], kind).reshape(entry["shape"])
         )
     return found
 
 
-def write(path: Path, tensors: Mapping[str, Raw]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, RawTensor]) -> None:
     """A safetensors file of the tensors, in the order of their names."""
     entries, parts, at = {}, [], 0
     for name, (dtype, bits) in sorted(tensors.items()):

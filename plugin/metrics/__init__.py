@@ -4,21 +4,23 @@ A metric's file has `SPEC` (what it declares) and one of three functions:
 `async def measure(case, completion, ask)` reads the completion, most often with a judge's help;
 `def describe(completion)` tells how the completion came about;
 `def from_loglikelihood(loglikelihood, n_tokens)` tells how likely the expected output was.
+
+A metric asked for a score: the one door to code that is not ours, DeepEval's metrics.
+
+Scores that no judge is asked for pass the same gate: `check_score`.
 """
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from plugin.errors import OptionError
+from plugin.errors import AskError, LimitReached, OptionError, VerdictError
 from plugin.records import Case, Completion, Criterion, MetricSpec
 
 Check = Callable[[BaseModel], str | None]
@@ -64,7 +66,7 @@ FromLoglikelihood = Callable[[float, int], Measured]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, loaded; one of its three functions is there.
+    """A metric, ready to be used; one of its three functions is there.
 
     Attributes:
         steps: what G-Eval's judge does for every case; () for other metrics.
@@ -80,65 +82,302 @@ class Metric:
     from_loglikelihood: FromLoglikelihood | None = None
 
 
-def available() -> list[str]:
-    """The metrics' keys, without importing them."""
-    folder = str(Path(__file__).parent)
-    return sorted(m.name for m in pkgutil.iter_modules([folder]) if not m.name.startswith("_"))
+@dataclass(frozen=True, slots=True)
+class MetricEntry:
+    """A row of `METRICS`. Code is named as "file:name" in this package and imported at first use.
+
+    Attributes:
+        spec: what the metric declares.
+        measure: the function that scores a completion (see `Measure`).
+        describe: the function that reads how the completion was made (see `Describe`).
+        from_loglikelihood: the function that scores a log-likelihood (see `FromLoglikelihood`).
+        steps: the fixed steps of a G-Eval metric.
+    """
+
+    spec: MetricSpec
+    measure: str = ""
+    describe: str = ""
+    from_loglikelihood: str = ""
+    steps: str = ""
+
+
+def _import(code: str) -> Any:
+    file, _, name = code.partition(":")
+    return getattr(importlib.import_module(f"plugin.metrics.{file}"), name)
+
+
+def _late(code: str) -> Any:
+    """Return a function that imports its code when it is first called; None for no code."""
+    return (lambda *given: _import(code)(*given)) if code else None
+
+
+_SPEED_CAVEAT = (
+    "seconds run from a case's start in its batch to its last token, with up to --batch_size cases "
+    "side by side, so they are not what a single user would wait; a completion kept from an "
+    "earlier session or the shared cache carries the seconds of when it was made"
+)
+
+_EXPECTED = frozenset({"expected_output"})
+_CONTEXT = frozenset({"context"})
+
+METRICS: dict[str, MetricEntry] = {
+    entry.spec.key: entry
+    for entry in (
+        MetricEntry(
+            MetricSpec(
+                key="answer_relevancy",
+                name="Answer Relevancy",
+                higher_is_better=True,
+                n_questions=2,
+                asks_reason=True,
+            ),
+            measure="answers:answer_relevancy",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="hallucination",
+                name="Hallucination",
+                higher_is_better=False,
+                needs=_CONTEXT,
+                asks_reason=True,
+            ),
+            measure="answers:hallucination",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="faithfulness",
+                name="Faithfulness",
+                higher_is_better=True,
+                needs=_CONTEXT,
+                n_questions=3,
+                asks_reason=True,
+            ),
+            measure="answers:faithfulness",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="correctness",
+                name="Correctness",
+                higher_is_better=True,
+                needs=_EXPECTED,
+            ),
+            measure="g_eval:correctness",
+            steps="g_eval:CORRECTNESS_STEPS",
+        ),
+        MetricEntry(
+            MetricSpec(key="rubric", name="Rubric", higher_is_better=True),
+            measure="g_eval:rubric",
+            steps="g_eval:RUBRIC_STEPS",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="bias",
+                name="Bias",
+                higher_is_better=False,
+                n_questions=2,
+                asks_reason=True,
+            ),
+            measure="answers:bias",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="toxicity",
+                name="Toxicity",
+                higher_is_better=False,
+                n_questions=2,
+                asks_reason=True,
+            ),
+            measure="answers:toxicity",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="contextual_precision",
+                name="Contextual Precision",
+                higher_is_better=True,
+                needs=_CONTEXT | _EXPECTED,
+                decides=False,
+                judges_data=True,
+                asks_reason=True,
+            ),
+            measure="data_quality:contextual_precision",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="contextual_recall",
+                name="Contextual Recall",
+                higher_is_better=True,
+                needs=_CONTEXT | _EXPECTED,
+                decides=False,
+                judges_data=True,
+                asks_reason=True,
+            ),
+            measure="data_quality:contextual_recall",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="contextual_relevancy",
+                name="Contextual Relevancy",
+                higher_is_better=True,
+                needs=_CONTEXT,
+                decides=False,
+                judges_data=True,
+                asks_reason=True,
+            ),
+            measure="data_quality:contextual_relevancy",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="exact_match",
+                name="Exact Match",
+                higher_is_better=True,
+                needs=_EXPECTED,
+                asks_judge=False,
+            ),
+            measure="text:exact_match",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="token_f1",
+                name="Token F1",
+                higher_is_better=True,
+                needs=_EXPECTED,
+                asks_judge=False,
+            ),
+            measure="text:token_f1",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="perplexity",
+                name="Perplexity",
+                higher_is_better=False,
+                high=math.inf,
+                needs=_EXPECTED,
+                needs_engine=frozenset({"loglikelihood"}),
+                asks_judge=False,
+                unit="nats per token",
+            ),
+            from_loglikelihood="engine:perplexity",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="latency",
+                name="Latency",
+                higher_is_better=False,
+                high=math.inf,
+                needs_engine=frozenset({"seconds"}),
+                decides=False,
+                asks_judge=False,
+                unit="seconds per case",
+                caveat=_SPEED_CAVEAT,
+            ),
+            describe="engine:latency",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="tokens_per_second",
+                name="Tokens per Second",
+                higher_is_better=True,
+                high=math.inf,
+                needs_engine=frozenset({"seconds", "tokens"}),
+                decides=False,
+                asks_judge=False,
+                caveat=_SPEED_CAVEAT,
+            ),
+            describe="engine:tokens_per_second",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="completion_tokens",
+                name="Completion Tokens",
+                higher_is_better=False,
+                high=math.inf,
+                needs_engine=frozenset({"tokens"}),
+                decides=False,
+                asks_judge=False,
+                caveat="neither longer nor shorter is better as such; shorter counts as the gain",
+            ),
+            describe="engine:completion_tokens",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="cut_off",
+                name="Cut Off",
+                higher_is_better=False,
+                needs_engine=frozenset({"finish_reason"}),
+                decides=False,
+                asks_judge=False,
+                unit="share of cases",
+            ),
+            describe="engine:cut_off",
+        ),
+    )
+}
+"""Every metric that comes with the program, by its key."""
 
 
 def key_of(name: str) -> str:
-    """The key of a metric's shown name: "Token F1" -> "token_f1"."""
+    """Return the key of a metric's shown name: "Token F1" -> "token_f1"."""
     return "_".join(name.strip().lower().split())
 
 
-def name_of(key: str) -> str:
-    """The shown name of a metric's key: "token_f1" -> "Token F1"."""
-    return key.replace("_", " ").title().replace(" Per ", " per ")
+def names() -> tuple[str, ...]:
+    """Return the shown names of all metrics, in the order in which users see them."""
+    return tuple(entry.spec.name for entry in METRICS.values())
 
 
-def load(names: Sequence[str]) -> tuple[Metric, ...]:
-    """The metrics with these shown names, each once, in this order.
+def load(names_given: Sequence[str]) -> tuple[Metric, ...]:
+    """Return the metrics with these shown names, each once, in this order.
 
     Raises:
         OptionError: listing the unknown ones and the known.
     """
-    keys = list(dict.fromkeys(key_of(name) for name in names))
-    unknown = [name for name in names if key_of(name) not in available()]
+    keys = list(dict.fromkeys(key_of(name) for name in names_given))
+    unknown = [name for name in names_given if key_of(name) not in METRICS]
     if unknown:
         raise OptionError(
             f"unknown metric {', '.join(map(repr, unknown))}; --predefined_tasks takes "
-            f"{', '.join(name_of(key) for key in available())}"
+            f"{', '.join(names())}"
         )
-    modules = [importlib.import_module(f"plugin.metrics.{key}") for key in keys]
-    return tuple(map(_metric, modules))
+    return tuple(_metric(METRICS[key]) for key in keys)
 
 
-def _metric(module: ModuleType) -> Metric:
+def _metric(entry: MetricEntry) -> Metric:
     return Metric(
-        spec=module.SPEC,
-        measure=getattr(module, "measure", None),
-        steps=getattr(module, "STEPS", ()),
-        describe=getattr(module, "describe", None),
-        from_loglikelihood=getattr(module, "from_loglikelihood", None),
+        spec=entry.spec,
+        measure=_late(entry.measure),
+        steps=_import(entry.steps) if entry.steps else (),
+        describe=_late(entry.describe),
+        from_loglikelihood=_late(entry.from_loglikelihood),
     )
 
 
+def import_code(metrics: Iterable[Metric]) -> None:
+    """Import what these metrics are made of now, so that a broken library stops the run early."""
+    for metric in metrics:
+        entry = METRICS.get(metric.spec.key)
+        for code in (entry.measure, entry.describe) if entry else ("g_eval:criterion_metric",):
+            if code:
+                _import(code)
+        if metric.spec.asks_judge:
+            importlib.import_module("plugin.metrics._deepeval")
+
+
 def select(
-    names: Sequence[str], criteria: Sequence[Criterion], cases: Sequence[Case]
+    names_given: Sequence[str], criteria: Sequence[Criterion], cases: Sequence[Case]
 ) -> tuple[Metric, ...]:
     """The metrics asked for and the user's own, or the default ones that these cases allow.
 
     Raises:
         OptionError: for an unknown metric, or one whose needs no case can meet.
     """
-    if not (names or criteria):
+    if not (names_given or criteria):
         wanted = load(("Answer Relevancy", "Hallucination", "Correctness"))
         return tuple(metric for metric in wanted if not _lacking(metric.spec, cases))
-    wanted = load(names)
+    wanted = load(names_given)
     if criteria:
-        own = importlib.import_module("plugin.metrics._criteria")
+        own = importlib.import_module("plugin.metrics.g_eval")
         compared = all(case.expected_output for case in cases)
-        wanted += tuple(own.metric(criterion, compared) for criterion in criteria)
+        wanted += tuple(own.criterion_metric(criterion, compared) for criterion in criteria)
     lacks = [f"{m.spec.name} needs {_lacking(m.spec, cases)}" for m in wanted]
     lacks = [text for text, m in zip(lacks, wanted, strict=True) if _lacking(m.spec, cases)]
     if lacks:
@@ -149,12 +388,54 @@ def select(
     return wanted
 
 
-def meets(spec: MetricSpec, case: Case) -> bool:
-    """Whether the case has what the metric needs."""
-    return not _lacking(spec, (case,))
-
-
 def _lacking(spec: MetricSpec, cases: Sequence[Case]) -> str:
     """What the metric needs and no case has, in words; "" when nothing lacks."""
     absent = (need for need in sorted(spec.needs) if not any(getattr(c, need) for c in cases))
     return " and ".join(need.replace("_", " ") for need in absent)
+
+
+class MetricError(Exception):
+    """The metric gave no score that could be used."""
+
+
+async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> Measured:
+    """The metric's score, finite and within its range.
+
+    Raises:
+        AskError: when the judge gave no fitting answer.
+        LimitReached: when the user's limits allow no more calls.
+        MeasureError: when the metric's own code broke, or gave a score outside its range.
+        VerdictError: when the judge as a whole is of no use.
+    """
+    if metric.measure is None:
+        raise MetricError(f"{metric.spec.name} is no metric that reads completions")
+    try:
+        found = await metric.measure(case, completion, ask)
+    except (AskError, LimitReached, VerdictError):
+        raise
+    except Exception as error:
+        raise MetricError(f"{type(error).__name__}: {error}") from error
+    return check_score(metric.spec, found)
+
+
+def run_descriptive(metric: Metric, completion: Completion) -> Measured:
+    """What a descriptive metric says of how the completion came about.
+
+    Raises:
+        MeasureError: when the completion does not tell it.
+    """
+    found = metric.describe(completion) if metric.describe else "not a descriptive metric"
+    if isinstance(found, str):
+        raise MetricError(found)
+    return check_score(metric.spec, found)
+
+
+def check_score(spec: MetricSpec, found: Measured) -> Measured:
+    """The same, if it is a score of this metric.
+
+    Raises:
+        MeasureError: when it is not finite, or outside the metric's range.
+    """
+    if not (math.isfinite(found.value) and spec.low <= found.value <= spec.high):
+        raise MetricError(f"score {found.value} outside {spec.low} to {spec.high}")
+    return found

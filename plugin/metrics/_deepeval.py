@@ -3,11 +3,15 @@
 The only file that imports DeepEval. Its prompts are used word for word, except for a judge that is
 no language model, which gets the same values as JSON. Its telemetry, its reading of `.env`, its
 files and its progress bars are off.
+
+What an answer must meet beyond its schema stands here, too: DeepEval checks none of it, and would
+give an answer without verdicts the best score.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -58,12 +62,17 @@ __all__ = [
     "Steps",
     "ToxicityMetric",
     "evaluation_steps",
-    "measure",
-    "step",
+    "run_deepeval",
+    "as_steps",
+    "all_of",
+    "at_least_one",
+    "one_verdict_each",
+    "score_within",
+    "verdict_on_each",
 ]
 
 
-def step(name: str, **values: object) -> str:
+def as_steps(name: str, **values: object) -> str:
     """What a judge that is no language model is asked instead of a prompt."""
     return json.dumps({"step": name, **values}, ensure_ascii=False)
 
@@ -74,10 +83,10 @@ class Steps:
     @staticmethod
     def generate_reason(score: str) -> str:
         """Asks for the reason of a score, given as text."""
-        return step("reason", score=score)
+        return as_steps("reason", score=score)
 
 
-async def measure(
+async def run_deepeval(
     kind: type[BaseMetric],
     subject: tuple[Case, str],
     ask: Ask,
@@ -135,7 +144,7 @@ async def evaluation_steps(criterion: str, fields: list[Any], ask: Ask, check: C
 class _StructuredSteps:
     @staticmethod
     def generate_evaluation_steps(criteria: str) -> str:
-        return step("evaluation_steps", criterion=criteria)
+        return as_steps("evaluation_steps", criterion=criteria)
 
 
 class _AskedModel(DeepEvalBaseLLM):  # type: ignore[misc]
@@ -162,3 +171,81 @@ class _AskedModel(DeepEvalBaseLLM):  # type: ignore[misc]
         self, prompt: str, schema: type[BaseModel]
     ) -> BaseModel:
         return await self._ask(prompt, schema, self._check)
+
+
+def one_verdict_each(n_items: int, items: str) -> Check:
+    """As many verdicts as there are items.
+
+    Args:
+        n_items: how many.
+        items: what they are, in words.
+    """
+
+    def check(answer: BaseModel) -> str | None:
+        verdicts = getattr(answer, "verdicts", None)
+        if verdicts is not None and len(verdicts) != n_items:
+            return f"{len(verdicts)} verdicts for {n_items} {items}"
+        return None
+
+    return check
+
+
+def verdict_on_each(listed: str, *, may_be_none: bool = False) -> Check:
+    """One verdict for each item that an earlier answer to the same metric listed.
+
+    Args:
+        listed: the earlier answer's field, such as "statements".
+        may_be_none: whether that list may be empty (most texts hold no opinion).
+    """
+    n_items = 0
+
+    def check(answer: BaseModel) -> str | None:
+        nonlocal n_items
+        items = getattr(answer, listed, None)
+        if items is not None:
+            n_items = len(items)
+            return _unlisted(items, listed, may_be_none)
+        return one_verdict_each(n_items, listed)(answer)
+
+    return check
+
+
+def at_least_one(*fields: str) -> Check:
+    """None of these lists is empty."""
+
+    def check(answer: BaseModel) -> str | None:
+        for field in fields:
+            if (items := getattr(answer, field, None)) is not None and not items:
+                return f"an empty list of {field}"
+        return None
+
+    return check
+
+
+def score_within(low: float, high: float) -> Check:
+    """A score is finite and within its range."""
+
+    def check(answer: BaseModel) -> str | None:
+        score = getattr(answer, "score", None)
+        if score is not None and not (math.isfinite(score) and low <= score <= high):
+            return f"score {score} outside {low:g} to {high:g}"
+        return None
+
+    return check
+
+
+def all_of(*checks: Check) -> Check:
+    """The first problem that any of the checks finds."""
+
+    def check(answer: BaseModel) -> str | None:
+        return next((problem for each in checks if (problem := each(answer))), None)
+
+    return check
+
+
+def _unlisted(items: list[str], listed: str, may_be_none: bool) -> str | None:
+    if not (items or may_be_none):
+        return f"an empty list of {listed}"
+    if not all(text.strip() for text in items):
+        return f"an empty text among the {listed}"
+    return None

@@ -1,4 +1,23 @@
-"""Perplexity: how little the model expects the expected output, as nats per token.
+"""What the metrics of speed have in common.
+
+Latency: seconds from a case's start in its batch to its last token.
+
+Tokens per Second: the completion's tokens by the seconds of `latency`.
+
+The prompt's reading is in the seconds, the token that ends the text is not in the count. Where no
+token was made there is no rate, and so a failure: a zero would drag the mean, and say nothing of
+speed.
+
+Completion Tokens: how long the completion is, without the token that ends it.
+
+Neither way is better as such. Fewer counts as the gain because tokens cost time and money; the
+metric never decides.
+
+Cut Off: 1 where the completion was cut off at max_tokens or the context's end, else 0.
+
+The mean is the share that was cut off.
+
+Perplexity: how little the model expects the expected output, as nats per token.
 
 It is teacher-forced: the expected output's tokens are read after the case's prompt, each with all
 before it given, and the score is minus their mean log probability. What is shown and compared are
@@ -9,26 +28,44 @@ token says nothing across two.
 
 from __future__ import annotations
 
-import math
-
 from plugin.metrics import Measured
-from plugin.records import MetricSpec
+from plugin.records import Completion
 
-SPEC = MetricSpec(
-    key="perplexity",
-    name="Perplexity",
-    higher_is_better=False,
-    high=math.inf,
-    needs=frozenset({"expected_output"}),
-    needs_engine=frozenset({"loglikelihood"}),
-    asks_judge=False,
-    unit="nats per token",
-)
+
+def latency(completion: Completion) -> Measured | str:
+    """See `plugin.metrics.Describe`."""
+    if completion.seconds is None:
+        return "its seconds were not measured"
+    return Measured(completion.seconds)
+
+
+def tokens_per_second(completion: Completion) -> Measured | str:
+    """See `plugin.metrics.Describe`."""
+    if completion.seconds is None or completion.n_tokens is None:
+        return "its seconds or tokens were not measured"
+    if not (completion.n_tokens and completion.seconds > 0):
+        return "no token was made, so there is no rate"
+    return Measured(completion.n_tokens / completion.seconds)
+
+
+def completion_tokens(completion: Completion) -> Measured | str:
+    """See `plugin.metrics.Describe`."""
+    if completion.n_tokens is None:
+        return "its tokens were not counted"
+    return Measured(float(completion.n_tokens))
+
+
+def cut_off(completion: Completion) -> Measured | str:
+    """See `plugin.metrics.Describe`."""
+    if completion.finish_reason is None:
+        return "nobody knows why it ended"
+    return Measured(float(completion.finish_reason == "length"))
+
 
 _ROUNDING = 1e-3
 
 
-def from_loglikelihood(loglikelihood: float, n_tokens: int) -> Measured:
+def perplexity(loglikelihood: float, n_tokens: int) -> Measured:
     """See `plugin.metrics.FromLoglikelihood`."""
     nats = -loglikelihood / n_tokens
     if -_ROUNDING < nats < 0:  # a certain token may come out a little above probability 1

@@ -1,24 +1,36 @@
 """G-Eval (DeepEval): a judge follows evaluation steps and gives a score, here brought to 0..1.
 
 Steps that were fixed beforehand, so that every case meets the same rubric.
+
+Correctness: does the completion say what the expected output says (DeepEval's G-Eval).
+
+Rubric: five criteria, each worth 1 to 10, in one score (DeepEval's G-Eval with score ranges).
+
+The ready-made choice for open tasks, where no single expected output is the right one. Where a case
+has an expected output, the judge sees it.
+
+The user's own criteria as metrics (DeepEval's G-Eval).
+
+The evaluation steps are the user's, or are written by the judge once per run, so that every case
+meets the same rubric.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from plugin.metrics import Ask, Measured, _deepeval
-from plugin.metrics._checks import score_within
-from plugin.records import Case
+from plugin.metrics import Ask, Measured, Metric, key_of
+from plugin.records import Case, Criterion, MetricSpec
 
 LOWEST, HIGHEST = 0, 10
 """What G-Eval's judge may give where no rubric says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Guide:
+class Rubric:
     """What the judge is told.
 
     Attributes:
@@ -39,7 +51,8 @@ class Guide:
     @property
     def fields(self) -> list[Any]:
         """The parts of a case that the judge sees, as DeepEval names them."""
-        known = _deepeval.SingleTurnParams
+        from plugin.metrics._deepeval import SingleTurnParams as known
+
         return [
             known.INPUT,
             known.ACTUAL_OUTPUT,
@@ -48,8 +61,10 @@ class Guide:
         ]
 
 
-async def measure(guide: Guide, case: Case, completion: str, ask: Ask) -> Measured:
+async def run_g_eval(guide: Rubric, case: Case, completion: str, ask: Ask) -> Measured:
     """One question: the score with its reason."""
+    from plugin.metrics import _deepeval
+
     low = guide.ranges[0][0] if guide.ranges else LOWEST
     high = guide.ranges[-1][1] if guide.ranges else HIGHEST
     rubric = [
@@ -61,15 +76,15 @@ async def measure(guide: Guide, case: Case, completion: str, ask: Ask) -> Measur
         "evaluation_steps": list(guide.steps),
         "evaluation_params": guide.fields,
         "rubric": rubric or None,
-        "evaluation_template": _Steps(guide, case, completion, (low, high)),
+        "evaluation_template": _GEvalSteps(guide, case, completion, (low, high)),
     }
-    check = score_within(low, high)
-    return await _deepeval.measure(_deepeval.GEval, (case, completion), ask, check, options)
+    check = _deepeval.score_within(low, high)
+    return await _deepeval.run_deepeval(_deepeval.GEval, (case, completion), ask, check, options)
 
 
-class _Steps:
+class _GEvalSteps:
     def __init__(
-        self, guide: Guide, case: Case, completion: str, score_range: tuple[int, int]
+        self, guide: Rubric, case: Case, completion: str, score_range: tuple[int, int]
     ) -> None:
         self._guide = guide
         self._case = case
@@ -77,9 +92,93 @@ class _Steps:
         self._range = score_range
 
     def generate_evaluation_results(self) -> str:
+        from plugin.metrics._deepeval import as_steps
+
         values: dict[str, object] = {"completion": self._completion, "score_range": self._range}
         if self._guide.expected_output:
             values["expected_output"] = self._case.expected_output
         else:
             values["input"] = self._case.input
-        return _deepeval.step("g_eval", **values)
+        return as_steps("g_eval", **values)
+
+
+CORRECTNESS_STEPS = (
+    "Find the facts that the expected output states in answer to the input.",
+    "Check for each of them whether the actual output states it too, in whatever words.",
+    "Lower the score for every such fact that is missing, and more for every one contradicted.",
+    "Do not judge style, length or extra detail that contradicts nothing.",
+)
+
+_CORRECTNESS = Rubric("Correctness", CORRECTNESS_STEPS, expected_output=True)
+
+
+async def correctness(case: Case, completion: str, ask: Ask) -> Measured:
+    """See `plugin.metrics.Measure`."""
+    return await run_g_eval(_CORRECTNESS, case, completion, ask)
+
+
+RUBRIC_STEPS = (
+    "Accuracy: give 1 to 10 for how far everything that the actual output states is true, measured "
+    "by the expected output where there is one.",
+    "Completeness: give 1 to 10 for how much of what the input asks for is there.",
+    "Relevance: give 1 to 10 for how far all of it bears on the input.",
+    "Clarity: give 1 to 10 for how easily it is understood.",
+    "Instructions: give 1 to 10 for how well it keeps to the form, length and tone that the input "
+    "asks for; 10 when it asks for none.",
+    "The score is the mean of the five, rounded to a whole number; name all five in the reason.",
+)
+
+_RANGES = (
+    (1, 2, "fails most of the criteria: wrong, or not an answer to the input"),
+    (3, 4, "serious flaws in several criteria"),
+    (5, 6, "usable, with a clear flaw in at least one criterion"),
+    (7, 8, "good in all criteria, with small flaws"),
+    (9, 10, "excellent in all criteria"),
+)
+
+_RUBRIC = Rubric("Rubric", RUBRIC_STEPS, expected_output=False, ranges=_RANGES)
+
+
+async def rubric(case: Case, completion: str, ask: Ask) -> Measured:
+    """See `plugin.metrics.Measure`."""
+    guide = replace(_RUBRIC, expected_output=case.expected_output is not None)
+    return await run_g_eval(guide, case, completion, ask)
+
+
+def criterion_metric(criterion: Criterion, expected_output: bool) -> Metric:
+    """The criterion as a metric.
+
+    Args:
+        criterion: the user's.
+        expected_output: whether the judge sees the expected output besides; every case has one.
+    """
+    spec = MetricSpec(
+        key=key_of(criterion.name),
+        name=criterion.name,
+        higher_is_better=True,
+        needs=frozenset({"context"} if criterion.include_context else ()),
+    )
+    guide = Rubric(
+        criterion.name, criterion.evaluation_steps, expected_output, criterion.include_context
+    )
+    bare = Metric(spec, partial(_run_criterion, guide), criterion.evaluation_steps)
+    if criterion.evaluation_steps:
+        return bare
+    return replace(bare, prepare=partial(_prepare_criterion, bare, guide, criterion.description))
+
+
+async def _run_criterion(guide: Rubric, case: Case, completion: str, ask: Ask) -> Measured:
+    return await run_g_eval(guide, case, completion, ask)
+
+
+async def _prepare_criterion(
+    bare: Metric, guide: Rubric, description: str, ask: Ask, known: Sequence[str]
+) -> Metric:
+    from plugin.metrics import _deepeval
+
+    steps = tuple(known) or tuple(
+        await _deepeval.evaluation_steps(
+            description, guide.fields, ask, _deepeval.at_least_one("steps")
+        )
+    )
+    return replace(bare, measure=partial(_run_criterion, replace(guide, steps=steps)), steps=steps)

@@ -2,12 +2,19 @@
 
 Rajpurkar et al. 2016, "SQuAD: 100,000+ Questions for Machine Comprehension of Text": lower case,
 without punctuation, articles and extra white space.
+
+Exact Match: 1 when completion and expected output are the same after SQuAD's normalisation.
+
+Token F1: overlap of words between completion and expected output (SQuAD, 2016).
 """
 
 from __future__ import annotations
 
 import string
 from collections import Counter
+
+from plugin.metrics import Ask, Measured
+from plugin.records import Case
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -33,3 +40,13 @@ def overlap_f1(said: str, wanted: str) -> float:
     if not ours or not theirs:
         return float(ours == theirs)
     return 2 * (ours & theirs).total() / (ours.total() + theirs.total())
+
+
+async def exact_match(case: Case, completion: str, ask: Ask) -> Measured:
+    """See `plugin.metrics.Measure`; no judge is asked."""
+    return Measured(float(same_words(completion, case.expected_output or "")))
+
+
+async def token_f1(case: Case, completion: str, ask: Ask) -> Measured:
+    """See `plugin.metrics.Measure`; no judge is asked."""
+    return Measured(overlap_f1(completion, case.expected_output or ""))

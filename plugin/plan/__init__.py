@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import Any
 
-from plugin import __version__, engines, metrics
-from plugin.cache import content_key
-from plugin.cases import CaseSource, Columns, LoadedCases, load_cases
+from plugin import __version__, metrics
+from plugin.engines import ENGINES
 from plugin.errors import OptionError
+from plugin.journal import content_key
 from plugin.judges import Judge
-from plugin.lineup import Lineup, line_up
+from plugin.load.cases import CaseSource, LoadedCases, load_cases
+from plugin.load.columns import Columns
 from plugin.metrics import Metric
-from plugin.params import BOTH, Params
+from plugin.plan.params import BOTH, Params
+from plugin.plan.resolve import Sources
+from plugin.plan.variants import Lineup, local_lineup
+from plugin.plan.variants_elsewhere import recorded_lineup, served_lineup
 from plugin.records import Case, MetricSpec, Variant
-from plugin.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
     specs = [metric.spec for metric in chosen]
     check_engine(specs, lineup.engine)
-    primary = _primary(params.primary_metric, chosen)
+    primary = _choose_primary(params.primary_metric, chosen)
     if params.stop_early:
         _check_early(params, lineup, loaded.cases, specs)
     return Plan(
@@ -109,7 +112,23 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     )
 
 
-_GIVEN = {
+def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None) -> Lineup:
+    """Check what is to be compared, choose the engine, and name the variants.
+
+    Args:
+        params: what the user asked for.
+        sources: where things are.
+        loaded: the cases; only what was recorded needs them, to be joined with.
+
+    Raises:
+        UserError: naming what is wrong with options, model, adapters or recorded completions.
+    """
+    if sources.recorded and loaded:
+        return recorded_lineup(sources, loaded)
+    return served_lineup(params, sources) if sources.server else local_lineup(params, sources)
+
+
+_ENGINE_GIVES = {
     "loglikelihood": "log-probabilities",
     "seconds": "seconds",
     "tokens": "number of tokens",
@@ -124,12 +143,12 @@ def check_engine(specs: Sequence[MetricSpec], engine: str) -> None:
     Raises:
         OptionError: naming every metric that it gives too little for.
     """
-    given = engines.offers(engine)
+    given = ENGINES[engine].gives
     problems = []
     for spec in specs:
         if lacks := sorted(spec.needs_engine - given):
-            able = [n for n in engines.available() if engines.offers(n) >= spec.needs_engine]
-            what = " and ".join(f"no {_GIVEN[need]}" for need in lacks)
+            able = [n for n, entry in ENGINES.items() if entry.gives >= spec.needs_engine]
+            what = " and ".join(f"no {_ENGINE_GIVES[need]}" for need in lacks)
             way_out = " or ".join([*([", ".join(able[:-1])] if able[1:] else []), *able[-1:]])
             problems.append(
                 f"--predefined_tasks {spec.name}: engine {engine!r} gives {what}; use {way_out}"
@@ -199,7 +218,7 @@ def case_source(params: Params, dataset: str) -> CaseSource:
     )
 
 
-def _primary(asked: str, chosen: Sequence[Metric]) -> str:
+def _choose_primary(asked: str, chosen: Sequence[Metric]) -> str:
     names = [metric.spec.name for metric in chosen if metric.spec.decides]
     if not names:
         all_of_data = all(metric.spec.judges_data for metric in chosen)

@@ -13,16 +13,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from plugin.errors import OptionError
-from plugin.options import (
+from plugin.metrics import names as metric_names
+from plugin.plan.options import (
     CLI,
     EVERYWHERE,
-    METRICS,
     NOT_CLASSIC,
     Criteria,
     Numbers,
     Option,
     Texts,
-    column,
+    column_option,
     option,
 )
 
@@ -57,12 +57,12 @@ class Params(BaseModel):
     dataset_split: str = option(
         "", "Data set split", "Which split to use, when the data set has several."
     )
-    input_column: str = column("input")
-    expected_output_column: str = column("expected_output")
-    context_column: str = column("context")
-    group_column: str = column("group")
-    cluster_column: str = column("cluster")
-    id_column: str = column("id")
+    input_column: str = column_option("input")
+    expected_output_column: str = column_option("expected_output")
+    context_column: str = column_option("context")
+    group_column: str = column_option("group")
+    cluster_column: str = column_option("cluster")
+    id_column: str = column_option("id")
     input_template: str = option(
         "",
         "Input template",
@@ -78,7 +78,7 @@ class Params(BaseModel):
         "outputs, in nats per token; less is better) needs the engine mlx or transformers and no "
         "judge. Latency, Tokens per Second, Completion Tokens and Cut Off describe and never "
         "decide.",
-        shown=Option(EVERYWHERE, "AutoCompleteWidget", METRICS),
+        shown=Option(EVERYWHERE, "AutoCompleteWidget", metric_names()),
     )
     tasks: Criteria = option(
         (),
@@ -332,7 +332,7 @@ class Params(BaseModel):
     @classmethod
     def _unset(cls, value: object, info: Any) -> object:
         """Null, "" and "None" mean that nothing was said; text is stripped."""
-        if any(isinstance(one, str) and "\0" in one for one in _parts(value)):
+        if any(isinstance(one, str) and "\0" in one for one in _split_parts(value)):
             raise ValueError("holds the character NUL, which no name can")
         if isinstance(value, str):
             value = value.strip()
@@ -350,7 +350,7 @@ class Params(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            lines = [_explain(problem) for problem in error.errors()]
+            lines = [_explain_problem(problem) for problem in error.errors()]
             raise OptionError("\n".join(lines)) from error
 
     def settings(self) -> dict[str, Any]:
@@ -367,7 +367,7 @@ class Params(BaseModel):
         return self.model_dump(mode="json", exclude=places | pace | ends | besides)
 
 
-def _parts(value: object) -> list[object]:
+def _split_parts(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
@@ -378,7 +378,7 @@ def option_of(name: str) -> Option:
     return found
 
 
-def _explain(problem: Any) -> str:
+def _explain_problem(problem: Any) -> str:
     name = str(problem["loc"][0])
     rule = problem["msg"].removeprefix("Value error, ")
     rule = rule[0].lower() + rule[1:]

@@ -1,23 +1,27 @@
-"""The user's names, resolved by the host: model, adapters, data set, cache and judges."""
+"""The user's names, resolved by the host: model, adapters, data set, cache and judges.
+
+Where an inference server is, and the key to it, as options and secrets say.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from plugin import judges, metrics
-from plugin.address import Address, find_server
-from plugin.cases.recordings import Recording, parse_recording
+from plugin.engines import is_ready
 from plugin.errors import OptionError
 from plugin.hosts import Host
-from plugin.judges import Judge
-from plugin.judges._none import NoJudge
-from plugin.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
-from plugin.spending import price_of
+from plugin.judges import Judge, NoJudge
+from plugin.judges.asking import price_of
+from plugin.load.recordings import Recording, parse_recording
+from plugin.net import check_key, check_url
+from plugin.plan.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
 
 _NO_CACHE = "off"
-_OF_MODELS = (
+_MODEL_OPTIONS = (
     *("model_name", "model_adapter", "tuned_model", "system_prompt", "baseline_prompt"),
     *("server_url", "workers", "ray_address", "load_4bit"),
 )
@@ -56,8 +60,8 @@ def find_models(params: Params, host: Host) -> Sources:
     """
     server = find_server(params, host)
     return Sources(
-        model=_model(params.model_name, server, host),
-        adapters=_adapters(params.model_adapter, server, host),
+        model=_resolve_model(params.model_name, server, host),
+        adapters=_resolve_adapters(params.model_adapter, server, host),
         dataset=host.dataset(params.dataset_name) if params.dataset_name else "",
         cache_dir="",
         judges=(),
@@ -72,7 +76,7 @@ def find_sources(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is not named, not known or not allowed.
     """
-    recorded = _recorded(params, host)
+    recorded = _resolve_recorded(params, host)
     server = None
     if not recorded:
         _check_models(params)
@@ -83,12 +87,12 @@ def find_sources(params: Params, host: Host) -> Sources:
     named: tuple[Judge, ...] = (NoJudge(),)
     if needs_judge:
         named = judges.load_all(params.judge, host.secret)
-    second = _second(params, named, host)
+    second = _load_second_judge(params, named, host)
     _check_budget(params, (*named, *([second] if second else [])))
     return Sources(
-        model=_model(params.model_name, server, host),
-        adapters=_adapters(params.model_adapter if compares else (), server, host),
-        tuned=tuple(_model(name, server, host) for name in params.tuned_model if compares),
+        model=_resolve_model(params.model_name, server, host),
+        adapters=_resolve_adapters(params.model_adapter if compares else (), server, host),
+        tuned=tuple(_resolve_model(name, server, host) for name in params.tuned_model if compares),
         recorded=recorded,
         dataset=host.dataset(params.dataset_name) if params.dataset_name else recorded[0].file,
         cache_dir=_cache_dir(params),
@@ -131,7 +135,7 @@ def _check_models(params: Params) -> None:
         )
 
 
-def _recorded(params: Params, host: Host) -> tuple[Recording, ...]:
+def _resolve_recorded(params: Params, host: Host) -> tuple[Recording, ...]:
     """What was recorded, with the files' names resolved.
 
     Raises:
@@ -146,7 +150,9 @@ def _recorded(params: Params, host: Host) -> tuple[Recording, ...]:
             found.append(replace(one, file=host.dataset(one.file)))
         except OptionError as error:
             problems.append(str(error))
-    idle = [f"--{name}" for name in _OF_MODELS if getattr(params, name) != getattr(Params(), name)]
+    idle = [
+        f"--{name}" for name in _MODEL_OPTIONS if getattr(params, name) != getattr(Params(), name)
+    ]
     if idle:
         problems.append(
             f"--recorded runs no model, so {' and '.join(idle)} would do nothing: leave that out, "
@@ -167,12 +173,12 @@ def _recorded(params: Params, host: Host) -> tuple[Recording, ...]:
     return tuple(found)
 
 
-def _model(name: str, server: Address | None, host: Host) -> str:
+def _resolve_model(name: str, server: Address | None, host: Host) -> str:
     """The model's directory or hub id; what a server knows by name is no path."""
     return host.model(name) if name and not server else name
 
 
-def _adapters(names: Sequence[str], server: Address | None, host: Host) -> tuple[str, ...]:
+def _resolve_adapters(names: Sequence[str], server: Address | None, host: Host) -> tuple[str, ...]:
     """Likewise the adapters.
 
     Raises:
@@ -181,7 +187,7 @@ def _adapters(names: Sequence[str], server: Address | None, host: Host) -> tuple
     return tuple(name if server else str(host.adapter(name)) for name in names)
 
 
-def _second(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:
+def _load_second_judge(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:
     """The second judge, if there is to be one."""
     if not params.second_judge:
         return None
@@ -217,3 +223,65 @@ def _cache_dir(params: Params) -> str:
     if given.lower() == _NO_CACHE:
         return ""
     return os.path.abspath(os.path.expanduser(given)) if given else ""
+
+
+_KEY = "INFERENCE_API_KEY"
+_OF_ENGINES_HERE = ("load_4bit", "workers", "ray_address")
+"""Options that mean nothing where a server holds the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an inference server is.
+
+    Attributes:
+        url: its base URL; holds nothing secret.
+        key: "" where none was given.
+        chosen_by: the option that says so.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    chosen_by: str
+
+
+def find_server(params: Params, host: Host) -> Address | None:
+    """The server that generates; None where an engine here does, which then can run here.
+
+    Raises:
+        OptionError: when options do not go together, or address or key is none.
+    """
+    url, engine = params.server_url, params.engine
+    if url and engine not in ("auto", "server"):
+        raise OptionError(
+            f"--server_url {_shown_url(url)} is for --engine server, but --engine is "
+            f"{engine!r}; leave "
+            "one of them out"
+        )
+    is_ready("server" if url else engine)
+    if not url and engine != "server":
+        return None
+    if not url:
+        raise OptionError("--engine server needs --server_url, such as http://localhost:8000/v1")
+    defaults = Params()
+    idle = [f"--{n}" for n in _OF_ENGINES_HERE if getattr(params, n) != getattr(defaults, n)]
+    if idle:
+        raise OptionError(
+            f"an inference server holds the models, so {' and '.join(idle)} would do nothing: "
+            "leave that out, and set the server up so instead"
+        )
+    check_url(url, "--server_url", OptionError)
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise OptionError(
+            f"--server_url {_shown_url(url)} holds more than an address; it is stored and "
+            "shown, so "
+            f"give the server's key as the secret {_KEY}"
+        )
+    key = check_key(host.secret(_KEY) or "", _KEY, OptionError)
+    return Address(url, key, "--engine server" if engine == "server" else "auto: --server_url")
+
+
+def _shown_url(url: str) -> str:
+    """An address without what may be secret in it."""
+    return repr(url.partition("?")[0].partition("#")[0].rpartition("@")[2])

@@ -1,31 +1,133 @@
-"""Variants that an inference server knows by name, generated there."""
+"""Variants of which only completions are known, made elsewhere and read from files.
+
+Variants that an inference server knows by name, generated there.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from plugin import engines
-from plugin.cache import content_key
-from plugin.certificate_records import not_applicable
+from plugin.certify.certificate import not_applicable
 from plugin.engines import ServedSettings
-from plugin.engines._models import ADAPTER_OPTION, BASE_OPTION, Entry, find_served
-from plugin.errors import OptionError
-from plugin.generation import Load
-from plugin.lineup import RESERVED, Lineup
-from plugin.params import ONLY_ADAPTER, Params
-from plugin.records import PROMPTED, VANILLA, Variant
-from plugin.sources import Sources
+from plugin.engines._server_api import ADAPTER_OPTION, BASE_OPTION, ServedModel, find_served
+from plugin.engines.recorded import ELSEWHERE, load, version
+from plugin.errors import DataError, OptionError, UserError
+from plugin.journal import content_key
+from plugin.load.cases import LoadedCases
+from plugin.load.recordings import Recorded, Recording, read_recording
+from plugin.plan.params import ONLY_ADAPTER, Params
+from plugin.plan.resolve import Sources
+from plugin.plan.variants import RESERVED, Lineup, Load
+from plugin.records import PROMPTED, VANILLA, Case, Variant
+
+
+def recorded_lineup(sources: Sources, loaded: LoadedCases) -> Lineup:
+    """The variants in the order in which they were named, the baseline first.
+
+    Raises:
+        UserError: naming what is wrong with names and files.
+    """
+    _check_recorded_names(sources.recorded)
+    found = _read_recordings(sources.recorded, loaded)
+    digests = {name: _recorded_digest(one, loaded.cases) for name, one in found.items()}
+    variants = tuple(_recorded_variant(r, found[r.name], digests[r.name]) for r in sources.recorded)
+    return Lineup(
+        loads=(Load(variants, partial(load, found), recorded=True),),
+        identity={
+            "recorded variants": list(digests),
+            "recorded completions' content": digests,
+            "engine": version(),
+        },
+        versions={
+            "engine": version(),
+            "engine chosen by": "--recorded",
+            **{f"recorded {name}": _recorded_traits(one, loaded) for name, one in found.items()},
+        },
+        engine="recorded",
+        certificates=tuple(not_applicable(v.name, ELSEWHERE) for v in variants[1:]),
+        notes=_unmatched_rows(sources.recorded, found, loaded),
+    )
+
+
+def _check_recorded_names(recordings: Sequence[Recording]) -> None:
+    problems = []
+    names = list[str]()
+    for place, one in enumerate(recordings):
+        if one.name in RESERVED:
+            problems.append(f"--recorded {one}: the name {one.name!r} is {RESERVED[one.name]}")
+        if one.name in names:
+            problems.append(f"--recorded {one}: the name {one.name!r} is given twice")
+        elif one.name == VANILLA and place:
+            problems.append(f"--recorded {one}: {VANILLA!r} is the baseline, so put it first")
+        names.append(one.name)
+    if problems:
+        raise OptionError("\n".join(problems))
+
+
+def _read_recordings(recordings: Sequence[Recording], loaded: LoadedCases) -> dict[str, Recorded]:
+    found, problems = dict[str, Recorded](), list[UserError]()
+    places = dict[tuple[str, str], str]()
+    for one in recordings:
+        try:
+            found[one.name] = read_recording(one, loaded)
+        except UserError as error:
+            problems.append(error)
+            continue
+        other = places.setdefault((one.file, found[one.name].column), one.name)
+        if other != one.name:
+            text = f"--recorded {one}: column {found[one.name].column} is that of {other!r}, too"
+            problems.append(OptionError(text))
+    if problems:
+        kind = OptionError if isinstance(problems[0], OptionError) else DataError
+        raise kind("\n".join(dict.fromkeys(map(str, problems)))) from problems[0]
+    return found
+
+
+def _recorded_digest(found: Recorded, cases: Sequence[Case]) -> str:
+    """Of what was read for the cases; where it lay does not matter."""
+    return content_key([[case.id, found.texts.get(case.id)] for case in cases])
+
+
+def _recorded_variant(recording: Recording, found: Recorded, digest: str) -> Variant:
+    file = os.path.basename(recording.file)
+    return Variant(
+        name=recording.name,
+        id=content_key(version(), digest),
+        model=f"recorded in {file}, column {found.column}",
+    )
+
+
+def _recorded_traits(found: Recorded, loaded: LoadedCases) -> str:
+    n = len(loaded.cases)
+    return f"column {found.column}, {len(found.texts)} of {n} cases, joined on {found.joined_on}"
+
+
+def _unmatched_rows(
+    recordings: Sequence[Recording], found: Mapping[str, Recorded], loaded: LoadedCases
+) -> tuple[str, ...]:
+    """What was recorded for cases that the data set does not have."""
+    if loaded.source.limit < 1:  # most rows are then of cases that were not drawn
+        return ()
+    return tuple(
+        f"{found[one.name].n_strangers} of the completions recorded for {one.name} belong to no "
+        f"case of the data set and are left out ({os.path.basename(one.file)})"
+        for one in recordings
+        if found[one.name].n_strangers and one.file != loaded.source.dataset_name
+    )
+
 
 OF_ITS_OWN = "a model of its own on the server"
 
 
-def line_up(params: Params, sources: Sources) -> Lineup:
-    """See `plugin.lineup.line_up`; the server is asked what it has."""
+def served_lineup(params: Params, sources: Sources) -> Lineup:
+    """See `plugin.plan.line_up`; the server is asked what it has."""
     server, base = sources.server, sources.model
     if server is None:
         raise OptionError("no --server_url is given")
-    _check_names(base, [*sources.adapters, *sources.tuned])
+    _check_served_names(base, [*sources.adapters, *sources.tuned])
     asked = {
         base: BASE_OPTION,
         **dict.fromkeys(sources.adapters, ADAPTER_OPTION),
@@ -40,9 +142,9 @@ def line_up(params: Params, sources: Sources) -> Lineup:
         url=server.url,
         key=server.key,
         names={name: entry.asked_as for name, entry in entries.items()},
-        notes={name: _notes(entries[name], entries[VANILLA]) for name in sources.adapters},
+        notes={name: _served_notes(entries[name], entries[VANILLA]) for name in sources.adapters},
         max_tokens=params.max_tokens,
-        batch_size=params.batch_size or engines.batch_size("server"),
+        batch_size=params.batch_size or engines.ENGINES["server"].batch_size,
         chat_template=params.chat_template,
     )
     left_out = [
@@ -50,7 +152,7 @@ def line_up(params: Params, sources: Sources) -> Lineup:
         *([] if params.baseline_prompt else [PROMPTED]),
     ]
     variants = tuple(
-        _variant(name, params, sources, entries, found.version)
+        _served_variant(name, params, sources, entries, found.version)
         for name in entries
         if name not in left_out
     )
@@ -58,11 +160,11 @@ def line_up(params: Params, sources: Sources) -> Lineup:
     # A name says nothing of its weights: tomorrow the server may have others under it. So what it
     # completes is used again in this run's folder alone, and goes to no cache that runs share.
     load = Load(variants, partial(engines.load, "server", settings), shared=False)
-    served = {name: _facts(entries[name]) for name in (*sources.adapters, *sources.tuned)}
+    served = {name: _served_facts(entries[name]) for name in (*sources.adapters, *sources.tuned)}
     return Lineup(
         loads=(load,),
         identity={
-            "model as served": _facts(entries[VANILLA]),
+            "model as served": _served_facts(entries[VANILLA]),
             "adapters as served": served,
             "server's version": found.version,
             "engine": engine,
@@ -76,7 +178,7 @@ def line_up(params: Params, sources: Sources) -> Lineup:
     )
 
 
-def _check_names(base: str, others: Sequence[str]) -> None:
+def _check_served_names(base: str, others: Sequence[str]) -> None:
     """Whether every variant can be told from the others by its name.
 
     Raises:
@@ -99,13 +201,13 @@ def _check_names(base: str, others: Sequence[str]) -> None:
         raise OptionError("\n".join(problems))
 
 
-def _facts(entry: Entry) -> dict[str, str]:
+def _served_facts(entry: ServedModel) -> dict[str, str]:
     """What the server says of a model: all that is known of its weights."""
     facts = {"id": entry.id, "root": entry.root, "parent": entry.parent}
     return {name: value for name, value in facts.items() if value}
 
 
-def _notes(adapter: Entry, base: Entry) -> tuple[str, ...]:
+def _served_notes(adapter: ServedModel, base: ServedModel) -> tuple[str, ...]:
     """A warning where the server says that the adapter belongs to another base."""
     if adapter.parent in ("", base.id, base.root):
         return ()
@@ -115,8 +217,8 @@ def _notes(adapter: Entry, base: Entry) -> tuple[str, ...]:
     )
 
 
-def _variant(
-    name: str, params: Params, sources: Sources, entries: Mapping[str, Entry], version: str
+def _served_variant(
+    name: str, params: Params, sources: Sources, entries: Mapping[str, ServedModel], version: str
 ) -> Variant:
     prompt = params.baseline_prompt if name == PROMPTED else params.system_prompt
     own = entries[name]
@@ -125,8 +227,8 @@ def _variant(
         name=name,
         id=content_key(
             "server",
-            _facts(entries[VANILLA]) if of_base else None,
-            _facts(own),
+            _served_facts(entries[VANILLA]) if of_base else None,
+            _served_facts(own),
             version,
             {"temperature": 0, "max_tokens": params.max_tokens, "chat": params.chat_template},
         ),

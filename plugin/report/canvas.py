@@ -25,7 +25,7 @@ WIDTH = 9.0
 MAX_GROUPS = 8
 """Groups drawn; the tables have them all."""
 
-_STYLE: dict[Any, Any] = {
+_CHART_STYLE: dict[Any, Any] = {
     "axes.edgecolor": GRID,
     "axes.facecolor": "none",
     "axes.spines.right": False,
@@ -43,7 +43,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def to_svg(draw: Callable[[], Figure], title: str) -> str:
+def render_svg(draw: Callable[[], Figure], title: str) -> str:
     """The figure as SVG text, the same bytes for the same figure.
 
     Args:
@@ -59,7 +59,7 @@ def to_svg(draw: Callable[[], Figure], title: str) -> str:
     level = fonts.level
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": title})
+        matplotlib.rcParams.update({**_CHART_STYLE, "svg.hashsalt": title})
         fonts.setLevel(logging.ERROR)  # Arial need not be there; the reader's screen has a font.
         try:
             with _no_glyph_warnings():
@@ -82,14 +82,14 @@ def _no_glyph_warnings() -> Any:
     return warnings.catch_warnings(action="ignore", category=UserWarning)
 
 
-def figure(height: float) -> Figure:
+def new_figure(height: float) -> Figure:
     """An empty figure of the common width."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height))
 
 
-def axes(fig: Figure, box: tuple[float, float, float, float]) -> Axes:
+def add_axes(fig: Figure, box: tuple[float, float, float, float]) -> Axes:
     """Axes in a box (left, top, width, height) in inches from the figure's upper left corner."""
     left, top, width, height = box
     total = fig.get_figheight()
@@ -99,13 +99,13 @@ def axes(fig: Figure, box: tuple[float, float, float, float]) -> Axes:
     return made
 
 
-def say(fig: Figure, at: tuple[float, float], text: str, **style: Any) -> None:
+def draw_text(fig: Figure, at: tuple[float, float], text: str, **style: Any) -> None:
     """Text at (left, top) in inches from the figure's upper left corner."""
     left, top = at
     fig.text(left / WIDTH, 1 - top / fig.get_figheight(), text, va="center", **style)
 
 
-def swatch(fig: Figure, at: tuple[float, float], colour: str, text: str) -> float:
+def draw_swatch(fig: Figure, at: tuple[float, float], colour: str, text: str) -> float:
     """A legend entry at (left, top); returns how many inches wide it is."""
     from matplotlib.patches import Rectangle
 
@@ -119,30 +119,30 @@ def swatch(fig: Figure, at: tuple[float, float], colour: str, text: str) -> floa
         linewidth=0,
     )
     fig.add_artist(mark)
-    say(fig, (left + 0.2, top), text, fontsize=9)
-    return 0.42 + 0.078 * columns(text)
+    draw_text(fig, (left + 0.2, top), text, fontsize=9)
+    return 0.42 + 0.078 * split_columns(text)
 
 
-def columns(text: str) -> int:
+def split_columns(text: str) -> int:
     """How wide a text is, in letters; those of East Asia count twice."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
-def shorten(text: str, width: int) -> str:
+def shorten_text(text: str, width: int) -> str:
     """The text on one line in at most so many columns, its middle left out when it is longer."""
     # A control character would make the file bad XML; a lone surrogate cannot be written at all.
     text = "".join(char if char.isprintable() else " " for char in text)
-    if columns(text) <= width:
+    if split_columns(text) <= width:
         return text
     head, tail = text[: width // 2], text[-(width // 2 - 1) :]
-    while columns(head) > width // 2:
+    while split_columns(head) > width // 2:
         head = head[:-1]
-    while columns(tail) > width // 2 - 1:
+    while split_columns(tail) > width // 2 - 1:
         tail = tail[1:]
     return f"{head}…{tail}"
 
 
-def inline(svg: str, prefix: str) -> str:
+def inline_svg(svg: str, prefix: str) -> str:
     """The drawing for a page: ids of its own, and ink and paper that follow the page's theme."""
     body = svg[svg.index("<svg ") :]
     for old, new in (

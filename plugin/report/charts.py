@@ -1,21 +1,344 @@
-"""Report -> two charts as SVG: the means side by side, and the gains case by case."""
+"""Report -> two charts as SVG: the means side by side, and the gains case by case.
+
+The chart of the means: every variant side by side, metric by metric, then by group.
+
+The chart of the gains over the base: every case of every variant, sorted; groups' shares.
+"""
 
 from __future__ import annotations
 
-from plugin.records import Report
-from plugin.report import _canvas as canvas
-from plugin.report._gains import gains_figure
-from plugin.report._lookup import Ledger
-from plugin.report._means import means_figure
+from itertools import cycle
+from typing import TYPE_CHECKING, NamedTuple
+
+from plugin.records import PROMPTED, MetricSpec, Summary
+from plugin.report.canvas import (
+    ADAPTER_COLOURS,
+    FAINT,
+    GRID,
+    INK,
+    MAX_GROUPS,
+    PROMPTED_COLOUR,
+    VANILLA_COLOUR,
+    WIDTH,
+    add_axes,
+    draw_swatch,
+    draw_text,
+    new_figure,
+    render_svg,
+    shorten_text,
+)
+from plugin.report.record import Ledger, Report, direction_text, interval_text, number_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from plugin.records import Comparison
+from plugin.report.canvas import LOSS, TIE, WIN
+from plugin.report.record import count_text
 
 
 def comparison_svg(report: Report) -> str:
     """Per deciding metric, the variants' means with their intervals, then the groups."""
     ledger = Ledger(report)
-    return canvas.to_svg(lambda: means_figure(ledger), "Mean scores of every variant")
+    return render_svg(lambda: means_figure(ledger), "Mean scores of every variant")
 
 
 def distribution_svg(report: Report) -> str:
     """Per variant, the gains over the base on the primary metric, and the groups' outcomes."""
     ledger = Ledger(report)
-    return canvas.to_svg(lambda: gains_figure(ledger), "Gains case by case")
+    return render_svg(lambda: gains_figure(ledger), "Gains case by case")
+
+
+NAME_COLUMNS = 34
+LEFT, RIGHT = 2.85, 1.95  # Inches kept for the names and for the values.
+ROW = 0.36  # Inches per bar.
+
+
+class MeanBar(NamedTuple):
+    """One bar: where it stands (rows from the top), what is left of it, its colour and numbers."""
+
+    row: float
+    name: str
+    note: str
+    colour: str
+    summary: Summary | None
+
+
+class MeanBlock(NamedTuple):
+    """Bars that share one axis; in a small one, name and note stand on one line."""
+
+    title: str
+    spec: MetricSpec
+    bars: list[MeanBar]
+    small: bool = False
+
+    @property
+    def height(self) -> float:
+        """In inches."""
+        return ROW * (max((bar.row for bar in self.bars), default=0.0) + 1)
+
+
+def _variant_colours(ledger: Ledger) -> dict[str, str]:
+    own = cycle(ADAPTER_COLOURS)
+    fixed = {ledger.baseline: VANILLA_COLOUR, PROMPTED: PROMPTED_COLOUR}
+    return {name: fixed.get(name) or next(own) for name in ledger.variants}
+
+
+def means_figure(ledger: Ledger) -> Figure:
+    """Draws the deciding metrics, one block each, and one block for all groups."""
+    colours = _variant_colours(ledger)
+    blocks = _metric_blocks(ledger, colours) + _group_blocks(ledger, colours)
+    gap, top = 0.68, 1.0
+    fig = new_figure(top + sum(gap + block.height for block in blocks) + 0.1)
+    has_intervals = any(
+        bar.summary and bar.summary.ci_low is not None for block in blocks for bar in block.bars
+    )
+    title = "Mean scores, with 95% intervals" if has_intervals else "Mean scores"
+    draw_text(fig, (0.15, 0.25), title, fontsize=13, weight="bold")
+    left, line = 0.15, 0.56
+    for name, colour in colours.items():
+        left += draw_swatch(fig, (left, line), colour, shorten_text(name, 24))
+        if left > 6.4:
+            left, line = 0.15, line + 0.22
+    if has_intervals:
+        draw_text(fig, (left, line), "├──┤  95% interval of the mean", color=FAINT)
+    if not blocks:
+        draw_text(fig, (0.15, top), "No metric was scored.", color=FAINT)
+    for block in blocks:
+        _draw_block(fig, block, top)
+        top += gap + block.height
+    return fig
+
+
+def _metric_blocks(ledger: Ledger, colours: dict[str, str]) -> list[MeanBlock]:
+    metrics = ledger.report.metrics
+    deciding = [spec for spec in metrics if spec.decides] or list(metrics)
+    blocks = []
+    for spec in deciding:
+        bars = list[MeanBar]()
+        for name, colour in colours.items():
+            summary = ledger.summary(spec, name)
+            bars.append(MeanBar(len(bars), name, _n_text(summary), colour, summary))
+        blocks.append(MeanBlock(spec.title, spec, bars))
+    return blocks
+
+
+def _group_blocks(ledger: Ledger, colours: dict[str, str]) -> list[MeanBlock]:
+    spec, bars = ledger.primary, list[MeanBar]()
+    if spec is None or not ledger.groups:
+        return []
+    row = 0.0
+    for group in ledger.groups[:MAX_GROUPS]:
+        row += 0.65 if bars else 0.5
+        for place, (variant, colour) in enumerate(colours.items()):
+            summary = ledger.summary(spec, variant, group)
+            note = f"{shorten_text(variant, 24)}, {_n_text(summary)}"
+            bars.append(MeanBar(row, "" if place else group, note, colour, summary))
+            row += 0.6
+    more = len(ledger.groups) - MAX_GROUPS
+    title = f"{spec.name} by group (exploratory)"
+    return [
+        MeanBlock(title + (f"; {more} more in the tables" if more > 0 else ""), spec, bars, True)
+    ]
+
+
+def _n_text(summary: Summary | None) -> str:
+    if summary is None:
+        return "not scored"
+    failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
+    return f"n = {summary.n:,}{failed}"
+
+
+def _draw_block(fig: Figure, block: MeanBlock, top: float) -> None:
+    right, head = WIDTH - RIGHT, top + 0.12
+    higher = block.spec.higher_is_better
+    way = f"{direction_text(higher)} →" if higher else f"← {direction_text(higher)}"
+    faint = {"fontsize": 8, "color": FAINT}
+    draw_text(fig, (0.15, head), shorten_text(block.title, 56), weight="bold", fontsize=10)
+    draw_text(fig, (right - 0.2, head), way, ha="right", **faint)
+    draw_text(fig, (right + 0.08, head), "mean", **faint)
+    draw_text(fig, (right + 0.65, head), "95% interval", **faint)
+    ax = add_axes(fig, (LEFT, top + 0.28, right - LEFT, block.height))
+    ax.set(xlim=_block_range(block), ylim=(block.height / ROW - 0.5, -0.5), yticks=[])
+    ax.grid(axis="x", color=GRID, linewidth=0.6)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    for bar in block.bars:
+        middle = top + 0.28 + (bar.row + 0.5) * ROW
+        _draw_name(fig, bar, middle, block.small)
+        _draw_bar(fig, ax, bar, middle)
+
+
+def _block_range(block: MeanBlock) -> tuple[float, float]:
+    """The metric's own range, or the data's where that has no bounds."""
+    rows = [bar.summary for bar in block.bars if bar.summary]
+    found = [x for row in rows for x in (row.mean, row.ci_low, row.ci_high) if x is not None]
+    low, high = block.spec.low, block.spec.high
+    bounded = all(abs(end) < 1e6 for end in (low, high))
+    if bounded:
+        return min([low, *found]), max([high, *found])
+    low = min([0.0, *found])
+    return low, max([low + 1e-9, *found]) * 1.1 or 1.0
+
+
+def _draw_name(fig: Figure, bar: MeanBar, middle: float, small: bool) -> None:
+    faint, right = {"fontsize": 8, "color": FAINT, "ha": "right"}, LEFT - 0.1
+    if small:
+        draw_text(fig, (0.15, middle - 0.16), shorten_text(bar.name, 34))
+        draw_text(fig, (right, middle), bar.note, **faint)
+    else:
+        name = shorten_text(bar.name, NAME_COLUMNS)
+        draw_text(fig, (right, middle - 0.07), name, ha="right")
+        draw_text(fig, (right, middle + 0.08), bar.note, **faint)
+
+
+def _draw_bar(fig: Figure, ax: Axes, bar: MeanBar, middle: float) -> None:
+    row, right = bar.summary, WIDTH - RIGHT
+    faint = {"fontsize": 8, "color": FAINT}
+    if row is None or row.mean is None:
+        draw_text(fig, (LEFT + 0.05, middle), "no scores", **faint)
+        return
+    start = ax.get_xlim()[0]
+    ax.barh(bar.row, row.mean - start, left=start, height=0.5, color=bar.colour)
+    if row.ci_low is not None and row.ci_high is not None:
+        ends = (row.ci_low, row.ci_high)
+        ax.plot(ends, [bar.row] * 2, "|-", color=INK, markersize=6, clip_on=False)
+        draw_text(fig, (right + 0.65, middle), interval_text(*ends), **faint)
+    draw_text(fig, (right + 0.08, middle), number_text(row.mean), weight="bold")
+
+
+MAX_BARS = 400
+"""Bars of one panel: beyond that, neighbours in the sorted gains share one."""
+
+
+def gains_figure(ledger: Ledger) -> Figure:
+    """Draws a panel per variant but the base, the contenders first, on the primary metric."""
+    spec, others = ledger.primary, sorted(ledger.variants[1:], key=lambda n: n == PROMPTED)
+    if spec is None or not others:
+        fig = new_figure(1.2)
+        draw_text(fig, (0.15, 0.3), "Gains case by case", fontsize=13, weight="bold")
+        nothing = "Nothing to compare: the run has one variant."
+        draw_text(fig, (0.15, 0.75), nothing, color=FAINT)
+        return fig
+    drawn = max(2.3, 0.5 + 0.34 * min(len(ledger.groups), MAX_GROUPS))
+    gains = {name: sorted(ledger.gains(name, spec)) for name in others}
+    heights = [drawn if gains[name] else 0.0 for name in others]
+    fig = new_figure(0.85 + sum(heights) + 1.15 * len(others))
+    title = f"{shorten_text(spec.name, 36)}: gain of every case over "
+    title += shorten_text(ledger.variants[0], 24)
+    draw_text(fig, (0.15, 0.25), title, fontsize=13, weight="bold")
+    left = 0.15
+    for colour, text in (
+        (WIN, "wins (gain above 0)"),
+        (TIE, "ties"),
+        (LOSS, "losses (gain below 0)"),
+    ):
+        left += draw_swatch(fig, (left, 0.58), colour, text)
+    draw_text(fig, (left, 0.58), "- - -  mean gain and its 95% interval", color=FAINT)
+    top = 0.85
+    for name, height in zip(others, heights, strict=True):
+        row = ledger.comparison(spec, name)
+        _draw_heading(fig, name, row, top)
+        if gains[name]:
+            groups = ledger.groups[:MAX_GROUPS]
+            width = 5.0 if groups else WIDTH - 0.9
+            ax = add_axes(fig, (0.65, top + 0.55, width, height))
+            unit = f" in {spec.unit}" if spec.unit else ""
+            _draw_sorted(ax, gains[name], len(ledger.report.cases), unit)
+            _draw_mean(ax, row)
+            if groups:
+                _draw_shares(fig, ledger, name, (top, height))
+        else:
+            nothing = "No case has a score of both variants."
+            draw_text(fig, (0.15, top + 0.5), nothing, color=FAINT)
+        top += height + 1.15
+    return fig
+
+
+def _draw_heading(fig: Figure, variant: str, row: Comparison | None, top: float) -> None:
+    draw_text(fig, (0.15, top + 0.12), shorten_text(variant, 40), weight="bold", fontsize=10)
+    mean = (
+        "" if row is None or row.gain is None else f"mean gain {number_text(row.gain, sign=True)}"
+    )
+    if row is not None and row.ci_low is not None:
+        mean += f", 95% interval {interval_text(row.ci_low, row.ci_high, sign=True)}"
+    draw_text(fig, (WIDTH - 0.15, top + 0.12), mean, ha="right")
+
+
+def _draw_mean(ax: Axes, row: Comparison | None) -> None:
+    if row is not None and row.gain is not None:
+        ax.axhline(row.gain, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+    if row is not None and row.ci_low is not None and row.ci_high is not None:
+        ax.axhspan(row.ci_low, row.ci_high, color=INK, alpha=0.16, linewidth=0, zorder=0.5)
+
+
+def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int, unit: str) -> None:
+    """Bars of the sorted gains, losses first; many cases share a bar as their median."""
+    n_bars = min(len(gains), MAX_BARS)
+    step = len(gains) / n_bars
+    shown = [gains[int((place + 0.5) * step)] for place in range(n_bars)]
+    edges = [place * step for place in range(n_bars + 1)]
+    if n_bars <= 120:
+        colours = [_gain_colour(gain) for gain in shown]
+        ax.bar(edges[:-1], shown, width=step * 0.85, align="edge", color=colours)
+    else:  # One outline per colour: hundreds of bars would show seams.
+        ax.stairs([min(gain, 0.0) for gain in shown], edges, fill=True, color=LOSS)
+        ax.stairs([max(gain, 0.0) for gain in shown], edges, fill=True, color=WIN)
+    ax.axhline(0, color=FAINT, linewidth=0.8)
+    reach = max(max(map(abs, gains)) * 1.08, 1e-6)
+    ax.set(xlim=(0, len(gains)), ylim=(-reach, reach))
+    ax.set_xticks([0, len(gains)], ["0", f"{len(gains):,}"])
+    ax.set_ylabel(f"gain{unit} (more is better)", color=FAINT)
+    unpaired = f"; {n_cases - len(gains):,} without a pair" if n_cases > len(gains) else ""
+    ax.set_xlabel(f"{len(gains):,} cases, sorted by gain{unpaired}", color=FAINT)
+    ax.grid(axis="y", color=GRID, linewidth=0.6)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    counts = _gain_counts(gains)
+    nouns = (("loss", "losses"), ("tie", "ties"), ("win", "wins"))
+    places = ((0.0, "left", LOSS), (0.5, "center", FAINT), (1.0, "right", WIN))
+    for count, noun, (x, side, colour) in zip(counts, nouns, places, strict=True):
+        text = count_text(count, *noun)
+        ax.text(x, 1.05, text, transform=ax.transAxes, ha=side, color=colour, weight="bold")
+
+
+def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, float]) -> None:
+    """Per group, the shares of losses, ties and wins; at (top, height) in inches."""
+    (top, height), spec, right = box, ledger.primary, WIDTH - 0.15
+    if spec is None:
+        return
+    caption = "by group: mean gain (exploratory)"
+    draw_text(fig, (right, top + 0.4), caption, color=FAINT, ha="right")
+    ax = add_axes(fig, (right - 2.1, top + 0.55, 2.1, height))
+    groups = ledger.groups[:MAX_GROUPS]
+    ax.set(xlim=(0, 1), ylim=(len(groups) - 0.4, -0.9), xticks=[], yticks=[])
+    ax.spines[["left", "bottom"]].set_visible(False)
+    for place, group in enumerate(groups):
+        row = ledger.comparison(spec, variant, group)
+        mean = number_text(row.gain if row else None, sign=True)
+        ax.text(0, place - 0.42, shorten_text(group, 22), va="center", fontsize=8)
+        ax.text(1, place - 0.42, mean, va="center", ha="right", fontsize=8)
+        start, gains = 0.0, ledger.gains(variant, spec, group)
+        colours = (LOSS, TIE, WIN)
+        for count, colour in zip(_gain_counts(gains), colours, strict=True):
+            share = count / len(gains) if gains else 0.0
+            ax.barh(place, share, left=start, height=0.4, color=colour)
+            if share > 0.12:
+                ax.text(start + share / 2, place, f"{count:,}", va="center", **_text_colour(colour))
+            start += share
+
+
+def _gain_counts(gains: Sequence[float]) -> tuple[int, int, int]:
+    """Losses, ties and wins."""
+    losses, wins = sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains)
+    return losses, len(gains) - losses - wins, wins
+
+
+def _text_colour(colour: str) -> dict[str, Any]:
+    """Text in the middle of a bar of that colour."""
+    return {"ha": "center", "fontsize": 8, "color": "black" if colour == TIE else "white"}
+
+
+def _gain_colour(gain: float) -> str:
+    return WIN if gain > 0 else LOSS if gain < 0 else TIE

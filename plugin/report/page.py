@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from plugin import trust_text
-from plugin.canaries import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own
-from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec, Report
-from plugin.report._lookup import Cell, Ledger, counted, direction, interval, number
+from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec
+from plugin.report.record import (
+    CaseCell,
+    Ledger,
+    Report,
+    count_text,
+    direction_text,
+    interval_text,
+    number_text,
+)
+from plugin.trust.exam import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own_criterion
+from plugin.trust.report import trust_first_lines, trust_last_lines
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -36,15 +44,15 @@ BADGES = {
 """Outcome -> the class that colours its badge, and a sign for those who see no colour."""
 
 
-class Column(NamedTuple):
+class MetricColumn(NamedTuple):
     """What one variant did with a case."""
 
     variant: str
     completion: Completion | None
-    cells: list[tuple[MetricSpec, Cell]]
+    cells: list[tuple[MetricSpec, CaseCell]]
 
 
-class Entry(NamedTuple):
+class PageCase(NamedTuple):
     """A case as shown.
 
     Attributes:
@@ -57,14 +65,14 @@ class Entry(NamedTuple):
     """
 
     case: Case
-    columns: list[Column]
-    data: list[tuple[MetricSpec, Cell]]
+    columns: list[MetricColumn]
+    data: list[tuple[MetricSpec, CaseCell]]
     gains: list[tuple[str, float | None]]
     rank: float | None
     classes: str
 
 
-class Forest(NamedTuple):
+class ForestPlot(NamedTuple):
     """Where a comparison's marks stand on a line 140 units long with zero at 70."""
 
     margin_low: float
@@ -74,7 +82,7 @@ class Forest(NamedTuple):
     gain: float
 
 
-def page(report: Report, charts: Sequence[str]) -> str:
+def render_page(report: Report, charts: Sequence[str]) -> str:
     """The whole page.
 
     Args:
@@ -82,8 +90,8 @@ def page(report: Report, charts: Sequence[str]) -> str:
         charts: SVG elements, trusted and put in as they are.
     """
     ledger = Ledger(report)
-    entries = [entry for case in report.cases if (entry := _entry(ledger, case))]
-    shown = _choose(entries)
+    entries = [entry for case in report.cases if (entry := _page_case(ledger, case))]
+    shown = _choose_shown(entries)
     overall = [row for row in ledger.ordered(report.comparisons) if row.group == ALL]
     groups = [row for row in ledger.ordered(report.comparisons) if row.group != ALL]
     return _template().render(
@@ -101,10 +109,18 @@ def page(report: Report, charts: Sequence[str]) -> str:
         entries=shown,
         n_worked=len(entries),
         filters=_filters(ledger, shown),
-        said=trust_text,
+        trust_lines=_trust_lines(report),
         canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
-        own={spec.name for spec in report.metrics if is_own(spec)},
+        own={spec.name for spec in report.metrics if is_own_criterion(spec)},
     )
+
+
+def _trust_lines(report: Report) -> list[str]:
+    if report.trust is None:
+        return []
+    primary = report.verdict.primary_metric or ""
+    first = trust_first_lines(report.judge, report.trust)
+    return [*first, *trust_last_lines(report.trust, primary)]
 
 
 def _template() -> Template:
@@ -117,12 +133,17 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "p": _p, "direction": direction, "id": id}
-    environment.globals |= {"interval": interval, "counted": counted, "badges": BADGES}
+    environment.filters |= {
+        "number": number_text,
+        "p": _p_text,
+        "direction": direction_text,
+        "id": id,
+    }
+    environment.globals |= {"interval": interval_text, "counted": count_text, "badges": BADGES}
     return environment.get_template("page.html.j2")
 
 
-def _p(value: float | None) -> str:
+def _p_text(value: float | None) -> str:
     if value is None:
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -133,13 +154,13 @@ def _is_headline(ledger: Ledger, row: Comparison) -> bool:
     return primary is not None and ledger.metric_name(row.metric) == primary.name
 
 
-def _entry(ledger: Ledger, case: Case) -> Entry | None:
+def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
     """The case as shown, None when nothing has been done with it yet."""
     report, primary, rivals = ledger.report, ledger.primary, ledger.contenders
     columns = []
     for variant in ledger.variants:
         completion = report.completions.get((case.id, variant))
-        columns.append(Column(variant, completion, _cells(ledger, case, variant)))
+        columns.append(MetricColumn(variant, completion, _metric_cells(ledger, case, variant)))
     if not any(column.completion or column.cells for column in columns):
         return None
     gains: list[tuple[str, float | None]] = []
@@ -154,28 +175,28 @@ def _entry(ledger: Ledger, case: Case) -> Entry | None:
         elif not others and score:
             rank = score.value if primary.higher_is_better else -score.value
     failed = any(cell.failure for column in columns for _, cell in column.cells)
-    classes = {_kind(gain) for name, gain in gains if name in rivals}
+    classes = {_gain_kind(gain) for name, gain in gains if name in rivals}
     classes |= {"fail"} if failed else set()
     if case.group in ledger.groups:
         classes.add(f"g{ledger.groups.index(case.group)}")
-    data = _cells(ledger, case, DATA)
-    return Entry(case, columns, data, gains, rank, " ".join(sorted(classes - {""})))
+    data = _metric_cells(ledger, case, DATA)
+    return PageCase(case, columns, data, gains, rank, " ".join(sorted(classes - {""})))
 
 
-def _cells(ledger: Ledger, case: Case, name: str) -> list[tuple[MetricSpec, Cell]]:
+def _metric_cells(ledger: Ledger, case: Case, name: str) -> list[tuple[MetricSpec, CaseCell]]:
     """What a variant, or the data, got from the metrics that score it."""
     specs = (spec for spec in ledger.report.metrics if name in ledger.scored(spec))
     found = [(spec, ledger.cell(case, name, spec)) for spec in specs]
     return [(spec, cell) for spec, cell in found if cell.score or cell.failure]
 
 
-def _kind(gain: float | None) -> str:
+def _gain_kind(gain: float | None) -> str:
     if gain is None:
         return ""
     return "win" if gain > 0 else "loss" if gain < 0 else "tie"
 
 
-def _choose(entries: Sequence[Entry]) -> list[Entry]:
+def _choose_shown(entries: Sequence[PageCase]) -> list[PageCase]:
     """Worst first, those without a score last; the two ends when there are too many."""
     ranked = sorted(
         (entry for entry in entries if entry.rank is not None), key=lambda entry: entry.rank or 0.0
@@ -190,7 +211,7 @@ def _choose(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _filters(
-    ledger: Ledger, entries: Sequence[Entry]
+    ledger: Ledger, entries: Sequence[PageCase]
 ) -> list[tuple[str, list[tuple[str, str, int]]]]:
     """Filter -> its choices as (class, label, cases), only those that any case has."""
     kinds = {"loss": "losses", "tie": "ties", "win": "wins", "fail": "failures"}
@@ -204,7 +225,7 @@ def _filters(
     return filters
 
 
-def _forests(ledger: Ledger) -> dict[int, Forest]:
+def _forests(ledger: Ledger) -> dict[int, ForestPlot]:
     """The marks by the id of their comparison, on one scale per metric."""
     rows = [row for row in ledger.report.comparisons if row.gain is not None]
     reach: dict[str, float] = {}
@@ -214,12 +235,12 @@ def _forests(ledger: Ledger) -> dict[int, Forest]:
     return {id(row): _forest(row, reach[row.metric] or 1.0) for row in rows}
 
 
-def _forest(row: Comparison, reach: float) -> Forest:
+def _forest(row: Comparison, reach: float) -> ForestPlot:
     def place(value: float) -> float:
         return round(70 + 64 * value / reach, 1)
 
     known = row.ci_low is not None and row.ci_high is not None
-    return Forest(
+    return ForestPlot(
         margin_low=place(-row.margin),
         margin_high=place(row.margin),
         low=place(row.ci_low or 0.0) if known else None,

@@ -3,16 +3,65 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
-from plugin.pairing import contenders, contrasts
-from plugin.records import ALL, DATA, Case, Comparison, Failure, MetricSpec, Report, Score, Summary
+from plugin.certify.certificate import Certificate
+from plugin.compare.pairs import contenders, contrasts
+from plugin.records import (
+    ALL,
+    DATA,
+    Case,
+    Comparison,
+    Completion,
+    Failure,
+    MetricSpec,
+    Score,
+    Summary,
+    Variant,
+    Verdict,
+)
+from plugin.trust.records import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything a host publishes; the tables, charts and the page are made from it alone.
+
+    Attributes:
+        judge: the judge as shown, e.g. "offline (smoke-test) judge".
+        variants: baseline first.
+        metrics: primary metric first.
+        cases: in the order of the source.
+        completions: (case id, variant name) -> completion.
+        warnings: what the reader must know about this run.
+        provenance: settings, versions, seed, digests, counts and timings, ready for JSON.
+        trust: whether the judge can be trusted; None where nobody looked.
+        certificates: what is proved of each adapter.
+    """
+
+    verdict: Verdict
+    judge: str
+    variants: tuple[Variant, ...]
+    metrics: tuple[MetricSpec, ...]
+    cases: tuple[Case, ...]
+    completions: Mapping[tuple[str, str], Completion]
+    scores: tuple[Score, ...]
+    failures: tuple[Failure, ...]
+    summaries: tuple[Summary, ...]
+    comparisons: tuple[Comparison, ...]
+    partial: bool
+    warnings: tuple[str, ...]
+    provenance: Mapping[str, Any]
+    trust: Trust | None = None
+    certificates: tuple[Certificate, ...] = ()
+
 
 T = TypeVar("T", Summary, Comparison)
 
 
-class Cell(NamedTuple):
+class CaseCell(NamedTuple):
     """What one variant got on one case by one metric: a score, or the failure in its place."""
 
     score: Score | None
@@ -73,16 +122,16 @@ class Ledger:
         """The name under which a metric is shown, given its key or name."""
         return self._specs[metric].name if metric in self._specs else metric
 
-    def cell(self, case: Case, variant: str, spec: MetricSpec) -> Cell:
+    def cell(self, case: Case, variant: str, spec: MetricSpec) -> CaseCell:
         """The score, or the failure that stands in its place, most specific first."""
         score = self._scores.get((case.id, variant, spec.name))
         if score is not None and math.isfinite(score.value):
-            return Cell(score, None, self._gain(score, variant, spec))
+            return CaseCell(score, None, self._gain(score, variant, spec))
         keys: list[tuple[str | None, str | None]] = [(variant, spec.name), (None, spec.name)]
         if all(getattr(case, need) for need in spec.needs):
             keys += [(variant, None), (None, None)]
         found = (self._failures.get((case.id, *key)) for key in keys)
-        return Cell(None, next((failure for failure in found if failure), None), None)
+        return CaseCell(None, next((failure for failure in found if failure), None), None)
 
     def _gain(self, score: Score, variant: str, spec: MetricSpec) -> float | None:
         if variant in (self.baseline, DATA) or self.baseline is None:
@@ -141,12 +190,12 @@ def _rank(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
     return lambda name: (order.get(name, len(order)), name)
 
 
-def direction(higher_is_better: bool) -> str:
+def direction_text(higher_is_better: bool) -> str:
     """The direction in words."""
     return "higher is better" if higher_is_better else "lower is better"
 
 
-def number(value: float | None, sign: bool = False) -> str:
+def number_text(value: float | None, sign: bool = False) -> str:
     """About three digits that matter; an en dash where there is no number."""
     if value is None or not math.isfinite(value):
         return "–"
@@ -156,13 +205,13 @@ def number(value: float | None, sign: bool = False) -> str:
     return (text.lstrip("+-") if rounds_to_zero else text).replace("-", "−")
 
 
-def interval(low: float | None, high: float | None, sign: bool = False) -> str:
+def interval_text(low: float | None, high: float | None, sign: bool = False) -> str:
     """A 95% interval in words, empty where there is none."""
     if low is None or high is None:
         return ""
-    return f"{number(low, sign)} to {number(high, sign)}"
+    return f"{number_text(low, sign)} to {number_text(high, sign)}"
 
 
-def counted(count: int, one: str, many: str) -> str:
+def count_text(count: int, one: str, many: str) -> str:
     """A count with its noun."""
     return f"{count:,} {one if count == 1 else many}"

@@ -1,16 +1,33 @@
-"""What a report warns of: prompts, completions, cases, the judge, failures."""
+"""What a report warns of: prompts, completions, cases, the judge, failures.
+
+What the reader must know of metrics in units of their own, in words for the report.
+
+What judging took, and how far several judges agree, in words for the report.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from plugin.engines import is_final
 from plugin.journal import Journal
-from plugin.records import PROMPTED, Case, Completion, Variant
+from plugin.records import (
+    ALL,
+    PROMPTED,
+    Case,
+    Comparison,
+    Completion,
+    JudgeScore,
+    MetricSpec,
+    Summary,
+    Variant,
+)
+from plugin.trust.rater_stats import krippendorff_alpha
 
 
-def warnings(
+def run_warnings(
     journal: Journal,
     variants: tuple[Variant, ...],
     completions: Mapping[tuple[str, str], Completion],
@@ -20,9 +37,9 @@ def warnings(
     cases = journal.cases()
     for variant in variants:
         found += _cut_off(variant, cases, completions)
-    found += _other_prompts(journal, variants)
+    found += _differing_prompts(journal, variants)
     found += _idle_prompt(variants[0].name, cases, completions)
-    found += _repeated(cases)
+    found += _repeated_cases(cases)
     for judge in journal.meta("marks_its_own_work") or ():
         found.append(
             f"the judge {judge} is the model under test itself: it marks its own work. Choose "
@@ -52,7 +69,7 @@ def warnings(
     return tuple(found)
 
 
-def _repeated(cases: tuple[Case, ...]) -> list[str]:
+def _repeated_cases(cases: tuple[Case, ...]) -> list[str]:
     """Cases that ask the same; those of one cluster count as one already."""
     asked = Counter((case.messages, case.cluster) for case in cases)
     n_alike = sum(n - 1 for (_, cluster), n in asked.items() if not cluster)
@@ -65,7 +82,7 @@ def _repeated(cases: tuple[Case, ...]) -> list[str]:
     ]
 
 
-def _other_prompts(journal: Journal, variants: tuple[Variant, ...]) -> list[str]:
+def _differing_prompts(journal: Journal, variants: tuple[Variant, ...]) -> list[str]:
     """Models that read other token ids than the baseline, under the same system prompt."""
     base, own = variants[0], journal.meta("prompts")
     others = journal.meta("other_prompts") or {}
@@ -114,4 +131,127 @@ def _cut_off(
     return [
         f"{n_cut} of {len(own)} completions of {variant.name} were cut off at --max_tokens; "
         "a cut-off answer may score lower than it deserves"
+    ]
+
+
+_MOST_NATS = 700.0
+"""Beyond it exp is no float."""
+
+
+def metric_notes(
+    specs: Sequence[MetricSpec],
+    summaries: Sequence[Summary],
+    comparisons: Sequence[Comparison],
+) -> list[str]:
+    """Lines for the verdict's details; none for metrics that run from 0 to 1."""
+    overall = [row for row in comparisons if row.group == ALL]
+    lines = []
+    for spec in specs:
+        if spec.is_of_engine:
+            lines += _as_perplexity(spec, summaries)
+        if any(row.metric == spec.name and not row.holds_at_worst for row in overall):
+            lines += _unbounded_note(spec)
+    for caveat in dict.fromkeys(spec.caveat for spec in specs if spec.caveat):
+        names = ", ".join(spec.title for spec in specs if spec.caveat == caveat)
+        lines.append(f"{names}: {caveat}.")
+    return lines
+
+
+def _as_perplexity(spec: MetricSpec, summaries: Sequence[Summary]) -> list[str]:
+    means = [
+        f"{row.variant} {_perplexity(row.mean)}"
+        for row in summaries
+        if (row.metric, row.group) == (spec.name, ALL) and row.mean is not None
+    ]
+    if not means:
+        return []
+    return [
+        f"{spec.name} is scored and compared in {spec.unit}; as exp of the mean it is: "
+        f"{', '.join(means)}."
+    ]
+
+
+def _unbounded_note(spec: MetricSpec) -> list[str]:
+    if spec.is_bounded:
+        return []
+    return [
+        f"{spec.name} has no worst score that a failure could be counted at, so with failed cases "
+        "it settles nothing. Mend them, or leave them out of the data: 04_failures.csv has them."
+    ]
+
+
+def _perplexity(nats: float) -> str:
+    if nats > _MOST_NATS:
+        return f"exp({nats:.0f})"
+    value = math.exp(nats)
+    return f"{value:.2f}" if value < 1000 else f"{value:.3g}"
+
+
+def judging_notes(journal: Journal) -> list[str]:
+    """Lines for the verdict's details; none for a run without a judge that costs anything."""
+    return [*_panel_note(journal), *_second_judge_note(journal), *_call_note(journal)]
+
+
+def _call_note(journal: Journal) -> list[str]:
+    spent = Counter[str](journal.meta("judge_calls") or {})
+    if journal.meta("caveat") or not (spent["n_calls"] or spent["n_cached"]):
+        return []
+    cost = f", {spent['cost']:.4f} dollars" if spent["cost"] else ""
+    others = [
+        f"{spent[name]} {words}"
+        for name, words in (
+            ("n_cached", "answered from what was kept"),
+            ("n_retries", "tried again"),
+            ("n_unfit", "answers that did not fit"),
+            ("n_repaired", "answers mended"),
+        )
+        if spent[name]
+    ]
+    also = f" ({', '.join(others)})" if others else ""
+    return [
+        f"Judging took {spent['n_calls']:,} calls{also}, {spent['n_prompt_tokens']:,} tokens read "
+        f"and {spent['n_completion_tokens']:,} written{cost}."
+    ]
+
+
+def _panel_note(journal: Journal) -> list[str]:
+    second = (journal.meta("second_judge") or {}).get("judge")
+    given = [score for score in journal.judge_scores() if score.judge != second]
+    judges = sorted({score.judge for score in given})
+    if len(judges) < 2:
+        return []
+    lines = []
+    for metric in dict.fromkeys(score.metric for score in given):
+        rows = _scores_by_completion([score for score in given if score.metric == metric], judges)
+        found = krippendorff_alpha(rows, "interval", seed=0)
+        between = (
+            f" ({found.ci_low:.2f} to {found.ci_high:.2f})"
+            if found.ci_low is not None and found.ci_high is not None
+            else ""
+        )
+        alpha = "undefined" if found.alpha is None else f"{found.alpha:.2f}{between}"
+        lines.append(f"{metric} {alpha}")
+    return [
+        f"The {len(judges)} judges of the panel agree, by Krippendorff's alpha (1 is perfect, 0 "
+        f"chance): {'; '.join(lines)}."
+    ]
+
+
+def _scores_by_completion(given: list[JudgeScore], judges: list[str]) -> list[list[float | None]]:
+    """A row for each completion, a column for each judge."""
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for score in given:
+        rows.setdefault((score.case_id, score.variant), {})[score.judge] = score.value
+    return [[row.get(judge) for judge in judges] for _, row in sorted(rows.items())]
+
+
+def _second_judge_note(journal: Journal) -> list[str]:
+    facts = journal.meta("second_judge")
+    if not facts:
+        return []
+    share = facts["n_sent"] / facts["n_pairs"] if facts["n_pairs"] else 0.0
+    failed = f"; it failed on {facts['n_failed']} of them" if facts["n_failed"] else ""
+    return [
+        f"{facts['judge']} judged again {facts['n_sent']} of {facts['n_pairs']} pairs "
+        f"({share:.0%}), of which the first judge was unsure{failed}."
     ]

@@ -1,25 +1,291 @@
-"""Human ratings held against the judge's scores: agreement, and the gain that humans would see."""
+"""Human ratings: what they are, and a template for them of cases drawn at random.
+
+A rating belongs to a case, a completion (by its digest), a metric and a rater. The template does
+not say whose completion a row shows, so that nobody rates a name.
+
+A file of human ratings -> ratings that fit the run, or one message with all that does not.
+
+Human ratings held against the judge's scores: agreement, and the gain that humans would see.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Collection, Mapping, Sequence
+import random
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
 
-from plugin import ppi
-from plugin.agreement import Agreement, cohens_kappa, krippendorff_alpha, raw_agreement
-from plugin.pairing import Evidence, Pairs, all_pairs
-from plugin.ratings import Rating
-from plugin.records import ALL, Case, Comparison, MetricSpec
-from plugin.trust_records import Correction, HumanView
+from plugin.compare.pairs import Evidence, Pairs, pair_scores
+from plugin.errors import OptionError
+from plugin.journal import Journal, content_key
+from plugin.records import ALL, Case, Comparison, Completion, MetricSpec
+from plugin.trust.exam import can_probe
+from plugin.trust.rater_stats import (
+    Agreement,
+    CorrectedGain,
+    cohens_kappa,
+    correct_gain,
+    krippendorff_alpha,
+    raw_agreement,
+)
+from plugin.trust.records import Correction, HumanView
+
+TEMPLATE = "ratings_template.csv"
+_COLUMNS = "case_id metric completion_digest input output expected_output rating rater".split()
+_RATINGS, _DRAWN = "ratings", "ratings_drawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What one human gave one completion on one metric, in the metric's own unit and direction."""
+
+    case_id: str
+    digest: str
+    metric: str
+    rater: str
+    value: float
+
+
+def completion_digest(completion: Completion) -> str:
+    """What a rating names a completion by; begins with letters, or a spreadsheet makes numbers."""
+    return f"out-{content_key(completion.case_id, completion.text)[:16]}"
+
+
+def kept_ratings(journal: Journal) -> tuple[Rating, ...]:
+    """The ratings that the journal holds."""
+    return tuple(Rating(**row) for row in journal.meta(_RATINGS) or ())
+
+
+def keep_ratings(ratings: Sequence[Rating], journal: Journal) -> None:
+    """Put these ratings in the place of all that the journal holds."""
+    journal.set_meta(_RATINGS, [asdict(rating) for rating in ratings])
+
+
+def kept_draw(journal: Journal) -> frozenset[str]:
+    """The ids of the cases that were drawn at random for rating."""
+    return frozenset(journal.meta(_DRAWN) or ())
+
+
+def rateable_metrics(specs: Iterable[MetricSpec]) -> list[MetricSpec]:
+    """The metrics on which humans can check the judge."""
+    return [spec for spec in specs if can_probe(spec)]
+
+
+def rating_template(
+    cases: Sequence[Case],
+    completions: Mapping[tuple[str, str], Completion],
+    specs: Sequence[MetricSpec],
+    seed: int,
+) -> str:
+    """The template as CSV text: metric by metric, the first one's rows first, in random order.
+
+    Completions of a case that are the same text are one row.
+
+    Args:
+        cases: those to be rated.
+        completions: (case id, variant) -> completion.
+        specs: the metrics, the one that decides first.
+        seed: of the order of rows.
+    """
+    by_id = {case.id: case for case in cases}
+    texts = {
+        (case_id, completion_digest(completion)): completion.text
+        for (case_id, _), completion in sorted(completions.items())
+        if case_id in by_id
+    }
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for spec in specs:
+        places = list(texts)
+        random.Random(f"order {seed} {spec.name}").shuffle(places)
+        for case_id, digest in places:
+            case = by_id[case_id]
+            if all(getattr(case, need) for need in spec.needs):
+                shown = case.input, texts[case_id, digest], case.expected_output or ""
+                writer.writerow([case_id, spec.name, digest, *map(_shown_text, shown), "", ""])
+    return file.getvalue()
+
+
+def export_ratings(
+    journal: Journal, specs: Sequence[MetricSpec], n: int, seed: int, folder: Path
+) -> tuple[Path, int]:
+    """Draw cases, record the draw in the journal, and write the template into the run's folder.
+
+    Drawn are cases that every variant has completed. A second draw adds to the first.
+
+    Returns:
+        The file, and how many cases it holds.
+
+    Raises:
+        OptionError: when there is nothing to rate, or a template lies there already.
+    """
+    path = folder / TEMPLATE
+    asked = rateable_metrics(specs)
+    completions = journal.completions()
+    variants = {variant["name"] for variant in journal.meta("variants") or ()}
+    whole = [
+        case
+        for case in journal.cases()
+        if variants and all((case.id, name) in completions for name in variants)
+    ]
+    if not asked or not whole:
+        what = "no case has completions of all variants yet" if asked else "no metric asked a judge"
+        raise OptionError(f"{folder}: there is nothing to rate: {what}")
+    if path.exists():
+        raise OptionError(
+            f"{path} is there already and may hold somebody's ratings; rate that one, or move it "
+            "away to draw anew"
+        )
+    drawn = random.Random(f"ratings {seed}").sample(whole, min(n, len(whole)))
+    text = rating_template(drawn, completions, asked, seed)
+    # A byte-order mark tells spreadsheets that this is UTF-8.
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode("utf-8", "backslashreplace"))
+    journal.set_meta(_DRAWN, sorted(kept_draw(journal) | {case.id for case in drawn}))
+    return path, len(drawn)
+
+
+def _shown_text(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+_NEEDED = ("case_id", "metric", "completion_digest", "rating", "rater")
+_MAX_PROBLEMS = 20
+csv.field_size_limit(1 << 27)  # a completion may be longer than the usual 128 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class RatingRow:
+    """A line of the user's file that has a rating or a rater; its fields as they stand there."""
+
+    line: int
+    case_id: str
+    metric: str
+    digest: str
+    rating: str
+    rater: str
+
+
+def read_ratings(path: Path) -> tuple[RatingRow, ...]:
+    """The rows of a ratings file that somebody rated.
+
+    Raises:
+        OptionError: when it cannot be read, or lacks a column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"--human_ratings {path}: {error}; give a CSV file in UTF-8") from error
+    head = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
+    lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+    if lacking:
+        raise OptionError(
+            f"--human_ratings {path} has no column {', '.join(lacking)}; start from the template "
+            f"that `python main.py ratings DIR` writes"
+        )
+    try:
+        rows = [
+            (reader.line_num, [(fields[name] or "").strip() for name in _NEEDED])
+            for fields in reader
+        ]
+    except csv.Error as error:
+        raise OptionError(f"--human_ratings {path}: {error}; save it as CSV again") from error
+    return tuple(
+        RatingRow(line, case_id, metric, digest, rating, rater)
+        for line, (case_id, metric, digest, rating, rater) in rows
+        if rating
+    )
+
+
+def accept_ratings(
+    rows: Sequence[RatingRow], specs: Sequence[MetricSpec], journal: Journal, path: Path
+) -> tuple[Rating, ...]:
+    """Check every rating against the run and keep them all, in place of earlier ones.
+
+    Raises:
+        OptionError: listing everything that is wrong; nothing is kept then.
+    """
+    checker = _RatingChecker(specs, journal)
+    found = [checker.rating(row) for row in rows]
+    problems = checker.problems if rows else ["no row has a rating"]
+    if problems:
+        more = len(problems) - _MAX_PROBLEMS
+        listed = "".join(f"\n  {problem}" for problem in problems[:_MAX_PROBLEMS])
+        raise OptionError(
+            f"--human_ratings {path} does not fit this run:{listed}"
+            + (f"\n  and {more} more" if more > 0 else "")
+            + "\nMend or leave out these rows; none of the ratings was taken"
+        )
+    ratings = tuple(rating for rating in found if rating)
+    keep_ratings(ratings, journal)
+    return ratings
+
+
+class _RatingChecker:
+    def __init__(self, specs: Sequence[MetricSpec], journal: Journal) -> None:
+        self.problems: list[str] = []
+        self._specs = {name: s for s in rateable_metrics(specs) for name in (s.key, s.name)}
+        self._ids = {case.id for case in journal.cases()}
+        self._digests: dict[str, set[str]] = {}
+        for (case_id, _), completion in journal.completions().items():
+            self._digests.setdefault(case_id, set()).add(completion_digest(completion))
+        self._lines: dict[tuple[str, ...], int] = {}
+
+    def rating(self, row: RatingRow) -> Rating | None:
+        """The row's rating; None after noting what is wrong with it."""
+        spec = self._specs.get(row.metric)
+        value = _parse_number(row.rating)
+        wrong = []
+        if row.case_id not in self._ids:
+            wrong.append(f"case {row.case_id!r} is none of this run's")
+        elif row.digest not in self._digests.get(row.case_id, ()):
+            wrong.append(
+                f"{row.digest!r} is no completion of case {row.case_id} in this run (stale: the "
+                "completion was another one when it was rated)"
+            )
+        if spec is None:
+            known = ", ".join(dict.fromkeys(s.name for s in self._specs.values()))
+            wrong.append(f"metric {row.metric!r} is none that the judge scored ({known})")
+        low, high = (spec.low, spec.high) if spec else (float("-inf"), float("inf"))
+        if value is None or not low <= value <= high:
+            within = f" from {low:g} to {high:g}" if spec else ""
+            wrong.append(f"rating {row.rating!r} is no number{within}")
+        if not row.rater:
+            wrong.append("no rater")
+        if wrong or spec is None or value is None:
+            self.problems.append(f"line {row.line}: {'; '.join(wrong)}")
+            return None
+        key = (row.case_id, row.digest, spec.name, row.rater)
+        if self._lines.setdefault(key, row.line) != row.line:
+            self.problems.append(
+                f"line {row.line}: {row.rater} rated this on line {self._lines[key]} already"
+            )
+            return None
+        return Rating(row.case_id, row.digest, spec.name, row.rater, value)
+
+
+def _parse_number(text: str) -> float | None:
+    """The number; a comma may stand for the point."""
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
 
 Digests = Mapping[tuple[str, str], str]
 """(case id, variant) -> the digest of its completion."""
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class ResampledDraw:
     """What is known beside the ratings themselves.
 
     Attributes:
@@ -35,11 +301,11 @@ class Draw:
     n_resamples: int
 
 
-def views(
+def human_views(
     evidence: Evidence,
     comparisons: Sequence[Comparison],
     ratings: Sequence[Rating],
-    draw: Draw,
+    draw: ResampledDraw,
 ) -> tuple[HumanView, ...]:
     """The judge against the humans, on every metric that they rated."""
     return tuple(
@@ -54,7 +320,7 @@ def _view(
     evidence: Evidence,
     comparisons: Sequence[Comparison],
     ratings: Sequence[Rating],
-    draw: Draw,
+    draw: ResampledDraw,
 ) -> HumanView:
     given: dict[tuple[str, str], dict[str, float]] = {}
     for rating in ratings:
@@ -66,7 +332,7 @@ def _view(
         if score.metric == spec.name and (score.case_id, score.variant) in draw.digests
     }
     both = [place for place in given if place in judged]
-    pairs = [(judged[place], _mean(given[place].values())) for place in both]
+    pairs = [(judged[place], _mean_or_none(given[place].values())) for place in both]
     sides = [tuple(value >= (spec.low + spec.high) / 2 for value in pair) for pair in pairs]
     alpha = _alpha(pairs, draw)
     raters = {rating.rater for rating in ratings}
@@ -83,7 +349,7 @@ def _view(
         alpha_humans=among.alpha if len(raters) > 1 else None,
         corrections=tuple(
             _correction(pairs, comparisons, given, draw)
-            for pairs in all_pairs(evidence)
+            for pairs in pair_scores(evidence)
             if (pairs.group, pairs.baseline) == (ALL, evidence.names[0])
             and pairs.spec.name == spec.name
         ),
@@ -94,7 +360,7 @@ def _correction(
     pairs: Pairs,
     comparisons: Sequence[Comparison],
     given: Mapping[tuple[str, str], Mapping[str, float]],
-    draw: Draw,
+    draw: ResampledDraw,
 ) -> Correction:
     """The variant's gain by the judge alone and as humans would see it.
 
@@ -109,7 +375,7 @@ def _correction(
         )
         gains = [own[rater] - base[rater] for rater in own if rater in base]
         sign = 1 if pairs.spec.higher_is_better else -1
-        return sign * _mean(gains) if gains and case.id in draw.drawn else None
+        return sign * _mean_or_none(gains) if gains and case.id in draw.drawn else None
 
     row = next(
         row
@@ -119,7 +385,7 @@ def _correction(
     )
     extent = pairs.spec.high - pairs.spec.low
     human = [gain(case) for case, _, _ in pairs.whole]
-    found = ppi.corrected(pairs.gains, human, low=-extent, high=extent, seed=draw.seed)
+    found = correct_gain(pairs.gains, human, low=-extent, high=extent, seed=draw.seed)
     n_drawn = sum(case.id in draw.drawn for case, _, _ in pairs.whole)
     return Correction(
         variant=pairs.variant,
@@ -136,7 +402,7 @@ def _correction(
     )
 
 
-def _method(found: ppi.Corrected, draw: Draw, clustered: bool) -> str:
+def _method(found: CorrectedGain, draw: ResampledDraw, clustered: bool) -> str:
     if not draw.drawn:
         return "no correction: the rated cases were not drawn at random by `python main.py ratings`"
     if not found.n_labelled:
@@ -148,9 +414,9 @@ def _clustered(pairs: Pairs) -> bool:
     return any(case.cluster for case, _, _ in pairs.whole)
 
 
-def _alpha(units: Sequence[Sequence[float]], draw: Draw) -> Agreement:
+def _alpha(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:
     return krippendorff_alpha(units, "interval", seed=draw.seed, n_resamples=draw.n_resamples)
 
 
-def _mean(values: Collection[float]) -> float:
+def _mean_or_none(values: Collection[float]) -> float:
     return math.fsum(values) / len(values)

@@ -2,6 +2,19 @@
 
 Where a figure is undefined it is None, never 0 or 1: without two ratings to compare, and, for kappa
 and alpha, where only one value was ever given, so that agreeing by chance is certain.
+
+The mean gain as humans see it: their labels of some cases, helped by the judge on all the rest.
+
+Prediction-powered inference with power tuning (Angelopoulos, Duchi & Zrnic 2023, "PPI++",
+2311.01453), for a mean. With human gains y and the judge's gains f on n labelled cases, and f alone
+on the other N - n:
+
+    estimate = mean of y - lambda x (mean of f where labelled - mean of f elsewhere)
+
+However wrong the judge is, this is centred on what humans would say of all cases; a judge who sees
+things as humans do makes it more precise. The n labelled cases are a simple random draw from the N.
+Only the other N - n stand for "elsewhere": so the two parts share no case, and their variances add
+up. (Taking f over all N gives the very same estimate with n / N more lambda.)
 """
 
 from __future__ import annotations
@@ -13,7 +26,8 @@ from typing import Literal
 
 import numpy as np
 
-from plugin.intervals import BATCH, LEVEL, Floats
+from plugin.compare import stats
+from plugin.compare.intervals import BATCH, LEVEL, Floats, check_values
 
 Level = Literal["nominal", "ordinal", "interval"]
 """What the distance of two ratings means: any difference is one, ranks count, or values do."""
@@ -59,7 +73,7 @@ def raw_agreement(
     Raises:
         ValueError: when the raters have not as many units.
     """
-    pairs = _both(first, second)
+    pairs = _rated_by_both(first, second)
     return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
 
 
@@ -90,7 +104,7 @@ def cohens_kappa(
     """
     if quadratic and not categories:
         raise ValueError("quadratic weights need the categories in their order")
-    pairs = _both(first, second)
+    pairs = _rated_by_both(first, second)
     known = list(dict.fromkeys([*categories, *(rating for pair in pairs for rating in pair)]))
     if categories and len(known) > len(set(categories)):
         strange = ", ".join(map(repr, known[len(set(categories)) :]))
@@ -134,9 +148,9 @@ def krippendorff_alpha(
     Raises:
         ValueError: for a rating that is not finite.
     """
-    counts, values = _counted(ratings)
+    counts, values = _category_counts(ratings)
     n_units, n_ratings = len(counts), int(counts.sum())
-    alpha = float(_alphas(np.ones((1, n_units)), counts, values, level)[0])
+    alpha = float(_alpha_of_each(np.ones((1, n_units)), counts, values, level)[0])
     if math.isnan(alpha):
         return Agreement(None, None, None, n_units, n_ratings, "fewer than two different ratings")
     lacks = f"{MIN_UNITS} units, got {n_units}" if n_units < MIN_UNITS else ""
@@ -145,19 +159,24 @@ def krippendorff_alpha(
     if lacks:
         return Agreement(alpha, None, None, n_units, n_ratings, f"no interval below {lacks}")
     drawn = np.concatenate(
-        [_alphas(w, counts, values, level) for w in _redrawn(n_units, seed, n_resamples)]
+        [
+            _alpha_of_each(w, counts, values, level)
+            for w in _resampled_weights(n_units, seed, n_resamples)
+        ]
     )
     undefined = float(np.isnan(drawn).mean())
     if undefined > _MAX_UNDEFINED:
         method = f"no interval: {undefined:.0%} of the resamples have one value only"
         return Agreement(alpha, None, None, n_units, n_ratings, method)
-    without_one = np.concatenate([_alphas(w, counts, values, level) for w in _all_but_one(n_units)])
-    low, high = _bca(alpha, drawn[~np.isnan(drawn)], without_one[~np.isnan(without_one)])
+    without_one = np.concatenate(
+        [_alpha_of_each(w, counts, values, level) for w in _leave_one_out_weights(n_units)]
+    )
+    low, high = _bca_of_alpha(alpha, drawn[~np.isnan(drawn)], without_one[~np.isnan(without_one)])
     method = f"BCa bootstrap over {n_units} units, {n_resamples} resamples"
     return Agreement(alpha, low, high, n_units, n_ratings, method)
 
 
-def _both(
+def _rated_by_both(
     first: Sequence[Hashable | None], second: Sequence[Hashable | None]
 ) -> list[tuple[Hashable, Hashable]]:
     if len(first) != len(second):
@@ -167,7 +186,7 @@ def _both(
     return [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
 
 
-def _counted(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats, Floats]:
+def _category_counts(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats, Floats]:
     """How often each unit got each value, (n_units, n_values), and the values, sorted.
 
     Only units with at least two ratings are there.
@@ -184,7 +203,7 @@ def _counted(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats, Floats]
     return counts, values
 
 
-def _alphas(weights: Floats, counts: Floats, values: Floats, level: Level) -> Floats:
+def _alpha_of_each(weights: Floats, counts: Floats, values: Floats, level: Level) -> Floats:
     """Alpha with each unit counted so often, shape (n_weightings,); NaN where undefined.
 
     Args:
@@ -211,7 +230,7 @@ def _alphas(weights: Floats, counts: Floats, values: Floats, level: Level) -> Fl
     return alphas
 
 
-def _redrawn(n_units: int, seed: int, n_resamples: int) -> Iterator[Floats]:
+def _resampled_weights(n_units: int, seed: int, n_resamples: int) -> Iterator[Floats]:
     """How often each unit is in each resample, in batches of shape (n, n_units)."""
     rng, shares = np.random.default_rng(seed), np.full(n_units, 1 / n_units)
     for start in range(0, n_resamples, BATCH):
@@ -219,7 +238,7 @@ def _redrawn(n_units: int, seed: int, n_resamples: int) -> Iterator[Floats]:
         yield drawn.astype(np.float64)
 
 
-def _all_but_one(n_units: int) -> Iterator[Floats]:
+def _leave_one_out_weights(n_units: int) -> Iterator[Floats]:
     """Every unit left out once, in batches of shape (n, n_units)."""
     for start in range(0, n_units, BATCH):
         left_out = np.arange(start, min(start + BATCH, n_units))
@@ -228,7 +247,7 @@ def _all_but_one(n_units: int) -> Iterator[Floats]:
         yield weights
 
 
-def _bca(found: float, drawn: Floats, without_one: Floats) -> tuple[float, float]:
+def _bca_of_alpha(found: float, drawn: Floats, without_one: Floats) -> tuple[float, float]:
     """Ends of the BCa interval from resamples and the jackknife (Efron 1987)."""
     from scipy.special import ndtr, ndtri
 
@@ -241,3 +260,149 @@ def _bca(found: float, drawn: Floats, without_one: Floats) -> tuple[float, float
     tails = bias + ndtri(np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     low, high = np.quantile(drawn, ndtr(bias + tails / (1 - skew * tails)))
     return float(low), float(high)
+
+
+MIN_LABELS = 30
+"""Below this many labelled cases no interval is given."""
+
+_MIN_DIFFERING = 10
+"""With fewer labels that differ from the judge's gain, how wrong it can be has hardly been seen."""
+
+_WORTH = 0.95
+"""The judge is used when that makes the interval at least this much narrower."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedGain:
+    """The mean gain in human terms.
+
+    Attributes:
+        estimate: None without labels.
+        ci_low: lower end of its 95% interval; None where none can be given.
+        ci_high: its upper end.
+        lambda_: how far the judge is trusted, 0 (labels alone) to 1 (as if its gains were human).
+        n_labelled: cases with a human gain.
+        n_all: cases with a judge's gain, the labelled ones among them.
+        used_judge: False where the labels stand alone.
+        method: how it was computed, or why the judge was not used, in words.
+    """
+
+    estimate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    lambda_: float
+    n_labelled: int
+    n_all: int
+    used_judge: bool
+    method: str
+
+
+def correct_gain(
+    judged: Sequence[float],
+    human: Sequence[float | None],
+    *,
+    low: float = -1.0,
+    high: float = 1.0,
+    seed: int,
+) -> CorrectedGain:
+    """The mean gain over cases like these, as humans would see it, with its 95% interval.
+
+    Lambda is the one that makes the variance smallest, kept within 0 to 1; two degrees of freedom
+    less than labels pay for choosing it, and the quantile is t's (Welch 1947). A bad judge would
+    still cost something (Park, Zecchin & Simeone 2025, 2505.18659), so the labels stand alone, with
+    the interval of `stats.mean_interval`, unless the judge makes the interval 5% narrower; and also
+    where humans and judge differ in fewer than 10 labelled cases: a judge that was not seen to err
+    in n cases may still err in 3 of n.
+
+    In simulations with 300 cases and 30, 50 and 100 labels the interval covers 93 to 98%: of
+    bell-shaped, sparse (-1, 0, 1) and skewed gains (most of them 0), with a good judge, a middling
+    one, a useless one and one that is always wrong. With 20 labels t's interval of skewed gains
+    covers less than 90%, so below 30 there is none.
+
+    Args:
+        judged: the judge's gain of every case.
+        human: the human gain of each, in the same order; None where a case is not labelled. Which
+            cases are labelled must have been drawn at random.
+        low: smallest possible gain.
+        high: largest possible gain.
+        seed: of the bootstrap of labels that stand alone.
+
+    Raises:
+        ValueError: when the two differ in length, or for a gain that is not finite or out of
+            bounds.
+    """
+    if len(judged) != len(human):
+        raise ValueError(
+            f"every case needs a human gain or None; got {len(judged)} cases and {len(human)}"
+        )
+    f = check_values(judged, low, high, "judge's gain")
+    labelled = np.array([gain is not None for gain in human], dtype=bool)
+    y = check_values([gain for gain in human if gain is not None], low, high, "human gain")
+    tuned = _tuned_estimate(y, f[labelled], f[~labelled])
+    if not isinstance(tuned, str):
+        estimate, half, lam = tuned
+        method = f"PPI++ with {len(y)} labels and the judge on {len(f) - len(y)} further cases"
+        return CorrectedGain(
+            estimate=min(high, max(low, estimate)),
+            ci_low=max(low, estimate - half),
+            ci_high=min(high, estimate + half),
+            lambda_=lam,
+            n_labelled=len(y),
+            n_all=len(f),
+            used_judge=True,
+            method=method,
+        )
+    alone = stats.mean_interval(y.tolist(), low=low, high=high, seed=seed)
+    enough = len(y) >= MIN_LABELS
+    return CorrectedGain(
+        estimate=alone.mean,
+        ci_low=alone.ci_low if enough else None,
+        ci_high=alone.ci_high if enough else None,
+        lambda_=0.0,
+        n_labelled=len(y),
+        n_all=len(f),
+        used_judge=False,
+        method=f"labels alone: {tuned}" + (f"; {alone.method}" if enough else ""),
+    )
+
+
+def _tuned_estimate(y: Floats, f: Floats, elsewhere: Floats) -> tuple[float, float, float] | str:
+    """Estimate, half the interval's width, and lambda; or why the judge is of no use.
+
+    Args:
+        y: human gains of the labelled cases, shape (n,).
+        f: the judge's of the same, shape (n,).
+        elsewhere: the judge's of the others, shape (N - n,).
+    """
+    n, n_more = len(y), len(elsewhere)
+    if n < MIN_LABELS:
+        return f"no interval below {MIN_LABELS} labels, got {n}"
+    if n_more < 2:
+        return "hardly a case without a label"
+    n_differing = int((np.abs(y - f) > 1e-9).sum())
+    if n_differing < _MIN_DIFFERING:
+        return f"the judge differs in {n_differing} of them, too few to tell how wrong it can be"
+    spread = float(np.concatenate((f, elsewhere)).var(ddof=1))
+    if not spread > 0:
+        return "the judge says the same of every case"
+    lam = float(np.cov(y, f)[0, 1]) / spread / (1 + n / n_more)
+    lam = min(1.0, max(0.0, lam))
+    residuals = y - lam * f
+    # The variances of the two means, with the degrees of freedom of each.
+    here = float(residuals.var(ddof=2)) / n
+    there = lam**2 * float(elsewhere.var(ddof=1)) / n_more
+    if lam == 0 or not here > 0:
+        return "the judge's gains do not go along with the human ones"
+    df = (here + there) ** 2 / (here**2 / (n - 2) + there**2 / (n_more - 1))
+    half = _t_quantile(df) * math.sqrt(here + there)
+    without = _t_quantile(n - 1) * math.sqrt(float(y.var(ddof=1)) / n)
+    if half > _WORTH * without:
+        return f"the judge would make the interval {half / without:.2f} times as wide"
+    return float(residuals.mean() + lam * elsewhere.mean()), half, lam
+
+
+def _t_quantile(df: float) -> float:
+    """Quantile of Student's t for the two-sided level."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, (1 + LEVEL) / 2))

@@ -1,75 +1,277 @@
-"""The trust report in plain words."""
+"""Two biases that judges are known for: they like long answers, and those of their own family.
+
+What the judge was seen to do -> the trust report: records in, records out.
+
+The trust report in plain words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from plugin.canaries import RULE
-from plugin.trust_records import (
-    Canary,
-    Correction,
-    Family,
-    HumanView,
-    LengthSlope,
-    Retest,
-    Trust,
-)
-from plugin.verdict_text import interval, number
+import numpy as np
+
+from plugin.compare.intervals import LEVEL
+from plugin.compare.pairs import Evidence, pair_scores
+from plugin.compare.words import format_interval, format_number
+from plugin.records import ALL, Completion, MetricSpec
+from plugin.trust.exam import CANARIES, RETEST, RULE, ProbeResult, can_probe, grade_canary
+from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
+
+MIN_PAIRS = 20
+"""Below this many pairs no slope is given."""
+
+_FAMILIES = {
+    "claude": r"claude",
+    "command": r"command-?(?:r|a|light)|\baya\b",
+    "deepseek": r"deepseek",
+    "falcon": r"falcon",
+    "gemma": r"gemma|gemini",  # Google's two lines of one house
+    "glm": r"glm",
+    "gpt": r"gpt|\bo[134]\b",
+    "granite": r"granite",
+    "internlm": r"internlm",
+    "kimi": r"kimi|moonshot",
+    "llama": r"llama|vicuna|alpaca",
+    "mistral": r"mistral|mixtral|ministral|magistral|codestral|devstral",
+    "nemotron": r"nemotron",
+    "olmo": r"olmo",
+    "phi": r"\bphi(?:\d|moe)?\b",
+    "qwen": r"qwen|\bqwq\b",
+    "smollm": r"smollm",
+    "yi": r"\byi\b",
+}
+"""Family -> what its models' names have in common."""
 
 
-def label(judge: str, caveat: str, trust: Trust | None) -> str:
+def length_slope(
+    gains: Sequence[float], differences: Sequence[float], metric: str, variant: str
+) -> LengthSlope:
+    """How gains go along with differences in length.
+
+    Least squares of the gain on tanh(difference / spread), the length term of AlpacaEval 2
+    (2404.04475): long differences are bounded, and 0 stays 0, so that the intercept is the gain at
+    equal length. The slope is given per answer longer by one spread, which is tanh(1) on that
+    scale. Its interval is t's with the sandwich variance HC3 (MacKinnon & White 1985), since gains
+    need not scatter alike at all lengths. Cases count singly; clusters are not looked at.
+
+    Args:
+        gains: variant minus baseline per case, turned so that more is better.
+        differences: length of the variant's answer minus the baseline's, in characters.
+        metric: the metric's name.
+        variant: the variant's name.
+
+    Raises:
+        ValueError: when the two differ in length.
+    """
+    if len(gains) != len(differences):
+        raise ValueError(f"{len(gains)} gains but {len(differences)} differences in length")
+    n, spread = len(gains), float(np.std(differences)) if len(differences) else 0.0
+    nothing = LengthSlope(metric, variant, n, None, None, None, None, None, "")
+    if n < MIN_PAIRS:
+        return _no_slope(nothing, f"no slope below {MIN_PAIRS} pairs, got {n}")
+    if not spread > 0:
+        return _no_slope(nothing, "no slope: all answers differ by the same length")
+    if not np.ptp(gains) > 0:
+        return _no_slope(nothing, "no slope: all gains are the same")
+    x = np.column_stack((np.ones(n), np.tanh(np.asarray(differences, dtype=float) / spread)))
+    bread = np.linalg.pinv(x.T @ x)
+    intercept, slope = bread @ x.T @ np.asarray(gains, dtype=float)
+    leverage = np.einsum("ij,jk,ik->i", x, bread, x)
+    if leverage.max() > 1 - 1e-9:
+        return _no_slope(nothing, "no slope: a single pair differs in length")
+    residuals = (np.asarray(gains, dtype=float) - x @ (intercept, slope)) / (1 - leverage)
+    variance = float((bread @ (x.T * residuals**2) @ x @ bread)[1, 1])
+    half = _t_quantile(n - 2) * math.sqrt(max(0.0, variance))
+    return LengthSlope(
+        metric=metric,
+        variant=variant,
+        n=n,
+        spread=spread,
+        slope=float(slope) * math.tanh(1),
+        ci_low=float(slope - half) * math.tanh(1),
+        ci_high=float(slope + half) * math.tanh(1),
+        at_equal_length=float(intercept),
+        method="least squares on tanh(difference in length / spread), HC3",
+    )
+
+
+def family_of(judge: str, model: str, model_type: str = "") -> Family:
+    """The families of judge and model under test, as far as names tell.
+
+    Many models borrow Llama's architecture without being Llamas, so the architecture is asked only
+    where the model's own name says nothing.
+
+    Args:
+        judge: its label, such as "openai:gpt-4o".
+        model: hub id or directory.
+        model_type: the architecture that the model's configuration names.
+    """
+    last_part = model.rstrip("/").rpartition("/")[2]
+    of_judge = _families_in(judge.partition(":")[2] or judge)
+    of_model = _families_in(last_part) or _families_in(model_type)
+    shared = tuple(name for name in of_judge if name in of_model)
+    return Family(of_judge, of_model, shared)
+
+
+def _families_in(name: str) -> tuple[str, ...]:
+    text = re.sub(r"[_/.:]", "-", name.casefold())
+    return tuple(family for family, marks in _FAMILIES.items() if re.search(marks, text))
+
+
+def _no_slope(nothing: LengthSlope, why: str) -> LengthSlope:
+    return replace(nothing, method=why)
+
+
+def _t_quantile(df: int) -> float:
+    """Quantile of Student's t for the two-sided level."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, (1 + LEVEL) / 2))
+
+
+_SAME = 1e-9
+"""A change below it is rounding."""
+
+
+def make_trust_report(
+    found: Sequence[ProbeResult],
+    evidence: Evidence,
+    completions: Mapping[tuple[str, str], Completion],
+    family: Family,
+) -> Trust:
+    """The part of the trust report that needs no human.
+
+    Args:
+        found: what the exam found.
+        evidence: the run's scores.
+        completions: (case id, variant) -> completion.
+        family: of judge and model under test.
+    """
+    specs = [spec for spec in evidence.metrics if can_probe(spec)]
+    return Trust(
+        retests=tuple(_summarise_retests(specs, found, evidence)),
+        canaries=tuple(row for spec in specs for row in _summarise_canary(spec, found, evidence)),
+        lengths=tuple(_length_slopes(evidence, completions)),
+        family=family,
+    )
+
+
+def _summarise_retests(
+    specs: Sequence[MetricSpec], found: Sequence[ProbeResult], evidence: Evidence
+) -> Iterable[Retest]:
+    first = {(s.case_id, s.variant, s.metric): s.value for s in evidence.scores}
+    for spec in specs:
+        own = [each for each in found if each.kind == RETEST and each.metric == spec.name]
+        changes = [
+            abs(each.value - first[each.place[1:]])
+            for each in own
+            if each.value is not None and each.place[1:] in first
+        ]
+        if own:
+            yield Retest(
+                metric=spec.name,
+                n=len(changes),
+                n_failed=len(own) - len(changes),
+                n_moved=sum(change > _SAME for change in changes),
+                mean_change=math.fsum(changes) / len(changes) if changes else None,
+                largest_change=max(changes, default=None),
+            )
+
+
+def _summarise_canary(
+    spec: MetricSpec, found: Sequence[ProbeResult], evidence: Evidence
+) -> tuple[Canary, ...]:
+    own = [each for each in found if each.kind in CANARIES and each.metric == spec.name]
+    scores: dict[str, list[float]] = {}
+    n_failed: dict[str, int] = {}
+    for each in own:
+        if each.value is None:
+            n_failed[each.kind] = n_failed.get(each.kind, 0) + 1
+        else:
+            scores.setdefault(each.kind, []).append(each.value)
+    real = [score.value for score in evidence.scores if score.metric == spec.name]
+    return grade_canary(spec, scores, n_failed, math.fsum(real) / len(real) if real else None)
+
+
+def _length_slopes(
+    evidence: Evidence, completions: Mapping[tuple[str, str], Completion]
+) -> Iterable[LengthSlope]:
+    base = evidence.names[0]
+    for pairs in pair_scores(evidence):
+        if (
+            (pairs.group, pairs.baseline) == (ALL, base)
+            and pairs.spec.decides
+            and can_probe(pairs.spec)
+        ):
+            differences = [
+                len(completions[case.id, pairs.variant].text) - len(completions[case.id, base].text)
+                for case, _, _ in pairs.whole
+            ]
+            yield length_slope(pairs.gains, differences, pairs.spec.name, pairs.variant)
+
+
+def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
     """What must stand in the verdict's first line of the judge; "" for one to be trusted."""
     if trust is None or not trust.failed_canaries:
         return caveat
     return f"{caveat or f'judge {judge}'} failed its canaries"
 
 
-def first_lines(judge: str, trust: Trust) -> list[str]:
+def trust_first_lines(judge: str, trust: Trust) -> list[str]:
     """What the reader must know before anything else: which canaries the judge failed."""
     failed = trust.failed_canaries
     if not failed:
         return []
     return [
-        f"The judge {judge} liked answers that are wrong: {'; '.join(_liked(failed))}. {RULE} "
+        f"The judge {judge} liked answers that are wrong: {'; '.join(_liked_canaries(failed))}. "
+        f"{RULE} "
         "Choose another judge before you trust these scores."
     ]
 
 
-def last_lines(trust: Trust, primary: str) -> list[str]:
+def trust_last_lines(trust: Trust, primary: str) -> list[str]:
     """What else is known of the judge.
 
     Args:
         trust: the report.
         primary: the metric that decides; length is told of it alone.
     """
-    lines = _seen_through(trust)
+    lines = _passed_canaries_lines(trust)
     if trust.retests:
-        lines.append(moved(trust.retests))
-    lines += [length(row) for row in trust.lengths if row.metric == primary]
+        lines.append(retest_line(trust.retests))
+    lines += [length_line(row) for row in trust.lengths if row.metric == primary]
     if trust.family and trust.family.shared:
-        lines.append(same_family(trust.family))
+        lines.append(family_line(trust.family))
     for view in trust.humans:
         if view.metric == primary:
-            lines += [agreement(view), *(corrected(view.metric, row) for row in view.corrections)]
+            lines += [
+                agreement_line(view),
+                *(correction_line(view.metric, row) for row in view.corrections),
+            ]
     return lines
 
 
-def _seen_through(trust: Trust) -> list[str]:
+def _passed_canaries_lines(trust: Trust) -> list[str]:
     decided = [row for row in trust.canaries if row.passed is not None]
     if not decided or trust.failed_canaries:
         return []
     most = max(decided, key=lambda row: row.mean or 0.0)
     return [
         f"The judge was put to the test with {len({row.name for row in decided})} kinds of wrong "
-        f"answer and liked none: the highest mean is {number(most.mean or 0.0)} ({most.name} on "
-        f"{most.metric}{_failed(sum(row.n_failed for row in trust.canaries))})."
+        f"answer and liked none: the highest mean is {format_number(most.mean or 0.0)} "
+        f"({most.name} on "
+        f"{most.metric}{_failed_text(sum(row.n_failed for row in trust.canaries))})."
     ]
 
 
-def moved(retests: tuple[Retest, ...]) -> str:
+def retest_line(retests: tuple[Retest, ...]) -> str:
     """How often the judge changes its mind."""
     n, n_moved = sum(row.n for row in retests), sum(row.n_moved for row in retests)
-    failed = _failed(sum(row.n_failed for row in retests))
+    failed = _failed_text(sum(row.n_failed for row in retests))
     if not n:
         return f"Asked the same again, the judge gave no score at all ({failed[2:]})."
     if not n_moved:
@@ -77,30 +279,31 @@ def moved(retests: tuple[Retest, ...]) -> str:
     largest = max(row.largest_change or 0.0 for row in retests)
     return (
         f"Asked the same again, the judge moved {n_moved} of {n} scores, by up to "
-        f"{number(largest)}{failed}."
+        f"{format_number(largest)}{failed}."
     )
 
 
-def length(row: LengthSlope) -> str:
+def length_line(row: LengthSlope) -> str:
     """What the length slope means."""
     if row.slope is None or row.ci_low is None or row.ci_high is None or row.spread is None:
         return f"Length of answers and {row.metric}, {row.variant}: {row.method}."
     numbers = (
         f"an answer of {row.variant} longer by {row.spread:.0f} characters (one spread) goes with "
-        f"{number(row.slope, signed=True)} in gain "
-        f"({interval(row.ci_low, row.ci_high, signed=True)}n={row.n})"
+        f"{format_number(row.slope, signed=True)} in gain "
+        f"({format_interval(row.ci_low, row.ci_high, signed=True)}n={row.n})"
     )
     if row.ci_low <= 0 <= row.ci_high:
         return f"No sign that length decides {row.metric}: {numbers}."
     which = "Longer" if row.slope > 0 else "Shorter"
     return (
         f"{which} answers gained on {row.metric}: {numbers}; at equal length the gain would be "
-        f"{number(row.at_equal_length or 0.0, signed=True)}. They may be better, or only look so "
+        f"{format_number(row.at_equal_length or 0.0, signed=True)}. They may be better, or only "
+        "look so "
         "to the judge."
     )
 
 
-def same_family(family: Family) -> str:
+def family_line(family: Family) -> str:
     """The flag, and why it matters."""
     names = " and ".join(family.shared)
     return (
@@ -109,25 +312,28 @@ def same_family(family: Family) -> str:
     )
 
 
-def agreement(view: HumanView) -> str:
+def agreement_line(view: HumanView) -> str:
     """How far judge and humans agree."""
     raters = "1 human" if view.n_raters == 1 else f"{view.n_raters} humans"
     if view.agreement is None:
         return f"{raters} rated {view.metric}, but no completion that the judge scored."
-    ends = interval(view.alpha_ci_low, view.alpha_ci_high, signed=False).removesuffix(", ")
-    among = "" if view.alpha_humans is None else f", {number(view.alpha_humans)} among humans"
+    ends = format_interval(view.alpha_ci_low, view.alpha_ci_high, signed=False).removesuffix(", ")
+    among = (
+        "" if view.alpha_humans is None else f", {format_number(view.alpha_humans)} among humans"
+    )
     return (
         f"{raters} rated {view.n_rated} completions on {view.metric}: on {view.agreement:.0%} of "
         "them they stand on the same side of the middle as the judge (Cohen's kappa "
-        f"{_known(view.kappa)}); Krippendorff's alpha of the scores is {_known(view.alpha)} "
+        f"{_known_number(view.kappa)}); Krippendorff's alpha of the scores is "
+        f"{_known_number(view.alpha)} "
         f"({ends}{among})."
     )
 
 
-def corrected(metric: str, row: Correction) -> str:
+def correction_line(metric: str, row: Correction) -> str:
     """The judge's gain and the corrected one, side by side."""
-    alone = "no gain" if row.judge_gain is None else number(row.judge_gain, signed=True)
-    alone += f" ({interval(row.judge_ci_low, row.judge_ci_high, signed=True)}n={row.n_all})"
+    alone = "no gain" if row.judge_gain is None else format_number(row.judge_gain, signed=True)
+    alone += f" ({format_interval(row.judge_ci_low, row.judge_ci_high, signed=True)}n={row.n_all})"
     if row.gain is None:
         return f"{row.variant} on {metric}: {alone} by the judge alone; {row.method}."
     unrated = (
@@ -138,21 +344,22 @@ def corrected(metric: str, row: Correction) -> str:
     )
     return (
         f"{row.variant} on {metric}, corrected by human ratings: gain "
-        f"{number(row.gain, signed=True)} ({interval(row.ci_low, row.ci_high, signed=True)}"
+        f"{format_number(row.gain, signed=True)} "
+        f"({format_interval(row.ci_low, row.ci_high, signed=True)}"
         f"{row.n_labelled} of {row.n_all} cases rated); by the judge alone {alone}.{unrated}"
     )
 
 
-def _known(value: float | None) -> str:
-    return "unknown" if value is None else number(value)
+def _known_number(value: float | None) -> str:
+    return "unknown" if value is None else format_number(value)
 
 
-def _liked(failed: Sequence[Canary]) -> list[str]:
+def _liked_canaries(failed: Sequence[Canary]) -> list[str]:
     """Per metric what was liked, with its mean score."""
     return [
         f"on {metric} "
         + ", ".join(
-            f'"{row.name}" {number(row.mean or 0.0)} (n={row.n})'
+            f'"{row.name}" {format_number(row.mean or 0.0)} (n={row.n})'
             for row in failed
             if row.metric == metric
         )
@@ -160,5 +367,5 @@ def _liked(failed: Sequence[Canary]) -> list[str]:
     ]
 
 
-def _failed(n_failed: int) -> str:
+def _failed_text(n_failed: int) -> str:
     return f", {n_failed} failed" if n_failed else ""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from plugin import proofs
-from plugin.certificate_records import Certificate, not_applicable
+from plugin.certify.certificate import (
+    Certificate,
+    certificate_warnings,
+    lead_with_certificates,
+    not_applicable,
+)
 from plugin.records import Verdict
-from tests.adapters.test_certificate import WHOLE
+from tests.certify.test_measure import WHOLE
 
 VERDICT = Verdict("better", "tuned is better.", ("one.",), "Correctness")
 
 
 def headed(*found: Certificate) -> Verdict:
-    return proofs.headed(VERDICT, found)
+    return lead_with_certificates(VERDICT, found)
 
 
 def test_a_certified_adapter_is_proved_in_the_last_line() -> None:
@@ -39,7 +43,7 @@ def test_what_is_not_certified_is_the_first_line() -> None:
     assert headed(replace(WHOLE, base_proof="")).sentence == first.format(
         "base disturbed", "the base was no longer itself afterwards, so nothing that follows counts"
     )
-    assert proofs.warnings([partial]) == [
+    assert certificate_warnings([partial]) == [
         "12 of 224 tensors of tuned found no place in the base model and are not applied (t0, t1, "
         "t2, t3, ...). Check that the adapter was trained on this model, and saved by a library "
         "that names modules alike"

@@ -12,14 +12,19 @@ from safetensors.numpy import load_file
 from scipy.special import log_softmax
 from scipy.stats import entropy
 
-from plugin.adapters.base import base_notes
-from plugin.adapters.certificate import distance, same_files, weight_norm
-from plugin.adapters.layout import inspect_adapter
-from plugin.certificate_records import Certificate, Distance, certificate, not_applicable
-from plugin.demo import FOLDER
+from demo import FOLDER
+from plugin.certify.certificate import (
+    Certificate,
+    Distance,
+    certificate_from_fields,
+    not_applicable,
+)
+from plugin.certify.measure import count_same_files, logit_distance, weight_norm
 from plugin.errors import AdapterError
-from plugin.weights import ModelFolder
-from tests.adapters.lora_samples import peft_config, peft_tensors, write_peft
+from plugin.load.adapter import inspect_adapter
+from plugin.load.fit import base_model_notes
+from plugin.load.model import ModelFolder
+from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 WHOLE = Certificate(
     "tuned",
@@ -41,10 +46,10 @@ def test_the_distance_is_scipys_mean_divergence_and_the_largest_change() -> None
     second = [logits + random.normal(size=logits.shape).astype(np.float32) for logits in first]
     rows = [(p, q) for a, b in zip(first, second, strict=True) for p, q in zip(a, b, strict=True)]
     expected = np.mean([entropy(*np.exp([log_softmax(p), log_softmax(q)])) for p, q in rows])
-    found = distance(first, second)
+    found = logit_distance(first, second)
     assert found.kl == pytest.approx(expected, rel=1e-5)
     assert found.largest == pytest.approx(max(np.abs(p - q).max() for p, q in rows))
-    assert distance(first, first) == (0.0, 0.0)
+    assert logit_distance(first, first) == (0.0, 0.0)
 
 
 def test_a_token_that_is_ruled_out_says_nothing_of_the_distance() -> None:
@@ -52,7 +57,9 @@ def test_a_token_that_is_ruled_out_says_nothing_of_the_distance() -> None:
     first = random.normal(size=(4, 20)).astype(np.float32)
     second = first + random.normal(size=first.shape).astype(np.float32)
     masked = [np.hstack([x, np.full((4, 3), -np.inf, np.float32)]) for x in (first, second)]
-    assert distance(masked[:1], masked[1:]) == pytest.approx(distance([first], [second]))
+    assert logit_distance(masked[:1], masked[1:]) == pytest.approx(
+        logit_distance([first], [second])
+    )
 
 
 def test_zero_parts_beside_others_do_not_tell_the_effect(tmp_path: Path) -> None:
@@ -106,7 +113,7 @@ def test_what_follows(changed: dict[str, object], result: str) -> None:
     found = replace(WHOLE, **changed)  # type: ignore[arg-type]
     assert found.result == result
     assert found.holds == (result == "certified")
-    assert certificate(json.loads(json.dumps(asdict(found)))) == found
+    assert certificate_from_fields(json.loads(json.dumps(asdict(found)))) == found
 
 
 def test_where_none_applies_nothing_is_held_against_it() -> None:
@@ -116,11 +123,11 @@ def test_where_none_applies_nothing_is_held_against_it() -> None:
 
 def test_files_that_changed_under_the_run_are_refused(tmp_path: Path) -> None:
     folder = inspect_adapter(write_peft(tmp_path / "p", peft_config()))
-    assert same_files(folder) == folder.digest
+    assert count_same_files(folder) == folder.digest
     config = folder.root / "adapter_config.json"
     config.write_text(config.read_text() + "\n")
     with pytest.raises(AdapterError) as caught:
-        same_files(folder)
+        count_same_files(folder)
     assert str(caught.value) == (
         f"{tmp_path / 'p'} changed while the run was reading it; start again when its training has "
         "ended"
@@ -147,7 +154,7 @@ def test_another_base_name_is_noted(
 ) -> None:
     config = peft_config(base_model_name_or_path=named)
     model = ModelFolder(Path(path), "", "", {})
-    notes = base_notes(inspect_adapter(write_peft(tmp_path / "p", config)), model, given)
+    notes = base_model_notes(inspect_adapter(write_peft(tmp_path / "p", config)), model, given)
     assert bool(notes) == noted
     if noted:
         assert notes[0] == (

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from plugin.early import EarlyPlan, Watch, early_plan, look
-from plugin.pairing import Evidence, all_pairs
+from plugin.compare.early_stop import EarlyPlan, EarlyStopper, early_plan, look_at_pairs
+from plugin.compare.pairs import Evidence, pair_scores
 from plugin.records import Failure, MetricSpec, Score, Variant
 from tests.samples import case
 
@@ -38,7 +38,7 @@ def plan() -> EarlyPlan:
 
 def judged_until_settled(scores: list[Score]) -> int | None:
     """Cases judged in drawn order until the watch says that it is enough."""
-    watch, told = Watch(plan()), {}
+    watch, told = EarlyStopper(plan()), {}
     for score in scores:
         told.setdefault(score.case_id, []).append(score)
     for n, drawn in enumerate(plan().order, 1):
@@ -52,7 +52,11 @@ def outcomes(scores: list[Score], failures: list[Failure] | None = None) -> dict
     variants = [Variant(name, name, "model") for name in ("vanilla", "tuned")]
     cases = [case(str(number)) for number in range(N)]
     evidence = Evidence(cases, variants, [CORRECTNESS, HALLUCINATION], scores, failures or [])
-    return {p.spec.name: look(p, plan()).outcome for p in all_pairs(evidence) if p.group == "all"}
+    return {
+        p.spec.name: look_at_pairs(p, plan()).outcome
+        for p in pair_scores(evidence)
+        if p.group == "all"
+    }
 
 
 def test_a_clear_gain_is_settled_long_before_the_end() -> None:
@@ -84,7 +88,7 @@ def test_the_order_in_which_answers_arrive_does_not_matter() -> None:
     early = [score for score in scores if score.case_id in drawn]
     late = [score for score in scores if score.case_id not in drawn]
     random.Random(0).shuffle(early)
-    whole, gappy = Watch(plan()), Watch(plan())
+    whole, gappy = EarlyStopper(plan()), EarlyStopper(plan())
     whole.note(early)
     gappy.note([*late, *(s for s in early if s.case_id != plan().order[0].id)])
     assert whole.is_settled
@@ -95,7 +99,7 @@ def test_the_order_in_which_answers_arrive_does_not_matter() -> None:
 def test_a_failure_is_passed_over_and_does_not_block(place: int) -> None:
     lost = plan().order[place].id
     scores = [s for s in results(0.2) if s.case_id != lost]
-    watch = Watch(plan())
+    watch = EarlyStopper(plan())
     watch.note(scores)
     assert not watch.is_settled  # the pairs before the gap are too few
     watch.note([Failure(lost, "generate", "too long", name) for name in ("vanilla", "tuned")])
@@ -145,7 +149,7 @@ def test_judging_goes_on_until_the_prompt_is_beaten_or_not(
     names = ["vanilla", "prompted", "tuned"]
     cases = [case(str(n)) for n in range(N)]
     found = early_plan(cases, [CORRECTNESS], "Correctness", names, seed=3)
-    watch, seen = Watch(found), {one.id for one in found.order[:40]}
+    watch, seen = EarlyStopper(found), {one.id for one in found.order[:40]}
     means = {"vanilla": 0.4, "prompted": prompted, "tuned": 0.7}
     watch.note(score for score in of_three(names, means) if score.case_id in seen)
     assert watch.is_settled is is_settled

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from plugin import joint, stats
-from plugin.joint import RatioEstimate
-from tests.test_stats import gains_like_scores
+from plugin.compare import stats
+from plugin.compare.intervals import RatioEstimate, ratio_of_means, simultaneous_intervals
+from tests.compare.test_stats import gains_like_scores
 
 Draw = Callable[[np.random.Generator], tuple[list[Any], Sequence[int] | None]]
 
 
 def simultaneous(gains: Sequence[Any], clusters: Sequence[int] | None = None, seed: int = 5) -> Any:
     listed = [list(own) for own in gains]
-    return joint.simultaneous(
+    return simultaneous_intervals(
         listed, clusters=clusters, low=-1.0, high=1.0, seed=seed, n_resamples=500
     )
 
@@ -28,7 +28,7 @@ def simultaneous(gains: Sequence[Any], clusters: Sequence[int] | None = None, se
 
 
 def test_the_share_by_hand() -> None:
-    found = joint.ratio_of_means([0.1, 0.3, 0.2], [0.4, 0.2, 0.6])
+    found = ratio_of_means([0.1, 0.3, 0.2], [0.4, 0.2, 0.6])
     assert found.ratio == pytest.approx(0.5)
     assert (found.n, found.n_clusters, found.ci_low) == (3, None, None)
     assert found.method == "no interval: too few cases vary"
@@ -38,7 +38,7 @@ def test_the_interval_holds_the_ratios_that_a_t_test_does_not_reject() -> None:
     rng = np.random.default_rng(1)
     wholes = gains_like_scores(rng, 80)
     parts = 0.6 * wholes + rng.normal(0, 0.1, 80)
-    found = joint.ratio_of_means(parts.tolist(), wholes.tolist())
+    found = ratio_of_means(parts.tolist(), wholes.tolist())
     assert found.method == "Fieller's interval over 80 cases"
     for end in (found.ci_low, found.ci_high):
         p_value = scipy.stats.ttest_1samp(parts - end * wholes, 0.0).pvalue
@@ -52,12 +52,12 @@ def test_a_cluster_counts_with_its_sums() -> None:
     clusters = np.repeat(np.arange(60), sizes)
     wholes = np.repeat(rng.uniform(0.0, 0.5, 60), sizes)
     parts = wholes * 0.5 + rng.normal(0, 0.05, len(wholes))
-    found = joint.ratio_of_means(parts.tolist(), wholes.tolist(), clusters=clusters.tolist())
+    found = ratio_of_means(parts.tolist(), wholes.tolist(), clusters=clusters.tolist())
     assert found.n_clusters == 60
     assert found.ratio == pytest.approx(parts.mean() / wholes.mean())
     residuals = np.bincount(clusters, parts - found.ci_low * wholes)
     assert scipy.stats.ttest_1samp(residuals, 0.0).pvalue == pytest.approx(0.05, abs=1e-9)
-    few = joint.ratio_of_means([0.2] * 30, [0.4] * 30, clusters=[n % 10 for n in range(30)])
+    few = ratio_of_means([0.2] * 30, [0.4] * 30, clusters=[n % 10 for n in range(30)])
     assert (few.ratio, few.ci_low) == (0.5, None)
     assert few.method == "no interval below 20 clusters, got 10"
 
@@ -75,23 +75,23 @@ def test_a_cluster_counts_with_its_sums() -> None:
 def test_nothing_is_divided_by_what_may_be_zero(
     parts: list[float], wholes: list[float], method: str
 ) -> None:
-    found = joint.ratio_of_means(parts, wholes)
+    found = ratio_of_means(parts, wholes)
     assert found == RatioEstimate(None, None, None, len(parts), None, method)
 
 
 def test_without_spread_there_is_no_interval_of_no_width() -> None:
     wholes = np.linspace(0.1, 0.5, 60).tolist()
-    nothing = joint.ratio_of_means([0.0] * 60, wholes)
-    same = joint.ratio_of_means([0.2] * 60, [0.4] * 60)
+    nothing = ratio_of_means([0.0] * 60, wholes)
+    same = ratio_of_means([0.2] * 60, [0.4] * 60)
     assert (nothing.ratio, nothing.ci_low, same.ratio, same.ci_low) == (0.0, None, 0.5, None)
-    assert joint.ratio_of_means([0.2], [0.4]).method == "no interval below two cases"
+    assert ratio_of_means([0.2], [0.4]).method == "no interval below two cases"
 
 
 def test_bad_gains_are_refused() -> None:
     with pytest.raises(ValueError, match="2 parts but 1 wholes"):
-        joint.ratio_of_means([0.1, 0.2], [0.1])
+        ratio_of_means([0.1, 0.2], [0.1])
     with pytest.raises(ValueError, match="must be finite"):
-        joint.ratio_of_means([math.nan], [0.1])
+        ratio_of_means([math.nan], [0.1])
     with pytest.raises(ValueError, match=r"the same cases, got \[2, 1\]"):
         simultaneous([[0.1, 0.2], [0.1]])
 
@@ -122,7 +122,7 @@ def test_the_shares_interval_covers(
     n_stated = n_right = 0
     for run in range(2_000):
         parts, wholes, share = draw(np.random.default_rng((run, n)), n)
-        found = joint.ratio_of_means(parts.tolist(), wholes.tolist())
+        found = ratio_of_means(parts.tolist(), wholes.tolist())
         if found.ci_low is not None and found.ci_high is not None:
             n_stated += 1
             n_right += found.ci_low <= share <= found.ci_high
@@ -142,7 +142,7 @@ def test_the_reach_is_that_of_the_multivariate_t() -> None:
     white = noise @ np.linalg.inv(np.linalg.cholesky(np.cov(noise.T))).T
     wanted = np.full((k, k), rho) + (1 - rho) * np.eye(k)
     gains = 0.1 * white @ np.linalg.cholesky(wanted).T + 0.02 * np.arange(k)
-    found = joint.simultaneous(gains.T.tolist(), seed=3, n_resamples=20_000)
+    found = simultaneous_intervals(gains.T.tolist(), seed=3, n_resamples=20_000)
     t = scipy.stats.multivariate_t(shape=wanted, df=n - 1, seed=1)
     for own, interval in zip(gains.T, found, strict=True):
         middle, error = own.mean(), own.std(ddof=1) / math.sqrt(n)
@@ -155,7 +155,7 @@ def test_the_reach_is_that_of_the_multivariate_t() -> None:
 def test_one_gain_alone_has_its_own_interval() -> None:
     gains = gains_like_scores(np.random.default_rng(4), 200)
     (alone,) = simultaneous([gains])
-    usual = stats.paired(gains.tolist(), low=-1, high=1, seed=5)
+    usual = stats.paired_estimate(gains.tolist(), low=-1, high=1, seed=5)
     assert (alone.low, alone.high) == pytest.approx((usual.ci_low, usual.ci_high), abs=0.006)
     twice = simultaneous([gains, gains])
     for again in twice:  # the same gain once more is no other chance
@@ -173,9 +173,9 @@ def test_gains_without_spread_have_an_interval_that_holds_at_its_share() -> None
     changing, still = simultaneous([varied, np.zeros(120)])
     assert changing.method.startswith("max-t") and still.method.startswith("betting")
     assert still.low < 0 < still.high
-    usual = stats.paired([0.0] * 120, low=-1, high=1, seed=5)
+    usual = stats.paired_estimate([0.0] * 120, low=-1, high=1, seed=5)
     assert still.high > usual.ci_high
-    unbounded = joint.simultaneous([varied.tolist(), [0.0] * 120], seed=1, n_resamples=500)
+    unbounded = simultaneous_intervals([varied.tolist(), [0.0] * 120], seed=1, n_resamples=500)
     assert unbounded[1].low is None and unbounded[0].low is not None
 
 

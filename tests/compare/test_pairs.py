@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugin.pairing import Evidence, all_pairs, contenders, contrasts
+from plugin.compare.pairs import Evidence, contenders, contrasts, pair_scores
 from plugin.records import PROMPTED, VANILLA, Failure, MetricSpec, Score, Variant
 from tests.samples import case
 
@@ -62,7 +62,7 @@ def test_every_contrast_has_its_own_pairs() -> None:
     cases = [case(str(number)) for number in range(3)]
     found = {
         (pairs.variant, pairs.baseline): pairs
-        for pairs in all_pairs(Evidence(cases, variants, [CORRECTNESS], scores, failures))
+        for pairs in pair_scores(Evidence(cases, variants, [CORRECTNESS], scores, failures))
     }
     assert {key: pairs.gains for key, pairs in found.items()} == {
         ("a", VANILLA): pytest.approx([0.4, 0.5]),

@@ -12,7 +12,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from plugin import stats
+from plugin.compare import stats
 
 
 def gains_like_scores(rng, n):
@@ -26,7 +26,7 @@ TRUE_MEAN_LIKE_SCORES = 0.9 * 0.4 * 0.25 - 0.1 * 0.5 * 0.5
 
 
 def paired(gains, **options):
-    return stats.paired(gains, **{"low": -1.0, "high": 1.0, "seed": 5, **options})
+    return stats.paired_estimate(gains, **{"low": -1.0, "high": 1.0, "seed": 5, **options})
 
 
 def coverage(draw, truth, n_runs, **options):
@@ -114,7 +114,7 @@ def test_mcnemar_is_not_used_with_clusters():
 def test_p_keeps_its_level_and_has_power(shift):
     rng, n_runs = np.random.default_rng(8), 2_000
     hits = sum(
-        stats.paired(
+        stats.paired_estimate(
             np.clip(rng.standard_t(3, 40) * 0.15 + shift, -1, 1), seed=run, n_resamples=500
         ).p_value
         <= 0.05
@@ -274,7 +274,7 @@ def test_bootstrap_starts_at_ten_varying_gains():
 
 
 def test_few_varying_gains_without_bounds_have_no_interval():
-    found = stats.paired([0.0] * 60, seed=1)
+    found = stats.paired_estimate([0.0] * 60, seed=1)
     assert (found.ci_low, found.ci_high, found.mean) == (None, None, 0.0)
     assert "no bounds" in found.method
 
@@ -401,7 +401,7 @@ def test_power_is_unknown_without_spread():
     ],
 )
 def test_deciding_rule(interval, p_adjusted, outcome):
-    assert stats.outcome_of(interval, p_adjusted, 0.05) == outcome
+    assert stats.decide_outcome(interval, p_adjusted, 0.05) == outcome
 
 
 # Bad and little input.
@@ -440,5 +440,5 @@ def test_rounding_beyond_the_bounds_is_forgiven():
 
 
 def test_import_leaves_scipy_alone():
-    code = "import sys, plugin.stats; sys.exit('scipy' in sys.modules)"
+    code = "import sys, plugin.compare.stats; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

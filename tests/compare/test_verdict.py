@@ -6,11 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from plugin.caveats import about_metrics
-from plugin.comparing import VerdictSettings, compare, summarise
-from plugin.pairing import Evidence
+from plugin.compare.pairs import Evidence
+from plugin.compare.verdict import VerdictSettings, compare, decide_verdict, summarise
 from plugin.records import ALL, DATA, VANILLA, Case, Failure, Message, MetricSpec, Score, Variant
-from plugin.verdict import decide
+from plugin.report.warnings import metric_notes
 
 FAILED = "failed"
 CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
@@ -58,7 +57,7 @@ def ask(results, cases=None, **settings):
     evidence = results if isinstance(results, Evidence) else found(results, cases)
     chosen = dataclasses.replace(SETTINGS, **settings)
     comparisons = compare(evidence, chosen)
-    return decide(evidence, summarise(evidence, chosen), comparisons, chosen), comparisons
+    return decide_verdict(evidence, summarise(evidence, chosen), comparisons, chosen), comparisons
 
 
 def spread(mean, n=60, width=0.2, seed=1):
@@ -559,7 +558,7 @@ def test_without_bounds_a_failure_leaves_everything_open():
     verdict, (row,) = ask({PERPLEXITY: columns}, primary_metric="Perplexity")
     assert (row.outcome, row.holds_at_worst, row.n) == ("can't tell", False, 59)
     assert "would be better, but 1 failed score could undo it" in verdict.text
-    (line,) = about_metrics((PERPLEXITY,), (), (row,))
+    (line,) = metric_notes((PERPLEXITY,), (), (row,))
     assert line.startswith("Perplexity has no worst score that a failure could be counted at")
 
 
@@ -581,7 +580,7 @@ def test_the_perplexity_itself_stands_in_the_notes_and_a_caveat_once():
     evidence = found({PERPLEXITY: columns, slow: columns, rate: columns})
     settings = dataclasses.replace(SETTINGS, primary_metric="Perplexity")
     rows = summarise(evidence, settings), compare(evidence, settings)
-    assert about_metrics((PERPLEXITY, slow, rate), *rows) == [
+    assert metric_notes((PERPLEXITY, slow, rate), *rows) == [
         "Perplexity is scored and compared in nats per token; as exp of the mean it is: "
         "vanilla 20.00, a 2.24.",  # the root of 5
         "Latency (seconds per case), Rate: beware.",
@@ -591,5 +590,5 @@ def test_the_perplexity_itself_stands_in_the_notes_and_a_caveat_once():
 def test_an_enormous_perplexity_is_still_a_text():
     evidence = found({PERPLEXITY: {VANILLA: [1000.0, 1000.0], "a": [9.0, 9.0]}})
     settings = dataclasses.replace(SETTINGS, primary_metric="Perplexity")
-    (line,) = about_metrics((PERPLEXITY,), summarise(evidence, settings), ())
+    (line,) = metric_notes((PERPLEXITY,), summarise(evidence, settings), ())
     assert line.endswith("vanilla exp(1000), a 8.1e+03.")

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plugin import contest, contest_text
-from plugin.comparing import compare
-from plugin.early import early_plan
-from plugin.joint import RatioEstimate
+from plugin.compare.early_stop import early_plan
+from plugin.compare.intervals import RatioEstimate
+from plugin.compare.pairs import best_of, prompt_share
+from plugin.compare.verdict import compare
+from plugin.compare.words import best_of_line, prompt_share_line
 from plugin.records import ALL, PROMPTED, VANILLA, Comparison, Verdict
-from tests.test_verdict import (
+from tests.compare.test_verdict import (
     CORRECTNESS,
     FAILED,
     HALLUCINATION,
@@ -86,7 +87,7 @@ def test_the_share_is_of_the_cases_that_all_three_have() -> None:
     (line,) = [line for line in verdict.details if line.startswith("The prompt alone")]
     assert f"reaches {round(100 * 0.098 / tuned)}% of tuned's gain over vanilla (95% " in line
     assert line.endswith("%, n=50, the cases that all three have a score for).")
-    reached = contest.prompts_share(found({CORRECTNESS: scores}), CORRECTNESS, "tuned")
+    reached = prompt_share(found({CORRECTNESS: scores}), CORRECTNESS, "tuned")
     assert (reached.n, reached.ratio) == (50, pytest.approx(0.098 / tuned))
 
 
@@ -97,7 +98,7 @@ def test_the_share_of_a_metric_where_lower_is_better() -> None:
     }
     straight = columns(vanilla=0.3, prompted=0.5, tuned=0.7)
     by_both = [
-        contest.prompts_share(found({spec: scores}), spec, "tuned").ratio
+        prompt_share(found({spec: scores}), spec, "tuned").ratio
         for spec, scores in ((CORRECTNESS, straight), (HALLUCINATION, turned))
     ]
     assert by_both[0] == pytest.approx(by_both[1])
@@ -195,7 +196,7 @@ def test_shares_in_words() -> None:
         ),
     }
     for estimate, text in found_by.items():
-        assert contest_text.share(row, estimate) == text
+        assert prompt_share_line(row, estimate) == text
 
 
 # The best of several.
@@ -216,7 +217,7 @@ def test_the_best_of_several_has_an_interval_that_allows_for_the_choice() -> Non
         f"interval that allows for the choice: gain {own.gain:+.2f} (95% interval +0."
     )
     assert line.endswith(", n=60).")
-    made = contest.choice(
+    made = best_of(
         found({CORRECTNESS: columns(vanilla=0.4, **names, good=0.6)}), CORRECTNESS, "good", SETTINGS
     )
     assert (made.n_rivals, made.n, made.gain) == (5, 60, pytest.approx(own.gain))
@@ -243,8 +244,8 @@ def test_an_interval_that_holds_zero_only_with_the_choice_says_so() -> None:
         ", n=120), which holds zero, though the one that ignores the choice does not."
     )
     better = dataclasses.replace(row, outcome="better")
-    made = contest.choice(found({CORRECTNESS: just_clear()}), CORRECTNESS, "b", SETTINGS)
-    assert contest_text.chosen(better, made, has_prompt=False).endswith(
+    made = best_of(found({CORRECTNESS: just_clear()}), CORRECTNESS, "b", SETTINGS)
+    assert best_of_line(better, made, has_prompt=False).endswith(
         "does not. The verdict stands by its adjusted p, but confirm it on fresh cases."
     )
 

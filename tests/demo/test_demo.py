@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-import plugin.demo
-from plugin.demo.adapter import training_chats
-from plugin.demo.cases import make_cases
-from plugin.demo.corpus import CorpusSettings, make_corpus
-from plugin.demo.facts import TRAINED, ShowFact
-from plugin.demo.record import GROUPS, summarise
-from plugin.demo.unseen import UNSEEN
-from plugin.metrics._words import overlap_f1
+import demo
+from demo.adapter import training_chats
+from demo.cases import make_cases
+from demo.corpus import CorpusSettings, make_corpus
+from demo.facts import TRAINED, ShowFact
+from demo.record import GROUPS, summarise
+from demo.unseen import UNSEEN
+from plugin.metrics.text import overlap_f1
 
-DEMO = Path(plugin.demo.__file__).parent
+DEMO = Path(demo.__file__).parent
 SHOW = "Silicon Valley"
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-import plugin.demo
-from plugin.demo.base import ModelShape, new_model
-from plugin.demo.hostmath import use_host_layers, weighted_cross_entropy
+import demo
+from demo.base import ModelShape, new_model
+from demo.hostmath import use_host_layers, weighted_cross_entropy
 
-DEMO = Path(plugin.demo.__file__).parent
+DEMO = Path(demo.__file__).parent
 
 
 def header(path: Path) -> dict[str, Any]:

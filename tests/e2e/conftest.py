@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("01_summary.csv", "02_comparison.csv", "03_cases.csv", "04_failures.csv")

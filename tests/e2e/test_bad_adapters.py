@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from plugin.demo import FOLDER
-from tests.adapters.lora_samples import peft_config, peft_tensors, write_peft
+from demo import FOLDER
 from tests.e2e.conftest import Ended, demo_options, main, summary
+from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 BASE = FOLDER / "model"
 ONLY_ITS_BASE = "An adapter fits only the model it was trained on; check --model_name"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 from tests.e2e.conftest import Ended, demo_options, main, summary
 
 ONE_PLACE = "Tokenizer and weights do not belong together; get all the model's files from one place"

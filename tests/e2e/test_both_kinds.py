@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from plugin.adapters.convert import to_peft
-from plugin.adapters.layout import inspect_adapter
-from plugin.demo import FOLDER
+from demo import FOLDER
+from plugin.load.adapter import inspect_adapter
+from plugin.load.convert import to_peft
 from tests.e2e.conftest import demo_options, main, tables
 
 METRICS = {"predefined_tasks": "Correctness, Token F1", "judge": "offline", "limit": "0.5"}
@@ -56,7 +56,7 @@ def test_a_converted_adapter_gives_the_same_verdict(
 def test_converted_back_every_bit_is_the_same(as_peft: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
-    from plugin.adapters.convert import to_mlx
+    from plugin.load.convert import to_mlx
 
     folder = inspect_adapter(Path(shutil.copytree(as_peft, tmp_path / "adapter")))
     own = load_file(FOLDER / "adapter" / "adapters.safetensors")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from plugin.demo import FOLDER
-from tests.adapters.lora_samples import peft_config, peft_tensors, write_peft
+from demo import FOLDER
 from tests.e2e.conftest import Ended, main
+from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 Tensors = dict[str, np.ndarray]
 

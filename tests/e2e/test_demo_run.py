@@ -45,7 +45,7 @@ def test_the_shipped_adapter_behaves_as_recorded(demo_run: Path) -> None:
     """The engine's completions are the ones that plain mlx-lm gave when the demo was built."""
     import json
 
-    from plugin.demo import FOLDER
+    from demo import FOLDER
 
     recorded = json.loads((FOLDER / "recorded.json").read_text(encoding="utf-8"))["completions"]
     lines = (demo_run / "03_cases.csv").read_text(encoding="utf-8").splitlines()

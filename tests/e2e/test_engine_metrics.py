@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from plugin.conclude import conclude
-from plugin.hosts.classic import chips_of, detailed
-from plugin.hosts.lab import scores
+from plugin.hosts.classic import chips_of, detailed_rows
+from plugin.hosts.lab import published_scores
 from plugin.journal import Journal
 from plugin.report import write_tables
 from tests.e2e.conftest import FILES, command, demo_options, environment, main, summary, tables
@@ -99,9 +99,9 @@ def test_whatever_a_host_gets_is_finite(whole: Path) -> None:
         f"{name}{variant}" for name in ALL_OF_THEM for variant in ("", " · vanilla")
     }
     assert all(math.isfinite(chip["score"]) for chip in chips)
-    assert json.dumps(scores(report), allow_nan=False)
-    assert {f"gain/{name}" for name in ALL_OF_THEM} <= set(scores(report))
-    table = detailed(report)
+    assert json.dumps(published_scores(report), allow_nan=False)
+    assert {f"gain/{name}" for name in ALL_OF_THEM} <= set(published_scores(report))
+    table = detailed_rows(report)
     assert len(table) == 6 * 2 * 30
     assert all(math.isfinite(value) for value in table["score"])
     for name in ("01_summary.csv", "02_comparison.csv", "03_cases.csv"):

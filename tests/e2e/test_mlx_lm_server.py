@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 from tests.e2e.conftest import demo_options, main, summary
 
 STARTED_WITHIN_S = 60

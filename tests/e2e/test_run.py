@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 from tests.e2e.conftest import FILES, demo_options, main, summary, tables
 from tests.judge_server import JudgeServer
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.adapters.lora_samples import peft_config, peft_tensors, write_peft
 from tests.e2e.conftest import demo_options, main, summary, tables
+from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 METRICS = {"predefined_tasks": "Correctness, Token F1", "judge": "offline", "limit": "1"}
 

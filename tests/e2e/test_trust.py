@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from plugin.canaries import CANARIES, EMPTY_PRAISE, NULL
+from plugin.trust.exam import CANARIES, EMPTY_PRAISE, NULL
 from tests.e2e.conftest import demo_options, main, summary
 from tests.judge_server import JudgeServer, Reply
 

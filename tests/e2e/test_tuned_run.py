@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 from tests.e2e.conftest import demo_options, main, summary
 
 MODEL, ADAPTER = FOLDER / "model", FOLDER / "adapter"

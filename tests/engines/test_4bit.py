@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from demo import FOLDER
 from plugin import engines
-from plugin.adapters.layout import inspect_adapter
-from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Prompt, _choice
+from plugin.engines import EngineSettings, choose_engine
 from plugin.errors import OptionError
-from plugin.records import Message
-from plugin.weights import ModelFolder, inspect_model
-from tests.adapters.lora_samples import peft_config, write_peft
+from plugin.load.adapter import inspect_adapter
+from plugin.load.model import ModelFolder, inspect_model
+from plugin.records import Message, Prompt
 from tests.e2e.conftest import demo_options, main, summary
+from tests.load.lora_samples import peft_config, write_peft
 
 LIBRARIES = ("mlx", "mlx_lm", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
@@ -29,12 +29,12 @@ def model() -> ModelFolder:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
-    monkeypatch.setattr(_choice, "find_spec", lambda name: object() if name in libraries else None)
+    monkeypatch.setattr(engines, "find_spec", lambda name: object() if name in libraries else None)
 
 
 def refusal(*arguments: Any) -> str:
     with pytest.raises(OptionError) as caught:
-        _choice.choose(*arguments, [], True)
+        choose_engine(*arguments, [], True)
     return str(caught.value)
 
 
@@ -50,7 +50,7 @@ def test_auto_takes_the_engine_that_can(
     model: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch, *LIBRARIES)
-    assert _choice.choose("auto", model, [], True) == ("transformers", "--load_4bit")
+    assert choose_engine("auto", model, [], True) == ("transformers", "--load_4bit")
 
 
 def test_without_bitsandbytes_it_says_what_to_install(

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from plugin.adapters.layout import AdapterFolder, inspect_adapter
-from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Spread, _choice
+from demo import FOLDER
+from plugin import engines
+from plugin.engines import EngineSettings, WorkerSettings
 from plugin.engines import transformers as torch_engine
 from plugin.errors import OptionError
-from plugin.weights import ModelFolder, inspect_model
-from tests.adapters.lora_samples import peft_config, write_peft
+from plugin.load.adapter import AdapterFolder, inspect_adapter
+from plugin.load.model import ModelFolder, inspect_model
+from tests.load.lora_samples import peft_config, write_peft
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Says what is installed, on which platform, and whether there is a GPU."""
 
     def be(*installed: str, platform: str = "linux", gpu: bool = False) -> None:
-        monkeypatch.setattr(_choice, "find_spec", lambda name: name in installed or None)
-        monkeypatch.setattr(_choice.sys, "platform", platform)  # type: ignore[attr-defined]
+        monkeypatch.setattr(engines, "find_spec", lambda name: name in installed or None)
+        monkeypatch.setattr(engines.sys, "platform", platform)  # type: ignore[attr-defined]
         monkeypatch.setattr(torch_engine, "has_gpu", lambda: gpu)
 
     return be
@@ -52,13 +53,13 @@ def adapter(kind: str, folder: Path) -> AdapterFolder:
 
 def test_the_named_engine_is_taken(machine: Any, model: ModelFolder) -> None:
     machine(*MLX, *TORCH, gpu=True)
-    assert _choice.choose("mlx", model, []) == ("mlx", "--engine mlx")
+    assert engines.choose_engine("mlx", model, []) == ("mlx", "--engine mlx")
 
 
 def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
     machine(*MLX, "transformers")
     with pytest.raises(OptionError) as caught:
-        _choice.ready("transformers")
+        engines.is_ready("transformers")
     assert str(caught.value) == (
         "engine 'transformers' needs torch and peft, not installed here: "
         "pip install -r requirements-torch.txt -c constraints/torch.txt"
@@ -68,7 +69,7 @@ def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
 def test_with_nothing_installed_both_ways_are_told(machine: Any) -> None:
     machine()
     with pytest.raises(OptionError) as caught:
-        _choice.ready("auto")
+        engines.is_ready("auto")
     assert "engine 'mlx' needs mlx and mlx_lm, not installed here: pip" in str(caught.value)
     assert "; or engine 'transformers' needs torch and transformers and peft" in str(caught.value)
 
@@ -78,7 +79,7 @@ def test_auto_takes_the_only_one_installed(
     installed: tuple[str, ...], name: str, machine: Any, model: ModelFolder
 ) -> None:
     machine(*installed)
-    assert _choice.choose("auto", model, []) == (name, "auto: the only one installed")
+    assert engines.choose_engine("auto", model, []) == (name, "auto: the only one installed")
 
 
 @pytest.mark.parametrize(
@@ -107,14 +108,14 @@ def test_auto_picks_by_fit_then_platform_then_adapter(
     tmp_path: Path,
 ) -> None:
     machine(*MLX, *TORCH, platform=platform, gpu=gpu)
-    assert _choice.choose("auto", model, [adapter(kind, tmp_path)]) == expected
+    assert engines.choose_engine("auto", model, [adapter(kind, tmp_path)]) == expected
 
 
 def test_a_base_quantised_by_mlx_runs_on_mlx(machine: Any, model: ModelFolder) -> None:
     machine(*MLX, *TORCH, gpu=True)
     config = model.config | {"quantization": {"bits": 4, "group_size": 64}}
     quantised = dataclasses.replace(model, config=config)
-    found = _choice.choose("auto", quantised, [])
+    found = engines.choose_engine("auto", quantised, [])
     assert found == ("mlx", "auto: the base is quantised in MLX's way")
 
 
@@ -125,14 +126,14 @@ def plain(model: ModelFolder) -> EngineSettings:
 def test_ray_is_no_engine_to_choose(machine: Any) -> None:
     machine(*MLX, "ray")
     with pytest.raises(OptionError, match="--engine ray: Ray generates nothing itself.*--workers"):
-        _choice.ready("ray")
+        engines.is_ready("ray")
     with pytest.raises(OptionError, match="choose one of auto, mlx, recorded, server, tra"):
-        _choice.ready("mxl")
+        engines.is_ready("mxl")
 
 
 def test_one_worker_here_is_the_engine_itself(machine: Any, model: ModelFolder) -> None:
     machine(*MLX)
-    assert _choice.spread("mlx", plain(model), 1, "") == ("mlx", plain(model))
+    assert engines.spread_over_workers("mlx", plain(model), 1, "") == ("mlx", plain(model))
 
 
 @pytest.mark.parametrize(("n_workers", "address"), [(2, ""), (1, "10.0.0.1:6379")])
@@ -140,24 +141,24 @@ def test_several_workers_or_a_cluster_are_for_ray(
     n_workers: int, address: str, machine: Any, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(*MLX, "ray")
-    monkeypatch.setattr(_choice.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
-    name, told = _choice.spread("mlx", plain(model), n_workers, address)
-    assert (name, told.spread) == ("ray", Spread("mlx", n_workers, address))
+    monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
+    name, told = engines.spread_over_workers("mlx", plain(model), n_workers, address)
+    assert (name, told.spread) == ("ray", WorkerSettings("mlx", n_workers, address))
     assert dataclasses.replace(told, spread=None) == plain(model)
 
 
 def test_workers_that_cannot_be_had_are_refused(
     machine: Any, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_choice.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
+    monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
     machine(*MLX, "ray")
     with pytest.raises(OptionError, match="--workers 3: this machine has 2 cores"):
-        _choice.spread("mlx", plain(model), 3, "")
+        engines.spread_over_workers("mlx", plain(model), 3, "")
     with pytest.raises(OptionError, match="--workers 2: engine 'server' loads no model here"):
-        _choice.spread("server", plain(model), 2, "")
+        engines.spread_over_workers("server", plain(model), 2, "")
     machine(*MLX)
     with pytest.raises(OptionError) as caught:
-        _choice.spread("mlx", plain(model), 2, "")
+        engines.spread_over_workers("mlx", plain(model), 2, "")
     assert str(caught.value) == (
         "--workers 2 needs ray, not installed here: "
         "pip install -r requirements-ray.txt -c constraints/default.txt"

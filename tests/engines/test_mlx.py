@@ -15,16 +15,15 @@ from mlx_lm import generate as plain_generate
 from mlx_lm import load as plain_load
 from safetensors.numpy import load_file, save_file
 
+from demo import FOLDER
 from plugin import engines
-from plugin.adapters.layout import inspect_adapter
-from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Prompt
-from plugin.engines._mlx_rack import MlxRack
-from plugin.engines.mlx import MlxEngine
+from plugin.engines import EngineSettings
+from plugin.engines.mlx import MlxAdapterSwitch, MlxEngine
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
-from plugin.records import Completion, Failure, Message
-from plugin.weights import inspect_model
-from tests.adapters.lora_samples import peft_config, peft_tensors, write_peft
+from plugin.load.adapter import inspect_adapter
+from plugin.load.model import inspect_model
+from plugin.records import Completion, Failure, Message, Prompt
+from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 VANILLA, TUNED = "vanilla", "tuned"
 QUESTIONS = [
@@ -140,7 +139,7 @@ def test_a_disturbed_base_stops_the_run() -> None:
 
 def test_where_logits_do_not_repeat_tensors_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = iter(range(1000))
-    monkeypatch.setattr(MlxRack, "probe", lambda self: np.float32(next(noise)).tobytes())
+    monkeypatch.setattr(MlxAdapterSwitch, "probe", lambda self: np.float32(next(noise)).tobytes())
     engine = load()
     assert texts(engine, TUNED, prompts(engine)[:1])
     first = engine._rack.fingerprint()

@@ -17,18 +17,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from demo import FOLDER
 from plugin import engines
-from plugin.adapters.layout import inspect_adapter
-from plugin.certificate_records import Certificate
-from plugin.demo import FOLDER
-from plugin.engines import Engine, EngineSettings, Prompt, _choice, _ray_cluster, _ray_crew
-from plugin.engines._ray_answers import brief
-from plugin.engines._ray_crew import require_alike
-from plugin.engines._ray_worker import EngineWorker, Order
+from plugin.certify.certificate import Certificate
+from plugin.engines import Engine, EngineSettings, _ray_cluster, _ray_workers, spread_over_workers
+from plugin.engines._ray_cluster import _try_to_join, brief_error
+from plugin.engines._ray_workers import EngineWorker, WorkerSpec, require_same_setup
 from plugin.engines.ray import RayEngine
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
-from plugin.records import Completion, Failure, Message
-from plugin.weights import inspect_model
+from plugin.load.adapter import inspect_adapter
+from plugin.load.model import inspect_model
+from plugin.records import Completion, Failure, Message, Prompt
 
 N_CASES = 24
 QUESTIONS = [f"Who plays number {i} in Silicon Valley?" for i in range(N_CASES - 1)]
@@ -53,7 +52,7 @@ def alone(settings: EngineSettings) -> Engine:
 
 @pytest.fixture(scope="module")
 def both(settings: EngineSettings) -> Iterator[RayEngine]:
-    engine = engines.load(*_choice.spread("mlx", settings, 2, ""))
+    engine = engines.load(*spread_over_workers("mlx", settings, 2, ""))
     assert isinstance(engine, RayEngine)
     yield engine
     pids = [place.pid for place in engine.places()]
@@ -109,7 +108,7 @@ def test_a_model_that_no_worker_can_load_is_refused_and_another_may_follow(
     (folder / "model.safetensors").write_bytes(b"no tensors")
     spoilt = replace(settings, model=replace(settings.model, path=folder))
     with pytest.raises(ModelError, match=f"{folder}: mlx-lm cannot load this model") as caught:
-        engines.load(*_choice.spread("mlx", spoilt, 2, ""))
+        engines.load(*spread_over_workers("mlx", spoilt, 2, ""))
     assert type(caught.value) is ModelError
 
 
@@ -167,7 +166,7 @@ def test_too_many_losses_end_the_work(
     both: RayEngine, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(_ray_crew, "_MOST_LOSSES", 0)
+        patch.setattr(_ray_workers, "_MOST_LOSSES", 0)
         with pytest.raises(FaultError, match="workers were lost, the last one so: ") as caught:
             for step in both.generate(prompts):
                 for place in both.places() if step else ():
@@ -200,8 +199,8 @@ def test_a_caller_may_leave_in_the_middle(
     assert by_key([one for step in both.generate(prompts) for one in step]) == expected
 
 
-def order(settings: EngineSettings, machine: str = "another machine", **changed: Any) -> Order:
-    return Order("mlx", settings, engines.library_version("mlx"), machine, 0, **changed)
+def order(settings: EngineSettings, machine: str = "another machine", **changed: Any) -> WorkerSpec:
+    return WorkerSpec("mlx", settings, engines.library_version("mlx"), machine, 0, **changed)
 
 
 def test_another_machine_must_have_the_same_files(settings: EngineSettings, tmp_path: Path) -> None:
@@ -225,9 +224,9 @@ def test_another_machine_must_have_the_same_libraries(settings: EngineSettings) 
 
 def test_workers_that_disagree_about_an_adapter_end_the_run() -> None:
     one = Certificate("tuned", adapter_digest="a", n_tensors=8)
-    require_alike(one, replace(one, weight_norm=1.0))
+    require_same_setup(one, replace(one, weight_norm=1.0))
     with pytest.raises(FaultError, match="the workers disagree about adapter tuned: certified on"):
-        require_alike(one, replace(one, base_proof=""))
+        require_same_setup(one, replace(one, base_proof=""))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "nonsense"])
@@ -240,7 +239,7 @@ def test_what_is_no_cluster_is_refused_in_time(
         asked = address.format(port=server.server_port)
         began = time.monotonic()
         with pytest.raises(OptionError, match=f"--ray_address {asked}: ") as caught:
-            _ray_cluster._try_to_join(asked)
+            _try_to_join(asked)
         server.shutdown()
     assert time.monotonic() - began < 30
     assert "\n" not in str(caught.value)
@@ -248,5 +247,5 @@ def test_what_is_no_cluster_is_refused_in_time(
 
 def test_what_ray_says_in_many_lines_is_said_in_one() -> None:
     said = "Failed to connect.\n Last error: Traceback (most recent call last):\n  File x\nE: no.\n"
-    assert brief(said) == "Failed to connect. Last error: E: no."
-    assert brief("The actor died.\n\tpid: 7\n") == "The actor died. pid: 7"
+    assert brief_error(said) == "Failed to connect. Last error: E: no."
+    assert brief_error("The actor died.\n\tpid: 7\n") == "The actor died. pid: 7"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from plugin.engines._shards import Shards
+from plugin.engines.ray import WorkQueue
 
 
-def shards(n: int, batch_size: int = 32, n_workers: int = 2, kinds: str = "ab") -> Shards[str]:
+def shards(n: int, batch_size: int = 32, n_workers: int = 2, kinds: str = "ab") -> WorkQueue[str]:
     """Work of several kinds, side by side as cases are: a0, b0, a1, b1, ..."""
     items = [f"{kind}{number}" for number in range(n) for kind in kinds]
-    return Shards(items, lambda item: item[0], batch_size, n_workers)
+    return WorkQueue(items, lambda item: item[0], batch_size, n_workers)
 
 
-def portions(work: Shards[str]) -> list[list[str]]:
+def portions(work: WorkQueue[str]) -> list[list[str]]:
     found = []
     while portion := work.take():
         found.append(portion)

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from plugin.cases import CaseSource, Columns, load_cases
-from plugin.cases.recordings import Recorded, Recording, parse_recording, read_recording
-from plugin.engines import Prompt, recorded
+from plugin.engines.recorded import load
 from plugin.errors import DataError, OptionError, UserError
-from plugin.records import Completion, Failure
+from plugin.load.cases import CaseSource, load_cases
+from plugin.load.columns import Columns
+from plugin.load.recordings import Recorded, Recording, parse_recording, read_recording
+from plugin.records import Completion, Failure, Prompt
 
 CASES = [{"id": f"q{n}", "input": f"Question {n}?"} for n in (1, 2, 3)]
 OUTPUTS = [{"id": f"q{n}", "output": f"Answer {n}."} for n in (1, 2, 3)]
@@ -238,7 +239,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_the_engine_hands_out_what_was_read() -> None:
     found = Recorded("output", "id", {"1": "yes", "2": ""}, {"3": "null"}, 0)
-    engine = recorded.load({"base": found})
+    engine = load({"base": found})
     prompts = [Prompt(str(n), "base", (), ()) for n in (1, 2, 3)]
     one, empty, lacking = [result for ended in engine.generate(prompts) for result in ended]
     assert one == Completion("1", "base", "yes", (), None, None, None, None)

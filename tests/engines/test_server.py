@@ -10,20 +10,16 @@ from typing import Any
 
 import pytest
 
-from plugin.engines import NO_ANSWER, Prompt, _calls
+from plugin.engines import NO_ANSWER
+from plugin.engines import server as server_engine
 from plugin.engines.server import ServerEngine
-from plugin.errors import (
-    BaseDisturbedError,
-    ModelError,
-    OptionError,
-    ServerDownError,
-    UserError,
-)
+from plugin.errors import BaseDisturbedError, ModelError, OptionError, ServerDownError, UserError
 from plugin.hosts.folder import FolderHost
-from plugin.lineup import Lineup, line_up
-from plugin.params import Params
-from plugin.records import VANILLA, Completion, Failure, Message
-from plugin.sources import find_models
+from plugin.plan import line_up
+from plugin.plan.params import Params
+from plugin.plan.resolve import find_models
+from plugin.plan.variants import Lineup
+from plugin.records import VANILLA, Completion, Failure, Message, Prompt
 from tests.inference_server import BASE, TUNED, InferenceServer
 from tests.judge_server import Reply
 
@@ -78,7 +74,7 @@ def completed(one: ServerEngine, asked: list[Prompt]) -> list[Completion | Failu
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_calls, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(server_engine, "_FIRST_WAIT_S", 0.01)
 
 
 def test_base_and_adapter_answer_by_name(inference: InferenceServer) -> None:

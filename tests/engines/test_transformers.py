@@ -13,18 +13,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from demo import FOLDER
 from plugin import engines
-from plugin.adapters import convert
-from plugin.adapters.layout import inspect_adapter
-from plugin.demo import FOLDER
-from plugin.engines import EngineSettings, Prompt
-from plugin.engines import _torch_rows as rows
-from plugin.engines._peft_rack import PeftRack
-from plugin.engines.transformers import TransformersEngine
+from plugin.engines import EngineSettings, _torch
+from plugin.engines._torch import torch_loglikelihoods
+from plugin.engines.transformers import PeftAdapterSwitch, TransformersEngine
 from plugin.errors import AdapterError, BaseDisturbedError, FaultError, ModelError
-from plugin.records import Completion, Failure, Message, Variant
-from plugin.weights import inspect_model
-from tests.adapters.lora_samples import MODULES, peft_config, peft_tensors, write_peft
+from plugin.load.adapter import inspect_adapter
+from plugin.load.convert import to_peft
+from plugin.load.model import inspect_model
+from plugin.records import Completion, Failure, Message, Prompt, Variant
+from tests.load.lora_samples import MODULES, peft_config, peft_tensors, write_peft
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -93,7 +92,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM
 
     folder = tmp_path_factory.mktemp("plain")
-    convert.to_peft(inspect_adapter(FOLDER / "adapter"), 4, folder)
+    to_peft(inspect_adapter(FOLDER / "adapter"), 4, folder)
 
     def base() -> Any:
         return AutoModelForCausalLM.from_pretrained(FOLDER / "model", dtype=torch.float32).eval()
@@ -141,7 +140,7 @@ def test_several_adapters_are_told_apart_and_leave_the_base_alone(tmp_path: Path
 def test_a_second_adapter_is_certified_against_the_base_and_not_the_first(tmp_path: Path) -> None:
     peft = tmp_path / "peft"
     peft.mkdir()
-    convert.to_peft(inspect_adapter(FOLDER / "adapter"), 4, peft)
+    to_peft(inspect_adapter(FOLDER / "adapter"), 4, peft)
     engine = load(tuned=peft, other=Path(shutil.copytree(peft, tmp_path / "again")))
     wanted = prompts(engine)
     first, second = (engine.certify(name, wanted) for name in (TUNED, OTHER))
@@ -182,7 +181,7 @@ def test_a_disturbed_base_stops_the_run() -> None:
 
 def test_where_logits_do_not_repeat_tensors_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = iter(range(1000))
-    monkeypatch.setattr(PeftRack, "probe", lambda self: np.float32(next(noise)).tobytes())
+    monkeypatch.setattr(PeftAdapterSwitch, "probe", lambda self: np.float32(next(noise)).tobytes())
     engine = load()
     assert results(engine, TUNED, prompts(engine)[:1])
     first = engine._rack.fingerprint()
@@ -236,7 +235,7 @@ def test_where_memory_is_short_fewer_are_read_at_once_and_one_alone_says_so(
 ) -> None:
     pairs = some_pairs(engine)
     expected = list(engine.loglikelihoods(VANILLA, pairs))
-    read, tried = rows.loglikelihoods, []
+    read, tried = torch_loglikelihoods, []
 
     def short(model: Any, batch: Any) -> list[float]:
         tried.append(len(batch))
@@ -244,7 +243,7 @@ def test_where_memory_is_short_fewer_are_read_at_once_and_one_alone_says_so(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return read(model, batch)
 
-    monkeypatch.setattr(rows, "loglikelihoods", short)
+    monkeypatch.setattr(_torch, "torch_loglikelihoods", short)
     found = list(engine.loglikelihoods(VANILLA, pairs))
     assert tried[:3] == [4, 2, 1]
     lost = [i for i, one in enumerate(found) if isinstance(one, str)]
@@ -343,8 +342,9 @@ def test_a_case_for_which_memory_never_suffices_is_a_failure() -> None:
 
 
 def test_a_run_tries_again_what_lacked_memory(tmp_path: Path) -> None:
-    from plugin.generation import Load, complete
+    from plugin.generate import make_completions
     from plugin.journal import Journal
+    from plugin.plan.variants import Load
     from plugin.records import Case
     from plugin.worker import Progress
 
@@ -355,13 +355,13 @@ def test_a_run_tries_again_what_lacked_memory(tmp_path: Path) -> None:
     poor = load()
     scarce(poor, 0)
     base = Variant(VANILLA, "v", "demo")
-    complete(cases, [Load((base,), lambda: poor)], journal, Progress())
+    make_completions(cases, [Load((base,), lambda: poor)], journal, Progress())
     assert len(journal.failures()) == 4
     rich = load()
     asked: list[Prompt] = []
     generate = rich.generate
     rich.generate = lambda ps: asked.extend(ps) or generate(ps)  # type: ignore[assignment, func-returns-value, method-assign]
-    complete(cases, [Load((base,), lambda: rich)], journal, Progress())
+    make_completions(cases, [Load((base,), lambda: rich)], journal, Progress())
     assert sorted(prompt.case_id for prompt in asked) == ["0", "1", "2"]
     assert [failure.case_id for failure in journal.failures()] == ["long"]
     assert len(journal.completions()) == 3
@@ -371,23 +371,23 @@ def test_a_run_tries_again_what_lacked_memory(tmp_path: Path) -> None:
 def test_a_model_without_a_cache_is_refused() -> None:
     from transformers import MambaConfig, MambaForCausalLM
 
-    from plugin.engines._torch_rows import Rows
+    from plugin.engines._torch import TorchRows
 
     model = MambaForCausalLM(MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1))
     with pytest.raises(ModelError, match="models of type 'mamba' keep no keys and values"):
-        Rows(model).read([[1, 2, 3]])
+        TorchRows(model).read([[1, 2, 3]])
 
 
 def test_padding_in_front_moves_no_absolute_position() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from plugin.engines._torch_rows import Rows
+    from plugin.engines._torch import TorchRows
 
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=64, n_positions=32, n_embd=16, n_layer=2, n_head=2)
     model = GPT2LMHeadModel(config).eval()
     wanted = [[1, 2, 3, 4, 5, 6, 7], [8, 9], [10, 11, 12, 13]]
-    rows = Rows(model)
+    rows = TorchRows(model)
     found = [rows.read(wanted), rows.step([20, 21, 22])]
     for i, prompt in enumerate(wanted):
         for n, batch in enumerate(found):
@@ -397,9 +397,7 @@ def test_padding_in_front_moves_no_absolute_position() -> None:
 
 
 def test_half_precision_works_as_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugin.engines import _torch_rows
-
-    monkeypatch.setattr(_torch_rows, "dtype_name", lambda place: "bfloat16")
+    monkeypatch.setattr(_torch, "dtype_name", lambda place: "bfloat16")
     dora = write_peft(tmp_path / "dora", peft_config(use_dora=True))
     engine = load(tuned=FOLDER / "adapter", other=dora)
     assert engine._model.dtype == torch.bfloat16
@@ -424,11 +422,9 @@ def test_another_error_of_torch_is_a_fault_that_names_it() -> None:
 
 
 def test_a_cache_that_cannot_let_rows_go_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugin.engines import _torch_rows
-
     engine = load()
     expected = tokens(engine, TUNED, prompts(engine))
-    monkeypatch.setattr(_torch_rows, "_can_select", lambda cache: False)
+    monkeypatch.setattr(_torch, "_can_select", lambda cache: False)
     assert tokens(engine, TUNED, prompts(engine)) == expected
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 from plugin.errors import AdapterError, DataError, JudgeError
 from plugin.hosts.classic import (
     ClassicHost,
-    _secure,
+    _secure_name,
     chips_of,
-    detailed,
+    detailed_rows,
     read_values,
     shown_metric,
 )
@@ -65,7 +65,7 @@ class Classic:
         self.workspace = folder / "workspace"
         self.model = self.workspace / "models" / "tiny"
         shutil.copytree(FOLDER / "model", self.model)
-        adaptors = self.workspace / "adaptors" / _secure(str(self.model))
+        adaptors = self.workspace / "adaptors" / _secure_name(str(self.model))
         shutil.copytree(FOLDER / "adapter", adaptors / "tuned")
         data = self.workspace / "datasets" / "questions"
         data.mkdir(parents=True)
@@ -575,7 +575,7 @@ def test_a_single_adapters_scores_have_the_same_name_whatever_stands_beside_it(
 
 def test_the_detailed_report_beside_a_prompted_base_has_gains_over_vanilla() -> None:
     report = samples.build(4, (samples.CORRECTNESS,), ("prompted", "tuned"))
-    table = detailed(report)
+    table = detailed_rows(report)
     rows = table[table["test_case_id"] == "c2"]
     assert list(rows["metric_name"]) == [
         *("Correctness · vanilla", "Correctness · prompted", "Correctness"),

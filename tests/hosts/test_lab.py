@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 from plugin.errors import AdapterError
-from plugin.hosts._job import percent
-from plugin.hosts.lab import LabHost, plain_config, scores
-from plugin.params import Params
+from plugin.hosts import percent_done
+from plugin.hosts.lab import LabHost, plain_config, published_scores
+from plugin.plan.params import Params
 from plugin.run import run
 from plugin.worker import Progress
 from tests.conftest import ROOT
@@ -436,13 +436,13 @@ def test_progress_never_goes_back() -> None:
         progress.begin(stage, total=total)
         for done_now in range(total + 1):
             progress.done = done_now
-            seen.append(percent(progress))
+            seen.append(percent_done(progress))
     assert seen == sorted(seen) and seen[-1] < 100
 
 
 def test_scores_beside_a_prompted_base() -> None:
     def keys(*adapters: str) -> list[str]:
-        found = scores(samples.build(20, (samples.CORRECTNESS,), adapters))
+        found = published_scores(samples.build(20, (samples.CORRECTNESS,), adapters))
         assert found["score"] == next(v for k, v in found.items() if k.startswith("gain/"))
         return [key for key in found if key.startswith("gain")]
 
@@ -453,7 +453,7 @@ def test_scores_beside_a_prompted_base() -> None:
         *("gain/Correctness/a", "gain/Correctness/b"),
         *("gain_over_prompted/Correctness/a", "gain_over_prompted/Correctness/b"),
     ]
-    found = scores(samples.build(20, (samples.CORRECTNESS,), ("prompted", "tuned")))
+    found = published_scores(samples.build(20, (samples.CORRECTNESS,), ("prompted", "tuned")))
     assert found == {
         "score": 0.1,
         "gain/Correctness": 0.1,

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from plugin.hosts.lab import plain_config
-from plugin.params import Params
+from plugin.plan.params import Params
 from tests.conftest import ROOT
 
 KNOWN_KEYS = {

@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 import pytest
 
-from plugin import judges, metrics, scoring
-from plugin.asking import N_TRIES
-from plugin.bench import Judging
+from plugin import judges, metrics
 from plugin.errors import JudgeDownError, JudgeError
 from plugin.journal import Journal
+from plugin.judges.asking import N_TRIES
+from plugin.judges.panel import Judging
 from plugin.records import Completion
-from plugin.scoring import items_to_score
+from plugin.score import items_to_score, score_all
 from plugin.worker import Progress
 from tests.e2e.conftest import demo_options, main, summary
 from tests.judge_server import JudgeServer, Reply
@@ -86,7 +86,7 @@ class HttpContract:
 
     @pytest.fixture(autouse=True)
     def _short_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("plugin.asking._FIRST_WAIT_S", 0.01)
+        monkeypatch.setattr("plugin.judges.asking._FIRST_WAIT_S", 0.01)
 
     def judge(self, server: JudgeServer) -> judges.Judge:
         return judges.load(self.spec, self.secrets(server).get)
@@ -102,7 +102,7 @@ class HttpContract:
         texts = completions() if texts is None else texts
         cases = [case(id) for id in sorted({text.case_id for text in texts})]
         items = items_to_score(cases, texts, metrics.load(names))
-        scoring.score(items, judging(self.judge(server), **limits), journal, Progress())
+        score_all(items, judging(self.judge(server), **limits), journal, Progress())
 
     def one_failure(self, server: JudgeServer, journal: Journal, reply: Reply) -> str:
         """The reason of the failure that a reply to everything leads to."""
@@ -391,7 +391,7 @@ class HttpContract:
         judge = judges.load(self.spec, {**self.secrets(server), **asked}.get)
         items = items_to_score([case("0")], completions(1)[:1], metrics.load(["Correctness"]))
         server.fault = lambda n, body: Reply(status=418, text="seen by the proxy")
-        scoring.score(items, judging(judge), journal, Progress())
+        score_all(items, judging(judge), journal, Progress())
         assert journal.failures()[0].reason == "HTTP 418: seen by the proxy"
         assert server.paths[-1].startswith("http://judge.invalid/")
 

@@ -15,10 +15,10 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.llama import Model, ModelArgs
 from pydantic import BaseModel
 
+from demo import FOLDER
 from plugin import judges, metrics
-from plugin.demo import FOLDER
 from plugin.judges import Answer
-from plugin.judges._batching import InProcessJudge
+from plugin.judges.in_process import InProcessJudge
 from plugin.metrics import Check
 from plugin.records import Case, Message
 

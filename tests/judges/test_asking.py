@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from plugin.spending import LimitReached, Limits, Meter, Price, price_of
+from plugin.errors import LimitReached
+from plugin.judges.asking import Price, SpendLimits, SpendMeter, price_of
 
 
 @pytest.mark.parametrize(
@@ -36,12 +37,12 @@ def test_a_price_is_per_million_tokens() -> None:
 
 
 def test_calls_and_dollars_end_where_the_user_says_with_earlier_sessions_counted() -> None:
-    meter = Meter(Limits(max_calls=3), n_calls=1)
+    meter = SpendMeter(SpendLimits(max_calls=3), n_calls=1)
     meter.count_call()
     meter.count_call()
     with pytest.raises(LimitReached, match="^--max_calls 3 is reached$"):
         meter.count_call()
-    meter = Meter(Limits(budget=0.5), cost=0.49)
+    meter = SpendMeter(SpendLimits(budget=0.5), cost=0.49)
     meter.count_call()
     meter.cost += 0.02
     with pytest.raises(LimitReached, match=r"^--budget 0.5 is spent \(0.5100 dollars\)$"):
@@ -49,12 +50,12 @@ def test_calls_and_dollars_end_where_the_user_says_with_earlier_sessions_counted
 
 
 def test_without_limits_there_are_none() -> None:
-    meter = Meter(Limits(), n_calls=10**6, cost=10**6)
+    meter = SpendMeter(SpendLimits(), n_calls=10**6, cost=10**6)
     meter.count_call()
     assert meter.n_calls == 10**6 + 1
 
 
 def test_a_deadline_is_of_this_session() -> None:
-    meter = Meter(Limits(deadline_s=1e-9))
+    meter = SpendMeter(SpendLimits(deadline_s=1e-9))
     with pytest.raises(LimitReached, match="^--deadline_s 1e-09 is over$"):
         meter.count_call()

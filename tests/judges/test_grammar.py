@@ -17,10 +17,9 @@ from pydantic import BaseModel, Field
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 from plugin.errors import JudgeError
-from plugin.judges._bounds import bounded
-from plugin.judges._grammar import Grammars, Guide
+from plugin.judges.grammar import Grammars, GuidedAnswer, bound_schema
 
 
 def schemas() -> list[type[BaseModel]]:
@@ -67,7 +66,7 @@ def pieces(*, normalised: bool = False) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=read, bos_token="<s>", eos_token="</s>")
 
 
-def walk(guide: Guide, chance: np.random.Generator) -> str:
+def walk(guide: GuidedAnswer, chance: np.random.Generator) -> str:
     while not guide.is_over:
         guide.take(int(chance.choice(np.flatnonzero(guide.allowed()))))
     assert guide.is_whole, guide.text()
@@ -115,7 +114,7 @@ def test_texts_and_lists_have_an_end() -> None:
         reason: str
         words: list[str]
 
-    text = bounded(Wordy.model_json_schema())
+    text = bound_schema(Wordy.model_json_schema())
     assert text.schema["required"] == ["reason", "words"]
     assert text.schema["additionalProperties"] is False
     assert text.schema["properties"]["reason"]["maxLength"] == 600

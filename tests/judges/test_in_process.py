@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from demo import FOLDER
 from plugin import judges
-from plugin.asking import Manner
-from plugin.bench import Judging
-from plugin.demo import FOLDER
-from plugin.errors import FaultError, JudgeError
-from plugin.judges import AskError
-from plugin.judges import transformers as torch_kind
-from plugin.judges._batching import InProcessJudge, _encode
+from plugin.errors import AskError, FaultError, JudgeError
+from plugin.judges import in_process as in_process_judges
+from plugin.judges.asking import AskSettings
+from plugin.judges.in_process import InProcessJudge, _encode_chat
+from plugin.judges.panel import Judging
 from tests.judges.in_process import ask_all, build, in_worker, load, questions
 
 
@@ -46,7 +45,7 @@ def judge(kind: str, folder: Path) -> InProcessJudge:
 
 
 def short_answers(monkeypatch: pytest.MonkeyPatch, n_tokens: int) -> None:
-    monkeypatch.setattr("plugin.judges._batching.MAX_ANSWER_TOKENS", n_tokens)
+    monkeypatch.setattr("plugin.judges.in_process.MAX_ANSWER_TOKENS", n_tokens)
 
 
 def test_500_answers_to_deepevals_prompts_all_fit_their_schemas(
@@ -91,7 +90,7 @@ def test_an_answer_tells_its_tokens_and_the_models_version(judge: InProcessJudge
 def _tokens(text: str) -> list[int]:
     from transformers import AutoTokenizer
 
-    return _encode(AutoTokenizer.from_pretrained(FOLDER / "model"), text, "judge")
+    return _encode_chat(AutoTokenizer.from_pretrained(FOLDER / "model"), text, "judge")
 
 
 def test_who_gives_up_leaves_the_batch_and_the_others_stay(judge: InProcessJudge) -> None:
@@ -216,7 +215,7 @@ def test_a_model_that_the_library_cannot_load_is_said_so(
 def test_without_torch_the_command_that_installs_it_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(torch_kind, "find_spec", lambda name: None)
+    monkeypatch.setattr(in_process_judges, "find_spec", lambda name: None)
     with pytest.raises(JudgeError, match="pip install -r requirements-torch.txt"):
         judges.load("transformers:some/model", lambda name: None)
 
@@ -224,7 +223,7 @@ def test_without_torch_the_command_that_installs_it_is_told(
 def test_a_judge_here_takes_as_many_questions_as_it_can_and_has_no_deadline(
     folder: Path,
 ) -> None:
-    def manner(judge: judges.Judge, concurrency: int) -> Manner:
+    def manner(judge: judges.Judge, concurrency: int) -> AskSettings:
         return Judging((judge,), concurrency=concurrency).manner(judge)
 
     here = manner(load("mlx", folder), 100)
@@ -253,8 +252,8 @@ class Template:
 
 def test_the_prompt_is_one_users_turn_with_one_bos_and_no_thoughts() -> None:
     plain, thinking = Template("{{ messages }}"), Template("{% if enable_thinking %}")
-    assert _encode(plain, "Why?", "judge") == [1, *map(ord, "userWhy?")]
+    assert _encode_chat(plain, "Why?", "judge") == [1, *map(ord, "userWhy?")]
     assert "enable_thinking" not in plain.told and plain.told["add_generation_prompt"] is True
-    _encode(thinking, "Why?", "judge")
+    _encode_chat(thinking, "Why?", "judge")
     assert thinking.told["enable_thinking"] is False
-    assert _encode(Template(None), "Why?", "judge") == [1, *map(ord, "Why?")]
+    assert _encode_chat(Template(None), "Why?", "judge") == [1, *map(ord, "Why?")]

@@ -6,7 +6,7 @@ from plugin import judges
 from plugin.errors import JudgeError
 from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
-from plugin.judges.local import LocalJudge
+from plugin.judges.openai import LocalJudge
 from tests.judge_server import JudgeServer, Reply
 from tests.judges.http_contract import HttpContract, completions
 

@@ -7,13 +7,13 @@ import pytest
 from pydantic import BaseModel
 
 from plugin.errors import JudgeError
-from plugin.judges.offline import load
-from plugin.metrics._deepeval import step
+from plugin.judges.offline import load_offline
+from plugin.metrics._deepeval import as_steps
 
 
 def ask(name: str, **values: object) -> dict[str, object]:
-    judge = load("offline", "", lambda name: None)
-    reply = asyncio.run(judge.ask(step(name, **values), BaseModel))
+    judge = load_offline("offline", "", lambda name: None)
+    reply = asyncio.run(judge.ask(as_steps(name, **values), BaseModel))
     return json.loads(reply.text)
 
 
@@ -107,4 +107,4 @@ def test_a_claim_is_unfaithful_when_it_contradicts_the_truths() -> None:
 
 def test_a_model_cannot_be_named() -> None:
     with pytest.raises(JudgeError, match="offline takes no model"):
-        load("offline", "gpt", lambda name: None)
+        load_offline("offline", "gpt", lambda name: None)

@@ -7,7 +7,7 @@ import pytest
 from plugin import judges
 from plugin.errors import JudgeError
 from plugin.journal import Journal
-from plugin.judges.ollama import _url
+from plugin.judges.ollama import _ollama_url
 from tests.judge_server import JudgeServer, Reply
 from tests.judges.http_contract import HttpContract, completions
 
@@ -77,7 +77,7 @@ class TestOllama(HttpContract):
     ],
 )
 def test_a_host_is_written_as_for_ollama_itself(host: str, url: str) -> None:
-    assert _url(host) == url
+    assert _ollama_url(host) == url
 
 
 @pytest.mark.parametrize("host", ["ftp://box", "box:port", "a b", "[::1", "http://[bad"])

@@ -20,4 +20,4 @@ class TestOpenAI(HttpContract):
 
 def test_every_kind_is_among_the_choices() -> None:
     named = {choice.partition(":")[0] for choice in judges.choices().split(", ")}
-    assert named == set(judges.available())
+    assert named == set(judges.PROVIDERS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from plugin.demo import FOLDER
+from demo import FOLDER
 
 MODULES = {
     f"model.layers.{layer}.{name}": shape

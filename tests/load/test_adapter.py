@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from plugin.adapters.layout import inspect_adapter
 from plugin.errors import AdapterError
+from plugin.load.adapter import inspect_adapter
 
 
 def mlx_adapter(folder: Path) -> Path:

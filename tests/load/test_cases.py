@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from plugin.cases import CaseSource, Columns, LoadedCases, load_cases, working_order
 from plugin.errors import DataError, OptionError
-from plugin.records import Failure, Message
+from plugin.load.cases import CaseSource, LoadedCases, load_cases
+from plugin.load.columns import Columns
+from plugin.records import Failure, Message, working_order
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -783,7 +784,7 @@ def test_ten_thousand_rows(tmp_path: Path) -> None:
 
 
 def test_import_loads_nothing_heavy() -> None:
-    code = "import sys, plugin.cases; print([m for m in sys.modules if m in sys.argv[1:]])"
+    code = "import sys, plugin.load.cases; print([m for m in sys.modules if m in sys.argv[1:]])"
     heavy = ["pandas", "pyarrow", "datasets", "numpy", "httpx", "huggingface_hub"]
     done = subprocess.run(
         [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from demo import FOLDER
 from plugin import engines
-from plugin.adapters import _tensors, convert
-from plugin.adapters.layout import inspect_adapter
-from plugin.demo import FOLDER
 from plugin.engines import EngineSettings
 from plugin.errors import AdapterError
-from plugin.weights import inspect_model
-from tests.adapters.lora_samples import MODULES, peft_config, peft_tensors, write_peft
+from plugin.load.adapter import inspect_adapter
+from plugin.load.convert import to_mlx, to_peft
+from plugin.load.model import inspect_model
+from plugin.load.tensors import read_tensors
+from tests.load.lora_samples import MODULES, peft_config, peft_tensors, write_peft
 
 TUNED = "tuned"
 IDS = list(range(3, 43))
@@ -34,14 +35,14 @@ def there_and_back(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
     two.mkdir()
     adapter = inspect_adapter(folder)
     if adapter.kind == "mlx":
-        convert.to_mlx(convert.to_peft(adapter, 4, one), MODULES, two)
+        to_mlx(to_peft(adapter, 4, one), MODULES, two)
     else:
-        convert.to_peft(convert.to_mlx(adapter, MODULES, one), 4, two)
+        to_peft(to_mlx(adapter, MODULES, one), 4, two)
     return one, two
 
 
 def weights(folder: Path) -> dict[str, tuple[str, bytes]]:
-    found = _tensors.read(inspect_adapter(folder).weights_path)
+    found = read_tensors(inspect_adapter(folder).weights_path)
     return {name: (raw.dtype, raw.bits.tobytes()) for name, raw in found.items()}
 
 
@@ -88,7 +89,7 @@ def test_patterns_of_rank_and_alpha_give_the_same_product(tmp_path: Path) -> Non
     config = peft_config(rank_pattern={"down_proj": 2}, alpha_pattern={"layers.1.*.q_proj": 3})
     tensors = peft_tensors(config)
     folder = inspect_adapter(write_peft(tmp_path / "peft", config, tensors))
-    convert.to_mlx(folder, MODULES, tmp_path)
+    to_mlx(folder, MODULES, tmp_path)
     for module in MODULES:
         a, b = (tensors[f"base_model.model.{module}.lora_{letter}.weight"] for letter in "AB")
         rank = 2 if module.endswith("down_proj") else 4
@@ -119,7 +120,7 @@ def test_what_mlx_cannot_hold_is_said(
     config = peft_config(**changed)
     folder = inspect_adapter(write_peft(tmp_path / "p", config, peft_tensors(config) | extra))
     with pytest.raises(AdapterError) as caught:
-        convert.to_mlx(folder, MODULES, tmp_path)
+        to_mlx(folder, MODULES, tmp_path)
     assert reason in str(caught.value)
     no_engine = changed.keys() & {"bias", "init_lora_weights"}
     way_out = "No engine here can compare it" if no_engine else "Use --engine transformers"
@@ -148,7 +149,7 @@ def test_what_peft_cannot_hold_is_said(
         held[tensor[0]] = np.zeros(tensor[1], np.float32)
         save_file(held, folder / "adapters.safetensors")
     with pytest.raises(AdapterError) as caught:
-        convert.to_peft(inspect_adapter(folder), 4, tmp_path)
+        to_peft(inspect_adapter(folder), 4, tmp_path)
     assert reason in str(caught.value)
     assert str(caught.value).endswith("Use --engine mlx")
 
@@ -157,7 +158,7 @@ def test_a_wrong_rank_is_named_module_by_module(tmp_path: Path) -> None:
     tensors = peft_tensors(peft_config())
     folder = inspect_adapter(write_peft(tmp_path / "p", peft_config(r=8), tensors))
     with pytest.raises(AdapterError, match="weights and configuration differ") as caught:
-        convert.to_mlx(folder, MODULES, tmp_path)
+        to_mlx(folder, MODULES, tmp_path)
     for module in MODULES:
         for letter in "AB":
             assert f"  {module}.lora_{letter}: rank 4 in the file, 8 by" in str(caught.value)
@@ -168,7 +169,7 @@ def test_foreign_tensors_are_left_out_with_the_half_modules_and_named(tmp_path: 
     module = "base_model.model.model.layers.1"
     tensors[f"{module}.other"] = tensors.pop(f"{module}.self_attn.q_proj.lora_B.weight")
     folder = inspect_adapter(write_peft(tmp_path / "p", peft_config(), tensors))
-    found = convert.to_mlx(folder, MODULES, tmp_path)
+    found = to_mlx(folder, MODULES, tmp_path)
     assert found.unused == (f"{module}.other", f"{module}.self_attn.q_proj.lora_A.weight")
     assert len(found.shapes) == len(tensors) - 2
 
@@ -178,7 +179,7 @@ def test_half_a_module_without_such_excuse_is_refused(tmp_path: Path) -> None:
     del tensors["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
     folder = inspect_adapter(write_peft(tmp_path / "p", peft_config(), tensors))
     with pytest.raises(AdapterError, match="layers.1.self_attn.q_proj: has no lora_b"):
-        convert.to_mlx(folder, MODULES, tmp_path)
+        to_mlx(folder, MODULES, tmp_path)
 
 
 def logits(kind: str, folder: Path) -> np.ndarray[Any, Any]:

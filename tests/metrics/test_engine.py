@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from plugin import metrics
-from plugin.measuring import MeasureError, checked, described
-from plugin.metrics import Metric
+from plugin.metrics import Metric, MetricError, check_score, run_descriptive
 from plugin.records import Completion
 
 MADE = Completion("1", "vanilla", "Thomas Middleditch.", (7, 8, 9), "stop", 0.5, 20, n_tokens=3)
@@ -26,11 +25,11 @@ def metric(name: str) -> Metric:
     [("Latency", 0.5), ("Tokens per Second", 3 / 0.5), ("Completion Tokens", 3), ("Cut Off", 0)],
 )
 def test_what_a_completion_tells(name: str, value: float) -> None:
-    assert described(metric(name), MADE).value == value
+    assert run_descriptive(metric(name), MADE).value == value
 
 
 def test_one_that_was_cut_off_counts_one() -> None:
-    assert described(metric("Cut Off"), replace(MADE, finish_reason="length")).value == 1
+    assert run_descriptive(metric("Cut Off"), replace(MADE, finish_reason="length")).value == 1
 
 
 @pytest.mark.parametrize(
@@ -47,14 +46,14 @@ def test_one_that_was_cut_off_counts_one() -> None:
     ],
 )
 def test_what_it_does_not_tell_is_said(name: str, lacking: dict[str, object], reason: str) -> None:
-    with pytest.raises(MeasureError, match=f"^{reason}$"):
-        described(metric(name), replace(MADE, **lacking))  # type: ignore[arg-type]
+    with pytest.raises(MetricError, match=f"^{reason}$"):
+        run_descriptive(metric(name), replace(MADE, **lacking))  # type: ignore[arg-type]
 
 
 def test_an_empty_completion_has_no_tokens_and_was_not_slow() -> None:
     empty = replace(MADE, text="", token_ids=(), n_tokens=0)
-    assert described(metric("Completion Tokens"), empty).value == 0
-    assert described(metric("Latency"), empty).value == 0.5
+    assert run_descriptive(metric("Completion Tokens"), empty).value == 0
+    assert run_descriptive(metric("Latency"), empty).value == 0.5
 
 
 def test_they_only_describe_and_ask_nobody() -> None:
@@ -71,7 +70,7 @@ def test_they_only_describe_and_ask_nobody() -> None:
 def test_perplexity_is_nats_per_token(loglikelihood: float, n_tokens: int, nats: float) -> None:
     spec, score_of = metric("Perplexity").spec, metric("Perplexity").from_loglikelihood
     assert score_of
-    found = checked(spec, score_of(loglikelihood, n_tokens))
+    found = check_score(spec, score_of(loglikelihood, n_tokens))
     assert found.value == pytest.approx(nats)
     assert found.reason == f"over {n_tokens} tokens of the expected output"
 
@@ -80,8 +79,8 @@ def test_perplexity_is_nats_per_token(loglikelihood: float, n_tokens: int, nats:
 def test_no_perplexity_of_a_broken_log_probability(broken: float) -> None:
     spec, score_of = metric("Perplexity").spec, metric("Perplexity").from_loglikelihood
     assert score_of
-    with pytest.raises(MeasureError, match="outside 0.0 to inf"):
-        checked(spec, score_of(broken, 2))
+    with pytest.raises(MetricError, match="outside 0.0 to inf"):
+        check_score(spec, score_of(broken, 2))
 
 
 def test_perplexity_may_decide_and_is_made_by_the_engine() -> None:
@@ -92,7 +91,7 @@ def test_perplexity_may_decide_and_is_made_by_the_engine() -> None:
 
 
 def test_every_metric_has_one_way_to_measure() -> None:
-    for one in metrics.load([metrics.name_of(key) for key in metrics.available()]):
+    for one in metrics.load(metrics.names()):
         ways = (one.measure, one.describe, one.from_loglikelihood)
         assert sum(way is not None for way in ways) == 1, one.spec.name
         assert (one.from_loglikelihood is not None) == one.spec.is_of_engine

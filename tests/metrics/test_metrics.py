@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from plugin import metrics
 from plugin.errors import OptionError
 from plugin.metrics import Check, Measured
-from plugin.options import METRICS
+from plugin.plan.options import METRICS
 from plugin.records import Criterion
 from tests.samples import case
 
@@ -244,13 +244,13 @@ def test_word_metrics_follow_squad(completion: str, f1: float, same: float) -> N
 
 
 def test_the_forms_offer_the_metrics_that_exist() -> None:
-    assert sorted(METRICS) == sorted(map(metrics.name_of, metrics.available()))
+    assert sorted(METRICS) == sorted(map(metrics.name_of, metrics.METRICS))
 
 
 def test_every_metric_declares_its_own_key_and_name() -> None:
-    for metric in metrics.load([metrics.name_of(key) for key in metrics.available()]):
+    for metric in metrics.load(metrics.names()):
         assert metrics.key_of(metric.spec.name) == metric.spec.key
-        assert metric.spec.key in metrics.available()
+        assert metric.spec.key in metrics.METRICS
 
 
 def test_default_metrics_follow_what_the_cases_have() -> None:

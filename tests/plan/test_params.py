@@ -6,9 +6,9 @@ import re
 import pytest
 
 from plugin import engines, forms
-from plugin.engines import _choice
+from plugin.engines import is_ready
 from plugin.errors import OptionError
-from plugin.params import Params, option_of
+from plugin.plan.params import Params, option_of
 from plugin.records import Criterion
 
 CLASSIC_NAMES = (
@@ -87,12 +87,12 @@ def test_generated_files_are_in_step() -> None:
 
 def test_the_forms_offer_engines_that_exist() -> None:
     offered = set(option_of("engine").choices) - {"auto"}
-    assert offered <= set(engines.available())
+    assert offered <= set(engines.ENGINES)
 
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(OptionError) as caught:
-        _choice.ready("mxl")
+        is_ready("mxl")
     assert str(caught.value).startswith(
         "unknown engine 'mxl'; choose one of auto, mlx, recorded, server, transformers"
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from demo import FOLDER
 from plugin import engines, metrics
-from plugin.demo import FOLDER
-from plugin.engines import mlx
 from plugin.errors import OptionError
-from plugin.judges._none import NoJudge
-from plugin.params import Params
+from plugin.judges import NoJudge
 from plugin.plan import check_engine, make_plan
-from plugin.sources import Sources
+from plugin.plan.params import Params
+from plugin.plan.resolve import Sources
 
 ALL_OF_THEM = "Perplexity, Latency, Tokens per Second, Completion Tokens, Cut Off, Token F1"
 
@@ -37,14 +38,17 @@ def refused(**values: str) -> str:
 
 @pytest.mark.parametrize("name", ["mlx", "transformers"])
 def test_these_engines_offer_what_every_metric_needs(name: str) -> None:
-    every = metrics.load([metrics.name_of(key) for key in metrics.available()])
-    assert frozenset().union(*(one.spec.needs_engine for one in every)) == engines.offers(name)
+    every = metrics.load(metrics.names())
+    assert (
+        frozenset().union(*(one.spec.needs_engine for one in every)) == engines.ENGINES[name].gives
+    )
 
 
 def test_an_engine_that_gives_too_little_is_named_with_every_metric(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mlx, "OFFERS", frozenset({"finish_reason"}))
+    less = replace(engines.ENGINES["mlx"], gives=frozenset({"finish_reason"}))
+    monkeypatch.setitem(engines.ENGINES, "mlx", less)
     assert refused().splitlines() == [
         "--predefined_tasks Perplexity: engine 'mlx' gives no log-probabilities; use transformers",
         "--predefined_tasks Latency: engine 'mlx' gives no seconds; use server or transformers",

@@ -2,7 +2,7 @@
 
 import statistics
 
-from plugin.pairing import contrasts
+from plugin.compare.pairs import contrasts
 from plugin.records import (
     ALL,
     PROMPTED,
@@ -13,12 +13,12 @@ from plugin.records import (
     Failure,
     Message,
     MetricSpec,
-    Report,
     Score,
     Summary,
     Variant,
     Verdict,
 )
+from plugin.report.record import Report
 
 CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
 HALLUCINATION = MetricSpec("hallucination", "Hallucination", higher_is_better=False)

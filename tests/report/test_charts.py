@@ -7,7 +7,15 @@ import pytest
 import report_samples as samples
 
 from plugin.records import MetricSpec
-from plugin.report._canvas import LOSS, PROMPTED_COLOUR, TIE, WIN, columns, inline, shorten
+from plugin.report.canvas import (
+    LOSS,
+    PROMPTED_COLOUR,
+    TIE,
+    WIN,
+    inline_svg,
+    shorten_text,
+    split_columns,
+)
 from plugin.report.charts import comparison_svg, distribution_svg
 
 SIX = (
@@ -136,7 +144,7 @@ def test_ten_thousand_cases_stay_small():
 
 
 def test_inline_drawings_share_no_id_and_follow_the_theme(report):
-    one, two = inline(comparison_svg(report), "a"), inline(distribution_svg(report), "b")
+    one, two = inline_svg(comparison_svg(report), "a"), inline_svg(distribution_svg(report), "b")
     ids = re.findall(r'id="([^"]+)"', one), re.findall(r'id="([^"]+)"', two)
     assert not set(ids[0]) & set(ids[1])
     for svg, known in zip((one, two), ids, strict=True):
@@ -147,11 +155,11 @@ def test_inline_drawings_share_no_id_and_follow_the_theme(report):
 
 
 def test_long_names_lose_their_middle():
-    assert shorten("abcdefghij", 10) == "abcdefghij"
-    assert shorten("abcdefghijk", 10) == "abcde…hijk"
-    assert columns("日本") == 4
-    assert shorten("日本語" * 9, 10) == "日本…本語"
-    assert shorten("a\x07\nb", 10) == "a  b"
+    assert shorten_text("abcdefghij", 10) == "abcdefghij"
+    assert shorten_text("abcdefghijk", 10) == "abcde…hijk"
+    assert split_columns("日本") == 4
+    assert shorten_text("日本語" * 9, 10) == "日本…本語"
+    assert shorten_text("a\x07\nb", 10) == "a  b"
 
 
 def test_a_prompted_base_has_a_colour_of_its_own_and_a_panel_after_the_adapters():

@@ -6,9 +6,9 @@ import pytest
 import report_samples as samples
 
 from plugin.records import Completion, Failure, Message, Verdict
-from plugin.report import render, write
-from plugin.report.page import MAX_CASES, page
-from plugin.trust_records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
+from plugin.report import render_report, write_report
+from plugin.report.page import MAX_CASES, render_page
+from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 
 EVIL = "<script>alert(1)</script></svg></style>{{7*7}}{% x %}\"'><img src=x onerror=alert(1)>"
 
@@ -42,7 +42,7 @@ class Reader(HTMLParser):
 
 
 def read(report):
-    return Reader(render(report)["report.html"])
+    return Reader(render_report(report)["report.html"])
 
 
 def order(html):
@@ -108,7 +108,7 @@ def test_failures_counted_at_their_worst_are_warned_of():
 
 
 def test_cases_show_both_completions_worst_first():
-    html = render(samples.build(8))["report.html"]
+    html = render_report(samples.build(8))["report.html"]
     assert order(html) == ["c0", "c4", "c1", "c5", "c2", "c3", "c6", "c7"]
     first = Reader(html[html.index("Case c0") : html.index("Case c4")]).text
     for part in ("I think it is 1.", "It is 1, exactly.", "What is 0 plus 1?", "reason c0"):
@@ -119,7 +119,7 @@ def test_cases_show_both_completions_worst_first():
 
 
 def test_failures_are_shown_as_failures_and_last_when_unpaired(report):
-    html = render(report)["report.html"]
+    html = render_report(report)["report.html"]
     assert order(html)[-2:] == ["c3", "c4"]
     last = Reader(html[html.index("Case c3") : html.index("Case c4")]).text
     assert "FAILED (judge)" in last and "no verdicts" in last
@@ -142,7 +142,7 @@ def test_several_adapters_are_ordered_by_the_worst_of_them():
         else score
         for score in report.scores
     )
-    assert order(page(dataclasses.replace(report, scores=scores), []))[0] == "c3"
+    assert order(render_page(dataclasses.replace(report, scores=scores), []))[0] == "c3"
 
 
 def test_vanilla_alone_is_shown_without_comparison():
@@ -156,11 +156,11 @@ def test_vanilla_alone_is_ordered_by_score_worst_first():
     report = samples.build(3, (samples.HALLUCINATION,), ())
     values = {"c0": 0.1, "c1": 0.9, "c2": 0.5}
     scores = tuple(dataclasses.replace(s, value=values[s.case_id]) for s in report.scores)
-    assert order(page(dataclasses.replace(report, scores=scores), [])) == ["c1", "c2", "c0"]
+    assert order(render_page(dataclasses.replace(report, scores=scores), [])) == ["c1", "c2", "c0"]
 
 
 def test_a_group_named_all_is_no_group():
-    html = render(samples.build(4, cases=tuple(samples.case(i, "all") for i in range(4))))
+    html = render_report(samples.build(4, cases=tuple(samples.case(i, "all") for i in range(4))))
     assert "only-g0" not in html["report.html"]
     assert "by group" not in html["comparison.svg"]
 
@@ -190,7 +190,7 @@ def test_text_from_data_and_models_is_escaped():
 
 
 def test_page_needs_nothing_but_itself(report):
-    html = render(report)["report.html"]
+    html = render_report(report)["report.html"]
     reader = Reader(html)
     assert not {"script", "link", "iframe", "img", "object"} & set(reader.tags)
     for name, value in reader.attributes:
@@ -203,19 +203,19 @@ def test_page_needs_nothing_but_itself(report):
 
 
 def test_filters_name_only_what_is_there(report):
-    html = render(report)["report.html"]
+    html = render_report(report)["report.html"]
     assert 'for="only-loss">losses 4' in html
     assert 'for="only-fail">failures 2' in html
     assert 'for="only-g1">hard 10' in html
     assert "main:has(#only-loss:checked) .case:not(.loss)" in html
     for group in re.findall(r"only-(g\d+)", html):
         assert re.search(rf'class="card case [^"]*\b{group}\b', html)
-    assert "only-fail" not in render(samples.build(4))["report.html"]
+    assert "only-fail" not in render_report(samples.build(4))["report.html"]
 
 
 def test_ten_thousand_cases_show_both_ends():
     report = samples.build(10_000, failed={(f"c{i}", "tuned") for i in range(400)})
-    html = page(report, [])
+    html = render_page(report, [])
     shown = order(html)
     assert len(shown) == MAX_CASES
     assert "Shown are 500 of 10,000 cases" in html and "All 10,000 are in 03_cases.csv." in html
@@ -231,7 +231,7 @@ def test_unworked_cases_are_counted_not_shown():
     left = tuple(score for score in report.scores if score.case_id != "c2")
     done = {key: made for key, made in report.completions.items() if key[0] != "c2"}
     report = dataclasses.replace(report, scores=left, completions=done, partial=True)
-    html = page(report, [])
+    html = render_page(report, [])
     assert "3 cases, 2 of them worked" in html
     assert "c2" not in order(html)
 
@@ -244,7 +244,7 @@ def test_provenance_is_at_the_end_and_whole(report):
 
 
 def test_write_publishes_all_files_in_order_and_twice_the_same(report, tmp_path):
-    paths = write(report, tmp_path / "new" / "folder")
+    paths = write_report(report, tmp_path / "new" / "folder")
     assert [path.name for path in paths] == [
         "01_summary.csv",
         "02_comparison.csv",
@@ -257,7 +257,7 @@ def test_write_publishes_all_files_in_order_and_twice_the_same(report, tmp_path)
         "verdict.txt",
     ]
     before = [path.read_bytes() for path in paths]
-    again = write(report, tmp_path / "new" / "folder")
+    again = write_report(report, tmp_path / "new" / "folder")
     assert [path.read_bytes() for path in again] == before
     assert sorted(p.name for p in paths[0].parent.iterdir()) == sorted(p.name for p in paths)
 
@@ -265,12 +265,12 @@ def test_write_publishes_all_files_in_order_and_twice_the_same(report, tmp_path)
 def test_half_a_surrogate_pair_does_not_stop_the_report(tmp_path):
     report = samples.build(1)
     made = {("c0", "tuned"): Completion("c0", "tuned", "a\ud83db", (1,), "stop", 0.1, 3)}
-    paths = write(dataclasses.replace(report, completions=made), tmp_path)
+    paths = write_report(dataclasses.replace(report, completions=made), tmp_path)
     assert "a\\ud83db" in paths[2].read_text("utf-8")
 
 
 def test_a_failed_write_leaves_the_old_file_whole(report, tmp_path, monkeypatch):
-    first = write(report, tmp_path)[0]
+    first = write_report(report, tmp_path)[0]
     before = first.read_bytes()
 
     def full_disk(source, target):
@@ -278,7 +278,7 @@ def test_a_failed_write_leaves_the_old_file_whole(report, tmp_path, monkeypatch)
 
     monkeypatch.setattr("os.replace", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        write(samples.build(3), tmp_path)
+        write_report(samples.build(3), tmp_path)
     assert first.read_bytes() == before
     assert not list(tmp_path.glob(".*"))
 
@@ -328,12 +328,12 @@ def test_without_a_trust_report_nothing_is_said_of_it(report):
 
 def test_texts_in_the_trust_report_are_escaped(report):
     bad = Trust(canaries=(Canary("null answer", EVIL, 0.9, 5, 0, 0.6, True),), family=TRUST.family)
-    assert "<script>" not in render(dataclasses.replace(report, trust=bad))["report.html"]
+    assert "<script>" not in render_report(dataclasses.replace(report, trust=bad))["report.html"]
 
 
 def test_a_prompted_base_stands_beside_the_adapter_everywhere():
     report = samples.build(8, adapters=("prompted", "tuned"), groups=("easy", "hard"))
-    html = render(report)["report.html"]
+    html = render_report(report)["report.html"]
     text = Reader(html).text
     places = [
         text.index(part)
@@ -359,8 +359,8 @@ def test_cases_are_ordered_and_filtered_by_the_adapter_not_by_the_prompt():
         else score
         for score in report.scores
     )
-    html = page(dataclasses.replace(report, scores=scores), [])
+    html = render_page(dataclasses.replace(report, scores=scores), [])
     assert order(html) == ["c0", "c1", "c2", "c3"]
     assert 'for="only-loss">losses 1' in html
     alone = samples.build(4, adapters=("prompted",))
-    assert 'for="only-win">wins 4' in page(alone, [])
+    assert 'for="only-win">wins 4' in render_page(alone, [])

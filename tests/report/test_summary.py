@@ -5,12 +5,12 @@ import math
 import report_samples as samples
 
 from plugin.records import Comparison, MetricSpec
-from plugin.report.summary import summary, verdict_text
-from plugin.trust_records import Retest, Trust
+from plugin.report import summary_json, verdict_txt
+from plugin.trust.records import Retest, Trust
 
 
 def test_summary_holds_everything_a_machine_needs(report):
-    content = summary(report)
+    content = summary_json(report)
     assert content["verdict"]["outcome"] == "better"
     assert content["verdict"]["text"] == report.verdict.text
     assert content["judge"] == report.judge
@@ -29,7 +29,7 @@ def test_summary_holds_everything_a_machine_needs(report):
 
 def test_summary_holds_the_trust_report(report):
     known = Trust(retests=(Retest("Correctness", 10, 0, 1, 0.02, 0.2),))
-    content = json.loads(json.dumps(summary(dataclasses.replace(report, trust=known))))
+    content = json.loads(json.dumps(summary_json(dataclasses.replace(report, trust=known))))
     assert content["trust"]["retests"][0]["n_moved"] == 1
     assert content["trust"]["family"] is None
 
@@ -38,7 +38,7 @@ def test_summary_is_strict_json_with_none_for_what_is_missing():
     endless = MetricSpec("ppl", "Perplexity", False, high=math.inf, needs=frozenset({"b", "a"}))
     report = samples.build(2, metrics=(endless,), failed={("c0", "tuned"), ("c1", "tuned")})
     report = dataclasses.replace(report, provenance={"speed": math.nan, "path": ("x", 1)})
-    text = json.dumps(summary(report), allow_nan=False)
+    text = json.dumps(summary_json(report), allow_nan=False)
     content = json.loads(text)
     assert content["metrics"][0]["high"] is None
     assert content["metrics"][0]["needs"] == ["a", "b"]
@@ -47,13 +47,13 @@ def test_summary_is_strict_json_with_none_for_what_is_missing():
 
 
 def test_keys_are_snake_case_and_stable(report):
-    keys = list(summary(report))
-    assert keys == list(summary(samples.vanilla_only()))
+    keys = list(summary_json(report))
+    assert keys == list(summary_json(samples.vanilla_only()))
     assert all(key == key.lower() and key.isidentifier() for key in keys)
 
 
 def test_verdict_text_has_verdict_warnings_and_judge(report):
-    assert verdict_text(report) == (
+    assert verdict_txt(report) == (
         "tuned is better than vanilla on Correctness: +0.100.\n"
         "It also counts the ties.\n"
         "Warning: The judge is a smoke test.\n"

@@ -5,9 +5,9 @@ import pytest
 import report_samples as samples
 
 from plugin.records import DATA, Completion, Failure, Message, MetricSpec, Score, Summary
-from plugin.report.page import page
-from plugin.report.tables import csv as to_csv
-from plugin.report.tables import tables
+from plugin.report import csv_text as to_csv
+from plugin.report import make_tables
+from plugin.report.page import render_page
 
 HEADERS = {
     "01_summary.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,higher_is_better",
@@ -22,7 +22,7 @@ HEADERS = {
 
 def read(report, name):
     """As the dashboard does: cut into lines first, parse each line on its own."""
-    head, *lines = to_csv(tables(report)[name]).splitlines()
+    head, *lines = to_csv(make_tables(report)[name]).splitlines()
     columns = next(csv.reader([head]))
     return [dict(zip(columns, next(csv.reader([line])), strict=True)) for line in lines]
 
@@ -45,11 +45,11 @@ def with_text(report, text):
 @pytest.mark.parametrize("name", HEADERS)
 @pytest.mark.parametrize("shape", [samples.build, samples.vanilla_only, lambda: samples.build(0)])
 def test_header_is_the_same_for_every_report(name, shape):
-    assert to_csv(tables(shape())[name]).splitlines()[0] == HEADERS[name]
+    assert to_csv(make_tables(shape())[name]).splitlines()[0] == HEADERS[name]
 
 
 def test_tables_are_in_publishing_order(report):
-    assert list(tables(report)) == list(HEADERS)
+    assert list(make_tables(report)) == list(HEADERS)
 
 
 def test_summary_puts_vanilla_first_and_groups_last(report):
@@ -163,7 +163,7 @@ def test_missing_numbers_are_empty_and_not_finite_ones_too():
 
 def test_numbers_are_rounded_and_zero_has_no_sign():
     row = Summary("Correctness", "vanilla", "all", 2 / 3, 3, 0, -0.00001, 1.0, True)
-    line = to_csv(tables(samples.build(3, summaries=(row,)))["01_summary.csv"]).splitlines()[1]
+    line = to_csv(make_tables(samples.build(3, summaries=(row,)))["01_summary.csv"]).splitlines()[1]
     assert line == "Correctness / vanilla,Correctness,vanilla,all,0.6667,3,0,0.0,1.0,True"
 
 
@@ -206,7 +206,7 @@ def test_metrics_may_be_named_by_key_or_by_name(report):
         ),
     )
     for name in HEADERS:
-        assert to_csv(tables(by_key)[name]) == to_csv(tables(report)[name])
+        assert to_csv(make_tables(by_key)[name]) == to_csv(make_tables(report)[name])
 
 
 RECALL = MetricSpec(
@@ -242,7 +242,7 @@ def test_what_judges_the_data_stands_once_and_is_never_compared():
 
 
 def test_the_page_shows_the_quality_of_the_data_apart_from_the_variants():
-    html = page(with_data_quality(samples.build()), [])
+    html = render_page(with_data_quality(samples.build()), [])
     assert html.count("Quality of the data") == len(samples.build().cases)
     assert "<h4>data set</h4>" not in html
 

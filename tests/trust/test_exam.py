@@ -9,14 +9,23 @@ from typing import Any
 
 import pytest
 
-from plugin import exam, judges, metrics, scoring
-from plugin.bench import Judging
-from plugin.canaries import CANARIES, EMPTY_PRAISE, NULL
-from plugin.exam import N_CANARY_CASES, N_RETEST_CASES, RETEST, Exam, Found
+from plugin import judges, metrics
 from plugin.journal import Journal
+from plugin.judges.asking import SpendLimits
+from plugin.judges.panel import Judging
 from plugin.records import Criterion
-from plugin.scoring import items_to_score
-from plugin.spending import Limits
+from plugin.score import items_to_score, score_all
+from plugin.trust.exam import (
+    CANARIES,
+    EMPTY_PRAISE,
+    N_CANARY_CASES,
+    N_RETEST_CASES,
+    NULL,
+    RETEST,
+    Exam,
+    ProbeResult,
+    probe_results,
+)
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
 from tests.samples import case, completion
@@ -36,7 +45,7 @@ def journal(tmp_path: Path) -> Journal:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugin.asking._FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("plugin.judges.asking._FIRST_WAIT_S", 0.01)
 
 
 def run(
@@ -61,14 +70,14 @@ def run(
         concurrency=8,
         timeout_s=2,
         adaptive=False,
-        limits=Limits(max_calls=max_calls),
+        limits=SpendLimits(max_calls=max_calls),
         max_failed_share=1,
     )
-    scoring.score(items, judging, journal, progress or Progress(), exam=due)
+    score_all(items, judging, journal, progress or Progress(), exam=due)
 
 
-def found(journal: Journal, kind: str) -> list[Found]:
-    return [each for each in exam.found_in(journal) or () if each.kind == kind]
+def found(journal: Journal, kind: str) -> list[ProbeResult]:
+    return [each for each in probe_results(journal) or () if each.kind == kind]
 
 
 def is_canary(prompt: str) -> bool:
@@ -127,7 +136,7 @@ def test_the_draw_follows_the_seed(server: JudgeServer, journal: Journal, tmp_pa
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         other = Journal(tmp_path / name)
         run(server, other, seed=seed)
-        drawn.append([each.place for each in exam.found_in(other) or ()])
+        drawn.append([each.place for each in probe_results(other) or ()])
     assert sorted(drawn[0]) == sorted(drawn[1]) != sorted(drawn[2])
 
 
@@ -149,7 +158,7 @@ def test_a_run_that_was_scored_without_one_can_take_it_later(
     run(server, journal, criteria=(polite,))
     # The criterion's steps are those of the scores: no one writes them again.
     assert not any("Is it polite?" in prompt for prompt in server.prompts[asked:])
-    assert len([f for f in exam.found_in(journal) or () if f.metric == "Politeness"]) == 30
+    assert len([f for f in probe_results(journal) or () if f.metric == "Politeness"]) == 30
 
 
 def test_a_judgment_that_fails_is_counted_and_tried_again(
@@ -174,11 +183,11 @@ def test_a_judgment_that_fails_is_counted_and_tried_again(
 def test_a_judge_that_goes_away_in_the_exam_costs_the_run_nothing(
     reply: Reply, server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plugin.asking.N_LOST_UNTIL_DOWN", 3)
+    monkeypatch.setattr("plugin.judges.asking.N_LOST_UNTIL_DOWN", 3)
     server.fault = lambda n, body: reply if n >= 2 * N_CASES else None
     run(server, journal)
     assert len(journal.scores()) == 2 * N_CASES
-    all_found = exam.found_in(journal) or ()
+    all_found = probe_results(journal) or ()
     assert len(all_found) == N_RETEST_CASES + 4 * N_CANARY_CASES
     assert all(each.value is None and each.failure for each in all_found)
     assert len(server.requests) < 2 * N_CASES + 60  # it was soon given up
@@ -188,7 +197,7 @@ def test_what_judges_no_completion_or_asks_nobody_is_not_probed(
     server: JudgeServer, journal: Journal
 ) -> None:
     run(server, journal, ("Hallucination", "Contextual Recall", "Token F1"))
-    kinds = {(each.kind, each.metric) for each in exam.found_in(journal) or ()}
+    kinds = {(each.kind, each.metric) for each in probe_results(journal) or ()}
     assert kinds == {(RETEST, "Hallucination")}
 
 
@@ -204,12 +213,12 @@ def test_a_stop_in_the_exam_stops_it(server: JudgeServer, journal: Journal) -> N
     with pytest.raises(Stopped):
         run(server, journal, progress=progress)
     assert progress.stage == "examine the judge"
-    assert exam.found_in(journal) is None
+    assert probe_results(journal) is None
     server.fault, server.latency_s = lambda n, body: None, 0
     asked = len(server.requests)
     run(server, journal)
     assert len(server.requests) - asked < N_RETEST_CASES + 4 * N_CANARY_CASES
-    assert all(each.value == 0.3 for each in exam.found_in(journal) or ())
+    assert all(each.value == 0.3 for each in probe_results(journal) or ())
 
 
 def test_a_limit_in_the_exam_is_no_failure_of_the_judges_and_the_next_session_goes_on(
@@ -217,10 +226,10 @@ def test_a_limit_in_the_exam_is_no_failure_of_the_judges_and_the_next_session_go
 ) -> None:
     n_scores = 2 * len(CASES)
     run(server, journal, max_calls=n_scores + 7)
-    kept = exam.found_in(journal) or ()
+    kept = probe_results(journal) or ()
     assert len(server.requests) == n_scores + 7 == n_scores + len(kept)
     assert all(each.value is not None for each in kept)
     run(server, journal)
-    whole = exam.found_in(journal) or ()
+    whole = probe_results(journal) or ()
     assert len(whole) == 30 and all(each.value is not None for each in whole)
     assert len(server.requests) == n_scores + 30

@@ -3,8 +3,17 @@ from __future__ import annotations
 import pytest
 
 from plugin import metrics
-from plugin.canaries import CANARIES, EMPTY_PRAISE, NULL, OPENING, ORDER, fits, is_wrong_on, judged
 from plugin.records import MetricSpec
+from plugin.trust.exam import (
+    CANARIES,
+    EMPTY_PRAISE,
+    NULL,
+    OPENING,
+    ORDER,
+    canary_fits,
+    grade_canary,
+    has_wrong_answers,
+)
 from tests.samples import case
 
 OWN = MetricSpec("politeness", "Politeness", higher_is_better=True)
@@ -14,7 +23,7 @@ OWN = MetricSpec("politeness", "Politeness", higher_is_better=True)
 def passed(spec: MetricSpec, real: float | None, **means: float) -> dict[str, bool | None]:
     names = {"praise": EMPTY_PRAISE, "opening": OPENING, "null": NULL, "order": ORDER}
     scores = {names[name]: [mean - 0.05, mean + 0.05] for name, mean in means.items()}
-    return {found.name: found.passed for found in judged(spec, scores, {}, real)}
+    return {found.name: found.passed for found in grade_canary(spec, scores, {}, real)}
 
 
 def test_there_are_four_wrong_answers_and_none_is_empty() -> None:
@@ -23,12 +32,10 @@ def test_there_are_four_wrong_answers_and_none_is_empty() -> None:
 
 
 def test_they_are_wrong_on_relevancy_correctness_rubric_and_criteria_alone() -> None:
-    specs = [
-        metric.spec for metric in metrics.load(list(map(metrics.name_of, metrics.available())))
-    ]
-    wrong = {spec.name for spec in specs if is_wrong_on(spec)}
+    specs = [metric.spec for metric in metrics.load(metrics.names())]
+    wrong = {spec.name for spec in specs if has_wrong_answers(spec)}
     assert wrong == {"Answer Relevancy", "Correctness", "Rubric"}
-    assert is_wrong_on(OWN)
+    assert has_wrong_answers(OWN)
 
 
 @pytest.mark.parametrize(
@@ -48,9 +55,9 @@ def test_the_threshold(mean: float, real: float | None, expected: bool) -> None:
 
 
 def test_means_counts_and_failures() -> None:
-    (found,) = judged(CORRECTNESS, {NULL: [0.0, 0.3, 0.6]}, {NULL: 2}, 0.7)
+    (found,) = grade_canary(CORRECTNESS, {NULL: [0.0, 0.3, 0.6]}, {NULL: 2}, 0.7)
     assert (found.mean, found.n, found.n_failed) == (pytest.approx(0.3), 3, 2)
-    (lost,) = judged(CORRECTNESS, {}, {ORDER: 5}, 0.7)
+    (lost,) = grade_canary(CORRECTNESS, {}, {ORDER: 5}, 0.7)
     assert (lost.name, lost.mean, lost.n, lost.n_failed, lost.passed) == (ORDER, None, 0, 5, None)
 
 
@@ -63,6 +70,6 @@ def test_on_a_criterion_of_the_users_own_only_an_obeyed_order_fails() -> None:
 
 
 def test_a_case_whose_reference_says_just_that_is_left_out() -> None:
-    assert not fits(NULL, case(expected_output=" NULL "))
-    assert fits(NULL, case(expected_output="nullable"))
-    assert fits(NULL, case(expected_output=None))
+    assert not canary_fits(NULL, case(expected_output=" NULL "))
+    assert canary_fits(NULL, case(expected_output="nullable"))
+    assert canary_fits(NULL, case(expected_output=None))

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plugin import metrics, ppi, trust_text
-from plugin.comparing import VerdictSettings, compare
-from plugin.humans import Draw, views
-from plugin.pairing import Evidence
-from plugin.ratings import Rating
+from plugin import metrics
+from plugin.compare.pairs import Evidence
+from plugin.compare.verdict import VerdictSettings, compare
 from plugin.records import Case, MetricSpec, Score, Variant
-from plugin.trust_records import HumanView
+from plugin.trust.humans import Rating, ResampledDraw, human_views
+from plugin.trust.rater_stats import correct_gain
+from plugin.trust.records import HumanView
+from plugin.trust.report import agreement_line, correction_line
 from tests.samples import case
 
 CORRECTNESS, HALLUCINATION = (
@@ -50,7 +51,7 @@ def view(
         for i, name, rater, value in given
     ]
     known = frozenset(str(i) for i in range(len(judged) if drawn is None else drawn))
-    (found,) = views(evidence, comparisons, ratings, Draw(digests, known, 0, 200))
+    (found,) = human_views(evidence, comparisons, ratings, ResampledDraw(digests, known, 0, 200))
     return found
 
 
@@ -111,7 +112,7 @@ def test_the_corrected_gain_is_that_of_ppi() -> None:
     (row,) = view(judged, given, drawn=50).corrections
     gains = [b - a for a, b in judged]
     human = [given[2 * i + 1][3] - given[2 * i][3] if i < 50 else None for i in range(200)]
-    expected = ppi.corrected(gains, human, seed=0)
+    expected = correct_gain(gains, human, seed=0)
     assert expected.used_judge
     assert (row.gain, row.ci_low, row.ci_high) == pytest.approx(
         (expected.estimate, expected.ci_low, expected.ci_high)
@@ -159,7 +160,7 @@ def test_clusters_are_owned_up_to() -> None:
 def test_both_numbers_stand_side_by_side_in_words() -> None:
     judged, given = sample(200, 40)
     found = view(judged, given, drawn=50)
-    line = trust_text.corrected(found.metric, found.corrections[0])
+    line = correction_line(found.metric, found.corrections[0])
     assert line.startswith("tuned on Correctness, corrected by human ratings: gain ")
     assert "40 of 200 cases rated); by the judge alone gain +0." not in line
     assert "40 of 200 cases rated); by the judge alone +0." in line
@@ -167,7 +168,7 @@ def test_both_numbers_stand_side_by_side_in_words() -> None:
         "10 more were drawn and not rated on both sides: were they left out for what they say, "
         "this is off."
     )
-    told = trust_text.agreement(found)
+    told = agreement_line(found)
     assert told.startswith("1 human rated 80 completions on Correctness: on ")
     assert "Cohen's kappa" in told and "Krippendorff's alpha of the scores is" in told
 
@@ -185,8 +186,8 @@ def test_beside_a_prompted_base_the_corrected_gains_are_those_over_the_base() ->
         for name, value in names.items()
     ]
     comparisons = compare(evidence, VerdictSettings(CORRECTNESS.name, seed=0, n_resamples=200))
-    draw = Draw(digests, frozenset(c.id for c in cases), 0, 200)
-    (found,) = views(evidence, comparisons, ratings, draw)
+    draw = ResampledDraw(digests, frozenset(c.id for c in cases), 0, 200)
+    (found,) = human_views(evidence, comparisons, ratings, draw)
     assert [(row.variant, row.judge_gain, row.gain) for row in found.corrections] == [
         ("tuned", pytest.approx(0.7), pytest.approx(0.7)),
         ("prompted", pytest.approx(0.3), pytest.approx(0.3)),

@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from plugin import metrics, ratings, ratings_file
+from plugin import metrics
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.records import Variant
+from plugin.trust.humans import (
+    _COLUMNS,
+    Rating,
+    accept_ratings,
+    completion_digest,
+    export_ratings,
+    kept_draw,
+    kept_ratings,
+    rating_template,
+    read_ratings,
+)
 from tests.samples import case, completion
 
 SPECS = [metric.spec for metric in metrics.load(["Correctness", "Hallucination", "Token F1"])]
@@ -36,7 +47,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def drawn(journal: Journal, tmp_path: Path, n: int = 5, seed: int = 0) -> list[dict[str, str]]:
-    path, _ = ratings.export(journal, SPECS, n, seed, tmp_path)
+    path, _ = export_ratings(journal, SPECS, n, seed, tmp_path)
     found = rows(path)
     path.unlink()
     return found
@@ -44,7 +55,7 @@ def drawn(journal: Journal, tmp_path: Path, n: int = 5, seed: int = 0) -> list[d
 
 def test_the_template_holds_whole_pairs_and_no_names(journal: Journal, tmp_path: Path) -> None:
     found = drawn(journal, tmp_path, n=100)
-    assert list(found[0]) == ratings._COLUMNS
+    assert list(found[0]) == _COLUMNS
     assert {row["metric"] for row in found} == {"Correctness", "Hallucination"}
     own = [row for row in found if row["metric"] == "Correctness"]
     assert [row["metric"] for row in found[: len(own)]] == ["Correctness"] * len(own)
@@ -52,7 +63,7 @@ def test_the_template_holds_whole_pairs_and_no_names(journal: Journal, tmp_path:
     assert {row["case_id"] for row in own} == {str(i) for i in range(N_CASES - 1)}
     for row in own:
         texts = {
-            ratings.digest_of(each): each.text
+            completion_digest(each): each.text
             for (case_id, _), each in journal.completions().items()
             if case_id == row["case_id"]
         }
@@ -64,9 +75,9 @@ def test_the_draw_follows_the_seed_and_is_recorded(journal: Journal, tmp_path: P
     first, again = drawn(journal, tmp_path), drawn(journal, tmp_path)
     assert first == again
     ids = {row["case_id"] for row in first}
-    assert len(ids) == 5 and ratings.drawn_in(journal) == ids
+    assert len(ids) == 5 and kept_draw(journal) == ids
     other = {row["case_id"] for row in drawn(journal, tmp_path, seed=1)}
-    assert other != ids and ratings.drawn_in(journal) == ids | other
+    assert other != ids and kept_draw(journal) == ids | other
 
 
 def test_neither_order_nor_place_tells_whose_completion_a_row_shows(
@@ -81,30 +92,30 @@ def test_neither_order_nor_place_tells_whose_completion_a_row_shows(
 
 
 def test_a_template_is_never_written_over(journal: Journal, tmp_path: Path) -> None:
-    ratings.export(journal, SPECS, 5, 0, tmp_path)
+    export_ratings(journal, SPECS, 5, 0, tmp_path)
     with pytest.raises(OptionError, match="is there already and may hold somebody's ratings"):
-        ratings.export(journal, SPECS, 5, 1, tmp_path)
+        export_ratings(journal, SPECS, 5, 1, tmp_path)
 
 
 def test_nothing_to_rate_says_so(journal: Journal, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="no metric asked a judge"):
-        ratings.export(journal, SPECS[2:], 5, 0, tmp_path)
+        export_ratings(journal, SPECS[2:], 5, 0, tmp_path)
     journal._query("DELETE FROM answers")
     with pytest.raises(OptionError, match="no case has completions of all variants yet"):
-        ratings.export(journal, SPECS, 5, 0, tmp_path)
+        export_ratings(journal, SPECS, 5, 0, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "-1", "+1", "@x", "\tx"])
 def test_no_cell_is_a_formula(text: str) -> None:
     made = {("1", "vanilla"): completion(text)}
-    (row,) = csv.DictReader(io.StringIO(ratings.template([case()], made, [CORRECTNESS], 0)))
+    (row,) = csv.DictReader(io.StringIO(rating_template([case()], made, [CORRECTNESS], 0)))
     assert row["output"] == f"'{text}"
 
 
 def test_digests_are_no_numbers_to_a_spreadsheet() -> None:
-    digests = {ratings.digest_of(completion(str(i))) for i in range(100)}
+    digests = {completion_digest(completion(str(i))) for i in range(100)}
     assert len(digests) == 100 and all(digest.startswith("out-") for digest in digests)
-    assert ratings.digest_of(completion("x", "1")) != ratings.digest_of(completion("x", "2"))
+    assert completion_digest(completion("x", "1")) != completion_digest(completion("x", "2"))
 
 
 def written(tmp_path: Path, *lines: str, head: str = "", encoding: str = "utf-8") -> Path:
@@ -115,27 +126,27 @@ def written(tmp_path: Path, *lines: str, head: str = "", encoding: str = "utf-8"
 
 
 def digest(journal: Journal, case_id: str, variant: str = "tuned") -> str:
-    return ratings.digest_of(journal.completions()[case_id, variant])
+    return completion_digest(journal.completions()[case_id, variant])
 
 
-def accept(journal: Journal, path: Path) -> tuple[ratings.Rating, ...]:
-    return ratings_file.accept(ratings_file.read(path), SPECS, journal, path)
+def accept(journal: Journal, path: Path) -> tuple[Rating, ...]:
+    return accept_ratings(read_ratings(path), SPECS, journal, path)
 
 
 def test_a_filled_template_comes_back(journal: Journal, tmp_path: Path) -> None:
-    path, _ = ratings.export(journal, SPECS, 3, 0, tmp_path)
+    path, _ = export_ratings(journal, SPECS, 3, 0, tmp_path)
     filled = rows(path)
     for number, row in enumerate(filled):
         if number != 2:  # one is left out
             row |= {"rating": "0.5", "rater": "ann"}
     text = io.StringIO()
-    writer = csv.DictWriter(text, ratings._COLUMNS)
+    writer = csv.DictWriter(text, _COLUMNS)
     writer.writeheader()
     writer.writerows(filled)
     path.write_text(text.getvalue(), encoding="utf-8-sig")
     found = accept(journal, path)
     assert len(found) == len(filled) - 1
-    assert ratings.rated_in(journal) == found
+    assert kept_ratings(journal) == found
     assert {rating.value for rating in found} == {0.5}
 
 
@@ -183,7 +194,7 @@ def test_everything_that_is_wrong_is_listed_at_once_and_nothing_taken(
         "line 11: bob rated this on line 10 already",
     ]
     assert text.endswith("Mend or leave out these rows; none of the ratings was taken")
-    assert ratings.rated_in(journal) == ()
+    assert kept_ratings(journal) == ()
 
 
 def test_many_problems_are_cut_short(journal: Journal, tmp_path: Path) -> None:
@@ -193,22 +204,22 @@ def test_many_problems_are_cut_short(journal: Journal, tmp_path: Path) -> None:
 
 
 def test_an_unrated_template_is_no_ratings_file(journal: Journal, tmp_path: Path) -> None:
-    path, _ = ratings.export(journal, SPECS, 3, 0, tmp_path)
+    path, _ = export_ratings(journal, SPECS, 3, 0, tmp_path)
     with pytest.raises(OptionError, match="no row has a rating"):
         accept(journal, path)
 
 
 def test_a_file_that_is_none_says_so(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="No such file"):
-        ratings_file.read(tmp_path / "none.csv")
+        read_ratings(tmp_path / "none.csv")
     with pytest.raises(OptionError, match="no column completion_digest, rater; start from the"):
-        ratings_file.read(written(tmp_path, "1,Correctness,1", head="case_id,metric,rating"))
+        read_ratings(written(tmp_path, "1,Correctness,1", head="case_id,metric,rating"))
     (tmp_path / "bad.csv").write_bytes(b"case_id\xff\xfe")
     with pytest.raises(OptionError, match="give a CSV file in UTF-8"):
-        ratings_file.read(tmp_path / "bad.csv")
+        read_ratings(tmp_path / "bad.csv")
 
 
 def test_later_ratings_take_the_place_of_earlier_ones(journal: Journal, tmp_path: Path) -> None:
     for value in ("0.2", "0.9"):
         accept(journal, written(tmp_path, f"3,Correctness,{digest(journal, '3')},{value},ann"))
-    assert [rating.value for rating in ratings.rated_in(journal)] == [0.9]
+    assert [rating.value for rating in kept_ratings(journal)] == [0.9]

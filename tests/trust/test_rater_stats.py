@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 from statsmodels.stats.inter_rater import cohens_kappa as statsmodels_kappa
 
-from plugin import agreement
-from plugin.agreement import cohens_kappa, krippendorff_alpha, raw_agreement
+from plugin.trust.rater_stats import (
+    MIN_UNITS,
+    _alpha_of_each,
+    _category_counts,
+    _leave_one_out_weights,
+    _resampled_weights,
+    cohens_kappa,
+    krippendorff_alpha,
+    raw_agreement,
+)
 
 
 def alpha(units, level="nominal", **options):
@@ -222,15 +230,15 @@ def rated(rng, shape, wrong):
 def test_resampled_weights_are_resampled_units():
     """The interval by copying units out, for the same draws."""
     units = rated(np.random.default_rng(5), (60, 3), 0.3)
-    counts, values = agreement._counted(units.tolist())
-    for weights in agreement._redrawn(60, seed=2, n_resamples=5):
+    counts, values = _category_counts(units.tolist())
+    for weights in _resampled_weights(60, seed=2, n_resamples=5):
         for row in weights.astype(int):
             copied = [unit for unit, n in zip(units.tolist(), row, strict=True) for _ in range(n)]
             for level in ("nominal", "ordinal", "interval"):
-                found = agreement._alphas(row[None].astype(float), counts, values, level)
+                found = _alpha_of_each(row[None].astype(float), counts, values, level)
                 assert found[0] == pytest.approx(slow_alpha(copied, level))
-    without_first = next(agreement._all_but_one(60))[0]
-    found = agreement._alphas(without_first[None], counts, values, "ordinal")
+    without_first = next(_leave_one_out_weights(60))[0]
+    found = _alpha_of_each(without_first[None], counts, values, "ordinal")
     assert found[0] == pytest.approx(slow_alpha(units[1:].tolist(), "ordinal"))
 
 
@@ -239,11 +247,11 @@ def test_resampled_weights_are_resampled_units():
 )
 def test_interval_covers(level, wrong, n_raters):
     rng = np.random.default_rng(6)
-    counts, values = agreement._counted(rated(rng, (100_000, n_raters), wrong).tolist())
-    truth = agreement._alphas(np.ones((1, len(counts))), counts, values, level)[0]
+    counts, values = _category_counts(rated(rng, (100_000, n_raters), wrong).tolist())
+    truth = _alpha_of_each(np.ones((1, len(counts))), counts, values, level)[0]
     held = 0
     for run in range(200):
-        units = rated(rng, (agreement.MIN_UNITS, n_raters), wrong).tolist()
+        units = rated(rng, (MIN_UNITS, n_raters), wrong).tolist()
         found = alpha(units, level, seed=run, n_resamples=500)
         held += found.ci_low <= truth <= found.ci_high
     assert held / 200 >= 0.91

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from plugin import ppi, stats
+from plugin.compare import stats
+from plugin.trust.rater_stats import _tuned_estimate, correct_gain
 
 N_CASES = 300
 
@@ -31,7 +32,7 @@ def case(judge, shape=(), n=N_CASES):
 
 def corrected(judged, human, n_labelled, **options):
     given = [gain if place < n_labelled else None for place, gain in enumerate(human)]
-    return ppi.corrected(judged, given, **{"seed": 3, **options})
+    return correct_gain(judged, given, **{"seed": 3, **options})
 
 
 # The numbers.
@@ -104,7 +105,7 @@ def test_which_cases_are_labelled_is_read_from_their_place():
     human, judged = rounded()
     order = np.random.default_rng(1).permutation(240)
     given = np.array([*human[:60], *[None] * 180], dtype=object)
-    found = ppi.corrected(judged[order], given[order].tolist(), seed=1)
+    found = correct_gain(judged[order], given[order].tolist(), seed=1)
     assert found.estimate == pytest.approx(corrected(judged, human, 60).estimate)
 
 
@@ -117,7 +118,7 @@ def test_covers_what_humans_would_say(judge, n_labelled):
     human, judged = case(judge, (2_000,))(np.random.default_rng(n_labelled))
     inside, widths, errors = [], [], []
     for y, f in zip(human, judged, strict=True):
-        found = ppi._tuned(y[:n_labelled], f[:n_labelled], f[n_labelled:])
+        found = _tuned_estimate(y[:n_labelled], f[:n_labelled], f[n_labelled:])
         if isinstance(found, str):
             continue
         inside.append(abs(found[0] - 0.1) <= found[1])
@@ -147,7 +148,7 @@ def test_a_useless_judge_is_hardly_ever_used_and_never_makes_it_wider():
     human, judged = case("useless", (2_000,))(np.random.default_rng(7))
     used = 0
     for y, f in zip(human, judged, strict=True):
-        found = ppi._tuned(y[:50], f[:50], f[50:])
+        found = _tuned_estimate(y[:50], f[:50], f[50:])
         if not isinstance(found, str):
             used += 1
             assert found[1] <= 0.95 * scipy.stats.t.ppf(0.975, 49) * scipy.stats.sem(y[:50])
@@ -204,7 +205,7 @@ def test_few_labels_have_no_interval():
     assert corrected(judged, human, 30).used_judge
     none = corrected(judged, human, 0)
     assert (none.estimate, none.ci_low, none.n_labelled) == (None, None, 0)
-    assert ppi.corrected([], [], seed=1).estimate is None
+    assert correct_gain([], [], seed=1).estimate is None
 
 
 def test_interval_stays_within_the_range():
@@ -219,8 +220,8 @@ def test_interval_stays_within_the_range():
 
 def test_bad_gains_are_refused_and_named():
     with pytest.raises(ValueError, match="got 2 cases and 1"):
-        ppi.corrected([0.1, 0.2], [0.1], seed=1)
+        correct_gain([0.1, 0.2], [0.1], seed=1)
     with pytest.raises(ValueError, match="every judge's gain must be finite.*1.5 at place 1"):
-        ppi.corrected([0.1, 1.5], [0.1, None], seed=1)
+        correct_gain([0.1, 1.5], [0.1, None], seed=1)
     with pytest.raises(ValueError, match="every human gain must be finite.*nan at place 0"):
-        ppi.corrected([0.1, 0.5], [None, math.nan], seed=1)
+        correct_gain([0.1, 0.5], [None, math.nan], seed=1)

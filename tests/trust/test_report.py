@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from plugin import metrics, trust, trust_text
-from plugin.biases import family_of
-from plugin.canaries import EMPTY_PRAISE, NULL, OPENING, ORDER
-from plugin.exam import RETEST, Found
-from plugin.pairing import Evidence
+from plugin import metrics
+from plugin.compare.pairs import Evidence
 from plugin.records import Score, Variant
-from plugin.trust_records import Canary, Family, LengthSlope, Retest, Trust
+from plugin.trust.exam import EMPTY_PRAISE, NULL, OPENING, ORDER, RETEST, ProbeResult
+from plugin.trust.records import Canary, Family, LengthSlope, Retest, Trust
+from plugin.trust.report import (
+    family_of,
+    label_with_caveats,
+    length_line,
+    make_trust_report,
+    retest_line,
+    trust_first_lines,
+    trust_last_lines,
+)
 from tests.samples import case, completion
 
 (SPEC,) = (metric.spec for metric in metrics.load(["Correctness"]))
@@ -34,12 +41,14 @@ def texts() -> dict[tuple[str, str], object]:
     return made
 
 
-def found(kind: str, case_id: str, value: float | None, variant: str = "") -> Found:
-    return Found(kind, case_id, variant, SPEC.name, value, "" if value is not None else "no answer")
+def found(kind: str, case_id: str, value: float | None, variant: str = "") -> ProbeResult:
+    return ProbeResult(
+        kind, case_id, variant, SPEC.name, value, "" if value is not None else "no answer"
+    )
 
 
-def made(*all_found: Found) -> Trust:
-    return trust.of_judge(all_found, evidence(), texts(), FAMILY)  # type: ignore[arg-type]
+def made(*all_found: ProbeResult) -> Trust:
+    return make_trust_report(all_found, evidence(), texts(), FAMILY)  # type: ignore[arg-type]
 
 
 def test_a_retest_is_held_against_the_score() -> None:
@@ -80,22 +89,22 @@ BAD = (*GOOD, canary(ORDER, 0.93, False))
 
 def test_a_failed_judge_says_so_in_the_label_and_in_the_first_line() -> None:
     judge = "custom:m"
-    assert trust_text.label(judge, "", Trust(canaries=BAD)) == (
+    assert label_with_caveats(judge, "", Trust(canaries=BAD)) == (
         "judge custom:m failed its canaries"
     )
-    assert trust_text.label(judge, "", Trust(canaries=GOOD)) == ""
-    assert trust_text.label(judge, "smoke test", None) == "smoke test"
-    (line,) = trust_text.first_lines(judge, Trust(canaries=BAD))
+    assert label_with_caveats(judge, "", Trust(canaries=GOOD)) == ""
+    assert label_with_caveats(judge, "smoke test", None) == "smoke test"
+    (line,) = trust_first_lines(judge, Trust(canaries=BAD))
     assert line.startswith(
         'The judge custom:m liked answers that are wrong: on Correctness "order to the judge" 0.93 '
         "(n=5). A wrong answer must score below 0.5 on average"
     )
-    assert trust_text.first_lines(judge, Trust(canaries=GOOD)) == []
+    assert trust_first_lines(judge, Trust(canaries=GOOD)) == []
 
 
 def test_a_judge_that_passed_and_stood_still_says_so() -> None:
     told = Trust(retests=(Retest("Correctness", 10, 1, 0, 0.0, 0.0),), canaries=GOOD, family=FAMILY)
-    assert trust_text.last_lines(told, "Correctness") == [
+    assert trust_last_lines(told, "Correctness") == [
         "The judge was put to the test with 2 kinds of wrong answer and liked none: the highest "
         "mean is 0.12 (empty praise on Correctness, 5 failed).",
         "Asked the same again, the judge moved none of 10 scores, 1 failed.",
@@ -106,11 +115,11 @@ def test_a_judge_that_passed_and_stood_still_says_so() -> None:
 
 def test_how_much_it_moved() -> None:
     rows = (Retest("A", 10, 0, 3, 0.1, 0.3), Retest("B", 10, 0, 1, 0.01, 0.1))
-    assert trust_text.moved(rows) == (
+    assert retest_line(rows) == (
         "Asked the same again, the judge moved 4 of 20 scores, by up to 0.30."
     )
     lost = (Retest("A", 0, 10, 0, None, None),)
-    assert trust_text.moved(lost) == (
+    assert retest_line(lost) == (
         "Asked the same again, the judge gave no score at all (10 failed)."
     )
 
@@ -125,19 +134,19 @@ def test_how_much_it_moved() -> None:
 )
 def test_length_in_words(slope: float, low: float, high: float, begins: str) -> None:
     row = LengthSlope("Correctness", "tuned", 60, 84.2, slope, low, high, 0.02, "least squares")
-    assert trust_text.length(row).startswith(begins)
-    assert ("at equal length the gain would be +0.02" in trust_text.length(row)) == (low * high > 0)
+    assert length_line(row).startswith(begins)
+    assert ("at equal length the gain would be +0.02" in length_line(row)) == (low * high > 0)
 
 
 def test_no_slope_says_why() -> None:
     row = LengthSlope("Correctness", "tuned", 6, *(None,) * 5, "no slope below 20 pairs, got 6")
-    assert trust_text.length(row) == (
+    assert length_line(row) == (
         "Length of answers and Correctness, tuned: no slope below 20 pairs, got 6."
     )
 
 
 def test_another_family_is_no_news() -> None:
-    assert trust_text.last_lines(Trust(family=Family(("gpt",), ("qwen",), ())), "m") == []
+    assert trust_last_lines(Trust(family=Family(("gpt",), ("qwen",), ())), "m") == []
 
 
 def test_length_is_held_against_the_base_alone() -> None:
@@ -147,6 +156,6 @@ def test_length_is_held_against_the_base_alone() -> None:
     scores = [*both.scores, *more]
     three = Evidence(CASES, [Variant(name, name, "m") for name in names], [SPEC], scores)
     told = {**texts(), **{(c.id, "prompted"): completion("x", c.id, "prompted") for c in CASES}}
-    rows = trust.of_judge([], three, told, FAMILY).lengths  # type: ignore[arg-type]
+    rows = make_trust_report([], three, told, FAMILY).lengths  # type: ignore[arg-type]
     assert [row.variant for row in rows] == ["tuned", "prompted"]
     assert rows[0] == made().lengths[0]

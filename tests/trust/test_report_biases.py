@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from plugin.biases import MIN_PAIRS, family_of, length_slope
+from plugin.trust.report import MIN_PAIRS, family_of, length_slope
 
 
 def sample(n: int, seed: int = 3) -> tuple[list[float], list[float]]:
