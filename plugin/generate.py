@@ -23,7 +23,7 @@ from plugin.journal import Journal, content_key
 from plugin.metrics import Metric, MetricError, check_score
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, Prompt, Score, Variant
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 
 
 def make_completions(
@@ -58,19 +58,19 @@ def make_completions(
         has_all = all((case.id, name) in have for case in cases for name in names)
         if has_all and not missing_likelihoods(readings, journal):
             continue
-        progress.begin("read completions" if load.recorded else "load model")
+        progress.begin(Stage.READ_COMPLETIONS if load.recorded else Stage.LOAD_MODEL)
         with _time_stage("load_model", journal):
             engine = load.engine()
         try:
             with _time_stage("certify", journal):
                 prompts = make_prompts(cases, load.variants, engine)
-                certify_adapters(load.variants, prompts[: len(cases)], engine, journal)
+                certify_adapters(load.variants, prompts[: len(cases)], engine, journal, progress)
             if not load.recorded:
                 _keep_notes(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
             _log_notes(engine.notes, journal)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
             with _time_stage("generate", journal):
-                progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
+                progress.begin(Stage.GENERATE, total=len(prompts), done=len(prompts) - len(wanted))
                 _generate(load, _side_by_side(wanted), engine, journal, progress)
             if readings:
                 with _time_stage("read", journal):
@@ -91,7 +91,11 @@ def _time_stage(what: str, journal: Journal) -> Iterator[None]:
 
 
 def certify_adapters(
-    variants: Sequence[Variant], prompts: Sequence[Prompt], engine: Engine, journal: Journal
+    variants: Sequence[Variant],
+    prompts: Sequence[Prompt],
+    engine: Engine,
+    journal: Journal,
+    progress: Progress,
 ) -> None:
     """Prove every adapter's effect, and keep the proof.
 
@@ -100,15 +104,18 @@ def certify_adapters(
         prompts: of the first variant; the probes are taken from these.
         engine: that will generate with them.
         journal: where the certificates go.
+        progress: counts the adapters.
 
     Raises:
         AdapterError: for an adapter that cannot be used with this base.
         BaseDisturbedError: when the base is not itself again after one.
     """
+    adapters = [variant for variant in variants if variant.adapter_path]
+    if not adapters:
+        return
+    progress.begin(Stage.CERTIFY, total=len(adapters))
     kept = journal.meta("certificates") or {}
-    for variant in variants:
-        if variant.adapter_path is None:
-            continue
+    for variant in adapters:
         found: Certificate = engine.certify(variant.name, prompts[:N_PROBES])
         kept[variant.name] = asdict(found)
         journal.set_meta("certificates", kept)
@@ -118,6 +125,8 @@ def certify_adapters(
                 "longer answers as before, so later completions would not be the base's. Compare "
                 "this adapter in a run of its own"
             )
+        progress.done += 1
+        progress.check()
 
 
 def make_prompts(
@@ -299,7 +308,7 @@ def read_likelihoods(
     refused = _drop_refused(expected, journal)
     for name, own in _by_variant([(reading.metric.spec.name, reading) for reading in todo]).items():
         n_all = sum(reading.metric.spec.name == name for reading in wanted)
-        progress.begin(name.lower(), total=n_all, done=n_all - len(own))
+        progress.begin(Stage.READ_LIKELIHOODS, total=n_all, done=n_all - len(own))
         for reading in own:
             if reason := refused.get(reading.case.id):
                 journal.add_failure(reading.failed(reason))

@@ -19,7 +19,16 @@ from plugin.journal import Journal
 from plugin.judges import Judge
 from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter, price_of
 from plugin.metrics import Measured, Metric, MetricError, run_descriptive, run_metric
-from plugin.records import DATA, Case, Completion, Failure, JudgeScore, MetricSpec, Score, Stage
+from plugin.records import (
+    DATA,
+    Case,
+    Completion,
+    Failure,
+    FailureStage,
+    JudgeScore,
+    MetricSpec,
+    Score,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,7 @@ async def score_item(
     ):
         if not isinstance(one, Measured):
             who = f"{asker.label}: " if len(askers) > 1 else ""
-            stage: Stage = "judge" if isinstance(one, AskError) else "metric"
+            stage: FailureStage = "judge" if isinstance(one, AskError) else "metric"
             return Failure(**where, stage=stage, reason=f"{who}{one}"), []
         pairs.append((asker, one))
     value = math.fsum(one.value for _, one in pairs) / len(pairs)

@@ -51,11 +51,11 @@ def test_an_engine_that_gives_too_little_is_named_with_every_metric(
     monkeypatch.setitem(engines.ENGINES, "mlx", less)
     assert refused().splitlines() == [
         "--predefined_tasks Perplexity: engine 'mlx' gives no log-probabilities; use transformers",
-        "--predefined_tasks Latency: engine 'mlx' gives no seconds; use server or transformers",
+        "--predefined_tasks Latency: engine 'mlx' gives no seconds; use transformers or server",
         "--predefined_tasks Tokens per Second: engine 'mlx' gives no seconds and no number of "
-        "tokens; use server or transformers",
-        "--predefined_tasks Completion Tokens: engine 'mlx' gives no number of tokens; use server "
-        "or transformers",
+        "tokens; use transformers or server",
+        "--predefined_tasks Completion Tokens: engine 'mlx' gives no number of tokens; use "
+        "transformers or server",
     ]
     plan_of(predefined_tasks="Token F1, Cut Off")
 
@@ -74,7 +74,7 @@ def test_a_server_gives_no_log_probabilities_and_what_was_recorded_nothing_but_t
     assert len(lines) == 5  # Token F1 needs no engine
     assert lines[-1] == (
         "--predefined_tasks Cut Off: engine 'recorded' gives no reason why a completion ended; use "
-        "mlx, server or transformers"
+        "mlx, transformers or server"
     )
 
 
