@@ -38,7 +38,7 @@ from plugin.hosts import STOPPED_TEXT
 from plugin.hosts.classic import ClassicHost, read_values
 from plugin.hosts.lab import LabHost, plain_config
 from plugin.journal import Journal
-from plugin.plan.params import ONLY_VANILLA
+from plugin.plan.params_input import ONLY_VANILLA
 from plugin.plan.resolve import has_rival
 from plugin.report import write_tables
 from plugin.run import run

@@ -28,8 +28,8 @@ from plugin.judges import marks_its_own_work
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging, ScoreItem
 from plugin.load.cases import load_cases
-from plugin.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.params import Params
+from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order

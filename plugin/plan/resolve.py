@@ -18,7 +18,8 @@ from plugin.judges import Judge, NoJudge
 from plugin.judges.asking import price_of
 from plugin.load.recordings import Recording, parse_recording
 from plugin.net import check_key, check_url
-from plugin.plan.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
+from plugin.plan.params import Params
+from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
 
 _NO_CACHE = "off"
 _MODEL_OPTIONS = (

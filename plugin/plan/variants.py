@@ -21,7 +21,8 @@ from plugin.errors import ModelError, OptionError
 from plugin.journal import content_key
 from plugin.load.adapter import AdapterFolder, inspect_adapter
 from plugin.load.model import ModelFolder, find_model, inspect_model
-from plugin.plan.params import ONLY_ADAPTER, Params
+from plugin.plan.params import Params
+from plugin.plan.params_input import ONLY_ADAPTER
 from plugin.plan.resolve import Sources
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, Variant
 

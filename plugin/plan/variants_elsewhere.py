@@ -18,7 +18,8 @@ from plugin.errors import DataError, OptionError, UserError
 from plugin.journal import content_key
 from plugin.load.cases import LoadedCases
 from plugin.load.recordings import Recorded, Recording, read_recording
-from plugin.plan.params import ONLY_ADAPTER, Params
+from plugin.plan.params import Params
+from plugin.plan.params_input import ONLY_ADAPTER
 from plugin.plan.resolve import Sources
 from plugin.plan.variants import RESERVED, Lineup, Load
 from plugin.records import PROMPTED, VANILLA, Case, Variant

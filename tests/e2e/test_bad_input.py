@@ -240,9 +240,9 @@ def test_results_that_cannot_be_written_are_a_fault_that_says_how_to_go_on(tmp_p
 
 def test_a_fault_of_our_own_ends_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import plugin.plan\n"
+        "import plugin.plan.plan\n"
         "def broken(*arguments): raise ZeroDivisionError('division by zero')\n"
-        "plugin.plan.load_cases = broken\n"
+        "plugin.plan.plan.load_cases = broken\n"
     )
     path = f"{tmp_path}:{ROOT}"
     ended = main(*demo_options(tmp_path / "o"), PYTHONPATH=path)

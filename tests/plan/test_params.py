@@ -186,7 +186,7 @@ def test_all_bad_values_are_named_together() -> None:
     with pytest.raises(OptionError) as caught:
         Params.parse({"limit": 0, "seed": "x", "variants": "both", "margin": float("nan")})
     message = str(caught.value)
-    assert re.findall(r"^--(\w+)", message, re.M) == ["limit", "seed", "variants", "margin"]
+    assert re.findall(r"^--(\w+)", message, re.M) == ["variants", "limit", "margin", "seed"]
     assert "--limit 0: input should be greater than 0." in message
     assert "--variants 'both': input should be 'vanilla and adapter', 'vanilla only'" in message
 

@@ -10,8 +10,8 @@ from demo import FOLDER
 from plugin import engines, metrics
 from plugin.errors import OptionError
 from plugin.judges import NoJudge
-from plugin.plan import check_engine, make_plan
 from plugin.plan.params import Params
+from plugin.plan.plan import check_engine, make_plan
 from plugin.plan.resolve import Sources
 
 ALL_OF_THEM = "Perplexity, Latency, Tokens per Second, Completion Tokens, Cut Off, Token F1"
