@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass, replace
 
 from plugin.certify.certificate import Certificate
 from plugin.certify.measure import N_PROBES
-from plugin.engines import Engine, is_final
+from plugin.engines import Engine
 from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal, content_key
 from plugin.metrics import Metric, MetricError, check_score
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, Prompt, Score, Variant
+from plugin.run_facts import PromptFacts
 from plugin.worker import Progress
 
 
@@ -50,7 +51,7 @@ def make_completions(
         BaseDisturbedError: when the base is not itself again after an adapter.
         Stopped: when the user stopped the run.
     """
-    failed = {(f.case_id, f.variant) for f in journal.failures() if not f.metric and is_final(f)}
+    failed = {(f.case_id, f.variant) for f in journal.failures() if _is_final(f) and not f.metric}
     have = set(journal.completions()) | failed
     for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
@@ -80,6 +81,11 @@ def make_completions(
             engine.close()
 
 
+def _is_final(failure: Failure) -> bool:
+    """Return whether an engine failed in a way that asking again cannot mend."""
+    return failure.stage == "generate" and not failure.retry
+
+
 @contextmanager
 def _time_stage(what: str, journal: Journal) -> Iterator[None]:
     """Adds the seconds that the inside takes to the run's, however it ends."""
@@ -87,7 +93,7 @@ def _time_stage(what: str, journal: Journal) -> Iterator[None]:
     try:
         yield
     finally:
-        journal.add_to_meta("seconds", {what: time.perf_counter() - began})
+        journal.add_seconds(what, time.perf_counter() - began)
 
 
 def certify_adapters(
@@ -105,13 +111,13 @@ def certify_adapters(
         AdapterError: for an adapter that cannot be used with this base.
         BaseDisturbedError: when the base is not itself again after one.
     """
-    kept = journal.meta("certificates") or {}
     for variant in variants:
         if variant.adapter_path is None:
             continue
         found: Certificate = engine.certify(variant.name, prompts[:N_PROBES])
-        kept[variant.name] = asdict(found)
-        journal.set_meta("certificates", kept)
+        state = journal.state
+        kept = {**state.certificates, variant.name: asdict(found)}
+        journal.save_state(replace(state, certificates=kept))
         if found.kind == "base disturbed":
             raise BaseDisturbedError(
                 f"base disturbed: after adapter {variant.name} was taken off, the base model no "
@@ -201,30 +207,28 @@ def _prompt_content(prompt: Prompt) -> list[object]:
 
 def _keep_notes(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool) -> None:
     """What the report says of prompts: which those of the baseline were, and of other models."""
-    facts: dict[str, object] = {
-        "digest": content_key([_prompt_content(prompt) for prompt in prompts])
-    }
+    facts = PromptFacts(content_key([_prompt_content(prompt) for prompt in prompts]))
     if prompts[0].token_ids:
-        facts["n_tokens"] = sum(len(prompt.token_ids) for prompt in prompts)
-        facts["first_token_ids"] = list(prompts[0].token_ids)
+        n_tokens = sum(len(prompt.token_ids) for prompt in prompts)
+        facts = replace(facts, n_tokens=n_tokens, first_token_ids=prompts[0].token_ids)
+    state = journal.state
     if first:
-        journal.set_meta("prompts", facts)
+        state = replace(state, prompts=facts)
     else:
-        journal.set_meta("other_prompts", {**(journal.meta("other_prompts") or {}), name: facts})
+        state = replace(state, other_prompts={**state.other_prompts, name: facts})
+    journal.save_state(state)
 
 
 def _log_notes(notes: Sequence[str], journal: Journal) -> None:
     """What the report must say of how prompts were made."""
     if notes:
-        kept = journal.meta("prompt_notes") or []
-        journal.set_meta("prompt_notes", list(dict.fromkeys([*kept, *notes])))
+        state = journal.state
+        all_notes = tuple(dict.fromkeys([*state.prompt_notes, *notes]))
+        journal.save_state(replace(state, prompt_notes=all_notes))
 
 
 _WINDOW = 512
 """Cases that may be read in another order than the drawn one, for batches of like length."""
-
-_TOKENS = "expected_tokens"
-"""Where the journal keeps which tokens each expected output was read as."""
 
 PromptsByCase = Mapping[tuple[str, str], tuple[int, ...]]
 """(case id, variant) -> the prompt's token ids."""
@@ -266,7 +270,7 @@ def likelihood_items(
 def missing_likelihoods(wanted: Sequence[LikelihoodItem], journal: Journal) -> list[LikelihoodItem]:
     """Those to be read now; what failed for another reason than memory would fail again."""
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
-    failures = filter(is_final, journal.failures())
+    failures = filter(_is_final, journal.failures())
     have |= {(f.case_id, f.variant or "", f.metric or "") for f in failures}
     return [reading for reading in wanted if reading.place not in have]
 
@@ -321,9 +325,10 @@ def _drop_refused(expected: Mapping[str, tuple[int, ...]], journal: Journal) -> 
     The first engine to read a case, which has the baseline, says which tokens it has. A model that
     reads any of them as others is measured in another unit, on those that it reads alike too.
     """
-    kept: dict[str, str] = journal.meta(_TOKENS) or {}
+    state = journal.state
+    kept = state.expected_tokens
     now = {case_id: content_key(list(ids))[:16] for case_id, ids in expected.items()}
-    journal.set_meta(_TOKENS, {**now, **kept})
+    journal.save_state(replace(state, expected_tokens={**now, **kept}))
     other = (
         "this model's tokenizer reads expected outputs as other tokens than the baseline's, so "
         "per token the two cannot be compared"
