@@ -1,12 +1,10 @@
-"""The one scheduler: which completions are scored by which metric, asking the judges how and when.
+"""The one scheduler of judgments, and the forecast of what they will cost.
 
 It calls each metric directly and never `deepeval.evaluate()`, which rewrites its result cache after
 every case, so that its own cost per case grows with their number, and which keeps no journal.
 
-What judging will take, before it is paid for: calls, tokens, dollars.
-
-Tokens are estimated at four characters each; the tokenizers of paid models cannot be had offline.
-The estimate is meant to be right within a factor of two, and says so.
+The forecast counts four characters as a token, since the tokenizers of paid models cannot be had
+offline. It is meant to be right within a factor of two, and says so.
 """
 
 from __future__ import annotations
@@ -44,9 +42,9 @@ _TRIED_BEFORE_STOPPING = 50
 def items_to_score(
     cases: Sequence[Case], completions: Iterable[Completion], metrics: Sequence[Metric]
 ) -> list[ScoreItem]:
-    """The scores to be made of completions: case by case, variants and metrics side by side.
+    """Return the scores to be made, case by case, variants and metrics side by side.
 
-    Those of the engine's own metrics are made with the completions, see `plugin.likelihood`.
+    Those of the engine's own metrics are made with the completions, see `plugin.generate`.
     Given cases in seeded order, a run that ends early holds whole pairs and a fair sample.
     """
     of_case: dict[str, list[Completion]] = {}
@@ -339,7 +337,7 @@ class Forecast(NamedTuple):
 
 
 def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | None = None) -> str:
-    """The estimate in words, "" where nobody is asked."""
+    """Return the forecast in words; "" where nobody is asked."""
     asked = [judge for judge in judging.judges if not judge.structured]
     found = forecast_calls(missing, judging.include_reason)
     if not (asked and found.n_calls):
@@ -367,7 +365,7 @@ def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | N
 
 
 def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Forecast:
-    """Calls and tokens for one judge; completions that are the same are judged once.
+    """Estimate calls and tokens of one judge; equal completions are judged once.
 
     Args:
         missing: scores to be made.
