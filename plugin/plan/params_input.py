@@ -52,7 +52,9 @@ class InputParams(BaseModel):
         "Recorded completions",
         "NAME=FILE or NAME=FILE:COLUMN: completions made elsewhere, once per variant, the baseline "
         "first; joined with the cases on their id or input. No model is run.",
-        Option("model", "completions made elsewhere", "NAME=FILE", CLI, may_repeat=True),
+        Option(
+            "model", "completions made elsewhere; may repeat", "NAME=FILE", CLI, may_repeat=True
+        ),
     )
     server_url: str = option(
         "",

@@ -9,7 +9,7 @@ from importlib.metadata import version as installed
 
 from plugin import __version__, metrics
 from plugin.engines import ENGINES
-from plugin.errors import OptionError
+from plugin.errors import OptionError, did_you_mean
 from plugin.journal import content_key
 from plugin.judges import Judge
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
@@ -241,8 +241,8 @@ def _choose_primary(asked: str, chosen: Sequence[Metric]) -> str:
         name = known.get(metrics.key_of(asked), "")
         if not name:
             raise OptionError(
-                f"--primary_metric {asked!r} is not among the metrics of this run that may decide: "
-                f"{', '.join(names)}"
+                f"--primary_metric {asked!r} is not among the metrics of this run that may decide "
+                f"({', '.join(names)}){did_you_mean(asked, names)}"
             )
         return name
     return next((name for name in ("Correctness", "Answer Relevancy") if name in names), names[0])

@@ -174,7 +174,10 @@ def test_no_criteria_are_no_criteria(empty: object) -> None:
         ([3], "criterion 1 is 3; it needs a name and a description"),
         (3, "a list of criteria is expected"),
         ('[{"name": ', "--tasks .* a list of criteria is expected, got broken JSON"),
-        ([{**FORM_TASK, "evaluation_steps": {"a": 1}}], "evaluation_steps .* is not a list of texts"),
+        (
+            [{**FORM_TASK, "evaluation_steps": {"a": 1}}],
+            "evaluation_steps .* is not a list of texts",
+        ),
     ],
 )
 def test_a_bad_criterion_says_what_is_wrong(given: object, message: str) -> None:

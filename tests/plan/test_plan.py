@@ -87,9 +87,13 @@ def test_metrics_that_only_describe_are_not_enough() -> None:
 
 def test_one_that_only_describes_is_no_primary_metric() -> None:
     assert refused(primary_metric="Latency") == (
-        "--primary_metric 'Latency' is not among the metrics of this run that may decide: "
-        "Perplexity, Token F1"
+        "--primary_metric 'Latency' is not among the metrics of this run that may decide "
+        "(Perplexity, Token F1)"
     )
+
+
+def test_a_mistyped_primary_metric_is_named_as_it_was_meant() -> None:
+    assert refused(primary_metric="Token F2").endswith(", did you mean 'Token F1'?")
 
 
 def test_stopping_early_needs_bounds_of_what_decides() -> None:
