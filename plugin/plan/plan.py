@@ -1,4 +1,4 @@
-"""What a run will do, with everything checked that can be checked before the first heavy step."""
+"""A `Plan` says what a run will do; what can be checked before the first heavy step was checked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from plugin.records import Case, MetricSpec, Variant
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run, ready to begin.
+    """Hold all that a run needs to begin.
 
     Attributes:
         primary: the shown name of the metric that decides.
@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def judge_label(self) -> str:
-        """The judges as shown."""
+        """The judges in words."""
         labels = [judge.label for judge in self.judges]
         label = labels[0] if len(labels) == 1 else f"a panel of {', '.join(labels)}"
         return f"{label}, then {self.second_judge.label}" if self.second_judge else label
@@ -147,10 +147,10 @@ _ENGINE_GIVES = {
 
 
 def check_engine(specs: Sequence[MetricSpec], engine: str) -> None:
-    """Whether the engine gives what the metrics are made of.
+    """Check that the engine gives what the metrics are made of.
 
     Raises:
-        OptionError: naming every metric that it gives too little for.
+        OptionError: naming every metric that needs more than the engine gives.
     """
     given = ENGINES[engine].gives
     problems = []
@@ -169,10 +169,10 @@ def check_engine(specs: Sequence[MetricSpec], engine: str) -> None:
 def _check_early(
     params: Params, lineup: Lineup, cases: Sequence[Case], specs: Sequence[MetricSpec]
 ) -> None:
-    """Whether judging may stop early.
+    """Check that judging may stop early.
 
     Raises:
-        OptionError: when it may not.
+        OptionError: when it may not, saying what stands in the way.
     """
     if params.variants != BOTH:
         raise OptionError(
@@ -186,7 +186,7 @@ def _check_early(
         )
     if any(case.cluster for case in cases):
         raise OptionError(
-            "--stop_early cannot be used with clusters: its intervals take every case for itself. "
+            "--stop_early cannot be used with clusters: its intervals assume independent cases. "
             "Leave it off, or give --cluster_column a column that is not there"
         )
     unbounded = [spec.name for spec in specs if spec.decides and not spec.is_bounded]
@@ -208,7 +208,7 @@ def _versions() -> dict[str, str]:
 
 
 def case_source(params: Params, dataset: str) -> CaseSource:
-    """Where the cases are, and how they are to be read."""
+    """Return where the cases are, and how to read them."""
     return CaseSource(
         dataset_name=dataset,
         split=params.dataset_split or None,

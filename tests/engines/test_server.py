@@ -406,7 +406,7 @@ class TestLineup:
             (
                 {"workers": 2, "load_4bit": True},
                 "an inference server holds the models, so --load_4bit and --workers would do "
-                "nothing: leave that out, and set the server up so instead",
+                "nothing: leave that out, and start the server",
             ),
             ({"server_url": "localhost:8000"}, "--server_url 'localhost:8000' is no http or https"),
             *(
