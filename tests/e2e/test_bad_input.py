@@ -175,7 +175,7 @@ def test_hallucination_without_any_context(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"predefined_tasks": "Helpfulness"}, "unknown metric 'Helpfulness' (--predefined_tasks"),
+        ({"predefined_tasks": "Helpfulness"}, "unknown metric 'Helpfulness'"),
         ({"predefined_tasks": "Correctness"}, "no judge chosen; --judge takes one of openai:"),
         ({"predefined_tasks": "Correctness", "judge": "gpt"}, "unknown judge 'gpt'; --judge takes"),
         (
