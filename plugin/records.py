@@ -191,6 +191,10 @@ class MetricSpec:
         """Return whether the case has what the metric needs."""
         return all(getattr(case, need) for need in self.needs)
 
+    def gain(self, own: float, base: float) -> float:
+        """Return the difference of two scores, turned so that more is better."""
+        return own - base if self.higher_is_better else base - own
+
     @property
     def is_of_engine(self) -> bool:
         """Whether its scores are made while the weights are loaded, and no completion is read."""

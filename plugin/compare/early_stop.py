@@ -305,7 +305,7 @@ class EarlyStopper:
                     break
                 own, base = (self._values[key] for key in keys)
                 if own is not None and base is not None:
-                    gains.append(own - base if track.spec.higher_is_better else base - own)
+                    gains.append(track.spec.gain(own, base))
             track.place += 1
         if gains:
             track.sequence.add(gains)

@@ -163,7 +163,7 @@ class Pairs:
 
     def gains_of(self, pairs: list[tuple[Case, float, float]]) -> list[float]:
         """The gains of these pairs."""
-        return [a - b if self.spec.higher_is_better else b - a for _, a, b in pairs]
+        return [self.spec.gain(own, base) for _, own, base in pairs]
 
     def filled(self, fill: FailureFill) -> list[tuple[Case, float, float]]:
         """The broken pairs with something in the place of what failed."""
@@ -297,5 +297,4 @@ def _shared_gains(
     """The cases that the base and all of these have a score for, and each one's gains on them."""
     base, *own = (column_of(evidence, spec, name).scores for name in (evidence.names[0], *variants))
     cases = [case for case in evidence.cases if all(case.id in scores for scores in (base, *own))]
-    sign = 1.0 if spec.higher_is_better else -1.0
-    return cases, [[sign * (scores[c.id] - base[c.id]) for c in cases] for scores in own]
+    return cases, [[spec.gain(scores[c.id], base[c.id]) for c in cases] for scores in own]

@@ -210,7 +210,7 @@ def _comparison_of(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float
         n_failed_baseline=pairs.n_failed_baseline,
         variant_mean=math.fsum(a for _, a, _ in pairs.whole) / n if n else None,
         baseline_mean=math.fsum(b for _, _, b in pairs.whole) / n if n else None,
-        difference=found.mean if spec.higher_is_better or not found.mean else -found.mean,
+        difference=None if found.mean is None else spec.gain(found.mean, 0.0),  # turned back
         gain=found.mean,
         ci_low=found.ci_low,
         ci_high=found.ci_high,

@@ -173,7 +173,7 @@ def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
         if known:
             rank = min(known)
         elif not others and score:
-            rank = score.value if primary.higher_is_better else -score.value
+            rank = primary.gain(score.value, 0.0)
     failed = any(cell.failure for column in columns for _, cell in column.cells)
     classes = {_gain_kind(gain) for name, gain in gains if name in rivals}
     classes |= {"fail"} if failed else set()

@@ -139,8 +139,7 @@ class Ledger:
         base = self._scores.get((score.case_id, self.baseline, spec.name))
         if base is None or not math.isfinite(base.value):
             return None
-        difference = score.value - base.value
-        return difference if spec.higher_is_better else -difference
+        return spec.gain(score.value, base.value)
 
     def gains(self, variant: str, spec: MetricSpec, group: str = ALL) -> list[float]:
         """The paired gains of a variant over the baseline, in the order of the cases."""

@@ -332,7 +332,7 @@ def _view(
         if score.metric == spec.name and (score.case_id, score.variant) in draw.digests
     }
     both = [place for place in given if place in judged]
-    pairs = [(judged[place], _mean_or_none(given[place].values())) for place in both]
+    pairs = [(judged[place], _mean(given[place].values())) for place in both]
     sides = [tuple(value >= (spec.low + spec.high) / 2 for value in pair) for pair in pairs]
     alpha = _alpha(pairs, draw)
     raters = {rating.rater for rating in ratings}
@@ -373,9 +373,8 @@ def _correction(
             given.get((case.id, draw.digests.get((case.id, name), "")), {})
             for name in (pairs.variant, pairs.baseline)
         )
-        gains = [own[rater] - base[rater] for rater in own if rater in base]
-        sign = 1 if pairs.spec.higher_is_better else -1
-        return sign * _mean_or_none(gains) if gains and case.id in draw.drawn else None
+        gains = [pairs.spec.gain(own[rater], base[rater]) for rater in own if rater in base]
+        return _mean(gains) if gains and case.id in draw.drawn else None
 
     row = next(
         row
@@ -418,5 +417,5 @@ def _alpha(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:
     return krippendorff_alpha(units, "interval", seed=draw.seed, n_resamples=draw.n_resamples)
 
 
-def _mean_or_none(values: Collection[float]) -> float:
+def _mean(values: Collection[float]) -> float:
     return math.fsum(values) / len(values)
