@@ -18,6 +18,7 @@ from typing import NoReturn
 from plugin.certify.certificate import Certificate, certificate_line, certificates_of_run
 from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import EarlyPlan, early_plan
+from plugin.compare.numbers import format_rough
 from plugin.conclude import conclude, params_of, specs_of
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
@@ -322,18 +323,18 @@ def certificate_block(found: Certificate) -> str:
         )
         rows += [("", f"unused: {name}") for name in found.unused]
     if found.weight_norm is not None:
-        rows.append(("weights", f"Frobenius norm {found.weight_norm:.3g} added"))
+        rows.append(("weights", f"Frobenius norm {format_rough(found.weight_norm, 3)} added"))
     if found.effect and found.noise:
         rows += [
             (
                 "effect",
-                f"{found.effect.kl:.2g} nats from the base on {found.n_probes} probes, "
-                f"logits by up to {found.effect.largest:.2g}",
+                f"{format_rough(found.effect.kl)} nats from the base on {found.n_probes} probes, "
+                f"logits by up to {format_rough(found.effect.largest)}",
             ),
             (
                 "noise",
-                f"{found.noise.kl:.1g} nats of the base from itself in another batch, "
-                f"logits by up to {found.noise.largest:.1g}",
+                f"{format_rough(found.noise.kl, 1)} nats of the base from itself in another batch, "
+                f"logits by up to {format_rough(found.noise.largest, 1)}",
             ),
         ]
     if found.n_completions:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from plugin.records import IntervalKind
+
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95
@@ -22,9 +24,6 @@ LEVEL = 0.95
 
 MIN_CLUSTERS = 20
 """Below this many clusters no interval is given."""
-
-BETTING = "betting interval"
-"""How the method of an interval begins that holds at every number of cases."""
 
 MIN_VARYING = 10
 """A bootstrap of fewer units that differ from the most common one covers far too little."""
@@ -53,11 +52,29 @@ class Units(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A 95% interval, None and None where none can be given, and how it was computed."""
+    """A 95% interval.
+
+    Attributes:
+        low: its lower end; None where none can be given.
+        high: its upper end.
+        method: how it was computed, or why there is none, in words.
+        kind: how it was computed, for decisions.
+    """
 
     low: float | None
     high: float | None
     method: str
+    kind: IntervalKind
+
+    @property
+    def why_none(self) -> str:
+        """Why there is no interval, in words; "" where there is one."""
+        return self.method if self.kind is IntervalKind.NONE else ""
+
+
+def no_interval(why: str) -> Interval:
+    """Return the interval that cannot be given, with the reason."""
+    return Interval(None, None, why, IntervalKind.NONE)
 
 
 def group_units(values: Floats, clusters: Sequence[Hashable] | None) -> Units:
@@ -92,7 +109,7 @@ def interval_of(units: Units, bounds: tuple[float, float], seed: int, n_resample
         n_resamples: of the bootstrap.
     """
     if why := too_few(units):
-        return Interval(None, None, why)
+        return no_interval(why)
     if n_varying(units) >= MIN_VARYING:
         return _bca(units, seed, n_resamples)
     return betting_interval(units, bounds, 1 - LEVEL)
@@ -141,7 +158,7 @@ def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
         rng=np.random.default_rng(seed),
     ).confidence_interval
     method = f"BCa bootstrap over {n_units} {units.noun}, {n_resamples} resamples"
-    return Interval(float(found.low), float(found.high), method)
+    return Interval(float(found.low), float(found.high), method, IntervalKind.BOOTSTRAP)
 
 
 def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) -> Interval:
@@ -162,15 +179,14 @@ def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) ->
     """
     low, high = bounds
     if not (math.isfinite(low) and math.isfinite(high)):
-        return Interval(
-            None, None, f"no interval: too few {units.noun} vary, and the metric has no bounds"
-        )
+        return no_interval(f"no interval: too few {units.noun} vary, and the metric has no bounds")
     sizes = units.sizes / units.sizes.max()
     means = np.clip((units.sums / units.sizes - low) / (high - low), 0.0, 1.0)
     lower = lower_mean(means, sizes, alpha)
     upper = 1.0 - lower_mean(1.0 - means, sizes, alpha)
-    method = f"{BETTING} over {len(means)} {units.noun}, of which too few vary to bootstrap"
-    return Interval(low + (high - low) * lower, low + (high - low) * upper, method)
+    method = f"betting interval over {len(means)} {units.noun}, of which too few vary to bootstrap"
+    ends = low + (high - low) * lower, low + (high - low) * upper
+    return Interval(*ends, method, IntervalKind.BETTING)
 
 
 def log_bets(means: Floats, mean: float | Floats, stakes: float | Floats = 1.0) -> Floats:
@@ -350,7 +366,7 @@ def simultaneous_intervals(
     units = [group_units(check_values(own, low, high, "gain"), clusters) for own in gains]
     why = too_few(units[0]) if units else ""
     if why:
-        return tuple(Interval(None, None, why) for _ in units)
+        return tuple(no_interval(why) for _ in units)
     alpha = 1 - LEVEL
     varying = [own for own in units if n_varying(own) >= MIN_VARYING]
     share = alpha * len(varying) / max(1, len(units))
@@ -368,7 +384,8 @@ def _max_t(units: Units, reach: float, bounds: tuple[float, float], n_resamples:
     n = float(units.sizes.sum())
     mean, half = float(units.sums.sum()) / n, reach * (spread_of(units) or 0.0) / math.sqrt(n)
     method = f"max-t bootstrap over {len(units.sums)} {units.noun}, {n_resamples} resamples"
-    return Interval(max(bounds[0], mean - half), min(bounds[1], mean + half), method)
+    ends = max(bounds[0], mean - half), min(bounds[1], mean + half)
+    return Interval(*ends, method, IntervalKind.MAX_T)
 
 
 def _largest_deviation(units: Sequence[Units], alpha: float, seed: int, n_resamples: int) -> float:

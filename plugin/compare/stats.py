@@ -21,7 +21,7 @@ from plugin.compare.intervals import (
     interval_of,
     spread_of,
 )
-from plugin.records import Outcome
+from plugin.records import IntervalKind, Outcome
 
 ALPHA = 0.05
 """An adjusted p below this counts as a difference."""
@@ -48,6 +48,8 @@ class PairedEstimate:
         ci_low: lower end of the 95% interval of the mean; None where none can be given.
         ci_high: its upper end.
         p_value: two-sided, of "no difference"; None without data.
+        interval_kind: how the interval was computed, for decisions.
+        why_no_interval: why there is none, in words; "" where there is one.
         method: how interval and p were computed, in words.
     """
 
@@ -59,6 +61,8 @@ class PairedEstimate:
     ci_low: float | None
     ci_high: float | None
     p_value: float | None
+    interval_kind: IntervalKind
+    why_no_interval: str
     method: str
 
 
@@ -121,6 +125,8 @@ def paired_estimate(
         ci_low=interval.low,
         ci_high=interval.high,
         p_value=p_value,
+        interval_kind=interval.kind,
+        why_no_interval=interval.why_none,
         method=f"{interval.method}; {test}" if test else interval.method,
     )
 
@@ -143,7 +149,8 @@ def mean_interval(
     units = group_units(values, clusters)
     interval = interval_of(units, (low, high), seed, n_resamples)
     mean = float(values.mean()) if len(values) else None
-    return MeanEstimate(len(values), units.n_clusters, mean, *interval)
+    ends = interval.low, interval.high
+    return MeanEstimate(len(values), units.n_clusters, mean, *ends, interval.method)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

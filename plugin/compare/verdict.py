@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from plugin.compare import stats
 from plugin.compare.early_stop import EarlyPlan, EarlyResult, look_at_pairs
-from plugin.compare.intervals import BETTING
+from plugin.compare.intervals import Interval, no_interval
 from plugin.compare.pairs import (
     Evidence,
     FailureFill,
@@ -45,6 +45,7 @@ from plugin.records import (
     PROMPTED,
     Comparison,
     Failure,
+    IntervalKind,
     MetricSpec,
     Outcome,
     Score,
@@ -52,7 +53,9 @@ from plugin.records import (
     Verdict,
 )
 
-ANYTIME = f"{BETTING} that holds however often one looks (confidence sequence)"
+_ANYTIME = "betting interval that holds however often one looks (confidence sequence)"
+_ONE_LOOK = "no interval in a run that may stop early"
+_CONTRADICTED = "no interval: what the first pairs show and what later ones show exclude each other"
 
 
 class _FastResampling(NamedTuple):
@@ -165,21 +168,32 @@ def _compare_early(
         )
         bare = _comparison_of(found.pairs, found.pairs.estimate(_FAST_RESAMPLING), [])
         holds = not decides or _holds_at_worst_anytime(pairs, found.outcome, plan)
+        interval = _anytime_interval(found, decides)
         own: Outcome | None = found.outcome if holds else "can't tell"
         comparison = replace(
             bare,
-            ci_low=found.interval[0],
-            ci_high=found.interval[1],
+            ci_low=interval.low,
+            ci_high=interval.high,
             p_value=None,
             p_adjusted=None,
             outcome=own if decides else None,
             n_to_detect=bare.n_to_detect if decides and own == "can't tell" else None,
-            method=ANYTIME if decides else "no interval in a run that may stop early",
+            method=interval.method,
+            interval_kind=interval.kind,
+            why_no_interval=interval.why_none,
             holds_at_worst=holds,
             partial=settings.partial,
         )
         comparisons.append(comparison)
     return tuple(comparisons)
+
+
+def _anytime_interval(found: EarlyResult, decides: bool) -> Interval:
+    """Return the interval of a run that may stop early, with how it was computed."""
+    low, high = found.interval
+    if low is None or high is None:
+        return no_interval(_CONTRADICTED if decides else _ONE_LOOK)
+    return Interval(low, high, _ANYTIME, IntervalKind.SEQUENCE)
 
 
 def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> bool:
@@ -218,6 +232,8 @@ def _comparison_of(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float
         p_adjusted=p_adjusted,
         outcome=outcome,
         method=found.method,
+        interval_kind=found.interval_kind,
+        why_no_interval=found.why_no_interval,
         margin=spec.margin,
         n_to_detect=None if settled else stats.n_to_detect(found.sd or 0.0, spec.margin),
         smallest_detectable=stats.smallest_detectable(found.sd or 0.0, n),

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from plugin.compare.numbers import round_published
 from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
 from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, is_within, run_folder
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, MetricSpec, Score
@@ -218,9 +219,9 @@ def shown_metric(metric: str, variant: str, report: Report) -> str:
 def chips_of(report: Report) -> list[dict[str, Any]]:
     """Finite means, rounded, the base's beside the adapter's."""
     return [
-        {"type": shown_metric(row.metric, row.variant, report), "score": round(row.mean, 4)}
+        {"type": shown_metric(row.metric, row.variant, report), "score": mean}
         for row in report.summaries
-        if row.group == ALL and row.mean is not None
+        if row.group == ALL and (mean := round_published(row.mean)) is not None
     ]
 
 
@@ -252,7 +253,7 @@ def detailed_rows(report: Report) -> Any:
                 "variant": variant,
                 "metric_name": shown_metric(metric, variant, report),
                 "test_case_id": case_id,
-                "score": round(score.value, 4),
+                "score": round_published(score.value),
                 "gain": gain,
                 "group": case.group or "",
                 "input": case.input,
@@ -273,7 +274,7 @@ _COLUMNS = (
 def _gain(score: Score, base: Score | None, spec: MetricSpec) -> float | None:
     if base is None:
         return None
-    return round(spec.gain(score.value, base.value), 4) + 0.0  # never -0.0
+    return round_published(spec.gain(score.value, base.value))
 
 
 def _secure_name(name: str) -> str:

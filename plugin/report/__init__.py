@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plugin.compare.numbers import round_published
 from plugin.records import ALL
 from plugin.report.canvas import inline_svg
 from plugin.report.charts import comparison_svg, distribution_svg
@@ -137,7 +138,7 @@ def summary_table(ledger: Ledger) -> DataFrame:
 
 
 def comparison_table(ledger: Ledger) -> DataFrame:
-    """One row per comparison; `score` is the gain and `p_value` the adjusted one."""
+    """Return a row per comparison; `score` is the gain, and `p_value` is not adjusted yet."""
     rows: list[Sequence[CellValue]] = []
     for row in ledger.ordered(ledger.report.comparisons):
         metric = ledger.metric_name(row.metric)
@@ -145,7 +146,7 @@ def comparison_table(ledger: Ledger) -> DataFrame:
         rows.append(
             (label, metric, row.variant, row.baseline, row.group, row.gain)
             + (row.variant_mean, row.baseline_mean, row.difference, row.gain)
-            + (row.ci_low, row.ci_high, row.p_adjusted, row.outcome, row.n)
+            + (row.ci_low, row.ci_high, row.p_value, row.outcome, row.n)
             + (row.n_failed_variant, row.n_failed_baseline, row.higher_is_better, row.partial)
         )
     return _data_frame(COMPARISON_COLUMNS, rows)
@@ -201,10 +202,7 @@ def _csv_cell(value: CellValue) -> CellValue:
         text = value.translate(_BREAKS)
         is_formula = text.startswith(("=", "+", "-", "@", "\t")) and not _NUMBER.fullmatch(text)
         return f"'{text}" if is_formula else text
-    if isinstance(value, float):
-        # Adding zero turns -0.0, which would be printed with its sign, into 0.0.
-        return round(value, 4) + 0.0 if math.isfinite(value) else None
-    return value
+    return round_published(value) if isinstance(value, float) else value
 
 
 SCHEMA_VERSION = 1

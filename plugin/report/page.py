@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec
-from plugin.report.record import (
-    CaseCell,
-    Ledger,
-    Report,
-    count_text,
-    direction_text,
-    interval_text,
-    number_text,
+from plugin.compare.numbers import (
+    format_count,
+    format_direction,
+    format_number,
+    format_p,
+    format_percent,
+    format_range,
+    format_rough,
 )
+from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec
+from plugin.report.record import CaseCell, Ledger, Report
 from plugin.trust.exam import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own_criterion
 from plugin.trust.report import trust_first_lines, trust_last_lines
 
@@ -134,19 +135,16 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "number": number_text,
-        "p": _p_text,
-        "direction": direction_text,
+        "number": format_number,
+        "p": format_p,
+        "percent": format_percent,
+        "rough": format_rough,
+        "counted": format_count,
+        "direction": format_direction,
         "id": id,
     }
-    environment.globals |= {"interval": interval_text, "counted": count_text, "badges": BADGES}
+    environment.globals |= {"interval": format_range, "badges": BADGES}
     return environment.get_template("page.html.j2")
-
-
-def _p_text(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _is_headline(ledger: Ledger, row: Comparison) -> bool:

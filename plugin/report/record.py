@@ -1,4 +1,4 @@
-"""What the tables, the charts and the page all look up in a report, and how they print numbers."""
+"""A report, and what the tables, the charts and the page look up in it."""
 
 from __future__ import annotations
 
@@ -187,30 +187,3 @@ def _rank(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
     """A sort key: the given order first, then unknown names by themselves."""
     order = {name: place for place, name in enumerate(names)}
     return lambda name: (order.get(name, len(order)), name)
-
-
-def direction_text(higher_is_better: bool) -> str:
-    """The direction in words."""
-    return "higher is better" if higher_is_better else "lower is better"
-
-
-def number_text(value: float | None, sign: bool = False) -> str:
-    """About three digits that matter; an en dash where there is no number."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    places = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
-    text = f"{value:+.{places}f}" if sign else f"{value:.{places}f}"
-    rounds_to_zero = not text.strip("+-0.")
-    return (text.lstrip("+-") if rounds_to_zero else text).replace("-", "−")
-
-
-def interval_text(low: float | None, high: float | None, sign: bool = False) -> str:
-    """A 95% interval in words, empty where there is none."""
-    if low is None or high is None:
-        return ""
-    return f"{number_text(low, sign)} to {number_text(high, sign)}"
-
-
-def count_text(count: int, one: str, many: str) -> str:
-    """A count with its noun."""
-    return f"{count:,} {one if count == 1 else many}"

@@ -11,6 +11,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from plugin.compare.numbers import (
+    format_count,
+    format_number,
+    format_percent,
+    format_range,
+    format_rough,
+)
 from plugin.engines import is_final
 from plugin.journal import Journal
 from plugin.records import (
@@ -184,7 +191,7 @@ def _perplexity(nats: float) -> str:
     if nats > _MOST_NATS:
         return f"exp({nats:.0f})"
     value = math.exp(nats)
-    return f"{value:.2f}" if value < 1000 else f"{value:.3g}"
+    return format_number(value) if value < 1000 else format_rough(value, 3)
 
 
 def judging_notes(journal: Journal) -> list[str]:
@@ -198,7 +205,7 @@ def _call_note(journal: Journal) -> list[str]:
         return []
     cost = f", {spent['cost']:.4f} dollars" if spent["cost"] else ""
     others = [
-        f"{spent[name]} {words}"
+        f"{format_count(spent[name])} {words}"
         for name, words in (
             ("n_cached", "answered from what was kept"),
             ("n_retries", "tried again"),
@@ -209,8 +216,9 @@ def _call_note(journal: Journal) -> list[str]:
     ]
     also = f" ({', '.join(others)})" if others else ""
     return [
-        f"Judging took {spent['n_calls']:,} calls{also}, {spent['n_prompt_tokens']:,} tokens read "
-        f"and {spent['n_completion_tokens']:,} written{cost}."
+        f"Judging took {format_count(spent['n_calls'])} calls{also}, "
+        f"{format_count(spent['n_prompt_tokens'])} tokens read and "
+        f"{format_count(spent['n_completion_tokens'])} written{cost}."
     ]
 
 
@@ -224,13 +232,9 @@ def _panel_note(journal: Journal) -> list[str]:
     for metric in dict.fromkeys(score.metric for score in given):
         rows = _scores_by_completion([score for score in given if score.metric == metric], judges)
         found = krippendorff_alpha(rows, "interval", seed=0)
-        between = (
-            f" ({found.ci_low:.2f} to {found.ci_high:.2f})"
-            if found.ci_low is not None and found.ci_high is not None
-            else ""
-        )
-        alpha = "undefined" if found.alpha is None else f"{found.alpha:.2f}{between}"
-        lines.append(f"{metric} {alpha}")
+        alpha = format_number(found.alpha, missing="undefined")
+        ends = format_range(found.ci_low, found.ci_high)
+        lines.append(f"{metric} {alpha}" + (f" ({ends})" if ends else ""))
     return [
         f"The {len(judges)} judges of the panel agree, by Krippendorff's alpha (1 is perfect, 0 "
         f"chance): {'; '.join(lines)}."
@@ -253,5 +257,5 @@ def _second_judge_note(journal: Journal) -> list[str]:
     failed = f"; it failed on {facts['n_failed']} of them" if facts["n_failed"] else ""
     return [
         f"{facts['judge']} judged again {facts['n_sent']} of {facts['n_pairs']} pairs "
-        f"({share:.0%}), of which the first judge was unsure{failed}."
+        f"({format_percent(share)}), of which the first judge was unsure{failed}."
     ]

@@ -15,8 +15,13 @@ from dataclasses import replace
 import numpy as np
 
 from plugin.compare.intervals import LEVEL
+from plugin.compare.numbers import (
+    format_count,
+    format_interval,
+    format_number,
+    format_percent,
+)
 from plugin.compare.pairs import Evidence, pair_scores
-from plugin.compare.words import format_interval, format_number
 from plugin.records import ALL, Completion, MetricSpec
 from plugin.trust.exam import CANARIES, RETEST, RULE, ProbeResult, can_probe, grade_canary
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
@@ -228,8 +233,7 @@ def trust_first_lines(judge: str, trust: Trust) -> list[str]:
         return []
     return [
         f"The judge {judge} liked answers that are wrong: {'; '.join(_liked_canaries(failed))}. "
-        f"{RULE} "
-        "Choose another judge before you trust these scores."
+        f"{RULE} Choose another judge before you trust these scores."
     ]
 
 
@@ -261,9 +265,9 @@ def _passed_canaries_lines(trust: Trust) -> list[str]:
         return []
     most = max(decided, key=lambda row: row.mean or 0.0)
     return [
-        f"The judge was put to the test with {len({row.name for row in decided})} kinds of wrong "
-        f"answer and liked none: the highest mean is {format_number(most.mean or 0.0)} "
-        f"({most.name} on "
+        f"The judge passed the wrong-answer test: it gave low scores to all "
+        f"{len({row.name for row in decided})} kinds; the highest mean is "
+        f"{format_number(most.mean)} ({most.name} on "
         f"{most.metric}{_failed_text(sum(row.n_failed for row in trust.canaries))})."
     ]
 
@@ -271,15 +275,15 @@ def _passed_canaries_lines(trust: Trust) -> list[str]:
 def retest_line(retests: tuple[Retest, ...]) -> str:
     """How often the judge changes its mind."""
     n, n_moved = sum(row.n for row in retests), sum(row.n_moved for row in retests)
-    failed = _failed_text(sum(row.n_failed for row in retests))
+    n_failed = sum(row.n_failed for row in retests)
     if not n:
-        return f"Asked the same again, the judge gave no score at all ({failed[2:]})."
+        return f"Asked the same again, the judge gave no score at all ({n_failed} failed)."
     if not n_moved:
-        return f"Asked the same again, the judge moved none of {n} scores{failed}."
+        return f"Asked the same again, the judge moved none of {n} scores{_failed_text(n_failed)}."
     largest = max(row.largest_change or 0.0 for row in retests)
     return (
         f"Asked the same again, the judge moved {n_moved} of {n} scores, by up to "
-        f"{format_number(largest)}{failed}."
+        f"{format_number(largest)}{_failed_text(n_failed)}."
     )
 
 
@@ -288,9 +292,9 @@ def length_line(row: LengthSlope) -> str:
     if row.slope is None or row.ci_low is None or row.ci_high is None or row.spread is None:
         return f"Length of answers and {row.metric}, {row.variant}: {row.method}."
     numbers = (
-        f"an answer of {row.variant} longer by {row.spread:.0f} characters (one spread) goes with "
-        f"{format_number(row.slope, signed=True)} in gain "
-        f"({format_interval(row.ci_low, row.ci_high, signed=True)}n={row.n})"
+        f"an answer of {row.variant} longer by {format_count(round(row.spread))} characters (one "
+        f"spread) goes with {format_number(row.slope, signed=True)} in gain "
+        f"({format_interval(row.ci_low, row.ci_high, signed=True)}, n={format_count(row.n)})"
     )
     if row.ci_low <= 0 <= row.ci_high:
         return f"No sign that length decides {row.metric}: {numbers}."
@@ -298,8 +302,7 @@ def length_line(row: LengthSlope) -> str:
     return (
         f"{which} answers gained on {row.metric}: {numbers}; at equal length the gain would be "
         f"{format_number(row.at_equal_length or 0.0, signed=True)}. They may be better, or only "
-        "look so "
-        "to the judge."
+        "look so to the judge."
     )
 
 
@@ -314,44 +317,42 @@ def family_line(family: Family) -> str:
 
 def agreement_line(view: HumanView) -> str:
     """How far judge and humans agree."""
-    raters = "1 human" if view.n_raters == 1 else f"{view.n_raters} humans"
+    raters = format_count(view.n_raters, "human", "humans")
     if view.agreement is None:
         return f"{raters} rated {view.metric}, but no completion that the judge scored."
-    ends = format_interval(view.alpha_ci_low, view.alpha_ci_high, signed=False).removesuffix(", ")
+    within = format_interval(view.alpha_ci_low, view.alpha_ci_high)
     among = (
         "" if view.alpha_humans is None else f", {format_number(view.alpha_humans)} among humans"
     )
     return (
-        f"{raters} rated {view.n_rated} completions on {view.metric}: on {view.agreement:.0%} of "
-        "them they stand on the same side of the middle as the judge (Cohen's kappa "
-        f"{_known_number(view.kappa)}); Krippendorff's alpha of the scores is "
-        f"{_known_number(view.alpha)} "
-        f"({ends}{among})."
+        f"{raters} rated {format_count(view.n_rated)} completions on {view.metric}: on "
+        f"{format_percent(view.agreement)} of them they stand on the same side of the middle as "
+        f"the judge (Cohen's kappa {format_number(view.kappa, missing='unknown')}); "
+        "Krippendorff's alpha of the scores is "
+        f"{format_number(view.alpha, missing='unknown')} ({within}{among})."
     )
 
 
 def correction_line(metric: str, row: Correction) -> str:
     """The judge's gain and the corrected one, side by side."""
-    alone = "no gain" if row.judge_gain is None else format_number(row.judge_gain, signed=True)
-    alone += f" ({format_interval(row.judge_ci_low, row.judge_ci_high, signed=True)}n={row.n_all})"
+    within = format_interval(row.judge_ci_low, row.judge_ci_high, signed=True)
+    alone = format_number(row.judge_gain, signed=True, missing="no gain")
+    alone += f" ({within}, n={format_count(row.n_all)})"
     if row.gain is None:
         return f"{row.variant} on {metric}: {alone} by the judge alone; {row.method}."
     unrated = (
-        f" {row.n_unrated} more were drawn and not rated on both sides: were they left out for "
-        "what they say, this is off."
+        f" {format_count(row.n_unrated)} more were drawn and not rated on both sides: if raters "
+        "skipped them because of their content, this estimate is biased."
         if row.n_unrated
         else ""
     )
     return (
         f"{row.variant} on {metric}, corrected by human ratings: gain "
         f"{format_number(row.gain, signed=True)} "
-        f"({format_interval(row.ci_low, row.ci_high, signed=True)}"
-        f"{row.n_labelled} of {row.n_all} cases rated); by the judge alone {alone}.{unrated}"
+        f"({format_interval(row.ci_low, row.ci_high, signed=True)}, "
+        f"{format_count(row.n_labelled)} of {format_count(row.n_all)} cases rated); by the judge "
+        f"alone {alone}.{unrated}"
     )
-
-
-def _known_number(value: float | None) -> str:
-    return "unknown" if value is None else format_number(value)
 
 
 def _liked_canaries(failed: Sequence[Canary]) -> list[str]:
@@ -368,4 +369,4 @@ def _liked_canaries(failed: Sequence[Canary]) -> list[str]:
 
 
 def _failed_text(n_failed: int) -> str:
-    return f", {n_failed} failed" if n_failed else ""
+    return f", {format_count(n_failed)} failed" if n_failed else ""
