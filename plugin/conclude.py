@@ -170,8 +170,8 @@ def _early(
     specs: tuple[MetricSpec, ...],
     variants: tuple[Variant, ...],
 ) -> EarlyPlan:
-    names = [variant.name for variant in variants]
-    return early_plan(cases, specs, journal.meta("primary_metric"), names, params.seed)
+    primary = journal.meta("primary_metric")
+    return early_plan(cases, specs, primary, variants, margin=params.margin, seed=params.seed)
 
 
 def _n_judged(evidence: Evidence) -> int:

@@ -169,9 +169,14 @@ def _judging_of(plan: Plan) -> Judging:
 
 
 def _early_stop_plan(plan: Plan) -> EarlyPlan:
-    names = [variant.name for variant in plan.variants]
-    specs = [replace(metric.spec, margin=plan.params.margin) for metric in plan.metrics]
-    return early_plan(plan.loaded.cases, specs, plan.primary, names, plan.params.seed)
+    return early_plan(
+        plan.loaded.cases,
+        [metric.spec for metric in plan.metrics],
+        plan.primary,
+        plan.variants,
+        margin=plan.params.margin,
+        seed=plan.params.seed,
+    )
 
 
 def _make_exam(plan: Plan, journal: Journal) -> Exam | None:

@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 from plugin.compare.intervals import Floats, check_values, log_bets, log_capital, lower_mean
 from plugin.compare.pairs import Contrast, FailureFill, Pairs, contenders, contrasts
 from plugin.compare.stats import ALPHA
-from plugin.records import Case, Failure, MetricSpec, Outcome, Score, working_order
+from plugin.records import Case, Failure, MetricSpec, Outcome, Score, Variant, working_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +189,6 @@ class ConfidenceSequence:
         return Settled(outcome, n, *interval) if interval else None
 
 
-def settle_gains(gains: Sequence[float], rule: SettleRule) -> Settled | None:
-    """What the gains, in the order drawn, settle, and after how many; None for nothing yet.
-
-    Raises:
-        ValueError: for a gain that is not finite or outside the rule's range.
-    """
-    return ConfidenceSequence(rule).add(gains)
-
-
 def gains_in_order(
     order: Sequence[str], gains: Mapping[str, float], failed: Collection[str] = ()
 ) -> list[float]:
@@ -323,20 +314,27 @@ def early_plan(
     cases: Sequence[Case],
     specs: Sequence[MetricSpec],
     primary: str,
-    variants: Sequence[str],
+    variants: Sequence[Variant],
+    *,
+    margin: float,
     seed: int,
 ) -> EarlyPlan:
-    """What a run that may stop early compares.
+    """Return what a run that may stop early compares.
 
     Args:
         cases: in the order of the source.
-        specs: all metrics, with the user's margin.
+        specs: all metrics.
         primary: the name of the one that decides.
-        variants: names, the base first.
+        variants: the base first.
+        margin: the smallest gain that matters to the user, on every metric.
         seed: of the order of work.
     """
-    deciding = tuple(spec for spec in specs if spec.decides)
-    return EarlyPlan(tuple(working_order(cases, seed)), deciding, primary, tuple(variants))
+    return EarlyPlan(
+        order=tuple(working_order(cases, seed)),
+        specs=tuple(replace(spec, margin=margin) for spec in specs if spec.decides),
+        primary=primary,
+        variants=tuple(variant.name for variant in variants),
+    )
 
 
 class EarlyResult(NamedTuple):

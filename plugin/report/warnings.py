@@ -231,7 +231,7 @@ def _panel_note(journal: Journal) -> list[str]:
     lines = []
     for metric in dict.fromkeys(score.metric for score in given):
         rows = _scores_by_completion([score for score in given if score.metric == metric], judges)
-        found = krippendorff_alpha(rows, "interval", seed=0)
+        found = krippendorff_alpha(rows, seed=0)
         alpha = format_number(found.alpha, missing="undefined")
         ends = format_range(found.ci_low, found.ci_high)
         lines.append(f"{metric} {alpha}" + (f" ({ends})" if ends else ""))

@@ -414,7 +414,7 @@ def _clustered(pairs: Pairs) -> bool:
 
 
 def _alpha(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:
-    return krippendorff_alpha(units, "interval", seed=draw.seed, n_resamples=draw.n_resamples)
+    return krippendorff_alpha(units, seed=draw.seed, n_resamples=draw.n_resamples)
 
 
 def _mean(values: Collection[float]) -> float:

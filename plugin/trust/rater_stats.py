@@ -20,17 +20,14 @@ up. (Taking f over all N gives the very same estimate with n / N more lambda.)
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from plugin.compare import stats
 from plugin.compare.intervals import BATCH, LEVEL, Floats, check_values
-
-Level = Literal["nominal", "ordinal", "interval"]
-"""What the distance of two ratings means: any difference is one, ranks count, or values do."""
 
 MIN_UNITS = 50
 """Below this many units with two ratings no interval of alpha is given: of 30, with few
@@ -78,60 +75,42 @@ def raw_agreement(
 
 
 def cohens_kappa(
-    first: Sequence[Hashable | None],
-    second: Sequence[Hashable | None],
-    *,
-    categories: Sequence[Hashable] = (),
-    quadratic: bool = False,
+    first: Sequence[Hashable | None], second: Sequence[Hashable | None]
 ) -> float | None:
-    """Agreement of two raters beyond what their own shares of each category give by chance.
+    """Return the agreement of two raters beyond what their shares of each category give by chance.
 
-    1 - observed / expected disagreement (Cohen 1960); with `quadratic` a disagreement counts as the
-    squared distance of the categories' places (Cohen 1968), else as 1.
+    1 - observed / expected disagreement (Cohen 1960).
 
     Args:
         first: a category per unit, None where it is missing; units without both are left out.
         second: the other rater's, in the same order.
-        categories: in their order, also those that nobody used; needed for `quadratic` alone.
-        quadratic: count near misses as less.
 
     Returns:
         None where no unit has both ratings, or both raters put all units in one and the same
         category.
 
     Raises:
-        ValueError: when the raters have not as many units, or a rating is none of the categories.
+        ValueError: when the raters have not as many units.
     """
-    if quadratic and not categories:
-        raise ValueError("quadratic weights need the categories in their order")
     pairs = _rated_by_both(first, second)
-    known = list(dict.fromkeys([*categories, *(rating for pair in pairs for rating in pair)]))
-    if categories and len(known) > len(set(categories)):
-        strange = ", ".join(map(repr, known[len(set(categories)) :]))
-        raise ValueError(f"every rating must be one of {list(categories)}; got {strange}")
-    places = {category: place for place, category in enumerate(known)}
-    table = np.zeros((len(known), len(known)))
-    for a, b in pairs:
-        table[places[a], places[b]] += 1
-    distance = np.subtract.outer(np.arange(len(known)), np.arange(len(known)))
-    weights = np.square(distance) if quadratic else distance != 0
-    by_chance = np.outer(table.sum(axis=1), table.sum(axis=0)) / max(1, len(pairs))
-    expected = float((weights * by_chance).sum())
-    return 1 - float((weights * table).sum()) / expected if expected else None
+    n, n_differing = len(pairs), sum(a != b for a, b in pairs)
+    own, other = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    # Of all n * n ways to pair one's rating with any of the other's, those that differ.
+    n_by_chance = n * n - sum(count * other[category] for category, count in own.items())
+    return 1 - n_differing * n / n_by_chance if n_by_chance else None
 
 
 def krippendorff_alpha(
     ratings: Sequence[Sequence[float | None]],
-    level: Level,
     *,
     seed: int,
     n_resamples: int = 10_000,
 ) -> Agreement:
-    """Agreement of any number of raters, who need not all have rated everything.
+    """Return the agreement of any number of raters, who need not all have rated everything.
 
-    1 - observed / expected disagreement over the coincidences of ratings within units
-    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). The ordinal distance there,
-    the ratings between two values plus half of those at either end, is that of their mean ranks.
+    1 - observed / expected disagreement over the coincidences of ratings within units, where two
+    ratings disagree by the square of their difference: the interval level of Krippendorff 2011,
+    "Computing Krippendorff's Alpha-Reliability".
 
     The interval is BCa (Efron 1987) over units, which are drawn with all their ratings: it is about
     further units, rated by the same raters. None is given below `MIN_UNITS` units, where no unit
@@ -139,9 +118,7 @@ def krippendorff_alpha(
     no alpha. Takes memory of 8 bytes per unit and distinct value.
 
     Args:
-        ratings: per unit its ratings in any order, None where one is missing; for "nominal" any
-            numbers that stand for the categories.
-        level: what the distance of two ratings means.
+        ratings: per unit its ratings in any order, None where one is missing.
         seed: of the bootstrap.
         n_resamples: of the bootstrap.
 
@@ -150,7 +127,7 @@ def krippendorff_alpha(
     """
     counts, values = _category_counts(ratings)
     n_units, n_ratings = len(counts), int(counts.sum())
-    alpha = float(_alpha_of_each(np.ones((1, n_units)), counts, values, level)[0])
+    alpha = float(_alpha_of_each(np.ones((1, n_units)), counts, values)[0])
     if math.isnan(alpha):
         return Agreement(None, None, None, n_units, n_ratings, "fewer than two different ratings")
     lacks = f"{MIN_UNITS} units, got {n_units}" if n_units < MIN_UNITS else ""
@@ -159,17 +136,14 @@ def krippendorff_alpha(
     if lacks:
         return Agreement(alpha, None, None, n_units, n_ratings, f"no interval below {lacks}")
     drawn = np.concatenate(
-        [
-            _alpha_of_each(w, counts, values, level)
-            for w in _resampled_weights(n_units, seed, n_resamples)
-        ]
+        [_alpha_of_each(w, counts, values) for w in _resampled_weights(n_units, seed, n_resamples)]
     )
     undefined = float(np.isnan(drawn).mean())
     if undefined > _MAX_UNDEFINED:
         method = f"no interval: {undefined:.0%} of the resamples have one value only"
         return Agreement(alpha, None, None, n_units, n_ratings, method)
     without_one = np.concatenate(
-        [_alpha_of_each(w, counts, values, level) for w in _leave_one_out_weights(n_units)]
+        [_alpha_of_each(w, counts, values) for w in _leave_one_out_weights(n_units)]
     )
     low, high = _bca_of_alpha(alpha, drawn[~np.isnan(drawn)], without_one[~np.isnan(without_one)])
     method = f"BCa bootstrap over {n_units} units, {n_resamples} resamples"
@@ -203,27 +177,21 @@ def _category_counts(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats,
     return counts, values
 
 
-def _alpha_of_each(weights: Floats, counts: Floats, values: Floats, level: Level) -> Floats:
+def _alpha_of_each(weights: Floats, counts: Floats, values: Floats) -> Floats:
     """Alpha with each unit counted so often, shape (n_weightings,); NaN where undefined.
 
     Args:
         weights: how often each unit counts, shape (n_weightings, n_units).
         counts: shape (n_units, n_values).
         values: shape (n_values,).
-        level: what the distance of two ratings means.
     """
     sizes, totals = counts.sum(axis=1), weights @ counts
     n = totals.sum(axis=1)
-    if level == "nominal":
-        # Ordered pairs of different ratings: all pairs less those of equal ones.
-        within = weights @ ((sizes**2 - (counts**2).sum(axis=1)) / np.maximum(sizes - 1, 1))
-        between = n**2 - (totals**2).sum(axis=1)
-    else:
-        # Over ordered pairs, (x - y)**2 sums to twice n times the squares less the squared sum.
-        x = totals.cumsum(axis=1) - totals / 2 if level == "ordinal" else values[None, :]
-        per_unit = sizes * (x**2 @ counts.T) - (x @ counts.T) ** 2
-        within = (weights * (2 * per_unit / np.maximum(sizes - 1, 1))).sum(axis=1)
-        between = 2 * (n * (totals * x**2).sum(axis=1) - (totals * x).sum(axis=1) ** 2)
+    # Over ordered pairs, (x - y)**2 sums to twice n times the squares less the squared sum.
+    x = values[None, :]
+    per_unit = sizes * (x**2 @ counts.T) - (x @ counts.T) ** 2
+    within = (weights * (2 * per_unit / np.maximum(sizes - 1, 1))).sum(axis=1)
+    between = 2 * (n * (totals * x**2).sum(axis=1) - (totals * x).sum(axis=1) ** 2)
     one_value = (totals > 0).sum(axis=1) < 2
     with np.errstate(invalid="ignore", divide="ignore"):
         alphas: Floats = np.where(one_value, np.nan, 1 - (n - 1) * within / between)
