@@ -1,9 +1,12 @@
-"""When the gains seen so far settle a comparison: an interval that holds however often one looks.
+"""Stop judging when the verdict is settled, by intervals that hold however often one looks.
 
 A confidence sequence is an interval for every number of pairs at once: the chance that the true
 mean gain is ever outside, at any of them, is at most alpha (Waudby-Smith & Ramdas 2024, "Estimating
 means of bounded random variables by betting", 2010.09686). So judging may stop as soon as the
 interval answers the question, which an interval for a fixed number of pairs does not allow.
+
+The verdict is settled once the primary metric is, for every adapter against each of its baselines,
+and no other deciding metric can turn out worse than the base's by more than its margin.
 
 The bets are those of the betting interval in `intervals`: a mixture of constant ones. It settled
 earlier than the paper's predictable plug-in bets or empirical Bernstein in nearly every setting
@@ -24,12 +27,6 @@ What it asks of the caller:
 - Cases that do not belong together: clusters have no sequence here.
 - After stopping, the numbers of `stats` are those of a run that was meant to be that long, and too
   sure; the outcome and interval of `Settled` are the ones that hold.
-
-When judging may stop because the verdict is settled: confidence sequences over whole pairs.
-
-It is settled once the primary metric is, for every adapter against each of its baselines, and no
-other deciding metric can turn out worse than the base's by more than its margin. Pairs are looked
-at in the order in which the cases were drawn.
 """
 
 from __future__ import annotations
@@ -85,7 +82,7 @@ class SettleRule:
         return self.alpha / self.n_decisions
 
     def scaled(self, gains: Floats) -> Floats:
-        """Gains with the range stretched to 0..1."""
+        """Return gains with the range stretched to 0..1."""
         return (gains - self.low) / (self.high - self.low)
 
 
@@ -156,7 +153,7 @@ class ConfidenceSequence:
         return self.settled
 
     def interval(self, n: int | None = None) -> tuple[float, float] | None:
-        """What all intervals after up to n pairs have in common; n counts all pairs if None.
+        """Return what all intervals after up to n pairs have in common; n counts all pairs if None.
 
         Without pairs it is the whole range. None where they have nothing in common: the gains
         changed their kind on the way, or this is the rare run that the alpha is for.
@@ -173,7 +170,7 @@ class ConfidenceSequence:
         return self.rule.low + extent * lower, self.rule.low + extent * upper
 
     def _first(self, won: NDArray[np.bool_]) -> Settled | None:
-        """The first outcome among the last pairs; `won` has a row for each and a column a bet."""
+        """Return the first outcome among the last pairs; `won` has a row a pair, a column a bet."""
         held: dict[Outcome, NDArray[np.bool_]] = {
             "better": won[:, 0],
             "worse": won[:, 2],
@@ -192,7 +189,7 @@ class ConfidenceSequence:
 def gains_in_order(
     order: Sequence[str], gains: Mapping[str, float], failed: Collection[str] = ()
 ) -> list[float]:
-    """The gains to look at: whole pairs in the drawn order, up to the first case not worked yet.
+    """Return the gains of whole pairs in the drawn order, up to the first case not worked yet.
 
     Args:
         order: the case ids as drawn.
@@ -242,7 +239,7 @@ class EarlyPlan:
         )
 
     def rule(self, spec: MetricSpec) -> SettleRule:
-        """What is to be settled on a metric."""
+        """Return what is to be settled on a metric."""
         extent = spec.high - spec.low
         return SettleRule(spec.margin, -extent, extent, n_decisions=self.n_decisions)
 
@@ -270,7 +267,7 @@ class EarlyStopper:
         ]
 
     def note(self, results: Iterable[Score | Failure]) -> None:
-        """Take what came in; a failure is a pair that will not be."""
+        """Take in what has been made; a failure is a pair that will not be."""
         for one in results:
             if one.variant is None:
                 continue

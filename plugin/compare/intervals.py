@@ -1,8 +1,8 @@
-"""Intervals for a mean over cases: what is resampled, the bootstrap, and the betting interval.
+"""Intervals for mean gains over cases: pure functions on floats.
 
-Several gains on the same cases: one mean as a share of another, and intervals that all hold.
-
-Pure functions on floats, like `stats`, whose words (unit, cluster) are used here.
+A *unit* is what is resampled: a cluster of cases where clusters are given, else a single case.
+`interval_of` picks the method: bootstrap, or the betting interval where too few units vary.
+`ratio_of_means` and `simultaneous_intervals` are about several gains on the same cases.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ MIN_VARYING = 10
 
 BATCH = 500
 """Resamples worked at once: bounds the memory, and stays in the processor's cache."""
+
+_TINY = 1e-9
+"""A mean gain below this is rounding."""
 
 # How much of what can be lost is bet, and how the capital is split between these bets. Any split
 # that is fixed before the data are seen is valid. Data with few varying units reward the boldest
@@ -78,7 +81,7 @@ def no_interval(why: str) -> Interval:
 
 
 def group_units(values: Floats, clusters: Sequence[Hashable] | None) -> Units:
-    """The units; clusters of one case each are the same as no clusters."""
+    """Return the units; clusters of one case each are the same as no clusters."""
     if clusters is not None and len(clusters) != len(values):
         raise ValueError(f"{len(values)} values but {len(clusters)} cluster labels")
     labels = {label: place for place, label in enumerate(dict.fromkeys(clusters or ()))}
@@ -91,7 +94,7 @@ def group_units(values: Floats, clusters: Sequence[Hashable] | None) -> Units:
 
 
 def spread_of(units: Units) -> float | None:
-    """sqrt(n) times the mean's clustered standard error (Miller 2024, 2411.00640)."""
+    """Return sqrt(n) times the mean's clustered standard error (Miller 2024, 2411.00640)."""
     n_units, n = len(units.sums), units.sizes.sum()
     if n_units < 2:
         return None
@@ -100,7 +103,7 @@ def spread_of(units: Units) -> float | None:
 
 
 def interval_of(units: Units, bounds: tuple[float, float], seed: int, n_resamples: int) -> Interval:
-    """The 95% interval of the mean over all cases, by the method that suits the data.
+    """Return the 95% interval of the mean over all cases, by the method that suits the data.
 
     Args:
         units: what is resampled.
@@ -116,7 +119,7 @@ def interval_of(units: Units, bounds: tuple[float, float], seed: int, n_resample
 
 
 def too_few(units: Units) -> str:
-    """Why no interval at all can be given, "" where one can."""
+    """Say why no interval at all can be given; "" where one can."""
     n_units = len(units.sums)
     if units.n_clusters is not None and n_units < MIN_CLUSTERS:
         return f"no interval below {MIN_CLUSTERS} clusters, got {n_units}"
@@ -124,13 +127,13 @@ def too_few(units: Units) -> str:
 
 
 def n_varying(units: Units) -> int:
-    """Units whose mean differs from the most common one."""
+    """Count the units whose mean differs from the most common one."""
     _, counts = np.unique(np.round(units.sums / units.sizes, 12), return_counts=True)
     return len(units.sums) - int(counts.max(initial=0))
 
 
 def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
-    """Bias-corrected and accelerated bootstrap of the mean over all cases (Efron 1987).
+    """Return the BCa bootstrap interval of the mean over all cases (Efron 1987).
 
     A bootstrap's spread is too small by sqrt(1 - 1/n) and its quantiles are the normal's, not t's;
     the level is raised by just that much (Hesterberg 2015, "What teachers should know about the
@@ -162,7 +165,7 @@ def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
 
 
 def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) -> Interval:
-    """Interval for a bounded mean by betting; valid at every sample size and for every shape.
+    """Return a bounded mean's interval by betting; valid at every sample size and shape.
 
     A mean m is left out when a gambler who bets that the true mean is higher, or lower, would
     have multiplied the capital by 2 / alpha: if m is true, that happens with probability at most
@@ -190,7 +193,7 @@ def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) ->
 
 
 def log_bets(means: Floats, mean: float | Floats, stakes: float | Floats = 1.0) -> Floats:
-    """What each bet on a mean above `mean` multiplies its capital by, unit by unit, as a log.
+    """Return what each bet on a mean above `mean` multiplies its capital by, as a log.
 
     Args:
         means: of units, within 0..1, of any shape.
@@ -206,7 +209,7 @@ def log_bets(means: Floats, mean: float | Floats, stakes: float | Floats = 1.0) 
 
 
 def log_capital(logs: Floats) -> Floats:
-    """The log of all capital together; `logs` are summed logs per bet, shape (..., bets)."""
+    """Return the log of all capital together; `logs` are sums per bet, shape (..., bets)."""
     # A bold bet may have lost everything, which is -inf; the most timid one never has.
     most = logs.max(axis=-1, keepdims=True)
     total: Floats = np.log(np.exp(logs - most) @ _CAPITAL) + most[..., 0]
@@ -214,7 +217,7 @@ def log_capital(logs: Floats) -> Floats:
 
 
 def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = False) -> float:
-    """The largest mean in 0..1 that bets on a higher one reject at alpha / 2.
+    """Return the largest mean in 0..1 that bets on a higher one reject at alpha / 2.
 
     Args:
         means: of units, shape (n_units,), within 0..1.
@@ -239,10 +242,6 @@ def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = F
     if observed <= least or shortfall(least) > 0:
         return 0.0
     return float(brentq(shortfall, least, observed))
-
-
-_TINY = 1e-9
-"""A mean gain below this is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +271,7 @@ def ratio_of_means(
     *,
     clusters: Sequence[Hashable] | None = None,
 ) -> RatioEstimate:
-    """The mean of the parts divided by the mean of the wholes, with its 95% interval.
+    """Divide the mean of the parts by the mean of the wholes; with its 95% interval.
 
     The interval is Fieller's (Fieller 1954, "Some problems in interval estimation"): all ratios r
     for which a t test does not reject that the mean of part - r * whole is zero. It has two ends
@@ -314,7 +313,7 @@ def ratio_of_means(
 
 
 def _fieller(above: Floats, below: Floats) -> tuple[float, float] | None:
-    """Both ends of Fieller's interval; None where it is not bounded."""
+    """Return both ends of Fieller's interval; None where it is not bounded."""
     from scipy.special import stdtrit
 
     n_units = len(below)
@@ -338,7 +337,7 @@ def simultaneous_intervals(
     seed: int,
     n_resamples: int = 10_000,
 ) -> tuple[Interval, ...]:
-    """95% intervals of several mean gains that all hold at once, whichever is looked at.
+    """Return 95% intervals of several mean gains that all hold at once, whichever is looked at.
 
     Every interval is mean +- q standard errors, where q is the 95% quantile of the largest
     studentised deviation over all the gains when units are resampled (max-t: Westfall & Young 1993,
@@ -380,7 +379,7 @@ def simultaneous_intervals(
 
 
 def _max_t(units: Units, reach: float, bounds: tuple[float, float], n_resamples: int) -> Interval:
-    """The mean +- reach standard errors, kept within the bounds."""
+    """Return the mean +- reach standard errors, kept within the bounds."""
     n = float(units.sizes.sum())
     mean, half = float(units.sums.sum()) / n, reach * (spread_of(units) or 0.0) / math.sqrt(n)
     method = f"max-t bootstrap over {len(units.sums)} {units.noun}, {n_resamples} resamples"
@@ -389,7 +388,7 @@ def _max_t(units: Units, reach: float, bounds: tuple[float, float], n_resamples:
 
 
 def _largest_deviation(units: Sequence[Units], alpha: float, seed: int, n_resamples: int) -> float:
-    """The 1 - alpha quantile of the largest |t| among the resampled means."""
+    """Return the 1 - alpha quantile of the largest |t| among the resampled means."""
     rng, sizes, n_units = np.random.default_rng((seed, 2)), units[0].sizes, len(units[0].sums)
     sums = np.column_stack([own.sums for own in units])
     off = sums - np.outer(sizes, sums.sum(axis=0) / sizes.sum())
@@ -413,7 +412,7 @@ def _largest_deviation(units: Sequence[Units], alpha: float, seed: int, n_resamp
 
 
 def check_values(values: Sequence[float], low: float, high: float, noun: str) -> Floats:
-    """The values as a flat array; what rounding put just outside the bounds is put on them.
+    """Return the values as a flat array, with rounding just outside the bounds put on them.
 
     Raises:
         ValueError: naming the values that are not finite or outside the bounds.

@@ -1,8 +1,6 @@
-"""Scores -> Summary and Comparison: records in, records out.
+"""Turn a run's scores into summaries and comparisons, and these into the one verdict.
 
 What a run holds beyond the listed cases, variants and metrics is not counted.
-
-Comparisons -> the one verdict: records in, records out.
 """
 
 from __future__ import annotations
@@ -98,7 +96,7 @@ class VerdictSettings:
 
 
 def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, ...]:
-    """Every variant's mean on every metric, in every group; no data gives None."""
+    """Return every variant's mean on every metric, in every group; no data gives None."""
     summaries = []
     for spec in evidence.metrics:
         for name in evidence.scored(spec):
@@ -130,7 +128,7 @@ def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, .
 
 
 def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, ...]:
-    """Every variant against its baselines on every metric, in every group.
+    """Compare every variant with its baselines on every metric, in every group.
 
     Holm's adjustment runs over two families: the deciding metrics over all cases, and over the
     groups. An outcome other than "can't tell" must also hold with the failures at their worst.
@@ -157,7 +155,7 @@ def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, 
 def _compare_early(
     evidence: Evidence, settings: VerdictSettings, plan: EarlyPlan
 ) -> tuple[Comparison, ...]:
-    """The comparisons of a run that may stop early."""
+    """Compare what a run that may stop early has so far."""
     comparisons = []
     for pairs in pair_scores(evidence):
         decides = pairs.spec.decides and pairs.group == ALL
@@ -197,7 +195,7 @@ def _anytime_interval(found: EarlyResult, decides: bool) -> Interval:
 
 
 def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> bool:
-    """As `_holds_at_worst`, by confidence sequences."""
+    """Return the same as `_holds_at_worst`, by confidence sequences."""
     if outcome == "can't tell" or not pairs.broken:
         return True
     return all(
@@ -206,7 +204,7 @@ def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> 
 
 
 def _comparison_of(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float]) -> Comparison:
-    """The comparison, before failures are counted at their worst."""
+    """Return the comparison, before failures are counted at their worst."""
     spec, n = pairs.spec, found.n
     p_adjusted = _holm_adjusted(found, rivals) if spec.decides else None
     outcome: Outcome | None = None
@@ -252,7 +250,7 @@ def _holm_adjusted(found: stats.PairedEstimate, rivals: list[float]) -> float | 
 def _holds_at_worst(
     pairs: Pairs, outcome: Outcome, rivals: list[float], settings: VerdictSettings
 ) -> bool:
-    """Whether the outcome stands with the failed scores at their worst against it."""
+    """Return whether the outcome stands with the failed scores at their worst against it."""
     if not pairs.broken:
         return True
     spec = pairs.spec
@@ -268,7 +266,7 @@ def _holds_at_worst(
 
 
 def _fills(spec: MetricSpec, outcome: Outcome) -> list[FailureFill]:
-    """The worst that failed scores could have been, for this outcome."""
+    """Return the worst that failed scores could have been, for this outcome."""
     against, in_favour = FailureFill(spec.worst, spec.best), FailureFill(spec.best, spec.worst)
     return {"better": [against], "worse": [in_favour]}.get(outcome, [against, in_favour])
 
@@ -279,7 +277,7 @@ def decide_verdict(
     comparisons: Sequence[Comparison],
     settings: VerdictSettings,
 ) -> Verdict:
-    """The one verdict: the primary metric decides, and a worse one besides makes it mixed.
+    """Return the verdict: the primary metric decides, and a worse one besides makes it mixed.
 
     Of several adapters the verdict is about the one with the largest gain over the base on the
     primary metric. How it stands beside a prompted base comes first among the details.
@@ -318,7 +316,7 @@ def decide_verdict(
 def _rank_findings(
     evidence: Evidence, comparisons: Sequence[Comparison], primary: MetricSpec
 ) -> list[Finding]:
-    """The contenders against the base, the one with the largest gain first."""
+    """Return the contenders against the base, the one with the largest gain first."""
     return sorted(
         (
             _finding_for(comparisons, primary.name, name, evidence.names[0])
@@ -332,7 +330,7 @@ def _rank_findings(
 def _finding_for(
     comparisons: Sequence[Comparison], primary: str, variant: str, baseline: str
 ) -> Finding:
-    """One contrast over all cases."""
+    """Return what one contrast shows over all cases."""
     own = [
         row
         for row in comparisons
@@ -343,7 +341,7 @@ def _finding_for(
 
 
 def _subject_text(evidence: Evidence, best: str) -> str:
-    """What the verdict is about, and out of how many it was chosen."""
+    """Name what the verdict is about, and out of how many it was chosen."""
     rivals = [v for v in evidence.variants if v.name in contenders(evidence.names)]
     if len(rivals) == 1:
         return best
@@ -358,7 +356,7 @@ def _prompt_details(
     primary: MetricSpec,
     settings: VerdictSettings,
 ) -> list[str]:
-    """The best one beside the prompted base; empty where there is none, or it is the best one."""
+    """Compare the best one with the prompted base; empty without one, or where it is the best."""
     row = best.primary
     if PROMPTED not in evidence.names[1:] or row.variant == PROMPTED:
         return []
@@ -376,7 +374,7 @@ def _prompt_details(
 def _best_of_details(
     evidence: Evidence, best: Comparison, primary: MetricSpec, settings: VerdictSettings
 ) -> list[str]:
-    """What being the best of several does to the gain; empty for one contender."""
+    """Say what being the best of several does to the gain; empty for one contender."""
     rivals, has_prompt = contenders(evidence.names), PROMPTED in evidence.names[1:]
     if len(rivals) == 1 or not best.n:
         return []
@@ -395,7 +393,7 @@ def _primary_spec(metrics: Sequence[MetricSpec], wanted: str) -> MetricSpec:
 
 
 def _headline(evidence: Evidence, settings: VerdictSettings) -> str:
-    """What must stand before the sentence: who judged, and how far a partial run came."""
+    """Return what stands before the sentence: who judged, and how far a partial run came."""
     label = f"[{settings.judge_label}] " if settings.judge_label else ""
     if settings.n_worked:
         return f"{label}stopped early, {settings.n_worked} of {len(evidence.cases)} cases judged: "
@@ -406,7 +404,7 @@ def _headline(evidence: Evidence, settings: VerdictSettings) -> str:
 
 
 def _n_worked(evidence: Evidence) -> set[str]:
-    """Ids of the cases that are worked, in whole or in part.
+    """Return the ids of the cases that are worked, in whole or in part.
 
     The engine's own scores are all made before the first completion is scored, one variant after
     another: they tell how far a run came only where there are no others.

@@ -1,7 +1,4 @@
-"""Comparisons -> plain words. Numbers always stand with how many pairs they rest on.
-
-What a gain is worth beside others, in plain words.
-"""
+"""Put comparisons into plain words. Numbers always stand with how many pairs they rest on."""
 
 from __future__ import annotations
 
@@ -52,7 +49,7 @@ class Finding:
 
 
 def verdict_sentence(finding: Finding, subject: str) -> str:
-    """The answer in one line about the variant, named by the subject."""
+    """Return the answer in one line about the variant, named by the subject."""
     row = finding.primary
     if finding.outcome == "mixed":
         parts = [f"{_outcome_text(row)} on {row.metric}, {_numbers_text(row)}"]
@@ -73,13 +70,13 @@ def verdict_sentence(finding: Finding, subject: str) -> str:
 
 
 def single_variant_sentence(variant: str, means: Sequence[Summary]) -> str:
-    """What to say when there is nothing to compare with."""
+    """Say that there is nothing to compare with, and give the means."""
     found = "; ".join(map(_mean_text, means))
     return f"There is nothing to compare: only {variant} was run. {found or 'No metric was run'}."
 
 
 def early_stop_lines(n_decisions: int) -> list[str]:
-    """How to read a run that may stop early.
+    """Say how to read a run that may stop early.
 
     Args:
         n_decisions: comparisons that share the chance of a false outcome.
@@ -92,7 +89,7 @@ def early_stop_lines(n_decisions: int) -> list[str]:
 
 
 def data_quality_lines(summaries: Sequence[Summary]) -> list[str]:
-    """What the metrics that judge the cases alone found."""
+    """Report what the metrics that judge the cases alone found."""
     found = "; ".join(
         _mean_text(row) for row in summaries if row.variant == DATA and row.group == ALL
     )
@@ -102,7 +99,7 @@ def data_quality_lines(summaries: Sequence[Summary]) -> list[str]:
 def detail_lines(
     findings: Sequence[Finding], groups: Sequence[Comparison], chosen: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """What the reader must know besides, most important first.
+    """Return what the reader must know besides, most important first.
 
     Args:
         findings: the one that the verdict is about first.
@@ -133,12 +130,12 @@ def detail_lines(
 
 
 def also_worse(finding: Finding) -> str:
-    """The other deciding metrics on which the variant is worse, to follow its own line."""
+    """Name the other deciding metrics on which the variant is worse, after its own line."""
     return "".join(f"; worse on {row.metric}, {_numbers_text(row)}" for row in finding.worse)
 
 
 def _open_reason(row: Comparison) -> list[str]:
-    """Why the primary metric cannot tell, and what would help; empty when it can."""
+    """Say why the primary metric cannot tell, and what would help; empty when it can tell."""
     if row.outcome != "can't tell":
         return []
     if not row.holds_at_worst:
@@ -161,7 +158,7 @@ def _open_reason(row: Comparison) -> list[str]:
 
 
 def _needed_text(row: Comparison) -> str:
-    """How many cases would tell."""
+    """Say how many cases would tell."""
     margin = format_number(row.margin)
     if row.n_to_detect is None:
         why = "one case shows" if row.n < 2 else "these scores show"
@@ -186,7 +183,7 @@ def _needed_text(row: Comparison) -> str:
 
 
 def _chance_line(row: Comparison) -> list[str]:
-    """The primary metric case by case, and its p-value in words."""
+    """Count the cases on the primary metric, and give its p-value in words."""
     if not row.n or row.p_adjusted is None:
         return []
     return [
@@ -198,7 +195,7 @@ def _chance_line(row: Comparison) -> list[str]:
 
 
 def comparison_line(label: str, row: Comparison) -> str:
-    """A comparison in one line: outcome and numbers."""
+    """Return a comparison in one line: outcome and numbers."""
     if row.outcome is None:
         return f"{label} (described only, decides nothing): {_numbers_text(row)}"
     undone = "" if row.holds_at_worst else f" ({_undone_reason(row)})"
@@ -211,7 +208,7 @@ def _outcome_text(row: Comparison) -> str:
 
 
 def _undone_reason(row: Comparison) -> str:
-    """What the outcome would be but for the failures."""
+    """Say what the outcome would be but for the failures."""
     would = decide_outcome((row.ci_low, row.ci_high), row.p_adjusted, row.margin)
     n_failed = row.n_failed_variant + row.n_failed_baseline
     failed = format_count(n_failed, "failed score", "failed scores")
@@ -219,7 +216,7 @@ def _undone_reason(row: Comparison) -> str:
 
 
 def _numbers_text(row: Comparison) -> str:
-    """Means, gain, interval, n and failures."""
+    """Return means, gain, interval, n and failures."""
     n_failed = row.n_failed_variant + row.n_failed_baseline
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:
         return f"no case has a score of both (n=0{_failed_suffix(n_failed)})"
@@ -250,14 +247,14 @@ def _failed_suffix(n_failed: int) -> str:
 
 
 def _is_small(row: Comparison) -> bool:
-    """Whether a difference that is there lies within the margin."""
+    """Return whether a difference that is there lies within the margin."""
     if row.ci_low is None or row.ci_high is None or row.outcome not in ("better", "worse"):
         return False
     return -row.margin <= row.ci_low and row.ci_high <= row.margin
 
 
 def _is_left_open(row: Comparison) -> bool:
-    """Whether the interval leaves out zero, yet so much was compared that chance remains."""
+    """Return whether the interval leaves out zero, and chance remains after adjustment."""
     if row.outcome != "can't tell" or row.ci_low is None or row.ci_high is None:
         return False
     return row.holds_at_worst and (row.ci_low > 0 or row.ci_high < 0)
@@ -276,7 +273,7 @@ def _unpromised_text() -> str:
 
 
 def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
-    """The prompted base against a variant and against the base, on the primary metric.
+    """Compare the prompted base with a variant and with the base, on the primary metric.
 
     Args:
         over_prompt: the variant against the prompted base.
@@ -291,7 +288,7 @@ def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
 
 
 def prompt_share_line(row: Comparison, found: RatioEstimate) -> str:
-    """How much of a variant's gain the prompt alone reaches.
+    """Say how much of a variant's gain the prompt alone reaches.
 
     Args:
         row: the variant against the base: a gain that its interval tells from zero.
@@ -317,7 +314,7 @@ def prompt_share_line(row: Comparison, found: RatioEstimate) -> str:
 
 
 def upkeep_lines(over_prompt: Comparison) -> list[str]:
-    """What follows where a variant does not beat the prompt; empty where it does."""
+    """Say what follows where a variant does not beat the prompt; empty where it does."""
     found = {
         "worse": "is worse than the prompt alone",
         "equivalent": "does no better than the prompt alone",
@@ -332,7 +329,7 @@ def upkeep_lines(over_prompt: Comparison) -> list[str]:
 
 
 def best_of_line(row: Comparison, found: BestOf, has_prompt: bool) -> str:
-    """That the best was chosen, and what is left of its gain when that is allowed for.
+    """Say that the best was chosen, and what is left of its gain when that is allowed for.
 
     Args:
         row: the chosen one against the base.
@@ -360,7 +357,7 @@ def best_of_line(row: Comparison, found: BestOf, has_prompt: bool) -> str:
 
 
 def early_best_of_line(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
-    """The same in a run that may stop early: its intervals hold for all comparisons at once."""
+    """Say that the best was chosen, in a run whose intervals hold for all comparisons at once."""
     head = _chosen_because(row, n_rivals, has_prompt)
     if row.ci_low is None:
         return f"{head}."

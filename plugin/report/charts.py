@@ -1,8 +1,7 @@
-"""Report -> two charts as SVG: the means side by side, and the gains case by case.
+"""Draw a report's two charts as SVG: the means side by side, and the gains case by case.
 
-The chart of the means: every variant side by side, metric by metric, then by group.
-
-The chart of the gains over the base: every case of every variant, sorted; groups' shares.
+The means stand metric by metric, then by group. The gains over the base are those of every case,
+sorted, and beside them the groups' shares of wins and losses.
 """
 
 from __future__ import annotations
@@ -46,13 +45,13 @@ if TYPE_CHECKING:
 
 
 def comparison_svg(report: Report) -> str:
-    """Per deciding metric, the variants' means with their intervals, then the groups."""
+    """Draw the variants' means per deciding metric with their intervals, then the groups."""
     ledger = Ledger(report)
     return render_svg(lambda: means_figure(ledger), "Mean scores of every variant")
 
 
 def distribution_svg(report: Report) -> str:
-    """Per variant, the gains over the base on the primary metric, and the groups' outcomes."""
+    """Draw each variant's gains over the base on the primary metric, and the groups' outcomes."""
     ledger = Ledger(report)
     return render_svg(lambda: gains_figure(ledger), "Gains case by case")
 
@@ -93,7 +92,7 @@ def _variant_colours(ledger: Ledger) -> dict[str, str]:
 
 
 def means_figure(ledger: Ledger) -> Figure:
-    """Draws the deciding metrics, one block each, and one block for all groups."""
+    """Draw the deciding metrics, one block each, and one block for all groups."""
     colours = _variant_colours(ledger)
     blocks = _metric_blocks(ledger, colours) + _group_blocks(ledger, colours)
     gap, top = 0.68, 1.0
@@ -177,7 +176,7 @@ def _draw_block(fig: Figure, block: MeanBlock, top: float) -> None:
 
 
 def _block_range(block: MeanBlock) -> tuple[float, float]:
-    """The metric's own range, or the data's where that has no bounds."""
+    """Return the metric's own range, or the data's where that has no bounds."""
     rows = [bar.summary for bar in block.bars if bar.summary]
     found = [x for row in rows for x in (row.mean, row.ci_low, row.ci_high) if x is not None]
     low, high = block.spec.low, block.spec.high
@@ -219,7 +218,7 @@ MAX_BARS = 400
 
 
 def gains_figure(ledger: Ledger) -> Figure:
-    """Draws a panel per variant but the base, the contenders first, on the primary metric."""
+    """Draw a panel per variant but the base, the contenders first, on the primary metric."""
     spec, others = ledger.primary, sorted(ledger.variants[1:], key=lambda n: n == PROMPTED)
     if spec is None or not others:
         fig = new_figure(1.2)
@@ -279,7 +278,7 @@ def _draw_mean(ax: Axes, row: Comparison | None) -> None:
 
 
 def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int, unit: str) -> None:
-    """Bars of the sorted gains, losses first; many cases share a bar as their median."""
+    """Draw bars of the sorted gains, losses first; many cases share a bar as their median."""
     n_bars = min(len(gains), MAX_BARS)
     step = len(gains) / n_bars
     shown = [gains[int((place + 0.5) * step)] for place in range(n_bars)]
@@ -309,7 +308,7 @@ def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int, unit: str) -> N
 
 
 def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, float]) -> None:
-    """Per group, the shares of losses, ties and wins; at (top, height) in inches."""
+    """Draw the shares of losses, ties and wins per group; at (top, height) in inches."""
     (top, height), spec, right = box, ledger.primary, WIDTH - 0.15
     if spec is None:
         return
@@ -336,13 +335,13 @@ def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, fl
 
 
 def _gain_counts(gains: Sequence[float]) -> tuple[int, int, int]:
-    """Losses, ties and wins."""
+    """Count losses, ties and wins."""
     losses, wins = sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains)
     return losses, len(gains) - losses - wins, wins
 
 
 def _text_colour(colour: str) -> dict[str, Any]:
-    """Text in the middle of a bar of that colour."""
+    """Return the style of text in the middle of a bar of that colour."""
     return {"ha": "center", "fontsize": 8, "color": "black" if colour == TIE else "white"}
 
 

@@ -84,7 +84,7 @@ class ForestPlot(NamedTuple):
 
 
 def render_page(report: Report, charts: Sequence[str]) -> str:
-    """The whole page.
+    """Return the whole page as HTML.
 
     Args:
         report: what to show; its texts are escaped.
@@ -153,7 +153,7 @@ def _is_headline(ledger: Ledger, row: Comparison) -> bool:
 
 
 def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
-    """The case as shown, None when nothing has been done with it yet."""
+    """Return the case as shown, None when nothing has been done with it yet."""
     report, primary, rivals = ledger.report, ledger.primary, ledger.contenders
     columns = []
     for variant in ledger.variants:
@@ -182,7 +182,7 @@ def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
 
 
 def _metric_cells(ledger: Ledger, case: Case, name: str) -> list[tuple[MetricSpec, CaseCell]]:
-    """What a variant, or the data, got from the metrics that score it."""
+    """Return what a variant, or the data, got from the metrics that score it."""
     specs = (spec for spec in ledger.report.metrics if name in ledger.scored(spec))
     found = [(spec, ledger.cell(case, name, spec)) for spec in specs]
     return [(spec, cell) for spec, cell in found if cell.score or cell.failure]
@@ -195,7 +195,7 @@ def _gain_kind(gain: float | None) -> str:
 
 
 def _choose_shown(entries: Sequence[PageCase]) -> list[PageCase]:
-    """Worst first, those without a score last; the two ends when there are too many."""
+    """Put the worst first, those without a score last; the two ends when there are too many."""
     ranked = sorted(
         (entry for entry in entries if entry.rank is not None), key=lambda entry: entry.rank or 0.0
     )
@@ -211,7 +211,7 @@ def _choose_shown(entries: Sequence[PageCase]) -> list[PageCase]:
 def _filters(
     ledger: Ledger, entries: Sequence[PageCase]
 ) -> list[tuple[str, list[tuple[str, str, int]]]]:
-    """Filter -> its choices as (class, label, cases), only those that any case has."""
+    """Return filter -> its choices as (class, label, cases), only those that any case has."""
     kinds = {"loss": "losses", "tie": "ties", "win": "wins", "fail": "failures"}
     groups = {f"g{place}": group for place, group in enumerate(ledger.groups[:MAX_FILTERS])}
     filters = []
@@ -224,7 +224,7 @@ def _filters(
 
 
 def _forests(ledger: Ledger) -> dict[int, ForestPlot]:
-    """The marks by the id of their comparison, on one scale per metric."""
+    """Place the marks by the id of their comparison, on one scale per metric."""
     rows = [row for row in ledger.report.comparisons if row.gain is not None]
     reach: dict[str, float] = {}
     for row in rows:

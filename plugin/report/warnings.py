@@ -1,8 +1,7 @@
-"""What a report warns of: prompts, completions, cases, the judge, failures.
+"""Say what the reader must know of a run: warnings, and notes on its metrics and its judging.
 
-What the reader must know of metrics in units of their own, in words for the report.
-
-What judging took, and how far several judges agree, in words for the report.
+Warnings are about prompts, completions, cases, the judge and failures. Notes join the verdict's
+details: metrics in units of their own, what judging took, and how far several judges agree.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def run_warnings(
     variants: tuple[Variant, ...],
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[str, ...]:
-    """All of them, a sentence each."""
+    """Return all warnings of a run, a sentence each."""
     found = list(journal.meta("prompt_notes") or ())
     cases = journal.cases()
     for variant in variants:
@@ -77,7 +76,7 @@ def run_warnings(
 
 
 def _repeated_cases(cases: tuple[Case, ...]) -> list[str]:
-    """Cases that ask the same; those of one cluster count as one already."""
+    """Warn of cases that ask the same; those of one cluster count as one already."""
     asked = Counter((case.messages, case.cluster) for case in cases)
     n_alike = sum(n - 1 for (_, cluster), n in asked.items() if not cluster)
     if not n_alike:
@@ -90,7 +89,7 @@ def _repeated_cases(cases: tuple[Case, ...]) -> list[str]:
 
 
 def _differing_prompts(journal: Journal, variants: tuple[Variant, ...]) -> list[str]:
-    """Models that read other token ids than the baseline, under the same system prompt."""
+    """Warn of models that read other token ids than the baseline, under the same prompt."""
     base, own = variants[0], journal.meta("prompts")
     others = journal.meta("other_prompts") or {}
     return [
@@ -150,7 +149,7 @@ def metric_notes(
     summaries: Sequence[Summary],
     comparisons: Sequence[Comparison],
 ) -> list[str]:
-    """Lines for the verdict's details; none for metrics that run from 0 to 1."""
+    """Return lines for the verdict's details; none for metrics that run from 0 to 1."""
     overall = [row for row in comparisons if row.group == ALL]
     lines = []
     for spec in specs:
@@ -195,7 +194,7 @@ def _perplexity(nats: float) -> str:
 
 
 def judging_notes(journal: Journal) -> list[str]:
-    """Lines for the verdict's details; none for a run without a judge that costs anything."""
+    """Return lines for the verdict's details; none for a run without a judge that costs."""
     return [*_panel_note(journal), *_second_judge_note(journal), *_call_note(journal)]
 
 
@@ -242,7 +241,7 @@ def _panel_note(journal: Journal) -> list[str]:
 
 
 def _scores_by_completion(given: list[JudgeScore], judges: list[str]) -> list[list[float | None]]:
-    """A row for each completion, a column for each judge."""
+    """Return a row for each completion, a column for each judge."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for score in given:
         rows.setdefault((score.case_id, score.variant), {})[score.judge] = score.value

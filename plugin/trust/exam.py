@@ -1,13 +1,11 @@
-"""Canaries: wrong answers that a judge must not like, and when it has failed on one.
+"""Examine the judge: ask a few judgments again, and put wrong answers before it.
 
-What fools judges in practice: praise without content, the mere opening of an answer, a constant
-null answer (2410.07137, 2507.08794), and an order to the judge himself.
+The wrong answers (canaries) are what fools judges in practice: praise without content, the mere
+opening of an answer, a constant null answer (2410.07137, 2507.08794), and an order to the judge.
 
-The judge examined: a few judgments asked again, and wrong answers put before it.
-
-Small: `N_RETEST_CASES` and `N_CANARY_CASES` cases per metric, drawn with the run's seed. What was
-found is kept in the journal, so that a report needs no judge; what failed is counted there, tried
-again in the next session, and never ends a run.
+The exam is small: `N_RETEST_CASES` and `N_CANARY_CASES` cases per metric, drawn with the run's
+seed. Its results are kept in the journal, so that a report needs no judge; what failed is counted
+there, tried again in the next session, and never ends a run.
 """
 
 from __future__ import annotations
@@ -71,17 +69,17 @@ _WRONG_ON = ("answer_relevancy", "correctness", "rubric")
 
 
 def has_wrong_answers(spec: MetricSpec) -> bool:
-    """Whether the canaries are judged under this metric."""
+    """Return whether the canaries are judged under this metric."""
     return spec.asks_judge and (spec.key in _WRONG_ON or is_own_criterion(spec))
 
 
 def is_own_criterion(spec: MetricSpec) -> bool:
-    """Whether the metric is a criterion of the user's own."""
+    """Return whether the metric is a criterion of the user's own."""
     return spec.asks_judge and spec.key not in METRICS
 
 
 def canary_fits(name: str, case: Case) -> bool:
-    """Whether the canary is a wrong answer to this case: its reference may say just that."""
+    """Return whether the canary is a wrong answer here: the reference may say just that."""
     wanted = (case.expected_output or "").strip().casefold()
     return wanted != CANARIES[name].casefold()
 
@@ -92,7 +90,7 @@ def grade_canary(
     n_failed: Mapping[str, int],
     real_mean: float | None,
 ) -> tuple[Canary, ...]:
-    """What the canaries' scores on one metric say of the judge.
+    """Grade the judge by the canaries' scores on one metric.
 
     Args:
         spec: the metric.
@@ -136,7 +134,7 @@ def _passed(
 
 
 def _share_of_range(spec: MetricSpec, value: float | None) -> float | None:
-    """How far from the worst score to the best, 0 to 1."""
+    """Return how far from the worst score to the best a value lies, 0 to 1."""
     return None if value is None else (value - spec.worst) / (spec.best - spec.worst)
 
 
@@ -190,13 +188,13 @@ class ProbeResult:
 
 
 def probe_results(journal: Journal) -> tuple[ProbeResult, ...] | None:
-    """What the journal holds; None where the judge was never examined."""
+    """Return what the journal holds; None where the judge was never examined."""
     kept = journal.meta(_KEPT)
     return None if kept is None else tuple(ProbeResult(**row) for row in kept)
 
 
 def can_probe(spec: MetricSpec) -> bool:
-    """Whether the metric asks the judge about a completion."""
+    """Return whether the metric asks the judge about a completion."""
     return spec.asks_judge and not spec.judges_data
 
 
@@ -238,7 +236,7 @@ class Exam:
         askers: Sequence[Asker],
         progress: Progress,
     ) -> list[Coroutine[Any, Any, None]]:
-        """The chains of work that fill in what is missing; the last to end keeps the result.
+        """Return the chains of work that fill in what is missing; the last to end keeps the result.
 
         Args:
             ready: the metrics by name, with their evaluation steps, or why there are none.
@@ -295,7 +293,7 @@ class Exam:
         of_case: Mapping[str, Sequence[Completion]],
         scored: set[tuple[str, str, str]],
     ) -> Iterator[Probe]:
-        """One scored completion of each drawn case, the variants in turn."""
+        """Draw one scored completion of each drawn case, the variants in turn."""
         n_made = 0
         for case in self._cases:
             made = of_case.get(case.id, ())

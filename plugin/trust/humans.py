@@ -1,11 +1,9 @@
-"""Human ratings: what they are, and a template for them of cases drawn at random.
+"""Take in human ratings of completions, and hold them against the judge's scores.
 
-A rating belongs to a case, a completion (by its digest), a metric and a rater. The template does
-not say whose completion a row shows, so that nobody rates a name.
-
-A file of human ratings -> ratings that fit the run, or one message with all that does not.
-
-Human ratings held against the judge's scores: agreement, and the gain that humans would see.
+Cases are drawn at random into a template. A rating belongs to a case, a completion (by its digest),
+a metric and a rater; the template does not say whose completion a row shows, so that nobody rates a
+name. A file of ratings fits the run, or one message says all that does not. What comes of it is the
+agreement of judge and humans, and the gain that humans would see.
 """
 
 from __future__ import annotations
@@ -52,12 +50,12 @@ class Rating:
 
 
 def completion_digest(completion: Completion) -> str:
-    """What a rating names a completion by; begins with letters, or a spreadsheet makes numbers."""
+    """Return what a rating names a completion by; it begins with letters, for spreadsheets."""
     return f"out-{content_key(completion.case_id, completion.text)[:16]}"
 
 
 def kept_ratings(journal: Journal) -> tuple[Rating, ...]:
-    """The ratings that the journal holds."""
+    """Return the ratings that the journal holds."""
     return tuple(Rating(**row) for row in journal.meta(_RATINGS) or ())
 
 
@@ -67,12 +65,12 @@ def keep_ratings(ratings: Sequence[Rating], journal: Journal) -> None:
 
 
 def kept_draw(journal: Journal) -> frozenset[str]:
-    """The ids of the cases that were drawn at random for rating."""
+    """Return the ids of the cases that were drawn at random for rating."""
     return frozenset(journal.meta(_DRAWN) or ())
 
 
 def rateable_metrics(specs: Iterable[MetricSpec]) -> list[MetricSpec]:
-    """The metrics on which humans can check the judge."""
+    """Return the metrics on which humans can check the judge."""
     return [spec for spec in specs if can_probe(spec)]
 
 
@@ -82,7 +80,7 @@ def rating_template(
     specs: Sequence[MetricSpec],
     seed: int,
 ) -> str:
-    """The template as CSV text: metric by metric, the first one's rows first, in random order.
+    """Return the template as CSV: metric by metric, the first one's rows first, in random order.
 
     Completions of a case that are the same text are one row.
 
@@ -151,7 +149,7 @@ def export_ratings(
 
 
 def _shown_text(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """Return a cell that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
@@ -173,7 +171,7 @@ class RatingRow:
 
 
 def read_ratings(path: Path) -> tuple[RatingRow, ...]:
-    """The rows of a ratings file that somebody rated.
+    """Read the rows of a ratings file that somebody rated.
 
     Raises:
         OptionError: when it cannot be read, or lacks a column.
@@ -239,7 +237,7 @@ class _RatingChecker:
         self._lines: dict[tuple[str, ...], int] = {}
 
     def rating(self, row: RatingRow) -> Rating | None:
-        """The row's rating; None after noting what is wrong with it."""
+        """Return the row's rating; None after noting what is wrong with it."""
         spec = self._specs.get(row.metric)
         value = _parse_number(row.rating)
         wrong = []
@@ -272,7 +270,7 @@ class _RatingChecker:
 
 
 def _parse_number(text: str) -> float | None:
-    """The number; a comma may stand for the point."""
+    """Return the number; a comma may stand for the point."""
     try:
         value = float(text.replace(",", "."))
     except ValueError:
@@ -307,7 +305,7 @@ def human_views(
     ratings: Sequence[Rating],
     draw: ResampledDraw,
 ) -> tuple[HumanView, ...]:
-    """The judge against the humans, on every metric that they rated."""
+    """Hold the judge against the humans, on every metric that they rated."""
     return tuple(
         _view(spec, evidence, comparisons, own, draw)
         for spec in evidence.metrics
@@ -362,7 +360,7 @@ def _correction(
     given: Mapping[tuple[str, str], Mapping[str, float]],
     draw: ResampledDraw,
 ) -> Correction:
-    """The variant's gain by the judge alone and as humans would see it.
+    """Return the variant's gain by the judge alone and as humans would see it.
 
     A human gain is the mean over the raters who rated both completions. Only drawn cases count:
     those that somebody chose to rate may differ from the rest.

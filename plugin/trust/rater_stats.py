@@ -1,11 +1,11 @@
-"""How far raters agree, a judge among them: raw agreement, Cohen's kappa, Krippendorff's alpha.
+"""Statistics of human ratings: how far raters agree, and the mean gain as humans see it.
 
+Agreement is a raw share, Cohen's kappa or Krippendorff's alpha; a judge may be among the raters.
 Where a figure is undefined it is None, never 0 or 1: without two ratings to compare, and, for kappa
 and alpha, where only one value was ever given, so that agreeing by chance is certain.
 
-The mean gain as humans see it: their labels of some cases, helped by the judge on all the rest.
-
-Prediction-powered inference with power tuning (Angelopoulos, Duchi & Zrnic 2023, "PPI++",
+The mean gain is that of human labels of some cases, helped by the judge on all the rest:
+prediction-powered inference with power tuning (Angelopoulos, Duchi & Zrnic 2023, "PPI++",
 2311.01453), for a mean. With human gains y and the judge's gains f on n labelled cases, and f alone
 on the other N - n:
 
@@ -61,7 +61,7 @@ class Agreement:
 def raw_agreement(
     first: Sequence[Hashable | None], second: Sequence[Hashable | None]
 ) -> float | None:
-    """Share of units that two raters gave the same rating; None where no unit has both.
+    """Return the share of units that two raters rated the same; None where no unit has both.
 
     Args:
         first: a rating per unit, None where it is missing.
@@ -161,7 +161,7 @@ def _rated_by_both(
 
 
 def _category_counts(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats, Floats]:
-    """How often each unit got each value, (n_units, n_values), and the values, sorted.
+    """Count how often each unit got each value, (n_units, n_values); with the values, sorted.
 
     Only units with at least two ratings are there.
     """
@@ -178,7 +178,7 @@ def _category_counts(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats,
 
 
 def _alpha_of_each(weights: Floats, counts: Floats, values: Floats) -> Floats:
-    """Alpha with each unit counted so often, shape (n_weightings,); NaN where undefined.
+    """Return alpha with each unit counted so often, shape (n_weightings,); NaN where undefined.
 
     Args:
         weights: how often each unit counts, shape (n_weightings, n_units).
@@ -199,7 +199,7 @@ def _alpha_of_each(weights: Floats, counts: Floats, values: Floats) -> Floats:
 
 
 def _resampled_weights(n_units: int, seed: int, n_resamples: int) -> Iterator[Floats]:
-    """How often each unit is in each resample, in batches of shape (n, n_units)."""
+    """Draw how often each unit is in each resample, in batches of shape (n, n_units)."""
     rng, shares = np.random.default_rng(seed), np.full(n_units, 1 / n_units)
     for start in range(0, n_resamples, BATCH):
         drawn = rng.multinomial(n_units, shares, size=min(BATCH, n_resamples - start))
@@ -207,7 +207,7 @@ def _resampled_weights(n_units: int, seed: int, n_resamples: int) -> Iterator[Fl
 
 
 def _leave_one_out_weights(n_units: int) -> Iterator[Floats]:
-    """Every unit left out once, in batches of shape (n, n_units)."""
+    """Leave every unit out once, in batches of shape (n, n_units)."""
     for start in range(0, n_units, BATCH):
         left_out = np.arange(start, min(start + BATCH, n_units))
         weights = np.ones((len(left_out), n_units))
@@ -216,7 +216,7 @@ def _leave_one_out_weights(n_units: int) -> Iterator[Floats]:
 
 
 def _bca_of_alpha(found: float, drawn: Floats, without_one: Floats) -> tuple[float, float]:
-    """Ends of the BCa interval from resamples and the jackknife (Efron 1987)."""
+    """Return the ends of the BCa interval from resamples and the jackknife (Efron 1987)."""
     from scipy.special import ndtr, ndtri
 
     n = len(drawn)
@@ -273,7 +273,7 @@ def correct_gain(
     high: float = 1.0,
     seed: int,
 ) -> CorrectedGain:
-    """The mean gain over cases like these, as humans would see it, with its 95% interval.
+    """Estimate the mean gain over cases like these, as humans would see it, with its interval.
 
     Lambda is the one that makes the variance smallest, kept within 0 to 1; two degrees of freedom
     less than labels pay for choosing it, and the quantile is t's (Welch 1947). A bad judge would
@@ -335,7 +335,7 @@ def correct_gain(
 
 
 def _tuned_estimate(y: Floats, f: Floats, elsewhere: Floats) -> tuple[float, float, float] | str:
-    """Estimate, half the interval's width, and lambda; or why the judge is of no use.
+    """Return estimate, half the interval's width, and lambda; or why the judge is of no use.
 
     Args:
         y: human gains of the labelled cases, shape (n,).
@@ -370,7 +370,7 @@ def _tuned_estimate(y: Floats, f: Floats, elsewhere: Floats) -> tuple[float, flo
 
 
 def _t_quantile(df: float) -> float:
-    """Quantile of Student's t for the two-sided level."""
+    """Return the quantile of Student's t for the two-sided level."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, (1 + LEVEL) / 2))

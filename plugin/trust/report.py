@@ -1,8 +1,7 @@
-"""Two biases that judges are known for: they like long answers, and those of their own family.
+"""Report whether the judge can be trusted: what it was seen to do, and that in plain words.
 
-What the judge was seen to do -> the trust report: records in, records out.
-
-The trust report in plain words.
+Besides canaries and retests (see `exam`) and human ratings (see `humans`) it looks at two biases
+that judges are known for: they like long answers, and those of their own family.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ _FAMILIES = {
 def length_slope(
     gains: Sequence[float], differences: Sequence[float], metric: str, variant: str
 ) -> LengthSlope:
-    """How gains go along with differences in length.
+    """Estimate how gains go along with differences in length.
 
     Least squares of the gain on tanh(difference / spread), the length term of AlpacaEval 2
     (2404.04475): long differences are bounded, and 0 stays 0, so that the intercept is the gain at
@@ -105,7 +104,7 @@ def length_slope(
 
 
 def family_of(judge: str, model: str, model_type: str = "") -> Family:
-    """The families of judge and model under test, as far as names tell.
+    """Return the families of judge and model under test, as far as names tell.
 
     Many models borrow Llama's architecture without being Llamas, so the architecture is asked only
     where the model's own name says nothing.
@@ -132,7 +131,7 @@ def _no_slope(nothing: LengthSlope, why: str) -> LengthSlope:
 
 
 def _t_quantile(df: int) -> float:
-    """Quantile of Student's t for the two-sided level."""
+    """Return the quantile of Student's t for the two-sided level."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, (1 + LEVEL) / 2))
@@ -148,7 +147,7 @@ def make_trust_report(
     completions: Mapping[tuple[str, str], Completion],
     family: Family,
 ) -> Trust:
-    """The part of the trust report that needs no human.
+    """Return the part of the trust report that needs no human.
 
     Args:
         found: what the exam found.
@@ -220,14 +219,14 @@ def _length_slopes(
 
 
 def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
-    """What must stand in the verdict's first line of the judge; "" for one to be trusted."""
+    """Return what the verdict's first line says of the judge; "" for one to be trusted."""
     if trust is None or not trust.failed_canaries:
         return caveat
     return f"{caveat or f'judge {judge}'} failed its canaries"
 
 
 def trust_first_lines(judge: str, trust: Trust) -> list[str]:
-    """What the reader must know before anything else: which canaries the judge failed."""
+    """Say what the reader must know before anything else: which canaries the judge failed."""
     failed = trust.failed_canaries
     if not failed:
         return []
@@ -238,7 +237,7 @@ def trust_first_lines(judge: str, trust: Trust) -> list[str]:
 
 
 def trust_last_lines(trust: Trust, primary: str) -> list[str]:
-    """What else is known of the judge.
+    """Say what else is known of the judge.
 
     Args:
         trust: the report.
@@ -273,7 +272,7 @@ def _passed_canaries_lines(trust: Trust) -> list[str]:
 
 
 def retest_line(retests: tuple[Retest, ...]) -> str:
-    """How often the judge changes its mind."""
+    """Say how often the judge changes its mind."""
     n, n_moved = sum(row.n for row in retests), sum(row.n_moved for row in retests)
     n_failed = sum(row.n_failed for row in retests)
     if not n:
@@ -288,7 +287,7 @@ def retest_line(retests: tuple[Retest, ...]) -> str:
 
 
 def length_line(row: LengthSlope) -> str:
-    """What the length slope means."""
+    """Say what the length slope means."""
     if row.slope is None or row.ci_low is None or row.ci_high is None or row.spread is None:
         return f"Length of answers and {row.metric}, {row.variant}: {row.method}."
     numbers = (
@@ -307,7 +306,7 @@ def length_line(row: LengthSlope) -> str:
 
 
 def family_line(family: Family) -> str:
-    """The flag, and why it matters."""
+    """Say that judge and model are of one family, and why it matters."""
     names = " and ".join(family.shared)
     return (
         f"Judge and model under test are both of the family {names}, as their names tell: judges "
@@ -316,7 +315,7 @@ def family_line(family: Family) -> str:
 
 
 def agreement_line(view: HumanView) -> str:
-    """How far judge and humans agree."""
+    """Say how far judge and humans agree."""
     raters = format_count(view.n_raters, "human", "humans")
     if view.agreement is None:
         return f"{raters} rated {view.metric}, but no completion that the judge scored."
@@ -334,7 +333,7 @@ def agreement_line(view: HumanView) -> str:
 
 
 def correction_line(metric: str, row: Correction) -> str:
-    """The judge's gain and the corrected one, side by side."""
+    """Return the judge's gain and the corrected one, side by side."""
     within = format_interval(row.judge_ci_low, row.judge_ci_high, signed=True)
     alone = format_number(row.judge_gain, signed=True, missing="no gain")
     alone += f" ({within}, n={format_count(row.n_all)})"
@@ -356,7 +355,7 @@ def correction_line(metric: str, row: Correction) -> str:
 
 
 def _liked_canaries(failed: Sequence[Canary]) -> list[str]:
-    """Per metric what was liked, with its mean score."""
+    """Return per metric what was liked, with its mean score."""
     return [
         f"on {metric} "
         + ", ".join(
