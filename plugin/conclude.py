@@ -189,7 +189,7 @@ def _n_missing(evidence: Evidence) -> int:
         and (case.id, name, None) not in failed
         for case in evidence.cases
         for spec in evidence.metrics
-        for name in evidence.scored(spec)
+        for name in evidence.scored_names(spec)
         if spec.fits(case)
     )
 

@@ -81,7 +81,7 @@ class SettleRule:
         """The part of alpha that one decision has."""
         return self.alpha / self.n_decisions
 
-    def scaled(self, gains: Floats) -> Floats:
+    def to_unit_range(self, gains: Floats) -> Floats:
         """Return gains with the range stretched to 0..1."""
         return (gains - self.low) / (self.high - self.low)
 
@@ -119,7 +119,9 @@ class ConfidenceSequence:
         # latter two are bets on a higher mean with everything mirrored.
         ends = np.array([0.0, -rule.margin, 0.0, rule.margin])
         self._mirrored = np.array([False, False, True, True])
-        self._means = np.where(self._mirrored, 1 - rule.scaled(ends), rule.scaled(ends))
+        self._means = np.where(
+            self._mirrored, 1 - rule.to_unit_range(ends), rule.to_unit_range(ends)
+        )
         # A margin beyond the range is kept by every gain, and cannot be bet against.
         self._won = self._means <= 0
         self._means[self._won] = 1.0
@@ -143,7 +145,7 @@ class ConfidenceSequence:
         self._gains.extend(values.tolist())
         if self.settled or self._contradicted:
             return self.settled
-        scaled = self.rule.scaled(values)[:, None]
+        scaled = self.rule.to_unit_range(values)[:, None]
         logs = log_bets(np.where(self._mirrored, 1 - scaled, scaled), self._means)
         logs = self._logs + logs.cumsum(axis=0)
         reached = log_capital(logs) >= math.log(2 / self.rule.share)
@@ -158,7 +160,7 @@ class ConfidenceSequence:
         Without pairs it is the whole range. None where they have nothing in common: the gains
         changed their kind on the way, or this is the rare run that the alpha is for.
         """
-        scaled = self.rule.scaled(np.array(self._gains[:n]))
+        scaled = self.rule.to_unit_range(np.array(self._gains[:n]))
         if not len(scaled):
             return self.rule.low, self.rule.high
         stakes = np.ones(len(scaled))
@@ -227,7 +229,7 @@ class EarlyPlan:
         return len(self.specs) * len(contrasts(self.variants))
 
     @property
-    def awaited(self) -> tuple[tuple[MetricSpec, Contrast], ...]:
+    def to_settle(self) -> tuple[tuple[MetricSpec, Contrast], ...]:
         """What keeps judging going until it is settled, or can do no harm any more."""
         rivals = contenders(self.variants)
         return tuple(
@@ -263,7 +265,7 @@ class EarlyStopper:
         self._values: dict[tuple[str, str, str], float | None] = {}
         self._tracks = [
             _TrackedContrast(spec, contrast, ConfidenceSequence(plan.rule(spec)))
-            for spec, contrast in plan.awaited
+            for spec, contrast in plan.to_settle
         ]
 
     def note(self, results: Iterable[Score | Failure]) -> None:
@@ -356,7 +358,7 @@ def look_at_pairs(pairs: Pairs, plan: EarlyPlan, fill: FailureFill | None = None
         plan: of the run.
         fill: what to put for a failed score; None passes the broken pairs over.
     """
-    whole = [*pairs.whole, *(pairs.filled(fill) if fill else [])]
+    whole = [*pairs.whole, *(pairs.fill_broken(fill) if fill else [])]
     by_id = {case.id: (case, own, base) for case, own, base in whole}
     able = [case.id for case in plan.order if pairs.spec.fits(case)]
     gains = dict(zip(by_id, pairs.gains_of(whole), strict=True))

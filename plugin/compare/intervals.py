@@ -294,22 +294,22 @@ def ratio_of_means(
     )
     n, n_units = len(parts), len(below.sums)
 
-    def found(
+    def estimate(
         ratio: float | None, low: float | None, high: float | None, method: str
     ) -> RatioEstimate:
         return RatioEstimate(ratio, low, high, n, below.n_clusters, method)
 
     if not n or abs(below.sums.sum()) <= _TINY * n:
-        return found(None, None, None, "no ratio: the divisor is zero")
+        return estimate(None, None, None, "no ratio: the divisor is zero")
     ratio = float(above.sums.sum() / below.sums.sum())
     if why := too_few(below):
-        return found(ratio, None, None, why)
+        return estimate(ratio, None, None, why)
     if min(n_varying(above), n_varying(below)) < MIN_VARYING:
-        return found(ratio, None, None, f"no interval: too few {below.noun} vary")
+        return estimate(ratio, None, None, f"no interval: too few {below.noun} vary")
     ends = _fieller(above.sums, below.sums)
     if ends is None:
-        return found(None, None, None, "no ratio: the divisor cannot be told from zero")
-    return found(ratio, *ends, f"Fieller's interval over {n_units} {below.noun}")
+        return estimate(None, None, None, "no ratio: the divisor cannot be told from zero")
+    return estimate(ratio, *ends, f"Fieller's interval over {n_units} {below.noun}")
 
 
 def _fieller(above: Floats, below: Floats) -> tuple[float, float] | None:

@@ -80,7 +80,7 @@ class Evidence:
         """The variants' names, the base first."""
         return tuple(variant.name for variant in self.variants)
 
-    def scored(self, spec: MetricSpec) -> tuple[str, ...]:
+    def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
         """Return what the metric scores: every variant by its name, or the data alone."""
         return (DATA,) if spec.judges_data else self.names
 
@@ -144,7 +144,7 @@ class Pairs:
             resampling: seed and number of resamples.
             fill: what to put for a failed score; None leaves the broken pairs out.
         """
-        pairs = self.whole if fill is None else [*self.whole, *self.filled(fill)]
+        pairs = self.whole if fill is None else [*self.whole, *self.fill_broken(fill)]
         extent = self.spec.high - self.spec.low
         return stats.paired_estimate(
             self.gains_of(pairs),
@@ -165,7 +165,7 @@ class Pairs:
         """Return the gains of these pairs."""
         return [self.spec.gain(own, base) for _, own, base in pairs]
 
-    def filled(self, fill: FailureFill) -> list[tuple[Case, float, float]]:
+    def fill_broken(self, fill: FailureFill) -> list[tuple[Case, float, float]]:
         """Return the broken pairs with something in the place of what failed."""
         return [
             (case, fill.variant if a is None else a, fill.baseline if b is None else b)

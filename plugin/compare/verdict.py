@@ -13,6 +13,7 @@ from typing import NamedTuple
 from plugin.compare import stats
 from plugin.compare.early_stop import EarlyPlan, EarlyResult, look_at_pairs
 from plugin.compare.intervals import Interval, no_interval
+from plugin.compare.numbers import format_count
 from plugin.compare.pairs import (
     Evidence,
     FailureFill,
@@ -99,7 +100,7 @@ def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, .
     """Return every variant's mean on every metric, in every group; no data gives None."""
     summaries = []
     for spec in evidence.metrics:
-        for name in evidence.scored(spec):
+        for name in evidence.scored_names(spec):
             column = column_of(evidence, spec, name)
             for group, cases in groups_of(evidence.cases):
                 scored = [case for case in cases if case.id in column.scores]
@@ -396,14 +397,16 @@ def _headline(evidence: Evidence, settings: VerdictSettings) -> str:
     """Return what stands before the sentence: who judged, and how far a partial run came."""
     label = f"[{settings.judge_label}] " if settings.judge_label else ""
     if settings.n_worked:
-        return f"{label}stopped early, {settings.n_worked} of {len(evidence.cases)} cases judged: "
+        n_judged, n_cases = format_count(settings.n_worked), format_count(len(evidence.cases))
+        return f"{label}stopped early, {n_judged} of {n_cases} cases judged: "
     if not settings.partial:
         return label
-    n_expected = settings.n_expected or len(evidence.cases)
-    return f"{label}partial run: {len(_n_worked(evidence))} of {n_expected} cases: "
+    n_worked = format_count(len(_worked_ids(evidence)))
+    n_expected = format_count(settings.n_expected or len(evidence.cases))
+    return f"{label}partial run: {n_worked} of {n_expected} cases: "
 
 
-def _n_worked(evidence: Evidence) -> set[str]:
+def _worked_ids(evidence: Evidence) -> set[str]:
     """Return the ids of the cases that are worked, in whole or in part.
 
     The engine's own scores are all made before the first completion is scored, one variant after

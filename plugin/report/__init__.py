@@ -124,9 +124,9 @@ def csv_text(table: DataFrame) -> str:
 def summary_table(ledger: Ledger) -> DataFrame:
     """Return a row per metric, variant and group: the mean score with its interval."""
     rows: list[Sequence[CellValue]] = []
-    for row in ledger.ordered(ledger.report.summaries):
+    for row in ledger.sort_rows(ledger.report.summaries):
         metric = ledger.metric_name(row.metric)
-        label = f"{metric} / {row.variant}" + _of_group(row.group)
+        label = f"{metric} / {row.variant}" + _group_suffix(row.group)
         rows.append(
             (label, metric, row.variant, row.group, row.mean, row.n, row.n_failed)
             + (row.ci_low, row.ci_high, row.higher_is_better)
@@ -137,9 +137,9 @@ def summary_table(ledger: Ledger) -> DataFrame:
 def comparison_table(ledger: Ledger) -> DataFrame:
     """Return a row per comparison; `score` is the gain, and `p_value` is not adjusted yet."""
     rows: list[Sequence[CellValue]] = []
-    for row in ledger.ordered(ledger.report.comparisons):
+    for row in ledger.sort_rows(ledger.report.comparisons):
         metric = ledger.metric_name(row.metric)
-        label = f"{metric}: {row.variant} vs {row.baseline}" + _of_group(row.group)
+        label = f"{metric}: {row.variant} vs {row.baseline}" + _group_suffix(row.group)
         rows.append(
             (label, metric, row.variant, row.baseline, row.group, row.gain)
             + (row.variant_mean, row.baseline_mean, row.difference, row.gain)
@@ -156,7 +156,7 @@ def cases_table(ledger: Ledger) -> DataFrame:
     """
     report, rows = ledger.report, list[Sequence[CellValue]]()
     for spec in report.metrics:
-        for variant in ledger.scored(spec):
+        for variant in ledger.scored_names(spec):
             for case in report.cases:
                 score, failure, gain = ledger.cell(case, variant, spec)
                 if score is None and failure is None:
@@ -181,7 +181,7 @@ def failures_table(ledger: Ledger) -> DataFrame:
     return _data_frame(FAILURES_COLUMNS, rows)
 
 
-def _of_group(group: str) -> str:
+def _group_suffix(group: str) -> str:
     return "" if group == ALL else f" / {group}"
 
 
@@ -224,8 +224,8 @@ def summary_json(report: Report) -> dict[str, Any]:
             {
                 "result": found.result,
                 **_plain_json(found),
-                "effect": _distance(found.effect),
-                "noise": _distance(found.noise),
+                "effect": _distance_fields(found.effect),
+                "noise": _distance_fields(found.noise),
             }
             for found in report.certificates
         ],
@@ -240,7 +240,7 @@ def verdict_txt(report: Report) -> str:
     return "\n".join((report.verdict.text, *warnings, f"Judge: {report.judge}")) + "\n"
 
 
-def _distance(found: Distance | None) -> dict[str, float] | None:
+def _distance_fields(found: Distance | None) -> dict[str, float] | None:
     return found._asdict() if found else None
 
 

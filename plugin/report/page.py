@@ -93,8 +93,8 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
     ledger = Ledger(report)
     entries = [entry for case in report.cases if (entry := _page_case(ledger, case))]
     shown = _choose_shown(entries)
-    overall = [row for row in ledger.ordered(report.comparisons) if row.group == ALL]
-    groups = [row for row in ledger.ordered(report.comparisons) if row.group != ALL]
+    overall = [row for row in ledger.sort_rows(report.comparisons) if row.group == ALL]
+    groups = [row for row in ledger.sort_rows(report.comparisons) if row.group != ALL]
     return _template().render(
         report=report,
         ledger=ledger,
@@ -106,7 +106,7 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         forests=_forests(ledger),
         max_rows=MAX_ROWS,
         specs={spec.name: spec for spec in report.metrics},
-        summaries=ledger.ordered(report.summaries),
+        summaries=ledger.sort_rows(report.summaries),
         entries=shown,
         n_worked=len(entries),
         filters=_filters(ledger, shown),
@@ -183,7 +183,7 @@ def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
 
 def _metric_cells(ledger: Ledger, case: Case, name: str) -> list[tuple[MetricSpec, CaseCell]]:
     """Return what a variant, or the data, got from the metrics that score it."""
-    specs = (spec for spec in ledger.report.metrics if name in ledger.scored(spec))
+    specs = (spec for spec in ledger.report.metrics if name in ledger.scored_names(spec))
     found = [(spec, ledger.cell(case, name, spec)) for spec in specs]
     return [(spec, cell) for spec, cell in found if cell.score or cell.failure]
 

@@ -114,7 +114,7 @@ class Ledger:
         decided = self._specs.get(self.report.verdict.primary_metric or "")
         return decided or (self.report.metrics[0] if self.report.metrics else None)
 
-    def scored(self, spec: MetricSpec) -> tuple[str, ...]:
+    def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
         """Return what the metric scores: every variant, or the data alone."""
         return (DATA,) if spec.judges_data else self.variants
 
@@ -147,7 +147,7 @@ class Ledger:
         found = (self.cell(case, variant, spec).gain for case in cases)
         return [gain for gain in found if gain is not None]
 
-    def ordered(self, rows: Iterable[T]) -> list[T]:
+    def sort_rows(self, rows: Iterable[T]) -> list[T]:
         """Sort the rows: overall first, then groups; each by metric, group, and contrast."""
         metric = _rank([spec.name for spec in self.report.metrics])
         group, variant = _rank((ALL, *self.groups)), _rank(self.variants)

@@ -42,7 +42,7 @@ def run_warnings(
     found = list(journal.meta("prompt_notes") or ())
     cases = journal.cases()
     for variant in variants:
-        found += _cut_off(variant, cases, completions)
+        found += _cut_off_completions(variant, cases, completions)
     found += _differing_prompts(journal, variants)
     found += _idle_prompt(variants[0].name, cases, completions)
     found += _repeated_cases(cases)
@@ -118,7 +118,7 @@ def _idle_prompt(
     ]
 
 
-def _cut_off(
+def _cut_off_completions(
     variant: Variant,
     cases: tuple[Case, ...],
     completions: Mapping[tuple[str, str], Completion],

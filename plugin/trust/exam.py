@@ -110,14 +110,14 @@ def grade_canary(
             n=len(scores.get(name, ())),
             n_failed=n_failed.get(name, 0),
             real_mean=real_mean,
-            passed=_passed(spec, name, means, real_mean),
+            passed=_sees_through(spec, name, means, real_mean),
         )
         for name, mean in means.items()
         if scores.get(name) or n_failed.get(name)
     )
 
 
-def _passed(
+def _sees_through(
     spec: MetricSpec, name: str, means: Mapping[str, float | None], real_mean: float | None
 ) -> bool | None:
     mean = _share_of_range(spec, means[name])
@@ -257,20 +257,20 @@ class Exam:
         async def chain() -> None:
             for probe in rest:
                 try:
-                    found = await self._found(probe, ready.get(probe.metric), askers)
+                    found = await self._ask_probe(probe, ready.get(probe.metric), askers)
                 except LimitReached:  # no failure of the judge's: the next session goes on
-                    self._keep(done.values())
+                    self._keep_results(done.values())
                     return
                 done[probe.place] = found
                 progress.done += 1
                 if len(done) == len(probes):
-                    self._keep(done.values())
+                    self._keep_results(done.values())
 
         if not missing:
-            self._keep(done.values())
+            self._keep_results(done.values())
         return [chain() for _ in range(min(len(missing), int(askers[0].pace.limit)))]
 
-    def _keep(self, found: Any) -> None:
+    def _keep_results(self, found: Any) -> None:
         self._journal.set_meta(_KEPT, [asdict(each) for each in found])
 
     def _probes(self) -> list[Probe]:
@@ -314,7 +314,7 @@ class Exam:
             for case in fitting[:N_CANARY_CASES]:
                 yield Probe(name, case, "", spec.name, text)
 
-    async def _found(
+    async def _ask_probe(
         self, probe: Probe, metric: Metric | AskError | None, askers: Sequence[Asker]
     ) -> ProbeResult:
         value, failure = None, self._given_up

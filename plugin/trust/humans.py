@@ -307,13 +307,13 @@ def human_views(
 ) -> tuple[HumanView, ...]:
     """Hold the judge against the humans, on every metric that they rated."""
     return tuple(
-        _view(spec, evidence, comparisons, own, draw)
+        _human_view(spec, evidence, comparisons, own, draw)
         for spec in evidence.metrics
         if (own := [rating for rating in ratings if rating.metric == spec.name])
     )
 
 
-def _view(
+def _human_view(
     spec: MetricSpec,
     evidence: Evidence,
     comparisons: Sequence[Comparison],
@@ -332,9 +332,9 @@ def _view(
     both = [place for place in given if place in judged]
     pairs = [(judged[place], _mean(given[place].values())) for place in both]
     sides = [tuple(value >= (spec.low + spec.high) / 2 for value in pair) for pair in pairs]
-    alpha = _alpha(pairs, draw)
+    alpha = _alpha_of(pairs, draw)
     raters = {rating.rater for rating in ratings}
-    among = _alpha([list(own.values()) for own in given.values()], draw)
+    among = _alpha_of([list(own.values()) for own in given.values()], draw)
     return HumanView(
         metric=spec.name,
         n_raters=len(raters),
@@ -395,23 +395,23 @@ def _correction(
         n_labelled=found.n_labelled,
         n_unrated=n_drawn - found.n_labelled,
         n_all=found.n_all,
-        method=_method(found, draw, _clustered(pairs)),
+        method=_correction_method(found, draw, _has_clusters(pairs)),
     )
 
 
-def _method(found: CorrectedGain, draw: ResampledDraw, clustered: bool) -> str:
+def _correction_method(found: CorrectedGain, draw: ResampledDraw, has_clusters: bool) -> str:
     if not draw.drawn:
         return "no correction: the rated cases were not drawn at random by `python main.py ratings`"
     if not found.n_labelled:
         return "no correction: no drawn case is rated on both sides"
-    return found.method + ("; clusters are not looked at" if clustered else "")
+    return found.method + ("; clusters are not looked at" if has_clusters else "")
 
 
-def _clustered(pairs: Pairs) -> bool:
+def _has_clusters(pairs: Pairs) -> bool:
     return any(case.cluster for case, _, _ in pairs.whole)
 
 
-def _alpha(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:
+def _alpha_of(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:
     return krippendorff_alpha(units, seed=draw.seed, n_resamples=draw.n_resamples)
 
 

@@ -23,6 +23,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,15 @@ disagreements and one value much commoner than the others, it covers 88%; of 50,
 
 _MAX_UNDEFINED = 0.05
 """With more resamples than this of one value only, the interval would be about the others."""
+
+MIN_LABELS = 30
+"""Below this many labelled cases no interval is given."""
+
+_MIN_DIFFERING = 10
+"""With fewer labels that differ from the judge's gain, how wrong it can be has hardly been seen."""
+
+_WORTH = 0.95
+"""The judge is used when that makes the interval at least this much narrower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,16 +240,6 @@ def _bca_of_alpha(found: float, drawn: Floats, without_one: Floats) -> tuple[flo
     return float(low), float(high)
 
 
-MIN_LABELS = 30
-"""Below this many labelled cases no interval is given."""
-
-_MIN_DIFFERING = 10
-"""With fewer labels that differ from the judge's gain, how wrong it can be has hardly been seen."""
-
-_WORTH = 0.95
-"""The judge is used when that makes the interval at least this much narrower."""
-
-
 @dataclass(frozen=True, slots=True)
 class CorrectedGain:
     """The mean gain in human terms.
@@ -306,15 +306,14 @@ def correct_gain(
     f = check_values(judged, low, high, "judge's gain")
     labelled = np.array([gain is not None for gain in human], dtype=bool)
     y = check_values([gain for gain in human if gain is not None], low, high, "human gain")
-    tuned = _tuned_estimate(y, f[labelled], f[~labelled])
-    if not isinstance(tuned, str):
-        estimate, half, lam = tuned
+    tuned = _tune_estimate(y, f[labelled], f[~labelled])
+    if isinstance(tuned, _TunedEstimate):
         method = f"PPI++ with {len(y)} labels and the judge on {len(f) - len(y)} further cases"
         return CorrectedGain(
-            estimate=min(high, max(low, estimate)),
-            ci_low=max(low, estimate - half),
-            ci_high=min(high, estimate + half),
-            lambda_=lam,
+            estimate=min(high, max(low, tuned.estimate)),
+            ci_low=max(low, tuned.estimate - tuned.half_width),
+            ci_high=min(high, tuned.estimate + tuned.half_width),
+            lambda_=tuned.lambda_,
             n_labelled=len(y),
             n_all=len(f),
             used_judge=True,
@@ -330,12 +329,26 @@ def correct_gain(
         n_labelled=len(y),
         n_all=len(f),
         used_judge=False,
-        method=f"labels alone: {tuned}" + (f"; {alone.method}" if enough else ""),
+        method=f"labels alone: {tuned.why}" + (f"; {alone.method}" if enough else ""),
     )
 
 
-def _tuned_estimate(y: Floats, f: Floats, elsewhere: Floats) -> tuple[float, float, float] | str:
-    """Return estimate, half the interval's width, and lambda; or why the judge is of no use.
+class _TunedEstimate(NamedTuple):
+    """The corrected mean gain, half its interval's width, and how far the judge is trusted."""
+
+    estimate: float
+    half_width: float
+    lambda_: float
+
+
+class _JudgeUnused(NamedTuple):
+    """Why the judge is of no use beside the labels."""
+
+    why: str
+
+
+def _tune_estimate(y: Floats, f: Floats, elsewhere: Floats) -> _TunedEstimate | _JudgeUnused:
+    """Estimate the gain with the judge's help; or say why the judge is of no use.
 
     Args:
         y: human gains of the labelled cases, shape (n,).
@@ -344,15 +357,17 @@ def _tuned_estimate(y: Floats, f: Floats, elsewhere: Floats) -> tuple[float, flo
     """
     n, n_more = len(y), len(elsewhere)
     if n < MIN_LABELS:
-        return f"no interval below {MIN_LABELS} labels, got {n}"
+        return _JudgeUnused(f"no interval below {MIN_LABELS} labels, got {n}")
     if n_more < 2:
-        return "hardly a case without a label"
+        return _JudgeUnused("hardly a case without a label")
     n_differing = int((np.abs(y - f) > 1e-9).sum())
     if n_differing < _MIN_DIFFERING:
-        return f"the judge differs in {n_differing} of them, too few to tell how wrong it can be"
+        return _JudgeUnused(
+            f"the judge differs in {n_differing} of them, too few to tell how wrong it can be"
+        )
     spread = float(np.concatenate((f, elsewhere)).var(ddof=1))
     if not spread > 0:
-        return "the judge says the same of every case"
+        return _JudgeUnused("the judge says the same of every case")
     lam = float(np.cov(y, f)[0, 1]) / spread / (1 + n / n_more)
     lam = min(1.0, max(0.0, lam))
     residuals = y - lam * f
@@ -360,16 +375,16 @@ def _tuned_estimate(y: Floats, f: Floats, elsewhere: Floats) -> tuple[float, flo
     here = float(residuals.var(ddof=2)) / n
     there = lam**2 * float(elsewhere.var(ddof=1)) / n_more
     if lam == 0 or not here > 0:
-        return "the judge's gains do not go along with the human ones"
+        return _JudgeUnused("the judge's gains do not go along with the human ones")
     df = (here + there) ** 2 / (here**2 / (n - 2) + there**2 / (n_more - 1))
-    half = _t_quantile(df) * math.sqrt(here + there)
-    without = _t_quantile(n - 1) * math.sqrt(float(y.var(ddof=1)) / n)
+    half = t_quantile(df) * math.sqrt(here + there)
+    without = t_quantile(n - 1) * math.sqrt(float(y.var(ddof=1)) / n)
     if half > _WORTH * without:
-        return f"the judge would make the interval {half / without:.2f} times as wide"
-    return float(residuals.mean() + lam * elsewhere.mean()), half, lam
+        return _JudgeUnused(f"the judge would make the interval {half / without:.2f} times as wide")
+    return _TunedEstimate(float(residuals.mean() + lam * elsewhere.mean()), half, lam)
 
 
-def _t_quantile(df: float) -> float:
+def t_quantile(df: float) -> float:
     """Return the quantile of Student's t for the two-sided level."""
     from scipy.special import stdtrit
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from plugin.compare.intervals import LEVEL
 from plugin.compare.numbers import (
     format_count,
     format_interval,
@@ -23,6 +22,7 @@ from plugin.compare.numbers import (
 from plugin.compare.pairs import Evidence, pair_scores
 from plugin.records import ALL, Completion, MetricSpec
 from plugin.trust.exam import CANARIES, RETEST, RULE, ProbeResult, can_probe, grade_canary
+from plugin.trust.rater_stats import t_quantile
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 
 MIN_PAIRS = 20
@@ -49,93 +49,6 @@ _FAMILIES = {
     "yi": r"\byi\b",
 }
 """Family -> what its models' names have in common."""
-
-
-def length_slope(
-    gains: Sequence[float], differences: Sequence[float], metric: str, variant: str
-) -> LengthSlope:
-    """Estimate how gains go along with differences in length.
-
-    Least squares of the gain on tanh(difference / spread), the length term of AlpacaEval 2
-    (2404.04475): long differences are bounded, and 0 stays 0, so that the intercept is the gain at
-    equal length. The slope is given per answer longer by one spread, which is tanh(1) on that
-    scale. Its interval is t's with the sandwich variance HC3 (MacKinnon & White 1985), since gains
-    need not scatter alike at all lengths. Cases count singly; clusters are not looked at.
-
-    Args:
-        gains: variant minus baseline per case, turned so that more is better.
-        differences: length of the variant's answer minus the baseline's, in characters.
-        metric: the metric's name.
-        variant: the variant's name.
-
-    Raises:
-        ValueError: when the two differ in length.
-    """
-    if len(gains) != len(differences):
-        raise ValueError(f"{len(gains)} gains but {len(differences)} differences in length")
-    n, spread = len(gains), float(np.std(differences)) if len(differences) else 0.0
-    nothing = LengthSlope(metric, variant, n, None, None, None, None, None, "")
-    if n < MIN_PAIRS:
-        return _no_slope(nothing, f"no slope below {MIN_PAIRS} pairs, got {n}")
-    if not spread > 0:
-        return _no_slope(nothing, "no slope: all answers differ by the same length")
-    if not np.ptp(gains) > 0:
-        return _no_slope(nothing, "no slope: all gains are the same")
-    x = np.column_stack((np.ones(n), np.tanh(np.asarray(differences, dtype=float) / spread)))
-    bread = np.linalg.pinv(x.T @ x)
-    intercept, slope = bread @ x.T @ np.asarray(gains, dtype=float)
-    leverage = np.einsum("ij,jk,ik->i", x, bread, x)
-    if leverage.max() > 1 - 1e-9:
-        return _no_slope(nothing, "no slope: a single pair differs in length")
-    residuals = (np.asarray(gains, dtype=float) - x @ (intercept, slope)) / (1 - leverage)
-    variance = float((bread @ (x.T * residuals**2) @ x @ bread)[1, 1])
-    half = _t_quantile(n - 2) * math.sqrt(max(0.0, variance))
-    return LengthSlope(
-        metric=metric,
-        variant=variant,
-        n=n,
-        spread=spread,
-        slope=float(slope) * math.tanh(1),
-        ci_low=float(slope - half) * math.tanh(1),
-        ci_high=float(slope + half) * math.tanh(1),
-        at_equal_length=float(intercept),
-        method="least squares on tanh(difference in length / spread), HC3",
-    )
-
-
-def family_of(judge: str, model: str, model_type: str = "") -> Family:
-    """Return the families of judge and model under test, as far as names tell.
-
-    Many models borrow Llama's architecture without being Llamas, so the architecture is asked only
-    where the model's own name says nothing.
-
-    Args:
-        judge: its label, such as "openai:gpt-4o".
-        model: hub id or directory.
-        model_type: the architecture that the model's configuration names.
-    """
-    last_part = model.rstrip("/").rpartition("/")[2]
-    of_judge = _families_in(judge.partition(":")[2] or judge)
-    of_model = _families_in(last_part) or _families_in(model_type)
-    shared = tuple(name for name in of_judge if name in of_model)
-    return Family(of_judge, of_model, shared)
-
-
-def _families_in(name: str) -> tuple[str, ...]:
-    text = re.sub(r"[_/.:]", "-", name.casefold())
-    return tuple(family for family, marks in _FAMILIES.items() if re.search(marks, text))
-
-
-def _no_slope(nothing: LengthSlope, why: str) -> LengthSlope:
-    return replace(nothing, method=why)
-
-
-def _t_quantile(df: int) -> float:
-    """Return the quantile of Student's t for the two-sided level."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, (1 + LEVEL) / 2))
-
 
 _SAME = 1e-9
 """A change below it is rounding."""
@@ -216,6 +129,85 @@ def _length_slopes(
                 for case, _, _ in pairs.whole
             ]
             yield length_slope(pairs.gains, differences, pairs.spec.name, pairs.variant)
+
+
+def length_slope(
+    gains: Sequence[float], differences: Sequence[float], metric: str, variant: str
+) -> LengthSlope:
+    """Estimate how gains go along with differences in length.
+
+    Least squares of the gain on tanh(difference / spread), the length term of AlpacaEval 2
+    (2404.04475): long differences are bounded, and 0 stays 0, so that the intercept is the gain at
+    equal length. The slope is given per answer longer by one spread, which is tanh(1) on that
+    scale. Its interval is t's with the sandwich variance HC3 (MacKinnon & White 1985), since gains
+    need not scatter alike at all lengths. Cases count singly; clusters are not looked at.
+
+    Args:
+        gains: variant minus baseline per case, turned so that more is better.
+        differences: length of the variant's answer minus the baseline's, in characters.
+        metric: the metric's name.
+        variant: the variant's name.
+
+    Raises:
+        ValueError: when the two differ in length.
+    """
+    if len(gains) != len(differences):
+        raise ValueError(f"{len(gains)} gains but {len(differences)} differences in length")
+    n, spread = len(gains), float(np.std(differences)) if len(differences) else 0.0
+    nothing = LengthSlope(metric, variant, n, None, None, None, None, None, "")
+    if n < MIN_PAIRS:
+        return _no_slope(nothing, f"no slope below {MIN_PAIRS} pairs, got {n}")
+    if not spread > 0:
+        return _no_slope(nothing, "no slope: all answers differ by the same length")
+    if not np.ptp(gains) > 0:
+        return _no_slope(nothing, "no slope: all gains are the same")
+    x = np.column_stack((np.ones(n), np.tanh(np.asarray(differences, dtype=float) / spread)))
+    bread = np.linalg.pinv(x.T @ x)
+    intercept, slope = bread @ x.T @ np.asarray(gains, dtype=float)
+    leverage = np.einsum("ij,jk,ik->i", x, bread, x)
+    if leverage.max() > 1 - 1e-9:
+        return _no_slope(nothing, "no slope: a single pair differs in length")
+    residuals = (np.asarray(gains, dtype=float) - x @ (intercept, slope)) / (1 - leverage)
+    variance = float((bread @ (x.T * residuals**2) @ x @ bread)[1, 1])
+    half = t_quantile(n - 2) * math.sqrt(max(0.0, variance))
+    return LengthSlope(
+        metric=metric,
+        variant=variant,
+        n=n,
+        spread=spread,
+        slope=float(slope) * math.tanh(1),
+        ci_low=float(slope - half) * math.tanh(1),
+        ci_high=float(slope + half) * math.tanh(1),
+        at_equal_length=float(intercept),
+        method="least squares on tanh(difference in length / spread), HC3",
+    )
+
+
+def family_of(judge: str, model: str, model_type: str = "") -> Family:
+    """Return the families of judge and model under test, as far as names tell.
+
+    Many models borrow Llama's architecture without being Llamas, so the architecture is asked only
+    where the model's own name says nothing.
+
+    Args:
+        judge: its label, such as "openai:gpt-4o".
+        model: hub id or directory.
+        model_type: the architecture that the model's configuration names.
+    """
+    last_part = model.rstrip("/").rpartition("/")[2]
+    of_judge = _families_in(judge.partition(":")[2] or judge)
+    of_model = _families_in(last_part) or _families_in(model_type)
+    shared = tuple(name for name in of_judge if name in of_model)
+    return Family(of_judge, of_model, shared)
+
+
+def _families_in(name: str) -> tuple[str, ...]:
+    text = re.sub(r"[_/.:]", "-", name.casefold())
+    return tuple(family for family, marks in _FAMILIES.items() if re.search(marks, text))
+
+
+def _no_slope(nothing: LengthSlope, why: str) -> LengthSlope:
+    return replace(nothing, method=why)
 
 
 def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:

@@ -136,14 +136,14 @@ def test_what_is_awaited_beside_a_prompted_base() -> None:
     cases, specs = [case(str(n)) for n in range(N)], [CORRECTNESS, HALLUCINATION]
     names = ["vanilla", "prompted", "tuned"]
     found = early_plan(cases, specs, "Correctness", of(names), margin=0.05, seed=3)
-    assert [(spec.name, *contrast) for spec, contrast in found.awaited] == [
+    assert [(spec.name, *contrast) for spec, contrast in found.to_settle] == [
         ("Correctness", "tuned", "vanilla"),
         ("Correctness", "tuned", "prompted"),
         ("Hallucination", "tuned", "vanilla"),
     ]
     assert found.n_decisions == 2 * 3
     alone = early_plan(cases, specs, "Correctness", of(names[:2]), margin=0.05, seed=3)
-    assert [contrast for _, contrast in alone.awaited] == [("prompted", "vanilla")] * 2
+    assert [contrast for _, contrast in alone.to_settle] == [("prompted", "vanilla")] * 2
 
 
 @pytest.mark.parametrize(("prompted", "is_settled"), [(0.45, True), (0.65, False)])
