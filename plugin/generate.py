@@ -63,7 +63,9 @@ def make_completions(
                 prompts = make_prompts(cases, load.variants, engine)
                 certify_adapters(load.variants, prompts[: len(cases)], engine, journal)
             if not load.recorded:
-                _keep_prompt_facts(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
+                _keep_prompt_facts(
+                    load.variants[0].name, prompts[: len(cases)], journal, first=place == 0
+                )
             _keep_prompt_notes(engine.notes, journal)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
             with _time_stage("generate", journal):
@@ -204,7 +206,9 @@ def _prompt_content(prompt: Prompt) -> list[object]:
     return [[turn.role, turn.content] for turn in prompt.messages]
 
 
-def _keep_prompt_facts(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool) -> None:
+def _keep_prompt_facts(
+    name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool
+) -> None:
     """Keep what the report says of the prompts: of the baseline, or of another model."""
     facts = PromptFacts(content_key([_prompt_content(prompt) for prompt in prompts]))
     if prompts[0].token_ids:
@@ -363,9 +367,7 @@ def _order_by_length(
     return [
         item
         for start in range(0, len(rows), _WINDOW)
-        for item in sorted(
-            rows[start : start + _WINDOW], key=lambda r: -len(expected[r.case.id])
-        )
+        for item in sorted(rows[start : start + _WINDOW], key=lambda r: -len(expected[r.case.id]))
     ]
 
 
