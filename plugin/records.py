@@ -25,7 +25,7 @@ PROMPTED = "prompted"
 DATA = "data set"
 """What stands in a variant's place where a metric judges the case and no completion."""
 
-Stage = Literal["data", "generate", "judge", "metric"]
+FailureStage = Literal["data", "generate", "judge", "metric"]
 Outcome = Literal["better", "worse", "equivalent", "mixed", "can't tell"]
 
 
@@ -265,7 +265,7 @@ class Failure:
     """
 
     case_id: str
-    stage: Stage
+    stage: FailureStage
     reason: str
     variant: str | None = None
     metric: str | None = None

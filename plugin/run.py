@@ -30,8 +30,8 @@ from plugin.judges import marks_its_own_work
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging, ScoreItem
 from plugin.load.cases import load_cases
-from plugin.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.params import Params
+from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
@@ -42,7 +42,7 @@ from plugin.score import forecast_text, items_to_score, missing_items, score_all
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
 from plugin.trust.rater_stats import MIN_LABELS
-from plugin.worker import Progress, Stopped, Worker
+from plugin.worker import Progress, Stage, Stopped, Worker
 
 
 def run(params: Params, host: Host) -> Report:
@@ -56,7 +56,7 @@ def run(params: Params, host: Host) -> Report:
     began = time.perf_counter()
     sources = find_sources(params, host)
     with closing(Worker(host.tend, partial(exit_now, host))) as worker:
-        worker.progress.begin("read data, model and adapter")
+        worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
             journal.add_seconds("prepare", time.perf_counter() - began)
@@ -121,8 +121,9 @@ def _scale_text(spec: MetricSpec) -> str:
 
 
 def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
-    worker.progress.begin("compare and draw")
+    worker.progress.begin(Stage.COMPARE)
     report = worker.run(lambda: conclude(journal))
+    worker.progress.begin(Stage.WRITE_REPORT)
     try:
         files = worker.run(lambda: write_report(report, journal.path.parent))
         host.publish(report, files)
@@ -309,7 +310,7 @@ def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
         raise OptionError(f"{' and '.join(missing)} must be given: an adapter and its base model")
     sources = find_models(params, host)
     with closing(Worker(host.tend, partial(exit_now, host))) as worker:
-        worker.progress.begin("read model and adapter")
+        worker.progress.begin(Stage.READ_INPUTS)
         cases = worker.run(lambda: _probe_cases(params, sources.dataset))
         lineup = worker.run(lambda: line_up(params, sources))
         host.log(f"engine: {lineup.versions['engine']} ({lineup.versions['engine chosen by']})")
@@ -368,12 +369,12 @@ def _probe_cases(params: Params, dataset: str) -> list[Case]:
 
 
 def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple[Certificate, ...]:
-    progress.begin("load model")
+    progress.begin(Stage.LOAD_MODEL)
     engine = load.engine()
     try:
         prompts = make_prompts(cases, load.variants, engine)
         adapters = [variant.name for variant in load.variants if variant.adapter_path]
-        progress.begin("certify", total=len(adapters))
+        progress.begin(Stage.CERTIFY, total=len(adapters))
         found = []
         for name in adapters:
             found.append(engine.certify(name, prompts[: len(cases)]))
@@ -392,7 +393,7 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
 def _complete_probes(
     prompts: Sequence[Prompt], engine: Engine, progress: Progress
 ) -> dict[tuple[str, str], str]:
-    progress.begin("generate", total=len(prompts))
+    progress.begin(Stage.GENERATE, total=len(prompts))
     texts = {}
     for ended in engine.generate(prompts):
         for one in ended:

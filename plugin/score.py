@@ -25,7 +25,7 @@ from plugin.metrics import Metric, import_code
 from plugin.records import Case, Completion, Failure, JudgeScore, Score
 from plugin.run_facts import SecondJudging
 from plugin.trust.exam import Exam
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 
 _CHAINS_PER_CALL = 2
 """Metrics under way for each call under way: a metric asks several questions one after another, and
@@ -140,7 +140,7 @@ class _ScoringSession:
             watch = EarlyStopper(early) if early else None
             if watch:
                 watch.note([*self._journal.scores(), *self._journal.failures()])
-            self._progress.begin("score", total=len(items), done=len(items) - len(missing))
+            self._progress.begin(Stage.SCORE, total=len(items), done=len(items) - len(missing))
             await self._score_all(items, missing, ready, watch)
             if self._second and not self._halted:
                 await self._ask_second(items, self._second)
@@ -170,9 +170,14 @@ class _ScoringSession:
                     ready[name] = AskError(f"the evaluation steps could not be written: {error}")
                 except LimitReached as limit:  # then nothing is scored in this session
                     self._halted = str(limit)
+                if name not in known:
+                    self._progress.done += 1
 
-        if any(metric.prepare and name not in known for name, metric in metrics.items()):
-            self._progress.begin("write evaluation steps")
+        n_unwritten = sum(
+            bool(metric.prepare) and name not in known for name, metric in metrics.items()
+        )
+        if n_unwritten:
+            self._progress.begin(Stage.WRITE_STEPS, total=n_unwritten)
         await self._all_done([prepare(name, metric) for name, metric in metrics.items()])
         steps = {name: m.steps for name, m in ready.items() if isinstance(m, Metric) and m.steps}
         state = self._journal.state
@@ -274,7 +279,7 @@ class _ScoringSession:
         missing = [pair for pair in wanted if not all(item.place in told for item in pair)]
         ready = await self._prepared([item for pair in missing for item in pair])
         n_done = len(wanted) - len(missing)
-        self._progress.begin("ask the second judge", total=len(wanted), done=n_done)
+        self._progress.begin(Stage.ASK_SECOND_JUDGE, total=len(wanted), done=n_done)
         rest, n_failed = iter(missing), 0
 
         async def chain() -> None:

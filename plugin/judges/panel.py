@@ -20,7 +20,16 @@ from plugin.journal import Journal
 from plugin.judges import Judge
 from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter, price_of
 from plugin.metrics import Measured, Metric, MetricError, run_descriptive, run_metric
-from plugin.records import DATA, Case, Completion, Failure, JudgeScore, MetricSpec, Score, Stage
+from plugin.records import (
+    DATA,
+    Case,
+    Completion,
+    Failure,
+    FailureStage,
+    JudgeScore,
+    MetricSpec,
+    Score,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,7 @@ async def score_item(
     ):
         if not isinstance(one, Measured):
             who = f"{asker.label}: " if len(askers) > 1 else ""
-            stage: Stage = "judge" if isinstance(one, AskError) else "metric"
+            stage: FailureStage = "judge" if isinstance(one, AskError) else "metric"
             return failed(stage, f"{who}{one}"), []
         pairs.append((asker, one))
     value = math.fsum(one.value for _, one in pairs) / len(pairs)

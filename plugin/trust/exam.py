@@ -25,7 +25,7 @@ from plugin.metrics import METRICS, Check, Metric, MetricError, run_metric
 from plugin.records import Case, Completion, MetricSpec
 from plugin.run_facts import ProbeResult
 from plugin.trust.records import Canary
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 
 EMPTY_PRAISE, OPENING, NULL, ORDER = (
     "empty praise",
@@ -229,7 +229,7 @@ class Exam:
             if found.value is not None and found.place in wanted
         }
         missing = [probe for probe in probes if probe.place not in done]
-        progress.begin("examine the judge", total=len(probes), done=len(done))
+        progress.begin(Stage.EXAMINE_JUDGE, total=len(probes), done=len(done))
         rest = iter(missing)
 
         async def chain() -> None:
