@@ -19,6 +19,7 @@ from typing import NoReturn
 from plugin.certify.certificate import Certificate, certificate_line, certificates_of_run
 from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import EarlyPlan, early_plan
+from plugin.compare.numbers import format_rough
 from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
@@ -171,9 +172,14 @@ def _judging_of(plan: Plan) -> Judging:
 
 
 def _early_stop_plan(plan: Plan) -> EarlyPlan:
-    names = [variant.name for variant in plan.variants]
-    specs = [replace(metric.spec, margin=plan.params.margin) for metric in plan.metrics]
-    return early_plan(plan.loaded.cases, specs, plan.primary, names, plan.params.seed)
+    return early_plan(
+        plan.loaded.cases,
+        [metric.spec for metric in plan.metrics],
+        plan.primary,
+        plan.variants,
+        margin=plan.params.margin,
+        seed=plan.params.seed,
+    )
 
 
 def _make_exam(plan: Plan, journal: Journal) -> Exam | None:
@@ -325,18 +331,18 @@ def certificate_block(found: Certificate) -> str:
         )
         rows += [("", f"unused: {name}") for name in found.unused]
     if found.weight_norm is not None:
-        rows.append(("weights", f"Frobenius norm {found.weight_norm:.3g} added"))
+        rows.append(("weights", f"Frobenius norm {format_rough(found.weight_norm, 3)} added"))
     if found.effect and found.noise:
         rows += [
             (
                 "effect",
-                f"{found.effect.kl:.2g} nats from the base on {found.n_probes} probes, "
-                f"logits by up to {found.effect.largest:.2g}",
+                f"{format_rough(found.effect.kl)} nats from the base on {found.n_probes} probes, "
+                f"logits by up to {format_rough(found.effect.largest)}",
             ),
             (
                 "noise",
-                f"{found.noise.kl:.1g} nats of the base from itself in another batch, "
-                f"logits by up to {found.noise.largest:.1g}",
+                f"{format_rough(found.noise.kl, 1)} nats of the base from itself in another batch, "
+                f"logits by up to {format_rough(found.noise.largest, 1)}",
             ),
         ]
     if found.n_completions:

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from plugin.compare.numbers import round_published
 from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
 from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, is_within, run_folder
-from plugin.records import ALL, DATA, PROMPTED, VANILLA, Score
+from plugin.records import ALL, DATA, PROMPTED, VANILLA, MetricSpec, Score
 from plugin.report.record import Report
 from plugin.worker import Progress
 
@@ -218,9 +219,9 @@ def shown_metric(metric: str, variant: str, report: Report) -> str:
 def chips_of(report: Report) -> list[dict[str, Any]]:
     """Return the finite means, rounded, the base's beside the adapter's."""
     return [
-        {"type": shown_metric(row.metric, row.variant, report), "score": round(row.mean, 4)}
+        {"type": shown_metric(row.metric, row.variant, report), "score": mean}
         for row in report.summaries
-        if row.group == ALL and row.mean is not None
+        if row.group == ALL and (mean := round_published(row.mean)) is not None
     ]
 
 
@@ -230,7 +231,7 @@ def detailed_rows(report: Report) -> Any:
 
     cases = {case.id: case for case in report.cases}
     by_place = {(s.case_id, s.variant, s.metric): s for s in report.scores}
-    higher = {spec.name: spec.higher_is_better for spec in report.metrics}
+    specs = {spec.name: spec for spec in report.metrics}
     named = [variant.name for variant in report.variants]
     order = [
         (metric.name, name, case.id)
@@ -246,13 +247,13 @@ def detailed_rows(report: Report) -> Any:
         case = cases[case_id]
         completion = report.completions.get((case_id, variant))
         base = by_place.get((case_id, named[0], metric))
-        gain = None if variant == named[0] else _gain(score, base, higher[metric])
+        gain = None if variant == named[0] else _gain(score, base, specs[metric])
         rows.append(
             {
                 "variant": variant,
                 "metric_name": shown_metric(metric, variant, report),
                 "test_case_id": case_id,
-                "score": round(score.value, 4),
+                "score": round_published(score.value),
                 "gain": gain,
                 "group": case.group or "",
                 "input": case.input,
@@ -270,11 +271,10 @@ _COLUMNS = (
 )
 
 
-def _gain(score: Score, base: Score | None, higher_is_better: bool) -> float | None:
+def _gain(score: Score, base: Score | None, spec: MetricSpec) -> float | None:
     if base is None:
         return None
-    difference = score.value - base.value
-    return round(difference if higher_is_better else -difference, 4) + 0.0  # never -0.0
+    return round_published(spec.gain(score.value, base.value))
 
 
 def _secure_name(name: str) -> str:

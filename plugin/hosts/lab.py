@@ -8,13 +8,13 @@ three seconds later.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from plugin.compare.numbers import round_published
 from plugin.compare.pairs import contenders
 from plugin.errors import AdapterError, VerdictError
 from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, run_folder
@@ -155,8 +155,4 @@ def published_scores(report: Report) -> dict[str, float]:
         if summary.group == ALL:
             found[f"{summary.variant}/{summary.metric}"] = summary.mean
     ordered = sorted(found, key=lambda key: (key != "score", not key.startswith("gain"), key))
-    return {
-        key: round(value, 4)
-        for key in ordered
-        if (value := found[key]) is not None and math.isfinite(value)
-    }
+    return {key: value for key in ordered if (value := round_published(found[key])) is not None}
