@@ -1,7 +1,7 @@
 """Every error this project raises on purpose.
 
 VerdictError
-├── UserError            the user can mend it: one clear message, exit code 2
+├── UserError            the user can fix it: one clear message, exit code 2
 │   ├── OptionError      an option has a value that cannot work
 │   ├── DataError        the data set cannot be used as it is
 │   ├── ModelError       the model cannot be loaded from where it was said to be
@@ -29,7 +29,7 @@ class VerdictError(Exception):
 
 
 class UserError(VerdictError):
-    """The user's mistake, to be mended by the user."""
+    """The user's mistake, to be fixed by the user."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Calls to servers over HTTP: how one is tried again, what an answer means, what must not be seen.
+"""Calls to servers over HTTP: how one is tried again, what an answer means, what is kept secret.
 
 `retry` makes a call, several times if need be, within a `ConcurrencyLimit`. `read_answer` returns
 the JSON object of a good answer; any other is a `CallError`, by the one table of HTTP statuses,
@@ -42,12 +42,12 @@ class RetryRules:
     Attributes:
         n_tries_busy: tries at most while the server says that there are too many calls.
         timeout_s: seconds until one try is given up.
-        times_tell: whether the seconds that an answer takes tell how busy the server is.
+        time_shows_load: whether the seconds that an answer takes show how busy the server is.
     """
 
     n_tries_busy: int = N_TRIES
     timeout_s: float = math.inf
-    times_tell: bool = True
+    time_shows_load: bool = True
 
 
 async def retry(
@@ -77,7 +77,7 @@ async def retry(
                 began = time.monotonic()
                 async with asyncio.timeout(rules.timeout_s):
                     result = await call()
-                limit.went_well(time.monotonic() - began if rules.times_tell else None)
+                limit.went_well(time.monotonic() - began if rules.time_shows_load else None)
                 return result
         except TimeoutError:
             reason = f"no answer within {rules.timeout_s:g} s"
@@ -315,7 +315,7 @@ class SecretMask:
     """Replaces secrets in texts by "[key]": raw, URL-quoted, in JSON and in base64."""
 
     def __init__(self, key: str = "", url: str = "") -> None:
-        """Take what must not be seen: a key, and the user and password of an address."""
+        """Take what is hidden: a key, and the user and password of an address."""
         user, at, _ = urlsplit(url).netloc.rpartition("@")
         secrets = {key, unquote(user.partition(":")[2])} | ({user, unquote(user)} if at else set())
         spellings = {s for secret in secrets - {""} for s in _spellings(secret)}

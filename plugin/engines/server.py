@@ -1,8 +1,8 @@
 """The server engine: any OpenAI-compatible inference server that has base and adapters by name.
 
 No weights are read here. The server applies the chat template and counts the tokens. As many
-requests are under way as the server bears, and each is tried again where that may help. All of it
-runs on an event loop of its own, a tenth of a second at a time, so that whoever waits for
+requests are under way as the server can take, and each is tried again where that may help. All of
+it runs on an event loop of its own, a tenth of a second at a time, so that whoever waits for
 completions can stop in between.
 """
 
@@ -43,7 +43,7 @@ _SERVED_PROBE_TOKENS = 64
 _CONNECT_S = 10.0
 _STEP_S = 0.1
 
-_RULES = RetryRules(n_tries_busy=N_TRIES_BUSY, times_tell=False)
+_RULES = RetryRules(n_tries_busy=N_TRIES_BUSY, time_shows_load=False)
 """How long a request took says more of the answer's length than of the server."""
 
 
@@ -111,7 +111,7 @@ class ServerCalls:
     """The connections to one server, reused for all requests."""
 
     def __init__(self, settings: ServedSettings) -> None:
-        """Nothing is sent yet.
+        """Make the client; nothing is sent yet.
 
         Raises:
             ModelError: when the client cannot be made.

@@ -89,7 +89,7 @@ class AnthropicJudge(HttpJudge):
     """One model on one server that speaks Anthropic's protocol."""
 
     def __init__(self, label: str, model: str, url: str, key: str) -> None:
-        """Nothing is sent yet.
+        """Make the client; nothing is sent yet.
 
         Raises:
             JudgeError: when the client cannot be made.

@@ -45,7 +45,7 @@ class AskSettings:
     Attributes:
         concurrency: calls at once, to begin with.
         timeout_s: after so many seconds a call is given up.
-        adaptive: whether the number of calls follows what the server bears.
+        adaptive: whether the number of calls follows what the server can take.
         include_reason: whether metrics ask for the reason of a score besides.
         price: of this judge's tokens; None where it is not known.
     """
@@ -158,13 +158,13 @@ class Asker:
         for _ in range(N_ASKS):
             started = time.perf_counter()
             reply = await self._call_judge(question, schema, room)
-            fitting = parse_answer(reply, schema, check)
-            if isinstance(fitting, str) and (mended := repair_answer(reply, schema, check)):
-                fitting = mended
+            answer = parse_answer(reply, schema, check)
+            if isinstance(answer, Misfit) and (repaired := repair_answer(reply, schema, check)):
+                answer = repaired
                 self.counts["n_repaired"] += 1
-            if not isinstance(fitting, str):
+            if not isinstance(answer, Misfit):
                 judgment = Judgment(
-                    answer=fitting.model_dump_json(),
+                    answer=answer.model_dump_json(),
                     version=reply.version,
                     n_prompt_tokens=reply.n_prompt_tokens,
                     n_completion_tokens=reply.n_completion_tokens,
@@ -172,8 +172,8 @@ class Asker:
                 )
                 self._journal.add_judgment(key, judgment)
                 self._n_failed = None
-                return fitting
-            problem = fitting
+                return answer
+            problem = answer.problem
             self.counts["n_unfit"] += 1
             if reply.cut_off:
                 room = _MORE_ROOM
@@ -249,10 +249,17 @@ class Asker:
             ) from error
 
 
-def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | str:
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """An answer that does not count, and what is wrong with it."""
+
+    problem: str
+
+
+def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | Misfit:
     """Return the validated answer, or what is wrong with it."""
     if reply.cut_off:
-        return "the answer was cut off"
+        return Misfit("the answer was cut off")
     try:
         answer = schema.model_validate_json(reply.text)
     except ValidationError:
@@ -266,8 +273,9 @@ def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseMo
                 where = ".".join(map(str, first["loc"]))
                 problem = f"{where}: {first['msg']}" if where else str(first["msg"])
         else:
-            return problem
-    return check(answer) or answer
+            return Misfit(problem)
+    wrong = check(answer)
+    return Misfit(wrong) if wrong else answer
 
 
 def repair_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | None:

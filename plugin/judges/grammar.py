@@ -2,7 +2,7 @@
 
 `Grammars` compiles each schema once, and a `GuidedAnswer` follows one answer through its grammar.
 
-A language model under a grammar may still write for ever: a string has no end until its quote, a
+A language model under a grammar may still write forever: a string has no end until its quote, a
 list none until its bracket. So `bound_schema` first makes the schema finite: every part gets a
 bound, and every property is required, so that what the grammar lets through also validates. When
 the room for an answer runs short, the guide lets only such tokens through as close what is open, so

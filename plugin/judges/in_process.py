@@ -77,7 +77,7 @@ class InProcessJudge:
     concurrency = BATCH_SIZE
 
     def __init__(self, provider: str, model: str, load: Callable[[ModelFolder], Decoder]) -> None:
-        """Nothing is read yet.
+        """Take the model's name; nothing is read yet.
 
         Raises:
             JudgeError: when no model is named.
@@ -405,7 +405,7 @@ class TorchDecoder:
             row.guide.take(token)
 
     def _keep(self, places: list[int]) -> None:
-        """Leave the other rows out of everything."""
+        """Drop all rows but these from the batch."""
         self._rows = [self._rows[i] for i in places]
         self._last = [self._last[i] for i in places]
         self._batch.keep(places)

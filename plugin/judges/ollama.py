@@ -59,7 +59,7 @@ class OllamaJudge(HttpJudge):
     """One model on one Ollama."""
 
     def __init__(self, label: str, model: str, url: str) -> None:
-        """Nothing is sent yet.
+        """Make the client; nothing is sent yet.
 
         Raises:
             JudgeError: when the client cannot be made.

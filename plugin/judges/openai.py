@@ -112,7 +112,7 @@ class OpenAIJudge(HttpJudge):
     def __init__(
         self, label: str, model: str, url: str, key: str = "", client: AsyncOpenAI | None = None
     ) -> None:
-        """Nothing is sent yet.
+        """Make the client; nothing is sent yet.
 
         Args:
             label: the spec.
@@ -234,12 +234,12 @@ class LocalJudge:
 
     @property
     def identity(self) -> str:
-        """Holds the model: answers of another one, loaded later, are not the same judge's."""
+        """Return the label: with another model, loaded later, it is not the same judge."""
         return self.label
 
     @cached_property
     def served_model(self) -> str:
-        """The model that judges; the server is asked once, where none was named.
+        """Return the model that judges; the server is asked once, where none was named.
 
         Raises:
             JudgeError: when no server answers, or none with a model.

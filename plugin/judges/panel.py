@@ -29,7 +29,7 @@ class Judging:
         second: judges again what the others are unsure of; None for nobody.
         concurrency: calls at once for each judge, to begin with.
         timeout_s: seconds until a call is given up.
-        adaptive: whether the number of calls follows what a server bears.
+        adaptive: whether the number of calls follows what a server can take.
         include_reason: whether the reason of a score is asked for besides.
         limits: where judging ends.
         price: dollars per million tokens in and out, as the user says; () for the known price.
