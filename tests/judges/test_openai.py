@@ -3,10 +3,10 @@ from __future__ import annotations
 from plugin import judges
 from plugin.journal import Journal
 from tests.judge_server import JudgeServer
-from tests.judges.http_contract import KEY, HttpContract, completions
+from tests.judges.http_contract import KEY, HttpBasics, completions
 
 
-class TestOpenAI(HttpContract):
+class TestOpenAI(HttpBasics):
     spec = label = "openai:gpt-some"
 
     def secrets(self, server: JudgeServer) -> dict[str, str]:
