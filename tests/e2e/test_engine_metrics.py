@@ -21,7 +21,16 @@ from plugin.hosts.classic import chips_of, detailed_rows
 from plugin.hosts.lab import published_scores
 from plugin.journal import Journal
 from plugin.report import write_tables
-from tests.e2e.conftest import FILES, command, demo_options, environment, main, summary, tables
+from tests.e2e.conftest import (
+    FILES,
+    command,
+    demo_options,
+    environment,
+    main,
+    run_process,
+    summary,
+    tables,
+)
 
 DESCRIPTIVE = ("Latency", "Tokens per Second", "Completion Tokens", "Cut Off")
 ALL_OF_THEM = ("Perplexity", *DESCRIPTIVE, "Token F1")
@@ -192,7 +201,7 @@ def test_both_engines_give_the_same_perplexity(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     chosen = {**CHOSEN, "predefined_tasks": "Perplexity", "limit": "1"}
     for name in ("mlx", "transformers"):
-        ended = main(
+        ended = run_process(
             *demo_options(tmp_path / name, **{**chosen, "engine": name}), OMP_NUM_THREADS="1"
         )
         assert ended.code == 0, ended.err

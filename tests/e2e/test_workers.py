@@ -18,7 +18,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import built_plugin
-from tests.e2e.conftest import command, demo_options, environment, main, summary, tables
+from tests.e2e.conftest import (
+    command,
+    demo_options,
+    environment,
+    main,
+    run_process,
+    summary,
+    tables,
+)
 from tests.e2e.test_resume import n_rows
 
 METRICS = {"predefined_tasks": "Correctness, Token F1", "judge": "offline"}
@@ -157,13 +165,13 @@ def test_a_cluster_is_joined_and_left_as_it_was(
     cluster: str, one_worker: Path, tmp_path: Path
 ) -> None:
     asked = {"ray_address": cluster, "workers": "2", "limit": LIMIT}
-    ended = main(*demo_options(tmp_path / "o", **METRICS, **asked), **ON_LOOPBACK)
+    ended = run_process(*demo_options(tmp_path / "o", **METRICS, **asked), **ON_LOOPBACK)
     assert (ended.code, ended.err) == (0, "")
     assert tables(tmp_path / "o") == tables(one_worker)
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
-    ended = main(*demo_options(tmp_path / "o", ray_address="127.0.0.1:9"))
+    ended = run_process(*demo_options(tmp_path / "o", ray_address="127.0.0.1:9"))
     assert ended.code == 2
     assert "--ray_address 127.0.0.1:9: this cluster cannot be joined (" in ended.err
     assert "Connection refused" in ended.err
