@@ -135,16 +135,16 @@ def test_a_killed_reading_goes_on_where_it_was(whole: Path, tmp_path: Path) -> N
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 60
-        while len(kept(out, "Perplexity")) < 35 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 300
+        while len(kept(out, "Perplexity")) < 12 and time.monotonic() < deadline:
             assert running.poll() is None
             time.sleep(0.005)
         running.send_signal(signal.SIGKILL)
-        running.wait(timeout=10)
+        running.wait(timeout=120)
     finally:
         running.kill()
     before = kept(out, "Perplexity")
-    assert 35 <= len(before) < 60
+    assert 12 <= len(before) < 60
     with closing(Journal(out)) as journal:
         partial = conclude(journal, 200)
         write_tables(partial, tmp_path)  # what a host's job saves when it is stopped

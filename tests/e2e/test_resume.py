@@ -43,11 +43,11 @@ def stop_when(out: Path, table: str, n: int, how: signal.Signals, url: str) -> i
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while n_rows(out, table) < n and running.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         running.send_signal(how)
-        return running.wait(timeout=10)
+        return running.wait(timeout=120)
     finally:
         running.kill()
 

@@ -43,7 +43,7 @@ SPELLINGS = (
 CONCURRENCY = 4
 
 
-def judging(judge: judges.Judge, concurrency: int = CONCURRENCY, timeout_s: float = 5) -> Judging:
+def judging(judge: judges.Judge, concurrency: int = CONCURRENCY, timeout_s: float = 60) -> Judging:
     """However many scores fail."""
     return Judging(
         (judge,),
