@@ -145,14 +145,12 @@ def _resume_params(given: dict[str, Any]) -> Params:
     folder = Path(given["folder"])
     journal = Journal.existing(folder)
     try:
-        values = journal.meta("params")
-        if journal.meta("ratings"):  # they are there; the file may be gone
+        values = {**journal.header.params, "out": str(folder)}
+        if journal.state.ratings:  # they are there; the file may be gone
             values.pop("human_ratings", None)
     finally:
         journal.close()
-    if values is None:
-        raise OptionError(f"{folder} holds a run that never began; start it again with `run`")
-    return Params.parse({**values, "out": str(folder)})
+    return Params.parse(values)
 
 
 _PARAMS_OF = {"run": _run_params, "demo": _demo_params, "resume": _resume_params}

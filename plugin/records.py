@@ -243,7 +243,10 @@ class JudgeScore:
 class Failure:
     """Something that could not be had for one case; never counted as a score.
 
-    `variant` and `metric` are None where the failure is not theirs (a bad row has neither).
+    Attributes:
+        variant: None where the failure is not a variant's (a bad row, a metric of the data).
+        metric: None where the failure is not a metric's.
+        retry: whether asking again may help (memory was short, a server gave no answer).
     """
 
     case_id: str
@@ -251,6 +254,7 @@ class Failure:
     reason: str
     variant: str | None = None
     metric: str | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

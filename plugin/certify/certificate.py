@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+from pydantic import TypeAdapter
 
 from plugin.journal import Journal
 from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant, Verdict
@@ -136,13 +138,12 @@ def not_applicable(variant: str, reason: str) -> Certificate:
     return Certificate(variant, reason=reason)
 
 
-def certificate_from_fields(fields: dict[str, Any]) -> Certificate:
-    """From what `dataclasses.asdict` made of one, and JSON of that."""
-    distances = {
-        name: Distance(*fields[name]) if fields[name] else None for name in ("effect", "noise")
-    }
-    texts = {name: tuple(fields[name]) for name in ("unused", "notes")}
-    return Certificate(**{**fields, **distances, **texts})
+_CERTIFICATE = TypeAdapter(Certificate)
+
+
+def certificate_from_fields(fields: Mapping[str, object]) -> Certificate:
+    """Return the certificate of which `dataclasses.asdict` made these fields."""
+    return _CERTIFICATE.validate_python(fields)
 
 
 _MEANING = {
@@ -159,7 +160,7 @@ def certificates_of_run(
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[Certificate, ...]:
     """The certificate of every variant that has one, in the order of the variants."""
-    kept = journal.meta("certificates") or {}
+    kept = journal.state.certificates
     return tuple(
         certificate_from_fields(kept[variant.name]).with_completions(
             *_count_changed(_base_of(variant, variants, kept), variant.name, cases, completions)
@@ -169,7 +170,9 @@ def certificates_of_run(
     )
 
 
-def _base_of(variant: Variant, variants: Sequence[Variant], kept: Mapping[str, Any]) -> str:
+def _base_of(
+    variant: Variant, variants: Sequence[Variant], kept: Mapping[str, Mapping[str, object]]
+) -> str:
     """Whose completions the variant's are held against: an adapter's against its base's alone."""
     is_adapter = not kept[variant.name]["reason"]
     return VANILLA if is_adapter or variant is variants[0] else variants[0].name

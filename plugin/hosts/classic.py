@@ -21,7 +21,7 @@ from plugin.records import ALL, DATA, PROMPTED, VANILLA, Score
 from plugin.report.record import Report
 from plugin.worker import Progress
 
-_PROVENANCE = ("run_id", "seed", "identity", "judge_versions", "versions")
+_PROVENANCE = ("run_id", "seed", "identity", "digests", "judge_versions", "versions")
 """What the job's data keeps of where the numbers come from; the run folder has it all."""
 
 _PARTS = {

@@ -13,6 +13,7 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from plugin.errors import AskError
 from plugin.journal import Journal
@@ -101,14 +102,15 @@ async def score_item(
     """
     case_id, variant, name = item.place
     where = {"case_id": case_id, "variant": variant, "metric": name}
+    failed = partial(Failure, case_id, variant=variant, metric=name, retry=True)
     spec = item.metric.spec
     if isinstance(metric, AskError):
-        return Failure(**where, stage="judge", reason=str(metric)), []
+        return failed("judge", str(metric)), []
     if item.completion and item.metric.describe:
         try:
             told = run_descriptive(item.metric, item.completion)
         except MetricError as error:
-            return Failure(**where, stage="metric", reason=str(error)), []
+            return failed("metric", str(error)), []
         return Score(**where, value=told.value, reason=told.reason), []
     text = item.completion.text if item.completion else ""
     if item.completion and not text.strip():
@@ -123,7 +125,7 @@ async def score_item(
         if not isinstance(one, Measured):
             who = f"{asker.label}: " if len(askers) > 1 else ""
             stage: Stage = "judge" if isinstance(one, AskError) else "metric"
-            return Failure(**where, stage=stage, reason=f"{who}{one}"), []
+            return failed(stage, f"{who}{one}"), []
         pairs.append((asker, one))
     value = math.fsum(one.value for _, one in pairs) / len(pairs)
     shares = [JudgeScore(**where, judge=asker.label, value=one.value) for asker, one in pairs]
@@ -196,7 +198,7 @@ def is_unsure(spec: MetricSpec, given: Sequence[float]) -> bool:
 
 def overrule(scores: Sequence[Score], judge: str, journal: Journal) -> None:
     """The second judge's scores take the place of all sides' first ones, or of none."""
-    with journal.whole():
+    with journal.transaction():
         for one in scores:
             where = (one.case_id, one.variant, one.metric)
             journal.add_judge_score(JudgeScore(*where, judge, one.value))

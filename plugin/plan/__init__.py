@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
-from typing import Any
 
 from plugin import __version__, metrics
 from plugin.engines import ENGINES
@@ -30,7 +29,8 @@ class Plan:
     Attributes:
         primary: the shown name of the metric that decides.
         lineup: the variants, and what generates for them.
-        identity: what the results depend on; the same identity in the same folder continues a run.
+        identity: the settings and versions that the results depend on, by name.
+        digests: the files and data that they depend on, by name.
         versions: of this program, its libraries and the platform.
     """
 
@@ -41,13 +41,21 @@ class Plan:
     lineup: Lineup
     judges: tuple[Judge, ...]
     second_judge: Judge | None
-    identity: dict[str, Any]
+    identity: dict[str, object]
+    digests: dict[str, object]
     versions: dict[str, str]
 
     @property
     def variants(self) -> tuple[Variant, ...]:
         """All of them, the baseline first."""
         return self.lineup.variants
+
+    @property
+    def specs(self) -> tuple[MetricSpec, ...]:
+        """The metrics' specs with the user's margin, the primary one first."""
+        margin = self.params.margin
+        specs = [replace(metric.spec, margin=margin) for metric in self.metrics]
+        return tuple(sorted(specs, key=lambda spec: spec.name != self.primary))
 
     @property
     def judge_label(self) -> str:
@@ -64,8 +72,8 @@ class Plan:
 
     @property
     def run_id(self) -> str:
-        """Digest of the identity, 16 hex digits."""
-        return content_key(self.identity)[:16]
+        """Return the digest of identity and digests, 16 hex digits."""
+        return content_key(self.identity, self.digests)[:16]
 
 
 def make_plan(params: Params, sources: Sources) -> Plan:
@@ -101,13 +109,13 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         second_judge=sources.second_judge,
         identity={
             **params.settings(),
-            "data set's content": loaded.digest,
             **lineup.identity,
             "judge": " + ".join(judge.identity for judge in sources.judges),
             "second_judge": sources.second_judge.identity if sources.second_judge else "",
             "deepeval": installed("deepeval"),
             "finetune-verdict": __version__,
         },
+        digests={"data set's content": loaded.digest, **lineup.digests},
         versions={**_versions(), **lineup.versions},
     )
 

@@ -38,9 +38,9 @@ def recorded_lineup(sources: Sources, loaded: LoadedCases) -> Lineup:
         loads=(Load(variants, partial(load, found), recorded=True),),
         identity={
             "recorded variants": list(digests),
-            "recorded completions' content": digests,
             "engine": version(),
         },
+        digests={"recorded completions' content": digests},
         versions={
             "engine": version(),
             "engine chosen by": "--recorded",

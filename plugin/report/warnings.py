@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from plugin.engines import is_final
 from plugin.journal import Journal
 from plugin.records import (
     ALL,
@@ -24,6 +23,7 @@ from plugin.records import (
     Summary,
     Variant,
 )
+from plugin.run_facts import RunState
 from plugin.trust.rater_stats import krippendorff_alpha
 
 
@@ -33,21 +33,24 @@ def run_warnings(
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[str, ...]:
     """All of them, a sentence each."""
-    found = list(journal.meta("prompt_notes") or ())
+    header, state = journal.header, journal.state
+    found = list(state.prompt_notes)
     cases = journal.cases()
     for variant in variants:
         found += _cut_off(variant, cases, completions)
-    found += _differing_prompts(journal, variants)
+    found += _differing_prompts(state, variants)
     found += _idle_prompt(variants[0].name, cases, completions)
     found += _repeated_cases(cases)
-    for judge in journal.meta("marks_its_own_work") or ():
+    for judge in header.self_judging:
         found.append(
             f"the judge {judge} is the model under test itself: it marks its own work. Choose "
             "another judge before you trust these scores"
         )
-    found += journal.meta("notes") or ()
-    if halted := journal.meta("halted"):
-        found.append(f"judging ended early: {halted}. The same run with a higher limit goes on")
+    found += header.notes
+    if state.halted:
+        found.append(
+            f"judging ended early: {state.halted}. The same run with a higher limit goes on"
+        )
     versions = journal.judge_versions()
     if len(versions) > 1:
         found.append(
@@ -58,14 +61,18 @@ def run_warnings(
     if failures:
         reasons = Counter(failure.reason for failure in failures)
         ((commonest, n_times),) = reasons.most_common(1)
-        again = "" if all(map(is_final, failures)) else "; the same run tries them again"
+        again = (
+            ""
+            if not any(failure.retry for failure in failures)
+            else "; the same run tries them again"
+        )
         found.append(
             f"{len(failures)} scores or completions failed, {n_times} of them with: "
             f"{commonest[:200]}. All stand in 04_failures.csv{again}"
         )
     n_bad = sum(failure.stage == "data" for failure in journal.failures())
     if n_bad:
-        found.append(f"{n_bad} of {journal.meta('n_source_rows')} rows could not be used")
+        found.append(f"{n_bad} of {header.n_source_rows} rows could not be used")
     return tuple(found)
 
 
@@ -82,18 +89,19 @@ def _repeated_cases(cases: tuple[Case, ...]) -> list[str]:
     ]
 
 
-def _differing_prompts(journal: Journal, variants: tuple[Variant, ...]) -> list[str]:
+def _differing_prompts(state: RunState, variants: tuple[Variant, ...]) -> list[str]:
     """Models that read other token ids than the baseline, under the same system prompt."""
-    base, own = variants[0], journal.meta("prompts")
-    others = journal.meta("other_prompts") or {}
+    base, own, others = variants[0], state.prompts, state.other_prompts
+    if own is None:
+        return []
     return [
         f"the prompts of {variant.name} have other token ids than those of {base.name} "
-        f"({others[variant.name]['n_tokens']} tokens over all cases, and {own['n_tokens']}): its "
+        f"({others[variant.name].n_tokens} tokens over all cases, and {own.n_tokens}): its "
         "tokenizer or chat template differs, so that what is compared is each model with its own"
         for variant in variants
         if variant.name in others
         and variant.system_prompt == base.system_prompt
-        and others[variant.name]["digest"] != own["digest"]
+        and others[variant.name].digest != own.digest
     ]
 
 
@@ -193,29 +201,30 @@ def judging_notes(journal: Journal) -> list[str]:
 
 
 def _call_note(journal: Journal) -> list[str]:
-    spent = Counter[str](journal.meta("judge_calls") or {})
-    if journal.meta("caveat") or not (spent["n_calls"] or spent["n_cached"]):
+    spent = journal.state.judge_calls
+    if journal.header.caveat or not (spent.n_calls or spent.n_cached):
         return []
-    cost = f", {spent['cost']:.4f} dollars" if spent["cost"] else ""
+    cost = f", {spent.cost:.4f} dollars" if spent.cost else ""
     others = [
-        f"{spent[name]} {words}"
-        for name, words in (
-            ("n_cached", "answered from what was kept"),
-            ("n_retries", "tried again"),
-            ("n_unfit", "answers that did not fit"),
-            ("n_repaired", "answers mended"),
+        f"{n} {words}"
+        for n, words in (
+            (spent.n_cached, "answered from what was kept"),
+            (spent.n_retries, "tried again"),
+            (spent.n_unfit, "answers that did not fit"),
+            (spent.n_repaired, "answers mended"),
         )
-        if spent[name]
+        if n
     ]
     also = f" ({', '.join(others)})" if others else ""
     return [
-        f"Judging took {spent['n_calls']:,} calls{also}, {spent['n_prompt_tokens']:,} tokens read "
-        f"and {spent['n_completion_tokens']:,} written{cost}."
+        f"Judging took {spent.n_calls:,} calls{also}, {spent.n_prompt_tokens:,} tokens read "
+        f"and {spent.n_completion_tokens:,} written{cost}."
     ]
 
 
 def _panel_note(journal: Journal) -> list[str]:
-    second = (journal.meta("second_judge") or {}).get("judge")
+    asked = journal.state.second_judge
+    second = asked.judge if asked else None
     given = [score for score in journal.judge_scores() if score.judge != second]
     judges = sorted({score.judge for score in given})
     if len(judges) < 2:
@@ -246,12 +255,12 @@ def _scores_by_completion(given: list[JudgeScore], judges: list[str]) -> list[li
 
 
 def _second_judge_note(journal: Journal) -> list[str]:
-    facts = journal.meta("second_judge")
-    if not facts:
+    asked = journal.state.second_judge
+    if not asked:
         return []
-    share = facts["n_sent"] / facts["n_pairs"] if facts["n_pairs"] else 0.0
-    failed = f"; it failed on {facts['n_failed']} of them" if facts["n_failed"] else ""
+    share = asked.n_sent / asked.n_pairs if asked.n_pairs else 0.0
+    failed = f"; it failed on {asked.n_failed} of them" if asked.n_failed else ""
     return [
-        f"{facts['judge']} judged again {facts['n_sent']} of {facts['n_pairs']} pairs "
+        f"{asked.judge} judged again {asked.n_sent} of {asked.n_pairs} pairs "
         f"({share:.0%}), of which the first judge was unsure{failed}."
     ]

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,6 +25,7 @@ from plugin.journal import Journal
 from plugin.judges.asking import Asker
 from plugin.metrics import METRICS, Check, Metric, MetricError, run_metric
 from plugin.records import Case, Completion, MetricSpec
+from plugin.run_facts import ProbeResult
 from plugin.trust.records import Canary
 from plugin.worker import Progress
 
@@ -172,29 +173,6 @@ class Probe:
         return self.kind, self.case.id, self.variant, self.metric
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """What a probe found: a score, or why there is none."""
-
-    kind: str
-    case_id: str
-    variant: str
-    metric: str
-    value: float | None = None
-    failure: str = ""
-
-    @property
-    def place(self) -> tuple[str, str, str, str]:
-        """That of its probe."""
-        return self.kind, self.case_id, self.variant, self.metric
-
-
-def probe_results(journal: Journal) -> tuple[ProbeResult, ...] | None:
-    """What the journal holds; None where the judge was never examined."""
-    kept = journal.meta(_KEPT)
-    return None if kept is None else tuple(ProbeResult(**row) for row in kept)
-
-
 def can_probe(spec: MetricSpec) -> bool:
     """Whether the metric asks the judge about a completion."""
     return spec.asks_judge and not spec.judges_data
@@ -226,7 +204,7 @@ class Exam:
     @property
     def is_due(self) -> bool:
         """Whether anything is to be asked that is not known yet."""
-        kept = probe_results(self._journal)
+        kept = self._journal.state.exam
         if kept is None:
             return True
         known = {found.place for found in kept if found.value is not None}
@@ -249,7 +227,7 @@ class Exam:
         wanted = {probe.place for probe in probes}
         done = {
             found.place: found
-            for found in probe_results(self._journal) or ()
+            for found in self._journal.state.exam or ()
             if found.value is not None and found.place in wanted
         }
         missing = [probe for probe in probes if probe.place not in done]
@@ -272,8 +250,8 @@ class Exam:
             self._keep(done.values())
         return [chain() for _ in range(min(len(missing), int(askers[0].pace.limit)))]
 
-    def _keep(self, found: Any) -> None:
-        self._journal.set_meta(_KEPT, [asdict(each) for each in found])
+    def _keep(self, found: Iterable[ProbeResult]) -> None:
+        self._journal.save_state(replace(self._journal.state, exam=tuple(found)))
 
     def _probes(self) -> list[Probe]:
         scored = {(s.case_id, s.variant, s.metric) for s in self._journal.scores()}

@@ -16,7 +16,7 @@ import math
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from plugin.compare.pairs import Evidence, Pairs, pair_scores
 from plugin.errors import OptionError
 from plugin.journal import Journal, content_key
 from plugin.records import ALL, Case, Comparison, Completion, MetricSpec
+from plugin.run_facts import Rating
 from plugin.trust.exam import can_probe
 from plugin.trust.rater_stats import (
     Agreement,
@@ -37,38 +38,11 @@ from plugin.trust.records import Correction, HumanView
 
 TEMPLATE = "ratings_template.csv"
 _COLUMNS = "case_id metric completion_digest input output expected_output rating rater".split()
-_RATINGS, _DRAWN = "ratings", "ratings_drawn"
-
-
-@dataclass(frozen=True, slots=True)
-class Rating:
-    """What one human gave one completion on one metric, in the metric's own unit and direction."""
-
-    case_id: str
-    digest: str
-    metric: str
-    rater: str
-    value: float
 
 
 def completion_digest(completion: Completion) -> str:
     """What a rating names a completion by; begins with letters, or a spreadsheet makes numbers."""
     return f"out-{content_key(completion.case_id, completion.text)[:16]}"
-
-
-def kept_ratings(journal: Journal) -> tuple[Rating, ...]:
-    """The ratings that the journal holds."""
-    return tuple(Rating(**row) for row in journal.meta(_RATINGS) or ())
-
-
-def keep_ratings(ratings: Sequence[Rating], journal: Journal) -> None:
-    """Put these ratings in the place of all that the journal holds."""
-    journal.set_meta(_RATINGS, [asdict(rating) for rating in ratings])
-
-
-def kept_draw(journal: Journal) -> frozenset[str]:
-    """The ids of the cases that were drawn at random for rating."""
-    return frozenset(journal.meta(_DRAWN) or ())
 
 
 def rateable_metrics(specs: Iterable[MetricSpec]) -> list[MetricSpec]:
@@ -128,7 +102,7 @@ def export_ratings(
     path = folder / TEMPLATE
     asked = rateable_metrics(specs)
     completions = journal.completions()
-    variants = {variant["name"] for variant in journal.meta("variants") or ()}
+    variants = {variant.name for variant in journal.header.variants}
     whole = [
         case
         for case in journal.cases()
@@ -146,7 +120,9 @@ def export_ratings(
     text = rating_template(drawn, completions, asked, seed)
     # A byte-order mark tells spreadsheets that this is UTF-8.
     path.write_bytes(b"\xef\xbb\xbf" + text.encode("utf-8", "backslashreplace"))
-    journal.set_meta(_DRAWN, sorted(kept_draw(journal) | {case.id for case in drawn}))
+    state = journal.state
+    ids = sorted({*state.drawn_for_rating, *(case.id for case in drawn)})
+    journal.save_state(replace(state, drawn_for_rating=tuple(ids)))
     return path, len(drawn)
 
 
@@ -224,7 +200,7 @@ def accept_ratings(
             + "\nMend or leave out these rows; none of the ratings was taken"
         )
     ratings = tuple(rating for rating in found if rating)
-    keep_ratings(ratings, journal)
+    journal.save_state(replace(journal.state, ratings=tuple(ratings)))
     return ratings
 
 

@@ -18,7 +18,8 @@ from plugin.compare.intervals import LEVEL
 from plugin.compare.pairs import Evidence, pair_scores
 from plugin.compare.words import format_interval, format_number
 from plugin.records import ALL, Completion, MetricSpec
-from plugin.trust.exam import CANARIES, RETEST, RULE, ProbeResult, can_probe, grade_canary
+from plugin.run_facts import ProbeResult
+from plugin.trust.exam import CANARIES, RETEST, RULE, can_probe, grade_canary
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 
 MIN_PAIRS = 20

@@ -12,6 +12,7 @@ import json
 import logging
 import time
 import traceback
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -163,7 +164,7 @@ class HttpBasics:
 
     def test_tokens_and_version_are_kept(self, server: JudgeServer, journal: Journal) -> None:
         self.run(server, journal)
-        calls = dict(journal.meta("judge_calls"))
+        calls = asdict(journal.state.judge_calls)
         assert calls["n_calls"] == len(server.requests) == 2 * N_CASES
         assert calls["n_prompt_tokens"] == 100 * calls["n_calls"]
         assert calls["n_completion_tokens"] == 10 * calls["n_calls"]
@@ -174,7 +175,7 @@ class HttpBasics:
         self, server: JudgeServer, journal: Journal
     ) -> None:
         assert self.one_failure(server, journal, Reply(status=500)) == "HTTP 500: no"
-        assert len(server.requests) == journal.meta("judge_calls")["n_calls"] == N_TRIES
+        assert len(server.requests) == journal.state.judge_calls.n_calls == N_TRIES
 
     def test_label_and_identity_hold_no_secret(self, server: JudgeServer) -> None:
         judge = self.judge(server)
@@ -261,13 +262,13 @@ class HttpBasics:
         server.fault = lambda n, body: Reply(drop=True) if n == 1 else None
         self.run(server, journal)
         assert len(journal.scores()) == 2 * N_CASES
-        assert journal.meta("judge_calls")["n_retries"] == 1
+        assert journal.state.judge_calls.n_retries == 1
 
     def test_a_stumble_is_tried_again(self, server: JudgeServer, journal: Journal) -> None:
         server.fault = lambda n, body: Reply(status=429) if n == 1 else None
         self.run(server, journal)
         assert len(journal.scores()) == 2 * N_CASES
-        assert journal.meta("judge_calls")["n_retries"] == 1
+        assert journal.state.judge_calls.n_retries == 1
 
     @staticmethod
     def written(journal: Journal) -> bytes:
@@ -295,7 +296,7 @@ class HttpContract(HttpBasics):
         server.fault = lambda n, body: Reply(status=status) if n % 3 == 0 else None
         self.run(server, journal)
         assert len(journal.scores()) == 2 * N_CASES
-        assert journal.meta("judge_calls")["n_retries"] > 0
+        assert journal.state.judge_calls.n_retries > 0
 
     @pytest.mark.parametrize("form", ["seconds", "date"])
     def test_retry_after_is_honoured(
@@ -416,7 +417,7 @@ class HttpContract(HttpBasics):
         server.fault = lambda n, body: reply if n in (1, 4) else None
         self.run(server, journal, timeout_s=3)
         assert len(journal.scores()) == 2 * N_CASES
-        assert journal.meta("judge_calls")["n_retries"] >= 2
+        assert journal.state.judge_calls.n_retries >= 2
 
     @pytest.mark.parametrize("reply", [Reply(drop=True), Reply(reset=True), Reply(hang_s=1.0)])
     def test_a_server_that_never_answers_ends_the_run(
