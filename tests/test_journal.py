@@ -25,7 +25,6 @@ from plugin.run_facts import (
 )
 from tests.samples import case, completion
 
-
 HEADER = RunHeader(
     run_id="r",
     identity={"seed": 1, "engine": "mlx 1"},
