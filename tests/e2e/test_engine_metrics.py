@@ -126,6 +126,7 @@ def test_the_charts_name_the_unit(whole: Path) -> None:
     assert "gain in nats per token (more is better)" in gains
 
 
+@pytest.mark.slow
 def test_a_killed_reading_goes_on_where_it_was(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     running = subprocess.Popen(

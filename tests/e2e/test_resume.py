@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,9 @@ def bodies(out: Path) -> set[str]:
         return set()
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.judge_server import judge_server
@@ -75,12 +79,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("table", "n", "how", "code"),
     [
-        ("meta", 1, signal.SIGKILL, -signal.SIGKILL),
-        ("answers", 1, signal.SIGKILL, -signal.SIGKILL),
         ("answers", 9, signal.SIGKILL, -signal.SIGKILL),
-        ("answers", 17, signal.SIGINT, 130),
-        ("scores", 1, signal.SIGKILL, -signal.SIGKILL),
         ("scores", 20, signal.SIGTERM, 130),
+        slow("meta", 1, signal.SIGKILL, -signal.SIGKILL),
+        slow("answers", 1, signal.SIGKILL, -signal.SIGKILL),
+        slow("answers", 17, signal.SIGINT, 130),
+        slow("scores", 1, signal.SIGKILL, -signal.SIGKILL),
     ],
 )
 def test_stopped_anywhere_it_ends_with_the_same_tables(

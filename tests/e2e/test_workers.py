@@ -29,6 +29,8 @@ from tests.e2e.conftest import (
 )
 from tests.e2e.test_resume import n_rows
 
+pytestmark = pytest.mark.slow
+
 METRICS = {"predefined_tasks": "Correctness, Token F1", "judge": "offline"}
 LIMIT, N_ANSWERS = "0.5", 60
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled"}

@@ -312,6 +312,7 @@ def wait_for(workspace: Workspace, table: str, n: int, running: subprocess.Popen
     raise AssertionError(f"never {n} rows of {table}")
 
 
+@pytest.mark.slow
 def test_a_stop_while_generating_ends_in_time_and_the_run_goes_on(workspace: Workspace) -> None:
     first = workspace.make_job(limit=1, max_tokens=48, batch_size=2)
     running = workspace.start(first)

@@ -243,7 +243,12 @@ def test_resampled_weights_are_resampled_units():
 
 
 @pytest.mark.parametrize(
-    ("level", "wrong", "n_raters"), [("nominal", 0.2, 2), ("ordinal", 0.1, 2), ("interval", 0.3, 3)]
+    ("level", "wrong", "n_raters"),
+    [
+        ("interval", 0.3, 3),
+        pytest.param("nominal", 0.2, 2, marks=pytest.mark.slow),
+        pytest.param("ordinal", 0.1, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_interval_covers(level, wrong, n_raters):
     rng = np.random.default_rng(6)
