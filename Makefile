@@ -3,19 +3,23 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints/default.txt
 DIST ?= dist
-CODE := main.py plugin tools tests benchmarks
+CODE := main.py plugin demo tools tests benchmarks
 
-.PHONY: demo test test-torch check forms format bench plugin clean
+.PHONY: demo test test-all test-torch check forms format bench plugin clean
 
 demo: $(VENV)/.default
 	$(PY) main.py demo
 
 test: $(VENV)/.dev
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+# With Ray, kills at every point and long simulations. A file stays in one process: Ray's needs that.
+test-all: $(VENV)/.dev
+	$(PY) -m pytest -m "" -n auto --maxprocesses 4 --dist loadfile
 
 # The engine and the judge on torch, in an environment of their own.
 test-torch: $(VENV)-torch/.torch
-	$(VENV)-torch/bin/python -m pytest tests/engines/test_transformers.py tests/adapters tests/judges/test_in_process.py tests/e2e/test_in_process_judge.py tests/e2e/test_transformers_engine.py tests/e2e/test_both_kinds.py tests/e2e/test_bad_adapters.py tests/e2e/test_bad_models.py
+	$(VENV)-torch/bin/python -m pytest -m "" tests/engines/test_transformers.py tests/load/test_adapter.py tests/load/test_convert.py tests/judges/test_in_process.py tests/e2e/test_in_process_judge.py tests/e2e/test_transformers_engine.py tests/e2e/test_both_kinds.py tests/e2e/test_bad_adapters.py tests/e2e/test_bad_models.py
 
 check: $(VENV)/.dev
 	$(PY) -m ruff check $(CODE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from plugin.metrics._words import overlap_f1, same_words
+from plugin.metrics.text import overlap_f1, same_words
 
 GROUPS = ("trained", "rephrased", "unseen")
 MAX_TOKENS = 32

@@ -22,7 +22,7 @@ def built_plugin(folder: Path) -> Path:
     """What `make plugin` builds, made in the folder."""
     # -o: the environment that runs the tests is there already, so make must not build another.
     command = ["make", "-o", ".venv/.default", "plugin", f"PY={sys.executable}", f"DIST={folder}"]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=600, stdout=subprocess.DEVNULL)
     return folder / "finetune_verdict"
 
 

@@ -16,6 +16,7 @@ from plugin.errors import JudgeDownError, JudgeError, JudgeFailingError
 from plugin.journal import Journal
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
+from plugin.net import N_TRIES
 from plugin.records import DATA, Completion, Criterion
 from plugin.run_facts import SecondJudging
 from plugin.score import items_to_score, score_all
@@ -25,7 +26,7 @@ from tests.samples import case, completion
 
 LIMITS: dict[str, Any] = {
     "concurrency": 8,
-    "timeout_s": 2,
+    "timeout_s": 60,
     "adaptive": False,
     "max_failed_share": 1,
 }
@@ -243,8 +244,8 @@ def test_retry_after_is_honoured(server: JudgeServer, journal: Journal) -> None:
 def test_a_hung_call_is_given_up_and_tried_again(
     server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(LIMITS, "timeout_s", 0.3)
-    server.fault = lambda n, body: Reply(hang_s=1.5) if n == 2 else None
+    monkeypatch.setitem(LIMITS, "timeout_s", 2)
+    server.fault = lambda n, body: Reply(hang_s=60) if n == 2 else None
     run(server, journal)
     assert len(journal.scores()) == 2 * N_CASES
 
@@ -323,10 +324,9 @@ def test_a_failed_judgment_is_asked_again_the_next_time(
 
 def test_a_judge_down_from_the_start_stops_the_run_within_bounds(journal: Journal) -> None:
     secrets = {"CUSTOM_JUDGE_BASE_URL": "http://127.0.0.1:9/v1"}
-    began = time.monotonic()
     with pytest.raises(JudgeDownError, match="custom:m does not answer: no answer"):
-        run(judges.load("custom:m", secrets.get), journal)
-    assert time.monotonic() - began < 5
+        run(judges.load("custom:m", secrets.get), journal, texts=completions(100))
+    assert counts(journal)["n_calls"] <= 2 * LIMITS["concurrency"] * N_TRIES
     assert not journal.failures()
 
 
@@ -419,13 +419,23 @@ def test_an_unknown_model_says_so(server: JudgeServer, journal: Journal) -> None
 
 
 def test_stop_is_quick_and_keeps_what_is_there(server: JudgeServer, journal: Journal) -> None:
-    server.fault = lambda n, body: Reply(hang_s=1.9) if n > 3 else None
-    progress = Progress()
-    threading.Timer(0.5, progress.stop.set).start()
-    began = time.monotonic()
+    progress, n_given_up = Progress(), 0
+
+    def hold(number: int, body: dict[str, Any]) -> None:
+        nonlocal n_given_up
+        if number < 4:
+            return
+        while progress.done < 4 and not progress.stop.wait(0.01):
+            pass
+        progress.stop.set()
+        n_given_up += not over.wait(50)
+
+    over = threading.Event()
+    server.fault = hold
     with pytest.raises(Stopped):
         run(server, journal, progress=progress)
-    assert time.monotonic() - began < 1.5
+    assert n_given_up == 0  # it did not wait for the calls under way
+    over.set()
     assert len(journal.scores()) == 4
 
 

@@ -41,10 +41,14 @@ def load(settings: EngineSettings) -> MlxEngine:
     """Load the base model.
 
     Raises:
-        ModelError: when mlx-lm cannot load the folder.
+        ModelError: when mlx-lm cannot load the folder, or the model answers with no numbers.
     """
     model, tokenizer = load_mlx_model(settings.model.path)
-    return MlxEngine(model, tokenizer, settings)
+    try:
+        return MlxEngine(model, tokenizer, settings)
+    except BaseException:
+        free_mlx_memory()
+        raise
 
 
 def load_mlx_model(path: Path) -> tuple[Any, Any]:

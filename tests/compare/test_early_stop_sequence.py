@@ -145,7 +145,15 @@ NULLS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "n_decisions"), [*((name, 1) for name in NULLS), ("rarely lost", 2), ("normal", 3)]
+    ("name", "n_decisions"),
+    [
+        ("rarely won", 1),
+        ("normal", 3),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in [*((name, 1) for name in NULLS if name != "rarely won"), ("rarely lost", 2)]
+        ),
+    ],
 )
 def test_no_gain_is_rarely_called_one(name, n_decisions):
     n = 300 if n_decisions == 1 else 150
@@ -164,7 +172,17 @@ AT_MARGIN = {
 
 
 @pytest.mark.parametrize(
-    ("name", "n_decisions"), [*((name, 1) for name in AT_MARGIN), ("rarely won", 2)]
+    ("name", "n_decisions"),
+    [
+        ("rarely lost", 1),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in [
+                *((name, 1) for name in AT_MARGIN if name != "rarely lost"),
+                ("rarely won", 2),
+            ]
+        ),
+    ],
 )
 def test_the_margin_is_rarely_called_equivalent(name, n_decisions):
     n = 200

@@ -224,6 +224,7 @@ def best_of(draw: Draw, n_runs: int) -> tuple[float, float, float, float]:
     return alone / n_runs, its / n_runs, whole / n_runs, float(np.mean(gains))
 
 
+@pytest.mark.slow
 def test_the_best_of_thirty_equal_variants_looks_better_and_is_seen_through() -> None:
     def draw(rng: np.random.Generator) -> tuple[list[Any], None]:
         base = rng.random(200) < 0.5

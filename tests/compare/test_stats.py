@@ -111,9 +111,10 @@ def test_mcnemar_is_not_used_with_clusters():
     assert "McNemar" not in paired([1, 1, 0], binary=True, clusters=["a", "a", "b"]).method
 
 
+@pytest.mark.parametrize("n_runs", [200, pytest.param(2_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shift", [0.0, 0.1])
-def test_p_keeps_its_level_and_has_power(shift):
-    rng, n_runs = np.random.default_rng(8), 2_000
+def test_p_keeps_its_level_and_has_power(shift, n_runs):
+    rng = np.random.default_rng(8)
     hits = sum(
         stats.paired_estimate(
             np.clip(rng.standard_t(3, 40) * 0.15 + shift, -1, 1), seed=run, n_resamples=500
@@ -125,7 +126,7 @@ def test_p_keeps_its_level_and_has_power(shift):
         assert hits / n_runs > 0.6
     else:
         assert hits / n_runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_runs)
-        assert hits / n_runs > 0.035
+        assert hits / n_runs > 0.035 or n_runs < 1_000
 
 
 def test_holm_by_hand():
@@ -310,16 +311,24 @@ def test_betting_covers_few_nonzero_gains(share, size):
 # Coverage of the bootstrap.
 
 
-@pytest.mark.parametrize(("n", "least"), [(60, 0.92), (200, 0.93)])
-def test_bca_covers_skewed_gains_with_many_zeros(n, least):
+@pytest.mark.parametrize(
+    ("n", "n_runs", "least"),
+    [
+        (60, 150, 0.9),
+        pytest.param(60, 1_500, 0.92, marks=pytest.mark.slow),
+        pytest.param(200, 1_500, 0.93, marks=pytest.mark.slow),
+    ],
+)
+def test_bca_covers_skewed_gains_with_many_zeros(n, n_runs, least):
     share, above, below = coverage(
-        lambda rng: (gains_like_scores(rng, n), None), TRUE_MEAN_LIKE_SCORES, 1_500
+        lambda rng: (gains_like_scores(rng, n), None), TRUE_MEAN_LIKE_SCORES, n_runs
     )
     assert least <= share <= 0.975
     assert max(above, below) <= 0.05
 
 
-def test_bca_covers_forty_clusters():
+@pytest.mark.parametrize("n_runs", [150, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_bca_covers_forty_clusters(n_runs):
     sizes = np.tile([1, 3, 5, 7], 10)
     clusters = np.repeat(np.arange(40), sizes).tolist()
 
@@ -327,10 +336,10 @@ def test_bca_covers_forty_clusters():
         shared = np.repeat(rng.uniform(-0.3, 0.5, 40), sizes)
         return np.clip(shared + rng.normal(0, 0.1, len(shared)), -1, 1), clusters
 
-    share, _, _ = coverage(draw, 0.1, 1_000)
+    share, _, _ = coverage(draw, 0.1, n_runs)
     assert 0.92 <= share <= 0.975
     # Taking the cases for independent would be far too sure.
-    naive, _, _ = coverage(lambda rng: (draw(rng)[0], None), 0.1, 300)
+    naive, _, _ = coverage(lambda rng: (draw(rng)[0], None), 0.1, min(n_runs, 300))
     assert naive < 0.85
 
 

@@ -477,9 +477,10 @@ def test_a_run_needs_a_baseline_and_a_primary_metric():
 # How often a verdict is wrong.
 
 
-def test_equal_variants_are_rarely_called_different():
+@pytest.mark.parametrize("n_runs", [60, pytest.param(400, marks=pytest.mark.slow)])
+def test_equal_variants_are_rarely_called_different(n_runs):
     """Two adapters, two metrics, no true difference: the whole family errs in 5% of runs."""
-    rng, n_runs, wrong = np.random.default_rng(12), 400, 0
+    rng, wrong = np.random.default_rng(12), 0
     for _ in range(n_runs):
         hardness = rng.beta(1, 2, 60)
 
@@ -491,16 +492,17 @@ def test_equal_variants_are_rarely_called_different():
         rows = compare(found(results), dataclasses.replace(SETTINGS, n_resamples=500))
         wrong += any(row.outcome in ("better", "worse") for row in rows)
     assert wrong / n_runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_runs)
-    assert wrong > 0
+    assert wrong > 0 or n_runs < 100
 
 
-def test_a_real_difference_is_found_as_often_as_promised():
+@pytest.mark.parametrize("n_runs", [80, pytest.param(400, marks=pytest.mark.slow)])
+def test_a_real_difference_is_found_as_often_as_promised(n_runs):
     """At the n that `n_to_detect` names, a gain of the margin is found four times out of five."""
     columns = {VANILLA: [0.5] * 60, "a": (0.52 + 0.3 * np.linspace(-1, 1, 60)).tolist()}
     _, (pilot,) = ask({CORRECTNESS: columns})
     sd, n = np.std(columns["a"], ddof=1), pilot.n_to_detect
     assert 90 < n < 110
-    rng, n_runs, right = np.random.default_rng(13), 400, 0
+    rng, right = np.random.default_rng(13), 0
     for _ in range(n_runs):
         scores = (0.55 + sd * math.sqrt(12) * (rng.random(n) - 0.5)).tolist()
         _, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * n, "a": scores}}, n_resamples=500)

@@ -310,9 +310,10 @@ def test_in_a_run_that_may_stop_early() -> None:
     )
 
 
-def test_equal_variants_beside_a_prompt_are_rarely_called_different() -> None:
+@pytest.mark.parametrize("n_runs", [50, pytest.param(300, marks=pytest.mark.slow)])
+def test_equal_variants_beside_a_prompt_are_rarely_called_different(n_runs: int) -> None:
     """One adapter, a prompt, two metrics, no true difference: the family errs in 5% of runs."""
-    rng, n_runs, wrong = np.random.default_rng(21), 300, 0
+    rng, wrong = np.random.default_rng(21), 0
     for _ in range(n_runs):
         hardness = rng.beta(1, 2, 60)
         results = {
@@ -324,4 +325,5 @@ def test_equal_variants_beside_a_prompt_are_rarely_called_different() -> None:
         }
         rows = compare(found(results), dataclasses.replace(SETTINGS, n_resamples=500))
         wrong += any(row.outcome in ("better", "worse") for row in rows)
-    assert 0 < wrong / n_runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_runs)
+    assert wrong / n_runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_runs)
+    assert wrong > 0 or n_runs < 100

@@ -4,13 +4,29 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo import FOLDER
+from plugin import cli
+from tests.in_process import Ended, call_program
+
+__all__ = [
+    "FILES",
+    "ROOT",
+    "TABLES",
+    "Ended",
+    "command",
+    "demo_options",
+    "demo_run",
+    "environment",
+    "main",
+    "run_process",
+    "summary",
+    "tables",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("01_summary.csv", "02_comparison.csv", "03_cases.csv", "04_failures.csv")
@@ -25,15 +41,6 @@ FILES = (
 )
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 def command(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "main.py"), *arguments]
 
@@ -43,13 +50,18 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def main(*arguments: str, **extra: str) -> Ended:
-    """Run the program as a user does."""
+    """Call the command line in this process."""
+    return call_program(lambda: cli.main(arguments), extra)
+
+
+def run_process(*arguments: str, **extra: str) -> Ended:
+    """Run the program as a user does, in a process of its own."""
     done = subprocess.run(
         command(*arguments),
         capture_output=True,
         text=True,
         env=environment(**extra),
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
@@ -82,9 +94,9 @@ def tables(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole demo, run once."""
+    """The whole demo, run once, as `make demo` does."""
     out = tmp_path_factory.mktemp("demo") / "run"
-    ended = main("demo", "--out", str(out))
+    ended = run_process("demo", "--out", str(out))
     assert ended.code == 0, ended.err
     (out / "printed.txt").write_text(ended.out, encoding="utf-8")
     return out

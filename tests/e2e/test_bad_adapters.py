@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from demo import FOLDER
-from tests.e2e.conftest import Ended, demo_options, main, summary
+from tests.e2e.conftest import Ended, demo_options, main, run_process, summary
 from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 BASE = FOLDER / "model"
@@ -62,7 +62,9 @@ def adapter_of(kind: str, folder: Path, spoil: Spoil) -> Path:
 
 def run(out: Path, adapter: Path, engine: str, **changed: str) -> Ended:
     options = demo_options(out, model_adapter=str(adapter), engine=engine, **changed)
-    return main(*options, OMP_NUM_THREADS="1")
+    # torch reads OMP_NUM_THREADS once, when it is imported.
+    start = run_process if engine == "transformers" else main
+    return start(*options, OMP_NUM_THREADS="1")
 
 
 def refused(out: Path, adapter: Path, engine: str) -> str:

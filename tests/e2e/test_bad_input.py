@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from demo import FOLDER
-from tests.e2e.conftest import ROOT, demo_options, main, summary
+from tests.e2e.conftest import ROOT, demo_options, main, run_process, summary
 from tests.judge_server import JudgeServer, Reply
 
 
@@ -196,8 +196,8 @@ def test_an_option_that_cannot_work(changed: dict[str, str], message: str, tmp_p
 
 
 def test_an_option_that_does_not_exist() -> None:
-    ended = main("run", "--modle_name", "x")
-    assert ended.code == 2
+    ended = run_process("run", "--modle_name", "x")
+    assert (ended.code, ended.out) == (2, "")
     assert "unknown option '--modle_name', did you mean '--model_name'?" in ended.err
 
 
@@ -230,7 +230,7 @@ def test_a_mended_adapter_goes_on_in_the_same_folder(tmp_path: Path, adapter: Pa
 def test_results_that_cannot_be_written_are_a_fault_that_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "o"
     (out / "report.html").mkdir(parents=True)
-    ended = main(*demo_options(out))
+    ended = run_process(*demo_options(out))
     assert ended.code == 1
     assert "fault: the results cannot be written: " in ended.err
     assert f"Go on with: python main.py resume {out}" in ended.err
@@ -245,7 +245,7 @@ def test_a_fault_of_our_own_ends_without_a_traceback(tmp_path: Path) -> None:
         "plugin.plan.plan.load_cases = broken\n"
     )
     path = f"{tmp_path}:{ROOT}"
-    ended = main(*demo_options(tmp_path / "o"), PYTHONPATH=path)
+    ended = run_process(*demo_options(tmp_path / "o"), PYTHONPATH=path)
     assert ended.code == 1
     assert ended.err.startswith("fault: ZeroDivisionError: division by zero (an unexpected fault")
 
@@ -261,7 +261,7 @@ def test_a_key_that_is_wrong_is_never_shown(tmp_path: Path, server: JudgeServer)
     key = "sk-very-secret-0123456789"
     server.fault = lambda n, body: Reply(status=401, text=f"Incorrect API key: {key}")
     out = tmp_path / "o"
-    ended = main(
+    ended = run_process(
         *demo_options(out, predefined_tasks="Correctness", judge="custom:judge"),
         CUSTOM_JUDGE_BASE_URL=server.url,
         CUSTOM_JUDGE_API_KEY=key,

@@ -14,7 +14,7 @@ import pytest
 from demo import FOLDER
 from plugin.load.adapter import inspect_adapter
 from plugin.load.convert import to_peft
-from tests.e2e.conftest import demo_options, main, tables
+from tests.e2e.conftest import demo_options, main, run_process, tables
 
 METRICS = {"predefined_tasks": "Correctness, Token F1", "judge": "offline", "limit": "0.5"}
 N_LAYERS = 4
@@ -44,7 +44,8 @@ def test_a_converted_adapter_gives_the_same_verdict(
     if engine == "transformers" and not find_spec("peft"):
         pytest.skip("torch and peft are not installed")
     out = tmp_path / "run"
-    ended = main(
+    start = run_process if engine == "transformers" else main
+    ended = start(
         *demo_options(out, engine=engine, model_adapter=str(as_peft), **METRICS),
         OMP_NUM_THREADS="1",
     )

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from tests.e2e.conftest import FILES, command, main, summary, tables
+from tests.e2e.conftest import FILES, command, run_process, summary, tables
 
 
 def gain(run: Path, metric: str, group: str) -> float:
@@ -100,14 +100,14 @@ def test_the_report_can_be_rebuilt_from_the_journal_alone(demo_run: Path, tmp_pa
     copy = tmp_path / "copy"
     copy.mkdir()
     shutil.copy(demo_run / "journal.sqlite", copy)
-    assert main("report", str(copy)).code == 0
+    assert run_process("report", str(copy)).code == 0
     assert tables(copy) == tables(demo_run)
     assert (copy / "comparison.svg").read_bytes() == (demo_run / "comparison.svg").read_bytes()
 
 
 def test_running_it_again_makes_nothing_twice(demo_run: Path) -> None:
     before, made = tables(demo_run), summary(demo_run)["provenance"]["judge_calls"]
-    ended = main("demo", "--out", str(demo_run))
+    ended = run_process("demo", "--out", str(demo_run))
     assert ended.code == 0
     assert "continuing a run: " in ended.out
     assert tables(demo_run) == before

@@ -21,7 +21,16 @@ from plugin.hosts.classic import chips_of, detailed_rows
 from plugin.hosts.lab import published_scores
 from plugin.journal import Journal
 from plugin.report import write_tables
-from tests.e2e.conftest import FILES, command, demo_options, environment, main, summary, tables
+from tests.e2e.conftest import (
+    FILES,
+    command,
+    demo_options,
+    environment,
+    main,
+    run_process,
+    summary,
+    tables,
+)
 
 DESCRIPTIVE = ("Latency", "Tokens per Second", "Completion Tokens", "Cut Off")
 ALL_OF_THEM = ("Perplexity", *DESCRIPTIVE, "Token F1")
@@ -117,6 +126,7 @@ def test_the_charts_name_the_unit(whole: Path) -> None:
     assert "gain in nats per token (more is better)" in gains
 
 
+@pytest.mark.slow
 def test_a_killed_reading_goes_on_where_it_was(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     running = subprocess.Popen(
@@ -126,16 +136,16 @@ def test_a_killed_reading_goes_on_where_it_was(whole: Path, tmp_path: Path) -> N
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 60
-        while len(kept(out, "Perplexity")) < 35 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 300
+        while len(kept(out, "Perplexity")) < 12 and time.monotonic() < deadline:
             assert running.poll() is None
             time.sleep(0.005)
         running.send_signal(signal.SIGKILL)
-        running.wait(timeout=10)
+        running.wait(timeout=120)
     finally:
         running.kill()
     before = kept(out, "Perplexity")
-    assert 35 <= len(before) < 60
+    assert 12 <= len(before) < 60
     with closing(Journal(out)) as journal:
         partial = conclude(journal, 200)
         write_tables(partial, tmp_path)  # what a host's job saves when it is stopped
@@ -192,7 +202,7 @@ def test_both_engines_give_the_same_perplexity(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     chosen = {**CHOSEN, "predefined_tasks": "Perplexity", "limit": "1"}
     for name in ("mlx", "transformers"):
-        ended = main(
+        ended = run_process(
             *demo_options(tmp_path / name, **{**chosen, "engine": name}), OMP_NUM_THREADS="1"
         )
         assert ended.code == 0, ended.err

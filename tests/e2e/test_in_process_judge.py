@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import FILES, demo_options, main, summary
+from tests.e2e.conftest import FILES, demo_options, main, run_process, summary
 from tests.judges.in_process import build
 
 
@@ -18,7 +18,8 @@ def test_a_run_under_a_judge_of_random_weights_counts_its_failures(
         pytest.importorskip("torch")
     judge, out = f"{kind}:{build(tmp_path / 'judge')}", tmp_path / "o"
     metrics = "Correctness, Answer Relevancy"
-    ended = main(
+    start = run_process if kind == "transformers" else main
+    ended = start(
         *demo_options(
             out, judge=judge, predefined_tasks=metrics, limit="0.07", max_failed_share="1"
         ),

@@ -44,7 +44,7 @@ def test_it_runs_from_anywhere(built: Path, tmp_path: Path) -> None:
         env=environment(PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import FILES, Ended, main, summary, tables
+from tests.e2e.conftest import FILES, Ended, main, run_process, summary, tables
 from tests.judge_server import JudgeServer
 
 N = 24
@@ -78,7 +78,8 @@ def test_no_engine_is_imported(pairs: Path, tmp_path: Path) -> None:
         (tmp_path / "path" / name).mkdir(parents=True)
         (tmp_path / "path" / name / "__init__.py").write_text("raise ZeroDivisionError\n")
     words = ("--recorded", f"base={pairs}:plain", "--predefined_tasks", "Token F1")
-    ended = main("run", *words, "--out", str(tmp_path / "o"), PYTHONPATH=str(tmp_path / "path"))
+    path = str(tmp_path / "path")
+    ended = run_process("run", *words, "--out", str(tmp_path / "o"), PYTHONPATH=path)
     assert ended.code == 0, ended.err
     assert "There is nothing to compare: only base was run." in ended.out
 

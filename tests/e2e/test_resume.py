@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,11 @@ def stop_when(out: Path, table: str, n: int, how: signal.Signals, url: str) -> i
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while n_rows(out, table) < n and running.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         running.send_signal(how)
-        return running.wait(timeout=10)
+        return running.wait(timeout=120)
     finally:
         running.kill()
 
@@ -59,6 +60,9 @@ def bodies(out: Path) -> set[str]:
             return {body for (body,) in db.execute("SELECT body FROM completions")}
     except sqlite3.Error:
         return set()
+
+
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +79,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("table", "n", "how", "code"),
     [
-        ("meta", 1, signal.SIGKILL, -signal.SIGKILL),
-        ("answers", 1, signal.SIGKILL, -signal.SIGKILL),
         ("answers", 9, signal.SIGKILL, -signal.SIGKILL),
-        ("answers", 17, signal.SIGINT, 130),
-        ("scores", 1, signal.SIGKILL, -signal.SIGKILL),
         ("scores", 20, signal.SIGTERM, 130),
+        slow("meta", 1, signal.SIGKILL, -signal.SIGKILL),
+        slow("answers", 1, signal.SIGKILL, -signal.SIGKILL),
+        slow("answers", 17, signal.SIGINT, 130),
+        slow("scores", 1, signal.SIGKILL, -signal.SIGKILL),
     ],
 )
 def test_stopped_anywhere_it_ends_with_the_same_tables(

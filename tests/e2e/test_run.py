@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo import FOLDER
-from tests.e2e.conftest import FILES, demo_options, main, summary, tables
+from tests.e2e.conftest import FILES, demo_options, main, run_process, summary, tables
 from tests.judge_server import JudgeServer
 
 METRICS = "Answer Relevancy, Hallucination, Correctness, Exact Match, Token F1"
@@ -35,7 +35,7 @@ def hub(tmp_path: Path) -> Path:
 
 def test_a_hub_model_under_an_http_judge(hub: Path, tmp_path: Path, server: JudgeServer) -> None:
     out = tmp_path / "o"
-    ended = main(
+    ended = run_process(
         *demo_options(
             out, model_name="someone/tiny", predefined_tasks=METRICS, judge="custom:judge-1"
         ),
@@ -141,8 +141,8 @@ def test_nothing_is_written_outside_the_run_folder(
     (here / ".env").write_text("OPENAI_API_KEY=from-a-dotenv-file\n")
     monkeypatch.chdir(here)
     out = tmp_path / "o"
-    ended = main(*demo_options(out, predefined_tasks="Correctness", judge="offline"))
+    ended = run_process(*demo_options(out, predefined_tasks="Correctness", judge="offline"))
     assert ended.code == 0, ended.err
     assert [file.name for file in here.iterdir()] == [".env"]
-    refused = main(*demo_options(out, predefined_tasks="Correctness", judge="openai:gpt-4o"))
+    refused = run_process(*demo_options(out, predefined_tasks="Correctness", judge="openai:gpt-4o"))
     assert "needs a key" in refused.err  # DeepEval's reading of .env is off

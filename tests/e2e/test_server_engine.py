@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import demo_options, main, summary, tables
+from tests.e2e.conftest import demo_options, main, run_process, summary, tables
 from tests.inference_server import BASE, TUNED, InferenceServer
 from tests.judge_server import Reply
 
@@ -158,7 +158,7 @@ def test_a_key_is_wanted_and_never_shown(
     assert ended.err.strip() == (
         f"error: the inference server {inference.url} {how} INFERENCE_API_KEY (HTTP 401)"
     )
-    right = main(*served(out, inference), INFERENCE_API_KEY=inference.key)
+    right = run_process(*served(out, inference), INFERENCE_API_KEY=inference.key)
     assert right.code == 0, right.err
     files = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
     assert len(files) > 5

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.conftest import demo_options, main, summary, tables
+from tests.e2e.conftest import demo_options, main, run_process, summary, tables
 from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 METRICS = {"predefined_tasks": "Correctness, Token F1", "judge": "offline", "limit": "1"}
@@ -22,7 +22,9 @@ def outputs(out: Path) -> dict[tuple[str, str], str]:
 def test_the_demo_gives_the_same_table_on_both_engines(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     for name in ("mlx", "transformers"):
-        ended = main(*demo_options(tmp_path / name, engine=name, **METRICS), OMP_NUM_THREADS="1")
+        ended = run_process(
+            *demo_options(tmp_path / name, engine=name, **METRICS), OMP_NUM_THREADS="1"
+        )
         assert ended.code == 0, ended.err
     one, other = outputs(tmp_path / "mlx"), outputs(tmp_path / "transformers")
     assert len(one) == 120
@@ -41,7 +43,7 @@ def test_an_adapter_without_effect_is_seen(tmp_path: Path) -> None:
     zero = {name: np.zeros_like(value) for name, value in tensors.items() if "lora_B" in name}
     folder = write_peft(tmp_path / "zero", peft_config(), tensors | zero)
     out = tmp_path / "o"
-    ended = main(
+    ended = run_process(
         *demo_options(out, engine="transformers", model_adapter=str(folder)), OMP_NUM_THREADS="1"
     )
     assert ended.code == 0, ended.err

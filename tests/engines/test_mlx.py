@@ -381,3 +381,18 @@ def test_dora_of_experts_is_refused_in_plain_words(tmp_path: Path) -> None:
         "it as LoRA without DoRA"
     )
     assert texts(engine, VANILLA, prompts(engine)) == before
+
+
+def test_a_model_that_is_refused_gives_its_streams_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams left to the end of their thread now and then abort the process."""
+    model = Path(shutil.copytree(FOLDER / "model", tmp_path / "model"))
+    weights = load_file(model / "model.safetensors")
+    weights["model.norm.weight"][0] = np.nan
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    freed: list[bool] = []
+    monkeypatch.setattr("plugin.engines.mlx.free_mlx_memory", lambda: freed.append(True))
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        load(model)
+    assert freed == [True]

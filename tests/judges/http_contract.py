@@ -1,6 +1,8 @@
-"""What every judge behind HTTP must do, whatever its protocol, against a real local server.
+"""What judges behind HTTP must do, against a real local server.
 
-A kind's test file makes a class of it that says how the kind is named and where its secrets go.
+`HttpBasics` is what depends on a kind's own code or on its client: every kind's test file makes a
+class of it that says how the kind is named and where its secrets go. `HttpContract` adds what all
+have in common; it runs on one kind, the plain server that speaks OpenAI's protocol.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ SPELLINGS = (
 CONCURRENCY = 4
 
 
-def judging(judge: judges.Judge, concurrency: int = CONCURRENCY, timeout_s: float = 5) -> Judging:
+def judging(judge: judges.Judge, concurrency: int = CONCURRENCY, timeout_s: float = 60) -> Judging:
     """However many scores fail."""
     return Judging(
         (judge,),
@@ -69,8 +71,20 @@ def asked_for_schema(body: dict[str, Any]) -> bool:
     return any(name in body for name in ("response_format", "output_config", "format"))
 
 
-class HttpContract:
-    """The tests; `spec`, `secrets` and `has_key` are the kind's own."""
+ODD_REPLIES = [
+    (Reply(body=b"<html><h1>Sign in</h1></html>"), "unreadable answer"),
+    (Reply(body=b"[1, 2]"), "unreadable answer: no JSON object"),
+    (Reply(body=b"{}"), "the server's answer has no"),
+    (Reply(body=b'{"choices": 1, "content": 2, "message": 3}'), "answer has no"),
+    (Reply(body=b'{"choices": [], "content": {}, "message": []}'), "answer has no"),
+    (Reply(body=b'{"error": {"message": "no room"}}'), "an error: no room"),
+    (Reply(status=307, headers={"location": "http://127.0.0.1:9/"}), "HTTP 307: no"),
+]
+"""Replies that every protocol must see through by itself."""
+
+
+class HttpBasics:
+    """The tests for every kind; `spec`, `secrets` and `has_key` are the kind's own."""
 
     spec: str
     label: str
@@ -113,6 +127,27 @@ class HttpContract:
         assert (failure.stage, journal.scores()) == ("judge", ())
         return failure.reason
 
+    def refuse_the_key(
+        self,
+        spelling: str,
+        status: int,
+        server: JudgeServer,
+        journal: Journal,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """A server that refuses the key, and quotes it, ends the run and nothing shows the key."""
+        caplog.set_level(logging.INFO)
+        server.fault = lambda n, body: Reply(status=status, text=f"no such key {spelling}")
+        with pytest.raises(JudgeError) as caught:
+            self.run(server, journal, completions(40))
+        why = "refused the key" if self.has_key else "wants a key"
+        assert f"{why} (HTTP {status})" in str(caught.value)
+        assert len(server.requests) <= 2 * CONCURRENCY
+        journal.close()
+        shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+        assert spelling not in shown and KEY not in shown
+        assert spelling.encode() not in self.written(journal)
+
     def test_every_metric_is_scored(self, server: JudgeServer, journal: Journal) -> None:
         self.run(server, journal, names=("Answer Relevancy", "Hallucination", "Correctness"))
         scores = {(s.metric, s.variant): s.value for s in journal.scores() if s.case_id == "1"}
@@ -136,6 +171,113 @@ class HttpContract:
         journal.close()
         assert b"judge-model-2026-01" in self.written(journal)
 
+    def test_the_client_itself_tries_nothing_again(
+        self, server: JudgeServer, journal: Journal
+    ) -> None:
+        assert self.one_failure(server, journal, Reply(status=500)) == "HTTP 500: no"
+        assert len(server.requests) == journal.state.judge_calls.n_calls == N_TRIES
+
+    def test_label_and_identity_hold_no_secret(self, server: JudgeServer) -> None:
+        judge = self.judge(server)
+        assert (judge.label, judge.identity, judge.caveat) == (self.label, self.label, "")
+        assert KEY not in repr(judge) and judge.structured is False
+
+    def test_an_unknown_model_says_so(self, server: JudgeServer, journal: Journal) -> None:
+        server.fault = lambda n, body: Reply(status=404, text="model 'm' not found")
+        with pytest.raises(JudgeError, match=self.unknown_model):
+            self.run(server, journal)
+
+    def test_a_refused_schema_is_left_out(self, server: JudgeServer, journal: Journal) -> None:
+        server.fault = lambda n, body: (
+            Reply(status=400, text="no schemas here") if asked_for_schema(body) else None
+        )
+        self.run(server, journal)
+        assert len(journal.scores()) == 2 * N_CASES
+        assert not asked_for_schema(server.requests[-1])
+
+    def test_a_cut_off_answer_is_not_believed(self, server: JudgeServer, journal: Journal) -> None:
+        text = '{"score": 4, "reason": "so"}'
+        reason = self.one_failure(server, journal, Reply(text=text, finish_reason="length"))
+        assert "the answer was cut off" in reason
+
+    def test_one_connection_serves_all_calls(self, server: JudgeServer, journal: Journal) -> None:
+        self.run(server, journal, concurrency=1)
+        assert len(server.requests) == 2 * N_CASES
+        assert server.n_connections <= 2  # the list of models may need one of its own
+
+    def test_settings_that_no_client_can_work_with_say_so(
+        self, server: JudgeServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "ftp://proxy")
+        with pytest.raises(JudgeError, match="its client cannot start"):
+            self.judge(server).label  # noqa: B018
+
+    def test_a_proxy_of_the_environment_is_used(
+        self, server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if self.spec.startswith("openai"):
+            pytest.skip("its address is https, which a proxy tunnels")
+        monkeypatch.setenv("HTTP_PROXY", server.host)
+        monkeypatch.setenv("NO_PROXY", "")
+        asked = {
+            name: "http://judge.invalid" for name in self.secrets(server) if name[-3:] != "KEY"
+        }
+        judge = judges.load(self.spec, {**self.secrets(server), **asked}.get)
+        items = items_to_score([case("0")], completions(1)[:1], metrics.load(["Correctness"]))
+        server.fault = lambda n, body: Reply(status=418, text="seen by the proxy")
+        score_all(items, judging(judge), journal, Progress())
+        assert journal.failures()[0].reason == "HTTP 418: seen by the proxy"
+        assert server.paths[-1].startswith("http://judge.invalid/")
+
+    def test_a_password_in_an_address_is_never_shown(self, server: JudgeServer) -> None:
+        secrets = self.secrets(server)
+        name = next((name for name in secrets if name.endswith(("URL", "ENDPOINT", "HOST"))), "")
+        if not name:
+            pytest.skip("this kind has one address")
+        with pytest.raises(JudgeError) as caught:
+            judges.load(self.spec, {**secrets, name: "http://me:p@ss@[bad"}.get)
+        assert "p@ss" not in str(caught.value) and "[key]" in str(caught.value)
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_wrong_key_ends_the_run_and_is_never_shown(
+        self, status: int, server: JudgeServer, journal: Journal, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.refuse_the_key(KEY, status, server, journal, caplog)
+
+    def test_an_error_that_quotes_the_key_is_masked(
+        self, server: JudgeServer, journal: Journal
+    ) -> None:
+        if not self.has_key:
+            pytest.skip("this kind has no key")
+        reason = self.one_failure(server, journal, Reply(status=400, text=f"{KEY} is bad"))
+        assert reason == "HTTP 400: [key] is bad"
+
+    @pytest.mark.parametrize(("reply", "reason"), ODD_REPLIES)
+    def test_an_odd_reply_is_a_counted_failure(
+        self, reply: Reply, reason: str, server: JudgeServer, journal: Journal
+    ) -> None:
+        assert reason in self.one_failure(server, journal, reply)
+
+    def test_a_lost_call_is_tried_again(self, server: JudgeServer, journal: Journal) -> None:
+        server.fault = lambda n, body: Reply(drop=True) if n == 1 else None
+        self.run(server, journal)
+        assert len(journal.scores()) == 2 * N_CASES
+        assert journal.state.judge_calls.n_retries == 1
+
+    def test_a_stumble_is_tried_again(self, server: JudgeServer, journal: Journal) -> None:
+        server.fault = lambda n, body: Reply(status=429) if n == 1 else None
+        self.run(server, journal)
+        assert len(journal.scores()) == 2 * N_CASES
+        assert journal.state.judge_calls.n_retries == 1
+
+    @staticmethod
+    def written(journal: Journal) -> bytes:
+        return b"".join(file.read_bytes() for file in journal.path.parent.iterdir())
+
+
+class HttpContract(HttpBasics):
+    """The tests of what all kinds have in common."""
+
     def test_a_whole_run_from_the_command_line(self, server: JudgeServer, tmp_path: Path) -> None:
         out = tmp_path / "o"
         options = {"predefined_tasks": "Correctness", "judge": self.spec, "max_tokens": "8"}
@@ -148,19 +290,13 @@ class HttpContract:
         assert KEY.encode() not in written and KEY not in ended.out + ended.err
 
     @pytest.mark.parametrize("status", [408, 409, 429, 500, 503, 529])
-    def test_a_stumble_is_tried_again(
+    def test_stumbles_of_every_kind_are_tried_again(
         self, status: int, server: JudgeServer, journal: Journal
     ) -> None:
         server.fault = lambda n, body: Reply(status=status) if n % 3 == 0 else None
         self.run(server, journal)
         assert len(journal.scores()) == 2 * N_CASES
         assert journal.state.judge_calls.n_retries > 0
-
-    def test_the_client_itself_tries_nothing_again(
-        self, server: JudgeServer, journal: Journal
-    ) -> None:
-        assert self.one_failure(server, journal, Reply(status=500)) == "HTTP 500: no"
-        assert len(server.requests) == journal.state.judge_calls.n_calls == N_TRIES
 
     @pytest.mark.parametrize("form", ["seconds", "date"])
     def test_retry_after_is_honoured(
@@ -189,35 +325,21 @@ class HttpContract:
         self.run(server, journal, concurrency=1)
         assert (len(journal.scores()), values) == (2 * N_CASES, [])
 
-    @pytest.mark.parametrize("status", [401, 403])
-    @pytest.mark.parametrize("spelling", SPELLINGS)
-    def test_a_wrong_key_ends_the_run_at_once_and_is_never_shown(
+    @pytest.mark.parametrize("spelling", SPELLINGS[1:])
+    def test_a_wrong_key_is_never_shown_in_any_spelling(
         self,
         spelling: str,
-        status: int,
         server: JudgeServer,
         journal: Journal,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        caplog.set_level(logging.INFO)
-        server.fault = lambda n, body: Reply(status=status, text=f"no such key {spelling}")
-        with pytest.raises(JudgeError) as caught:
-            self.run(server, journal, completions(40))
-        why = "refused the key" if self.has_key else "wants a key"
-        assert f"{why} (HTTP {status})" in str(caught.value)
-        assert len(server.requests) <= 2 * CONCURRENCY
-        journal.close()
-        shown = "".join(traceback.format_exception(caught.value)) + caplog.text
-        assert spelling not in shown and KEY not in shown
-        assert spelling.encode() not in self.written(journal)
+        self.refuse_the_key(spelling, 401, server, journal, caplog)
 
     @pytest.mark.parametrize("status", [400, 500])
     @pytest.mark.parametrize("spelling", SPELLINGS)
-    def test_an_error_that_quotes_the_key_is_masked(
+    def test_an_error_that_quotes_the_key_in_any_spelling_is_masked(
         self, spelling: str, status: int, server: JudgeServer, journal: Journal
     ) -> None:
-        if not self.has_key:
-            pytest.skip("this kind has no key")
         said = f"{'x' * 280} {spelling} is bad"  # the cut falls into the key
         reason = self.one_failure(server, journal, Reply(status=status, text=said))
         assert reason.startswith(f"HTTP {status}: xxx")
@@ -232,32 +354,12 @@ class HttpContract:
     def test_an_answer_that_quotes_the_key_is_masked(
         self, spelling: str, server: JudgeServer, journal: Journal
     ) -> None:
-        if not self.has_key:
-            pytest.skip("this kind has no key")
         text = json.dumps({"score": 4, "reason": f"said {spelling}"})
         server.fault = lambda n, body: Reply(text=text)
         self.run(server, journal, completions(1)[:1])
         assert "[key]" in (journal.scores()[0].reason or "")
         journal.close()
         assert spelling.encode() not in self.written(journal)
-
-    def test_label_and_identity_hold_no_secret(self, server: JudgeServer) -> None:
-        judge = self.judge(server)
-        assert (judge.label, judge.identity, judge.caveat) == (self.label, self.label, "")
-        assert KEY not in repr(judge) and judge.structured is False
-
-    def test_an_unknown_model_says_so(self, server: JudgeServer, journal: Journal) -> None:
-        server.fault = lambda n, body: Reply(status=404, text="model 'm' not found")
-        with pytest.raises(JudgeError, match=self.unknown_model):
-            self.run(server, journal)
-
-    def test_a_refused_schema_is_left_out(self, server: JudgeServer, journal: Journal) -> None:
-        server.fault = lambda n, body: (
-            Reply(status=400, text="no schemas here") if asked_for_schema(body) else None
-        )
-        self.run(server, journal)
-        assert len(journal.scores()) == 2 * N_CASES
-        assert not asked_for_schema(server.requests[-1])
 
     def test_one_refused_prompt_changes_nothing_for_others(
         self, server: JudgeServer, journal: Journal
@@ -273,20 +375,13 @@ class HttpContract:
     @pytest.mark.parametrize(
         ("reply", "reason"),
         [
-            (Reply(body=b"<html><h1>Sign in</h1></html>"), "unreadable answer"),
             (Reply(body=b'{"choices": [{"mess'), "unreadable answer"),
             (Reply(body=b'{"content": "\xff\xfe\xfa"}'), "unreadable answer: UnicodeDecodeError"),
             (Reply(body=b""), "unreadable answer"),
             (Reply(body=b"[" * 200_000), "unreadable answer"),
-            (Reply(body=b"[1, 2]"), "unreadable answer: no JSON object"),
             (Reply(body=b"null"), "unreadable answer: no JSON object"),
-            (Reply(body=b"{}"), "the server's answer has no"),
-            (Reply(body=b'{"choices": 1, "content": 2, "message": 3}'), "answer has no"),
-            (Reply(body=b'{"choices": [], "content": {}, "message": []}'), "answer has no"),
-            (Reply(body=b'{"error": {"message": "no room"}}'), "an error: no room"),
             (Reply(text="x" * 10_000_000), "an answer of 10"),
             (Reply(body=b"no gzip", headers={"content-encoding": "gzip"}), "DecodingError"),
-            (Reply(status=307, headers={"location": "http://127.0.0.1:9/"}), "HTTP 307: no"),
             (Reply(status=418, text="teapot"), "HTTP 418: teapot"),
             (Reply(status=204, body=b""), "unreadable answer"),
         ],
@@ -315,12 +410,12 @@ class HttpContract:
         self.run(server, journal, [completion("what \ud800 is", "1")])
         assert journal.scores()[0].value == pytest.approx(0.4)
 
-    @pytest.mark.parametrize("reply", [Reply(drop=True), Reply(reset=True), Reply(hang_s=1.0)])
-    def test_a_lost_call_is_tried_again(
+    @pytest.mark.parametrize("reply", [Reply(drop=True), Reply(reset=True), Reply(hang_s=6.0)])
+    def test_calls_lost_in_any_way_are_tried_again(
         self, reply: Reply, server: JudgeServer, journal: Journal
     ) -> None:
         server.fault = lambda n, body: reply if n in (1, 4) else None
-        self.run(server, journal, timeout_s=0.5)
+        self.run(server, journal, timeout_s=3)
         assert len(journal.scores()) == 2 * N_CASES
         assert journal.state.judge_calls.n_retries >= 2
 
@@ -329,20 +424,9 @@ class HttpContract:
         self, reply: Reply, server: JudgeServer, journal: Journal
     ) -> None:
         server.fault = lambda n, body: reply
-        began = time.monotonic()
         with pytest.raises(JudgeDownError, match=f"{self.label} does not answer: no answer"):
             self.run(server, journal, timeout_s=0.3)
-        assert time.monotonic() - began < 10
-
-    def test_a_cut_off_answer_is_not_believed(self, server: JudgeServer, journal: Journal) -> None:
-        text = '{"score": 4, "reason": "so"}'
-        reason = self.one_failure(server, journal, Reply(text=text, finish_reason="length"))
-        assert "the answer was cut off" in reason
-
-    def test_one_connection_serves_all_calls(self, server: JudgeServer, journal: Journal) -> None:
-        self.run(server, journal, concurrency=1)
-        assert len(server.requests) == 2 * N_CASES
-        assert server.n_connections <= 2  # the list of models may need one of its own
+        assert len(server.requests) <= 20 + CONCURRENCY
 
     @pytest.mark.parametrize(
         "url",
@@ -362,40 +446,3 @@ class HttpContract:
             pytest.skip("this kind has one address")
         with pytest.raises(JudgeError, match=f"{name} .* is no http or https address"):
             judges.load(self.spec, {**secrets, name: url}.get)
-
-    def test_a_password_in_an_address_is_never_shown(self, server: JudgeServer) -> None:
-        secrets = self.secrets(server)
-        name = next((name for name in secrets if name.endswith(("URL", "ENDPOINT", "HOST"))), "")
-        if not name:
-            pytest.skip("this kind has one address")
-        with pytest.raises(JudgeError) as caught:
-            judges.load(self.spec, {**secrets, name: "http://me:p@ss@[bad"}.get)
-        assert "p@ss" not in str(caught.value) and "[key]" in str(caught.value)
-
-    def test_settings_that_no_client_can_work_with_say_so(
-        self, server: JudgeServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("HTTP_PROXY", "ftp://proxy")
-        with pytest.raises(JudgeError, match="its client cannot start"):
-            self.judge(server).label  # noqa: B018
-
-    def test_a_proxy_of_the_environment_is_used(
-        self, server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        if self.spec.startswith("openai"):
-            pytest.skip("its address is https, which a proxy tunnels")
-        monkeypatch.setenv("HTTP_PROXY", server.host)
-        monkeypatch.setenv("NO_PROXY", "")
-        asked = {
-            name: "http://judge.invalid" for name in self.secrets(server) if name[-3:] != "KEY"
-        }
-        judge = judges.load(self.spec, {**self.secrets(server), **asked}.get)
-        items = items_to_score([case("0")], completions(1)[:1], metrics.load(["Correctness"]))
-        server.fault = lambda n, body: Reply(status=418, text="seen by the proxy")
-        score_all(items, judging(judge), journal, Progress())
-        assert journal.failures()[0].reason == "HTTP 418: seen by the proxy"
-        assert server.paths[-1].startswith("http://judge.invalid/")
-
-    @staticmethod
-    def written(journal: Journal) -> bytes:
-        return b"".join(file.read_bytes() for file in journal.path.parent.iterdir())

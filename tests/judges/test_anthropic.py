@@ -8,10 +8,10 @@ from plugin import judges
 from plugin.errors import JudgeError
 from plugin.journal import Journal
 from tests.judge_server import JudgeServer, Reply
-from tests.judges.http_contract import KEY, HttpContract, completions
+from tests.judges.http_contract import KEY, HttpBasics, completions
 
 
-class TestAnthropic(HttpContract):
+class TestAnthropic(HttpBasics):
     spec = label = "anthropic:some-claude"
 
     def secrets(self, server: JudgeServer) -> dict[str, str]:

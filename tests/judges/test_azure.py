@@ -6,10 +6,10 @@ from plugin import judges
 from plugin.errors import JudgeError
 from plugin.journal import Journal
 from tests.judge_server import JudgeServer
-from tests.judges.http_contract import KEY, HttpContract, completions
+from tests.judges.http_contract import KEY, HttpBasics, completions
 
 
-class TestAzure(HttpContract):
+class TestAzure(HttpBasics):
     spec = label = "azure:some-deployment"
 
     def secrets(self, server: JudgeServer) -> dict[str, str]:

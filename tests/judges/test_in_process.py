@@ -48,18 +48,19 @@ def short_answers(monkeypatch: pytest.MonkeyPatch, n_tokens: int) -> None:
     monkeypatch.setattr("plugin.judges.in_process.MAX_ANSWER_TOKENS", n_tokens)
 
 
-def test_500_answers_to_deepevals_prompts_all_fit_their_schemas(
-    judge: InProcessJudge, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("n", [60, pytest.param(500, marks=pytest.mark.slow)])
+def test_answers_to_deepevals_prompts_all_fit_their_schemas(
+    n: int, judge: InProcessJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short_answers(monkeypatch, 96)
-    asked = questions(500)
+    asked = questions(n)
     assert len({schema for _, schema in asked}) == 6
     answers = ask_all(judge, asked)
     assert [answer for answer in answers if answer.cut_off] == []
     for (_, schema), answer in zip(asked, answers, strict=True):
         schema.model_validate_json(answer.text)
     assert max(answer.n_completion_tokens for answer in answers) > 60  # gibberish, and hurried
-    assert len({answer.text for answer in answers}) > 200
+    assert len({answer.text for answer in answers}) > 0.4 * n
 
 
 def test_a_batch_gives_the_same_answers_as_one_at_a_time(

@@ -8,10 +8,10 @@ from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
 from plugin.judges.openai import LocalJudge
 from tests.judge_server import JudgeServer, Reply
-from tests.judges.http_contract import HttpContract, completions
+from tests.judges.http_contract import HttpBasics, completions
 
 
-class TestLocal(HttpContract):
+class TestLocal(HttpBasics):
     spec, label = "local", "local:tiny-model"
     has_key = False
 

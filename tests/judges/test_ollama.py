@@ -9,10 +9,10 @@ from plugin.errors import JudgeError
 from plugin.journal import Journal
 from plugin.judges.ollama import _ollama_url
 from tests.judge_server import JudgeServer, Reply
-from tests.judges.http_contract import HttpContract, completions
+from tests.judges.http_contract import HttpBasics, completions
 
 
-class TestOllama(HttpContract):
+class TestOllama(HttpBasics):
     spec = label = "ollama:some-model:8b"
     has_key = False
     unknown_model = "Ollama has no such model; fetch it with `ollama pull some-model:8b`"

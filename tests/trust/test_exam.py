@@ -67,7 +67,7 @@ def run(
     judging = Judging(
         (judge,),
         concurrency=8,
-        timeout_s=2,
+        timeout_s=60,
         adaptive=False,
         limits=SpendLimits(max_calls=max_calls),
         max_failed_share=1,

@@ -186,7 +186,14 @@ def test_resampled_weights_are_resampled_units():
     assert found[0] == pytest.approx(slow_alpha(units[1:].tolist()))
 
 
-@pytest.mark.parametrize(("wrong", "n_raters"), [(0.2, 2), (0.1, 2), (0.3, 3)])
+@pytest.mark.parametrize(
+    ("wrong", "n_raters"),
+    [
+        (0.3, 3),
+        pytest.param(0.2, 2, marks=pytest.mark.slow),
+        pytest.param(0.1, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_interval_covers(wrong, n_raters):
     rng = np.random.default_rng(6)
     counts, values = _category_counts(rated(rng, (100_000, n_raters), wrong).tolist())

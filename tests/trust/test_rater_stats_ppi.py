@@ -133,7 +133,9 @@ def test_covers_what_humans_would_say(judge, n_labelled):
     assert np.mean(widths) < by_labels * (0.75 if judge == "good" else 0.96)
 
 
-@pytest.mark.parametrize(("judge", "n_labelled"), [("sparse", 50), ("useless", 50)])
+@pytest.mark.parametrize(
+    ("judge", "n_labelled"), [("sparse", 50), pytest.param("useless", 50, marks=pytest.mark.slow)]
+)
 def test_covers_with_labels_alone_counted(judge, n_labelled):
     human, judged = case(judge, (400,))(np.random.default_rng(6))
     inside = [
