@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass, replace
 
 from plugin.certify.certificate import Certificate
 from plugin.certify.measure import N_PROBES
-from plugin.engines import Engine, is_final
+from plugin.engines import Engine
 from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal, content_key
 from plugin.metrics import Metric, MetricError, check_score
 from plugin.plan.variants import Load
-from plugin.records import Case, Completion, Failure, Message, Prompt, Score, Variant
+from plugin.records import Case, Completion, Failure, Message, NoResult, Prompt, Score, Variant
 from plugin.worker import Progress
 
 
@@ -50,7 +50,11 @@ def make_completions(
         BaseDisturbedError: when the base is not itself again after an adapter.
         Stopped: when the user stopped the run.
     """
-    failed = {(f.case_id, f.variant) for f in journal.failures() if not f.metric and is_final(f)}
+    failed = {
+        (f.case_id, f.variant)
+        for f in journal.failures()
+        if not f.metric and f.stage == "generate" and not f.retry
+    }
     have = set(journal.completions()) | failed
     for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
@@ -243,10 +247,10 @@ class LikelihoodItem:
         """Case, variant and metric: where the score belongs."""
         return self.case.id, self.variant, self.metric.spec.name
 
-    def failed(self, reason: str) -> Failure:
+    def failed(self, reason: str, retry: bool = False) -> Failure:
         """That it gave no score."""
         case_id, variant, metric = self.place
-        return Failure(case_id, "generate", reason, variant, metric)
+        return Failure(case_id, "generate", reason, variant, metric, retry)
 
 
 def likelihood_items(
@@ -266,8 +270,11 @@ def likelihood_items(
 def missing_likelihoods(wanted: Sequence[LikelihoodItem], journal: Journal) -> list[LikelihoodItem]:
     """Those to be read now; what failed for another reason than memory would fail again."""
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
-    failures = filter(is_final, journal.failures())
-    have |= {(f.case_id, f.variant or "", f.metric or "") for f in failures}
+    have |= {
+        (f.case_id, f.variant or "", f.metric or "")
+        for f in journal.failures()
+        if f.stage == "generate" and not f.retry
+    }
     return [reading for reading in wanted if reading.place not in have]
 
 
@@ -335,12 +342,13 @@ def _drop_refused(expected: Mapping[str, tuple[int, ...]], journal: Journal) -> 
 
 
 def _keep_likelihood(
-    reading: LikelihoodItem, loglikelihood: float | str, n_tokens: int, journal: Journal
+    reading: LikelihoodItem, loglikelihood: float | NoResult, n_tokens: int, journal: Journal
 ) -> None:
-    score_of = reading.metric.from_loglikelihood
-    if isinstance(loglikelihood, str) or score_of is None:
-        journal.add_failure(reading.failed(str(loglikelihood)))
+    if isinstance(loglikelihood, NoResult):
+        journal.add_failure(reading.failed(loglikelihood.reason, loglikelihood.retry))
         return
+    score_of = reading.metric.from_loglikelihood
+    assert score_of is not None, "`likelihood_items` takes only metrics that have one"
     try:
         found = check_score(reading.metric.spec, score_of(loglikelihood, n_tokens))
     except MetricError as error:

@@ -153,6 +153,7 @@ CREATE TABLE IF NOT EXISTS judge_scores (
     PRIMARY KEY (case_id, variant, metric, judge));
 CREATE TABLE IF NOT EXISTS failures (
     case_id TEXT, variant TEXT NOT NULL, metric TEXT NOT NULL, stage TEXT, reason TEXT,
+    retry INTEGER NOT NULL,
     PRIMARY KEY (case_id, variant, metric));
 """
 
@@ -316,12 +317,13 @@ class Journal(Cache):
         """Keep a failure; a later one of the same thing takes its place."""
         self._has_failures = True
         self._query(
-            "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
             failure.case_id,
             failure.variant or "",
             failure.metric or "",
             failure.stage,
             failure.reason,
+            failure.retry,
         )
 
     @contextmanager
@@ -339,12 +341,12 @@ class Journal(Cache):
     def failures(self) -> tuple[Failure, ...]:
         """All failures, sorted."""
         rows = self._query(
-            "SELECT case_id, stage, reason, variant, metric FROM failures "
+            "SELECT case_id, stage, reason, variant, metric, retry FROM failures "
             "ORDER BY variant, metric, case_id"
         )
         return tuple(
-            Failure(case, stage, reason, variant or None, metric or None)
-            for case, stage, reason, variant, metric in rows
+            Failure(case, stage, reason, variant or None, metric or None, bool(retry))
+            for case, stage, reason, variant, metric, retry in rows
         )
 
 

@@ -244,6 +244,9 @@ class Failure:
     """Something that could not be had for one case; never counted as a score.
 
     `variant` and `metric` are None where the failure is not theirs (a bad row has neither).
+
+    Attributes:
+        retry: whether asking again may help (memory was short, a server gave no answer).
     """
 
     case_id: str
@@ -251,6 +254,20 @@ class Failure:
     reason: str
     variant: str | None = None
     metric: str | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoResult:
+    """Why a function has no result for one item; it stands in the place of the result.
+
+    Attributes:
+        reason: why, for the reader.
+        retry: whether asking again may help (memory was short, a server gave no answer).
+    """
+
+    reason: str
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

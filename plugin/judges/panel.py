@@ -13,6 +13,7 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from plugin.errors import AskError
 from plugin.journal import Journal
@@ -100,7 +101,7 @@ async def score_item(
         VerdictError: when the judge as a whole is of no use.
     """
     case_id, variant, name = item.place
-    where = {"case_id": case_id, "variant": variant, "metric": name}
+    where: dict[str, Any] = {"case_id": case_id, "variant": variant, "metric": name}
     spec = item.metric.spec
     if isinstance(metric, AskError):
         return Failure(**where, stage="judge", reason=str(metric)), []

@@ -29,36 +29,36 @@ token says nothing across two.
 from __future__ import annotations
 
 from plugin.metrics import Measured
-from plugin.records import Completion
+from plugin.records import Completion, NoResult
 
 
-def latency(completion: Completion) -> Measured | str:
+def latency(completion: Completion) -> Measured | NoResult:
     """See `plugin.metrics.Describe`."""
     if completion.seconds is None:
-        return "its seconds were not measured"
+        return NoResult("its seconds were not measured")
     return Measured(completion.seconds)
 
 
-def tokens_per_second(completion: Completion) -> Measured | str:
+def tokens_per_second(completion: Completion) -> Measured | NoResult:
     """See `plugin.metrics.Describe`."""
     if completion.seconds is None or completion.n_tokens is None:
-        return "its seconds or tokens were not measured"
+        return NoResult("its seconds or tokens were not measured")
     if not (completion.n_tokens and completion.seconds > 0):
-        return "no token was made, so there is no rate"
+        return NoResult("no token was made, so there is no rate")
     return Measured(completion.n_tokens / completion.seconds)
 
 
-def completion_tokens(completion: Completion) -> Measured | str:
+def completion_tokens(completion: Completion) -> Measured | NoResult:
     """See `plugin.metrics.Describe`."""
     if completion.n_tokens is None:
-        return "its tokens were not counted"
+        return NoResult("its tokens were not counted")
     return Measured(float(completion.n_tokens))
 
 
-def cut_off(completion: Completion) -> Measured | str:
+def cut_off(completion: Completion) -> Measured | NoResult:
     """See `plugin.metrics.Describe`."""
     if completion.finish_reason is None:
-        return "nobody knows why it ended"
+        return NoResult("its finish reason was not reported")
     return Measured(float(completion.finish_reason == "length"))
 
 

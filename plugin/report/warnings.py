@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from plugin.engines import is_final
 from plugin.journal import Journal
 from plugin.records import (
     ALL,
@@ -58,7 +57,8 @@ def run_warnings(
     if failures:
         reasons = Counter(failure.reason for failure in failures)
         ((commonest, n_times),) = reasons.most_common(1)
-        again = "" if all(map(is_final, failures)) else "; the same run tries them again"
+        is_final = all(f.stage == "generate" and not f.retry for f in failures)
+        again = "" if is_final else "; the same run tries them again"
         found.append(
             f"{len(failures)} scores or completions failed, {n_times} of them with: "
             f"{commonest[:200]}. All stand in 04_failures.csv{again}"

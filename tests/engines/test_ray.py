@@ -172,7 +172,7 @@ def test_too_many_losses_end_the_work(
                 for place in both.places() if step else ():
                     os.kill(place.pid, signal.SIGKILL)
     assert "Traceback" not in str(caught.value)
-    both._crew._n_lost = 0
+    both._pool._n_lost = 0
     assert both.encode(prompts[0].messages) == prompts[0].token_ids  # with a new worker
 
 
@@ -199,7 +199,9 @@ def test_a_caller_may_leave_in_the_middle(
     assert by_key([one for step in both.generate(prompts) for one in step]) == expected
 
 
-def order(settings: EngineSettings, machine: str = "another machine", **changed: Any) -> WorkerSpec:
+def worker_spec(
+    settings: EngineSettings, machine: str = "another machine", **changed: Any
+) -> WorkerSpec:
     return WorkerSpec("mlx", settings, engines.library_version("mlx"), machine, 0, **changed)
 
 
@@ -207,17 +209,17 @@ def test_another_machine_must_have_the_same_files(settings: EngineSettings, tmp_
     worker = EngineWorker()
     elsewhere = replace(settings.model, path=tmp_path / "nowhere")
     with pytest.raises(ModelError, match="model folder .*nowhere not found; put it on a path that"):
-        worker.prepare(order(replace(settings, model=elsewhere)), [])
+        worker.prepare(worker_spec(replace(settings, model=elsewhere)), [])
     changed = replace(settings.model, digest="0" * 64)
     with pytest.raises(ModelError, match="holds another model than on the machine where"):
-        worker.prepare(order(replace(settings, model=changed)), [])
+        worker.prepare(worker_spec(replace(settings, model=changed)), [])
     lost = replace(settings.adapters["tuned"], root=tmp_path / "lost")
     with pytest.raises(AdapterError, match="adapter folder .*lost not found; put it on a path"):
-        worker.prepare(order(replace(settings, adapters={"tuned": lost})), [])
+        worker.prepare(worker_spec(replace(settings, adapters={"tuned": lost})), [])
 
 
 def test_another_machine_must_have_the_same_libraries(settings: EngineSettings) -> None:
-    asked = replace(order(settings), version="mlx-lm 0.1")
+    asked = replace(worker_spec(settings), version="mlx-lm 0.1")
     with pytest.raises(OptionError, match="generate with mlx-lm .* the run began with mlx-lm 0.1;"):
         EngineWorker().prepare(asked, [])
 

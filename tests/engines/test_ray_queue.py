@@ -15,7 +15,7 @@ def shards(n: int, batch_size: int = 32, n_workers: int = 2, kinds: str = "ab") 
 
 def portions(work: WorkQueue[str]) -> list[list[str]]:
     found = []
-    while portion := work.take():
+    while portion := work.next_batch():
         found.append(portion)
     return found
 
@@ -47,7 +47,7 @@ def test_little_work_is_divided_too(n: int, n_workers: int, at_least: int) -> No
 
 def test_what_is_put_back_comes_next() -> None:
     work = shards(8, batch_size=4, kinds="a")
-    taken = work.take()
-    work.put_back(taken[1:])
+    taken = work.next_batch()
+    work.requeue(taken[1:])
     assert len(work) == 7
-    assert work.take()[0] == "a1"
+    assert work.next_batch()[0] == "a1"
