@@ -1,4 +1,4 @@
-"""A causal model on torch: loaded, and its rows decoded side by side; for engine and judge."""
+"""Load a causal model on torch and decode its rows side by side; for engine and judge."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def torch_loglikelihoods(model: Any, batch: Sequence[PromptPair]) -> list[float]
 
 
 class TorchRows:
-    """The rows of a batch: their prompts read, their tokens added, each let go when it ended."""
+    """The rows of a batch: reads their prompts, adds their tokens, drops each when it ends."""
 
     def __init__(self, model: Any) -> None:
         """No rows yet."""

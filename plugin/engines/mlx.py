@@ -283,7 +283,7 @@ class MlxAdapterSwitch(AdapterSwitch):
         """Put an MLX adapter on; errors name the folder that the user gave.
 
         mlx-lm's own loader says nothing of parameters that the file lacks (they would be random)
-        or that are NaN, and refuses a file for a single stranger.
+        or that are NaN, and refuses a file for a single unknown name.
         """
         import mlx.core as mx
         from mlx.utils import tree_flatten

@@ -1,29 +1,16 @@
-"""What the metrics of speed have in common.
+"""Score what only the engine knows: how fast, how long, cut off or not, and how likely.
 
-Latency: seconds from a case's start in its batch to its last token.
-
-Tokens per Second: the completion's tokens by the seconds of `latency`.
-
-The prompt's reading is in the seconds, the token that ends the text is not in the count. Where no
-token was made there is no rate, and so a failure: a zero would drag the mean, and say nothing of
-speed.
-
-Completion Tokens: how long the completion is, without the token that ends it.
-
-Neither way is better as such. Fewer counts as the gain because tokens cost time and money; the
-metric never decides.
-
-Cut Off: 1 where the completion was cut off at max_tokens or the context's end, else 0.
-
-The mean is the share that was cut off.
-
-Perplexity: how little the model expects the expected output, as nats per token.
-
-It is teacher-forced: the expected output's tokens are read after the case's prompt, each with all
-before it given, and the score is minus their mean log probability. What is shown and compared are
-nats per token; the perplexity itself is exp of that, and a mean over cases of exp would be ruled by
-the few worst. The end of the text is not counted. One tokenizer for all variants is a must: per
-token says nothing across two.
+- Latency: seconds from a case's start in its batch to its last token.
+- Tokens per Second: the completion's tokens by these seconds. Reading the prompt is in the seconds,
+  the token that ends the text is not in the count. Without a token there is no rate, and so a
+  failure: a zero would lower the mean and say nothing of speed.
+- Completion Tokens: without the token that ends the text. Fewer counts as the gain because tokens
+  cost time and money; the metric never decides.
+- Cut Off: 1 where the completion was cut off at max_tokens or the context's end, else 0.
+- Perplexity: minus the mean log probability of the expected output's tokens, read after the case's
+  prompt, each with all before it given (teacher-forced). Shown and compared are nats per token; the
+  perplexity itself is exp of that, and the few worst cases would rule a mean of exp. The end of the
+  text is not counted. All variants need one tokenizer: two count tokens differently.
 """
 
 from __future__ import annotations

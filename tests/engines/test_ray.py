@@ -27,7 +27,7 @@ from plugin.engines.ray import RayEngine
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import inspect_model
-from plugin.records import Completion, Failure, Message, Prompt
+from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
 N_CASES = 24
 QUESTIONS = [f"Who plays number {i} in Silicon Valley?" for i in range(N_CASES - 1)]
@@ -138,9 +138,10 @@ def test_log_likelihoods_come_in_the_order_of_their_pairs(
     both: RayEngine, alone: Engine, prompts: list[Prompt]
 ) -> None:
     pairs = [(p.token_ids, alone.tokens(f"number {p.case_id}")) for p in prompts[:-2]]
-    found = list(both.loglikelihoods("tuned", pairs))
+    *found, too_long = both.loglikelihoods("tuned", [*pairs, (prompts[-1].token_ids, (5,))])
     assert found == pytest.approx(list(alone.loglikelihoods("tuned", pairs)), rel=1e-5)
     assert len(set(found)) > N_CASES / 2
+    assert isinstance(too_long, NoResult) and not too_long.retry
 
 
 def test_a_worker_that_is_killed_loses_nothing(
