@@ -280,11 +280,11 @@ def _json_rows(path: Path, value: object) -> Sequence[object]:
     raise DataError(
         f"{path} holds no table: it must be a list of objects, an object with exactly one list of "
         "objects, or an object with equally long lists, one per column; it is "
-        f"{_shape_text(value)}"
+        f"{_table_text(value)}"
     )
 
 
-def _shape_text(value: object) -> str:
+def _table_text(value: object) -> str:
     if not isinstance(value, dict):
         return type_name(value)
     parts = [
