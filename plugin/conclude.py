@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import asdict, replace
 
 from plugin import __version__
 from plugin.certify.certificate import (
@@ -16,19 +15,16 @@ from plugin.certify.certificate import (
 from plugin.compare.early_stop import EarlyPlan, early_plan
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import N_RESAMPLES, VerdictSettings, compare, decide_verdict, summarise
-from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.plan.params import Params
-from plugin.records import Case, Comparison, Completion, MetricSpec, Variant, Verdict
+from plugin.records import Case, Comparison, Completion, Verdict
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
-from plugin.trust.exam import probe_results
+from plugin.run_facts import RunHeader, RunState
 from plugin.trust.humans import (
     ResampledDraw,
     completion_digest,
     human_views,
-    kept_draw,
-    kept_ratings,
 )
 from plugin.trust.records import Trust
 from plugin.trust.report import (
@@ -50,25 +46,23 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     Raises:
         OptionError: when the journal's run never began.
     """
-    params = params_of(journal)
-    variants = tuple(Variant(**fields) for fields in journal.meta("variants"))
-    specs = specs_of(journal, params)
+    header, state = journal.header, journal.state
+    params = Params.parse(header.params)
+    variants, specs, judge = header.variants, header.metrics, header.judge
     cases, completions = journal.cases(), journal.completions()
     evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
-    stopped_early = bool(journal.meta("stopped_early"))
-    is_partial = _n_missing(evidence) > 0 and not stopped_early
+    is_partial = _n_missing(evidence) > 0 and not state.stopped_early
     began = time.perf_counter()
-    judge = journal.meta("judge")
-    trusted = _judge_seen(journal, evidence, completions, params)
+    trusted = _judge_seen(header, state, evidence, completions)
     settings = VerdictSettings(
-        primary_metric=journal.meta("primary_metric"),
+        primary_metric=header.primary_metric,
         seed=params.seed,
         partial=is_partial,
         n_expected=len(cases),
-        judge_label=label_with_caveats(judge, journal.meta("caveat"), trusted),
+        judge_label=label_with_caveats(judge, header.caveat, trusted),
         n_resamples=n_resamples,
-        early=_early(journal, params, cases, specs, variants) if params.stop_early else None,
-        n_worked=_n_judged(evidence) if stopped_early else 0,
+        early=_early(header, params, cases) if params.stop_early else None,
+        n_worked=_n_judged(evidence) if state.stopped_early else 0,
     )
     summaries = summarise(evidence, settings)
     comparisons = compare(evidence, settings)
@@ -94,24 +88,24 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
             *certificate_warnings(certificates),
             *run_warnings(journal, variants, completions),
         ),
-        provenance=_provenance(journal, params, compare_s),
+        provenance=_provenance(journal, header, params, compare_s),
         trust=trusted,
         certificates=certificates,
     )
 
 
 def _judge_seen(
-    journal: Journal,
+    header: RunHeader,
+    state: RunState,
     evidence: Evidence,
     completions: Mapping[tuple[str, str], Completion],
-    params: Params,
 ) -> Trust | None:
     """What is known of the judge; None where it was not examined."""
-    found = probe_results(journal)
-    if found is None:
+    if state.exam is None:
         return None
-    family = family_of(journal.meta("judge"), params.model_name, journal.meta("model_type") or "")
-    return make_trust_report(found, evidence, completions, family)
+    model = str(header.params.get("model_name", ""))
+    family = family_of(header.judge, model, header.model_type)
+    return make_trust_report(state.exam, evidence, completions, family)
 
 
 def _humans_heard(
@@ -122,14 +116,16 @@ def _humans_heard(
     settings: VerdictSettings,
 ) -> Trust | None:
     """The trust report with what humans say, where they rated."""
-    rated = kept_ratings(journal)
-    if not rated:
+    state = journal.state
+    if not state.ratings:
         return trusted
     digests = {
         place: completion_digest(completion) for place, completion in journal.completions().items()
     }
-    draw = ResampledDraw(digests, kept_draw(journal), settings.seed, settings.n_resamples)
-    return replace(trusted or Trust(), humans=human_views(evidence, comparisons, rated, draw))
+    drawn = frozenset(state.drawn_for_rating)
+    draw = ResampledDraw(digests, drawn, settings.seed, settings.n_resamples)
+    views = human_views(evidence, comparisons, state.ratings, draw)
+    return replace(trusted or Trust(), humans=views)
 
 
 def _with_trust(verdict: Verdict, judge: str, trusted: Trust | None) -> Verdict:
@@ -140,38 +136,10 @@ def _with_trust(verdict: Verdict, judge: str, trusted: Trust | None) -> Verdict:
     return replace(verdict, details=(*first, *verdict.details, *last))
 
 
-def params_of(journal: Journal) -> Params:
-    """What the run was asked for.
-
-    Raises:
-        OptionError: when the journal's run never began.
-    """
-    if journal.meta("identity") is None:
-        raise OptionError(f"{journal.path} holds a run that never began; start it with `run`")
-    return Params.parse(journal.meta("params"))
-
-
-def specs_of(journal: Journal, params: Params) -> tuple[MetricSpec, ...]:
-    """The run's metrics with the user's margin, the primary one first."""
-    specs = [_spec(fields, params.margin) for fields in journal.meta("metrics")]
-    return tuple(sorted(specs, key=lambda spec: spec.name != journal.meta("primary_metric")))
-
-
-def _spec(fields: Mapping[str, Any], margin: float) -> MetricSpec:
-    """A metric as the journal keeps it; runs of earlier versions know fewer fields."""
-    sets = {name: frozenset(fields.get(name, ())) for name in ("needs", "needs_engine")}
-    return MetricSpec(**{**fields, **sets, "margin": margin})
-
-
-def _early(
-    journal: Journal,
-    params: Params,
-    cases: tuple[Case, ...],
-    specs: tuple[MetricSpec, ...],
-    variants: tuple[Variant, ...],
-) -> EarlyPlan:
-    names = [variant.name for variant in variants]
-    return early_plan(cases, specs, journal.meta("primary_metric"), names, params.seed)
+def _early(header: RunHeader, params: Params, cases: tuple[Case, ...]) -> EarlyPlan:
+    specs, variants = header.metrics, header.variants
+    primary, margin = header.primary_metric, params.margin
+    return early_plan(cases, specs, primary, variants, margin=margin, seed=params.seed)
 
 
 def _n_judged(evidence: Evidence) -> int:
@@ -189,31 +157,32 @@ def _n_missing(evidence: Evidence) -> int:
         and (case.id, name, None) not in failed
         for case in evidence.cases
         for spec in evidence.metrics
-        for name in evidence.scored(spec)
+        for name in evidence.scored_names(spec)
         if spec.fits(case)
     )
 
 
-def _provenance(journal: Journal, params: Params, compare_s: float) -> dict[str, Any]:
+def _provenance(
+    journal: Journal, header: RunHeader, params: Params, compare_s: float
+) -> dict[str, object]:
+    state = journal.state
+    seconds = {**state.seconds, "compare": compare_s}
     return {
-        "run_id": journal.meta("run_id"),
+        "run_id": header.run_id,
         "seed": params.seed,
         "settings": params.settings(),
         "model": params.model_name,
         "dataset": params.dataset_name,
-        "identity": journal.meta("identity"),
-        "prompts": journal.meta("prompts"),
-        **({"other_prompts": others} if (others := journal.meta("other_prompts")) else {}),
-        "evaluation_steps": journal.meta("evaluation_steps") or {},
-        "n_source_rows": journal.meta("n_source_rows"),
-        "seconds": _rounded({**(journal.meta("seconds") or {}), "compare": compare_s}),
+        "identity": header.identity,
+        "digests": header.digests,
+        "prompts": asdict(state.prompts) if state.prompts else None,
+        "other_prompts": {name: asdict(facts) for name, facts in state.other_prompts.items()},
+        "evaluation_steps": state.evaluation_steps,
+        "n_source_rows": header.n_source_rows,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "judge_versions": journal.judge_versions(),
-        "judge_calls": journal.meta("judge_calls") or {},
+        "judge_calls": asdict(state.judge_calls),
         "generated_tokens": sum(c.n_tokens or 0 for c in journal.completions().values()),
-        "versions": journal.meta("versions"),
+        "versions": header.versions,
         "reported_with": __version__,
     }
-
-
-def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in seconds.items()}

@@ -20,6 +20,9 @@ exception but a `records.Failure`.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class VerdictError(Exception):
     """Root of the tree; never raised itself."""
@@ -110,3 +113,10 @@ class LimitReached(Exception):
 def one_line(error: Exception) -> str:
     """The first paragraph of what a library says, in one line."""
     return " ".join(str(error).strip().split("\n\n")[0].split())
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return ", did you mean 'x'?" with the known name most like the given one; "" if none is."""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    return f", did you mean {by_lower[close[0]]!r}?" if close else ""

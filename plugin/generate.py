@@ -1,11 +1,7 @@
-"""Completions for every case and variant, each in the journal as soon as it is finished.
+"""Completions and likelihoods for every case and variant, each in the journal once it exists.
 
-What else only loaded weights can tell, the scores of the engine's own metrics, is made here too.
-
-Scores that the engine itself gives: expected outputs read under each variant, not written.
-
-They are made with the completions, while the weights are loaded, and each is in the journal as soon
-as it exists.
+Likelihoods are the scores that the engine itself gives: expected outputs are read under each
+variant instead of written. They are made with the completions, while the weights are loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +19,8 @@ from plugin.journal import Journal, content_key
 from plugin.metrics import Metric, MetricError, check_score
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, NoResult, Prompt, Score, Variant
-from plugin.worker import Progress
+from plugin.run_facts import PromptFacts
+from plugin.worker import Progress, Stage
 
 
 def make_completions(
@@ -50,52 +47,59 @@ def make_completions(
         BaseDisturbedError: when the base is not itself again after an adapter.
         Stopped: when the user stopped the run.
     """
-    failed = {
-        (f.case_id, f.variant)
-        for f in journal.failures()
-        if not f.metric and f.stage == "generate" and not f.retry
-    }
+    failed = {(f.case_id, f.variant) for f in journal.failures() if _is_final(f) and not f.metric}
     have = set(journal.completions()) | failed
     for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
-        readings = likelihood_items(cases, names, metrics)
+        items = likelihood_items(cases, names, metrics)
         has_all = all((case.id, name) in have for case in cases for name in names)
-        if has_all and not missing_likelihoods(readings, journal):
+        if has_all and not missing_likelihoods(items, journal):
             continue
-        progress.begin("read completions" if load.recorded else "load model")
+        progress.begin(Stage.READ_COMPLETIONS if load.recorded else Stage.LOAD_MODEL)
         with _time_stage("load_model", journal):
             engine = load.engine()
         try:
             with _time_stage("certify", journal):
                 prompts = make_prompts(cases, load.variants, engine)
-                certify_adapters(load.variants, prompts[: len(cases)], engine, journal)
+                certify_adapters(load.variants, prompts[: len(cases)], engine, journal, progress)
             if not load.recorded:
-                _keep_notes(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
-            _log_notes(engine.notes, journal)
+                _keep_prompt_facts(
+                    load.variants[0].name, prompts[: len(cases)], journal, first=place == 0
+                )
+            _keep_prompt_notes(engine.notes, journal)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
             with _time_stage("generate", journal):
-                progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
+                progress.begin(Stage.GENERATE, total=len(prompts), done=len(prompts) - len(wanted))
                 _generate(load, _side_by_side(wanted), engine, journal, progress)
-            if readings:
+            if items:
                 with _time_stage("read", journal):
                     ids = {(p.case_id, p.variant): p.token_ids for p in prompts}
-                    read_likelihoods(readings, ids, engine, journal, progress)
+                    read_likelihoods(items, ids, engine, journal, progress)
         finally:
             engine.close()
 
 
+def _is_final(failure: Failure) -> bool:
+    """Return whether an engine failed in a way that asking again cannot mend."""
+    return failure.stage == "generate" and not failure.retry
+
+
 @contextmanager
 def _time_stage(what: str, journal: Journal) -> Iterator[None]:
-    """Adds the seconds that the inside takes to the run's, however it ends."""
+    """Add the seconds that the inside takes to those of the run, however it ends."""
     began = time.perf_counter()
     try:
         yield
     finally:
-        journal.add_to_meta("seconds", {what: time.perf_counter() - began})
+        journal.add_seconds(what, time.perf_counter() - began)
 
 
 def certify_adapters(
-    variants: Sequence[Variant], prompts: Sequence[Prompt], engine: Engine, journal: Journal
+    variants: Sequence[Variant],
+    prompts: Sequence[Prompt],
+    engine: Engine,
+    journal: Journal,
+    progress: Progress,
 ) -> None:
     """Prove every adapter's effect, and keep the proof.
 
@@ -104,30 +108,38 @@ def certify_adapters(
         prompts: of the first variant; the probes are taken from these.
         engine: that will generate with them.
         journal: where the certificates go.
+        progress: counts the adapters.
 
     Raises:
         AdapterError: for an adapter that cannot be used with this base.
         BaseDisturbedError: when the base is not itself again after one.
     """
-    kept = journal.meta("certificates") or {}
-    for variant in variants:
-        if variant.adapter_path is None:
-            continue
+    adapters = [variant for variant in variants if variant.adapter_path]
+    if not adapters:
+        return
+    progress.begin(Stage.CERTIFY, total=len(adapters))
+    for variant in adapters:
         found: Certificate = engine.certify(variant.name, prompts[:N_PROBES])
-        kept[variant.name] = asdict(found)
-        journal.set_meta("certificates", kept)
+        state = journal.state
+        kept = {**state.certificates, variant.name: asdict(found)}
+        journal.save_state(replace(state, certificates=kept))
         if found.kind == "base disturbed":
             raise BaseDisturbedError(
                 f"base disturbed: after adapter {variant.name} was taken off, the base model no "
                 "longer answers as before, so later completions would not be the base's. Compare "
                 "this adapter in a run of its own"
             )
+        progress.done += 1
+        progress.check()
 
 
 def make_prompts(
     cases: Sequence[Case], variants: Sequence[Variant], engine: Engine
 ) -> list[Prompt]:
-    """Variant by variant; made once for all variants under one system prompt."""
+    """Return the prompts, variant by variant.
+
+    They are encoded once for all variants under one system prompt.
+    """
     made: dict[str | None, list[tuple[tuple[Message, ...], tuple[int, ...]]]] = {}
     for variant in variants:
         if variant.system_prompt in made:
@@ -142,13 +154,13 @@ def make_prompts(
 
 
 def _side_by_side(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The same, case by case: what is generated in this order ends early with whole pairs."""
+    """Order the prompts case by case, so that a run that ends early has whole pairs."""
     place = {case_id: i for i, case_id in enumerate(dict.fromkeys(p.case_id for p in prompts))}
     return sorted(prompts, key=lambda prompt: place[prompt.case_id])
 
 
 def _with_system(messages: Sequence[Message], prompt: str | None) -> tuple[Message, ...]:
-    """The turns under the system prompt; many templates know one system turn at most."""
+    """Put the system prompt before the turns; many templates take one system turn at most."""
     if not prompt:
         return tuple(messages)
     if messages[0].role == "system":
@@ -197,38 +209,38 @@ def _generate(
 
 
 def _prompt_content(prompt: Prompt) -> list[object]:
-    """What makes a completion this one: the tokens, or the turns where there are none."""
+    """Return what a completion depends on: the tokens, or the turns where there are none."""
     if prompt.token_ids:
         return list(prompt.token_ids)
     return [[turn.role, turn.content] for turn in prompt.messages]
 
 
-def _keep_notes(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool) -> None:
-    """What the report says of prompts: which those of the baseline were, and of other models."""
-    facts: dict[str, object] = {
-        "digest": content_key([_prompt_content(prompt) for prompt in prompts])
-    }
+def _keep_prompt_facts(
+    name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool
+) -> None:
+    """Keep what the report says of the prompts: of the baseline, or of another model."""
+    facts = PromptFacts(content_key([_prompt_content(prompt) for prompt in prompts]))
     if prompts[0].token_ids:
-        facts["n_tokens"] = sum(len(prompt.token_ids) for prompt in prompts)
-        facts["first_token_ids"] = list(prompts[0].token_ids)
+        n_tokens = sum(len(prompt.token_ids) for prompt in prompts)
+        facts = replace(facts, n_tokens=n_tokens, first_token_ids=prompts[0].token_ids)
+    state = journal.state
     if first:
-        journal.set_meta("prompts", facts)
+        state = replace(state, prompts=facts)
     else:
-        journal.set_meta("other_prompts", {**(journal.meta("other_prompts") or {}), name: facts})
+        state = replace(state, other_prompts={**state.other_prompts, name: facts})
+    journal.save_state(state)
 
 
-def _log_notes(notes: Sequence[str], journal: Journal) -> None:
-    """What the report must say of how prompts were made."""
+def _keep_prompt_notes(notes: Sequence[str], journal: Journal) -> None:
+    """Keep what the report must say of how prompts were made."""
     if notes:
-        kept = journal.meta("prompt_notes") or []
-        journal.set_meta("prompt_notes", list(dict.fromkeys([*kept, *notes])))
+        state = journal.state
+        all_notes = tuple(dict.fromkeys([*state.prompt_notes, *notes]))
+        journal.save_state(replace(state, prompt_notes=all_notes))
 
 
 _WINDOW = 512
 """Cases that may be read in another order than the drawn one, for batches of like length."""
-
-_TOKENS = "expected_tokens"
-"""Where the journal keeps which tokens each expected output was read as."""
 
 PromptsByCase = Mapping[tuple[str, str], tuple[int, ...]]
 """(case id, variant) -> the prompt's token ids."""
@@ -244,11 +256,11 @@ class LikelihoodItem:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Case, variant and metric: where the score belongs."""
+        """Return case, variant and metric: where the score belongs."""
         return self.case.id, self.variant, self.metric.spec.name
 
     def failed(self, reason: str, retry: bool = False) -> Failure:
-        """That it gave no score."""
+        """Return the failure that stands for the missing score."""
         case_id, variant, metric = self.place
         return Failure(case_id, "generate", reason, variant, metric, retry)
 
@@ -256,7 +268,7 @@ class LikelihoodItem:
 def likelihood_items(
     cases: Sequence[Case], variants: Sequence[str], metrics: Sequence[Metric]
 ) -> list[LikelihoodItem]:
-    """All readings of a run under these variants, variant by variant."""
+    """Return everything to be read under these variants, variant by variant."""
     return [
         LikelihoodItem(case, variant, metric)
         for metric in metrics
@@ -268,14 +280,11 @@ def likelihood_items(
 
 
 def missing_likelihoods(wanted: Sequence[LikelihoodItem], journal: Journal) -> list[LikelihoodItem]:
-    """Those to be read now; what failed for another reason than memory would fail again."""
+    """Return what is to be read now; a failure that is final would only come again."""
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
-    have |= {
-        (f.case_id, f.variant or "", f.metric or "")
-        for f in journal.failures()
-        if f.stage == "generate" and not f.retry
-    }
-    return [reading for reading in wanted if reading.place not in have]
+    failures = filter(_is_final, journal.failures())
+    have |= {(f.case_id, f.variant or "", f.metric or "") for f in failures}
+    return [item for item in wanted if item.place not in have]
 
 
 def read_likelihoods(
@@ -285,10 +294,10 @@ def read_likelihoods(
     journal: Journal,
     progress: Progress,
 ) -> None:
-    """Make every score that is missing.
+    """Make every likelihood score that is missing.
 
     Args:
-        wanted: all readings that this engine is for.
+        wanted: everything that this engine is to read.
         prompts: of the same cases and variants.
         engine: with their weights.
         journal: where the scores go.
@@ -303,34 +312,35 @@ def read_likelihoods(
     if not todo:
         return
     expected = {r.case.id: engine.tokens(r.case.expected_output or "") for r in wanted}
-    refused = _drop_refused(expected, journal)
-    for name, own in _by_variant([(reading.metric.spec.name, reading) for reading in todo]).items():
-        n_all = sum(reading.metric.spec.name == name for reading in wanted)
-        progress.begin(name.lower(), total=n_all, done=n_all - len(own))
-        for reading in own:
-            if reason := refused.get(reading.case.id):
-                journal.add_failure(reading.failed(reason))
+    refused = _refused_cases(expected, journal)
+    for name, own in _by_variant([(item.metric.spec.name, item) for item in todo]).items():
+        n_all = sum(item.metric.spec.name == name for item in wanted)
+        progress.begin(Stage.READ_LIKELIHOODS, total=n_all, done=n_all - len(own))
+        for item in own:
+            if reason := refused.get(item.case.id):
+                journal.add_failure(item.failed(reason))
                 progress.done += 1
-        can = [(reading.variant, reading) for reading in own if reading.case.id not in refused]
+        can = [(item.variant, item) for item in own if item.case.id not in refused]
         for variant, rows in _by_variant(can).items():
             rows = _order_by_length(rows, expected)
             pairs = [(prompts[r.case.id, variant], expected[r.case.id]) for r in rows]
             found = engine.loglikelihoods(variant, pairs)
-            for reading, loglikelihood in zip(rows, found, strict=True):
-                _keep_likelihood(reading, loglikelihood, len(expected[reading.case.id]), journal)
+            for item, loglikelihood in zip(rows, found, strict=True):
+                _keep_likelihood(item, loglikelihood, len(expected[item.case.id]), journal)
                 progress.done += 1
                 progress.check()
 
 
-def _drop_refused(expected: Mapping[str, tuple[int, ...]], journal: Journal) -> dict[str, str]:
-    """Why these cases cannot be read here, by id.
+def _refused_cases(expected: Mapping[str, tuple[int, ...]], journal: Journal) -> dict[str, str]:
+    """Return why some cases cannot be read here, by id.
 
     The first engine to read a case, which has the baseline, says which tokens it has. A model that
     reads any of them as others is measured in another unit, on those that it reads alike too.
     """
-    kept: dict[str, str] = journal.meta(_TOKENS) or {}
+    state = journal.state
+    kept = state.expected_tokens
     now = {case_id: content_key(list(ids))[:16] for case_id, ids in expected.items()}
-    journal.set_meta(_TOKENS, {**now, **kept})
+    journal.save_state(replace(state, expected_tokens={**now, **kept}))
     other = (
         "this model's tokenizer reads expected outputs as other tokens than the baseline's, so "
         "per token the two cannot be compared"
@@ -342,40 +352,38 @@ def _drop_refused(expected: Mapping[str, tuple[int, ...]], journal: Journal) -> 
 
 
 def _keep_likelihood(
-    reading: LikelihoodItem, loglikelihood: float | NoResult, n_tokens: int, journal: Journal
+    item: LikelihoodItem, loglikelihood: float | NoResult, n_tokens: int, journal: Journal
 ) -> None:
     if isinstance(loglikelihood, NoResult):
-        journal.add_failure(reading.failed(loglikelihood.reason, loglikelihood.retry))
+        journal.add_failure(item.failed(loglikelihood.reason, loglikelihood.retry))
         return
-    score_of = reading.metric.from_loglikelihood
+    score_of = item.metric.from_loglikelihood
     assert score_of is not None, "`likelihood_items` takes only metrics that have one"
     try:
-        found = check_score(reading.metric.spec, score_of(loglikelihood, n_tokens))
+        found = check_score(item.metric.spec, score_of(loglikelihood, n_tokens))
     except MetricError as error:
-        journal.add_failure(reading.failed(str(error)))
+        journal.add_failure(item.failed(str(error)))
     else:
-        journal.add_score(Score(*reading.place, found.value, found.reason))
+        journal.add_score(Score(*item.place, found.value, found.reason))
 
 
 def _order_by_length(
     rows: Sequence[LikelihoodItem], expected: Mapping[str, tuple[int, ...]]
 ) -> list[LikelihoodItem]:
-    """The same, the longest first within each window of the drawn order.
+    """Order the items the longest first, within each window of the drawn order.
 
     A run that ends early so has long and short cases, and where memory is short it shows at once.
     """
     return [
-        reading
+        item
         for start in range(0, len(rows), _WINDOW)
-        for reading in sorted(
-            rows[start : start + _WINDOW], key=lambda r: -len(expected[r.case.id])
-        )
+        for item in sorted(rows[start : start + _WINDOW], key=lambda r: -len(expected[r.case.id]))
     ]
 
 
 def _by_variant(named: Sequence[tuple[str, LikelihoodItem]]) -> dict[str, list[LikelihoodItem]]:
-    """The readings of each name, in the order in which the names first come."""
+    """Group the items by name, in the order in which the names first come."""
     found: dict[str, list[LikelihoodItem]] = {}
-    for name, reading in named:
-        found.setdefault(name, []).append(reading)
+    for name, item in named:
+        found.setdefault(name, []).append(item)
     return found

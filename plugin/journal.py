@@ -1,9 +1,4 @@
-"""Completions and judgments by content, in one SQLite file.
-
-A run's journal and the cache that runs share have this in common.
-WAL, synchronous=NORMAL, and each row committed when it is written.
-
-The journal of a run: every completion, judgment and score, the moment it exists.
+"""The journal of a run: every completion, judgment and score, the moment it exists.
 
 One SQLite file per run folder (WAL, synchronous=NORMAL), each row committed when it is written, so
 that a killed run goes on where it was and nothing is made or paid for twice. The shared `Cache`
@@ -16,14 +11,17 @@ import fcntl
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
+
+from pydantic import TypeAdapter
 
 from plugin.errors import JournalError, OptionError
 from plugin.records import Case, Completion, Failure, JudgeScore, Message, Score
+from plugin.run_facts import RunHeader, RunState
 
 SHARED_TABLES = """
 CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, body TEXT NOT NULL);
@@ -82,7 +80,7 @@ class Cache:
         self._db.close()
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """All that is written inside is written, or nothing; one inside another is part of it."""
         if self._db.in_transaction:
             yield
@@ -122,7 +120,7 @@ class Cache:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             raise JournalError(
                 f"{self.path}: {error}. It must be a writable file with room on its disk; "
                 "what was written before is kept"
@@ -137,7 +135,8 @@ def completion_from_row(body: str) -> Completion:
     return Completion(**fields)
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 kept facts under free names and no `retry` of a failure; it is refused."""
 
 _RUN_TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL);
@@ -153,9 +152,11 @@ CREATE TABLE IF NOT EXISTS judge_scores (
     PRIMARY KEY (case_id, variant, metric, judge));
 CREATE TABLE IF NOT EXISTS failures (
     case_id TEXT, variant TEXT NOT NULL, metric TEXT NOT NULL, stage TEXT, reason TEXT,
-    retry INTEGER NOT NULL,
-    PRIMARY KEY (case_id, variant, metric));
+    retry INTEGER NOT NULL, PRIMARY KEY (case_id, variant, metric));
 """
+
+_HEADER = TypeAdapter(RunHeader)
+_STATE = TypeAdapter(RunState)
 
 
 class Journal(Cache):
@@ -165,19 +166,22 @@ class Journal(Cache):
         """Open or create the folder's journal.
 
         Raises:
-            JournalError: when it cannot be opened or was written by another version.
+            JournalError: when it cannot be opened.
+            OptionError: when another version wrote it.
         """
         super().__init__(folder / "journal.sqlite", SHARED_TABLES + _RUN_TABLES)
         self.cache = cache
         self._lock: TextIO | None = None
         self._has_failures = self._query("SELECT 1 FROM failures").fetchone() is not None
-        version = self.meta("schema_version")
+        version = self._fact("schema_version")
         if version is None:
-            self.set_meta("schema_version", SCHEMA_VERSION)
+            self._set_fact("schema_version", SCHEMA_VERSION)
         elif version != SCHEMA_VERSION:
-            raise JournalError(
-                f"{self.path} has schema version {version}; this program reads {SCHEMA_VERSION}. "
-                "Choose another --out, or use the version that wrote it"
+            self.close()
+            raise OptionError(
+                f"the run in {folder} was written by another version of Finetune Verdict (its "
+                f"journal has format {version}, this version reads {SCHEMA_VERSION}). Report or "
+                "resume it with the version that wrote it, or start a new run with another --out"
             )
 
     @classmethod
@@ -216,35 +220,72 @@ class Journal(Cache):
                 "choose another --out"
             ) from error
 
-    def forget_all(self) -> None:
-        """Empty what belongs to a run; completions and judgments, known by content, stay."""
-        for table in ("cases", "answers", "scores", "judge_scores", "failures"):
-            self._query(f"DELETE FROM {table}")
-        self._query("DELETE FROM meta WHERE name != 'schema_version'")
-        self._has_failures = False
+    @property
+    def has_begun(self) -> bool:
+        """Return whether a run was begun here."""
+        return self._fact("header") is not None
 
-    def meta(self, name: str) -> Any:
-        """A fact about the run, None when it is not there yet."""
+    def begin(self, header: RunHeader, cases: Sequence[Case], failures: Sequence[Failure]) -> None:
+        """Make this the journal of a new run: its header, its cases and the rows it cannot use.
+
+        All of it is written, or nothing. What an earlier run left is gone, except for completions
+        and judgments, which are known by their content.
+        """
+        with self.transaction():
+            for table in ("cases", "answers", "scores", "judge_scores", "failures"):
+                self._query(f"DELETE FROM {table}")
+            self._query("DELETE FROM meta WHERE name != 'schema_version'")
+            self._has_failures = False
+            self._set_fact("header", _HEADER.dump_python(header, mode="json"))
+            for position, case in enumerate(cases):
+                body = json.dumps(asdict(case), ensure_ascii=False)
+                self._query("INSERT INTO cases VALUES (?, ?)", position, body)
+            for failure in failures:
+                self.add_failure(failure)
+
+    @property
+    def header(self) -> RunHeader:
+        """Return what the run is.
+
+        Raises:
+            OptionError: when no run was begun here.
+            JournalError: when it cannot be read.
+        """
+        found = self._fact("header")
+        if found is None:
+            raise OptionError(f"{self.path} holds a run that never began; start it with `run`")
+        with self._translated():
+            return _HEADER.validate_python(found)
+
+    @property
+    def state(self) -> RunState:
+        """Return what the run has found out so far."""
+        rows = self._query("SELECT name, body FROM meta WHERE name LIKE 'state.%'")
+        with self._translated():
+            found = {name.removeprefix("state."): json.loads(body) for name, body in rows}
+            return _STATE.validate_python(found)
+
+    def save_state(self, state: RunState) -> None:
+        """Keep a new state; only the fields that changed are written."""
+        before, after = (_STATE.dump_python(one, mode="json") for one in (self.state, state))
+        for name, value in after.items():
+            if value != before[name]:
+                self._set_fact(f"state.{name}", value)
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        """Add to the seconds of a stage, over all sessions of the run."""
+        state = self.state
+        total = state.seconds.get(stage, 0.0) + seconds
+        self.save_state(replace(state, seconds={**state.seconds, stage: total}))
+
+    def _fact(self, name: str) -> object:
         row = self._query("SELECT body FROM meta WHERE name = ?", name).fetchone()
-        return json.loads(row[0]) if row else None
+        with self._translated():
+            return json.loads(row[0]) if row else None
 
-    def set_meta(self, name: str, value: object) -> None:
-        """Keep a fact about the run; `value` must be ready for JSON."""
+    def _set_fact(self, name: str, value: object) -> None:
         body = json.dumps(value, ensure_ascii=False)
         self._query("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, body)
-
-    def add_to_meta(self, name: str, amounts: dict[str, float]) -> None:
-        """Add amounts to a fact that counts, over all sessions of the run."""
-        totals = self.meta(name) or {}
-        for key, amount in amounts.items():
-            totals[key] = totals.get(key, 0) + amount
-        self.set_meta(name, totals)
-
-    def set_cases(self, cases: tuple[Case, ...]) -> None:
-        """Keep the run's cases, in their order."""
-        for position, case in enumerate(cases):
-            body = json.dumps(asdict(case), ensure_ascii=False)
-            self._query("INSERT OR REPLACE INTO cases VALUES (?, ?)", position, body)
 
     def cases(self) -> tuple[Case, ...]:
         """The run's cases, in the order of the source."""
@@ -332,7 +373,7 @@ class Journal(Cache):
         if not self._has_failures:
             yield
             return
-        with self.whole():
+        with self.transaction():
             yield
             self._query(
                 "DELETE FROM failures WHERE case_id = ? AND variant = ? AND metric = ?", *where

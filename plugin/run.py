@@ -5,6 +5,7 @@ The effect certificate without a run: is this adapter applied to this model, and
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import time
@@ -18,7 +19,8 @@ from typing import NoReturn
 from plugin.certify.certificate import Certificate, certificate_line, certificates_of_run
 from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import EarlyPlan, early_plan
-from plugin.conclude import conclude, params_of, specs_of
+from plugin.compare.numbers import format_rough
+from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
 from plugin.generate import make_completions, make_prompts
@@ -28,18 +30,19 @@ from plugin.judges import marks_its_own_work
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging, ScoreItem
 from plugin.load.cases import load_cases
-from plugin.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.params import Params
+from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
 from plugin.report import write_report
 from plugin.report.record import Report
+from plugin.run_facts import RunHeader, RunState
 from plugin.score import forecast_text, items_to_score, missing_items, score_all
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
 from plugin.trust.rater_stats import MIN_LABELS
-from plugin.worker import Progress, Stopped, Worker
+from plugin.worker import Progress, Stage, Stopped, Worker
 
 
 def run(params: Params, host: Host) -> Report:
@@ -53,10 +56,10 @@ def run(params: Params, host: Host) -> Report:
     began = time.perf_counter()
     sources = find_sources(params, host)
     with closing(Worker(host.tend, partial(exit_now, host))) as worker:
-        worker.progress.begin("read data, model and adapter")
+        worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
-            journal.add_to_meta("seconds", {"prepare": time.perf_counter() - began})
+            journal.add_seconds("prepare", time.perf_counter() - began)
             worker.run(lambda: _complete_all(plan, journal, worker))
             for text in _uncertified_warnings(plan, journal):
                 host.log(f"warning: {text}")
@@ -84,10 +87,10 @@ def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
         closing(Journal.existing(folder)) as journal,
         closing(Worker(host.tend, partial(exit_now, host))) as worker,
     ):
-        host.open(journal.meta("run_id") or "")
+        host.open(journal.header.run_id)
         if human_ratings:
-            specs, file = specs_of(journal, params_of(journal)), Path(human_ratings)
-            accept_ratings(read_ratings(file), specs, journal, file)
+            file = Path(human_ratings)
+            accept_ratings(read_ratings(file), journal.header.metrics, journal, file)
         return _publish(journal, host, worker)
 
 
@@ -101,7 +104,7 @@ def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
         raise OptionError(f"--n {n_cases}: at least one case must be drawn")
     with closing(Journal.existing(folder)) as journal:
         journal.lock()
-        specs = specs_of(journal, params_of(journal))
+        specs = journal.header.metrics
         path, n_drawn = export_ratings(journal, specs, n_cases, seed, folder)
     host.log(
         f"{n_drawn} cases drawn: {path}\nFill in rating (on the metric's own scale, "
@@ -118,8 +121,9 @@ def _scale_text(spec: MetricSpec) -> str:
 
 
 def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
-    worker.progress.begin("compare and draw")
+    worker.progress.begin(Stage.COMPARE)
     report = worker.run(lambda: conclude(journal))
+    worker.progress.begin(Stage.WRITE_REPORT)
     try:
         files = worker.run(lambda: write_report(report, journal.path.parent))
         host.publish(report, files)
@@ -168,9 +172,14 @@ def _judging_of(plan: Plan) -> Judging:
 
 
 def _early_stop_plan(plan: Plan) -> EarlyPlan:
-    names = [variant.name for variant in plan.variants]
-    specs = [replace(metric.spec, margin=plan.params.margin) for metric in plan.metrics]
-    return early_plan(plan.loaded.cases, specs, plan.primary, names, plan.params.seed)
+    return early_plan(
+        plan.loaded.cases,
+        [metric.spec for metric in plan.metrics],
+        plan.primary,
+        plan.variants,
+        margin=plan.params.margin,
+        seed=plan.params.seed,
+    )
 
 
 def _make_exam(plan: Plan, journal: Journal) -> Exam | None:
@@ -193,12 +202,12 @@ def _open_journal(plan: Plan, host: Host) -> Journal:
     journal = Journal(folder, Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None)
     try:
         journal.lock()
-        known = journal.meta("identity")
-        if known is None or (known != plan.identity and not journal.completions()):
+        changes = _changes(journal.header, plan) if journal.has_begun else []
+        if not journal.has_begun or (changes and not journal.completions()):
             _begin_run(journal, plan)
-        elif known != plan.identity:
+        elif changes:
             raise OptionError(
-                f"{folder} holds another run: {_changes_text(known, plan.identity)}. Put that "
+                f"{folder} holds another run: {'; '.join(changes)}. Put that "
                 "back as "
                 "it was to go on with it, or choose another --out"
             )
@@ -213,33 +222,32 @@ def _open_journal(plan: Plan, host: Host) -> Journal:
 
 def _begin_run(journal: Journal, plan: Plan) -> None:
     """Write what the run is; all of it or nothing."""
-    facts = {
-        "params": plan.params.model_dump(mode="json"),
-        "variants": [asdict(variant) for variant in plan.variants],
-        "metrics": [_spec_fields(metric.spec) for metric in plan.metrics],
-        "primary_metric": plan.primary,
-        "judge": plan.judge_label,
-        "caveat": plan.caveat,
-        "marks_its_own_work": [
+    judges = (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
+    models = _model_names(plan.params)
+    header = RunHeader(
+        run_id=plan.run_id,
+        identity=plan.identity,
+        digests=plan.digests,
+        params=plan.params.model_dump(mode="json"),
+        variants=plan.variants,
+        metrics=plan.specs,
+        primary_metric=plan.primary,
+        judge=plan.judge_label,
+        caveat=plan.caveat,
+        self_judging=tuple(
             judge.label
-            for judge in (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
-            if any(marks_its_own_work(judge, name) for name in _model_names(plan.params))
-        ],
-        "certificates": {found.variant: asdict(found) for found in plan.lineup.certificates},
-        "notes": plan.lineup.notes,
-        "model_type": plan.lineup.model_type,
-        "run_id": plan.run_id,
-        "n_source_rows": plan.loaded.n_source_rows,
-        "versions": plan.versions,
-        "identity": plan.identity,
-    }
-    with journal.whole():
-        journal.forget_all()
-        journal.set_cases(plan.loaded.cases)
-        for failure in plan.loaded.failures:
-            journal.add_failure(failure)
-        for name, value in facts.items():
-            journal.set_meta(name, value)
+            for judge in judges
+            if any(marks_its_own_work(judge, name) for name in models)
+        ),
+        notes=tuple(plan.lineup.notes),
+        model_type=plan.lineup.model_type,
+        n_source_rows=plan.loaded.n_source_rows,
+        versions=plan.versions,
+    )
+    known = {found.variant: asdict(found) for found in plan.lineup.certificates}
+    with journal.transaction():
+        journal.begin(header, plan.loaded.cases, plan.loaded.failures)
+        journal.save_state(RunState(certificates=known))
 
 
 def _model_names(params: Params) -> tuple[str, ...]:
@@ -247,21 +255,22 @@ def _model_names(params: Params) -> tuple[str, ...]:
     return params.model_name, *params.tuned_model
 
 
-def _spec_fields(spec: MetricSpec) -> dict[str, object]:
-    """The metric as `specs_of` reads it again."""
-    return asdict(spec) | {"needs": sorted(spec.needs), "needs_engine": sorted(spec.needs_engine)}
+def _changes(header: RunHeader, plan: Plan) -> list[str]:
+    """Return what differs between the run in the folder and the planned one, a phrase each."""
+    was, now = header.identity, _as_kept(plan.identity)
+    settings = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    old, new = header.digests, _as_kept(plan.digests)
+    contents = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return [
+        *(f"{key} was {was.get(key)!r} and is now {now.get(key)!r}" for key in settings),
+        *(f"the {key} changed" for key in contents),
+    ]
 
 
-def _changes_text(known: dict[str, object], now: dict[str, object]) -> str:
-    changed = [key for key in {**known, **now} if known.get(key) != now.get(key)]
-    return "; ".join(_change_text(key, known.get(key), now.get(key)) for key in changed)
-
-
-def _change_text(key: str, was: object, now: object) -> str:
-    """Digests say nothing to a person."""
-    if key.endswith(("files", "content")):
-        return f"the {key} differ" if key.endswith("files") else f"the {key} differs"
-    return f"{key} was {was!r} and is now {now!r}"
+def _as_kept(facts: dict[str, object]) -> dict[str, object]:
+    """Return the facts as the journal gives them back."""
+    kept: dict[str, object] = json.loads(json.dumps(facts))
+    return kept
 
 
 def exit_now(host: Host) -> NoReturn:
@@ -301,7 +310,7 @@ def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
         raise OptionError(f"{' and '.join(missing)} must be given: an adapter and its base model")
     sources = find_models(params, host)
     with closing(Worker(host.tend, partial(exit_now, host))) as worker:
-        worker.progress.begin("read model and adapter")
+        worker.progress.begin(Stage.READ_INPUTS)
         cases = worker.run(lambda: _probe_cases(params, sources.dataset))
         lineup = worker.run(lambda: line_up(params, sources))
         host.log(f"engine: {lineup.versions['engine']} ({lineup.versions['engine chosen by']})")
@@ -322,18 +331,18 @@ def certificate_block(found: Certificate) -> str:
         )
         rows += [("", f"unused: {name}") for name in found.unused]
     if found.weight_norm is not None:
-        rows.append(("weights", f"Frobenius norm {found.weight_norm:.3g} added"))
+        rows.append(("weights", f"Frobenius norm {format_rough(found.weight_norm, 3)} added"))
     if found.effect and found.noise:
         rows += [
             (
                 "effect",
-                f"{found.effect.kl:.2g} nats from the base on {found.n_probes} probes, "
-                f"logits by up to {found.effect.largest:.2g}",
+                f"{format_rough(found.effect.kl)} nats from the base on {found.n_probes} probes, "
+                f"logits by up to {format_rough(found.effect.largest)}",
             ),
             (
                 "noise",
-                f"{found.noise.kl:.1g} nats of the base from itself in another batch, "
-                f"logits by up to {found.noise.largest:.1g}",
+                f"{format_rough(found.noise.kl, 1)} nats of the base from itself in another batch, "
+                f"logits by up to {format_rough(found.noise.largest, 1)}",
             ),
         ]
     if found.n_completions:
@@ -360,12 +369,12 @@ def _probe_cases(params: Params, dataset: str) -> list[Case]:
 
 
 def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple[Certificate, ...]:
-    progress.begin("load model")
+    progress.begin(Stage.LOAD_MODEL)
     engine = load.engine()
     try:
         prompts = make_prompts(cases, load.variants, engine)
         adapters = [variant.name for variant in load.variants if variant.adapter_path]
-        progress.begin("certify", total=len(adapters))
+        progress.begin(Stage.CERTIFY, total=len(adapters))
         found = []
         for name in adapters:
             found.append(engine.certify(name, prompts[: len(cases)]))
@@ -384,7 +393,7 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
 def _complete_probes(
     prompts: Sequence[Prompt], engine: Engine, progress: Progress
 ) -> dict[tuple[str, str], str]:
-    progress.begin("generate", total=len(prompts))
+    progress.begin(Stage.GENERATE, total=len(prompts))
     texts = {}
     for ended in engine.generate(prompts):
         for one in ended:

@@ -1,20 +1,19 @@
-"""The one scheduler: which completions are scored by which metric, asking the judges how and when.
+"""The one scheduler of judgments, and the forecast of what they will cost.
 
 It calls each metric directly and never `deepeval.evaluate()`, which rewrites its result cache after
 every case, so that its own cost per case grows with their number, and which keeps no journal.
 
-What judging will take, before it is paid for: calls, tokens, dollars.
-
-Tokens are estimated at four characters each; the tokenizers of paid models cannot be had offline.
-The estimate is meant to be right within a factor of two, and says so.
+The forecast counts four characters as a token, since the tokenizers of paid models cannot be had
+offline. It is meant to be right within a factor of two, and says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from plugin.compare.early_stop import EarlyPlan, EarlyStopper
@@ -24,8 +23,9 @@ from plugin.judges.asking import PRICES_AS_OF, Asker, Price, SpendMeter, price_o
 from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt, score_item
 from plugin.metrics import Metric, import_code
 from plugin.records import Case, Completion, Failure, JudgeScore, Score
+from plugin.run_facts import SecondJudging
 from plugin.trust.exam import Exam
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 
 _CHAINS_PER_CALL = 2
 """Metrics under way for each call under way: a metric asks several questions one after another, and
@@ -42,9 +42,9 @@ _TRIED_BEFORE_STOPPING = 50
 def items_to_score(
     cases: Sequence[Case], completions: Iterable[Completion], metrics: Sequence[Metric]
 ) -> list[ScoreItem]:
-    """The scores to be made of completions: case by case, variants and metrics side by side.
+    """Return the scores to be made, case by case, variants and metrics side by side.
 
-    Those of the engine's own metrics are made with the completions, see `plugin.likelihood`.
+    Those of the engine's own metrics are made with the completions, see `plugin.generate`.
     Given cases in seeded order, a run that ends early holds whole pairs and a fair sample.
     """
     of_case: dict[str, list[Completion]] = {}
@@ -93,17 +93,16 @@ def score_all(
         return
     started = time.perf_counter()
     import_code({item.metric.spec.key: item.metric for item in items}.values())
-    spent = journal.meta("judge_calls") or {}
-    meter = SpendMeter(judging.limits, spent.get("n_calls", 0), spent.get("cost", 0.0))
+    spent = journal.state.judge_calls
+    meter = SpendMeter(judging.limits, spent.n_calls, spent.cost)
     session = _ScoringSession(judging, journal, progress, meter)
-    journal.set_meta("halted", None)
+    journal.save_state(replace(journal.state, halted=""))
     try:
         asyncio.run(session.work(items, missing, early, exam))
     finally:
-        counts = sum((asker.counts for asker in session.all_askers), Counter[str]())
-        cost = sum(asker.cost for asker in session.all_askers)
-        journal.add_to_meta("judge_calls", {**counts, "cost": cost})
-        journal.add_to_meta("seconds", {"score": time.perf_counter() - started})
+        calls = sum((asker.calls for asker in session.all_askers), spent)
+        journal.save_state(replace(journal.state, judge_calls=calls))
+        journal.add_seconds("score", time.perf_counter() - started)
 
 
 class _ScoringSession:
@@ -141,7 +140,7 @@ class _ScoringSession:
             watch = EarlyStopper(early) if early else None
             if watch:
                 watch.note([*self._journal.scores(), *self._journal.failures()])
-            self._progress.begin("score", total=len(items), done=len(items) - len(missing))
+            self._progress.begin(Stage.SCORE, total=len(items), done=len(items) - len(missing))
             await self._score_all(items, missing, ready, watch)
             if self._second and not self._halted:
                 await self._ask_second(items, self._second)
@@ -151,7 +150,7 @@ class _ScoringSession:
             for asker in self.all_askers:
                 await asker.close()
             if self._halted:
-                self._journal.set_meta("halted", self._halted)
+                self._journal.save_state(replace(self._journal.state, halted=self._halted))
 
     async def _prepared(self, items: Sequence[ScoreItem]) -> dict[str, Metric | AskError]:
         """The metrics by name, with their evaluation steps, which are kept in the journal.
@@ -160,7 +159,7 @@ class _ScoringSession:
         place.
         """
         metrics = {item.metric.spec.name: item.metric for item in items}
-        known: dict[str, list[str]] = self._journal.meta("evaluation_steps") or {}
+        known = self._journal.state.evaluation_steps
         ready: dict[str, Metric | AskError] = dict(metrics)
 
         async def prepare(name: str, metric: Metric) -> None:
@@ -171,12 +170,18 @@ class _ScoringSession:
                     ready[name] = AskError(f"the evaluation steps could not be written: {error}")
                 except LimitReached as limit:  # then nothing is scored in this session
                     self._halted = str(limit)
+                if name not in known:
+                    self._progress.done += 1
 
-        if any(metric.prepare and name not in known for name, metric in metrics.items()):
-            self._progress.begin("write evaluation steps")
+        n_unwritten = sum(
+            bool(metric.prepare) and name not in known for name, metric in metrics.items()
+        )
+        if n_unwritten:
+            self._progress.begin(Stage.WRITE_STEPS, total=n_unwritten)
         await self._all_done([prepare(name, metric) for name, metric in metrics.items()])
         steps = {name: m.steps for name, m in ready.items() if isinstance(m, Metric) and m.steps}
-        self._journal.set_meta("evaluation_steps", {**known, **steps})
+        state = self._journal.state
+        self._journal.save_state(replace(state, evaluation_steps={**known, **steps}))
         return ready
 
     async def _score_all(
@@ -190,7 +195,7 @@ class _ScoringSession:
         n_asked = [sum(item.metric.spec.asks_judge for item in some) for some in (items, missing)]
         self._n_tried = n_asked[0] - n_asked[1]
         if watch and rest and watch.is_settled:
-            self._journal.set_meta("stopped_early", True)
+            self._journal.save_state(replace(self._journal.state, stopped_early=True))
             return
 
         async def chain(number: int) -> None:
@@ -213,7 +218,7 @@ class _ScoringSession:
                 if watch:
                     watch.note([result])
                     if rest and n_made % _WATCH_EVERY == 0 and watch.is_settled:
-                        self._journal.set_meta("stopped_early", True)
+                        self._journal.save_state(replace(self._journal.state, stopped_early=True))
                         rest.clear()
                 # A metric that asks nobody never waits: let the others and the stop signal in.
                 await asyncio.sleep(0)
@@ -226,7 +231,7 @@ class _ScoringSession:
         self._n_tried += asked
         if isinstance(result, Score):
             if self._second or len(self._askers) > 1:
-                with self._journal.whole():
+                with self._journal.transaction():
                     for share in shares:
                         self._journal.add_judge_score(share)
                     self._journal.add_score(result)
@@ -274,7 +279,7 @@ class _ScoringSession:
         missing = [pair for pair in wanted if not all(item.place in told for item in pair)]
         ready = await self._prepared([item for pair in missing for item in pair])
         n_done = len(wanted) - len(missing)
-        self._progress.begin("ask the second judge", total=len(wanted), done=n_done)
+        self._progress.begin(Stage.ASK_SECOND_JUDGE, total=len(wanted), done=n_done)
         rest, n_failed = iter(missing), 0
 
         async def chain() -> None:
@@ -299,8 +304,8 @@ class _ScoringSession:
         n_chains = _CHAINS_PER_CALL * second.pace.most
         await self._all_done([chain() for _ in range(min(n_chains, len(missing)))])
         n_pairs = len({(item.case.id, item.metric.spec.name) for item in places.values()})
-        facts = {"n_pairs": n_pairs, "n_sent": len(wanted), "n_failed": n_failed}
-        self._journal.set_meta("second_judge", {**facts, "judge": second.label})
+        facts = SecondJudging(second.label, n_pairs, len(wanted), n_failed)
+        self._journal.save_state(replace(self._journal.state, second_judge=facts))
 
     async def _all_done(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
         """Wait for all of it, looking now and then whether to stop; the first error ends it."""
@@ -337,7 +342,7 @@ class Forecast(NamedTuple):
 
 
 def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | None = None) -> str:
-    """The estimate in words, "" where nobody is asked."""
+    """Return the forecast in words; "" where nobody is asked."""
     asked = [judge for judge in judging.judges if not judge.structured]
     found = forecast_calls(missing, judging.include_reason)
     if not (asked and found.n_calls):
@@ -365,7 +370,7 @@ def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | N
 
 
 def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Forecast:
-    """Calls and tokens for one judge; completions that are the same are judged once.
+    """Estimate calls and tokens of one judge; equal completions are judged once.
 
     Args:
         missing: scores to be made.

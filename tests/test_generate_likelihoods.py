@@ -92,7 +92,7 @@ def test_every_case_and_variant_has_its_nats_per_token(journal: Journal) -> None
     }
     assert not journal.failures()  # a case without an expected output has none to fail
     assert len(journal.completions()) == 6 and engine.closed
-    assert journal.meta("seconds")["read"] > 0
+    assert journal.state.seconds["read"] > 0
 
 
 def test_what_is_there_is_not_made_again_and_the_engine_not_loaded(journal: Journal) -> None:

@@ -3,14 +3,60 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
+from contextlib import closing
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from plugin.errors import JournalError, OptionError
 from plugin.journal import Cache, Journal, Judgment, content_key
-from plugin.records import Failure, Score
+from plugin.metrics import METRICS
+from plugin.records import Failure, Score, Variant
+from plugin.run_facts import (
+    JudgeCalls,
+    ProbeResult,
+    PromptFacts,
+    Rating,
+    RunHeader,
+    RunState,
+    SecondJudging,
+)
 from tests.samples import case, completion
+
+HEADER = RunHeader(
+    run_id="r",
+    identity={"seed": 1, "engine": "mlx 1"},
+    digests={"model's files": "d", "adapters' files": {"tuned": "t"}},
+    params={"model_name": "m", "model_adapter": ["a"], "limit": 0.5},
+    variants=(Variant("vanilla", "v", "m"), Variant("tuned", "t", "m", "a", "digest", "Be kind.")),
+    metrics=tuple(entry.spec for entry in METRICS.values()),
+    primary_metric="Correctness",
+    judge="offline",
+    self_judging=("mlx:m",),
+    notes=("a note",),
+    model_type="llama",
+    n_source_rows=3,
+    versions={"python": "3.11"},
+)
+
+STATE = RunState(
+    seconds={"score": 1.5},
+    prompts=PromptFacts("d", 7, (1, 2)),
+    other_prompts={"tuned": PromptFacts("e")},
+    prompt_notes=("no template",),
+    certificates={"tuned": {"variant": "tuned", "effect": [0.5, 2.0], "unused": []}},
+    expected_tokens={"1": "abc"},
+    evaluation_steps={"Tone": ("first", "second")},
+    judge_calls=JudgeCalls(n_calls=3, cost=0.25),
+    halted="--max_calls 5 is reached",
+    stopped_early=True,
+    second_judge=SecondJudging("wise", 4, 2, 1),
+    exam=(ProbeResult("retest", "1", "vanilla", "Tone", 0.5), ProbeResult("null", "2", "", "Tone")),
+    ratings=(Rating("1", "out-d", "Tone", "Ann", 0.5),),
+    drawn_for_rating=("1", "2"),
+)
 
 
 def test_everything_comes_back_as_it_went_in(tmp_path: Path) -> None:
@@ -20,11 +66,10 @@ def test_everything_comes_back_as_it_went_in(tmp_path: Path) -> None:
     failure = Failure("a", "judge", "no answer", "vanilla", "Token F1")
     bad_row = Failure("row 7", "data", "empty input")
     score = Score("b", "vanilla", "Token F1", 1 / 3, None)
-    journal.set_cases(cases)
+    journal.begin(HEADER, cases, (bad_row,))
     journal.add_answer("k", done)
     journal.add_score(score)
     journal.add_failure(failure)
-    journal.add_failure(bad_row)
     journal.add_judgment("j", Judgment('{"score": 1}', "v1", 10, 2, 0.5))
     journal.close()
 
@@ -76,11 +121,53 @@ def test_a_shared_cache_serves_another_run(tmp_path: Path) -> None:
     assert second.completions() == {}
 
 
-def test_counts_add_up_over_sessions(tmp_path: Path) -> None:
+def test_header_and_state_come_back_as_they_were(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.add_to_meta("judge_calls", {"n_calls": 3})
-    journal.add_to_meta("judge_calls", {"n_calls": 4, "n_retries": 1})
-    assert journal.meta("judge_calls") == {"n_calls": 7, "n_retries": 1}
+    assert not journal.has_begun and journal.state == RunState()
+    journal.begin(HEADER, (case("1"),), (Failure("2", "data", "row 2: no input"),))
+    journal.save_state(STATE)
+    journal.close()
+    again = Journal.existing(tmp_path)
+    assert again.has_begun and again.header == HEADER and again.state == STATE
+    assert [one.id for one in again.cases()] == ["1"] and len(again.failures()) == 1
+
+
+def test_no_field_of_the_state_is_left_out_of_that_check() -> None:
+    empty = RunState()
+    assert all(getattr(STATE, f.name) != getattr(empty, f.name) for f in fields(RunState))
+
+
+def test_a_run_that_never_began_has_no_header(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="never began; start it with `run`"):
+        Journal(tmp_path).header  # noqa: B018
+
+
+def test_seconds_and_calls_add_up_over_sessions(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.add_seconds("score", 1.5)
+    journal.add_seconds("score", 2.0)
+    assert journal.state.seconds == {"score": 3.5}
+    assert JudgeCalls(n_calls=3) + JudgeCalls(n_calls=4, n_retries=1, cost=0.5) == JudgeCalls(
+        n_calls=7, n_retries=1, cost=0.5
+    )
+
+
+def test_a_state_is_saved_field_by_field(tmp_path: Path) -> None:
+    """What another process wrote meanwhile to a field that did not change here stays."""
+    journal, other = Journal(tmp_path), Journal(tmp_path)
+    own = journal.state
+    other.save_state(replace(other.state, drawn_for_rating=("7",)))
+    journal.save_state(replace(journal.state, halted="limit"))
+    assert own == RunState()
+    assert other.state == RunState(halted="limit", drawn_for_rating=("7",))
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_whether_asking_again_may_help_is_kept(tmp_path: Path, retry: bool) -> None:
+    failure = Failure("1", "generate", "memory was short", "vanilla", retry=retry)
+    journal = Journal(tmp_path)
+    journal.add_failure(failure)
+    assert journal.failures() == (failure,)
 
 
 def _write_until_killed(folder: Path) -> None:
@@ -101,10 +188,10 @@ def test_every_row_survives_a_kill(tmp_path: Path) -> None:
 
 def test_what_belongs_together_is_written_together(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    with pytest.raises(ZeroDivisionError), journal.whole():
-        journal.set_meta("a", 1)
+    with pytest.raises(ZeroDivisionError), journal.transaction():
+        journal.save_state(RunState(halted="limit"))
         raise ZeroDivisionError
-    assert journal.meta("a") is None
+    assert journal.state == RunState()
 
 
 def test_one_process_at_a_time_works_on_a_run(tmp_path: Path) -> None:
@@ -118,11 +205,13 @@ def test_one_process_at_a_time_works_on_a_run(tmp_path: Path) -> None:
 
 def test_a_run_begun_anew_keeps_what_is_known_by_content(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.set_cases((case("1"),))
+    journal.begin(HEADER, (case("1"),), ())
+    journal.save_state(STATE)
     journal.add_answer("k", completion("text"))
     journal.add_failure(Failure("1", "judge", "no", "vanilla", "Token F1"))
-    journal.forget_all()
+    journal.begin(replace(HEADER, run_id="other"), (), ())
     assert (journal.cases(), journal.completions(), journal.failures()) == ((), {}, ())
+    assert (journal.header.run_id, journal.state) == ("other", RunState())
     kept = journal.completion("k")
     assert kept is not None and kept.text == "text"
 
@@ -145,10 +234,18 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path)
 
 
-def test_another_schema_version_is_refused(tmp_path: Path) -> None:
-    Journal(tmp_path).set_meta("schema_version", 99)
-    with pytest.raises(JournalError, match="has schema version 99; this program reads 1"):
-        Journal(tmp_path)
+def test_a_run_of_the_previous_version_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    old = Path(__file__).parent / "old_run" / "journal.sql"
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
+        db.executescript(old.read_text(encoding="utf-8"))
+        before = list(db.iterdump())
+    for _ in "twice":
+        with pytest.raises(OptionError) as refused:
+            Journal.existing(tmp_path)
+    message = str(refused.value)
+    assert "another version" in message and "format 1" in message and "--out" in message
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
+        assert list(db.iterdump()) == before
 
 
 def test_a_full_disk_is_a_fault_that_keeps_what_is_there(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from plugin.journal import Journal
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
 from plugin.records import DATA, Completion, Criterion
+from plugin.run_facts import SecondJudging
 from plugin.score import items_to_score, score_all
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
@@ -72,7 +73,7 @@ def run(
 
 
 def counts(journal: Journal) -> dict[str, int]:
-    return dict(journal.meta("judge_calls"))
+    return asdict(journal.state.judge_calls)
 
 
 def test_every_pair_is_scored_through_a_real_server(server: JudgeServer, journal: Journal) -> None:
@@ -125,8 +126,8 @@ def test_a_criterions_steps_are_written_once_and_kept(
     run(server, journal, (), criteria=(POLITENESS,))
     written = [p for p in server.prompts if "Is it polite?" in p]
     assert len(written) == 1
-    steps = ["one of the steps", "another of the steps"]
-    assert journal.meta("evaluation_steps") == {"Politeness": steps}
+    steps = ("one of the steps", "another of the steps")
+    assert journal.state.evaluation_steps == {"Politeness": steps}
     assert all("1. one of the steps\n2. another" in p for p in server.prompts[1:])
     assert {(s.metric, s.value) for s in journal.scores()} == {("Politeness", 0.3)}
     # Later sessions meet the same steps, even from a judge that would now write others.
@@ -631,12 +632,12 @@ def test_judging_ends_at_the_limit_with_what_is_done_kept_and_goes_on_later(
     monkeypatch.setitem(LIMITS, "limits", SpendLimits(max_calls=5))
     run(server, journal)
     assert len(server.requests) == len(journal.scores()) == 5
-    assert journal.meta("halted") == "--max_calls 5 is reached"
+    assert journal.state.halted == "--max_calls 5 is reached"
     assert not journal.failures()
     monkeypatch.setitem(LIMITS, "limits", SpendLimits(max_calls=100))
     run(server, journal)
     assert len(server.requests) == len(journal.scores()) == 2 * N_CASES
-    assert journal.meta("halted") is None
+    assert not journal.state.halted
     assert counts(journal)["n_calls"] == 2 * N_CASES
 
 
@@ -660,7 +661,7 @@ def test_a_budget_is_kept_by_what_the_provider_counts(
     run(server, journal)
     assert len(journal.scores()) == 4
     assert counts(journal)["cost"] == pytest.approx(0.0044)
-    assert journal.meta("halted").startswith("--budget 0.004 is spent (0.0044 dollars)")
+    assert journal.state.halted.startswith("--budget 0.004 is spent (0.0044 dollars)")
 
 
 def test_a_judge_that_fails_too_often_stops_the_run_and_says_how_to_go_on(
@@ -758,11 +759,11 @@ def test_a_second_judge_gets_both_sides_of_what_the_first_is_unsure_of(
         ("2", "tuned"): "custom:wise, asked second: sure",
     }
     assert sum(body["model"] == "wise" for body in server.requests) == 2
-    facts = {"n_pairs": N_CASES, "n_sent": 1, "n_failed": 0, "judge": "custom:wise"}
-    assert journal.meta("second_judge") == facts
+    facts = SecondJudging("custom:wise", n_pairs=N_CASES, n_sent=1, n_failed=0)
+    assert journal.state.second_judge == facts
     asked = len(server.requests)
     panel_run((load(server, "cheap"),), journal, load(server, "wise"))
-    assert len(server.requests) == asked and journal.meta("second_judge") == facts
+    assert len(server.requests) == asked and journal.state.second_judge == facts
 
 
 def test_a_second_judge_that_fails_on_one_side_changes_neither(
@@ -777,7 +778,7 @@ def test_a_second_judge_that_fails_on_one_side_changes_neither(
     server.fault = fault
     panel_run((load(server, "cheap"),), journal, load(server, "wise"))
     assert {score.value for score in journal.scores()} == {0.5}
-    assert journal.meta("second_judge")["n_failed"] == N_CASES
+    assert journal.state.second_judge.n_failed == N_CASES
     assert not journal.failures()
 
 
@@ -813,7 +814,7 @@ def test_judging_stops_when_the_verdict_is_settled_and_is_not_taken_up_again(
     judge_all()
     made = len(journal.scores())
     assert 20 < made < 150
-    assert journal.meta("stopped_early") is True
+    assert journal.state.stopped_early
     judge_all()
     assert len(journal.scores()) == made
 
@@ -824,7 +825,7 @@ def test_a_limit_that_leaves_no_room_for_the_steps_is_no_failure(
     monkeypatch.setitem(LIMITS, "limits", SpendLimits(deadline_s=1e-9))
     run(server, journal, (), criteria=(POLITENESS,))
     assert not journal.scores() and not journal.failures()
-    assert journal.meta("halted") == "--deadline_s 1e-09 is over"
+    assert journal.state.halted == "--deadline_s 1e-09 is over"
     monkeypatch.setitem(LIMITS, "limits", SpendLimits())
     run(server, journal, (), criteria=(POLITENESS,))
     assert len(journal.scores()) == 2 * N_CASES

@@ -10,8 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from pydantic import TypeAdapter
+
+from plugin.compare.numbers import format_rough
 from plugin.journal import Journal
 from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant, Verdict
 
@@ -141,13 +144,12 @@ def not_applicable(variant: str, reason: str) -> Certificate:
     return Certificate(variant, reason=reason)
 
 
-def certificate_from_fields(fields: dict[str, Any]) -> Certificate:
-    """Return the certificate that `dataclasses.asdict` and JSON made these fields of."""
-    distances = {
-        name: Distance(*fields[name]) if fields[name] else None for name in ("effect", "noise")
-    }
-    texts = {name: tuple(fields[name]) for name in ("unused", "notes")}
-    return Certificate(**{**fields, **distances, **texts})
+_CERTIFICATE = TypeAdapter(Certificate)
+
+
+def certificate_from_fields(fields: Mapping[str, object]) -> Certificate:
+    """Return the certificate of which `dataclasses.asdict` made these fields."""
+    return _CERTIFICATE.validate_python(fields)
 
 
 def certificates_of_run(
@@ -157,7 +159,7 @@ def certificates_of_run(
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[Certificate, ...]:
     """Return the certificate of every variant that has one, in the order of the variants."""
-    kept = journal.meta("certificates") or {}
+    kept = journal.state.certificates
     return tuple(
         certificate_from_fields(kept[variant.name]).with_completions(
             *_count_changed(_base_of(variant, variants, kept), variant.name, cases, completions)
@@ -167,7 +169,9 @@ def certificates_of_run(
     )
 
 
-def _base_of(variant: Variant, variants: Sequence[Variant], kept: Mapping[str, Any]) -> str:
+def _base_of(
+    variant: Variant, variants: Sequence[Variant], kept: Mapping[str, Mapping[str, object]]
+) -> str:
     """Return the variant to compare completions with: for an adapter its own base."""
     is_adapter = not kept[variant.name]["reason"]
     return VANILLA if is_adapter or variant is variants[0] else variants[0].name
@@ -211,8 +215,8 @@ def certificate_line(found: Certificate) -> str:
         facts.append(f"{'all' if n_used == n else f'{n_used} of'} {n} tensors in place")
     if found.effect and found.noise:
         facts.append(
-            f"on {found.n_probes} probes {found.effect.kl:.2g} nats from the base "
-            f"({found.noise.kl:.1g} between two batches of the base)"
+            f"on {found.n_probes} probes {format_rough(found.effect.kl)} nats from the base "
+            f"({format_rough(found.noise.kl, 1)} between two batches of the base)"
         )
     if found.n_completions:
         facts.append(f"{found.n_changed} of {found.n_completions} completions changed")

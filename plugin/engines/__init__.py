@@ -7,7 +7,6 @@ with the functions `load` and `version`; files that begin with `_` are shared by
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -18,7 +17,7 @@ from types import ModuleType
 from typing import Literal, NamedTuple, Protocol
 
 from plugin.certify.certificate import Certificate
-from plugin.errors import OptionError
+from plugin.errors import OptionError, did_you_mean
 from plugin.load.adapter import AdapterFolder
 from plugin.load.convert import conversion_obstacles
 from plugin.load.model import ModelFolder
@@ -261,7 +260,11 @@ def is_ready(name: str) -> list[str]:
             "N (or --ray_address ADDRESS for a cluster that is running)"
         )
     if name != "auto" and name not in ENGINES:
-        raise OptionError(_unknown_engine_text(name))
+        known = ["auto", *(engine for engine in ENGINES if engine != _SPREADER)]
+        raise OptionError(
+            f"unknown engine {name!r}{did_you_mean(name, known) or ';'} --engine takes one of "
+            f"{', '.join(known)}"
+        )
     if name == "recorded":
         raise OptionError(
             "engine 'recorded' runs no model: name completions made elsewhere with "
@@ -274,13 +277,6 @@ def is_ready(name: str) -> list[str]:
             "; or ".join(f"engine {engine!r} {_missing_text(engine)}" for engine in asked)
         )
     return found
-
-
-def _unknown_engine_text(name: str) -> str:
-    known = ["auto", *(engine for engine in ENGINES if engine != _SPREADER)]
-    close = difflib.get_close_matches(name.lower(), known, 1)
-    choose = f"did you mean {close[0]!r}? Choose" if close else "choose"
-    return f"unknown engine {name!r}; {choose} one of {', '.join(known)} (--engine)"
 
 
 def choose_engine(

@@ -26,6 +26,7 @@ from plugin.journal import Journal, Judgment, content_key
 from plugin.judges import PROVIDERS, Answer, Judge
 from plugin.metrics import Check
 from plugin.net import ConcurrencyLimit
+from plugin.run_facts import JudgeCalls
 
 PRICES_AS_OF = "2025-12"
 
@@ -256,6 +257,11 @@ class Asker:
         self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
         self._n_lost: int | None = None  # calls lost in a row; None until the judge first answers
         self._n_hopeless: int | None = 0  # failures so far; None once the judge has answered well
+
+    @property
+    def calls(self) -> JudgeCalls:
+        """Return what this session took."""
+        return JudgeCalls(**self.counts, cost=self.cost)
 
     async def close(self) -> None:
         """Drop what is under way and release the judge's connections."""

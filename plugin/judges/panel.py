@@ -13,14 +13,23 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from plugin.errors import AskError
 from plugin.journal import Journal
 from plugin.judges import Judge
 from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter, price_of
 from plugin.metrics import Measured, Metric, MetricError, run_descriptive, run_metric
-from plugin.records import DATA, Case, Completion, Failure, JudgeScore, MetricSpec, Score, Stage
+from plugin.records import (
+    DATA,
+    Case,
+    Completion,
+    Failure,
+    FailureStage,
+    JudgeScore,
+    MetricSpec,
+    Score,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +110,16 @@ async def score_item(
         VerdictError: when the judge as a whole is of no use.
     """
     case_id, variant, name = item.place
-    where: dict[str, Any] = {"case_id": case_id, "variant": variant, "metric": name}
+    where = {"case_id": case_id, "variant": variant, "metric": name}
+    failed = partial(Failure, case_id, variant=variant, metric=name, retry=True)
     spec = item.metric.spec
     if isinstance(metric, AskError):
-        return Failure(**where, stage="judge", reason=str(metric)), []
+        return failed("judge", str(metric)), []
     if item.completion and item.metric.describe:
         try:
             told = run_descriptive(item.metric, item.completion)
         except MetricError as error:
-            return Failure(**where, stage="metric", reason=str(error)), []
+            return failed("metric", str(error)), []
         return Score(**where, value=told.value, reason=told.reason), []
     text = item.completion.text if item.completion else ""
     if item.completion and not text.strip():
@@ -123,8 +133,8 @@ async def score_item(
     ):
         if not isinstance(one, Measured):
             who = f"{asker.label}: " if len(askers) > 1 else ""
-            stage: Stage = "judge" if isinstance(one, AskError) else "metric"
-            return Failure(**where, stage=stage, reason=f"{who}{one}"), []
+            stage: FailureStage = "judge" if isinstance(one, AskError) else "metric"
+            return failed(stage, f"{who}{one}"), []
         pairs.append((asker, one))
     value = math.fsum(one.value for _, one in pairs) / len(pairs)
     shares = [JudgeScore(**where, judge=asker.label, value=one.value) for asker, one in pairs]
@@ -197,7 +207,7 @@ def is_unsure(spec: MetricSpec, given: Sequence[float]) -> bool:
 
 def overrule(scores: Sequence[Score], judge: str, journal: Journal) -> None:
     """The second judge's scores take the place of all sides' first ones, or of none."""
-    with journal.whole():
+    with journal.transaction():
         for one in scores:
             where = (one.case_id, one.variant, one.metric)
             journal.add_judge_score(JudgeScore(*where, judge, one.value))

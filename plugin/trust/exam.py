@@ -1,21 +1,19 @@
-"""Canaries: wrong answers that a judge must not like, and when it has failed on one.
+"""Examine the judge: ask a few judgments again, and put wrong answers before it.
 
-What fools judges in practice: praise without content, the mere opening of an answer, a constant
-null answer (2410.07137, 2507.08794), and an order to the judge himself.
+The wrong answers (canaries) are what fools judges in practice: praise without content, the mere
+opening of an answer, a constant null answer (2410.07137, 2507.08794), and an order to the judge.
 
-The judge examined: a few judgments asked again, and wrong answers put before it.
-
-Small: `N_RETEST_CASES` and `N_CANARY_CASES` cases per metric, drawn with the run's seed. What was
-found is kept in the journal, so that a report needs no judge; what failed is counted there, tried
-again in the next session, and never ends a run.
+The exam is small: `N_RETEST_CASES` and `N_CANARY_CASES` cases per metric, drawn with the run's
+seed. Its results are kept in the journal, so that a report needs no judge; what failed is counted
+there, tried again in the next session, and never ends a run.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,8 +23,9 @@ from plugin.journal import Journal
 from plugin.judges.asking import Asker
 from plugin.metrics import METRICS, Check, Metric, MetricError, run_metric
 from plugin.records import Case, Completion, MetricSpec
+from plugin.run_facts import ProbeResult
 from plugin.trust.records import Canary
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 
 EMPTY_PRAISE, OPENING, NULL, ORDER = (
     "empty praise",
@@ -71,17 +70,17 @@ _WRONG_ON = ("answer_relevancy", "correctness", "rubric")
 
 
 def has_wrong_answers(spec: MetricSpec) -> bool:
-    """Whether the canaries are judged under this metric."""
+    """Return whether the canaries are judged under this metric."""
     return spec.asks_judge and (spec.key in _WRONG_ON or is_own_criterion(spec))
 
 
 def is_own_criterion(spec: MetricSpec) -> bool:
-    """Whether the metric is a criterion of the user's own."""
+    """Return whether the metric is a criterion of the user's own."""
     return spec.asks_judge and spec.key not in METRICS
 
 
 def canary_fits(name: str, case: Case) -> bool:
-    """Whether the canary is a wrong answer to this case: its reference may say just that."""
+    """Return whether the canary is a wrong answer here: the reference may say just that."""
     wanted = (case.expected_output or "").strip().casefold()
     return wanted != CANARIES[name].casefold()
 
@@ -92,7 +91,7 @@ def grade_canary(
     n_failed: Mapping[str, int],
     real_mean: float | None,
 ) -> tuple[Canary, ...]:
-    """What the canaries' scores on one metric say of the judge.
+    """Grade the judge by the canaries' scores on one metric.
 
     Args:
         spec: the metric.
@@ -112,14 +111,14 @@ def grade_canary(
             n=len(scores.get(name, ())),
             n_failed=n_failed.get(name, 0),
             real_mean=real_mean,
-            passed=_passed(spec, name, means, real_mean),
+            passed=_sees_through(spec, name, means, real_mean),
         )
         for name, mean in means.items()
         if scores.get(name) or n_failed.get(name)
     )
 
 
-def _passed(
+def _sees_through(
     spec: MetricSpec, name: str, means: Mapping[str, float | None], real_mean: float | None
 ) -> bool | None:
     mean = _share_of_range(spec, means[name])
@@ -136,7 +135,7 @@ def _passed(
 
 
 def _share_of_range(spec: MetricSpec, value: float | None) -> float | None:
-    """How far from the worst score to the best, 0 to 1."""
+    """Return how far from the worst score to the best a value lies, 0 to 1."""
     return None if value is None else (value - spec.worst) / (spec.best - spec.worst)
 
 
@@ -172,31 +171,8 @@ class Probe:
         return self.kind, self.case.id, self.variant, self.metric
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """What a probe found: a score, or why there is none."""
-
-    kind: str
-    case_id: str
-    variant: str
-    metric: str
-    value: float | None = None
-    failure: str = ""
-
-    @property
-    def place(self) -> tuple[str, str, str, str]:
-        """That of its probe."""
-        return self.kind, self.case_id, self.variant, self.metric
-
-
-def probe_results(journal: Journal) -> tuple[ProbeResult, ...] | None:
-    """What the journal holds; None where the judge was never examined."""
-    kept = journal.meta(_KEPT)
-    return None if kept is None else tuple(ProbeResult(**row) for row in kept)
-
-
 def can_probe(spec: MetricSpec) -> bool:
-    """Whether the metric asks the judge about a completion."""
+    """Return whether the metric asks the judge about a completion."""
     return spec.asks_judge and not spec.judges_data
 
 
@@ -226,7 +202,7 @@ class Exam:
     @property
     def is_due(self) -> bool:
         """Whether anything is to be asked that is not known yet."""
-        kept = probe_results(self._journal)
+        kept = self._journal.state.exam
         if kept is None:
             return True
         known = {found.place for found in kept if found.value is not None}
@@ -238,7 +214,7 @@ class Exam:
         askers: Sequence[Asker],
         progress: Progress,
     ) -> list[Coroutine[Any, Any, None]]:
-        """The chains of work that fill in what is missing; the last to end keeps the result.
+        """Return the chains of work that fill in what is missing; the last to end keeps the result.
 
         Args:
             ready: the metrics by name, with their evaluation steps, or why there are none.
@@ -249,31 +225,31 @@ class Exam:
         wanted = {probe.place for probe in probes}
         done = {
             found.place: found
-            for found in probe_results(self._journal) or ()
+            for found in self._journal.state.exam or ()
             if found.value is not None and found.place in wanted
         }
         missing = [probe for probe in probes if probe.place not in done]
-        progress.begin("examine the judge", total=len(probes), done=len(done))
+        progress.begin(Stage.EXAMINE_JUDGE, total=len(probes), done=len(done))
         rest = iter(missing)
 
         async def chain() -> None:
             for probe in rest:
                 try:
-                    found = await self._found(probe, ready.get(probe.metric), askers)
+                    found = await self._ask_probe(probe, ready.get(probe.metric), askers)
                 except LimitReached:  # no failure of the judge's: the next session goes on
-                    self._keep(done.values())
+                    self._keep_results(done.values())
                     return
                 done[probe.place] = found
                 progress.done += 1
                 if len(done) == len(probes):
-                    self._keep(done.values())
+                    self._keep_results(done.values())
 
         if not missing:
-            self._keep(done.values())
+            self._keep_results(done.values())
         return [chain() for _ in range(min(len(missing), int(askers[0].pace.limit)))]
 
-    def _keep(self, found: Any) -> None:
-        self._journal.set_meta(_KEPT, [asdict(each) for each in found])
+    def _keep_results(self, found: Iterable[ProbeResult]) -> None:
+        self._journal.save_state(replace(self._journal.state, exam=tuple(found)))
 
     def _probes(self) -> list[Probe]:
         scored = {(s.case_id, s.variant, s.metric) for s in self._journal.scores()}
@@ -295,7 +271,7 @@ class Exam:
         of_case: Mapping[str, Sequence[Completion]],
         scored: set[tuple[str, str, str]],
     ) -> Iterator[Probe]:
-        """One scored completion of each drawn case, the variants in turn."""
+        """Draw one scored completion of each drawn case, the variants in turn."""
         n_made = 0
         for case in self._cases:
             made = of_case.get(case.id, ())
@@ -316,7 +292,7 @@ class Exam:
             for case in fitting[:N_CANARY_CASES]:
                 yield Probe(name, case, "", spec.name, text)
 
-    async def _found(
+    async def _ask_probe(
         self, probe: Probe, metric: Metric | AskError | None, askers: Sequence[Asker]
     ) -> ProbeResult:
         value, failure = None, self._given_up

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from plugin.journal import Journal
+from plugin.journal import _HEADER, Journal
 from plugin.records import PROMPTED, VANILLA
 from tests.e2e.conftest import FILES, demo_options, main, summary
 
@@ -16,9 +16,11 @@ from tests.e2e.conftest import FILES, demo_options, main, summary
 def add_prompted(folder: Path) -> None:
     """A second variant that answers as the base does, and is scored a little higher."""
     with closing(Journal.existing(folder)) as journal:
-        base, *others = journal.meta("variants")
-        prompted = {**base, "name": PROMPTED, "id": "prompted", "system_prompt": "Be brief."}
-        journal.set_meta("variants", [base, prompted, *others])
+        header = journal.header
+        base, *others = header.variants
+        prompted = replace(base, name=PROMPTED, id="prompted", system_prompt="Be brief.")
+        changed = replace(header, variants=(base, prompted, *others))
+        journal._set_fact("header", _HEADER.dump_python(changed, mode="json"))
         for (case_id, name), completion in journal.completions().items():
             if name == VANILLA:
                 journal.add_answer(f"prompted {case_id}", replace(completion, variant=PROMPTED))

@@ -15,8 +15,8 @@ from plugin.engines import server as server_engine
 from plugin.engines.server import ServerEngine
 from plugin.errors import BaseDisturbedError, ModelError, OptionError, ServerDownError, UserError
 from plugin.hosts.folder import FolderHost
-from plugin.plan import line_up
 from plugin.plan.params import Params
+from plugin.plan.plan import line_up
 from plugin.plan.resolve import find_models
 from plugin.plan.variants import Lineup
 from plugin.records import VANILLA, Completion, Failure, Message, Prompt
@@ -407,7 +407,7 @@ class TestLineup:
             (
                 {"workers": 2, "load_4bit": True},
                 "an inference server holds the models, so --load_4bit and --workers would do "
-                "nothing: leave that out, and set the server up so instead",
+                "nothing: leave that out, and start the server",
             ),
             ({"server_url": "localhost:8000"}, "--server_url 'localhost:8000' is no http or https"),
             *(

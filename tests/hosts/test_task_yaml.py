@@ -66,7 +66,7 @@ def test_both_ways_in_find_the_files(
     folder = tmp_path / place
     (folder / "plugin").mkdir(parents=True)
     (tmp_path / "home").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "plugin" / "jobs.py", folder / "plugin")
+    shutil.copy(ROOT / "plugin" / "cli.py", folder / "plugin")
     (folder / "setup.sh").write_text("echo found in $PWD")
     (folder / "main.py").write_text("import os; print('found in', os.getcwd())")
     done = subprocess.run(

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 import traceback
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -128,7 +129,7 @@ class HttpContract:
 
     def test_tokens_and_version_are_kept(self, server: JudgeServer, journal: Journal) -> None:
         self.run(server, journal)
-        calls = dict(journal.meta("judge_calls"))
+        calls = asdict(journal.state.judge_calls)
         assert calls["n_calls"] == len(server.requests) == 2 * N_CASES
         assert calls["n_prompt_tokens"] == 100 * calls["n_calls"]
         assert calls["n_completion_tokens"] == 10 * calls["n_calls"]
@@ -153,13 +154,13 @@ class HttpContract:
         server.fault = lambda n, body: Reply(status=status) if n % 3 == 0 else None
         self.run(server, journal)
         assert len(journal.scores()) == 2 * N_CASES
-        assert journal.meta("judge_calls")["n_retries"] > 0
+        assert journal.state.judge_calls.n_retries > 0
 
     def test_the_client_itself_tries_nothing_again(
         self, server: JudgeServer, journal: Journal
     ) -> None:
         assert self.one_failure(server, journal, Reply(status=500)) == "HTTP 500: no"
-        assert len(server.requests) == journal.meta("judge_calls")["n_calls"] == N_TRIES
+        assert len(server.requests) == journal.state.judge_calls.n_calls == N_TRIES
 
     @pytest.mark.parametrize("form", ["seconds", "date"])
     def test_retry_after_is_honoured(
@@ -321,7 +322,7 @@ class HttpContract:
         server.fault = lambda n, body: reply if n in (1, 4) else None
         self.run(server, journal, timeout_s=0.5)
         assert len(journal.scores()) == 2 * N_CASES
-        assert journal.meta("judge_calls")["n_retries"] >= 2
+        assert journal.state.judge_calls.n_retries >= 2
 
     @pytest.mark.parametrize("reply", [Reply(drop=True), Reply(reset=True), Reply(hang_s=1.0)])
     def test_a_server_that_never_answers_ends_the_run(

@@ -24,7 +24,6 @@ from plugin.trust.exam import (
     RETEST,
     Exam,
     ProbeResult,
-    probe_results,
 )
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
@@ -77,7 +76,7 @@ def run(
 
 
 def found(journal: Journal, kind: str) -> list[ProbeResult]:
-    return [each for each in probe_results(journal) or () if each.kind == kind]
+    return [each for each in journal.state.exam or () if each.kind == kind]
 
 
 def is_canary(prompt: str) -> bool:
@@ -136,15 +135,15 @@ def test_the_draw_follows_the_seed(server: JudgeServer, journal: Journal, tmp_pa
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         other = Journal(tmp_path / name)
         run(server, other, seed=seed)
-        drawn.append([each.place for each in probe_results(other) or ()])
+        drawn.append([each.place for each in other.state.exam or ()])
     assert sorted(drawn[0]) == sorted(drawn[1]) != sorted(drawn[2])
 
 
 def test_an_exam_is_taken_once(server: JudgeServer, journal: Journal) -> None:
     run(server, journal)
-    asked, kept = len(server.requests), journal.meta("exam")
+    asked, kept = len(server.requests), journal.state.exam
     run(server, journal)
-    assert (len(server.requests), journal.meta("exam")) == (asked, kept)
+    assert (len(server.requests), journal.state.exam) == (asked, kept)
 
 
 def test_a_run_that_was_scored_without_one_can_take_it_later(
@@ -158,7 +157,7 @@ def test_a_run_that_was_scored_without_one_can_take_it_later(
     run(server, journal, criteria=(polite,))
     # The criterion's steps are those of the scores: no one writes them again.
     assert not any("Is it polite?" in prompt for prompt in server.prompts[asked:])
-    assert len([f for f in probe_results(journal) or () if f.metric == "Politeness"]) == 30
+    assert len([f for f in journal.state.exam or () if f.metric == "Politeness"]) == 30
 
 
 def test_a_judgment_that_fails_is_counted_and_tried_again(
@@ -187,7 +186,7 @@ def test_a_judge_that_goes_away_in_the_exam_costs_the_run_nothing(
     server.fault = lambda n, body: reply if n >= 2 * N_CASES else None
     run(server, journal)
     assert len(journal.scores()) == 2 * N_CASES
-    all_found = probe_results(journal) or ()
+    all_found = journal.state.exam or ()
     assert len(all_found) == N_RETEST_CASES + 4 * N_CANARY_CASES
     assert all(each.value is None and each.failure for each in all_found)
     assert len(server.requests) < 2 * N_CASES + 60  # it was soon given up
@@ -197,7 +196,7 @@ def test_what_judges_no_completion_or_asks_nobody_is_not_probed(
     server: JudgeServer, journal: Journal
 ) -> None:
     run(server, journal, ("Hallucination", "Contextual Recall", "Token F1"))
-    kinds = {(each.kind, each.metric) for each in probe_results(journal) or ()}
+    kinds = {(each.kind, each.metric) for each in journal.state.exam or ()}
     assert kinds == {(RETEST, "Hallucination")}
 
 
@@ -213,12 +212,12 @@ def test_a_stop_in_the_exam_stops_it(server: JudgeServer, journal: Journal) -> N
     with pytest.raises(Stopped):
         run(server, journal, progress=progress)
     assert progress.stage == "examine the judge"
-    assert probe_results(journal) is None
+    assert journal.state.exam is None
     server.fault, server.latency_s = lambda n, body: None, 0
     asked = len(server.requests)
     run(server, journal)
     assert len(server.requests) - asked < N_RETEST_CASES + 4 * N_CANARY_CASES
-    assert all(each.value == 0.3 for each in probe_results(journal) or ())
+    assert all(each.value == 0.3 for each in journal.state.exam or ())
 
 
 def test_a_limit_in_the_exam_is_no_failure_of_the_judges_and_the_next_session_goes_on(
@@ -226,10 +225,10 @@ def test_a_limit_in_the_exam_is_no_failure_of_the_judges_and_the_next_session_go
 ) -> None:
     n_scores = 2 * len(CASES)
     run(server, journal, max_calls=n_scores + 7)
-    kept = probe_results(journal) or ()
+    kept = journal.state.exam or ()
     assert len(server.requests) == n_scores + 7 == n_scores + len(kept)
     assert all(each.value is not None for each in kept)
     run(server, journal)
-    whole = probe_results(journal) or ()
+    whole = journal.state.exam or ()
     assert len(whole) == 30 and all(each.value is not None for each in whole)
     assert len(server.requests) == n_scores + 30

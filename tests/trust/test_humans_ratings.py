@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,13 @@ from plugin import metrics
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.records import Variant
+from plugin.run_facts import RunHeader
 from plugin.trust.humans import (
     _COLUMNS,
     Rating,
     accept_ratings,
     completion_digest,
     export_ratings,
-    kept_draw,
-    kept_ratings,
     rating_template,
     read_ratings,
 )
@@ -33,8 +31,10 @@ N_CASES = 20
 def journal(tmp_path: Path) -> Journal:
     """Twenty cases; both variants say the same on case 0, and case 19 has one completion."""
     made = Journal(tmp_path)
-    made.set_cases(tuple(case(str(i), input=f"Who is {i}?") for i in range(N_CASES)))
-    made.set_meta("variants", [asdict(Variant(name, name, "m")) for name in ("vanilla", "tuned")])
+    cases = [case(str(i), input=f"Who is {i}?") for i in range(N_CASES)]
+    variants = tuple(Variant(name, name, "m") for name in ("vanilla", "tuned"))
+    header = RunHeader("r", {}, {}, {}, variants, tuple(SPECS), "Correctness", "offline")
+    made.begin(header, cases, ())
     for i in range(N_CASES):
         for name in ("vanilla", "tuned")[: 1 if i == N_CASES - 1 else 2]:
             text = "Nobody knows." if i == 0 else f'{name} says\n{i}, \u00fcber "all"'
@@ -75,9 +75,9 @@ def test_the_draw_follows_the_seed_and_is_recorded(journal: Journal, tmp_path: P
     first, again = drawn(journal, tmp_path), drawn(journal, tmp_path)
     assert first == again
     ids = {row["case_id"] for row in first}
-    assert len(ids) == 5 and kept_draw(journal) == ids
+    assert len(ids) == 5 and set(journal.state.drawn_for_rating) == ids
     other = {row["case_id"] for row in drawn(journal, tmp_path, seed=1)}
-    assert other != ids and kept_draw(journal) == ids | other
+    assert other != ids and set(journal.state.drawn_for_rating) == ids | other
 
 
 def test_neither_order_nor_place_tells_whose_completion_a_row_shows(
@@ -146,7 +146,7 @@ def test_a_filled_template_comes_back(journal: Journal, tmp_path: Path) -> None:
     path.write_text(text.getvalue(), encoding="utf-8-sig")
     found = accept(journal, path)
     assert len(found) == len(filled) - 1
-    assert kept_ratings(journal) == found
+    assert journal.state.ratings == found
     assert {rating.value for rating in found} == {0.5}
 
 
@@ -194,7 +194,7 @@ def test_everything_that_is_wrong_is_listed_at_once_and_nothing_taken(
         "line 11: bob rated this on line 10 already",
     ]
     assert text.endswith("Mend or leave out these rows; none of the ratings was taken")
-    assert kept_ratings(journal) == ()
+    assert journal.state.ratings == ()
 
 
 def test_many_problems_are_cut_short(journal: Journal, tmp_path: Path) -> None:
@@ -222,4 +222,4 @@ def test_a_file_that_is_none_says_so(tmp_path: Path) -> None:
 def test_later_ratings_take_the_place_of_earlier_ones(journal: Journal, tmp_path: Path) -> None:
     for value in ("0.2", "0.9"):
         accept(journal, written(tmp_path, f"3,Correctness,{digest(journal, '3')},{value},ann"))
-    assert [rating.value for rating in kept_ratings(journal)] == [0.9]
+    assert [rating.value for rating in journal.state.ratings] == [0.9]

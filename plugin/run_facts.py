@@ -1,0 +1,169 @@
+"""What the journal knows about a run besides its rows: a header and a state, as frozen values.
+
+The header is written once; the state grows while the run goes on. Nobody else names these facts by
+a string: to add one, add a field here.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+
+from plugin.records import MetricSpec, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """What a run is; written once, before anything is made.
+
+    Attributes:
+        run_id: digest of identity and digests, 16 hex digits.
+        identity: the settings and versions that the results depend on, by name.
+        digests: the files and data that they depend on, by name. A folder's run goes on when
+            identity and digests are the same.
+        params: what the user asked for, as `Params.parse` reads it.
+        variants: the baseline first.
+        metrics: the primary metric first, with the user's margin.
+        primary_metric: the shown name of the metric that decides.
+        judge: the judges as shown.
+        caveat: what must stand in the verdict's first line; "" for nothing.
+        self_judging: the judges that are the model under test themselves, as shown.
+        notes: what the reader must know of the variants, a sentence each.
+        model_type: the architecture that the base's configuration names; "" for none.
+        n_source_rows: rows of the data set, the unusable ones included.
+        versions: of this program, its libraries, the engine and the platform.
+    """
+
+    run_id: str
+    identity: Mapping[str, object]
+    digests: Mapping[str, object]
+    params: Mapping[str, object]
+    variants: tuple[Variant, ...]
+    metrics: tuple[MetricSpec, ...]
+    primary_metric: str
+    judge: str
+    caveat: str = ""
+    self_judging: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    model_type: str = ""
+    n_source_rows: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFacts:
+    """What the report says of the prompts that one model read.
+
+    Attributes:
+        digest: of all of them.
+        n_tokens: over all cases; None where the engine never sees tokens.
+        first_token_ids: those of the first case; empty where the engine never sees tokens.
+    """
+
+    digest: str
+    n_tokens: int | None = None
+    first_token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SecondJudging:
+    """What a second judge did.
+
+    Attributes:
+        judge: as shown.
+        n_pairs: pairs that the first judge scored.
+        n_sent: those of which it was unsure, so that the second one was asked.
+        n_failed: those on which the second one failed.
+    """
+
+    judge: str
+    n_pairs: int
+    n_sent: int
+    n_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeCalls:
+    """What judging took, over all sessions of a run; cost in US dollars."""
+
+    n_calls: int = 0
+    n_cached: int = 0
+    n_retries: int = 0
+    n_unfit: int = 0
+    n_repaired: int = 0
+    n_prompt_tokens: int = 0
+    n_completion_tokens: int = 0
+    cost: float = 0.0
+
+    def __add__(self, other: JudgeCalls) -> JudgeCalls:
+        return JudgeCalls(*map(operator.add, astuple(self), astuple(other)))
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What the judge gave one probe: a value, or why there is none.
+
+    Attributes:
+        kind: "retest", or the name of a canary.
+    """
+
+    kind: str
+    case_id: str
+    variant: str
+    metric: str
+    value: float | None = None
+    failure: str = ""
+
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        """Return what tells this probe from all others."""
+        return self.kind, self.case_id, self.variant, self.metric
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What one human gave one completion on one metric, in the metric's own unit and direction."""
+
+    case_id: str
+    digest: str
+    metric: str
+    rater: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What a run has found out so far besides completions, scores and failures.
+
+    Attributes:
+        seconds: stage -> its seconds, over all sessions.
+        prompts: those of the baseline; None before any was made.
+        other_prompts: variant -> its prompts, for models loaded after the baseline's.
+        prompt_notes: how the engines make prompts, a sentence each.
+        certificates: variant -> its effect certificate, as fields.
+        expected_tokens: case id -> digest of the tokens of its expected output.
+        evaluation_steps: metric -> the steps that its judge follows.
+        judge_calls: what judging took.
+        halted: which limit ended judging; "" for none.
+        stopped_early: whether judging stopped because the verdict was settled.
+        second_judge: None where none was asked.
+        exam: what the judge gave the probes; None before it was examined.
+        ratings: what humans gave.
+        drawn_for_rating: ids of the cases that were drawn at random for rating.
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    prompts: PromptFacts | None = None
+    other_prompts: Mapping[str, PromptFacts] = field(default_factory=dict)
+    prompt_notes: tuple[str, ...] = ()
+    certificates: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    expected_tokens: Mapping[str, str] = field(default_factory=dict)
+    evaluation_steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    judge_calls: JudgeCalls = JudgeCalls()
+    halted: str = ""
+    stopped_early: bool = False
+    second_judge: SecondJudging | None = None
+    exam: tuple[ProbeResult, ...] | None = None
+    ratings: tuple[Rating, ...] = ()
+    drawn_for_rating: tuple[str, ...] = ()
