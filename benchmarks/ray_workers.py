@@ -69,16 +69,16 @@ def _compare(direct: Any, two: Any, start_s: float) -> None:
     for prompt in prompts[:200]:
         two.encode(prompt.messages)
     encode_ms = (time.perf_counter() - began) / 200 * 1000
-    hands = two._crew.hands
+    workers = two._pool.workers
     pids = [place.pid for place in two.places()]
     rounds = []
     for number in range(N_ROUNDS + 1):
         alone_s, expected = seconds(direct, prompts)
         marks = [[cpu_s(pid) for pid in pids]]
-        two._crew.hands = hands[:1]
+        two._pool.workers = workers[:1]
         one_s, by_one = seconds(two, prompts)
         marks.append([cpu_s(pid) for pid in pids])
-        two._crew.hands = hands
+        two._pool.workers = workers
         two_s, by_two = seconds(two, prompts)
         marks.append([cpu_s(pid) for pid in pids])
         assert by_one == by_two == expected

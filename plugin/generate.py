@@ -18,7 +18,7 @@ from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal, content_key
 from plugin.metrics import Metric, MetricError, check_score
 from plugin.plan.variants import Load
-from plugin.records import Case, Completion, Failure, Message, Prompt, Score, Variant
+from plugin.records import Case, Completion, Failure, Message, NoResult, Prompt, Score, Variant
 from plugin.run_facts import PromptFacts
 from plugin.worker import Progress, Stage
 
@@ -259,10 +259,10 @@ class LikelihoodItem:
         """Return case, variant and metric: where the score belongs."""
         return self.case.id, self.variant, self.metric.spec.name
 
-    def failed(self, reason: str) -> Failure:
+    def failed(self, reason: str, retry: bool = False) -> Failure:
         """Return the failure that stands for the missing score."""
         case_id, variant, metric = self.place
-        return Failure(case_id, "generate", reason, variant, metric)
+        return Failure(case_id, "generate", reason, variant, metric, retry)
 
 
 def likelihood_items(
@@ -352,12 +352,13 @@ def _refused_cases(expected: Mapping[str, tuple[int, ...]], journal: Journal) ->
 
 
 def _keep_likelihood(
-    item: LikelihoodItem, loglikelihood: float | str, n_tokens: int, journal: Journal
+    item: LikelihoodItem, loglikelihood: float | NoResult, n_tokens: int, journal: Journal
 ) -> None:
-    score_of = item.metric.from_loglikelihood
-    if isinstance(loglikelihood, str) or score_of is None:
-        journal.add_failure(item.failed(str(loglikelihood)))
+    if isinstance(loglikelihood, NoResult):
+        journal.add_failure(item.failed(loglikelihood.reason, loglikelihood.retry))
         return
+    score_of = item.metric.from_loglikelihood
+    assert score_of is not None, "`likelihood_items` takes only metrics that have one"
     try:
         found = check_score(item.metric.spec, score_of(loglikelihood, n_tokens))
     except MetricError as error:

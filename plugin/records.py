@@ -273,6 +273,19 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class NoResult:
+    """Why a function has no result for one item; it stands in the place of the result.
+
+    Attributes:
+        reason: why, for the reader.
+        retry: whether asking again may help (memory was short, a server gave no answer).
+    """
+
+    reason: str
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """One variant on one metric in one group: mean score with its 95% interval.
 

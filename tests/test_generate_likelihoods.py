@@ -11,11 +11,10 @@ import pytest
 
 from demo import FOLDER
 from plugin import metrics
-from plugin.engines import NO_MEMORY
 from plugin.generate import _WINDOW, _order_by_length, likelihood_items, make_completions
 from plugin.journal import Journal
 from plugin.plan.variants import Load
-from plugin.records import Case, Completion, Failure, Message, Variant
+from plugin.records import Case, Completion, Failure, Message, NoResult, Variant
 from plugin.worker import Progress, Stopped
 from tests.samples import case
 
@@ -33,7 +32,7 @@ class Spelling:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, **reasons: str) -> None:
+    def __init__(self, **reasons: NoResult) -> None:
         self.reasons = reasons
         self.read: list[tuple[str, str]] = []
         self.closed = False
@@ -50,7 +49,7 @@ class Spelling:
 
     def loglikelihoods(
         self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> Iterator[float | str]:
+    ) -> Iterator[float | NoResult]:
         for _, said in pairs:
             text = "".join(map(chr, said))
             self.read.append((variant, text))
@@ -137,7 +136,7 @@ def test_a_stop_keeps_what_was_made_and_the_rest_is_made_later(journal: Journal)
 
 
 def test_what_failed_for_want_of_memory_is_tried_again_and_else_not(journal: Journal) -> None:
-    reasons = {"abc": f"{NO_MEMORY} (...)", "de": "too long for the context"}
+    reasons = {"abc": NoResult("no room", retry=True), "de": NoResult("too long for the context")}
     run(cases("abc", "de", " "), journal, Spelling(**reasons))
     failed = {(f.case_id, f.variant): f.reason for f in journal.failures()}
     assert len(failed) == 6 and {f.stage for f in journal.failures()} == {"generate"}
@@ -151,7 +150,7 @@ def test_what_failed_for_want_of_memory_is_tried_again_and_else_not(journal: Jou
 
 def test_a_broken_number_is_a_failure(journal: Journal) -> None:
     class Broken(Spelling):
-        def loglikelihoods(self, variant: str, pairs: Any) -> Iterator[float | str]:
+        def loglikelihoods(self, variant: str, pairs: Any) -> Iterator[float | NoResult]:
             yield from (math.nan for _ in pairs)
 
     run(cases("abc"), journal, Broken())
@@ -174,7 +173,7 @@ def test_other_tokens_than_the_baselines_cannot_be_compared(journal: Journal) ->
 
 
 def test_a_failed_completion_is_no_failed_reading_nor_the_other_way(journal: Journal) -> None:
-    run(cases("abc"), journal, Spelling(abc="too long"))
+    run(cases("abc"), journal, Spelling(abc=NoResult("too long")))
     assert len(journal.completions()) == 2
     journal.add_failure(Failure("0", "generate", "the prompt is too long", "tuned"))
     run(cases("abc"), journal, Spelling())

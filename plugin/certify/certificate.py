@@ -1,9 +1,8 @@
-"""What the effect certificate says: the proof that an adapter was applied and the base left alone.
+"""Certificates: the proof that an adapter was applied and the base left alone, and its words.
 
 An adapter that silently does nothing is the costliest mistake of a comparison: every figure is then
-right, and about the wrong model.
-
-The run's effect certificates, held against its completions, and what they say in words.
+right, and about the wrong model. `plugin.certify.measure` makes a `Certificate`; at the end of a
+run the certificates are compared with its completions and put into the verdict.
 """
 
 from __future__ import annotations
@@ -28,6 +27,12 @@ sides would exceed itself in half of all cases."""
 _MAX_CHANCE = 0.05
 """The largest probability at which a base that varies by itself does not explain the changes."""
 
+_MEANING = {
+    "no effect": "it does not change what the base answers, so there is nothing to compare",
+    "partial": "what follows is about the part of it that could be applied",
+    "base disturbed": "the base was no longer itself afterwards, so nothing that follows counts",
+}
+
 
 class Distance(NamedTuple):
     """How far two models' answers to the probes lie apart.
@@ -41,7 +46,7 @@ class Distance(NamedTuple):
     largest: float
 
     def exceeds(self, noise: Distance) -> bool:
-        """Whether this is more than a model's difference from itself explains."""
+        """Return whether this is more than a model's difference from itself explains."""
         return self.kl > _ABOVE_NOISE * noise.kl and self.largest > _ABOVE_NOISE * noise.largest
 
 
@@ -128,14 +133,14 @@ class Certificate:
         return ways / math.comb(n + m, total)
 
     def with_completions(self, n_completions: int, n_changed: int) -> Certificate:
-        """The same, with the completions of the run instead of the probes'."""
+        """Return the same, with the completions of the run instead of the probes'."""
         if not n_completions:
             return self
         return replace(self, n_completions=n_completions, n_changed=n_changed)
 
 
 def not_applicable(variant: str, reason: str) -> Certificate:
-    """Where there is no adapter that could be proved."""
+    """Return what stands where there is no adapter that could be proved."""
     return Certificate(variant, reason=reason)
 
 
@@ -147,20 +152,13 @@ def certificate_from_fields(fields: Mapping[str, object]) -> Certificate:
     return _CERTIFICATE.validate_python(fields)
 
 
-_MEANING = {
-    "no effect": "it does not change what the base answers, so there is nothing to compare",
-    "partial": "what follows is about the part of it that could be applied",
-    "base disturbed": "the base was no longer itself afterwards, so nothing that follows counts",
-}
-
-
 def certificates_of_run(
     journal: Journal,
     variants: Sequence[Variant],
     cases: Sequence[Case],
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[Certificate, ...]:
-    """The certificate of every variant that has one, in the order of the variants."""
+    """Return the certificate of every variant that has one, in the order of the variants."""
     kept = journal.state.certificates
     return tuple(
         certificate_from_fields(kept[variant.name]).with_completions(
@@ -174,7 +172,7 @@ def certificates_of_run(
 def _base_of(
     variant: Variant, variants: Sequence[Variant], kept: Mapping[str, Mapping[str, object]]
 ) -> str:
-    """Whose completions the variant's are held against: an adapter's against its base's alone."""
+    """Return the variant to compare completions with: for an adapter its own base."""
     is_adapter = not kept[variant.name]["reason"]
     return VANILLA if is_adapter or variant is variants[0] else variants[0].name
 
@@ -185,14 +183,14 @@ def _count_changed(
     cases: Sequence[Case],
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[int, int]:
-    """Cases that the base and this variant both completed, and those with another text."""
+    """Count the cases that base and variant both completed, and those with another text."""
     pairs = [(completions.get((c.id, base_name)), completions.get((c.id, name))) for c in cases]
     both = [(base, own) for base, own in pairs if base and own]
     return len(both), sum(base.text != own.text for base, own in both)
 
 
 def lead_with_certificates(verdict: Verdict, certificates: Sequence[Certificate]) -> Verdict:
-    """The verdict with what is not certified in its first line, and the proofs in its last."""
+    """Return the verdict with what is not certified in front, and the proofs at the end."""
     first = " ".join(
         f"The adapter {found.variant} is not certified ({found.result}): {_MEANING[found.kind]}."
         for found in certificates
@@ -209,7 +207,7 @@ def lead_with_certificates(verdict: Verdict, certificates: Sequence[Certificate]
 
 
 def certificate_line(found: Certificate) -> str:
-    """What is proved of one adapter, in one line."""
+    """Return what is proved of one adapter, in one line."""
     facts = []
     if found.n_tensors is not None:
         n = found.n_tensors
@@ -235,7 +233,7 @@ def certificate_line(found: Certificate) -> str:
 
 
 def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
-    """What the reader must know of the adapters, a sentence each."""
+    """Return what the reader must know of the adapters, a sentence each."""
     found: list[str] = []
     for one in certificates:
         found += one.notes

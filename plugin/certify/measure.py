@@ -1,8 +1,9 @@
-"""What the effect certificate measures: distances, norms, digests, and the adapter's own record.
+"""Measure whether an adapter is applied, and whether the base is left alone.
 
-The proofs: that an adapter is applied, and that the base came back after it was taken off.
-
-The proof that a server applies an adapter: by its answers, since nobody sees its weights.
+Where the engine holds the weights, `certify_weights` compares logits of base and adapter on a few
+probes, and a fingerprint of the base before and after; the engine brings the `AdapterSwitch`. A
+server shows only its answers, so `certify_served` asks base, adapter, and the base again. What both
+are made of follows: distances, norms, digests.
 """
 
 from __future__ import annotations
@@ -10,20 +11,19 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from plugin.certify.certificate import Certificate, Distance
-from plugin.engines import EngineSettings, ServedSettings, is_final
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError, ServerDownError
 from plugin.load.adapter import AdapterFolder, parse_peft_config
 from plugin.load.fit import base_model_notes
-from plugin.load.model import file_digest
+from plugin.load.model import ModelFolder, file_digest
 from plugin.load.tensors import read_tensors
 from plugin.records import VANILLA, Completion, Failure, Prompt
 
@@ -31,17 +31,241 @@ N_PROBES = 8
 N_POSITIONS = 8
 """Prompts whose last so many positions are looked at."""
 
-Logits = np.ndarray[Any, np.dtype[np.float32]]
-"""(n_positions, n_vocabulary) in float32."""
+_PROBE_TOKENS = 16
 
-Wide = np.ndarray[Any, np.dtype[np.float64]]
+_N_TO_ACCUSE = 2
+"""Probes on which a server's base must have become the adapter; one may be chance."""
 
 _RULED_OUT = -1e9
 """Logit of a token that no model would ever choose."""
 
+Logits = np.ndarray[Any, np.dtype[np.float32]]
+"""(n_positions, n_vocabulary) in float32."""
+
+WideLogits = np.ndarray[Any, np.dtype[np.float64]]
+
+BaseAnswers = dict[tuple[tuple[int, ...], ...], tuple[list[Logits], Distance]]
+"""Probes -> the base's logits for each alone, and their distance from those in one batch."""
+
+
+class AdapterSwitch(ABC):
+    """A base model as it was loaded, and the adapters that can be put on it and taken off.
+
+    Attributes:
+        folder: the base model's.
+        model_name: the base model's, as the user gave it.
+        adapters: variant name -> its adapter.
+        base_answers: what the base was found to answer.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, model_name: str, adapters: Mapping[str, AdapterFolder]
+    ) -> None:
+        """Remember the base as it is now; what it is made of must be there already.
+
+        Raises:
+            ModelError: when it answers with no numbers.
+        """
+        self.folder = folder
+        self.model_name = model_name
+        self.adapters = adapters
+        self.base_answers: BaseAnswers = {}
+        self._unused: dict[str, tuple[str, ...]] = {}
+        require_finite_answers(self.probe(), folder.path)
+        self._base_print = self.fingerprint()
+
+    def unused_tensors(self, variant: str) -> tuple[str, ...]:
+        """Return the tensors of the adapter's file that found no place, once it was on."""
+        return self._unused[variant]
+
+    @property
+    def base_proof(self) -> str:
+        """What is compared to prove the base undisturbed."""
+        return self._base_print.proof
+
+    def fingerprint(self) -> Fingerprint:
+        """Return a digest of the base as it answers, or is, now."""
+        return take_fingerprint(self.probe, self._tensors)
+
+    def require_base(self, variant: str) -> None:
+        """Stop where the base is not itself again after a variant's adapter.
+
+        Raises:
+            BaseDisturbedError: when it answers otherwise than when it was loaded.
+        """
+        require_same_base(self._base_print, self.fingerprint(), variant)
+
+    @abstractmethod
+    def adapter_on(self, variant: str) -> AbstractContextManager[None]:
+        """Have the variant's adapter on inside; the base is proved undisturbed afterwards."""
+
+    @abstractmethod
+    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """Return logits for the last positions of these rows, computed side by side."""
+
+    @property
+    @abstractmethod
+    def n_vocabulary(self) -> int:
+        """Tokens that the model has a row for; 0 where its embedding is of no known kind."""
+
+    @abstractmethod
+    def probe(self) -> bytes:
+        """Return the base's answer to a fixed prompt, bit for bit, in float32."""
+
+    @abstractmethod
+    def _tensors(self) -> Iterable[tuple[str, bytes]]:
+        """Yield name and bytes of every tensor of the base."""
+
+
+def certify_weights(switch: AdapterSwitch, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    """Certify an adapter where the weights are at hand; see `Engine.certify`.
+
+    Raises:
+        AdapterError: when its files changed, or the model answers no numbers with it.
+    """
+    adapter = switch.adapters[variant]
+    limit = switch.folder.context
+    rows = [list(probe.token_ids[-limit:] if limit else probe.token_ids) for probe in probes]
+    rows = [row for row in rows if row][:N_PROBES]
+    digest = require_same_files(adapter)
+    base, noise = _measure_base(switch, rows)
+    proof = switch.base_proof
+    tuned = base
+    try:
+        with switch.adapter_on(variant):
+            tuned = [switch.logits([row])[0] for row in rows]
+    except BaseDisturbedError:
+        proof = ""
+    if any(is_not_finite(logits) for logits in tuned):
+        raise AdapterError(
+            f"{adapter.path}: with this adapter the model answers the probes with NaN or infinity. "
+            "Its numbers are too large: check the scale in adapter_config.json, or save the "
+            "adapter again from its training"
+        )
+    return Certificate(
+        variant=variant,
+        adapter_digest=digest,
+        n_tensors=len(adapter.shapes),
+        unused=switch.unused_tensors(variant),
+        weight_norm=weight_norm(adapter),
+        n_probes=len(rows),
+        effect=logit_distance(base, tuned),
+        noise=noise,
+        base_proof=proof,
+        notes=base_model_notes(adapter, switch.folder, switch.model_name),
+    )
+
+
+def _measure_base(switch: AdapterSwitch, rows: list[list[int]]) -> tuple[list[Logits], Distance]:
+    """Return the base's answers one by one, and how far they are from those in one batch.
+
+    They are computed once and kept.
+    """
+    probes = tuple(map(tuple, rows))
+    if probes not in switch.base_answers:
+        with switch.adapter_on(VANILLA):
+            alone = [switch.logits([row])[0] for row in rows]
+            switch.base_answers[probes] = alone, logit_distance(alone, switch.logits(rows))
+    return switch.base_answers[probes]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPair:
+    """A base and an adapter on one server.
+
+    Attributes:
+        url: the server's base URL, with nothing secret in it.
+        base: the name that the server knows the base by.
+        adapter: the name that it knows the adapter by.
+        notes: what the reader should know of the adapter, a sentence each.
+    """
+
+    url: str
+    base: str
+    adapter: str
+    notes: tuple[str, ...] = ()
+
+
+AskProbes = Callable[[Sequence[Prompt]], dict[str, Completion | Failure]]
+"""Prompts of one variant -> what the server gave for each case."""
+
+
+def certify_served(
+    ask: AskProbes, variant: str, probes: Sequence[Prompt], served: ServedPair
+) -> Certificate:
+    """Certify an adapter on a server: base, adapter, and the base again are asked the same.
+
+    Raises:
+        ModelError: when the server takes no probe.
+        ServerDownError: when it answers none.
+        BaseDisturbedError: when the base answers like the adapter once that was asked.
+    """
+    before, own, after = (
+        ask([replace(probe, variant=name) for probe in probes])
+        for name in (VANILLA, variant, VANILLA)
+    )
+    rows = [(before[probe.case_id], own[probe.case_id], after[probe.case_id]) for probe in probes]
+    texts = [[one.text for one in row if isinstance(one, Completion)] for row in rows]
+    whole = [(*row,) for row in texts if len(row) == 3]  # answered every time
+    if not whole:
+        raise _no_answer_error([one for row in rows for one in row], served.url)
+    changed = [row for row in whole if row[0] != row[1]]
+    if len(changed) >= _N_TO_ACCUSE and all(row[1] == row[2] for row in changed):
+        raise BaseDisturbedError(
+            f"base disturbed: once {variant} had been asked, the inference server {served.url} "
+            f"answers as {variant} under the base's name {served.base!r}, too. It must "
+            "serve both side by side, as vLLM does with --lora-modules"
+        )
+    n_self_changed = sum(row[0] != row[2] for row in whole)
+    return Certificate(
+        variant=variant,
+        n_probes=len(whole),
+        base_proof=None if n_self_changed else f"same answers to {len(whole)} probes, asked again",
+        n_completions=len(whole),
+        n_changed=len(changed),
+        n_self_changed=n_self_changed,
+        notes=(
+            *served.notes,
+            *_answer_notes(variant, len(whole), len(changed), n_self_changed, served),
+        ),
+    )
+
+
+def _answer_notes(
+    variant: str, n: int, n_changed: int, n_self_changed: int, served: ServedPair
+) -> list[str]:
+    notes = []
+    if not n_changed:
+        notes.append(
+            f"under the name {served.adapter!r} the server answered all {n} probes as "
+            f"under the base's name {served.base!r}: it may not apply the adapter. "
+            f"vLLM applies those of --enable-lora --lora-modules {variant}=DIRECTORY; some servers "
+            "answer every name with the one model that they have loaded"
+        )
+    if n_self_changed:
+        notes.append(
+            f"asked again, the server's base answered {n_self_changed} of {n} probes otherwise, "
+            "even at temperature 0: a part of every difference is chance"
+        )
+    return notes
+
+
+def _no_answer_error(
+    results: Sequence[Completion | Failure], url: str
+) -> ModelError | ServerDownError:
+    """Return why no probe went through."""
+    failures = [one for one in results if isinstance(one, Failure)]
+    refused = next((failure for failure in failures if not failure.retry), None)
+    if refused:
+        return ModelError(
+            f"the inference server {url} refuses the probes: {refused.reason}. Change "
+            "the options or how the server was started; --chat_template false sends plain text"
+        )
+    return ServerDownError(f"the inference server {url} does not answer: {failures[0].reason}")
+
 
 def logit_distance(first: Sequence[Logits], second: Sequence[Logits]) -> Distance:
-    """How far two models' logits for the same probes lie apart.
+    """Return how far two models' logits for the same probes lie apart.
 
     Args:
         first: a probe's logits each; the distribution that the divergence is taken from.
@@ -58,23 +282,115 @@ def logit_distance(first: Sequence[Logits], second: Sequence[Logits]) -> Distanc
     return Distance(max(total / n, 0.0) if n else 0.0, largest)
 
 
-def _log_softmax(logits: Wide) -> Wide:
+def _log_softmax(logits: WideLogits) -> WideLogits:
     shifted = logits - logits.max(axis=-1, keepdims=True)
-    found: Wide = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    found: WideLogits = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return found
 
 
-def weight_norm(adapter: AdapterFolder) -> float | None:
-    """Frobenius norm over all modules of scale * B A; None where that does not tell the effect.
+def last_positions(n_tokens: int) -> slice:
+    """Return the positions of a row whose logits are compared."""
+    return slice(max(0, n_tokens - N_POSITIONS), n_tokens)
 
-    It does not where the adapter has no such parts, or where they are zero and others are there:
-    whole modules, DoRA's magnitudes. By |B A|^2 = trace((A A') (B' B)), which never makes the
-    whole matrix.
+
+def probe_ids(vocabulary: int) -> list[int]:
+    """Return a fixed prompt of tokens from all over the vocabulary."""
+    return [number * 31 % vocabulary for number in range(1, _PROBE_TOKENS + 1)]
+
+
+def is_not_finite(logits: np.ndarray[Any, Any]) -> bool:
+    """Return whether these logits choose no next token; minus infinity only rules a token out."""
+    return bool(np.isnan(logits).any() or np.isposinf(logits).any())
+
+
+def require_finite_answers(answer: bytes, model: Path) -> None:
+    """Refuse a base whose answers are no numbers.
+
+    Args:
+        answer: the base's logits for the probe, float32.
+        model: its folder.
+
+    Raises:
+        ModelError: when they are no numbers.
+    """
+    if is_not_finite(np.frombuffer(answer, np.float32)):
+        raise ModelError(
+            f"{model}: the model answers a probe with NaN or infinity, so its weights are broken "
+            "or were made for another precision; get the model's files again"
+        )
+
+
+class Fingerprint(NamedTuple):
+    """What the base is recognised by.
+
+    Attributes:
+        proof: what is compared, in words.
+        digest: 64 hex digits.
+    """
+
+    proof: str
+    digest: str
+
+
+def take_fingerprint(
+    probe: Callable[[], bytes], tensors: Callable[[], Iterable[tuple[str, bytes]]]
+) -> Fingerprint:
+    """Return the digest of the base's answer to a probe, or of its tensors where bits vary.
+
+    Args:
+        probe: the logits for a fixed prompt, bit for bit.
+        tensors: name and bytes of every tensor of the base.
+    """
+    first, again = probe(), probe()
+    if first == again:
+        return Fingerprint("bit-equal answers to a probe", hashlib.sha256(first).hexdigest())
+    digest = hashlib.sha256()
+    for name, content in tensors():
+        digest.update(name.encode())
+        digest.update(content)
+    return Fingerprint("equal digests of all tensors", digest.hexdigest())
+
+
+def require_same_base(before: Fingerprint, now: Fingerprint, adapter: str) -> None:
+    """Stop where the base is another than before.
+
+    Raises:
+        BaseDisturbedError: when the fingerprints differ.
+    """
+    if now != before:
+        raise BaseDisturbedError(
+            f"base disturbed: after adapter {adapter} was taken off, the base model no longer "
+            "answers as before, so later completions would not be the base's. Compare this "
+            "adapter in a run of its own"
+        )
+
+
+def require_same_files(adapter: AdapterFolder) -> str:
+    """Return the digest of the adapter's files as they are now.
+
+    Raises:
+        AdapterError: when they are not those that the run began with.
+    """
+    now = file_digest([adapter.weights_path, adapter.root / "adapter_config.json"])
+    if now != adapter.digest:
+        raise AdapterError(
+            f"{adapter.path} changed while the run was reading it; start again when its training "
+            "has ended"
+        )
+    return now
+
+
+def weight_norm(adapter: AdapterFolder) -> float | None:
+    """Return the Frobenius norm of scale * B A over all modules.
+
+    None where that does not tell the effect: where the adapter has no such parts, or where they are
+    zero and others are there (whole modules, DoRA's magnitudes). It is computed by |B A|^2 =
+    trace((A A') (B' B)), which never makes the whole matrix.
     """
     tensors = read_tensors(adapter.weights_path)
     total, n_modules = 0.0, 0
     for name, raw in tensors.items():
-        partner, scale = _partner(adapter, name)
+        partner, scale = _find_partner(adapter, name)
         if partner not in tensors:
             continue
         a, b = raw.as_float32().astype(np.float64), tensors[partner].as_float32().astype(np.float64)
@@ -92,308 +408,15 @@ def weight_norm(adapter: AdapterFolder) -> float | None:
     return math.sqrt(max(total, 0.0))
 
 
-def _partner(adapter: AdapterFolder, name: str) -> tuple[str, float]:
-    """The B that belongs to an A, and what their product is multiplied with."""
+def _find_partner(adapter: AdapterFolder, name: str) -> tuple[str, float]:
+    """Return the B that belongs to an A ("" for another tensor), and the scale of their product."""
     if adapter.kind == "mlx":
         settings = adapter.config.get("lora_parameters") or {}
-        return name.replace(".lora_a", ".lora_b") if ".lora_a" in name else "", float(
-            settings.get("scale", 1.0)
-        )
+        partner = name.replace(".lora_a", ".lora_b") if ".lora_a" in name else ""
+        return partner, float(settings.get("scale", 1.0))
     for first, second in (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B")):
         if f".{first}" in name:
             module = name.removeprefix("base_model.model.").partition(f".{first}")[0]
-            return name.replace(f".{first}", f".{second}"), parse_peft_config(
-                adapter.config
-            ).scale_of(module)
+            scale = parse_peft_config(adapter.config).scale_of(module)
+            return name.replace(f".{first}", f".{second}"), scale
     return "", 1.0
-
-
-def count_same_files(adapter: AdapterFolder) -> str:
-    """The digest of the adapter's files as they are now.
-
-    Raises:
-        AdapterError: when they are not those that the run began with.
-    """
-    now = file_digest([adapter.weights_path, adapter.root / "adapter_config.json"])
-    if now != adapter.digest:
-        raise AdapterError(
-            f"{adapter.path} changed while the run was reading it; start again when its training "
-            "has ended"
-        )
-    return now
-
-
-_PROBE_TOKENS = 16
-
-
-def probe_ids(vocabulary: int) -> list[int]:
-    """A fixed prompt of tokens from all over the vocabulary."""
-    return [number * 31 % vocabulary for number in range(1, _PROBE_TOKENS + 1)]
-
-
-class Fingerprint(NamedTuple):
-    """What the base is known by.
-
-    Attributes:
-        proof: what is compared, in words.
-        digest: 64 hex digits.
-    """
-
-    proof: str
-    digest: str
-
-
-def take_fingerprint(
-    probe: Callable[[], bytes], tensors: Callable[[], Iterable[tuple[str, bytes]]]
-) -> Fingerprint:
-    """Digest of the base's answer to a probe, or of all its tensors where bits do not repeat.
-
-    Args:
-        probe: the logits for a fixed prompt, bit for bit.
-        tensors: name and bytes of every tensor of the base.
-    """
-    first, again = probe(), probe()
-    if first == again:
-        return Fingerprint("bit-equal answers to a probe", hashlib.sha256(first).hexdigest())
-    digest = hashlib.sha256()
-    for name, content in tensors():
-        digest.update(name.encode())
-        digest.update(content)
-    return Fingerprint("equal digests of all tensors", digest.hexdigest())
-
-
-def require_finite_answers(answer: bytes, model: Path) -> None:
-    """Refuse a base that has nothing to say.
-
-    Args:
-        answer: the base's logits for the probe, float32.
-        model: its folder.
-
-    Raises:
-        ModelError: when they are no numbers.
-    """
-    if is_not_finite(np.frombuffer(answer, np.float32)):
-        raise ModelError(
-            f"{model}: the model answers a probe with NaN or infinity, so its weights are broken "
-            "or were made for another precision; get the model's files again"
-        )
-
-
-BaseAnswers = dict[tuple[tuple[int, ...], ...], tuple[list[Logits], Distance]]
-"""Probes -> the base's logits for each alone, and their distance from those in one batch."""
-
-
-class AdapterSwitch(ABC):
-    """A base model as it was loaded, and the adapters that it may wear.
-
-    Attributes:
-        base_answers: what the base was found to answer.
-    """
-
-    def __init__(self, settings: EngineSettings) -> None:
-        """Remember the base as it is now; what it is made of must be there already.
-
-        Raises:
-            ModelError: when it answers with no numbers.
-        """
-        self._settings = settings
-        self._unused: dict[str, tuple[str, ...]] = {}
-        self.base_answers: BaseAnswers = {}
-        require_finite_answers(self.probe(), settings.model.path)
-        self._base_print = self.fingerprint()
-
-    def unused(self, variant: str) -> tuple[str, ...]:
-        """Tensors of the adapter's file that found no place, once it was on."""
-        return self._unused[variant]
-
-    @property
-    def base_proof(self) -> str:
-        """What is compared to prove the base undisturbed."""
-        return self._base_print.proof
-
-    def fingerprint(self) -> Fingerprint:
-        """Digest of the base's logits for the probe, or of all tensors where they do not repeat."""
-        return take_fingerprint(self.probe, self._tensors)
-
-    def require_base(self, variant: str) -> None:
-        """Stop where the base is not itself again after a variant's adapter.
-
-        Raises:
-            BaseDisturbedError: when it answers otherwise than when it was loaded.
-        """
-        require_same_base(self._base_print, self.fingerprint(), variant)
-
-    @abstractmethod
-    def wearing(self, variant: str) -> AbstractContextManager[None]:
-        """The model with the variant's adapter on; the base is proved undisturbed afterwards."""
-
-    @abstractmethod
-    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """Logits for the last positions of these rows, computed side by side."""
-
-    @property
-    @abstractmethod
-    def n_vocabulary(self) -> int:
-        """Tokens that the model has a row for; 0 where its embedding is of no known kind."""
-
-    @abstractmethod
-    def probe(self) -> bytes:
-        """The base's answer to a fixed prompt, bit for bit, in float32."""
-
-    @abstractmethod
-    def _tensors(self) -> Iterable[tuple[str, bytes]]:
-        """Name and bytes of every tensor of the base."""
-
-
-def certify_weights(
-    rack: AdapterSwitch, variant: str, probes: Sequence[Prompt], settings: EngineSettings
-) -> Certificate:
-    """See `Engine.certify`; for the engines that hold the weights themselves."""
-    adapter = settings.adapters[variant]
-    limit = settings.model.context
-    rows = [list(probe.token_ids[-limit:] if limit else probe.token_ids) for probe in probes]
-    rows = [row for row in rows if row][:N_PROBES]
-    digest = count_same_files(adapter)
-    base, noise = _measure_base(rack, rows)
-    proof = rack.base_proof
-    worn = base
-    try:
-        with rack.wearing(variant):
-            worn = [rack.logits([row])[0] for row in rows]
-    except BaseDisturbedError:
-        proof = ""
-    if any(is_not_finite(logits) for logits in worn):
-        raise AdapterError(
-            f"{adapter.path}: with this adapter the model answers the probes with NaN or infinity. "
-            "Its numbers are too large: check the scale in adapter_config.json, or save the "
-            "adapter again from its training"
-        )
-    return Certificate(
-        variant=variant,
-        adapter_digest=digest,
-        n_tensors=len(adapter.shapes),
-        unused=rack.unused(variant),
-        weight_norm=weight_norm(adapter),
-        n_probes=len(rows),
-        effect=logit_distance(base, worn),
-        noise=noise,
-        base_proof=proof,
-        notes=base_model_notes(adapter, settings.model, settings.model_name),
-    )
-
-
-def _measure_base(rack: AdapterSwitch, rows: list[list[int]]) -> tuple[list[Logits], Distance]:
-    """The base's answers one by one, and how far they are from those in one batch; made once."""
-    probes = tuple(map(tuple, rows))
-    if probes not in rack.base_answers:
-        with rack.wearing(VANILLA):
-            alone = [rack.logits([row])[0] for row in rows]
-            rack.base_answers[probes] = alone, logit_distance(alone, rack.logits(rows))
-    return rack.base_answers[probes]
-
-
-def is_not_finite(logits: np.ndarray[Any, Any]) -> bool:
-    """Whether there is no next token in these logits; minus infinity only rules a token out."""
-    return bool(np.isnan(logits).any() or np.isposinf(logits).any())
-
-
-def last_positions(n_tokens: int) -> slice:
-    """The positions of a row that are looked at."""
-    return slice(max(0, n_tokens - N_POSITIONS), n_tokens)
-
-
-def require_same_base(before: Fingerprint, now: Fingerprint, adapter: str) -> None:
-    """Stop where the base is another than before.
-
-    Raises:
-        BaseDisturbedError: when the fingerprints differ.
-    """
-    if now != before:
-        raise BaseDisturbedError(
-            f"base disturbed: after adapter {adapter} was taken off, the base model no longer "
-            "answers as before, so later completions would not be the base's. Compare this "
-            "adapter in a run of its own"
-        )
-
-
-ServedAnswers = Callable[[Sequence[Prompt]], dict[str, Completion | Failure]]
-"""Prompts of one variant -> what each case came to."""
-
-_N_TO_ACCUSE = 2
-"""Probes on which the base must have become the adapter; one may be chance."""
-
-
-def certify_served(
-    answers: ServedAnswers, variant: str, probes: Sequence[Prompt], settings: ServedSettings
-) -> Certificate:
-    """See `Engine.certify`: base, adapter, and the base again are asked the same.
-
-    Raises:
-        ModelError: when the server takes no probe.
-        ServerDownError: when it answers none.
-        BaseDisturbedError: when the base answers like the adapter once that was asked.
-    """
-    before, own, after = (
-        answers([replace(probe, variant=name) for probe in probes])
-        for name in (VANILLA, variant, VANILLA)
-    )
-    rows = [(before[probe.case_id], own[probe.case_id], after[probe.case_id]) for probe in probes]
-    texts = [[one.text for one in row if isinstance(one, Completion)] for row in rows]
-    whole = [(*row,) for row in texts if len(row) == 3]  # answered every time
-    if not whole:
-        raise _unanswered_note([one for row in rows for one in row], settings)
-    changed = [row for row in whole if row[0] != row[1]]
-    if len(changed) >= _N_TO_ACCUSE and all(row[1] == row[2] for row in changed):
-        raise BaseDisturbedError(
-            f"base disturbed: once {variant} had been asked, the inference server {settings.url} "
-            f"answers as {variant} under the base's name {settings.names[VANILLA]!r}, too. It must "
-            "serve both side by side, as vLLM does with --lora-modules"
-        )
-    n_self_changed = sum(row[0] != row[2] for row in whole)
-    return Certificate(
-        variant=variant,
-        n_probes=len(whole),
-        base_proof=None if n_self_changed else f"same answers to {len(whole)} probes, asked again",
-        n_completions=len(whole),
-        n_changed=len(changed),
-        n_self_changed=n_self_changed,
-        notes=(
-            *settings.notes.get(variant, ()),
-            *_served_notes(variant, len(whole), len(changed), n_self_changed, settings),
-        ),
-    )
-
-
-def _served_notes(
-    variant: str, n: int, n_changed: int, n_self_changed: int, settings: ServedSettings
-) -> list[str]:
-    notes = []
-    if not n_changed:
-        notes.append(
-            f"under the name {settings.names[variant]!r} the server answered all {n} probes as "
-            f"under the base's name {settings.names[VANILLA]!r}: it may not apply the adapter. "
-            f"vLLM applies those of --enable-lora --lora-modules {variant}=DIRECTORY; some servers "
-            "answer every name with the one model that they have loaded"
-        )
-    if n_self_changed:
-        notes.append(
-            f"asked again, the server's base answered {n_self_changed} of {n} probes otherwise, "
-            "even at temperature 0: a part of every difference is chance"
-        )
-    return notes
-
-
-def _unanswered_note(
-    results: Sequence[Completion | Failure], settings: ServedSettings
-) -> ModelError | ServerDownError:
-    """Why no probe went through."""
-    failures = [one for one in results if isinstance(one, Failure)]
-    refused = next((one for one in failures if is_final(one)), None)
-    if refused:
-        return ModelError(
-            f"the inference server {settings.url} refuses the probes: {refused.reason}. Change "
-            "the options or how the server was started; --chat_template false sends plain text"
-        )
-    return ServerDownError(
-        f"the inference server {settings.url} does not answer: {failures[0].reason}"
-    )

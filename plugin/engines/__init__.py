@@ -1,6 +1,8 @@
-"""Engines: prompts -> completions and log-likelihoods.
+"""Engines make completions and log-likelihoods of prompts.
 
-Which engine runs: by its name or by what fits, in 4 bits or not, alone or on several workers.
+This file has what every engine can do (`Engine`), what it is told (`EngineSettings`,
+`ServedSettings`), the table `ENGINES`, and the choice among them. Each engine has a file of its own
+with the functions `load` and `version`; files that begin with `_` are shared by several engines.
 """
 
 from __future__ import annotations
@@ -15,25 +17,15 @@ from types import ModuleType
 from typing import Literal, NamedTuple, Protocol
 
 from plugin.certify.certificate import Certificate
-from plugin.errors import OptionError
+from plugin.errors import OptionError, did_you_mean
 from plugin.load.adapter import AdapterFolder
 from plugin.load.convert import conversion_obstacles
 from plugin.load.model import ModelFolder
-from plugin.records import Completion, Failure, Message, Prompt
+from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
 NO_MEMORY = "memory was short for this case alone"
 NO_ANSWER = "the inference server gave no answer for this case"
-_NOT_FINAL = (NO_MEMORY, NO_ANSWER)
-"""How the reasons of failures begin that more room, or a server that is well again, may mend."""
-
-
-def is_final(failure: Failure) -> bool:
-    """Whether trying again would be in vain.
-
-    A prompt that the model's context cannot hold will not fit the next time either, and what was
-    not recorded stays so; memory, or a server, may be there the next time.
-    """
-    return failure.stage == "generate" and not failure.reason.startswith(_NOT_FINAL)
+"""How the reasons of failures begin that may pass: their `retry` is true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +45,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What every engine is told.
+    """What an engine is told that holds the weights itself.
 
     Attributes:
         model: the model's folder.
@@ -108,7 +100,7 @@ class Engine(Protocol):
         """What the report must say of how this engine makes prompts, a sentence each."""
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of the prompt, with the chat template and exactly one BOS.
+        """Return the token ids of the prompt, with the chat template and exactly one BOS.
 
         Empty where the engine never sees tokens.
 
@@ -118,10 +110,10 @@ class Engine(Protocol):
         """
 
     def tokens(self, text: str) -> tuple[int, ...]:
-        """Token ids of a text that goes on after a prompt, without special tokens."""
+        """Return the token ids of a text that continues a prompt, without special tokens."""
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
-        """The proof that the variant's adapter is applied, and that the base is undisturbed.
+        """Prove that the variant's adapter is applied, and that the base is undisturbed.
 
         Args:
             variant: one with an adapter.
@@ -132,7 +124,10 @@ class Engine(Protocol):
         """
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """Greedy completions; yields after every decoding step what ended in it, often nothing.
+        """Complete greedily; yield after every decoding step what ended in it, often nothing.
+
+        A failure has `retry` where memory was short or a server gave no answer. It has not where
+        the model's context cannot hold the prompt, or nothing was recorded.
 
         Raises:
             AdapterError: when a variant's adapter does not fit the base model.
@@ -141,13 +136,13 @@ class Engine(Protocol):
 
     def loglikelihoods(
         self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> Iterator[float | str]:
-        """For each prompt and continuation, the continuation's log probability, in nats.
+    ) -> Iterator[float | NoResult]:
+        """Yield the log probability of each continuation after its prompt, in nats.
 
-        It is the sum over the continuation's tokens, each given all before it; 0 without any. A
-        text says why there is none: what the model's context or the memory cannot hold (the latter
-        begins with `NO_MEMORY`). Results come in order, as soon as they exist; neighbours are read
-        side by side, so pairs of like length belong together.
+        It is the sum over the continuation's tokens, each given all before it; 0 without any. There
+        is no result for what the model's context or the memory cannot hold (the latter has
+        `retry`). Results come in order, as soon as they exist; neighbours are read side by side, so
+        pairs of like length belong together.
         """
 
     def close(self) -> None:
@@ -237,8 +232,8 @@ def load(name: str, settings: EngineSettings | ServedSettings) -> Engine:
     return engine
 
 
-_KINDS = {name: entry.adapter_kind for name, entry in ENGINES.items() if entry.adapter_kind}
-"""The kind of adapter that an engine takes as it is."""
+_ADAPTER_KINDS = {name: entry.adapter_kind for name, entry in ENGINES.items() if entry.adapter_kind}
+"""The kind of adapter that an engine takes as it is, of the engines that load any."""
 
 _SPREADER = "ray"
 """No engine of its own: it runs one of the others on several workers."""
@@ -252,7 +247,7 @@ class EngineChoice(NamedTuple):
 
 
 def is_ready(name: str) -> list[str]:
-    """The engines that can run here: the named one, or for "auto" all whose libraries are there.
+    """Return the engines that can run here: the named one, or all that are installed for "auto".
 
     Raises:
         OptionError: for an unknown name, listing the known ones; for one that runs no model; when
@@ -260,19 +255,22 @@ def is_ready(name: str) -> list[str]:
     """
     if name == _SPREADER:
         raise OptionError(
-            f"--engine {name}: Ray generates nothing itself, it runs {' or '.join(_KINDS)} on "
-            "several workers. Choose one of these, and --workers N (or --ray_address ADDRESS for "
-            "a cluster that is running)"
+            f"--engine {name}: Ray generates nothing itself, it runs "
+            f"{' or '.join(_ADAPTER_KINDS)} on several workers. Choose one of these, and --workers "
+            "N (or --ray_address ADDRESS for a cluster that is running)"
         )
     if name != "auto" and name not in ENGINES:
-        known = ", ".join(engine for engine in ENGINES if engine != _SPREADER)
-        raise OptionError(f"unknown engine {name!r}; choose one of auto, {known} (--engine)")
+        known = ["auto", *(engine for engine in ENGINES if engine != _SPREADER)]
+        raise OptionError(
+            f"unknown engine {name!r}{did_you_mean(name, known) or ';'} --engine takes one of "
+            f"{', '.join(known)}"
+        )
     if name == "recorded":
         raise OptionError(
             "engine 'recorded' runs no model: name completions made elsewhere with "
             "`run --recorded NAME=FILE`, or choose another --engine"
         )
-    asked = list(_KINDS) if name == "auto" else [name]
+    asked = list(_ADAPTER_KINDS) if name == "auto" else [name]
     found = [engine for engine in asked if not _missing_libraries(engine)]
     if not found:
         raise OptionError(
@@ -284,7 +282,7 @@ def is_ready(name: str) -> list[str]:
 def choose_engine(
     name: str, model: ModelFolder, adapters: Iterable[AdapterFolder], load_4bit: bool = False
 ) -> EngineChoice:
-    """The engine, with "auto" resolved by what is installed, what fits, and the device.
+    """Choose the engine; "auto" is resolved by what is installed, what fits, and the device.
 
     Raises:
         OptionError: see `is_ready`; when the base cannot be loaded in 4 bits.
@@ -301,7 +299,7 @@ def choose_engine(
 
 
 def _choose_4bit(name: str, model: ModelFolder) -> EngineChoice:
-    """The one engine that quantises while it loads."""
+    """Choose the one engine that quantises while it loads."""
     if name not in ("auto", "transformers"):
         is_ready(name)
         raise OptionError(
@@ -326,11 +324,11 @@ def _choose_4bit(name: str, model: ModelFolder) -> EngineChoice:
 
 
 def _fitting_engine(model: ModelFolder, adapters: Sequence[AdapterFolder]) -> EngineChoice:
-    """Of mlx and transformers, both installed, the one that these files and this machine suit."""
+    """Choose between mlx and transformers, both installed, by these files and this machine."""
     if "quantization" in model.config:
         return EngineChoice("mlx", "the base is quantised in MLX's way")
     for adapter in adapters:
-        for name, kind in _KINDS.items():
+        for name, kind in _ADAPTER_KINDS.items():
             if conversion_obstacles(adapter, kind):
                 other = "transformers" if name == "mlx" else "mlx"
                 return EngineChoice(
@@ -357,7 +355,7 @@ def _missing_text(name: str) -> str:
 def spread_over_workers(
     name: str, settings: EngineSettings, n_workers: int, address: str
 ) -> tuple[str, EngineSettings]:
-    """What is to be loaded: the engine itself, or what runs it on several workers.
+    """Return name and settings of what to load: the engine itself, or what spreads it.
 
     Args:
         name: the engine's.
@@ -371,10 +369,10 @@ def spread_over_workers(
     if n_workers == 1 and not address:
         return name, settings
     asked = f"--ray_address {address}" if address else f"--workers {n_workers}"
-    if name not in _KINDS:
+    if name not in _ADAPTER_KINDS:
         raise OptionError(
             f"{asked}: engine {name!r} loads no model here that workers could share; leave it "
-            f"out, or choose --engine {' or '.join(_KINDS)}"
+            f"out, or choose --engine {' or '.join(_ADAPTER_KINDS)}"
         )
     if _missing_libraries(_SPREADER):
         raise OptionError(f"{asked} {_missing_text(_SPREADER)}")

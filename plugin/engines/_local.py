@@ -1,13 +1,11 @@
-"""What the engines have in common that hold a model's weights themselves.
+"""What the engines share that hold a model's weights: prompts, contexts, batches of likelihoods.
 
-Prompts as every engine reads them: the chat template, one BOS, and never more than the context.
+Prompts are encoded through the model's own tokenizer, with the chat template, exactly one BOS, and
+never more than the context, so that the same case has the same token ids in all engines.
 
-All engines encode through the model's own tokenizer, so that the same case has the same token ids.
-
-Log-likelihoods in batches: neighbours in the order given are read side by side.
-
-Shorter rows are filled up behind, where a causal model does not look, so that a batch gives what
-one row at a time gives, but for rounding (1e-4 in float32).
+For log-likelihoods neighbours in the order given are read side by side. Shorter rows are padded
+behind, where a causal model does not look, so that a batch gives what one row at a time gives, but
+for rounding (1e-4 in float32).
 """
 
 from __future__ import annotations
@@ -21,25 +19,25 @@ from plugin.certify.certificate import Certificate
 from plugin.certify.measure import AdapterSwitch, certify_weights
 from plugin.engines import EngineSettings
 from plugin.errors import ModelError, one_line
-from plugin.records import Completion, Failure, Message, Prompt
+from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
 
 class LocalEngine(ABC):
-    """A model with its tokenizer, and a rack of adapters that it may wear."""
+    """A model with its tokenizer, and the adapters that can be put on it."""
 
     def __init__(
         self,
         tokenizer: Any,
         template: TemplateText | None,
-        rack: AdapterSwitch,
+        switch: AdapterSwitch,
         settings: EngineSettings,
     ) -> None:
-        """Everything is loaded.
+        """Take what was loaded.
 
         Args:
             tokenizer: of the transformers library, or what behaves like one.
             template: its chat template; None when it has none.
-            rack: with the model.
+            switch: has the model, and puts adapters on it.
             settings: the engine's.
 
         Raises:
@@ -47,9 +45,9 @@ class LocalEngine(ABC):
         """
         self._tokenizer = tokenizer
         self._template = template
-        self._rack = rack
+        self._switch = switch
         self._settings = settings
-        require_known_tokens(tokenizer, rack.n_vocabulary, settings)
+        require_known_tokens(tokenizer, switch.n_vocabulary, settings)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -58,7 +56,7 @@ class LocalEngine(ABC):
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`."""
-        n_vocabulary = self._rack.n_vocabulary
+        n_vocabulary = self._switch.n_vocabulary
         return encode_messages(
             messages, self._tokenizer, self._template, n_vocabulary, self._settings
         )
@@ -69,30 +67,30 @@ class LocalEngine(ABC):
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
         """See `Engine.certify`."""
-        return certify_weights(self._rack, variant, probes, self._settings)
+        return certify_weights(self._switch, variant, probes)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; a completion also ends where the model's context ends."""
         fits, too_long = split_by_context(prompts, self._settings)
         yield too_long
         for variant, own in group_by_variant(fits).items():
-            with self._rack.wearing(variant):
+            with self._switch.adapter_on(variant):
                 yield from self._decode(own)
 
     def loglikelihoods(
         self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> Iterator[float | str]:
+    ) -> Iterator[float | NoResult]:
         """See `Engine.loglikelihoods`."""
-        with self._rack.wearing(variant):
-            yield from likelihoods_in_batches(pairs, self._settings, self._read)
+        with self._switch.adapter_on(variant):
+            yield from likelihoods_in_batches(pairs, self._settings, self._read_batch)
 
     @abstractmethod
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """Completions of prompts that fit, under what the model wears now."""
+        """Complete prompts that fit, under the adapter that is on."""
 
     @abstractmethod
-    def _read(self, batch: Sequence[PromptPair]) -> Sequence[float | str]:
-        """The log probabilities of continuations, read side by side; or why there is none."""
+    def _read_batch(self, batch: Sequence[PromptPair]) -> Sequence[float | NoResult]:
+        """Return the log probability of each continuation in nats, read side by side."""
 
 
 TemplateText = Callable[[list[dict[str, str]]], Sequence[int]]
@@ -106,7 +104,7 @@ def encode_messages(
     n_vocabulary: int,
     settings: EngineSettings,
 ) -> tuple[int, ...]:
-    """Token ids of the prompt, with the chat template and exactly one BOS.
+    """Return the token ids of the prompt, with the chat template and exactly one BOS.
 
     Args:
         messages: the turns.
@@ -148,7 +146,7 @@ def encode_messages(
 
 
 _FIX_TEMPLATE = (
-    "mend chat_template in tokenizer_config.json or chat_template.jinja, or use --chat_template "
+    "correct chat_template in tokenizer_config.json or chat_template.jinja, or use --chat_template "
     "false"
 )
 _ONE_PLACE = (
@@ -157,7 +155,7 @@ _ONE_PLACE = (
 
 
 def template_notes(template: TemplateText | None, settings: EngineSettings) -> tuple[str, ...]:
-    """What the report must say of how prompts are made, a sentence each."""
+    """Return what the report must say of how prompts are made, a sentence each."""
     if template is not None or not settings.chat_template:
         return ()
     return (
@@ -184,7 +182,7 @@ def require_known_tokens(tokenizer: Any, n_vocabulary: int, settings: EngineSett
 
 
 def _require_single_turn(turns: list[dict[str, str]], settings: EngineSettings) -> None:
-    """Turns of several speakers in plain text say no longer who said what."""
+    """Refuse turns of several speakers, which in plain text no longer say who said what."""
     if any(turn["role"] not in ("system", "user") for turn in turns):
         raise ModelError(
             f"{settings.model.path}: its tokenizer has no chat template, and there are cases of "
@@ -219,7 +217,7 @@ def _roles(turns: list[dict[str, str]]) -> str:
 
 
 def group_by_variant(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
-    """The prompts of each variant, in the order in which the variants first come."""
+    """Return the prompts of each variant, in the order in which the variants first come."""
     found: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         found.setdefault(prompt.variant, []).append(prompt)
@@ -229,7 +227,7 @@ def group_by_variant(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
 def split_by_context(
     prompts: Sequence[Prompt], settings: EngineSettings
 ) -> tuple[list[Prompt], tuple[Failure, ...]]:
-    """The prompts that leave room for an answer, and a failure for each that does not."""
+    """Return the prompts that leave room for an answer, and a failure for each other."""
     limit = settings.model.context
     fits, too_long = [], []
     for prompt in prompts:
@@ -243,7 +241,7 @@ def split_by_context(
 
 
 def room_left(prompt: Prompt, settings: EngineSettings) -> int:
-    """How long the prompt's completion may become, in tokens."""
+    """Return how long the prompt's completion may become, in tokens."""
     context = settings.model.context or math.inf
     return int(min(settings.max_tokens, context - len(prompt.token_ids)))
 
@@ -264,24 +262,24 @@ class PromptPair(NamedTuple):
     continuation: tuple[int, ...]
 
     @property
-    def read(self) -> tuple[int, ...]:
-        """What the model reads: the last token only has to be foretold."""
+    def input_ids(self) -> tuple[int, ...]:
+        """What the model reads: the last token needs only to be predicted."""
         return (*self.prompt, *self.continuation[:-1])
 
     @property
-    def foretold(self) -> slice:
-        """The positions whose logits foretell the continuation."""
-        return slice(len(self.prompt) - 1, len(self.read))
+    def predicting(self) -> slice:
+        """The positions whose logits predict the continuation."""
+        return slice(len(self.prompt) - 1, len(self.input_ids))
 
 
-ReadBatch = Callable[[Sequence[PromptPair]], Sequence[float | str]]
-"""Rows -> the log probability of each continuation in nats, or why there is none."""
+ReadBatch = Callable[[Sequence[PromptPair]], Sequence[float | NoResult]]
+"""Rows -> the log probability of each continuation in nats."""
 
 
 def likelihoods_in_batches(
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]], settings: EngineSettings, read: ReadBatch
-) -> Iterator[float | str]:
-    """See `Engine.loglikelihoods`.
+) -> Iterator[float | NoResult]:
+    """Yield the log probability of each continuation; see `Engine.loglikelihoods`.
 
     Args:
         pairs: prompt and continuation; pairs of like length side by side waste least.
@@ -303,26 +301,26 @@ def likelihoods_in_batches(
 
 
 def pad_rows(rows: Sequence[PromptPair]) -> list[list[int]]:
-    """What the model reads of these rows, all of one length."""
-    width = max(len(row.read) for row in rows)
-    return [[*row.read, *[0] * (width - len(row.read))] for row in rows]
+    """Return the token ids that the model reads of these rows, padded to one length."""
+    width = max(len(row.input_ids) for row in rows)
+    return [[*row.input_ids, *[0] * (width - len(row.input_ids))] for row in rows]
 
 
 def _fits_batch(row: PromptPair, waiting: Sequence[PromptPair], batch_size: int) -> bool:
     n_rows = len(waiting) + 1
-    width = max(len(one.read) for one in (row, *waiting))
+    width = max(len(one.input_ids) for one in (row, *waiting))
     return n_rows <= batch_size and n_rows * width <= MAX_POSITIONS
 
 
-def _without_reading(row: PromptPair, settings: EngineSettings) -> float | str | None:
-    """What is known without the model; None when it has to read."""
+def _without_reading(row: PromptPair, settings: EngineSettings) -> float | NoResult | None:
+    """Return what is known without the model; None when it has to read."""
     n, limit = len(row.prompt) + len(row.continuation), settings.model.context
     if not row.continuation:
         return 0.0
     if not row.prompt:
-        return "the prompt has no token, so nothing foretells what comes first"
+        return NoResult("the prompt has no token, so nothing predicts what comes first")
     if limit is not None and n > limit:
-        return (
+        return NoResult(
             f"prompt and expected output have {n} tokens together and the model's context {limit}; "
             "they are never cut: leave the case out, or use a model with more context"
         )

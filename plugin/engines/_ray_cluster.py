@@ -4,7 +4,8 @@ Ray is kept by a thread of its own. Ray takes a second or more to end, and a run
 must not wait for it; and on Linux the processes that Ray starts die with the thread that started
 them, so that nothing is left whatever becomes of this process.
 
-A worker's answers, and its errors as if they had been made here.
+`read_answer` waits for what a worker gives, and raises a worker's errors as if they had been made
+here.
 """
 
 from __future__ import annotations
@@ -27,19 +28,20 @@ from plugin.errors import FaultError, OptionError, VerdictError
 _ANSWER_WITHIN_S = 5
 _JOIN_WITHIN_S = 30
 _LEAVE_WITHIN_S = 30
+_LONGEST_ERROR = 500
 _STORE_BYTES = 128 << 20
 """Room for what is sent; prompts and completions are small."""
 
-_SILENT = {
+_QUIET_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what its log would say on the user's terminal
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # which takes a polite kill for a crash
 }
 """Read from the environment when ray is imported."""
 
-_QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
+_NO_LOG = {"log_to_driver": False, "logging_level": logging.ERROR}
 
-_TRIAL = """
+_JOIN_SCRIPT = """
 import logging, sys, ray
 try:
     ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
@@ -113,11 +115,11 @@ class Cluster:
         shutil.copytree(
             Path(plugin.__file__).parent,
             code / "plugin",
-            ignore=shutil.ignore_patterns("demo", "__pycache__"),
+            ignore=shutil.ignore_patterns("__pycache__"),
         )
         # With a folder of their own, workers import nothing from where the user happens to be.
-        options: dict[str, Any] = {**_QUIET, "runtime_env": {"working_dir": str(code)}}
-        os.environ |= _SILENT
+        options: dict[str, Any] = {**_NO_LOG, "runtime_env": {"working_dir": str(code)}}
+        os.environ |= _QUIET_ENVIRONMENT
         if self._address:
             _try_to_join(self._address)
             return options | {"address": self._address}
@@ -135,7 +137,7 @@ class Cluster:
         }
 
     def _keep(self, ray: Any, options: dict[str, Any]) -> None:
-        """The thread: all of Ray's life in this process."""
+        """Start Ray, wait, and end it: the thread that has all of Ray's life in this process."""
         try:
             try:
                 ray.init(**options)
@@ -179,15 +181,15 @@ def _try_to_join(address: str) -> None:
             socket.create_connection((host, int(port)), timeout=_ANSWER_WITHIN_S).close()
         except OSError as error:
             raise _not_joined(address, str(error)) from error
-    command = [sys.executable, "-c", _TRIAL, address]
+    command = [sys.executable, "-c", _JOIN_SCRIPT, address]
     try:
-        tried = subprocess.run(
+        trial = subprocess.run(
             command, capture_output=True, text=True, timeout=_JOIN_WITHIN_S, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise _not_joined(address, f"no answer within {_JOIN_WITHIN_S} seconds") from error
-    if tried.returncode:
-        said = tried.stderr.rpartition("finetune-verdict: ")[2]
+    if trial.returncode:
+        said = trial.stderr.rpartition("finetune-verdict: ")[2]
         raise _not_joined(address, brief_error(said) or "Ray gave no reason")
 
 
@@ -200,26 +202,23 @@ def _not_joined(address: str, said: str) -> OptionError:
     )
 
 
-_LONGEST = 500
-
-
 class WorkerLostError(Exception):
     """The worker's process is gone."""
 
 
 def is_ready_answer(answer: Any) -> bool:
-    """Whether the answer, or a stream's next one, has come."""
+    """Return whether the answer, or a stream's next one, has come."""
     import ray
 
     return bool(ray.wait([answer], timeout=0)[0])
 
 
 def read_answer(answer: Any) -> Any:
-    """Wait for an answer.
+    """Wait for an answer and return it.
 
     Raises:
         VerdictError: which the worker raised; a FaultError for what it should not have raised.
-        LostError: when the worker is gone.
+        WorkerLostError: when the worker is gone.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -236,7 +235,7 @@ def read_answer(answer: Any) -> Any:
 
 
 def brief_error(text: str) -> str:
-    """In one line what Ray says in many: what stands before a traceback, and its last line."""
+    """Return Ray's many lines as one: what stands before a traceback, and its last line."""
     before, traceback, inside = text.partition("Traceback (most recent call last):")
     end = inside.strip().splitlines()[-1:] if traceback else []
-    return " ".join(" ".join((*before.splitlines(), *end)).split())[:_LONGEST]
+    return " ".join(" ".join((*before.splitlines(), *end)).split())[:_LONGEST_ERROR]

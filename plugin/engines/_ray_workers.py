@@ -1,6 +1,7 @@
-"""What runs in a worker's process: one engine with the model loaded, and what it is asked for.
+"""Workers on a Ray cluster, each a process with one engine and the model loaded.
 
-Workers on a Ray cluster, all ready for the same; a lost one has another in its place.
+`EngineWorker` is what runs in that process. `WorkerHandle` is a worker as seen from here, and
+`WorkerPool` has all of them, ready for the same, and starts another in the place of a lost one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from plugin.engines import Engine, EngineSettings, is_ready
 from plugin.engines._ray_cluster import WorkerLostError, is_ready_answer, read_answer
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.model import inspect_model
-from plugin.records import Completion, Failure, Message, Prompt
+from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -36,8 +37,8 @@ class WorkerPlace(NamedTuple):
         return f"{self.machine} (process {self.pid})"
 
 
-class PlainPair(NamedTuple):
-    """A prompt and a continuation, numbered."""
+class NumberedPair(NamedTuple):
+    """A prompt and a continuation, with the place among all pairs."""
 
     number: int
     prompt: tuple[int, ...]
@@ -46,7 +47,7 @@ class PlainPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What a worker is to get ready for.
+    """What a worker loads.
 
     Attributes:
         engine: the engine's name.
@@ -73,44 +74,44 @@ class EngineWorker:
         self._place = WorkerPlace(platform.node(), os.getpid())
 
     def place(self) -> WorkerPlace:
-        """Where it runs."""
+        """Return where it runs."""
         return self._place
 
     def prepare(
-        self, order: WorkerSpec, certified: Sequence[tuple[str, Sequence[Prompt]]]
+        self, spec: WorkerSpec, probes_of: Sequence[tuple[str, Sequence[Prompt]]]
     ) -> list[Certificate]:
         """Load the model, and prove again what the other workers have proved.
 
         Args:
-            order: what to get ready for.
-            certified: variants with the probes that they were certified with.
+            spec: what to load.
+            probes_of: variants with the probes that they were certified with.
 
         Raises:
             ModelError: when the model is not here, is another one, or cannot be loaded.
             AdapterError: when an adapter is not here.
             OptionError: when other libraries are installed here.
         """
-        if order.n_beside:  # before any library reads them
-            n_threads = max(1, (os.cpu_count() or 1) // order.n_beside)
+        if spec.n_beside:  # before any library reads them
+            n_threads = max(1, (os.cpu_count() or 1) // spec.n_beside)
             os.environ.update(dict.fromkeys(_THREADS, str(n_threads)))
         try:
-            is_ready(order.engine)
+            is_ready(spec.engine)
         except OptionError as error:
             raise OptionError(f"worker on {self._place}: {error}") from error
-        if self._place.machine != order.machine:
-            self._check_files(order.settings)
-        version = engines.library_version(order.engine, order.settings.load_4bit)
-        if version != order.version:
+        if self._place.machine != spec.machine:
+            self._check_files(spec.settings)
+        version = engines.library_version(spec.engine, spec.settings.load_4bit)
+        if version != spec.version:
             raise OptionError(
                 f"worker on {self._place}: it would generate with {version}, and the run began "
-                f"with {order.version}; all machines of the cluster need the same libraries and "
+                f"with {spec.version}; all machines of the cluster need the same libraries and "
                 "devices"
             )
-        self._engine = engines.load(order.engine, order.settings)
-        return [self._engine.certify(variant, probes) for variant, probes in certified]
+        self._engine = engines.load(spec.engine, spec.settings)
+        return [self._engine.certify(variant, probes) for variant, probes in probes_of]
 
     def _check_files(self, settings: EngineSettings) -> None:
-        """Whether the files here are those that the run was planned with.
+        """Refuse other files than those that the run was planned with.
 
         Adapters are compared later, when each is certified.
         """
@@ -152,14 +153,14 @@ class EngineWorker:
     def generate(
         self, prompts: Sequence[Prompt]
     ) -> Iterator[tuple[tuple[tuple[str, str | None], Completion | Failure], ...]]:
-        """See `Engine.generate`; each with case and variant. Steps without any are left out."""
+        """See `Engine.generate`; each result with its key. Steps without any are left out."""
         for ended in self._engine.generate(prompts):
             if ended:
                 yield tuple(((one.case_id, one.variant), one) for one in ended)
 
     def loglikelihoods(
-        self, variant: str, pairs: Sequence[PlainPair]
-    ) -> Iterator[tuple[tuple[int, float | str], ...]]:
+        self, variant: str, pairs: Sequence[NumberedPair]
+    ) -> Iterator[tuple[tuple[int, float | NoResult], ...]]:
         """See `Engine.loglikelihoods`; each with its pair's number."""
         texts = [(pair.prompt, pair.continuation) for pair in pairs]
         for pair, value in zip(pairs, self._engine.loglikelihoods(variant, texts), strict=True):
@@ -176,33 +177,33 @@ class WorkerHandle:
 
     Attributes:
         actor: Ray's handle.
-        placed: the answer to where it runs; it comes when the worker has found a place.
+        place: the answer to where it runs; it comes when the worker has found a place.
         ready: the answer to `EngineWorker.prepare`; None once it was seen.
-        since_s: when the worker was asked for, on the monotonic clock.
+        asked_for_s: when the worker was asked for, on the monotonic clock.
     """
 
     actor: Any
-    placed: Any
+    place: Any
     ready: Any
-    since_s: float = field(default_factory=time.monotonic)
+    asked_for_s: float = field(default_factory=time.monotonic)
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """The answer on its way; the worker gives its answers in turn."""
+        """Ask, and return the answer on its way; the worker gives its answers in turn."""
         return getattr(self.actor, method).remote(*arguments)
 
     def stream(self, method: str, *arguments: Any) -> Any:
-        """The answers of a method that yields them, as they come."""
+        """Ask, and return the stream of answers of a method that yields them."""
         return getattr(self.actor, method).options(num_returns="streaming").remote(*arguments)
 
 
 class WorkerPool:
     """The workers of one engine."""
 
-    def __init__(self, order: WorkerSpec, n_workers: int, resources: dict[str, Any]) -> None:
+    def __init__(self, spec: WorkerSpec, n_workers: int, resources: dict[str, Any]) -> None:
         """Start the workers and wait until each has loaded the model.
 
         Args:
-            order: what they get ready for.
+            spec: what they load.
             n_workers: how many.
             resources: what each takes of the cluster, as Ray's options.
 
@@ -211,41 +212,41 @@ class WorkerPool:
             UserError: what a worker found wrong with model, adapters or its libraries.
             FaultError: when more workers are lost than may be.
         """
-        self._order = order
+        self._spec = spec
         self._resources = resources
-        self._certified: dict[str, tuple[Sequence[Prompt], Certificate]] = {}
+        self._proofs: dict[str, tuple[Sequence[Prompt], Certificate]] = {}
         self._n_lost = 0
-        self.hands = [self._start() for _ in range(n_workers)]
+        self.workers = [self._start() for _ in range(n_workers)]
         try:
             self._require_places()
-            self.each("place")
+            self.ask_all("place")
         except BaseException:
             self.close()
             raise
 
-    def each(self, method: str, *arguments: Any) -> list[Any]:
-        """The answers of all workers, side by side."""
-        asked = {hand: hand.ask(method, *arguments) for hand in self.hands}
+    def ask_all(self, method: str, *arguments: Any) -> list[Any]:
+        """Return the answers of all workers, which answer side by side."""
+        asked = {worker: worker.ask(method, *arguments) for worker in self.workers}
         answers = []
         while asked:
-            hand, answer = asked.popitem()
+            worker, answer = asked.popitem()
             try:
-                self.settle(hand)
+                self.await_ready(worker)
                 answers.append(read_answer(answer))
             except WorkerLostError as error:
-                other = self.replace(hand, error)
+                other = self.replace(worker, error)
                 asked[other] = other.ask(method, *arguments)
         return answers
 
-    def one(self, method: str, *arguments: Any) -> Any:
-        """The answer of any worker."""
+    def ask_any(self, method: str, *arguments: Any) -> Any:
+        """Return the answer of any worker."""
         while True:
-            hand = self.hands[0]
+            worker = self.workers[0]
             try:
-                self.settle(hand)
-                return read_answer(hand.ask(method, *arguments))
+                self.await_ready(worker)
+                return read_answer(worker.ask(method, *arguments))
             except WorkerLostError as error:
-                self.replace(hand, error)
+                self.replace(worker, error)
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
         """See `Engine.certify`; every worker makes the proof for itself.
@@ -253,31 +254,31 @@ class WorkerPool:
         Raises:
             FaultError: when their certificates disagree.
         """
-        found: list[Certificate] = self.each("certify", variant, probes)
+        found: list[Certificate] = self.ask_all("certify", variant, probes)
         for other in found[1:]:
             require_same_setup(found[0], other)
-        self._certified[variant] = (probes, found[0])
+        self._proofs[variant] = (probes, found[0])
         return found[0]
 
-    def settle(self, hand: WorkerHandle) -> None:
+    def await_ready(self, worker: WorkerHandle) -> None:
         """Wait until the worker is ready, and see that it has proved what the others have.
 
         Raises:
-            LostError: when it is gone before.
+            WorkerLostError: when it is gone before.
             FaultError: when its certificates are others, or it finds no place.
         """
         import ray
 
-        if hand.ready is None:
+        if worker.ready is None:
             return
-        if not ray.wait([hand.placed], timeout=_PLACE_WITHIN_S)[0]:
+        if not ray.wait([worker.place], timeout=_PLACE_WITHIN_S)[0]:
             raise _no_place_error()
-        for found in read_answer(hand.ready):
-            require_same_setup(self._certified[found.variant][1], found)
-        hand.ready = None
+        for found in read_answer(worker.ready):
+            require_same_setup(self._proofs[found.variant][1], found)
+        worker.ready = None
 
-    def replace(self, hand: WorkerHandle, error: WorkerLostError) -> WorkerHandle:
-        """Another worker in the place of one that is lost.
+    def replace(self, worker: WorkerHandle, error: WorkerLostError) -> WorkerHandle:
+        """Start another worker in the place of one that is lost, and return it.
 
         Raises:
             FaultError: when more workers are lost than may be.
@@ -289,18 +290,19 @@ class WorkerPool:
                 "short, lower --workers or --batch_size"
             ) from error
         other = self._start()
-        self.hands[self.hands.index(hand)] = other
+        self.workers[self.workers.index(worker)] = other
         return other
 
-    def require_hope(self) -> None:
-        """Whether a worker has a place, or may still find one.
+    def require_place(self) -> None:
+        """Stop where no worker has a place or may still find one.
 
         Raises:
             FaultError: when the cluster has had no place for any of them for long.
         """
         long_ago_s = time.monotonic() - _PLACE_WITHIN_S
         if all(
-            hand.since_s < long_ago_s and not is_ready_answer(hand.placed) for hand in self.hands
+            worker.asked_for_s < long_ago_s and not is_ready_answer(worker.place)
+            for worker in self.workers
         ):
             raise _no_place_error()
 
@@ -308,25 +310,25 @@ class WorkerPool:
         """End all workers at once."""
         import ray
 
-        for hand in self.hands:
-            ray.kill(hand.actor)
-        self.hands = []
+        for worker in self.workers:
+            ray.kill(worker.actor)
+        self.workers = []
 
     def _start(self) -> WorkerHandle:
         import ray
 
         actor = ray.remote(EngineWorker).options(**self._resources).remote()
-        probes = [(variant, probes) for variant, (probes, _) in self._certified.items()]
-        return WorkerHandle(actor, actor.place.remote(), actor.prepare.remote(self._order, probes))
+        probes = [(variant, probes) for variant, (probes, _) in self._proofs.items()]
+        return WorkerHandle(actor, actor.place.remote(), actor.prepare.remote(self._spec, probes))
 
     def _require_places(self) -> None:
         import ray
 
-        placed = [hand.placed for hand in self.hands]
-        found, _ = ray.wait(placed, num_returns=len(placed), timeout=_PLACE_WITHIN_S)
-        if len(found) < len(placed):
+        places = [worker.place for worker in self.workers]
+        found, _ = ray.wait(places, num_returns=len(places), timeout=_PLACE_WITHIN_S)
+        if len(found) < len(places):
             raise OptionError(
-                f"--workers {len(placed)}: only {len(found)} found a place on the Ray cluster "
+                f"--workers {len(places)}: only {len(found)} found a place on the Ray cluster "
                 f"within {_PLACE_WITHIN_S:g} seconds. Each takes "
                 f"{_resource_text(self._resources)}; the "
                 f"cluster has {_resource_text(ray.cluster_resources())}, of which free "
@@ -336,10 +338,10 @@ class WorkerPool:
 
 
 def require_same_setup(one: Certificate, other: Certificate) -> None:
-    """Whether two workers have proved the same.
+    """Stop where two workers have not proved the same.
 
     Raises:
-        FaultError: when they have not.
+        FaultError: when their certificates differ.
     """
     facts = [(c.kind, c.adapter_digest, c.n_tensors, c.unused) for c in (one, other)]
     if facts[0] != facts[1]:
@@ -358,7 +360,7 @@ def _no_place_error() -> FaultError:
 
 
 def _resource_text(resources: dict[str, Any]) -> str:
-    """In words, from Ray's options or from its books."""
+    """Return in words what Ray's options or its books say."""
     cpus = resources.get("num_cpus", resources.get("CPU", 0))
     gpus = resources.get("num_gpus", resources.get("GPU", 0))
     return f"{cpus:g} CPUs and {gpus:g} GPUs"

@@ -1,4 +1,4 @@
-"""A causal model on torch: loaded, and its rows decoded side by side; for engine and judge."""
+"""Load a causal model on torch and decode its rows side by side; for engine and judge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "canno
 
 
 def torch_device() -> str:
-    """Where models run: "cuda" (ROCm too), "mps" or "cpu"."""
+    """Return where models run: "cuda" (ROCm too), "mps" or "cpu"."""
     import torch
 
     if torch.cuda.is_available():
@@ -24,7 +24,7 @@ def torch_device() -> str:
 
 
 def dtype_name(place: str) -> str:
-    """What models are computed in there: float32 on a CPU, else bfloat16 where the GPU has it."""
+    """Return the precision of models there: float32 on a CPU, else bfloat16 where there is any."""
     import torch
 
     if place == "cpu":
@@ -35,12 +35,12 @@ def dtype_name(place: str) -> str:
 
 
 def dtype_4bit(place: str) -> str:
-    """What weights of 4 bits are computed in there."""
+    """Return the precision that weights of 4 bits are computed in there."""
     return "float16" if dtype_name(place) == "float16" else "bfloat16"
 
 
 def load_torch_model(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
-    """The model in a folder, on its device, and its tokenizer.
+    """Load the model in a folder onto its device, and its tokenizer.
 
     Args:
         path: the folder.
@@ -114,14 +114,14 @@ def _keep_packing(model: Any) -> None:
 
 
 def eos_token_ids(model: Any, tokenizer: Any) -> set[int]:
-    """The token ids that end a text, by the generation config and the tokenizer."""
+    """Return the token ids that end a text, by the generation config and the tokenizer."""
     named = model.generation_config.eos_token_id
     found = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id}
     return {int(token) for token in found if token is not None}
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch gave up for want of memory, on whatever device."""
+    """Return whether torch ran out of memory, on whatever device."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError):
@@ -141,19 +141,19 @@ def free_torch_memory() -> None:
 
 
 def torch_loglikelihoods(model: Any, batch: Sequence[PromptPair]) -> list[float]:
-    """The log probability of each row's continuation, in nats, read side by side."""
+    """Return the log probability of each row's continuation, in nats, read side by side."""
     import torch
 
     ids = torch.tensor(pad_rows(batch), device=model.device)
     known = inspect.signature(model.forward).parameters
-    # Of the prompts' positions only the last foretells anything: most logits need not be made.
-    first = min(row.foretold.start for row in batch) if "logits_to_keep" in known else 0
+    # Of the prompts' positions only the last predicts a target: most logits need not be made.
+    first = min(row.predicting.start for row in batch) if "logits_to_keep" in known else 0
     fewer = {"logits_to_keep": ids.shape[1] - first} if first else {}
     sums = []
     with torch.inference_mode():
         logits = model(input_ids=ids, use_cache=False, **fewer).logits
         for own, row in zip(logits, batch, strict=True):
-            place = slice(row.foretold.start - first, row.foretold.stop - first)
+            place = slice(row.predicting.start - first, row.predicting.stop - first)
             wanted = torch.tensor(row.continuation, device=model.device)[:, None]
             sums.append(own[place].float().log_softmax(-1).gather(-1, wanted).sum())
         found: list[float] = torch.stack(sums).tolist()
@@ -161,7 +161,7 @@ def torch_loglikelihoods(model: Any, batch: Sequence[PromptPair]) -> list[float]
 
 
 class TorchRows:
-    """The rows of a batch: their prompts read, their tokens added, each let go when it ended."""
+    """The rows of a batch: reads their prompts, adds their tokens, drops each when it ends."""
 
     def __init__(self, model: Any) -> None:
         """No rows yet."""
@@ -179,7 +179,10 @@ class TorchRows:
         self._places: list[int] = []  # where each row stands in mask and cache
 
     def read(self, prompts: Sequence[Sequence[int]]) -> Any:
-        """Logits after the prompts, (n_rows, n_logits) in float32; shorter ones padded in front."""
+        """Return logits after the prompts, (n_rows, n_logits) in float32.
+
+        Shorter prompts are padded in front.
+        """
         import torch
 
         self.clear()
@@ -192,7 +195,7 @@ class TorchRows:
         return self._forward(torch.tensor(ids))
 
     def step(self, tokens: Sequence[int]) -> Any:
-        """Logits after one more token in each row, (n_rows, n_logits) in float32."""
+        """Return logits after one more token in each row, (n_rows, n_logits) in float32."""
         import torch
 
         ids = torch.zeros((len(self._seen), 1), dtype=torch.long)
@@ -201,7 +204,7 @@ class TorchRows:
         return self._forward(ids)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Leave out all other rows; those of a cache that cannot let go are computed on, unread."""
+        """Drop all other rows; those of a cache that cannot let go are computed on, unread."""
         import torch
 
         if len(rows) == len(self._places):
@@ -244,7 +247,7 @@ class TorchRows:
 
 
 def _can_select(cache: Any) -> bool:
-    """Whether all layers are keys and values alone; a recurrent state would not be selected."""
+    """Return whether all layers hold keys and values alone; others cannot be selected."""
     layers = getattr(cache, "layers", None)
     if layers is None:
         return False

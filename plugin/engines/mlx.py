@@ -1,12 +1,9 @@
 """The mlx engine: mlx-lm's continuous batching on Apple Metal, or on CPU and CUDA builds of mlx.
 
-The base weights are loaded once, for all variants; `_mlx_rack` puts adapters on and takes them off.
-
-Adapters put on an mlx model and taken off again, with the proof that the base came back.
-
-The base is kept by reference (mlx arrays are immutable) and put back module by module and array by
-array. It must then answer a probe with the very same bits as before; where the backend does not
-repeat its own bits, the tensors' digests are compared instead.
+The base weights are loaded once for all variants. `MlxAdapterSwitch` puts adapters on and takes
+them off: it keeps the base by reference (mlx arrays are immutable) and puts it back module by
+module and array by array. The base must then answer a probe with the very same bits as before;
+where the backend does not repeat its own bits, the tensors' digests are compared instead.
 """
 
 from __future__ import annotations
@@ -33,7 +30,7 @@ from plugin.records import Completion, Prompt
 
 
 def version() -> str:
-    """Name and version of the libraries that generate."""
+    """Return names and versions of the libraries that generate."""
     return f"mlx-lm {installed('mlx-lm')}, mlx {installed('mlx')}"
 
 
@@ -52,7 +49,7 @@ def load(settings: EngineSettings) -> MlxEngine:
 
 
 def load_mlx_model(path: Path) -> tuple[Any, Any]:
-    """The model in a folder and its tokenizer, in mlx-lm's wrapper; for engine and judge.
+    """Load the model in a folder and its tokenizer in mlx-lm's wrapper, for engine or judge.
 
     Raises:
         ModelError: when mlx-lm cannot load the folder.
@@ -73,7 +70,7 @@ def load_mlx_model(path: Path) -> tuple[Any, Any]:
 
 
 class MlxEngine(LocalEngine):
-    """A base model in mlx, with its adapters put on and off."""
+    """A base model in mlx, whose adapters are put on and taken off."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: EngineSettings) -> None:
         """See `load`."""
@@ -88,18 +85,18 @@ class MlxEngine(LocalEngine):
 
     def close(self) -> None:
         """See `Engine.close`."""
-        del self._model, self._rack
+        del self._model, self._switch
         free_mlx_memory()
 
-    def _read(self, batch: Sequence[PromptPair]) -> list[float]:
-        """The log probabilities of continuations, read side by side."""
+    def _read_batch(self, batch: Sequence[PromptPair]) -> list[float]:
+        """See `LocalEngine._read_batch`."""
         import mlx.core as mx
 
         sums = []
         try:
             logits = self._model(mx.array(pad_rows(batch)))
             for own, row in zip(logits, batch, strict=True):
-                own = own[row.foretold].astype(mx.float32)
+                own = own[row.predicting].astype(mx.float32)
                 wanted = mx.array(row.continuation)[:, None]
                 chosen = mx.take_along_axis(own, wanted, axis=-1)[:, 0]
                 sums.append((chosen - mx.logsumexp(own, axis=-1)).sum())
@@ -153,7 +150,7 @@ class MlxEngine(LocalEngine):
 
 
 def next_tokens_step(batch: Any, lever: str) -> Any:
-    """One step of mlx-lm's BatchGenerator: events of prompts read, events of tokens written.
+    """Take one step of mlx-lm's BatchGenerator; return events of prompts read, of tokens written.
 
     Args:
         batch: the generator.
@@ -221,7 +218,7 @@ _ADAPTABLE_LAYERS = ("lora_a", "lora_b", "m")
 
 
 class MlxAdapterSwitch(AdapterSwitch):
-    """The base model as it was, and the adapters that it may wear."""
+    """A base model in mlx, and the adapters that can be put on it."""
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
         """Remember the base as it is now.
@@ -234,12 +231,12 @@ class MlxAdapterSwitch(AdapterSwitch):
         self._model = model
         self._base_modules = model.leaf_modules()
         self._base_arrays = tree_flatten(model.parameters())
-        super().__init__(settings)
+        super().__init__(settings.model, settings.model_name, settings.adapters)
 
     @contextmanager
-    def wearing(self, variant: str) -> Iterator[None]:
-        """See `Rack.wearing`."""
-        adapter = self._settings.adapters.get(variant)
+    def adapter_on(self, variant: str) -> Iterator[None]:
+        """See `AdapterSwitch.adapter_on`."""
+        adapter = self.adapters.get(variant)
         if adapter is None:
             yield
             return
@@ -251,7 +248,7 @@ class MlxAdapterSwitch(AdapterSwitch):
         self.require_base(variant)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """See `Rack.logits`; rows are filled up behind, where a causal model does not look."""
+        """See `AdapterSwitch.logits`; rows are padded behind, unseen by a causal model."""
         import mlx.core as mx
 
         if not rows:
@@ -266,7 +263,7 @@ class MlxAdapterSwitch(AdapterSwitch):
 
     @property
     def n_vocabulary(self) -> int:
-        """See `Rack.n_vocabulary`."""
+        """See `AdapterSwitch.n_vocabulary`."""
         import mlx.nn as nn
 
         kinds = (nn.Embedding, nn.QuantizedEmbedding)
@@ -274,13 +271,13 @@ class MlxAdapterSwitch(AdapterSwitch):
         return max((m.weight.shape[0] for m in modules if isinstance(m, kinds)), default=0)
 
     def _put_on(self, adapter: AdapterFolder) -> tuple[str, ...]:
-        """Put it on as far as it fits; the names of the tensors that did not."""
+        """Put it on as far as it fits; return the names of the tensors that did not."""
         with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
             held = to_mlx(adapter, self._linear_names(), Path(scratch))
             return self._load(held, adapter)
 
     def _linear_names(self) -> list[str]:
-        """Where MLX adapters of plain linear modules fit."""
+        """Return the names of the modules that MLX adapters of plain linear modules fit."""
         import mlx.nn as nn
 
         kinds = (nn.Linear, nn.QuantizedLinear)
@@ -290,12 +287,12 @@ class MlxAdapterSwitch(AdapterSwitch):
         """Put an MLX adapter on; errors name the folder that the user gave.
 
         mlx-lm's own loader says nothing of parameters that the file lacks (they would be random)
-        or that are NaN, and refuses a file for a single stranger.
+        or that are NaN, and refuses a file for a single unknown name.
         """
         import mlx.core as mx
         from mlx.utils import tree_flatten
 
-        model_path = self._settings.model.path
+        model_path = self.folder.path
         try:
             self._make_places(held)
             tensors: Any = mx.load(str(held.weights_path))
@@ -322,8 +319,7 @@ class MlxAdapterSwitch(AdapterSwitch):
             lambda name: name.rpartition(".")[0],
             self.n_vocabulary,
         )
-        settings = self._settings
-        notes = base_model_notes(given, settings.model, settings.model_name)
+        notes = base_model_notes(given, self.folder, self.model_name)
         found.require_usable(given, model_path, notes)
         self._model.load_weights([(name, tensors[name]) for name in found.used], strict=False)
         mx.eval(self._model.parameters())  # a converted adapter's file will be gone
@@ -331,7 +327,7 @@ class MlxAdapterSwitch(AdapterSwitch):
         return found.unused
 
     def _make_places(self, adapter: AdapterFolder) -> None:
-        """Modules with room for the adapter's parts, which add nothing yet."""
+        """Give the model modules with room for the adapter's parts, which add nothing yet."""
         from mlx_lm.tuner.utils import linear_to_lora_layers
 
         if adapter.method == "full":
@@ -348,7 +344,7 @@ class MlxAdapterSwitch(AdapterSwitch):
         self._model.load_weights(self._base_arrays, strict=False)
 
     def probe(self) -> bytes:
-        """See `Rack.probe`."""
+        """See `AdapterSwitch.probe`."""
         import mlx.core as mx
 
         ids = mx.array(probe_ids(self.n_vocabulary or 256))

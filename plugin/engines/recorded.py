@@ -1,4 +1,4 @@
-"""The recorded engine: completions made elsewhere; nothing is loaded, no prompt is looked at."""
+"""The recorded engine hands out completions made elsewhere; it loads nothing."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from plugin.certify.certificate import Certificate, not_applicable
 from plugin.errors import OptionError
-from plugin.load.recordings import Recorded
+from plugin.load.recordings import RecordedCompletions
 from plugin.records import Completion, Failure, Message, Prompt
 
 ELSEWHERE = "its completions were made elsewhere"
 
 
 def version() -> str:
-    """What stands where other engines name their libraries."""
+    """Return what stands where other engines name their libraries."""
     return "recorded completions"
 
 
-def load(found: Mapping[str, Recorded]) -> RecordedEngine:
-    """The engine.
+def load(found: Mapping[str, RecordedCompletions]) -> RecordedEngine:
+    """Make the engine.
 
     Args:
         found: variant's name -> what was read for the cases.
@@ -31,7 +31,7 @@ class RecordedEngine:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, found: Mapping[str, Recorded]) -> None:
+    def __init__(self, found: Mapping[str, RecordedCompletions]) -> None:
         """See `load`."""
         self._found = found
 
@@ -72,7 +72,7 @@ class RecordedEngine:
         found = self._found[prompt.variant]
         text = found.texts.get(prompt.case_id)
         if text is None:
-            reason = found.lacking[prompt.case_id]
+            reason = found.missing[prompt.case_id]
             return Failure(prompt.case_id, "generate", reason, prompt.variant)
         return Completion(
             case_id=prompt.case_id,

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from plugin.certify.certificate import Certificate
-from plugin.certify.measure import certify_served
-from plugin.engines import NO_ANSWER, ServedSettings, is_final
+from plugin.certify.measure import ServedPair, certify_served
+from plugin.engines import NO_ANSWER, ServedSettings
 from plugin.engines._server_api import (
     completion_from_reply,
     completion_request,
@@ -25,7 +25,7 @@ from plugin.engines._server_api import (
 )
 from plugin.errors import CallError, ModelError, OptionError, ServerDownError
 from plugin.net import ConcurrencyLimit, RetryRules, SecretMask, make_client, post_json, retry
-from plugin.records import Completion, Failure, Message, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, Prompt
 
 TIMEOUT_S = 300.0
 """A slow server with many requests at once may take minutes for each."""
@@ -81,7 +81,9 @@ class ServerEngine:
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
         """See `Engine.certify`."""
-        return certify_served(self._answers, variant, probes, self._settings)
+        names, notes = self._settings.names, self._settings.notes.get(variant, ())
+        served = ServedPair(self._settings.url, names[VANILLA], names[variant], notes)
+        return certify_served(self._answers, variant, probes, served)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; yields while it waits, too."""
@@ -191,7 +193,7 @@ class ServerCalls:
             reason = self._last = str(error)
             if error.again:
                 reason = f"{NO_ANSWER} ({error}); the same run tries again"
-            return Failure(prompt.case_id, "generate", reason, prompt.variant)
+            return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.again)
 
     async def _request(self, prompt: Prompt, n_tokens: int) -> Completion:
         """Return the completion that one request brings.
@@ -214,4 +216,4 @@ class ServerCalls:
 
 
 def _is_bad(result: Completion | Failure) -> bool:
-    return isinstance(result, Failure) and not is_final(result)
+    return isinstance(result, Failure) and result.retry

@@ -1,14 +1,13 @@
 """The transformers engine: torch with PEFT, on CUDA, ROCm, Apple's mps or a CPU.
 
-The base weights are loaded once, for all variants; `_peft_rack` switches adapters on and off. Cases
-of like length are decoded side by side, greedily, and leave the batch when they end. Where memory
-is short the batch is halved and what was unfinished begins again; nothing finished is lost.
+The base weights are loaded once for all variants. Cases of like length are decoded side by side,
+greedily, and leave the batch when they end. Where memory is short the batch is halved and what was
+unfinished begins again; nothing finished is lost.
 
-PEFT adapters on a torch model: loaded beside each other, switched on one at a time.
-
-PEFT warns of tensors that found no place and leaves missing ones random, so a file is held against
-what the model expects before anything is loaded. After every adapter the base must answer a probe
-with the very same bits as before any was there.
+`PeftAdapterSwitch` loads adapters beside each other and switches one on at a time. PEFT only warns
+of tensors that found no place, and leaves missing ones random, so a file is compared with what the
+model expects before anything is loaded. After every adapter the base must answer a probe with the
+very same bits as before any was there.
 """
 
 from __future__ import annotations
@@ -43,24 +42,24 @@ from plugin.errors import AdapterError, FaultError
 from plugin.load.adapter import AdapterFolder, parse_peft_config
 from plugin.load.convert import to_peft
 from plugin.load.fit import AdapterFit, base_model_notes, fit_tensors, placement_error
-from plugin.records import Completion, Failure, Prompt
+from plugin.records import Completion, Failure, NoResult, Prompt
 
 
 def version() -> str:
-    """Names and versions of the libraries that generate, and in which precision where."""
+    """Return the libraries that generate with their versions, the precision and the device."""
     place = torch_device()
     versions = ", ".join(f"{name} {installed(name)}" for name in ("transformers", "peft", "torch"))
     return f"{versions}, {dtype_name(place)} on {place}"
 
 
 def version_4bit() -> str:
-    """What the version says besides of a base in 4 bits."""
+    """Return what the version says besides of a base in 4 bits."""
     kind = dtype_4bit(torch_device())
     return f"4-bit NF4 in {kind} by bitsandbytes {installed('bitsandbytes')}"
 
 
 def has_gpu() -> bool:
-    """Whether torch sees a GPU here."""
+    """Return whether torch sees a GPU here."""
     return torch_device() != "cpu"
 
 
@@ -95,11 +94,11 @@ class TransformersEngine(LocalEngine):
 
     def close(self) -> None:
         """See `Engine.close`."""
-        del self._model, self._rack, self._rows
+        del self._model, self._switch, self._rows
         free_torch_memory()
 
-    def _read(self, batch: Sequence[PromptPair]) -> list[float | str]:
-        """The log probabilities of continuations; a batch too large for the memory is halved."""
+    def _read_batch(self, batch: Sequence[PromptPair]) -> list[float | NoResult]:
+        """See `LocalEngine._read_batch`; a batch too large for the memory is halved."""
         try:
             return [*torch_loglikelihoods(self._model, batch)]
         except RuntimeError as error:  # torch's errors of memory are such
@@ -109,12 +108,12 @@ class TransformersEngine(LocalEngine):
                 ) from error
         free_torch_memory()
         if len(batch) == 1:
-            return [_no_memory_failure("prompt and expected output", len(batch[0].read) + 1)]
+            return [_no_memory("prompt and expected output", len(batch[0].input_ids) + 1)]
         half = len(batch) // 2
-        return [*self._read(batch[:half]), *self._read(batch[half:])]
+        return [*self._read_batch(batch[:half]), *self._read_batch(batch[half:])]
 
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """Batch by batch, the longest prompts first, so that what is too much shows at once."""
+        """Decode batch by batch, the longest prompts first: what is too much shows at once."""
         waiting = deque(sorted(prompts, key=lambda prompt: -len(prompt.token_ids)))
         while waiting:
             n_rows = min(self._batch_size, len(waiting))
@@ -130,8 +129,8 @@ class TransformersEngine(LocalEngine):
             unfinished = [growing.prompt for growing in batch if not growing.reason]
             if n_rows == 1:
                 (prompt,) = unfinished
-                reason = _no_memory_failure("a prompt", len(prompt.token_ids))
-                yield (Failure(prompt.case_id, "generate", reason, prompt.variant),)
+                reason = _no_memory("a prompt", len(prompt.token_ids)).reason
+                yield (Failure(prompt.case_id, "generate", reason, prompt.variant, retry=True),)
             else:
                 self._batch_size = n_rows // 2
                 waiting.extendleft(reversed(unfinished))
@@ -139,7 +138,7 @@ class TransformersEngine(LocalEngine):
     def _work(
         self, batch: Sequence[_GrowingTorch]
     ) -> Generator[tuple[Completion | Failure, ...], None, bool]:
-        """Decode one batch; ends with True when memory was short, and with what ended kept."""
+        """Decode one batch and yield what ends; return whether memory was short."""
         live, places = list(batch), list(range(len(batch)))
         while live:
             tokens = self._next_tokens(live, places)
@@ -155,7 +154,7 @@ class TransformersEngine(LocalEngine):
     def _next_tokens(
         self, live: Sequence[_GrowingTorch], places: Sequence[int]
     ) -> list[int] | None:
-        """The likeliest next token of each row that is left; None when memory was short."""
+        """Return the likeliest next token of each row that is left; None when memory was short."""
         try:
             if live[0].token_ids:
                 self._rows.keep(places)
@@ -211,15 +210,16 @@ class _GrowingTorch:
         self.seconds = time.perf_counter() - self._started_s
 
 
-def _no_memory_failure(what: str, n_tokens: int) -> str:
-    return (
+def _no_memory(what: str, n_tokens: int) -> NoResult:
+    return NoResult(
         f"{NO_MEMORY} ({what} of {n_tokens} tokens); make room on the device, or run it on a "
-        "larger one: the same run tries again"
+        "larger one: the same run tries again",
+        retry=True,
     )
 
 
 class PeftAdapterSwitch(AdapterSwitch):
-    """The base model as it was, and the adapters that it may wear."""
+    """A base model on torch, and its PEFT adapters, of which one at a time is on."""
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
         """Remember the base as it is now.
@@ -232,12 +232,12 @@ class PeftAdapterSwitch(AdapterSwitch):
         self._base = dict(model.named_parameters(remove_duplicate=False))
         self._peft: Any = None
         self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
-        super().__init__(settings)
+        super().__init__(settings.model, settings.model_name, settings.adapters)
 
     @contextmanager
-    def wearing(self, variant: str) -> Iterator[None]:
-        """See `Rack.wearing`."""
-        adapter = self._settings.adapters.get(variant)
+    def adapter_on(self, variant: str) -> Iterator[None]:
+        """See `AdapterSwitch.adapter_on`."""
+        adapter = self.adapters.get(variant)
         if adapter is None:
             with self._bare():
                 yield
@@ -249,7 +249,7 @@ class PeftAdapterSwitch(AdapterSwitch):
         self.require_base(variant)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """See `Rack.logits`; rows are filled up behind, where a causal model does not look."""
+        """See `AdapterSwitch.logits`; rows are padded behind, unseen by a causal model."""
         import torch
 
         if not rows:
@@ -264,7 +264,7 @@ class PeftAdapterSwitch(AdapterSwitch):
 
     @property
     def n_vocabulary(self) -> int:
-        """See `Rack.n_vocabulary`."""
+        """See `AdapterSwitch.n_vocabulary`."""
         return int(self._model.get_input_embeddings().weight.shape[0])
 
     @contextmanager
@@ -276,7 +276,7 @@ class PeftAdapterSwitch(AdapterSwitch):
             yield
 
     def probe(self) -> bytes:
-        """See `Rack.probe`."""
+        """See `AdapterSwitch.probe`."""
         import torch
 
         ids = torch.tensor([probe_ids(self.n_vocabulary)], device=self._model.device)
@@ -293,7 +293,7 @@ class PeftAdapterSwitch(AdapterSwitch):
     def _load(self, adapter: AdapterFolder, variant: str) -> None:
         from safetensors.torch import load_file
 
-        config: Any = self._settings.model.config
+        config: Any = self.folder.config
         config = config.get("text_config") or config
         with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
             held = to_peft(adapter, int(config.get("num_hidden_layers", 0)), Path(scratch))
@@ -318,7 +318,7 @@ class PeftAdapterSwitch(AdapterSwitch):
             )
 
     def _add(self, name: str, held: AdapterFolder, given: AdapterFolder) -> None:
-        """Make the places that the adapter's configuration asks for."""
+        """Give the model the places that the adapter's configuration asks for."""
         from peft import LoraConfig, PeftModel
 
         settings = parse_peft_config(held.config).settings()
@@ -335,7 +335,7 @@ class PeftAdapterSwitch(AdapterSwitch):
             else:
                 self._peft.add_adapter(name, config)
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
-            model_path = self._settings.model.path
+            model_path = self.folder.path
             if not self._has_any_module(held):
                 nowhere = AdapterFit((), tuple(sorted(given.shapes)), (), ())
                 nowhere.require_usable(given, model_path, self._notes(given))
@@ -348,10 +348,10 @@ class PeftAdapterSwitch(AdapterSwitch):
         return any(module in modules for module in wanted)
 
     def _notes(self, adapter: AdapterFolder) -> tuple[str, ...]:
-        return base_model_notes(adapter, self._settings.model, self._settings.model_name)
+        return base_model_notes(adapter, self.folder, self.model_name)
 
     def _is_of_base(self, name: str, value: Any) -> bool:
-        """PEFT may save the base's own embeddings with an adapter; such copies say nothing."""
+        """Return whether a tensor copies the base's own, as PEFT may save embeddings."""
         import torch
 
         plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
@@ -363,7 +363,7 @@ class PeftAdapterSwitch(AdapterSwitch):
     def _fill(
         self, name: str, tensors: dict[str, Any], held: AdapterFolder, given: AdapterFolder
     ) -> tuple[str, ...]:
-        """Load the tensors as far as they fit; the names of those that do not."""
+        """Load the tensors as far as they fit; return the names of those that do not."""
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
         expected = get_peft_model_state_dict(
@@ -383,7 +383,7 @@ class PeftAdapterSwitch(AdapterSwitch):
             _module_of,
             self.n_vocabulary,
         )
-        found.require_usable(given, self._settings.model.path, self._notes(given))
+        found.require_usable(given, self.folder.path, self._notes(given))
         lost = set(found.unused)
         kept = {key: value for key, value in tensors.items() if key not in lost}
         left = set_peft_model_state_dict(self._peft, kept, adapter_name=name).unexpected_keys
@@ -401,7 +401,7 @@ class PeftAdapterSwitch(AdapterSwitch):
 
 
 def _as_model_shapes(peft: Any, name: str, tensors: dict[str, Any]) -> dict[str, Any]:
-    """The tensors under the names of this model, where transformers fused modules since."""
+    """Return the tensors by their names in this model: transformers may have fused modules."""
     try:
         from peft.utils import transformers_weight_conversion as conversion
     except ImportError:  # before transformers 5 nothing was fused
@@ -416,5 +416,5 @@ def _as_model_shapes(peft: Any, name: str, tensors: dict[str, Any]) -> dict[str,
 
 
 def _module_of(name: str) -> str:
-    """The module that a PEFT tensor belongs to."""
+    """Return the module that a PEFT tensor belongs to."""
     return re.split(r"\.lora_|\.modules_to_save", name)[0]

@@ -1,10 +1,11 @@
-"""A PEFT LoRA configuration: ranks and scales module by module, and what nobody here can honour.
-
-What is in an adapter's folder: its kind, its settings, its tensors' shapes, its digest.
+"""Read what an adapter's folder holds: its kind, settings, tensors' shapes and digest.
 
 MLX and PEFT adapters share the name of their config file and differ in its contents, so they are
 told apart by their weights file. A trainer's folder may hold checkpoints and a fused model beside
 the adapter; those are left alone, and where only checkpoints are there, the last one counts.
+
+`parse_peft_config` reads PEFT's settings: ranks and scales module by module, and what no engine
+here can apply.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from plugin.errors import AdapterError
 from plugin.load.model import file_digest, read_json_object
 from plugin.load.tensors import tensor_shapes
 
+_WEIGHT_FILES: dict[str, Literal["mlx", "peft"]] = {
+    "adapters.safetensors": "mlx",
+    "adapter_model.safetensors": "peft",
+}
+_MLX_METHODS = ("lora", "dora", "full")
+_FUSED = "fused_model"
+_PICKLES = ("*.npz", "*.bin", "*.pt", "*.pth", "*.pkl")
+
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Values of init_lora_weights that leave the base's weights as they are."""
 
@@ -29,212 +38,16 @@ _KNOWN = {
     *("modules_to_save", "lora_bias", "fan_in_fan_out", "trainable_token_indices"),
     *("target_parameters", "ensure_weight_tying", "lora_dropout", "bias", "init_lora_weights"),
 }
-"""What the transformers engine hands on to PEFT."""
+"""Settings that the transformers engine hands on to PEFT."""
 
 _NOTES = {
     *("peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "revision"),
     *("inference_mode", "peft_version", "megatron_core", "qalora_group_size", "runtime_config"),
     *("loftq_config", "eva_config", "corda_config", "lora_ga_config"),
 }
-"""What only says where the adapter came from, or counts only with a setting that is refused."""
+"""Settings that only say where the adapter came from, or count only with a refused one."""
 
 _OUTPUT_LAYERS = ("lm_head", "output", "embed_out")
-
-
-@dataclass(frozen=True, slots=True)
-class PeftLora:
-    """What a PEFT adapter_config.json says of a LoRA adapter.
-
-    Attributes:
-        config: the parsed file.
-        rank: of modules that no pattern names.
-        alpha: likewise.
-    """
-
-    config: Mapping[str, Any]
-    rank: int
-    alpha: float
-
-    @property
-    def is_dora(self) -> bool:
-        """Whether a magnitude is learned beside the low-rank part."""
-        return bool(self.config.get("use_dora"))
-
-    @property
-    def is_rslora(self) -> bool:
-        """Whether the scale is alpha / sqrt(rank) rather than alpha / rank."""
-        return bool(self.config.get("use_rslora"))
-
-    @property
-    def modules_to_save(self) -> tuple[str, ...]:
-        """Modules of the base that the adapter replaces as a whole."""
-        return tuple(self.config.get("modules_to_save") or ())
-
-    def rank_of(self, module: str) -> int:
-        """The rank of a module's part, by the patterns."""
-        return int(_pick_by_pattern(self.config.get("rank_pattern"), module, self.rank))
-
-    def scale_of(self, module: str) -> float:
-        """What B A is multiplied with in a module."""
-        alpha = float(_pick_by_pattern(self.config.get("alpha_pattern"), module, self.alpha))
-        rank = self.rank_of(module)
-        return alpha / math.sqrt(rank) if self.is_rslora else alpha / rank
-
-    def settings(self) -> dict[str, Any]:
-        """What a LoraConfig takes, without notes and without what is not set."""
-        return {
-            key: value
-            for key, value in self.config.items()
-            if key in _KNOWN and value not in (None, "", [], {}) and value is not False
-        }
-
-    def obstacles(self) -> list[str]:
-        """Settings under which base and adapter cannot be told apart in one load, or unknown."""
-        found = []
-        start = self.config.get("init_lora_weights", True)
-        if start not in _PLAIN_STARTS:
-            found.append(
-                f"init_lora_weights {start!r} changes the base's own weights; save the adapter as "
-                "plain LoRA (PEFT: path_initial_model_for_weight_conversion)"
-            )
-        if self.config.get("bias", "none") != "none":
-            found.append(
-                f"bias {self.config['bias']!r} trains the base's own biases, which cannot be taken "
-                "off again"
-            )
-        found += [
-            f"{key} {value!r} is not known here"
-            for key, value in self.config.items()
-            if value and key not in _KNOWN | _NOTES
-        ]
-        return found
-
-    def targets(self, modules: Iterable[str]) -> list[str]:
-        """Those of a base's linear modules that get a part, by PEFT's rules of names."""
-        wanted = self.config.get("target_modules") or ()
-        excluded = self.config.get("exclude_modules") or ()
-        layers = self.config.get("layers_to_transform")
-        if isinstance(layers, int):
-            layers = [layers]
-        return [
-            module
-            for module in modules
-            if _listed_names(wanted, module)
-            and not (excluded and _listed_names(excluded, module))
-            and (layers is None or isinstance(wanted, str) or layer_of(module) in layers)
-        ]
-
-
-def parse_peft_config(config: Mapping[str, Any]) -> PeftLora:
-    """Rank and alpha of a PEFT configuration.
-
-    Raises:
-        ValueError: when it is none of LoRA, or has values that cannot be; with all of them.
-    """
-    if str(config.get("peft_type")).upper() != "LORA":
-        raise ValueError(
-            f"peft_type {config.get('peft_type')!r} is not LORA (DoRA is part of it). Adapters of "
-            "LoRA's family are compared here: LoRA, rsLoRA and DoRA"
-        )
-    wrong = [
-        f"{key} is missing" if config.get(key) is None else f"{key} {config[key]!r} {rule}"
-        for key, rule, holds in _RULES
-        if not holds(config.get(key))
-    ]
-    if wrong:
-        raise ValueError(f"{'; '.join(wrong)}. Copy it again from the training's output")
-    return PeftLora(config, config["r"], float(config["lora_alpha"]))
-
-
-def is_rank(value: object) -> bool:
-    """Whether a rank can be so."""
-    return type(value) is int and value >= 1
-
-
-def is_scale(value: object) -> bool:
-    """Whether a scale, or what it is made of, can be so; a negative one turns an adapter round."""
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
-
-
-def _is_pattern(value: object) -> bool:
-    try:
-        return isinstance(value, str) and bool(re.compile(value))
-    except re.error:
-        return False
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _are_layers(value: object) -> bool:
-    return type(value) is int or (
-        isinstance(value, list) and all(type(layer) is int for layer in value)
-    )
-
-
-def _maps_patterns(value: object, to: Callable[[object], bool]) -> bool:
-    return isinstance(value, dict) and all(
-        _is_pattern(pattern) and to(one) for pattern, one in value.items()
-    )
-
-
-def _unset_or(holds: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value in (None, "", [], {}) or holds(value)
-
-
-_MODULES = "must be a list of names or a regular expression"
-_RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
-    ("r", "is no rank; it must be 1 or more", is_rank),
-    ("lora_alpha", "is no finite number", is_scale),
-    (
-        "rank_pattern",
-        "must map names to ranks",
-        _unset_or(lambda value: _maps_patterns(value, is_rank)),
-    ),
-    (
-        "alpha_pattern",
-        "must map names to finite numbers",
-        _unset_or(lambda value: _maps_patterns(value, is_scale)),
-    ),
-    ("target_modules", _MODULES, _unset_or(lambda value: _are_names(value) or _is_pattern(value))),
-    ("exclude_modules", _MODULES, _unset_or(lambda value: _are_names(value) or _is_pattern(value))),
-    ("modules_to_save", "must be a list of names", _unset_or(_are_names)),
-    ("layers_to_transform", "must be numbers of layers", _unset_or(_are_layers)),
-)
-"""Key, what its value must be in words, and whether a value is; PEFT's own defaults of rank and
-alpha are not taken: a file that lacks them is not what PEFT saved, and the scale would be guessed.
-"""
-
-
-def layer_of(module: str) -> int | None:
-    """The first number in a module's name: its layer."""
-    found = re.search(r"\.(\d+)\.", module)
-    return int(found[1]) if found else None
-
-
-def _pick_by_pattern(patterns: Mapping[str, Any] | None, module: str, default: float) -> Any:
-    for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return value
-    return default
-
-
-def _listed_names(wanted: Any, module: str) -> bool:
-    if wanted == "all-linear":
-        return module.rpartition(".")[2] not in _OUTPUT_LAYERS
-    if isinstance(wanted, str):
-        return re.fullmatch(wanted, module) is not None
-    return any(module == name or module.endswith(f".{name}") for name in wanted)
-
-
-_WEIGHT_FILES: dict[str, Literal["mlx", "peft"]] = {
-    "adapters.safetensors": "mlx",
-    "adapter_model.safetensors": "peft",
-}
-_MLX_METHODS = ("lora", "dora", "full")
-_FUSED = "fused_model"
-_PICKLES = ("*.npz", "*.bin", "*.pt", "*.pth", "*.pkl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,10 +115,10 @@ def inspect_adapter(path: Path) -> AdapterFolder:
     """
     if not path.is_dir():
         raise AdapterError(f"{path}: no such adapter directory; check --model_adapter")
-    root = path if _kinds(path) else _last_checkpoint(path) or path
-    kinds = _kinds(root)
+    root = path if _adapter_kinds(path) else _last_checkpoint(path) or path
+    kinds = _adapter_kinds(root)
     if len(kinds) != 1:
-        raise AdapterError(f"{path}: {_not_one_adapter(path, list(kinds))}")
+        raise AdapterError(f"{path}: {_not_one_adapter_text(path, list(kinds))}")
     ((name, kind),) = kinds.items()
     config_path = root / "adapter_config.json"
     if not config_path.is_file():
@@ -325,29 +138,29 @@ def inspect_adapter(path: Path) -> AdapterFolder:
     )
 
 
-def _kinds(folder: Path) -> dict[str, Literal["mlx", "peft"]]:
+def _adapter_kinds(folder: Path) -> dict[str, Literal["mlx", "peft"]]:
     return {name: kind for name, kind in _WEIGHT_FILES.items() if (folder / name).is_file()}
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    """The trainer's checkpoint with the highest step; None when none holds an adapter."""
+    """Return the trainer's checkpoint with the highest step; None when none holds an adapter."""
     steps = {
         int(found[1]): entry
         for entry in folder.glob("checkpoint-*")
-        if (found := re.fullmatch(r"checkpoint-(\d+)", entry.name)) and _kinds(entry)
+        if (found := re.fullmatch(r"checkpoint-(\d+)", entry.name)) and _adapter_kinds(entry)
     }
     return steps[max(steps)] if steps else None
 
 
 def _check_config(folder: Path, kind: str, config: dict[str, Any]) -> None:
-    """The configuration must be of the weights' own kind, and hold values that can be."""
+    """Refuse a configuration of another kind than the weights, or with impossible values."""
     if kind == "mlx":
         if "peft_type" in config:
             raise AdapterError(
                 f"{folder}: adapters.safetensors is MLX's, but adapter_config.json is PEFT's (it "
                 "has peft_type); copy both from one training's output"
             )
-        if wrong := _mlx_config_problem(config):
+        if wrong := _mlx_config_problems(config):
             raise AdapterError(
                 f"{folder}/adapter_config.json: {'; '.join(wrong)}. Copy it again from the "
                 "training's output"
@@ -364,8 +177,8 @@ def _check_config(folder: Path, kind: str, config: dict[str, Any]) -> None:
         raise AdapterError(f"{folder}/adapter_config.json: {error}") from error
 
 
-def _mlx_config_problem(config: Mapping[str, Any]) -> list[str]:
-    """What cannot be in MLX's configuration; empty for a good one."""
+def _mlx_config_problems(config: Mapping[str, Any]) -> list[str]:
+    """Return what is impossible in MLX's configuration; empty for a good one."""
     method = config.get("fine_tune_type", "lora")
     if method not in _MLX_METHODS:
         return [f"fine_tune_type {method!r} is none of {', '.join(_MLX_METHODS)}"]
@@ -392,7 +205,7 @@ def _mlx_config_problem(config: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _not_one_adapter(path: Path, found: list[str]) -> str:
+def _not_one_adapter_text(path: Path, found: list[str]) -> str:
     if found:
         return f"holds {' and '.join(found)}; an adapter folder has one of them"
     names = " or ".join(_WEIGHT_FILES)
@@ -406,3 +219,190 @@ def _not_one_adapter(path: Path, found: list[str]) -> str:
     listing = f"holds {', '.join(inside[:8])}" if inside else "is empty"
     fused = "; fused_model is a whole model: give it as --tuned_model" if _FUSED in inside else ""
     return f"no adapter in it: the folder {listing}; it must hold {names}{fused}"
+
+
+@dataclass(frozen=True, slots=True)
+class PeftLora:
+    """What a PEFT adapter_config.json says of a LoRA adapter.
+
+    Attributes:
+        config: the parsed file.
+        rank: of modules that no pattern names.
+        alpha: likewise.
+    """
+
+    config: Mapping[str, Any]
+    rank: int
+    alpha: float
+
+    @property
+    def is_dora(self) -> bool:
+        """Whether a magnitude is learned beside the low-rank part."""
+        return bool(self.config.get("use_dora"))
+
+    @property
+    def is_rslora(self) -> bool:
+        """Whether the scale is alpha / sqrt(rank) rather than alpha / rank."""
+        return bool(self.config.get("use_rslora"))
+
+    @property
+    def modules_to_save(self) -> tuple[str, ...]:
+        """Modules of the base that the adapter replaces as a whole."""
+        return tuple(self.config.get("modules_to_save") or ())
+
+    def rank_of(self, module: str) -> int:
+        """Return the rank of a module's part, by the patterns."""
+        return int(_pick_by_pattern(self.config.get("rank_pattern"), module, self.rank))
+
+    def scale_of(self, module: str) -> float:
+        """Return what B A is multiplied with in a module."""
+        alpha = float(_pick_by_pattern(self.config.get("alpha_pattern"), module, self.alpha))
+        rank = self.rank_of(module)
+        return alpha / math.sqrt(rank) if self.is_rslora else alpha / rank
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a LoraConfig takes, without notes and without what is not set."""
+        return {
+            key: value
+            for key, value in self.config.items()
+            if key in _KNOWN and value not in (None, "", [], {}) and value is not False
+        }
+
+    def obstacles(self) -> list[str]:
+        """Return the settings that are unknown, or keep base and adapter from sharing one load."""
+        found = []
+        start = self.config.get("init_lora_weights", True)
+        if start not in _PLAIN_STARTS:
+            found.append(
+                f"init_lora_weights {start!r} changes the base's own weights; save the adapter as "
+                "plain LoRA (PEFT: path_initial_model_for_weight_conversion)"
+            )
+        if self.config.get("bias", "none") != "none":
+            found.append(
+                f"bias {self.config['bias']!r} trains the base's own biases, which cannot be taken "
+                "off again"
+            )
+        found += [
+            f"{key} {value!r} is not known here"
+            for key, value in self.config.items()
+            if value and key not in _KNOWN | _NOTES
+        ]
+        return found
+
+    def targets(self, modules: Iterable[str]) -> list[str]:
+        """Return those of a base's linear modules that get a part, by PEFT's rules of names."""
+        wanted = self.config.get("target_modules") or ()
+        excluded = self.config.get("exclude_modules") or ()
+        layers = self.config.get("layers_to_transform")
+        if isinstance(layers, int):
+            layers = [layers]
+        return [
+            module
+            for module in modules
+            if _listed_names(wanted, module)
+            and not (excluded and _listed_names(excluded, module))
+            and (layers is None or isinstance(wanted, str) or layer_of(module) in layers)
+        ]
+
+
+def parse_peft_config(config: Mapping[str, Any]) -> PeftLora:
+    """Parse a PEFT configuration.
+
+    Raises:
+        ValueError: when it is not of LoRA, or has impossible values; with all of them.
+    """
+    if str(config.get("peft_type")).upper() != "LORA":
+        raise ValueError(
+            f"peft_type {config.get('peft_type')!r} is not LORA (DoRA is part of it). Adapters of "
+            "LoRA's family are compared here: LoRA, rsLoRA and DoRA"
+        )
+    wrong = [
+        f"{key} is missing" if config.get(key) is None else f"{key} {config[key]!r} {rule}"
+        for key, rule, holds in _RULES
+        if not holds(config.get(key))
+    ]
+    if wrong:
+        raise ValueError(f"{'; '.join(wrong)}. Copy it again from the training's output")
+    return PeftLora(config, config["r"], float(config["lora_alpha"]))
+
+
+def is_rank(value: object) -> bool:
+    """Return whether the value can be a rank."""
+    return type(value) is int and value >= 1
+
+
+def is_scale(value: object) -> bool:
+    """Return whether the value can be a scale or its alpha; a negative one inverts an adapter."""
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _is_pattern(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(re.compile(value))
+    except re.error:
+        return False
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _are_layers(value: object) -> bool:
+    return type(value) is int or (
+        isinstance(value, list) and all(type(layer) is int for layer in value)
+    )
+
+
+def _maps_patterns(value: object, to: Callable[[object], bool]) -> bool:
+    return isinstance(value, dict) and all(
+        _is_pattern(pattern) and to(one) for pattern, one in value.items()
+    )
+
+
+def _unset_or(holds: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value in (None, "", [], {}) or holds(value)
+
+
+_MODULES = "must be a list of names or a regular expression"
+_RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("r", "is no rank; it must be 1 or more", is_rank),
+    ("lora_alpha", "is no finite number", is_scale),
+    (
+        "rank_pattern",
+        "must map names to ranks",
+        _unset_or(lambda value: _maps_patterns(value, is_rank)),
+    ),
+    (
+        "alpha_pattern",
+        "must map names to finite numbers",
+        _unset_or(lambda value: _maps_patterns(value, is_scale)),
+    ),
+    ("target_modules", _MODULES, _unset_or(lambda value: _are_names(value) or _is_pattern(value))),
+    ("exclude_modules", _MODULES, _unset_or(lambda value: _are_names(value) or _is_pattern(value))),
+    ("modules_to_save", "must be a list of names", _unset_or(_are_names)),
+    ("layers_to_transform", "must be numbers of layers", _unset_or(_are_layers)),
+)
+"""Key, what its value must be in words, and whether a value is; PEFT's own defaults of rank and
+alpha are not taken: a file that lacks them is not what PEFT saved, and the scale would be guessed.
+"""
+
+
+def layer_of(module: str) -> int | None:
+    """Return the first number in a module's name: its layer."""
+    found = re.search(r"\.(\d+)\.", module)
+    return int(found[1]) if found else None
+
+
+def _pick_by_pattern(patterns: Mapping[str, Any] | None, module: str, default: float) -> Any:
+    for pattern, value in (patterns or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return default
+
+
+def _listed_names(wanted: Any, module: str) -> bool:
+    if wanted == "all-linear":
+        return module.rpartition(".")[2] not in _OUTPUT_LAYERS
+    if isinstance(wanted, str):
+        return re.fullmatch(wanted, module) is not None
+    return any(module == name or module.endswith(f".{name}") for name in wanted)

@@ -1,14 +1,11 @@
-"""The name of a data set -> its rows: a file, a folder, or an id for the `datasets` library.
+"""Read a data set as cases: find its rows, map its columns, check every row, draw a seeded sample.
 
-When a data set has several splits and none is chosen, `test` is taken, else `validation`, else
-the only one there is.
+A data set is a file, a folder, or an id for the `datasets` library. When it has several splits and
+none is chosen, `test` is taken, else `validation`, else the only one there is.
 
-A data set -> cases: columns mapped, every row checked, a seeded sample, a content hash.
-
-What is asked stands in a text column (`input`), in a chat column (`messages`, `conversations`) or
-is built of several columns by a template; the template goes before the input column, and that
-before a chat column. Numbers and booleans are taken as text for everything but a plain input and
-contexts.
+The input stands in a text column (`input`), in a chat column (`messages`, `conversations`), or is
+built of several columns by a template. The template goes before the input column, and that before a
+chat column. Numbers and booleans are taken as text for everything but a plain input and contexts.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ from plugin.load.columns import (
     read_input,
     read_text,
 )
-from plugin.load.readers import Row, Table, from_objects, read_files
+from plugin.load.readers import Row, Table, read_files, table_from_objects
 from plugin.records import ALL, Case, Failure, Message
 
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
@@ -47,136 +44,12 @@ _WORDS = {
 _SPLITS = {word: split for split, words in _WORDS.items() for word in words}
 _SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")
 
-# What hosts and libraries write beside the data.
 _ABOUT = {"index.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
+"""Files that hosts and libraries write beside the data."""
 
 _LIBRARY_FORMATS = "csv, json, jsonl or parquet"
 
-
-def find_rows(name: str, split: str | None) -> Table:
-    """The rows of the data set's split.
-
-    Raises:
-        DataError: when there is no such data set or it cannot be read, with what was tried.
-        OptionError: when the split is not there, or none was chosen and it is not clear which.
-    """
-    path = Path(os.path.expanduser(name))
-    if os.path.isdir(path):
-        return _from_folder(path, split)
-    if os.path.isfile(path):
-        if path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{path} is no data file: its name must end in {', '.join(SUFFIXES)}")
-        return _from_files(str(path), [path], split)
-    if os.path.islink(path):
-        raise DataError(f"{path} is a link to {os.readlink(path)}, which does not exist")
-    if os.path.exists(path):
-        raise DataError(f"{path} is neither a file nor a folder")
-    if path.suffix.lower() in SUFFIXES or path.is_absolute() or name.startswith((".", "~")):
-        raise DataError(f"{path} does not exist{_similar_names(path)}")
-    return _from_library(name, split)
-
-
-def _similar_names(path: Path) -> str:
-    """A hint at a file of nearly the same name, or at the folder that is missing too."""
-    folder = path.parent
-    if not os.path.isdir(folder):
-        return f", and neither does its folder (looked from {Path.cwd()})"
-    close = difflib.get_close_matches(path.name, sorted(os.listdir(folder)), 1)
-    return f"; did you mean {close[0]!r}?" if close else f" (looked in {folder.resolve()})"
-
-
-def _from_folder(folder: Path, split: str | None) -> Table:
-    """Files that stand in the folder itself, else what `datasets` makes of the folder."""
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.name not in _ABOUT)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
-    files = [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]
-    if files:
-        return _from_files(str(folder), files, split)
-    if not any(os.path.isdir(path) for path in paths):
-        raise DataError(f"{folder} holds no data file ({_LIBRARY_FORMATS})")
-    return _from_library(str(folder), split)
-
-
-def _from_files(name: str, paths: Sequence[Path], split: str | None) -> Table:
-    splits: dict[str, list[Path]] = {}
-    for path in paths:
-        splits.setdefault(_split_of(path), []).append(path)
-    chosen = splits[_choose_split(name, list(splits), _SPLITS.get(split or "", split))]
-    if len(chosen) > 1 and not all(_SHARD.search(path.stem) for path in chosen):
-        raise DataError(
-            f"{name} has several files for the same split: "
-            f"{', '.join(path.name for path in chosen)}; give the file that is meant"
-        )
-    return read_files(chosen)
-
-
-def _split_of(path: Path) -> str:
-    """The split that a file's name tells, else the name itself: "my_eval.csv" is of "test"."""
-    stem = _SHARD.sub("", path.stem)
-    words = re.split(r"[^a-z]+", stem.lower())
-    return next((_SPLITS[word] for word in words if word in _SPLITS), stem)
-
-
-def _choose_split(name: str, splits: Sequence[str], wanted: str | None) -> str:
-    listed = ", ".join(splits)
-    if wanted:
-        if wanted in splits:
-            return wanted
-        raise OptionError(
-            f"--dataset_split {wanted!r} is not a split of {name}, which has: {listed}"
-        )
-    for usual in ("test", "validation"):
-        if usual in splits:
-            return usual
-    if len(splits) == 1:
-        return splits[0]
-    raise OptionError(
-        f"{name} has several splits and none was chosen: {listed}; name one with --dataset_split"
-    )
-
-
-def _from_library(name: str, split: str | None) -> Table:
-    """A data set id, or a folder in a hub's layout, through the `datasets` library.
-
-    The library runs no code that comes with a data set.
-    """
-    import datasets
-    import httpx
-    from datasets.exceptions import DatasetsError
-
-    try:
-        # Else the library's csv reader turns the texts "NA" and "null" into nothing.
-        is_csv = datasets.load_dataset_builder(name).name == "csv"
-        found = datasets.load_dataset(name, **({"na_filter": False} if is_csv else {}))
-    except (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError) as error:
-        raise DataError(_not_loaded_error(name, error)) from error
-    # As lists, images and sounds stay bytes, which nobody has to be able to decode.
-    return from_objects(found[_choose_split(name, list(found), split)].to_list())
-
-
-def _not_loaded_error(name: str, error: Exception) -> str:
-    said = [str(part).strip().partition("\n")[0][:300] for part in (error, error.__cause__) if part]
-    reason = ": ".join(said)
-    if os.path.isdir(name):
-        return (
-            f"{name} cannot be used: it holds no data file ({_LIBRARY_FORMATS}) itself, and the "
-            "datasets "
-            f"library cannot load it as a folder ({reason}). Give the path of a data file"
-        )
-    return (
-        f"data set {name!r} cannot be found. Tried: the file or folder "
-        f"{Path(name).absolute()} (does not exist); the data set id {name!r} of the datasets "
-        f"library ({reason}). Give the path of a {_LIBRARY_FORMATS} file, or check the id, the "
-        "network "
-        "and, for a private data set, the login (`hf auth login`)"
-    )
-
-
-__all__ = ["CaseSource", "Columns", "LoadedCases", "load_cases"]
-
-_N_SHOWN = 20
+_N_BAD_SHOWN = 20
 _LONGEST_METADATA = 200
 
 
@@ -223,8 +96,8 @@ class LoadedCases:
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
-    """A row's case, or what is wrong with the row; `id` is None where it could not be read."""
+class _CheckedRow:
+    """A row with its case, or with what is wrong; `id` is None where it could not be read."""
 
     row: Row
     id: str | None
@@ -251,13 +124,13 @@ def load_cases(source: CaseSource) -> LoadedCases:
     checked = _check_unique([_read_row(row, layout) for row in table.rows])
     bad = [row for row in checked if row.case is None]
     if problems or len(bad) == len(checked) or (bad and not source.skip_bad_rows):
-        raise DataError(_bad_rows_message(source, problems, bad, len(table.rows)))
-    cases = _draw(checked, source.limit, source.seed)
+        raise DataError(_bad_rows_text(source, problems, bad, len(table.rows)))
+    cases = _draw_cases(checked, source.limit, source.seed)
     taken = {row.id for row in checked if row.case is not None}
     return LoadedCases(
         cases=cases,
-        failures=tuple(_failures(bad, taken)),
-        digest=_digest(cases),
+        failures=tuple(_bad_row_failures(bad, taken)),
+        digest=_digest_cases(cases),
         n_source_rows=len(table.rows),
         source=source,
     )
@@ -278,9 +151,9 @@ def _check_options(source: CaseSource) -> None:
         )
 
 
-def _read_row(row: Row, layout: Layout) -> _Checked:
+def _read_row(row: Row, layout: Layout) -> _CheckedRow:
     if row.problem is not None:
-        return _Checked(row, None, None, (row.problem,))
+        return _CheckedRow(row, None, None, (row.problem,))
     problems: list[str] = []
     names = layout.columns
 
@@ -303,18 +176,18 @@ def _read_row(row: Row, layout: Layout) -> _Checked:
         context=read_contexts(row.cells.get(names.context), names.context, problems),
         group=group,
         cluster=label(names.cluster),
-        metadata=_metadata(row.cells, layout.extra),
+        metadata=_read_metadata(row.cells, layout.extra),
     )
     if not _is_text(case):
         problems.append("holds half of a surrogate pair (such as \\ud83d alone), which is no text")
-        return _Checked(row, None, None, tuple(problems))
-    return _Checked(row, case.id, None if problems else case, tuple(problems))
+        return _CheckedRow(row, None, None, tuple(problems))
+    return _CheckedRow(row, case.id, None if problems else case, tuple(problems))
 
 
 def read_messages(
     row: Row, layout: Layout, problems: list[str]
 ) -> tuple[tuple[Message, ...], str | None]:
-    """The turns, and the answer that a chat ends with."""
+    """Return the turns, and the answer that a chat ends with."""
     if layout.asked is None:
         return (), None
     if layout.template is not None:
@@ -332,8 +205,8 @@ def read_messages(
     return read_input(value, layout.input, problems), None
 
 
-def _metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
-    """Texts, numbers and booleans, cut where they are long; lists and objects are left out."""
+def _read_metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
+    """Return the texts, numbers and booleans, long ones cut; lists and objects are left out."""
     found = {name: cells.get(name) for name in names}
     texts = {
         name: str(value).lower() if isinstance(value, bool) else str(value)
@@ -348,7 +221,7 @@ def _metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[str, st
 
 
 def _is_text(case: Case) -> bool:
-    """Whether everything in it can be written down: JSON may hold halves of a surrogate pair."""
+    """Return whether all of it can be encoded: JSON may hold halves of a surrogate pair."""
     try:
         json.dumps([_case_content(case), dict(case.metadata)], ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -356,9 +229,9 @@ def _is_text(case: Case) -> bool:
     return True
 
 
-def _check_unique(checked: Sequence[_Checked]) -> list[_Checked]:
-    """The same, but of two rows with one id the later one is bad."""
-    first: dict[str, _Checked] = {}
+def _check_unique(checked: Sequence[_CheckedRow]) -> list[_CheckedRow]:
+    """Return the same rows, but of two with one id the later one is bad."""
+    first: dict[str, _CheckedRow] = {}
     result = []
     for row in checked:
         other = first.setdefault(row.id, row) if row.id is not None else row
@@ -369,16 +242,16 @@ def _check_unique(checked: Sequence[_Checked]) -> list[_Checked]:
     return result
 
 
-def _draw(checked: Sequence[_Checked], limit: float, seed: int) -> tuple[Case, ...]:
-    # All rows are permuted, so that mending a bad row does not draw the others anew.
+def _draw_cases(checked: Sequence[_CheckedRow], limit: float, seed: int) -> tuple[Case, ...]:
+    # All rows are permuted, so that a corrected row does not change how the others are drawn.
     order = random.Random(seed).sample(range(len(checked)), len(checked))
     usable = [i for i in order if checked[i].case is not None]
     drawn = sorted(usable[: max(1, round(limit * len(usable)))])
     return tuple(case for i in drawn if (case := checked[i].case) is not None)
 
 
-def _failures(bad: Sequence[_Checked], taken: set[str | None]) -> Iterable[Failure]:
-    """One per bad row, under its id where that is its own, else under its row."""
+def _bad_row_failures(bad: Sequence[_CheckedRow], taken: set[str | None]) -> Iterable[Failure]:
+    """Yield a failure per bad row, under its id where that is its own, else under its row."""
     for row in bad:
         own = row.id is not None and row.id not in taken and row.id != str(row.row.number)
         name = row.id if own and row.id else f"row {row.row.number}"
@@ -386,32 +259,151 @@ def _failures(bad: Sequence[_Checked], taken: set[str | None]) -> Iterable[Failu
         yield Failure(name, "data", f"{row.row.place}: {'; '.join(row.problems)}")
 
 
-def _bad_rows_message(
-    source: CaseSource, problems: Sequence[str], bad: Sequence[_Checked], n_rows: int
+def _bad_rows_text(
+    source: CaseSource, problems: Sequence[str], bad: Sequence[_CheckedRow], n_rows: int
 ) -> str:
-    """Everything that is wrong, each on a line of its own."""
+    """Return everything that is wrong, each on a line of its own."""
     if source.skip_bad_rows and problems:
         bad = ()  # they would have been left out
-    lines = [f"{row.row.place}: {'; '.join(row.problems)}" for row in bad[:_N_SHOWN]]
-    if len(bad) > _N_SHOWN:
-        lines.append(f"and {len(bad) - _N_SHOWN} more")
+    lines = [f"{row.row.place}: {'; '.join(row.problems)}" for row in bad[:_N_BAD_SHOWN]]
+    if len(bad) > _N_BAD_SHOWN:
+        lines.append(f"and {len(bad) - _N_BAD_SHOWN} more")
     if bad and len(bad) == n_rows:
-        lines.append("no row can be used; mend them, or check which columns are named")
+        lines.append("no row can be used; correct them, or check which columns are named")
     elif bad:
         lines.append(
-            f"{len(bad)} of {n_rows} rows cannot be used; mend them, or leave them out with "
+            f"{len(bad)} of {n_rows} rows cannot be used; correct them, or leave them out with "
             "--skip_bad_rows"
         )
     return "\n  ".join([f"{source.dataset_name} cannot be used as it is:", *problems, *lines])
 
 
 def _case_content(case: Case) -> list[object]:
-    """What makes the case this case; metadata does not."""
+    """Return what identifies the case; metadata does not."""
     turns = [[turn.role, turn.content] for turn in case.messages]
     parts = (turns, case.expected_output, list(case.context), case.group, case.cluster)
     return [case.id, *parts]
 
 
-def _digest(cases: Sequence[Case]) -> str:
+def _digest_cases(cases: Sequence[Case]) -> str:
     text = json.dumps([_case_content(case) for case in cases], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_rows(name: str, split: str | None) -> Table:
+    """Read the rows of the data set's split.
+
+    Raises:
+        DataError: when there is no such data set or it cannot be read, with what was tried.
+        OptionError: when the split is not there, or none was chosen and it is not clear which.
+    """
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):
+        return _from_folder(path, split)
+    if os.path.isfile(path):
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(f"{path} is no data file: its name must end in {', '.join(SUFFIXES)}")
+        return _from_files(str(path), [path], split)
+    if os.path.islink(path):
+        raise DataError(f"{path} is a link to {os.readlink(path)}, which does not exist")
+    if os.path.exists(path):
+        raise DataError(f"{path} is neither a file nor a folder")
+    if path.suffix.lower() in SUFFIXES or path.is_absolute() or name.startswith((".", "~")):
+        raise DataError(f"{path} does not exist{_similar_names(path)}")
+    return _from_library(name, split)
+
+
+def _similar_names(path: Path) -> str:
+    """Return a hint at a file of nearly the same name, or at the folder that is missing too."""
+    folder = path.parent
+    if not os.path.isdir(folder):
+        return f", and neither does its folder (looked from {Path.cwd()})"
+    close = difflib.get_close_matches(path.name, sorted(os.listdir(folder)), 1)
+    return f"; did you mean {close[0]!r}?" if close else f" (looked in {folder.resolve()})"
+
+
+def _from_folder(folder: Path, split: str | None) -> Table:
+    """Read files that stand in the folder itself, else what `datasets` makes of the folder."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.name not in _ABOUT)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
+    files = [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]
+    if files:
+        return _from_files(str(folder), files, split)
+    if not any(os.path.isdir(path) for path in paths):
+        raise DataError(f"{folder} holds no data file ({_LIBRARY_FORMATS})")
+    return _from_library(str(folder), split)
+
+
+def _from_files(name: str, paths: Sequence[Path], split: str | None) -> Table:
+    splits: dict[str, list[Path]] = {}
+    for path in paths:
+        splits.setdefault(_split_of(path), []).append(path)
+    chosen = splits[_choose_split(name, list(splits), _SPLITS.get(split or "", split))]
+    if len(chosen) > 1 and not all(_SHARD.search(path.stem) for path in chosen):
+        raise DataError(
+            f"{name} has several files for the same split: "
+            f"{', '.join(path.name for path in chosen)}; give the file that is meant"
+        )
+    return read_files(chosen)
+
+
+def _split_of(path: Path) -> str:
+    """Return the split that a file's name tells, else the name: "my_eval.csv" is of "test"."""
+    stem = _SHARD.sub("", path.stem)
+    words = re.split(r"[^a-z]+", stem.lower())
+    return next((_SPLITS[word] for word in words if word in _SPLITS), stem)
+
+
+def _choose_split(name: str, splits: Sequence[str], wanted: str | None) -> str:
+    listed = ", ".join(splits)
+    if wanted:
+        if wanted in splits:
+            return wanted
+        raise OptionError(
+            f"--dataset_split {wanted!r} is not a split of {name}, which has: {listed}"
+        )
+    for usual in ("test", "validation"):
+        if usual in splits:
+            return usual
+    if len(splits) == 1:
+        return splits[0]
+    raise OptionError(
+        f"{name} has several splits and none was chosen: {listed}; name one with --dataset_split"
+    )
+
+
+def _from_library(name: str, split: str | None) -> Table:
+    """Read a data set id, or a folder in a hub's layout, through the `datasets` library.
+
+    The library runs no code that comes with a data set.
+    """
+    import datasets
+    import httpx
+    from datasets.exceptions import DatasetsError
+
+    try:
+        # Else the library's csv reader turns the texts "NA" and "null" into nothing.
+        is_csv = datasets.load_dataset_builder(name).name == "csv"
+        found = datasets.load_dataset(name, **({"na_filter": False} if is_csv else {}))
+    except (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError) as error:
+        raise DataError(_not_loaded_text(name, error)) from error
+    # As lists, images and sounds stay bytes, which nobody has to be able to decode.
+    return table_from_objects(found[_choose_split(name, list(found), split)].to_list())
+
+
+def _not_loaded_text(name: str, error: Exception) -> str:
+    said = [str(part).strip().partition("\n")[0][:300] for part in (error, error.__cause__) if part]
+    reason = ": ".join(said)
+    if os.path.isdir(name):
+        return (
+            f"{name} cannot be used: it holds no data file ({_LIBRARY_FORMATS}) itself, and the "
+            f"datasets library cannot load it as a folder ({reason}). Give the path of a data file"
+        )
+    return (
+        f"data set {name!r} cannot be found. Tried: the file or folder "
+        f"{Path(name).absolute()} (does not exist); the data set id {name!r} of the datasets "
+        f"library ({reason}). Give the path of a {_LIBRARY_FORMATS} file, or check the id, the "
+        "network and, for a private data set, the login (`hf auth login`)"
+    )

@@ -1,6 +1,7 @@
-"""Cells -> the parts of a case; what is wrong with a cell is added to `problems`.
+"""Say which column of a data set is what, and read the cells of a row.
 
-Which column is what: the user's words against the columns that a data set has.
+`lay_out` compares the columns that the user named with those that are there. The `read_...`
+functions make the parts of a case of a cell, and add what is wrong with it to `problems`.
 """
 
 from __future__ import annotations
@@ -15,134 +16,17 @@ from plugin.errors import OptionError
 from plugin.load.readers import NumberAsWritten, parse_json, type_name
 from plugin.records import Message
 
-_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}  # OpenAI: role, content
-_SPEAKERS = {"human": "user", "gpt": "assistant", **_ROLES}  # ShareGPT: from, value
-
-
-def read_text(value: object, name: str, problems: list[str]) -> str | None:
-    """The text of a cell; a number or a boolean counts as what its source writes.
-
-    Nothing, and text of white space alone, is None.
-    """
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return str(value) if value.strip() else None
-    if value is not None:
-        problems.append(f"{name} is {type_name(value)}; it must be text or a number")
-    return None
-
-
-def read_contexts(value: object, name: str, problems: list[str]) -> tuple[str, ...]:
-    """The texts of a list, of a JSON list written as text, or one plain text; blank ones left out.
-
-    Text that only looks like a list (`[1] Smith says`, `['one']`) is one plain text.
-    """
-    if isinstance(value, str) and not isinstance(value, NumberAsWritten):
-        value = _list_in(value)
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        problems.append(f"{name} is {type_name(value)}; it must be text or a list of texts")
-        return ()
-    wrong = [part for part in value if part is not None and type(part) is not str]
-    if wrong:
-        problems.append(f"{name} is a list that holds {type_name(wrong[0])}; it must hold texts")
-        return ()
-    return tuple(part for part in value if part and part.strip())
-
-
-def _list_in(text: str) -> list[object]:
-    if text.lstrip().startswith("["):
-        try:
-            value = parse_json(text)
-        except ValueError:
-            return [text]
-        assert isinstance(value, list)
-        return value
-    return [text]
-
-
-def read_input(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
-    """One user turn of plain text.
-
-    A number is refused: as a question it is nearly always the wrong column.
-    """
-    if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
-        return (Message("user", str(value)),)
-    if value is None or value == "" or (type(value) is str):
-        problems.append(f"{name} is empty")
-    else:
-        problems.append(f"{name} is {type_name(value)}; it must be text")
-    return ()
-
-
-def read_chat(
-    value: object, name: str, problems: list[str]
-) -> tuple[tuple[Message, ...], str | None]:
-    """The turns up to the last user turn, and what the assistant said after it, if anything.
-
-    Of several assistant turns at the end, the last one counts.
-    """
-    if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
-        try:
-            value = parse_json(value)
-        except ValueError as error:
-            problems.append(f"{name} is text that is no JSON list of turns ({error})")
-            return (), None
-    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        problems.append(f"{name} is empty")
-        return (), None
-    if not isinstance(value, list):
-        problems.append(f"{name} is {type_name(value)}; it must be a list of turns")
-        return (), None
-    turns = [_read_turn(turn, f"{name}, turn {i}", problems) for i, turn in enumerate(value, 1)]
-    good = [turn for turn in turns if turn is not None]
-    return _cut(good, name, problems) if len(good) == len(turns) else ((), None)
-
-
-def _cut(
-    turns: list[Message], name: str, problems: list[str]
-) -> tuple[tuple[Message, ...], str | None]:
-    asked = [i for i, turn in enumerate(turns) if turn.role == "user"]
-    if not asked:
-        problems.append(f"{name} has no user turn")
-        return (), None
-    last = asked[-1]
-    if not turns[last].content.strip():
-        problems.append(f"{name}, turn {last + 1}: the last user turn is empty")
-    answers = turns[last + 1 :]
-    if any(turn.role != "assistant" for turn in answers):
-        problems.append(f"{name} has a system turn after the last user turn")
-    answer = answers[-1].content if answers else ""
-    return tuple(turns[: last + 1]), answer if answer.strip() else None
-
-
-def _read_turn(turn: object, where: str, problems: list[str]) -> Message | None:
-    if not isinstance(turn, dict):
-        problems.append(f"{where} is {type_name(turn)}; it must be an object")
-        return None
-    if turn.get("role") is not None:
-        key, role, content, roles = "role", turn["role"], turn.get("content"), _ROLES
-    elif turn.get("from") is not None:
-        key, role, content, roles = "from", turn["from"], turn.get("value"), _SPEAKERS
-    else:
-        problems.append(f"{where} has neither role and content nor from and value")
-        return None
-    if not isinstance(role, str) or role not in roles:
-        problems.append(f"{where} has {key} {role!r}; it must be one of {', '.join(roles)}")
-        return None
-    if type(content) is not str:
-        problems.append(f"{where} has {type_name(content)} as its text; it must be text")
-        return None
-    return Message(roles[role], content)
-
-
 CHATS = ("messages", "conversations")
 """Columns that hold chats, by the habit of OpenAI's and of ShareGPT's files."""
 
 _USUAL_INPUTS = ("question", "prompt", "instruction", "query")
 _N_LISTED = 30
+
+_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
+"""In OpenAI's turns, which have role and content."""
+
+_SPEAKERS = {"human": "user", "gpt": "assistant", **_ROLES}
+"""In ShareGPT's turns, which have from and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +77,7 @@ class Layout:
 
 
 def parse_template(text: str) -> InputTemplate:
-    """The parts of "{instruction} {input}"; a literal brace is doubled.
+    """Parse a template such as "{instruction} {input}"; a literal brace is doubled.
 
     Only a column's name may stand in braces, and its cell is put there as it is: no attributes,
     no indexes, no formats.
@@ -221,19 +105,19 @@ def parse_template(text: str) -> InputTemplate:
 def lay_out(
     columns: Columns, template: InputTemplate | None, there: Sequence[str]
 ) -> tuple[Layout, list[str]]:
-    """How to read a data set with the columns that are there, and what is wrong with that."""
+    """Return how to read a data set with the columns that are there, and what is wrong."""
     problems = [
-        missing_column_error(f"--{field.name}_column", getattr(columns, field.name), there)
+        missing_column_text(f"--{field.name}_column", getattr(columns, field.name), there)
         for field in fields(columns)
         if getattr(columns, field.name) not in (field.default, *there)
     ]
     asked, name = _find_input(columns, template, there)
     if template is not None:
         unknown = [name for name in dict.fromkeys(template.columns) if name not in there]
-        problems += [missing_column_error("--input_template", name, there) for name in unknown]
+        problems += [missing_column_text("--input_template", name, there) for name in unknown]
         asked = None if unknown else asked
     elif asked is None and columns.input == Columns().input:
-        problems.append(_no_input_error(there))
+        problems.append(_no_input_text(there))
     read = {getattr(columns, field.name) for field in fields(columns) if field.name != "input"}
     read |= {*CHATS, *(template.columns if template else (name,))}
     layout = Layout(
@@ -250,7 +134,7 @@ def lay_out(
 def _find_input(
     columns: Columns, template: InputTemplate | None, there: Sequence[str]
 ) -> tuple[Literal["text", "chat", "template"] | None, str]:
-    """The template, else the input column, else, when none was named, a chat column."""
+    """Return where the input is: template, input column or, when none was named, chat column."""
     if template is not None:
         return "template", columns.input
     if columns.input in there:
@@ -262,30 +146,149 @@ def _find_input(
     return None, columns.input
 
 
-def missing_column_error(option: str, name: str, there: Sequence[str]) -> str:
-    """What to say of an option that names a column which is not there."""
+def missing_column_text(option: str, name: str, there: Sequence[str]) -> str:
+    """Return the message for an option that names a column which is not there."""
     close = difflib.get_close_matches(name, there, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     plain = "attributes and indexes are not looked up; " if "." in name or "[" in name else ""
-    return f"{option} names {name!r}, which is no column; {plain}{hint}{list_names(there)}"
+    return f"{option} names {name!r}, which is no column; {plain}{hint}{list_columns(there)}"
 
 
-def _no_input_error(there: Sequence[str]) -> str:
+def _no_input_text(there: Sequence[str]) -> str:
     lower = {name.lower(): name for name in there}
     usual = next((lower[name] for name in ("input", *_USUAL_INPUTS) if name in lower), None)
     hint = f"did you mean --input_column {usual}? " if usual else ""
     return (
         f"there is no column 'input' (nor {' or '.join(map(repr, CHATS))}); name the one with the "
         "question with --input_column, or build it with --input_template; "
-        f"{hint}{list_names(there)}"
+        f"{hint}{list_columns(there)}"
     )
 
 
-def list_names(there: Sequence[str]) -> str:
-    """The columns in words."""
+def list_columns(there: Sequence[str]) -> str:
+    """Return the columns in words."""
     if not there:
         return "there are no columns"
     more = f" and {len(there) - _N_LISTED} more" if len(there) > _N_LISTED else ""
     # A name from JSON may hold half of a surrogate pair, which no terminal can print.
     names = ", ".join(there[:_N_LISTED]).encode("utf-8", "replace").decode()
     return f"columns are: {names}{more}"
+
+
+def read_text(value: object, name: str, problems: list[str]) -> str | None:
+    """Return the text of a cell; a number or a boolean counts as what its source writes.
+
+    Nothing, and text of white space alone, is None.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return str(value) if value.strip() else None
+    if value is not None:
+        problems.append(f"{name} is {type_name(value)}; it must be text or a number")
+    return None
+
+
+def read_contexts(value: object, name: str, problems: list[str]) -> tuple[str, ...]:
+    """Return the texts of a list, of a JSON list in text, or one plain text; no blank ones.
+
+    Text that only looks like a list (`[1] Smith says`, `['one']`) is one plain text.
+    """
+    if isinstance(value, str) and not isinstance(value, NumberAsWritten):
+        value = _parse_list(value)
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        problems.append(f"{name} is {type_name(value)}; it must be text or a list of texts")
+        return ()
+    wrong = [part for part in value if part is not None and type(part) is not str]
+    if wrong:
+        problems.append(f"{name} is a list that holds {type_name(wrong[0])}; it must hold texts")
+        return ()
+    return tuple(part for part in value if part and part.strip())
+
+
+def _parse_list(text: str) -> list[object]:
+    if text.lstrip().startswith("["):
+        try:
+            value = parse_json(text)
+        except ValueError:
+            return [text]
+        assert isinstance(value, list)
+        return value
+    return [text]
+
+
+def read_input(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
+    """Return one user turn of plain text.
+
+    A number is refused: as a question it is nearly always the wrong column.
+    """
+    if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
+        return (Message("user", str(value)),)
+    if value is None or value == "" or (type(value) is str):
+        problems.append(f"{name} is empty")
+    else:
+        problems.append(f"{name} is {type_name(value)}; it must be text")
+    return ()
+
+
+def read_chat(
+    value: object, name: str, problems: list[str]
+) -> tuple[tuple[Message, ...], str | None]:
+    """Return the turns up to the last user turn, and what the assistant said after it, if so.
+
+    Of several assistant turns at the end, the last one counts.
+    """
+    if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
+        try:
+            value = parse_json(value)
+        except ValueError as error:
+            problems.append(f"{name} is text that is no JSON list of turns ({error})")
+            return (), None
+    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
+        problems.append(f"{name} is empty")
+        return (), None
+    if not isinstance(value, list):
+        problems.append(f"{name} is {type_name(value)}; it must be a list of turns")
+        return (), None
+    turns = [_read_turn(turn, f"{name}, turn {i}", problems) for i, turn in enumerate(value, 1)]
+    good = [turn for turn in turns if turn is not None]
+    return _cut_chat(good, name, problems) if len(good) == len(turns) else ((), None)
+
+
+def _cut_chat(
+    turns: list[Message], name: str, problems: list[str]
+) -> tuple[tuple[Message, ...], str | None]:
+    asked = [i for i, turn in enumerate(turns) if turn.role == "user"]
+    if not asked:
+        problems.append(f"{name} has no user turn")
+        return (), None
+    last = asked[-1]
+    if not turns[last].content.strip():
+        problems.append(f"{name}, turn {last + 1}: the last user turn is empty")
+    answers = turns[last + 1 :]
+    if any(turn.role != "assistant" for turn in answers):
+        problems.append(f"{name} has a system turn after the last user turn")
+    answer = answers[-1].content if answers else ""
+    return tuple(turns[: last + 1]), answer if answer.strip() else None
+
+
+def _read_turn(turn: object, where: str, problems: list[str]) -> Message | None:
+    if not isinstance(turn, dict):
+        problems.append(f"{where} is {type_name(turn)}; it must be an object")
+        return None
+    if turn.get("role") is not None:
+        key, role, content, roles = "role", turn["role"], turn.get("content"), _ROLES
+    elif turn.get("from") is not None:
+        key, role, content, roles = "from", turn["from"], turn.get("value"), _SPEAKERS
+    else:
+        problems.append(f"{where} has neither role and content nor from and value")
+        return None
+    if not isinstance(role, str) or role not in roles:
+        problems.append(f"{where} has {key} {role!r}; it must be one of {', '.join(roles)}")
+        return None
+    if type(content) is not str:
+        problems.append(f"{where} has {type_name(content)} as its text; it must be text")
+        return None
+    return Message(roles[role], content)

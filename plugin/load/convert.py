@@ -1,4 +1,4 @@
-"""MLX LoRA <-> PEFT LoRA, so that any adapter runs on any engine.
+"""Convert adapters between MLX LoRA and PEFT LoRA, so that any adapter runs on any engine.
 
 Both write a module's part as W + scale * B A. PEFT holds A as (rank, n_in) and B as (n_out, rank),
 and the scale as alpha / rank (or alpha / sqrt(rank) for rsLoRA), module by module where patterns
@@ -40,11 +40,11 @@ Parts = dict[str, dict[str, RawTensor]]
 
 
 def conversion_obstacles(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> list[str]:
-    """Why the adapter cannot be had in the other kind; empty when it can, or is of it already."""
+    """Return why the adapter cannot become the other kind; empty when it can, or is of it."""
     if adapter.kind == kind:
         return []
     if adapter.kind == "mlx":
-        return _only_mlx(adapter)
+        return _mlx_obstacles(adapter)
     lora = parse_peft_config(adapter.config)
     found = lora.obstacles()
     if lora.modules_to_save:
@@ -65,7 +65,7 @@ def conversion_obstacles(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -
 
 
 def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
-    """An MLX adapter as PEFT would have saved it; a PEFT adapter is given back as it is.
+    """Convert an MLX adapter to what PEFT would have saved; return a PEFT adapter as it is.
 
     Args:
         adapter: to be converted.
@@ -87,7 +87,7 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
         "r": rank,
         "lora_alpha": scale * rank,
         "use_dora": adapter.method == "dora",
-        "target_modules": _pattern(list(parts), adapter, n_layers),
+        "target_modules": _target_pattern(list(parts), adapter, n_layers),
         "lora_dropout": 0.0,
         "bias": "none",
         "inference_mode": True,
@@ -101,7 +101,7 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
 
 
 def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> AdapterFolder:
-    """A PEFT adapter as mlx-lm would have saved it; an MLX adapter is given back as it is.
+    """Convert a PEFT adapter to what mlx-lm would have saved; return an MLX adapter as it is.
 
     Args:
         adapter: to be converted.
@@ -142,7 +142,7 @@ def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> Adapte
     return _write_converted(into, "adapters.safetensors", tensors, config, unused)
 
 
-def _only_mlx(adapter: AdapterFolder) -> list[str]:
+def _mlx_obstacles(adapter: AdapterFolder) -> list[str]:
     if adapter.method not in ("lora", "dora"):
         return [f"fine_tune_type {adapter.method!r}: its tensors replace the base's own"]
     found = []
@@ -176,7 +176,7 @@ def _refuse_conversion(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> 
 def _group_parts(
     adapter: AdapterFolder, part_of: Callable[[str], tuple[str, str] | None]
 ) -> tuple[Parts, tuple[str, ...]]:
-    """The file's tensors by module and part, as they lie there; and the names of the others.
+    """Return the file's tensors by module and part, and the names of the others.
 
     Where some are no part of anything, a module that is not whole is left out with them.
 
@@ -226,8 +226,8 @@ def _peft_part(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _pattern(modules: list[str], adapter: AdapterFolder, n_layers: int) -> str:
-    """A regular expression for all modules that MLX's config names, whether in the file or not."""
+def _target_pattern(modules: list[str], adapter: AdapterFolder, n_layers: int) -> str:
+    """Return a regular expression of all modules that MLX's config names, in the file or not."""
     keys = adapter.config["lora_parameters"].get("keys")
     places = [re.fullmatch(r"(.*?\.)(\d+)\.(.+)", module) for module in modules]
     containers = sorted({place[1] for place in places if place})
@@ -271,7 +271,7 @@ def _scale_tensor(tensor: RawTensor, scale: float) -> RawTensor:
 
 
 def _fill_tensor(tensor: RawTensor, leaf: str, rank: int) -> RawTensor:
-    """PEFT's A or B as MLX's, with zeros up to the rank."""
+    """Turn PEFT's A or B into MLX's, with zeros up to the rank."""
     import numpy as np
 
     turned = tensor.transposed

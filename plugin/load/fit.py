@@ -1,6 +1,8 @@
-"""An adapter's tensors held against the places that a loaded model has for them.
+"""Compare an adapter with the base model: its tensors with the model's places, its record with it.
 
-What an adapter's own record says of the model it was trained on, held against the one loaded.
+`fit_tensors` says which tensors find a place in the loaded model, and `AdapterFit.require_usable`
+refuses what cannot be a whole adapter. `base_model_notes` says where the adapter's own record names
+another base model.
 """
 
 from __future__ import annotations
@@ -20,9 +22,12 @@ _ONLY_ITS_BASE = "An adapter fits only the model it was trained on; check --mode
 _OF_TOKENS = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "lm_head", "embed_out")
 """Modules with a row for every token."""
 
+_GENERATES = "CAUSAL_LM"
+"""PEFT's task of adapters that write text."""
+
 
 class AdapterFit(NamedTuple):
-    """An adapter's tensors against the places that a model has for them.
+    """An adapter's tensors compared with the places that a model has for them.
 
     Attributes:
         used: names of the tensors that are loaded.
@@ -58,11 +63,11 @@ class AdapterFit(NamedTuple):
                 f"  {name}: named by the config, missing from the file" for name in self.missing
             ]
         besides = "".join(f"\n  {note}" for note in notes)
-        n_tensors = _count_text(len(adapter.shapes), "tensor")
+        n_tensors = _count_noun(len(adapter.shapes), "tensor")
         if lines:
             raise AdapterError(
                 f"{adapter.path} does not fit the base model {model} "
-                f"({_count_text(len(lines), 'problem')} "
+                f"({_count_noun(len(lines), 'problem')} "
                 f"with {n_tensors}):\n"
                 + "\n".join(sorted(lines))
                 + f"{besides}\n{_ONLY_ITS_BASE}, "
@@ -83,7 +88,7 @@ class AdapterFit(NamedTuple):
 def placement_error(
     adapter: AdapterFolder, model: Path, error: str, other: Literal["mlx", "peft"]
 ) -> AdapterError:
-    """The error for an adapter that an engine's library makes no places for.
+    """Return the error for an adapter that an engine's library makes no places for.
 
     Args:
         adapter: the user's.
@@ -112,7 +117,7 @@ def fit_tensors(
     module_of: Callable[[str], str],
     n_vocabulary: int,
 ) -> AdapterFit:
-    """Hold an adapter's tensors against a model's places.
+    """Compare an adapter's tensors with a model's places.
 
     Args:
         held: name -> shape, of the file's tensors.
@@ -122,20 +127,20 @@ def fit_tensors(
         n_vocabulary: rows of the model's embedding; 0 when not known.
     """
     missing = tuple(sorted(set(places) - set(held)))
-    lame = {module_of(name) for name in missing}
+    incomplete = {module_of(name) for name in missing}
     strangers = set(held) - set(places)
     # Where nothing is strange, what is missing is not excused.
-    halves = {name for name in held if module_of(name) in lame} if strangers else set()
+    halves = {name for name in held if module_of(name) in incomplete} if strangers else set()
     unused = strangers | halves
     problems = [f"  {name}: holds NaN or infinity" for name in broken]
     problems += [
-        _shape_problem(name, shape, places[name], n_vocabulary)
+        _misfit_text(name, shape, places[name], n_vocabulary)
         for name, shape in held.items()
         if name in places and shape != places[name]
     ]
     # Without a place, but not to be left out: its rows are the tokens that it was trained with.
     problems += [
-        _vocabulary(name, held[name][0], n_vocabulary)
+        _vocabulary_text(name, held[name][0], n_vocabulary)
         for name in (strangers if n_vocabulary else ())
         if _is_of_vocabulary(name) and len(held[name]) == 2 and held[name][0] != n_vocabulary
     ]
@@ -147,22 +152,22 @@ def fit_tensors(
     )
 
 
-def _shape_problem(
+def _misfit_text(
     name: str, shape: tuple[int, ...], place: tuple[int, ...], n_vocabulary: int
 ) -> str:
     if any(part in name for part in _OF_TOKENS) and len(shape) == len(place):
         for own, wanted in zip(shape, place, strict=True):
             if own != wanted == n_vocabulary:
-                return _vocabulary(name, own, n_vocabulary)
+                return _vocabulary_text(name, own, n_vocabulary)
     return f"  {name}: shape {_shape_text(shape)} in the file, {_shape_text(place)} in the model"
 
 
 def _is_of_vocabulary(name: str) -> bool:
-    """Whether a row of the tensor belongs to a token."""
+    """Return whether each row of the tensor belongs to a token."""
     return re.search(rf"(^|\.)({'|'.join(_OF_TOKENS)})(\.base_layer)?\.weight$", name) is not None
 
 
-def _vocabulary(name: str, n_file: int, n_model: int) -> str:
+def _vocabulary_text(name: str, n_file: int, n_model: int) -> str:
     return f"  {name}: a vocabulary of {n_file} tokens in the file, {n_model} in the model"
 
 
@@ -170,17 +175,14 @@ def _shape_text(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _count_text(count: int, noun: str) -> str:
+def _count_noun(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-_GENERATES = "CAUSAL_LM"
 
 
 def base_model_notes(
     adapter: AdapterFolder, model: ModelFolder, model_name: str
 ) -> tuple[str, ...]:
-    """Where the adapter's record and the base model differ, a sentence each; () when nowhere.
+    """Return where the adapter's record and the base model differ, a sentence each.
 
     Args:
         adapter: as it lies on disk, not a converted one.
@@ -199,7 +201,7 @@ def _name_note(adapter: AdapterFolder, model: ModelFolder, model_name: str) -> s
     named = adapter.config.get("base_model_name_or_path") or adapter.config.get("model")
     if not isinstance(named, str) or not named.strip():
         return ""
-    if _last(named) in {_last(name) for name in (model_name, str(model.path))}:
+    if _last_part_of(named) in {_last_part_of(name) for name in (model_name, str(model.path))}:
         return ""
     return (
         f"on {named!r}, and the base model here is {model_name!r}: make sure that they are the "
@@ -208,7 +210,7 @@ def _name_note(adapter: AdapterFolder, model: ModelFolder, model_name: str) -> s
 
 
 def _task_note(adapter: AdapterFolder) -> str:
-    """PEFT's task; an adapter of a classifier, say, may fit and yet not be made to write."""
+    """Note another task than writing: an adapter of a classifier, say, may fit all the same."""
     task = adapter.config.get("task_type")
     if not isinstance(task, str) or task.upper() == _GENERATES:
         return ""
@@ -216,7 +218,7 @@ def _task_note(adapter: AdapterFolder) -> str:
 
 
 def _architecture_note(adapter: AdapterFolder, model: ModelFolder) -> str:
-    """The class that PEFT records where no task was named."""
+    """Note another class of model; PEFT records it where no task was named."""
     recorded = adapter.config.get("auto_mapping")
     name = recorded.get("base_model_class") if isinstance(recorded, dict) else None
     here = model.config.get("architectures")
@@ -225,8 +227,8 @@ def _architecture_note(adapter: AdapterFolder, model: ModelFolder) -> str:
     return f"on a {name}, and the base model here is a {', '.join(map(str, here))}"
 
 
-def _last(name: str) -> str:
-    """The name without owner, folders and hub's snapshot digits."""
+def _last_part_of(name: str) -> str:
+    """Return the name without owner, folders and the hub's snapshot digits."""
     parts = [part for part in name.strip().rstrip("/").lower().split("/") if part]
     for part in parts:
         if part.startswith("models--"):

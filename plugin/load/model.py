@@ -1,4 +1,4 @@
-"""A model's folder on disk: what must be in it, and the digest of what is."""
+"""Find a model's folder, check what must be in it, and take the digests of what is."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ModelFolder:
 
 
 def _scaled_context(config: dict[str, Any]) -> int | None:
-    """Positions after scaling, where the configuration says from how many it was scaled."""
+    """Return the positions after scaling, where the configuration names those before it."""
     rope = config.get("rope_scaling") or config.get("rope_parameters")
     if not isinstance(rope, dict):
         return None
@@ -76,7 +76,7 @@ def _scaled_context(config: dict[str, Any]) -> int | None:
 
 
 def file_digest(paths: Iterable[Path]) -> str:
-    """Sha256 over names and contents of the files, in the order of their names."""
+    """Return the sha256 over names and contents of the files, in the order of their names."""
     total = hashlib.sha256()
     for path in sorted(paths, key=lambda path: path.name):
         content = hashlib.sha256()
@@ -110,7 +110,7 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
     if not (path / "config.json").is_file():
         problems.append("no config.json")
     if not weights:
-        problems.append(_no_weights_error(path))
+        problems.append(_no_weights_text(path))
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
         problems.append(f"no tokenizer ({' or '.join(_TOKENIZER_FILES)})")
     if problems:
@@ -133,14 +133,14 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
 
 
 def _context_length(path: Path) -> int | None:
-    """What tokenizer_config.json says; libraries write 1e30 for "no limit"."""
+    """Return what tokenizer_config.json says; libraries write 1e30 for "no limit"."""
     if not path.is_file():
         return None
     found = read_json_object(path, ModelError).get("model_max_length")
     return found if type(found) is int and found > 0 else None
 
 
-def _no_weights_error(path: Path) -> str:
+def _no_weights_text(path: Path) -> str:
     pickles = sorted(file.name for end in ("*.bin", "*.pt", "*.pth") for file in path.glob(end))
     if pickles:
         return (
@@ -151,7 +151,7 @@ def _no_weights_error(path: Path) -> str:
 
 
 def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
-    """The object in a configuration file.
+    """Read the object in a configuration file.
 
     Raises:
         UserError: of the kind given, when the file holds none.
@@ -166,7 +166,7 @@ def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
 
 
 def find_model(name: str) -> Path:
-    """The directory of a model: itself, or the hub's snapshot of an id, downloaded when absent.
+    """Return the directory of a model: itself, or the hub's snapshot, downloaded when absent.
 
     Only safetensors, configuration and tokenizer are asked of the hub; never code or pickles.
 

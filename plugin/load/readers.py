@@ -1,4 +1,4 @@
-"""Data files -> rows: csv, json, jsonl and parquet.
+"""Read the rows of data files: csv, json, jsonl and parquet.
 
 Nothing is guessed: a csv cell is always text, whether it says 4, NA or null. The value of any other
 cell does not depend on the format of its file: it is a text, a `NumberAsWritten`, a bool, a list, a
@@ -41,7 +41,7 @@ def parse_json(text: str) -> object:
 
 
 def type_name(value: object) -> str:
-    """What the value is, in words for a message."""
+    """Return what the value is, in words for a message."""
     if isinstance(value, bool):
         return f"a boolean ({str(value).lower()})"
     if isinstance(value, float):
@@ -53,7 +53,7 @@ def type_name(value: object) -> str:
 
 
 def plain_value(value: object) -> object:
-    """The value as JSON would give it: numbers in digits, NaN (pandas for "nothing") as None."""
+    """Return the value as JSON would give it: numbers in digits, NaN (pandas' null) as None."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, float) and math.isnan(value):
@@ -106,7 +106,7 @@ class _FileRows(NamedTuple):
 
 
 def read_files(paths: Sequence[Path]) -> Table:
-    """The rows of the files, one file after the other.
+    """Read the rows of the files, one file after the other.
 
     Raises:
         DataError: when a file cannot be read at all; a single bad row is a row with a problem.
@@ -124,8 +124,8 @@ def read_files(paths: Sequence[Path]) -> Table:
     return Table(tuple(columns), tuple(rows))
 
 
-def from_objects(values: Sequence[Mapping[str, object]]) -> Table:
-    """The rows of Python objects, as pyarrow and `datasets` give them."""
+def table_from_objects(values: Sequence[Mapping[str, object]]) -> Table:
+    """Return the rows of Python objects, as pyarrow and `datasets` give them."""
     columns = dict.fromkeys(name for value in values for name in value)
     rows = (
         Row(number, f"row {number}", {name: plain_value(cell) for name, cell in value.items()})
@@ -144,11 +144,11 @@ def _read_file(path: Path) -> _FileRows:
         raise DataError(f"{path} is empty; a data set needs at least one row")
     if suffix == ".parquet":
         return _read_parquet(path, data)
-    text = _decode(path, data)
+    text = _decode_utf8(path, data)
     return {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}[suffix](path, text)
 
 
-def _decode(path: Path, data: bytes) -> str:
+def _decode_utf8(path: Path, data: bytes) -> str:
     way_out = "; save it as UTF-8"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
         raise DataError(f"{path} is not UTF-8: byte 1 (line 1) begins UTF-16 text{way_out}")
@@ -188,7 +188,7 @@ def _csv_record(header: Sequence[str], line: int, cells: Sequence[str]) -> _Reco
 
 
 def _split_csv(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """The records with the line at which each begins; blank lines are skipped."""
+    """Yield the records with the line at which each begins; skip blank lines."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     line = 1
     try:
@@ -203,7 +203,7 @@ def _split_csv(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _delimiter(text: str) -> str:
-    """Comma, semicolon or tab: the one that cuts the header into most columns, else comma."""
+    """Return comma, semicolon or tab: which cuts the header into most columns, else comma."""
 
     def n_columns(delimiter: str) -> int:
         lines = io.StringIO(text.lstrip("\r\n"), newline="")
@@ -226,7 +226,7 @@ def _long_cells(n_chars: int) -> Iterator[None]:
 def _read_jsonl(path: Path, text: str) -> _FileRows:
     # Only \n ends a line: splitlines() would also cut at a line separator inside a text.
     lines = enumerate(text.split("\n"), 1)
-    return _of_records([_jsonl_record(number, line) for number, line in lines if line.strip()])
+    return _rows_of_records([_jsonl_record(number, line) for number, line in lines if line.strip()])
 
 
 def _jsonl_record(number: int, line: str) -> _Record:
@@ -244,7 +244,7 @@ def _object_record(line: int | None, value: object) -> _Record:
     return _Record(line, {}, f"is {type_name(value)}; every row must be an object")
 
 
-def _of_records(records: Sequence[_Record]) -> _FileRows:
+def _rows_of_records(records: Sequence[_Record]) -> _FileRows:
     columns = dict.fromkeys(name for record in records for name in record.cells)
     return _FileRows(tuple(columns), records)
 
@@ -261,11 +261,11 @@ def _read_json(path: Path, text: str) -> _FileRows:
         ) from error
     except ValueError as error:
         raise DataError(f"{path}: broken JSON: {error}") from error
-    return _of_records([_object_record(None, row) for row in _json_rows(path, value)])
+    return _rows_of_records([_object_record(None, row) for row in _json_rows(path, value)])
 
 
 def _json_rows(path: Path, value: object) -> Sequence[object]:
-    """The rows of a list, of the one list of objects in an object, or of a list per column."""
+    """Return the rows of a list, of the one list of objects in an object, or of its columns."""
     if isinstance(value, list):
         return value
     if isinstance(value, dict):
@@ -280,11 +280,11 @@ def _json_rows(path: Path, value: object) -> Sequence[object]:
     raise DataError(
         f"{path} holds no table: it must be a list of objects, an object with exactly one list of "
         "objects, or an object with equally long lists, one per column; it is "
-        f"{_shape_problem(value)}"
+        f"{_table_text(value)}"
     )
 
 
-def _shape_problem(value: object) -> str:
+def _table_text(value: object) -> str:
     if not isinstance(value, dict):
         return type_name(value)
     parts = [
@@ -306,5 +306,5 @@ def _read_parquet(path: Path, data: bytes) -> _FileRows:
         values = file.read().to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is no readable parquet file: {error}") from error
-    read = from_objects(values)
+    read = table_from_objects(values)
     return _FileRows(columns, [_Record(None, row.cells) for row in read.rows])

@@ -1,8 +1,7 @@
-"""Completions made elsewhere: what the user says of them, and their files joined with the cases.
+"""Read completions made elsewhere, and join them with the cases that they answer.
 
-The file may be the data set itself, with a column per variant, or one of its own per variant.
-
-Rows of completions made elsewhere, joined with the cases that they answer.
+Their file may be the data set itself, with a column per variant, or one of its own per variant.
+Rows are joined with cases on the id, else on the input; where both are there they must agree.
 """
 
 from __future__ import annotations
@@ -19,16 +18,19 @@ from plugin.load.columns import (
     Columns,
     Layout,
     lay_out,
-    list_names,
-    missing_column_error,
+    list_columns,
+    missing_column_text,
     parse_template,
     read_text,
 )
 from plugin.load.readers import Row, type_name
-from plugin.records import Case, Message
+from plugin.records import Case, Message, NoResult
 
 USUAL_COLUMNS = ("output", "completion", "response", "answer", "actual_output")
 """Columns that hold completions, by the habit of other tools; the variant's own name is another."""
+
+_N_SHOWN = 5
+_LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +53,26 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedCompletions:
     """What a file holds for the cases.
 
     Attributes:
         column: where the completions stood.
         joined_on: "id" or "input".
         texts: case id -> completion.
-        lacking: case id -> why there is none; every other case.
-        n_strangers: rows that belong to none of the cases.
+        missing: case id -> why there is none; every other case.
+        n_unmatched: rows that belong to none of the cases.
     """
 
     column: str
     joined_on: str
     texts: Mapping[str, str]
-    lacking: Mapping[str, str]
-    n_strangers: int
+    missing: Mapping[str, str]
+    n_unmatched: int
 
 
 def parse_recording(text: str) -> Recording:
-    """NAME=FILE or NAME=FILE:COLUMN; a file that is there may have colons in its path.
+    """Parse NAME=FILE or NAME=FILE:COLUMN; a file that is there may have colons in its path.
 
     Raises:
         OptionError: when it is neither.
@@ -93,11 +95,11 @@ def parse_recording(text: str) -> Recording:
     return Recording(name, rest)  # C:\data\base.csv is a path and no column
 
 
-def read_recording(recording: Recording, loaded: LoadedCases) -> Recorded:
+def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedCompletions:
     """Read the file, and find each case's completion.
 
-    Rows are joined with cases on the id where the file has ids that cases have, else on what is
-    asked. Where both are there they must agree: a wrong join would go unseen.
+    Rows are joined with cases on the id where the file has ids that cases have, else on the input.
+    Where both are there they must agree: a wrong join would go unseen.
 
     Raises:
         OptionError: when it is not clear which column is meant.
@@ -112,7 +114,7 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> Recorded:
     )
     named = Columns(input=source.columns.input, id=source.columns.id)
     layout, _ = lay_out(named, template, table.columns)  # what is missing shows in the join
-    rows = [_read_recorded_rows(row, column, layout, own) for row in table.rows]
+    rows = [_read_recorded_row(row, column, layout, own) for row in table.rows]
     bad = [f"{row.place}: {row.problem}" for row in rows if row.problem]
     if bad and not source.skip_bad_rows:
         raise DataError(
@@ -121,18 +123,18 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> Recorded:
         )
     joined_on, found = join_rows(recording.file, rows, loaded.cases, own=own)
     nothing = f"no completion was recorded: {os.path.basename(recording.file)} has no row for it"
-    return Recorded(
+    return RecordedCompletions(
         column=column,
         joined_on=joined_on,
         texts={key: row.text for key, row in found.items() if row.text is not None},
-        lacking={
+        missing={
             case.id: f"no completion was recorded: {found[case.id].problem or f'{column} is null'}"
             if case.id in found
             else nothing
             for case in loaded.cases
             if case.id not in found or found[case.id].text is None
         },
-        n_strangers=len(rows) - len(found),
+        n_unmatched=len(rows) - len(found),
     )
 
 
@@ -146,7 +148,7 @@ def _find_column(
     if recording.column:
         if recording.column not in there:
             raise OptionError(
-                missing_column_error(f"--recorded {recording}", recording.column, there)
+                missing_column_text(f"--recorded {recording}", recording.column, there)
             )
         return recording.column
     taken = {*astuple(columns), *built_of}
@@ -157,39 +159,37 @@ def _find_column(
     why = f"{' and '.join(found)} may be meant" if found else f"none is called {', '.join(names)}"
     raise OptionError(
         f"--recorded {recording}: which column holds the completions? {why}; write "
-        f"{recording.name}={recording.file}:COLUMN; {list_names(there)}"
+        f"{recording.name}={recording.file}:COLUMN; {list_columns(there)}"
     )
 
 
-def _read_recorded_rows(row: Row, column: str, layout: Layout, own: bool) -> RecordedRow:
+def _read_recorded_row(row: Row, column: str, layout: Layout, own: bool) -> RecordedRow:
     if row.problem is not None:
         return RecordedRow(row.place, None, (), None, row.problem)
     unused: list[str] = []  # a row that cannot say whose it is, is nobody's
     given = (read_text(row.cells.get(layout.columns.id), "id", unused) or "").strip()
     messages, _ = read_messages(row, layout, unused)
-    text, problem = _recorded_text(row.cells.get(column), column)
     if own and not given:
-        given = str(row.number)  # as a case of the data set without an id goes
-    return RecordedRow(row.place, given or None, messages, text, problem)
+        given = str(row.number)  # as a case of the data set without an id is called
+    text = _read_completion(row.cells.get(column), column)
+    if isinstance(text, NoResult):
+        return RecordedRow(row.place, given or None, messages, None, text.reason)
+    return RecordedRow(row.place, given or None, messages, text, None)
 
 
-def _recorded_text(value: object, column: str) -> tuple[str | None, str | None]:
-    """The completion, or what is wrong with it; null is neither, and an empty text is a text."""
+def _read_completion(value: object, column: str) -> str | NoResult | None:
+    """Return the completion, which may be an empty text; None for null."""
     if value is None:
-        return None, None
+        return None
     if isinstance(value, bool):
-        return str(value).lower(), None
+        return str(value).lower()
     if not isinstance(value, str):
-        return None, f"{column} is {type_name(value)}; it must be text"
+        return NoResult(f"{column} is {type_name(value)}; it must be text")
     try:
         value.encode()
     except UnicodeEncodeError:
-        return None, f"{column} holds half of a surrogate pair, which is no text"
-    return str(value), None
-
-
-_N_SHOWN = 5
-_LONGEST_SHOWN = 80
+        return NoResult(f"{column} holds half of a surrogate pair, which is no text")
+    return str(value)
 
 
 class RecordedRow(NamedTuple):
@@ -213,7 +213,7 @@ class RecordedRow(NamedTuple):
 def join_rows(
     file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], *, own: bool
 ) -> tuple[str, dict[str, RecordedRow]]:
-    """On what rows and cases were joined ("id" or "input"), and case id -> row.
+    """Return on what rows and cases were joined ("id" or "input"), and case id -> row.
 
     Args:
         file: the rows', for messages.
@@ -226,11 +226,11 @@ def join_rows(
     """
     ids = {case.id for case in cases}
     if own or any(row.id in ids for row in rows):
-        return "id", _on_id(file, rows, cases, own)
-    return "input", _on_input(file, rows, cases)
+        return "id", _join_on_id(file, rows, cases, own)
+    return "input", _join_on_input(file, rows, cases)
 
 
-def _on_id(
+def _join_on_id(
     file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], own: bool
 ) -> dict[str, RecordedRow]:
     of_id: dict[str, RecordedRow] = {}
@@ -244,15 +244,15 @@ def _on_id(
     return found
 
 
-def _on_input(
+def _join_on_input(
     file: str, rows: Sequence[RecordedRow], cases: Sequence[Case]
 ) -> dict[str, RecordedRow]:
-    """By all turns where cases and rows are chats, else by the last text asked."""
+    """Join by all turns where cases and rows are chats, else by the last user text."""
     chats = any(len(c.messages) > 1 for c in cases) and any(len(r.messages) > 1 for r in rows)
     wanted = {_input_texts(case.messages, chats): case.id for case in cases}
     asked = [(_input_texts(row.messages, chats), row) for row in rows if row.messages]
     if not any(key in wanted for key, _ in asked):
-        raise DataError(_no_match_error(file, rows, cases))
+        raise DataError(_no_match_text(file, rows, cases))
     way_out = "; they cannot be told apart, so give rows and cases the same ids"
     _refuse_twice(f"{file} has the same input", ((k, row.place) for k, row in asked), way_out)
     of_cases = ((_input_texts(case.messages, chats), f"case {case.id}") for case in cases)
@@ -282,7 +282,7 @@ def _refuse_twice(what: str, places: Iterable[tuple[Hashable, str]], way_out: st
 def _refuse_other_inputs(
     file: str, found: Mapping[str, RecordedRow], asked: Mapping[str, str]
 ) -> None:
-    """The same id must stand for the same question: a wrong join would go unseen."""
+    """Refuse other questions under the same id: a wrong join would go unseen."""
     other = [
         f"id {key}: {_shorten(row.messages[-1].content)} there, {_shorten(asked[key])} here"
         for key, row in found.items()
@@ -292,31 +292,29 @@ def _refuse_other_inputs(
         raise DataError(
             f"{file} asks something else under the same id in {len(other)} of {len(found)} cases: "
             f"{'; '.join(first_few(other))}. So these may be completions of other cases. Where "
-            "only "
-            "the wording differs, drop or rename the input column of that file; where the ids mean "
-            "something else, its id column"
+            "only the wording differs, drop or rename the input column of that file; where the ids "
+            "mean something else, its id column"
         )
 
 
-def _no_match_error(file: str, rows: Sequence[RecordedRow], cases: Sequence[Case]) -> str:
+def _no_match_text(file: str, rows: Sequence[RecordedRow], cases: Sequence[Case]) -> str:
     theirs = next((row for row in rows if row.id or row.messages), None)
     if theirs is None:
         return (
-            f"{file} says of no row whose completion it is; it needs a column with the cases' ids "
-            "(--id_column) or with their inputs (--input_column)"
+            f"{file} has no id or input column, so its rows cannot be matched to cases; name the "
+            "column with the cases' ids (--id_column) or with their inputs (--input_column)"
         )
     said = [f"id {theirs.id!r}"] if theirs.id else []
     said += [f"input {_shorten(theirs.messages[-1].content)}"] if theirs.messages else []
     return (
         f"{file} has no completion for any of the cases: its first row has {' and '.join(said)}, "
         f"the first case id {cases[0].id!r} and input {_shorten(cases[0].input)}. They are "
-        "joined on "
-        "the id, or on exactly the same input; check files and columns"
+        "joined on the id, or on exactly the same input; check files and columns"
     )
 
 
 def first_few(texts: Sequence[str], n: int = _N_SHOWN) -> list[str]:
-    """The first few, and how many more there are."""
+    """Return the first few, and how many more there are."""
     more = [f"{len(texts) - n} more"] if len(texts) > n else []
     return [*texts[:n], *more]
 

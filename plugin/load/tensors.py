@@ -1,4 +1,4 @@
-"""Safetensors files as raw tensors: any dtype, no framework, every bit kept."""
+"""Read and write safetensors files as raw tensors: no framework, every bit kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RawTensor(NamedTuple):
         return RawTensor(self.dtype, np.ascontiguousarray(self.bits.T))
 
     def as_float32(self) -> np.ndarray[Any, Any]:
-        """The values, exactly."""
+        """Return the values, exactly."""
         import numpy as np
 
         if self.dtype == "BF16":
@@ -48,12 +48,12 @@ class RawTensor(NamedTuple):
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape, from the header alone; the file's length is checked against it.
+    """Return tensor name -> shape from the header, which must agree with the file's length.
 
     Raises:
         AdapterError: when it is no whole safetensors file, or holds what no adapter does.
     """
-    entries, _ = _header(path)
+    entries, _ = _read_header(path)
     strange = [
         f"  {name}: {entry['dtype']}"
         for name, entry in sorted(entries.items())
@@ -69,14 +69,14 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_tensors(path: Path) -> dict[str, RawTensor]:
-    """All tensors of a file.
+    """Read all tensors of a file.
 
     Raises:
         AdapterError: when it is no whole safetensors file.
     """
     import numpy as np
 
-    entries, start = _header(path)
+    entries, start = _read_header(path)
     data = path.read_bytes()
     found = {}
     for name, entry in entries.items():
@@ -89,7 +89,7 @@ def read_tensors(path: Path) -> dict[str, RawTensor]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, RawTensor]) -> None:
-    """A safetensors file of the tensors, in the order of their names."""
+    """Write the tensors to a safetensors file, in the order of their names."""
     entries, parts, at = {}, [], 0
     for name, (dtype, bits) in sorted(tensors.items()):
         part = bits.tobytes()
@@ -105,8 +105,10 @@ def write_tensors(path: Path, tensors: Mapping[str, RawTensor]) -> None:
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"".join(parts))
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The entries (8 bytes of length, then JSON), and where in the file the tensors begin.
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header's entries, and where in the file the tensors begin.
+
+    A header is 8 bytes of length, then JSON.
 
     As strict as the format: every byte of the file belongs to one tensor, each has one name, and
     what a tensor holds is as long as its shape says.
@@ -117,7 +119,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(_MAX_HEADER_BYTES, n_bytes - 8):
                 raise ValueError(f"a header of {length} bytes in a file of {n_bytes}")
-            entries = json.loads(file.read(length), object_pairs_hook=_once)
+            entries = json.loads(file.read(length), object_pairs_hook=_unique_names)
         if not isinstance(entries, dict):
             raise ValueError("its header is no JSON object")
         entries.pop("__metadata__", None)
@@ -133,8 +135,8 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     return entries, 8 + length
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of two equal names Python would keep the last in silence."""
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object of pairs; refuse equal names, of which Python would keep the last."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -164,7 +166,7 @@ def _are_counts(value: Any) -> bool:
 
 
 def _check_places(entries: Mapping[str, Any], n_bytes: int) -> None:
-    """Whether the tensors lie one behind the other and fill the file."""
+    """Refuse tensors that do not lie one behind the other and fill the file."""
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         first, last = entry["data_offsets"]

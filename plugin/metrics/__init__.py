@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from plugin.errors import CallError, LimitReached, OptionError, VerdictError, did_you_mean
-from plugin.records import Case, Completion, Criterion, MetricSpec
+from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult
 
 Check = Callable[[BaseModel], str | None]
 """What is wrong with an answer that fits its schema, None when nothing is."""
@@ -57,7 +57,7 @@ class Measure(Protocol):
         """Score a non-empty completion, or a case alone where the metric judges the data."""
 
 
-Describe = Callable[[Completion], Measured | str]
+Describe = Callable[[Completion], Measured | NoResult]
 """A completion, empty ones too -> what it is measured at, or why it cannot be."""
 
 FromLoglikelihood = Callable[[float, int], Measured]
@@ -422,9 +422,11 @@ def run_descriptive(metric: Metric, completion: Completion) -> Measured:
     Raises:
         MetricError: when the completion does not tell it.
     """
-    found = metric.describe(completion) if metric.describe else "not a descriptive metric"
-    if isinstance(found, str):
-        raise MetricError(found)
+    if metric.describe is None:
+        raise MetricError(f"{metric.spec.name} does not describe completions")
+    found = metric.describe(completion)
+    if isinstance(found, NoResult):
+        raise MetricError(found.reason)
     return check_score(metric.spec, found)
 
 

@@ -1,64 +1,51 @@
-"""What the metrics of speed have in common.
+"""Score what only the engine knows: how fast, how long, cut off or not, and how likely.
 
-Latency: seconds from a case's start in its batch to its last token.
-
-Tokens per Second: the completion's tokens by the seconds of `latency`.
-
-The prompt's reading is in the seconds, the token that ends the text is not in the count. Where no
-token was made there is no rate, and so a failure: a zero would drag the mean, and say nothing of
-speed.
-
-Completion Tokens: how long the completion is, without the token that ends it.
-
-Neither way is better as such. Fewer counts as the gain because tokens cost time and money; the
-metric never decides.
-
-Cut Off: 1 where the completion was cut off at max_tokens or the context's end, else 0.
-
-The mean is the share that was cut off.
-
-Perplexity: how little the model expects the expected output, as nats per token.
-
-It is teacher-forced: the expected output's tokens are read after the case's prompt, each with all
-before it given, and the score is minus their mean log probability. What is shown and compared are
-nats per token; the perplexity itself is exp of that, and a mean over cases of exp would be ruled by
-the few worst. The end of the text is not counted. One tokenizer for all variants is a must: per
-token says nothing across two.
+- Latency: seconds from a case's start in its batch to its last token.
+- Tokens per Second: the completion's tokens by these seconds. Reading the prompt is in the seconds,
+  the token that ends the text is not in the count. Without a token there is no rate, and so a
+  failure: a zero would lower the mean and say nothing of speed.
+- Completion Tokens: without the token that ends the text. Fewer counts as the gain because tokens
+  cost time and money; the metric never decides.
+- Cut Off: 1 where the completion was cut off at max_tokens or the context's end, else 0.
+- Perplexity: minus the mean log probability of the expected output's tokens, read after the case's
+  prompt, each with all before it given (teacher-forced). Shown and compared are nats per token; the
+  perplexity itself is exp of that, and the few worst cases would rule a mean of exp. The end of the
+  text is not counted. All variants need one tokenizer: two count tokens differently.
 """
 
 from __future__ import annotations
 
 from plugin.metrics import Measured
-from plugin.records import Completion
+from plugin.records import Completion, NoResult
 
 
-def latency(completion: Completion) -> Measured | str:
+def latency(completion: Completion) -> Measured | NoResult:
     """See `plugin.metrics.Describe`."""
     if completion.seconds is None:
-        return "its seconds were not measured"
+        return NoResult("its seconds were not measured")
     return Measured(completion.seconds)
 
 
-def tokens_per_second(completion: Completion) -> Measured | str:
+def tokens_per_second(completion: Completion) -> Measured | NoResult:
     """See `plugin.metrics.Describe`."""
     if completion.seconds is None or completion.n_tokens is None:
-        return "its seconds or tokens were not measured"
+        return NoResult("its seconds or tokens were not measured")
     if not (completion.n_tokens and completion.seconds > 0):
-        return "no token was made, so there is no rate"
+        return NoResult("no token was made, so there is no rate")
     return Measured(completion.n_tokens / completion.seconds)
 
 
-def completion_tokens(completion: Completion) -> Measured | str:
+def completion_tokens(completion: Completion) -> Measured | NoResult:
     """See `plugin.metrics.Describe`."""
     if completion.n_tokens is None:
-        return "its tokens were not counted"
+        return NoResult("its tokens were not counted")
     return Measured(float(completion.n_tokens))
 
 
-def cut_off(completion: Completion) -> Measured | str:
+def cut_off(completion: Completion) -> Measured | NoResult:
     """See `plugin.metrics.Describe`."""
     if completion.finish_reason is None:
-        return "nobody knows why it ended"
+        return NoResult("its finish reason was not reported")
     return Measured(float(completion.finish_reason == "length"))
 
 

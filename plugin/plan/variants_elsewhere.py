@@ -18,7 +18,7 @@ from plugin.engines.recorded import ELSEWHERE, load, version
 from plugin.errors import DataError, OptionError, UserError
 from plugin.journal import content_key
 from plugin.load.cases import LoadedCases
-from plugin.load.recordings import Recorded, Recording, read_recording
+from plugin.load.recordings import RecordedCompletions, Recording, read_recording
 from plugin.plan.params import Params
 from plugin.plan.params_input import ONLY_ADAPTER
 from plugin.plan.resolve import Sources
@@ -72,8 +72,10 @@ def _check_recorded_names(recordings: Sequence[Recording]) -> None:
         raise OptionError("\n".join(problems))
 
 
-def _read_recordings(recordings: Sequence[Recording], loaded: LoadedCases) -> dict[str, Recorded]:
-    found, problems = dict[str, Recorded](), list[UserError]()
+def _read_recordings(
+    recordings: Sequence[Recording], loaded: LoadedCases
+) -> dict[str, RecordedCompletions]:
+    found, problems = dict[str, RecordedCompletions](), list[UserError]()
     places = dict[tuple[str, str], str]()
     for one in recordings:
         try:
@@ -91,12 +93,12 @@ def _read_recordings(recordings: Sequence[Recording], loaded: LoadedCases) -> di
     return found
 
 
-def _recorded_digest(found: Recorded, cases: Sequence[Case]) -> str:
+def _recorded_digest(found: RecordedCompletions, cases: Sequence[Case]) -> str:
     """Return the digest of what was read for the cases, wherever it lay."""
     return content_key([[case.id, found.texts.get(case.id)] for case in cases])
 
 
-def _recorded_variant(recording: Recording, found: Recorded, digest: str) -> Variant:
+def _recorded_variant(recording: Recording, found: RecordedCompletions, digest: str) -> Variant:
     file = os.path.basename(recording.file)
     return Variant(
         name=recording.name,
@@ -105,22 +107,22 @@ def _recorded_variant(recording: Recording, found: Recorded, digest: str) -> Var
     )
 
 
-def _recorded_traits(found: Recorded, loaded: LoadedCases) -> str:
+def _recorded_traits(found: RecordedCompletions, loaded: LoadedCases) -> str:
     n = len(loaded.cases)
     return f"column {found.column}, {len(found.texts)} of {n} cases, joined on {found.joined_on}"
 
 
 def _unmatched_rows(
-    recordings: Sequence[Recording], found: Mapping[str, Recorded], loaded: LoadedCases
+    recordings: Sequence[Recording], found: Mapping[str, RecordedCompletions], loaded: LoadedCases
 ) -> tuple[str, ...]:
     """Return a note for each file with completions of cases that the data set does not have."""
     if loaded.source.limit < 1:  # most rows are then of cases that were not drawn
         return ()
     return tuple(
-        f"{found[one.name].n_strangers} of the completions recorded for {one.name} belong to no "
+        f"{found[one.name].n_unmatched} of the completions recorded for {one.name} belong to no "
         f"case of the data set and are left out ({os.path.basename(one.file)})"
         for one in recordings
-        if found[one.name].n_strangers and one.file != loaded.source.dataset_name
+        if found[one.name].n_unmatched and one.file != loaded.source.dataset_name
     )
 
 

@@ -19,7 +19,7 @@ from plugin.certify.certificate import (
     certificate_from_fields,
     not_applicable,
 )
-from plugin.certify.measure import count_same_files, logit_distance, weight_norm
+from plugin.certify.measure import logit_distance, require_same_files, weight_norm
 from plugin.errors import AdapterError
 from plugin.load.adapter import inspect_adapter
 from plugin.load.fit import base_model_notes
@@ -123,11 +123,11 @@ def test_where_none_applies_nothing_is_held_against_it() -> None:
 
 def test_files_that_changed_under_the_run_are_refused(tmp_path: Path) -> None:
     folder = inspect_adapter(write_peft(tmp_path / "p", peft_config()))
-    assert count_same_files(folder) == folder.digest
+    assert require_same_files(folder) == folder.digest
     config = folder.root / "adapter_config.json"
     config.write_text(config.read_text() + "\n")
     with pytest.raises(AdapterError) as caught:
-        count_same_files(folder)
+        require_same_files(folder)
     assert str(caught.value) == (
         f"{tmp_path / 'p'} changed while the run was reading it; start again when its training has "
         "ended"

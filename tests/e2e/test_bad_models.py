@@ -17,7 +17,7 @@ from tests.e2e.conftest import Ended, demo_options, main, run_process, summary
 
 ONE_PLACE = "Tokenizer and weights do not belong together; get all the model's files from one place"
 MEND = (
-    "mend chat_template in tokenizer_config.json or chat_template.jinja, or use --chat_template "
+    "correct chat_template in tokenizer_config.json or chat_template.jinja, or use --chat_template "
     "false"
 )
 

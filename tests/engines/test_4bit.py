@@ -103,7 +103,7 @@ def test_adapters_work_on_a_base_in_4_bits(model: ModelFolder, tmp_path: Path) -
         found = engine.certify(name, [prompt])
         assert (found.result, found.unused) == ("certified", ())
     assert said("tuned") != before == said("vanilla")
-    assert len(dict(engine._rack._tensors())) == len(engine._rack._base)
+    assert len(dict(engine._switch._tensors())) == len(engine._switch._base)
     engine.close()
 
 

@@ -127,8 +127,20 @@ def test_ray_is_no_engine_to_choose(machine: Any) -> None:
     machine(*MLX, "ray")
     with pytest.raises(OptionError, match="--engine ray: Ray generates nothing itself.*--workers"):
         engines.is_ready("ray")
-    with pytest.raises(OptionError, match="choose one of auto, mlx, recorded, server, tra"):
-        engines.is_ready("mxl")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("transfomers", "transformers"), ("mxl", "mlx"), ("Server", "server"), ("vllm", None)],
+)
+def test_an_unknown_engine_is_told_what_may_be_meant(given: str, meant: str | None) -> None:
+    with pytest.raises(OptionError) as caught:
+        engines.is_ready(given)
+    said = str(caught.value)
+    assert f"unknown engine {given!r}" in said and "--engine" in said
+    assert (f"did you mean {meant!r}?" in said) if meant else ("did you mean" not in said)
+    offered = said.rpartition("one of ")[2].split(", ")
+    assert set(offered) == {"auto", *engines.ENGINES} - {"ray"}
 
 
 def test_one_worker_here_is_the_engine_itself(machine: Any, model: ModelFolder) -> None:

@@ -22,7 +22,7 @@ from plugin.engines.mlx import MlxAdapterSwitch, MlxEngine
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import inspect_model
-from plugin.records import Completion, Failure, Message, Prompt
+from plugin.records import Completion, Failure, Message, NoResult, Prompt
 from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 VANILLA, TUNED = "vanilla", "tuned"
@@ -104,9 +104,9 @@ def test_a_dora_adapter_is_taken_off_bit_for_bit(tmp_path: Path) -> None:
     save_file(tensors, folder / "adapters.safetensors")
     del model
     engine = load(tuned=folder)
-    logits = engine._rack.probe()
+    logits = engine._switch.probe()
     assert texts(engine, TUNED, prompts(engine)) != texts(engine, VANILLA, prompts(engine))
-    assert engine._rack.probe() == logits
+    assert engine._switch.probe() == logits
 
 
 def test_a_full_fine_tune_in_adapter_form_is_taken_off(tmp_path: Path) -> None:
@@ -120,10 +120,10 @@ def test_a_full_fine_tune_in_adapter_form_is_taken_off(tmp_path: Path) -> None:
         json.dumps({"fine_tune_type": "full", "num_layers": 4})
     )
     engine = load(tuned=folder)
-    logits = engine._rack.probe()
-    with engine._rack.wearing(TUNED):
-        assert engine._rack.probe() != logits
-    assert engine._rack.probe() == logits
+    logits = engine._switch.probe()
+    with engine._switch.adapter_on(TUNED):
+        assert engine._switch.probe() != logits
+    assert engine._switch.probe() == logits
 
 
 def test_a_disturbed_base_stops_the_run() -> None:
@@ -131,9 +131,9 @@ def test_a_disturbed_base_stops_the_run() -> None:
     with pytest.raises(BaseDisturbedError, match="base disturbed: after adapter tuned was taken"):
         for _ in engine.generate(prompts(engine, variant=TUNED)):
             norm = engine._model.model.norm
-            engine._rack._base_arrays = [
+            engine._switch._base_arrays = [
                 (name, array * 1.001 if array is norm.weight else array)
-                for name, array in engine._rack._base_arrays
+                for name, array in engine._switch._base_arrays
             ]
 
 
@@ -142,9 +142,9 @@ def test_where_logits_do_not_repeat_tensors_are_compared(monkeypatch: pytest.Mon
     monkeypatch.setattr(MlxAdapterSwitch, "probe", lambda self: np.float32(next(noise)).tobytes())
     engine = load()
     assert texts(engine, TUNED, prompts(engine)[:1])
-    first = engine._rack.fingerprint()
+    first = engine._switch.fingerprint()
     engine._model.model.norm.weight = engine._model.model.norm.weight + 1e-6
-    assert engine._rack.fingerprint() != first
+    assert engine._switch.fingerprint() != first
 
 
 def test_prompts_have_one_bos_and_end_where_the_answer_begins(engine: MlxEngine) -> None:
@@ -244,11 +244,10 @@ def test_what_the_context_cannot_hold_has_no_log_likelihood(engine: MlxEngine) -
     pairs = [(prompt, (5, 6)), (prompt, (7,) * (room + 1)), (prompt, (7,) * room), ((), (5,))]
     first, too_long, just, nothing = engine.loglikelihoods(VANILLA, pairs)
     assert isinstance(first, float) and isinstance(just, float)
-    assert too_long == (
-        "prompt and expected output have 513 tokens together and the model's context 512; they are "
-        "never cut: leave the case out, or use a model with more context"
-    )
-    assert nothing == "the prompt has no token, so nothing foretells what comes first"
+    assert isinstance(too_long, NoResult) and isinstance(nothing, NoResult)
+    assert "513 tokens together and the model's context 512" in too_long.reason
+    assert "the prompt has no token" in nothing.reason
+    assert not too_long.retry and not nothing.retry
 
 
 def test_a_quantised_base_takes_an_adapter_and_loses_it_again(tmp_path: Path) -> None:
@@ -299,10 +298,10 @@ def test_an_adapter_with_nan_or_infinity_is_refused(value: float, tmp_path: Path
 
 def test_a_peft_adapter_is_converted_on_the_way(tmp_path: Path) -> None:
     engine = load(tuned=write_peft(tmp_path / "peft", peft_config()))
-    logits = engine._rack.probe()
-    with engine._rack.wearing(TUNED):
-        assert engine._rack.probe() != logits
-    assert engine._rack.probe() == logits
+    logits = engine._switch.probe()
+    with engine._switch.adapter_on(TUNED):
+        assert engine._switch.probe() != logits
+    assert engine._switch.probe() == logits
 
 
 def test_a_peft_adapter_that_mlx_cannot_hold_is_refused_alone(tmp_path: Path) -> None:

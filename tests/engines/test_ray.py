@@ -27,7 +27,7 @@ from plugin.engines.ray import RayEngine
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import inspect_model
-from plugin.records import Completion, Failure, Message, Prompt
+from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
 N_CASES = 24
 QUESTIONS = [f"Who plays number {i} in Silicon Valley?" for i in range(N_CASES - 1)]
@@ -142,9 +142,10 @@ def test_log_likelihoods_come_in_the_order_of_their_pairs(
     both: RayEngine, alone: Engine, prompts: list[Prompt]
 ) -> None:
     pairs = [(p.token_ids, alone.tokens(f"number {p.case_id}")) for p in prompts[:-2]]
-    found = list(both.loglikelihoods("tuned", pairs))
+    *found, too_long = both.loglikelihoods("tuned", [*pairs, (prompts[-1].token_ids, (5,))])
     assert found == pytest.approx(list(alone.loglikelihoods("tuned", pairs)), rel=1e-5)
     assert len(set(found)) > N_CASES / 2
+    assert isinstance(too_long, NoResult) and not too_long.retry
 
 
 @pytest.mark.slow
@@ -178,7 +179,7 @@ def test_too_many_losses_end_the_work(
                 for place in both.places() if step else ():
                     os.kill(place.pid, signal.SIGKILL)
     assert "Traceback" not in str(caught.value)
-    both._crew._n_lost = 0
+    both._pool._n_lost = 0
     assert both.encode(prompts[0].messages) == prompts[0].token_ids  # with a new worker
 
 
@@ -207,7 +208,9 @@ def test_a_caller_may_leave_in_the_middle(
     assert by_key([one for step in both.generate(prompts) for one in step]) == expected
 
 
-def order(settings: EngineSettings, machine: str = "another machine", **changed: Any) -> WorkerSpec:
+def worker_spec(
+    settings: EngineSettings, machine: str = "another machine", **changed: Any
+) -> WorkerSpec:
     return WorkerSpec("mlx", settings, engines.library_version("mlx"), machine, 0, **changed)
 
 
@@ -215,17 +218,17 @@ def test_another_machine_must_have_the_same_files(settings: EngineSettings, tmp_
     worker = EngineWorker()
     elsewhere = replace(settings.model, path=tmp_path / "nowhere")
     with pytest.raises(ModelError, match="model folder .*nowhere not found; put it on a path that"):
-        worker.prepare(order(replace(settings, model=elsewhere)), [])
+        worker.prepare(worker_spec(replace(settings, model=elsewhere)), [])
     changed = replace(settings.model, digest="0" * 64)
     with pytest.raises(ModelError, match="holds another model than on the machine where"):
-        worker.prepare(order(replace(settings, model=changed)), [])
+        worker.prepare(worker_spec(replace(settings, model=changed)), [])
     lost = replace(settings.adapters["tuned"], root=tmp_path / "lost")
     with pytest.raises(AdapterError, match="adapter folder .*lost not found; put it on a path"):
-        worker.prepare(order(replace(settings, adapters={"tuned": lost})), [])
+        worker.prepare(worker_spec(replace(settings, adapters={"tuned": lost})), [])
 
 
 def test_another_machine_must_have_the_same_libraries(settings: EngineSettings) -> None:
-    asked = replace(order(settings), version="mlx-lm 0.1")
+    asked = replace(worker_spec(settings), version="mlx-lm 0.1")
     with pytest.raises(OptionError, match="generate with mlx-lm .* the run began with mlx-lm 0.1;"):
         EngineWorker().prepare(asked, [])
 

@@ -15,7 +15,7 @@ from plugin.engines.recorded import load
 from plugin.errors import DataError, OptionError, UserError
 from plugin.load.cases import CaseSource, load_cases
 from plugin.load.columns import Columns
-from plugin.load.recordings import Recorded, Recording, parse_recording, read_recording
+from plugin.load.recordings import RecordedCompletions, Recording, parse_recording, read_recording
 from plugin.records import Completion, Failure, Prompt
 
 CASES = [{"id": f"q{n}", "input": f"Question {n}?"} for n in (1, 2, 3)]
@@ -39,7 +39,7 @@ class Here:
         cases: Sequence[Mapping[str, Any]] = CASES,
         column: str = "",
         **options: Any,
-    ) -> Recorded:
+    ) -> RecordedCompletions:
         data = jsonl(self._folder / "cases.jsonl", cases)
         file = jsonl(self._folder / "base.jsonl", rows)
         loaded = load_cases(CaseSource(data, **options))
@@ -90,9 +90,9 @@ def test_what_is_no_recording_says_how_to_write_one(text: str) -> None:
 
 def test_rows_are_joined_on_the_id_in_any_order(here: Here) -> None:
     found = here.read(OUTPUTS[::-1])
-    assert (found.column, found.joined_on, found.n_strangers) == ("output", "id", 0)
+    assert (found.column, found.joined_on, found.n_unmatched) == ("output", "id", 0)
     assert found.texts == {"q1": "Answer 1.", "q2": "Answer 2.", "q3": "Answer 3."}
-    assert found.lacking == {}
+    assert found.missing == {}
 
 
 @pytest.mark.parametrize("ids", [{}, {"id": "of something else"}])
@@ -103,7 +103,7 @@ def test_without_ids_that_cases_have_rows_are_joined_on_the_input(
     found = here.read(rows)
     assert found.joined_on == "input"
     assert found.texts == {"q1": "Answer 1.", "q3": "Answer 3."}
-    assert found.lacking == {"q2": "no completion was recorded: base.jsonl has no row for it"}
+    assert found.missing == {"q2": "no completion was recorded: base.jsonl has no row for it"}
 
 
 def test_chats_are_joined_on_all_their_turns(here: Here) -> None:
@@ -120,11 +120,11 @@ def test_a_case_without_a_row_and_one_with_null_lack_a_completion(here: Here) ->
     rows = [{"id": "q1", "output": None}, {"id": "q2", "output": ""}, {"id": "q9", "output": "x"}]
     found = here.read(rows)
     assert found.texts == {"q2": ""}
-    assert found.lacking == {
+    assert found.missing == {
         "q1": "no completion was recorded: output is null",
         "q3": "no completion was recorded: base.jsonl has no row for it",
     }
-    assert found.n_strangers == 1
+    assert found.n_unmatched == 1
 
 
 def test_numbers_and_booleans_are_text(here: Here) -> None:
@@ -183,9 +183,9 @@ def test_completions_of_no_case_at_all_are_refused_with_an_example(here: Here) -
         "'What else?', the first case id 'q1' and input 'Question 1?'. They are joined on the id, "
         "or on exactly the same input; check files and columns"
     )
-    assert here.refused([{"output": "x"}]).startswith(
-        "base.jsonl says of no row whose completion it is; it needs a column with the cases' ids"
-    )
+    said = here.refused([{"output": "x"}])
+    assert "base.jsonl has no id or input column" in said
+    assert "--id_column" in said and "--input_column" in said
 
 
 def test_the_same_id_or_input_twice_is_refused(here: Here) -> None:
@@ -228,7 +228,7 @@ def test_bad_rows_are_all_named_or_left_out(here: Here) -> None:
     ]
     found = here.read(rows, skip_bad_rows=True)
     assert found.texts == {"q3": "whole"}
-    assert "output is a list" in found.lacking["q1"]
+    assert "output is a list" in found.missing["q1"]
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_engine_hands_out_what_was_read() -> None:
-    found = Recorded("output", "id", {"1": "yes", "2": ""}, {"3": "null"}, 0)
+    found = RecordedCompletions("output", "id", {"1": "yes", "2": ""}, {"3": "null"}, 0)
     engine = load({"base": found})
     prompts = [Prompt(str(n), "base", (), ()) for n in (1, 2, 3)]
     one, empty, lacking = [result for ended in engine.generate(prompts) for result in ended]

@@ -22,7 +22,7 @@ from plugin.errors import AdapterError, BaseDisturbedError, FaultError, ModelErr
 from plugin.load.adapter import inspect_adapter
 from plugin.load.convert import to_peft
 from plugin.load.model import inspect_model
-from plugin.records import Completion, Failure, Message, Prompt, Variant
+from plugin.records import Completion, Failure, Message, NoResult, Prompt, Variant
 from tests.load.lora_samples import MODULES, peft_config, peft_tensors, write_peft
 
 torch = pytest.importorskip("torch")
@@ -127,14 +127,14 @@ def test_several_adapters_are_told_apart_and_leave_the_base_alone(tmp_path: Path
     dora = write_peft(tmp_path / "dora", peft_config(use_dora=True))
     engine = load(tuned=FOLDER / "adapter", other=dora)
     wanted = prompts(engine)
-    logits = engine._rack.probe()
+    logits = engine._switch.probe()
     before = tokens(engine, VANILLA, wanted)
     for name in (TUNED, OTHER):
         engine.certify(name, wanted)
     found = [tokens(engine, variant, wanted) for variant in (TUNED, OTHER, TUNED, VANILLA)]
     assert found[0] == found[2] != found[1]
     assert found[3] == before not in found[:3]
-    assert engine._rack.probe() == logits
+    assert engine._switch.probe() == logits
 
 
 def test_a_second_adapter_is_certified_against_the_base_and_not_the_first(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_second_adapter_is_certified_against_the_base_and_not_the_first(tmp_pa
     first, second = (engine.certify(name, wanted) for name in (TUNED, OTHER))
     assert (first.result, second.result) == ("certified", "certified")
     assert second.effect == first.effect
-    engine._rack.base_answers.clear()
+    engine._switch.base_answers.clear()
     assert engine.certify(OTHER, wanted).effect == first.effect
 
 
@@ -162,13 +162,13 @@ def test_an_adapter_with_whole_modules_is_used_and_taken_off(tmp_path: Path) -> 
     prompt = prompts(engine)[0].token_ids
     pair = [(prompt, (5, 6))]
     before = list(engine.loglikelihoods(VANILLA, pair))
-    logits = engine._rack.probe()
+    logits = engine._switch.probe()
     without = load(tuned=write_peft(tmp_path / "parts", peft_config()))
     assert list(engine.loglikelihoods(TUNED, pair)) != pytest.approx(
         list(without.loglikelihoods(TUNED, pair))
     )
     assert list(engine.loglikelihoods(VANILLA, pair)) == before
-    assert engine._rack.probe() == logits
+    assert engine._switch.probe() == logits
 
 
 def test_a_disturbed_base_stops_the_run() -> None:
@@ -184,10 +184,10 @@ def test_where_logits_do_not_repeat_tensors_are_compared(monkeypatch: pytest.Mon
     monkeypatch.setattr(PeftAdapterSwitch, "probe", lambda self: np.float32(next(noise)).tobytes())
     engine = load()
     assert results(engine, TUNED, prompts(engine)[:1])
-    first = engine._rack.fingerprint()
+    first = engine._switch.fingerprint()
     with torch.no_grad():
         engine._model.model.norm.weight.add_(1e-6)
-    assert engine._rack.fingerprint() != first
+    assert engine._switch.fingerprint() != first
 
 
 def test_log_likelihood_is_the_sum_over_the_continuation(
@@ -243,12 +243,13 @@ def test_where_memory_is_short_fewer_are_read_at_once_and_one_alone_says_so(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return read(model, batch)
 
-    monkeypatch.setattr(_torch, "torch_loglikelihoods", short)
+    monkeypatch.setattr("plugin.engines.transformers.torch_loglikelihoods", short)
     found = list(engine.loglikelihoods(VANILLA, pairs))
     assert tried[:3] == [4, 2, 1]
-    lost = [i for i, one in enumerate(found) if isinstance(one, str)]
+    lost = [i for i, one in enumerate(found) if isinstance(one, NoResult)]
     assert lost == [i for i, (_, said) in enumerate(pairs) if len(said) > 15] != []
-    assert str(found[lost[0]]).startswith("memory was short for this case alone (prompt and expec")
+    assert all(found[i].retry for i in lost)
+    assert "memory was short for this case alone (prompt and expected" in found[lost[0]].reason
     for i, one in enumerate(found):
         assert i in lost or one == pytest.approx(expected[i], abs=1e-4)
 
@@ -337,7 +338,7 @@ def test_a_case_for_which_memory_never_suffices_is_a_failure() -> None:
     engine = load()
     scarce(engine, 0)
     found = results(engine, VANILLA, prompts(engine)[:3])
-    assert all(isinstance(one, Failure) for one in found.values())
+    assert all(isinstance(one, Failure) and one.retry for one in found.values())
     assert "memory was short for this case alone (a prompt of" in found["0"].reason
 
 
@@ -406,7 +407,9 @@ def test_half_precision_works_as_on_a_gpu(tmp_path: Path, monkeypatch: pytest.Mo
     found = results(engine, TUNED, prompts(engine))
     assert "Thomas Middleditch" in found["0"].text
     assert len(results(engine, OTHER, prompts(engine))) == len(QUESTIONS)
-    assert len(dict(engine._rack._tensors())) == len(engine._rack._base)  # bfloat16 has bytes too
+    assert len(dict(engine._switch._tensors())) == len(
+        engine._switch._base
+    )  # bfloat16 has bytes too
 
 
 def test_another_error_of_torch_is_a_fault_that_names_it() -> None:
@@ -548,13 +551,13 @@ def test_a_bad_adapter_says_everything_that_is_wrong(
     folder = write_peft(tmp_path / "bad", config, tensors)
     good = write_peft(tmp_path / "good", peft_config())
     engine = load(tuned=folder, other=good)
-    logits = engine._rack.probe()
+    logits = engine._switch.probe()
     with pytest.raises(AdapterError) as caught:
         engine.certify(TUNED, prompts(engine))
     said = str(caught.value)
     assert str(folder) in said
     assert [message for message in messages if message not in said] == []
-    assert engine._rack.probe() == logits
+    assert engine._switch.probe() == logits
     engine.certify(OTHER, prompts(engine))
     assert tokens(engine, OTHER, prompts(engine)) != tokens(engine, VANILLA, prompts(engine))
 

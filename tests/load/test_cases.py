@@ -346,7 +346,7 @@ def test_missing_columns_are_told_together(tmp_path: Path) -> None:
         "question with --input_column, or build it with --input_template; did you mean "
         "--input_column Question? columns are: Question, answr, context",
         "row 1 (line 1): context is a number (4); it must be text or a list of texts",
-        "no row can be used; mend them, or check which columns are named",
+        "no row can be used; correct them, or check which columns are named",
     ]
 
 
@@ -432,7 +432,7 @@ def test_bad_row(tmp_path: Path, row: object, text: str) -> None:
     assert lines[0] == "a.jsonl cannot be used as it is:"
     assert lines[1].startswith(f"row 2 (line 2): {text}")
     assert lines[2:] == [
-        "1 of 2 rows cannot be used; mend them, or leave them out with --skip_bad_rows"
+        "1 of 2 rows cannot be used; correct them, or leave them out with --skip_bad_rows"
     ]
     loaded = load(path, skip_bad_rows=True)
     assert [case.id for case in loaded.cases] == ["1"]
@@ -483,14 +483,14 @@ def test_many_bad_rows_are_counted(tmp_path: Path) -> None:
     assert lines[20:] == [
         "row 21 (line 21): input is empty",
         "and 37 more",
-        "57 of 58 rows cannot be used; mend them, or leave them out with --skip_bad_rows",
+        "57 of 58 rows cannot be used; correct them, or leave them out with --skip_bad_rows",
     ]
 
 
 def test_all_rows_bad_is_an_error_even_when_skipping(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [{"input": ""}, {"input": 1}])
     assert message(path, skip_bad_rows=True).split("\n  ")[3:] == [
-        "no row can be used; mend them, or check which columns are named"
+        "no row can be used; correct them, or check which columns are named"
     ]
 
 

@@ -187,7 +187,7 @@ def logits(kind: str, folder: Path) -> np.ndarray[Any, Any]:
     adapters = {"tuned": inspect_adapter(folder)}
     settings = EngineSettings(inspect_model(FOLDER / "model"), "demo", adapters, 8, 4, True)
     engine: Any = engines.load(kind, settings)
-    with engine._rack.wearing(TUNED):
+    with engine._switch.adapter_on(TUNED):
         if kind == "mlx":
             return np.array(engine._model(mx.array([IDS])))[0]
         import torch

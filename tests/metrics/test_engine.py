@@ -41,7 +41,7 @@ def test_one_that_was_cut_off_counts_one() -> None:
         ("Tokens per Second", {"n_tokens": 0}, "no token was made, so there is no rate"),
         ("Tokens per Second", {"seconds": 0.0}, "no token was made, so there is no rate"),
         ("Completion Tokens", {"n_tokens": None}, "its tokens were not counted"),
-        ("Cut Off", {"finish_reason": None}, "nobody knows why it ended"),
+        ("Cut Off", {"finish_reason": None}, "its finish reason was not reported"),
         ("Latency", {"seconds": math.nan}, "score nan outside 0.0 to inf"),
     ],
 )
