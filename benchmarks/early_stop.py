@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from plugin.compare.early_stop import ConfidenceSequence, SettleRule, settle_gains
+from plugin.compare.early_stop import ConfidenceSequence, SettleRule
 
 AIM_FALSE, AIM_S = 0.05, 2.0
 N_CASES, N_RUNS, MARGIN, SD = 500, 400, 0.05, 0.4
@@ -27,7 +27,9 @@ def used(gain: float, n_metrics: int) -> tuple[float, float]:
     rng, rule = np.random.default_rng(1), SettleRule(MARGIN, n_decisions=n_metrics)
     shares, n_settled = [], 0
     for _ in range(N_RUNS):
-        found = [settle_gains(gains, rule) for gains in drawn(rng, gain, (n_metrics, N_CASES))]
+        found = [
+            ConfidenceSequence(rule).add(gains) for gains in drawn(rng, gain, (n_metrics, N_CASES))
+        ]
         done = [one.n for one in found if one]
         n_settled += len(done) == n_metrics
         shares.append(max(done) / N_CASES if len(done) == n_metrics else 1.0)
@@ -40,7 +42,7 @@ def false_shares(n_metrics: int) -> tuple[float, float]:
     n, own, peer = np.arange(1, N_CASES + 1), 0, 0
     for _ in range(N_NULL_RUNS):
         gains = drawn(rng, 0.0, (n_metrics, N_CASES))
-        found = [settle_gains(column, rule) for column in gains]
+        found = [ConfidenceSequence(rule).add(column) for column in gains]
         own += any(one is not None and one.outcome != "equivalent" for one in found)
         means = gains.cumsum(axis=1) / n
         errors = np.sqrt(((gains**2).cumsum(axis=1) / n - means**2) / n)
@@ -60,7 +62,7 @@ def one_by_one_s(n: int, n_metrics: int) -> float:
 
 
 def main() -> None:
-    settle_gains([0.0] * 200, SettleRule(MARGIN))  # scipy's import is not counted
+    ConfidenceSequence(SettleRule(MARGIN)).add([0.0] * 200)  # scipy's import is not counted
     for n_metrics in (1, 2):
         for gain in (0.1, 0.2, 0.3):
             share, settled = used(gain, n_metrics)

@@ -1,70 +1,54 @@
-"""The command line: run, certify, demo, resume, report, ratings.
+"""The two ways in: the command line, and a job of a host.
 
-Exit codes: 0 done, 1 a fault (the journal is kept), 2 the user's mistake, 3 an adapter that is not
-certified, 130 interrupted.
+`main` runs a command that a person typed: run, certify, demo, resume, report or ratings. It returns
+the exit code: 0 done, 1 a fault (the journal is kept), 2 the user's mistake, 3 an adapter that is
+not certified, 130 interrupted. `run_lab_job` and `run_classic_job` run the program as a job of a
+Transformer Lab: its values come in, and it has its own ways to end.
 
-A run as a job of the host that started this program: its values in, its ways to end.
+What a run needs is imported when a run begins, so that help and mistyped options answer at once.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
-import json
-import signal
-import tempfile
-import traceback
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from plugin import __version__
-from plugin.errors import FaultError, OptionError, VerdictError
-from plugin.plan.params import Params, option_of
-
-if TYPE_CHECKING:
-    from plugin.hosts import Host
 import asyncio
 import importlib
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Callable
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from plugin.conclude import conclude
-from plugin.errors import JudgeError
-from plugin.hosts import STOPPED_TEXT
-from plugin.hosts.classic import ClassicHost, read_values
-from plugin.hosts.lab import LabHost, plain_config
-from plugin.journal import Journal
-from plugin.plan.params import ONLY_VANILLA
-from plugin.plan.resolve import has_rival
-from plugin.report import write_tables
-from plugin.run import run
+from plugin.errors import FaultError, JudgeError, OptionError, VerdictError
+from plugin.plan.command_line import PROGRAM, parse_arguments, read_config
+from plugin.plan.params import Params
+from plugin.plan.params_input import ONLY_VANILLA
 from plugin.worker import Stopped
 
-_PROGRAM = "python main.py"
-INTERRUPTED = 130
-_OF_CERTIFY = (
-    *("model_name", "model_adapter", "engine", "server_url", "load_4bit", "chat_template"),
-    *("system_prompt", "dataset_name"),
-)
-_OPTIONS = [name for name in Params.model_fields if "cli" in option_of(name).hosts]
+if TYPE_CHECKING:
+    from plugin.hosts import Host
+    from plugin.hosts.classic import ClassicHost
+    from plugin.hosts.lab import LabHost
+
+_DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; returns the exit code."""
-    parser = _parser()
-    given = vars(parser.parse_args(arguments))
-    command = given.pop("command", None)
-    if command is None:
-        parser.print_help()
-        return 0
+    """Run the command that a person typed; return the exit code."""
+    try:
+        given = parse_arguments(arguments)
+    except OptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     # A polite kill is a stop, too: what was made is kept either way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from plugin.hosts.folder import FolderHost
 
+    command = given.pop("command")
     host: Host = FolderHost("")
     try:
         from plugin.run import draw_for_rating, rebuild_report, run
@@ -87,14 +71,14 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         host.stopped()
-        return INTERRUPTED
-    except Exception as error:  # the last door: a fault of ours still loses nothing
-        host.fail(FaultError(f"{type(error).__name__}: {error} ({_keep_traceback()})"))
+        return Stopped.exit_code
+    except Exception as error:  # the last door: even a fault of ours loses nothing
+        host.fail(FaultError(f"{type(error).__name__}: {error} ({_save_traceback()})"))
         return FaultError.exit_code
     return 0
 
 
-def _certify(given: dict[str, Any], host: Host) -> int:
+def _certify(given: Mapping[str, Any], host: Host) -> int:
     from plugin.run import NOT_CERTIFIED, PROBE_TOKENS, certify
 
     values = {name: value for name, value in given.items() if value is not None}
@@ -102,8 +86,8 @@ def _certify(given: dict[str, Any], host: Host) -> int:
     return 0 if all(one.kind == "certified" for one in found) else NOT_CERTIFIED
 
 
-def _keep_traceback() -> str:
-    """Write the traceback to a file of its own, and say where."""
+def _save_traceback() -> str:
+    """Write the traceback to a file of its own; return where it is."""
     with tempfile.NamedTemporaryFile(
         "w", prefix="finetune-verdict-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:
@@ -112,19 +96,22 @@ def _keep_traceback() -> str:
 
 
 def _run_params(given: dict[str, Any]) -> Params:
-    values = _config(given.pop("config"))
+    values = read_config(given.pop("config"))
     values |= {name: value for name, value in given.items() if value is not None}
     return Params.parse(values)
 
 
-def _demo_params(given: dict[str, Any]) -> Params:
-    from demo import FOLDER
-
+def _demo_params(given: Mapping[str, Any]) -> Params:
+    if not (_DEMO / "cases.jsonl").is_file():
+        raise OptionError(
+            f"this copy of the program has no demo (there is no {_DEMO}): use a clone of the whole "
+            f"project, or compare your own models with `{PROGRAM} run`"
+        )
     return Params.parse(
         {
-            "model_name": str(FOLDER / "model"),
-            "model_adapter": [str(FOLDER / "adapter")],
-            "dataset_name": str(FOLDER / "cases.jsonl"),
+            "model_name": str(_DEMO / "model"),
+            "model_adapter": [str(_DEMO / "adapter")],
+            "dataset_name": str(_DEMO / "cases.jsonl"),
             "judge": "offline",
             "max_tokens": 48,
             "predefined_tasks": [
@@ -139,7 +126,7 @@ def _demo_params(given: dict[str, Any]) -> Params:
     )
 
 
-def _resume_params(given: dict[str, Any]) -> Params:
+def _resume_params(given: Mapping[str, Any]) -> Params:
     from plugin.journal import Journal
 
     folder = Path(given["folder"])
@@ -156,108 +143,19 @@ def _resume_params(given: dict[str, Any]) -> Params:
 _PARAMS_OF = {"run": _run_params, "demo": _demo_params, "resume": _resume_params}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=_PROGRAM,
-        description="Is my fine-tuned model really better than the base model, on my task?",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"Finetune Verdict {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    run = commands.add_parser(
-        "run", help="compare a base model with its adapters", allow_abbrev=False
-    )
-    run.add_argument("--config", metavar="FILE", help="YAML or JSON file with any of the options")
-    for name in _OPTIONS:
-        _add_option(run, name)
-    certify = commands.add_parser(
-        "certify",
-        help="prove that an adapter is applied, whole, to its base model (exit code 0, else 3)",
-        allow_abbrev=False,
-    )
-    for name in _OF_CERTIFY:
-        _add_option(certify, name)
-    demo = commands.add_parser("demo", help="the same on a tiny model that comes with the program")
-    demo.add_argument("--out", metavar="DIR", help="run directory (default: one under runs/)")
-    for command, help_text in (
-        ("resume", "go on with a run that was stopped, and try again what failed"),
-        ("report", "rebuild tables, charts and report from a run's journal"),
-        ("ratings", "write a template for human ratings of cases drawn at random"),
-    ):
-        sub = commands.add_parser(command, help=help_text, allow_abbrev=False)
-        sub.add_argument("folder", metavar="DIR", help="the run's directory")
-        if command == "report":
-            help_text = "CSV file with human ratings, taken in before"
-            sub.add_argument("--human_ratings", metavar="FILE", default="", help=help_text)
-        elif command == "ratings":
-            sub.add_argument("--n", type=int, default=50, help="cases to draw (default: 50)")
-            sub.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
-    return parser
-
-
-def _add_option(parser: argparse.ArgumentParser, name: str) -> None:
-    field = Params.model_fields[name]
-    default, shown = field.default, option_of(name)
-    text = f"{field.description}"
-    if default not in ("", ()):
-        text += f" (default: {str(default).lower() if isinstance(default, bool) else default})"
-    if shown.choices:
-        text += f" [{' | '.join(shown.choices)}]"
-    options: dict[str, Any] = {"help": text.replace("%", "%%"), "metavar": "VALUE"}
-    if isinstance(default, bool):
-        options |= {"nargs": "?", "const": "true"}
-    if name in ("model_adapter", "tuned_model", "recorded"):
-        options |= {"action": "append"}
-    parser.add_argument(f"--{name}", **options)
-
-
-def _config(file: str | None) -> dict[str, Any]:
-    """The options of a config file.
-
-    Raises:
-        OptionError: when it cannot be read or names an option that does not exist.
-    """
-    if file is None:
-        return {}
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"--config {file}: {error}") from error
-    values = _json_or_yaml(file, text)
-    if not isinstance(values, dict):
-        raise OptionError(f"--config {file} must hold a mapping of option names to values")
-    unknown = [str(name) for name in values if name not in _OPTIONS]
-    if unknown:
-        raise OptionError(f"--config {file}: {'; '.join(map(_unknown, unknown))}")
-    return values
-
-
-def _json_or_yaml(file: str, text: str) -> object:
-    import yaml
-
-    try:
-        if file.endswith(".json"):
-            return json.loads(text)
-        return yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        detail = " ".join(str(error).split())
-        raise OptionError(f"--config {file} is no valid YAML or JSON: {detail}") from error
-
-
-def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, _OPTIONS, n=1)
-    return f"unknown option {name!r}" + (f", did you mean {close[0]!r}?" if close else "")
-
-
 _NEEDED_AT_A_STOP = ("pandas", "scipy.stats", "scipy.optimize", "scipy.special")
 """Loading them takes a second or more, which a stopped job does not have."""
 
 _FAST_RESAMPLES = 500
+"""How often the tables of a stopped job are resampled; its intervals are rougher."""
 
 
 def run_lab_job() -> int:
-    """A job of the current Transformer Lab; returns the exit code."""
+    """Run as a job of the current Transformer Lab; return the exit code."""
     from lab import lab
+
+    from plugin.hosts.lab import LabHost, plain_config
+    from plugin.run import run
 
     # The host stops a job with SIGTERM, and kills it three seconds later.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -272,7 +170,7 @@ def run_lab_job() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         host.stopped()
-        _save_what_there_is(host)
+        _save_partial_tables(host)
         # Some libraries take seconds to end; all that counts is saved.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -283,8 +181,21 @@ def run_lab_job() -> int:
     return 0
 
 
+def _save_partial_tables(host: LabHost) -> None:
+    """Save the tables of a stopped run, marked as partial; there is no time for charts and page."""
+    from plugin.conclude import conclude
+    from plugin.journal import Journal
+    from plugin.report import write_tables
+
+    if host.folder is None:
+        return
+    with closing(Journal(host.folder)) as journal:
+        if journal.scores():
+            host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))
+
+
 def run_classic_job(arguments: Sequence[str]) -> None:
-    """A job of the classic host, which shows what `completion_details` says.
+    """Run as a job of the classic host, which shows what `completion_details` says.
 
     Raises:
         VerdictError: after the reason was written; the host marks the job as failed.
@@ -292,6 +203,10 @@ def run_classic_job(arguments: Sequence[str]) -> None:
     """
     from transformerlab.plugin import WORKSPACE_DIR, get_db_config_value
     from transformerlab.sdk.v1.evals import tlab_evals
+
+    from plugin.hosts import STOPPED_TEXT
+    from plugin.hosts.classic import ClassicHost, read_values
+    from plugin.run import run
 
     details = ""
 
@@ -302,7 +217,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
             params = Params.parse(read_values(arguments))
             config = _synchronous(get_db_config_value)
             host = ClassicHost(tlab_evals, WORKSPACE_DIR, config, params.model_name)
-            report = run(_with_form_choices(params, host), host)
+            report = run(_translate_form(params, host), host)
             details = report.verdict.sentence
         except KeyboardInterrupt:
             details = STOPPED_TEXT
@@ -321,7 +236,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
 
 
 def _synchronous(config_value: Callable[[str], Any]) -> Callable[[str], str | None]:
-    """The host's look-up of a setting, which is async in its later releases."""
+    """Return a plain function that looks a setting up; the host's is async in later releases."""
 
     def look_up(name: str) -> str | None:
         found = config_value(name)
@@ -339,8 +254,16 @@ def _failure_reason(error: Exception) -> str:
     return f"{error}{where if isinstance(error, JudgeError) else ''}"
 
 
-def _with_form_choices(params: Params, host: ClassicHost) -> Params:
-    """The form's choices in the words of the command line."""
+def _translate_form(params: Params, host: ClassicHost) -> Params:
+    """Return the options with the form's own fields turned into those of the command line.
+
+    `judge_model` becomes `judge`, and `extra_adapters` join `model_adapter`.
+
+    Raises:
+        OptionError: when the form names no adapter or no judge, saying where to choose one.
+    """
+    from plugin.plan.resolve import has_rival
+
     judge = params.judge or (host.judge_of(params.judge_model) if params.judge_model else "")
     adapters = (*params.model_adapter, *params.extra_adapters)
     chosen = params.model_copy(update={"model_adapter": adapters})
@@ -356,15 +279,3 @@ def _with_form_choices(params: Params, host: ClassicHost) -> Params:
             "settings), or write a judge such as openai:gpt-4o-mini in the field Judge"
         )
     return chosen.model_copy(update={"judge": judge, "judge_model": "", "extra_adapters": ()})
-
-
-def _save_what_there_is(host: LabHost) -> None:
-    """The tables of a stopped run, marked as partial; charts and page would take too long.
-
-    Their intervals are rougher than those of a run that ends by itself.
-    """
-    if host.folder is None:
-        return
-    with closing(Journal(host.folder)) as journal:
-        if journal.scores():
-            host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))

@@ -61,7 +61,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         n_expected=len(cases),
         judge_label=label_with_caveats(judge, header.caveat, trusted),
         n_resamples=n_resamples,
-        early=_early(header, params.seed, cases) if params.stop_early else None,
+        early=_early(header, params, cases) if params.stop_early else None,
         n_worked=_n_judged(evidence) if state.stopped_early else 0,
     )
     summaries = summarise(evidence, settings)
@@ -136,9 +136,10 @@ def _with_trust(verdict: Verdict, judge: str, trusted: Trust | None) -> Verdict:
     return replace(verdict, details=(*first, *verdict.details, *last))
 
 
-def _early(header: RunHeader, seed: int, cases: tuple[Case, ...]) -> EarlyPlan:
-    names = [variant.name for variant in header.variants]
-    return early_plan(cases, header.metrics, header.primary_metric, names, seed)
+def _early(header: RunHeader, params: Params, cases: tuple[Case, ...]) -> EarlyPlan:
+    specs, variants = header.metrics, header.variants
+    primary, margin = header.primary_metric, params.margin
+    return early_plan(cases, specs, primary, variants, margin=margin, seed=params.seed)
 
 
 def _n_judged(evidence: Evidence) -> int:
@@ -156,7 +157,7 @@ def _n_missing(evidence: Evidence) -> int:
         and (case.id, name, None) not in failed
         for case in evidence.cases
         for spec in evidence.metrics
-        for name in evidence.scored(spec)
+        for name in evidence.scored_names(spec)
         if spec.fits(case)
     )
 

@@ -20,7 +20,7 @@ from plugin.metrics import Metric, MetricError, check_score
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, Prompt, Score, Variant
 from plugin.run_facts import PromptFacts
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 
 
 def make_completions(
@@ -55,19 +55,21 @@ def make_completions(
         has_all = all((case.id, name) in have for case in cases for name in names)
         if has_all and not missing_likelihoods(items, journal):
             continue
-        progress.begin("read completions" if load.recorded else "load model")
+        progress.begin(Stage.READ_COMPLETIONS if load.recorded else Stage.LOAD_MODEL)
         with _time_stage("load_model", journal):
             engine = load.engine()
         try:
             with _time_stage("certify", journal):
                 prompts = make_prompts(cases, load.variants, engine)
-                certify_adapters(load.variants, prompts[: len(cases)], engine, journal)
+                certify_adapters(load.variants, prompts[: len(cases)], engine, journal, progress)
             if not load.recorded:
-                _keep_prompt_facts(load.variants[0].name, prompts[: len(cases)], journal, first=place == 0)
+                _keep_prompt_facts(
+                    load.variants[0].name, prompts[: len(cases)], journal, first=place == 0
+                )
             _keep_prompt_notes(engine.notes, journal)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
             with _time_stage("generate", journal):
-                progress.begin("generate", total=len(prompts), done=len(prompts) - len(wanted))
+                progress.begin(Stage.GENERATE, total=len(prompts), done=len(prompts) - len(wanted))
                 _generate(load, _side_by_side(wanted), engine, journal, progress)
             if items:
                 with _time_stage("read", journal):
@@ -93,7 +95,11 @@ def _time_stage(what: str, journal: Journal) -> Iterator[None]:
 
 
 def certify_adapters(
-    variants: Sequence[Variant], prompts: Sequence[Prompt], engine: Engine, journal: Journal
+    variants: Sequence[Variant],
+    prompts: Sequence[Prompt],
+    engine: Engine,
+    journal: Journal,
+    progress: Progress,
 ) -> None:
     """Prove every adapter's effect, and keep the proof.
 
@@ -102,14 +108,17 @@ def certify_adapters(
         prompts: of the first variant; the probes are taken from these.
         engine: that will generate with them.
         journal: where the certificates go.
+        progress: counts the adapters.
 
     Raises:
         AdapterError: for an adapter that cannot be used with this base.
         BaseDisturbedError: when the base is not itself again after one.
     """
-    for variant in variants:
-        if variant.adapter_path is None:
-            continue
+    adapters = [variant for variant in variants if variant.adapter_path]
+    if not adapters:
+        return
+    progress.begin(Stage.CERTIFY, total=len(adapters))
+    for variant in adapters:
         found: Certificate = engine.certify(variant.name, prompts[:N_PROBES])
         state = journal.state
         kept = {**state.certificates, variant.name: asdict(found)}
@@ -120,6 +129,8 @@ def certify_adapters(
                 "longer answers as before, so later completions would not be the base's. Compare "
                 "this adapter in a run of its own"
             )
+        progress.done += 1
+        progress.check()
 
 
 def make_prompts(
@@ -204,7 +215,9 @@ def _prompt_content(prompt: Prompt) -> list[object]:
     return [[turn.role, turn.content] for turn in prompt.messages]
 
 
-def _keep_prompt_facts(name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool) -> None:
+def _keep_prompt_facts(
+    name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool
+) -> None:
     """Keep what the report says of the prompts: of the baseline, or of another model."""
     facts = PromptFacts(content_key([_prompt_content(prompt) for prompt in prompts]))
     if prompts[0].token_ids:
@@ -302,7 +315,7 @@ def read_likelihoods(
     refused = _refused_cases(expected, journal)
     for name, own in _by_variant([(item.metric.spec.name, item) for item in todo]).items():
         n_all = sum(item.metric.spec.name == name for item in wanted)
-        progress.begin(name.lower(), total=n_all, done=n_all - len(own))
+        progress.begin(Stage.READ_LIKELIHOODS, total=n_all, done=n_all - len(own))
         for item in own:
             if reason := refused.get(item.case.id):
                 journal.add_failure(item.failed(reason))
@@ -363,9 +376,7 @@ def _order_by_length(
     return [
         item
         for start in range(0, len(rows), _WINDOW)
-        for item in sorted(
-            rows[start : start + _WINDOW], key=lambda r: -len(expected[r.case.id])
-        )
+        for item in sorted(rows[start : start + _WINDOW], key=lambda r: -len(expected[r.case.id]))
     ]
 
 

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Literal
 
 ALL = "all"
@@ -24,8 +25,18 @@ PROMPTED = "prompted"
 DATA = "data set"
 """What stands in a variant's place where a metric judges the case and no completion."""
 
-Stage = Literal["data", "generate", "judge", "metric"]
+FailureStage = Literal["data", "generate", "judge", "metric"]
 Outcome = Literal["better", "worse", "equivalent", "mixed", "can't tell"]
+
+
+class IntervalKind(StrEnum):
+    """How an interval was computed."""
+
+    NONE = "none"
+    BOOTSTRAP = "bootstrap"
+    MAX_T = "max-t"
+    BETTING = "betting"
+    SEQUENCE = "confidence sequence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +202,10 @@ class MetricSpec:
         """Return whether the case has what the metric needs."""
         return all(getattr(case, need) for need in self.needs)
 
+    def gain(self, own: float, base: float) -> float:
+        """Return the difference of two scores, turned so that more is better."""
+        return own - base if self.higher_is_better else base - own
+
     @property
     def is_of_engine(self) -> bool:
         """Whether its scores are made while the weights are loaded, and no completion is read."""
@@ -250,7 +265,7 @@ class Failure:
     """
 
     case_id: str
-    stage: Stage
+    stage: FailureStage
     reason: str
     variant: str | None = None
     metric: str | None = None
@@ -292,6 +307,8 @@ class Comparison:
         p_adjusted: after Holm's step-down within the family.
         outcome: what follows for this comparison alone; None where it does not decide.
         method: how interval and p were computed, in words.
+        interval_kind: how the interval was computed, for decisions.
+        why_no_interval: why there is none, in words; "" where there is one.
         margin: the smallest difference that matters.
         n_to_detect: pairs that would detect the margin with 80% power; None when settled.
         smallest_detectable: the gain that this many pairs detect with 80% power.
@@ -329,6 +346,8 @@ class Comparison:
     partial: bool = False
     exploratory: bool = False
     n_clusters: int | None = None
+    interval_kind: IntervalKind = IntervalKind.NONE
+    why_no_interval: str = ""
 
     @property
     def n_ties(self) -> int:

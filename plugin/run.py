@@ -19,6 +19,7 @@ from typing import NoReturn
 from plugin.certify.certificate import Certificate, certificate_line, certificates_of_run
 from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import EarlyPlan, early_plan
+from plugin.compare.numbers import format_rough
 from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
@@ -29,8 +30,8 @@ from plugin.judges import marks_its_own_work
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging, ScoreItem
 from plugin.load.cases import load_cases
-from plugin.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.params import Params
+from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
@@ -41,7 +42,7 @@ from plugin.score import forecast_text, items_to_score, missing_items, score_all
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
 from plugin.trust.rater_stats import MIN_LABELS
-from plugin.worker import Progress, Stopped, Worker
+from plugin.worker import Progress, Stage, Stopped, Worker
 
 
 def run(params: Params, host: Host) -> Report:
@@ -55,7 +56,7 @@ def run(params: Params, host: Host) -> Report:
     began = time.perf_counter()
     sources = find_sources(params, host)
     with closing(Worker(host.tend, partial(exit_now, host))) as worker:
-        worker.progress.begin("read data, model and adapter")
+        worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
             journal.add_seconds("prepare", time.perf_counter() - began)
@@ -120,8 +121,9 @@ def _scale_text(spec: MetricSpec) -> str:
 
 
 def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
-    worker.progress.begin("compare and draw")
+    worker.progress.begin(Stage.COMPARE)
     report = worker.run(lambda: conclude(journal))
+    worker.progress.begin(Stage.WRITE_REPORT)
     try:
         files = worker.run(lambda: write_report(report, journal.path.parent))
         host.publish(report, files)
@@ -170,9 +172,14 @@ def _judging_of(plan: Plan) -> Judging:
 
 
 def _early_stop_plan(plan: Plan) -> EarlyPlan:
-    names = [variant.name for variant in plan.variants]
-    specs = [replace(metric.spec, margin=plan.params.margin) for metric in plan.metrics]
-    return early_plan(plan.loaded.cases, specs, plan.primary, names, plan.params.seed)
+    return early_plan(
+        plan.loaded.cases,
+        [metric.spec for metric in plan.metrics],
+        plan.primary,
+        plan.variants,
+        margin=plan.params.margin,
+        seed=plan.params.seed,
+    )
 
 
 def _make_exam(plan: Plan, journal: Journal) -> Exam | None:
@@ -303,7 +310,7 @@ def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
         raise OptionError(f"{' and '.join(missing)} must be given: an adapter and its base model")
     sources = find_models(params, host)
     with closing(Worker(host.tend, partial(exit_now, host))) as worker:
-        worker.progress.begin("read model and adapter")
+        worker.progress.begin(Stage.READ_INPUTS)
         cases = worker.run(lambda: _probe_cases(params, sources.dataset))
         lineup = worker.run(lambda: line_up(params, sources))
         host.log(f"engine: {lineup.versions['engine']} ({lineup.versions['engine chosen by']})")
@@ -324,18 +331,18 @@ def certificate_block(found: Certificate) -> str:
         )
         rows += [("", f"unused: {name}") for name in found.unused]
     if found.weight_norm is not None:
-        rows.append(("weights", f"Frobenius norm {found.weight_norm:.3g} added"))
+        rows.append(("weights", f"Frobenius norm {format_rough(found.weight_norm, 3)} added"))
     if found.effect and found.noise:
         rows += [
             (
                 "effect",
-                f"{found.effect.kl:.2g} nats from the base on {found.n_probes} probes, "
-                f"logits by up to {found.effect.largest:.2g}",
+                f"{format_rough(found.effect.kl)} nats from the base on {found.n_probes} probes, "
+                f"logits by up to {format_rough(found.effect.largest)}",
             ),
             (
                 "noise",
-                f"{found.noise.kl:.1g} nats of the base from itself in another batch, "
-                f"logits by up to {found.noise.largest:.1g}",
+                f"{format_rough(found.noise.kl, 1)} nats of the base from itself in another batch, "
+                f"logits by up to {format_rough(found.noise.largest, 1)}",
             ),
         ]
     if found.n_completions:
@@ -362,12 +369,12 @@ def _probe_cases(params: Params, dataset: str) -> list[Case]:
 
 
 def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple[Certificate, ...]:
-    progress.begin("load model")
+    progress.begin(Stage.LOAD_MODEL)
     engine = load.engine()
     try:
         prompts = make_prompts(cases, load.variants, engine)
         adapters = [variant.name for variant in load.variants if variant.adapter_path]
-        progress.begin("certify", total=len(adapters))
+        progress.begin(Stage.CERTIFY, total=len(adapters))
         found = []
         for name in adapters:
             found.append(engine.certify(name, prompts[: len(cases)]))
@@ -386,7 +393,7 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
 def _complete_probes(
     prompts: Sequence[Prompt], engine: Engine, progress: Progress
 ) -> dict[tuple[str, str], str]:
-    progress.begin("generate", total=len(prompts))
+    progress.begin(Stage.GENERATE, total=len(prompts))
     texts = {}
     for ended in engine.generate(prompts):
         for one in ended:

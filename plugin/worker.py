@@ -1,8 +1,9 @@
-"""Two threads: one worker works, the main thread tends the host.
+"""Two threads: the worker does the work, the main thread serves the host.
 
-Hosts' SDKs are synchronous, single-threaded, and deliver a user's Stop as KeyboardInterrupt from
-the progress call; so only the main thread ever talks to a host. All heavy work of a run happens in
-one worker thread, because mlx binds its streams to the thread that loaded the model.
+Only the main thread ever talks to a host, because hosts' SDKs are synchronous, belong to one
+thread and deliver a user's Stop as KeyboardInterrupt from the progress call. All heavy work of a
+run happens in one worker thread, because mlx binds its streams to the thread that loaded the model.
+What the worker is doing stands in a `Progress`, which the main thread reads.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple, NoReturn, TypeVar
 
 from plugin.errors import VerdictError
@@ -23,15 +25,32 @@ _STOP_WITHIN_S = 1.5
 
 
 class Stopped(VerdictError):
-    """The worker saw that it should stop, and did."""
+    """The worker saw the request to stop, and stopped."""
 
     exit_code = 130
+
+
+class Stage(StrEnum):
+    """Name the stages of a run, in order; a member's value is what users are shown."""
+
+    READ_INPUTS = "read data, model and adapter"
+    LOAD_MODEL = "load model"
+    READ_COMPLETIONS = "read completions"
+    CERTIFY = "certify"
+    GENERATE = "generate"
+    READ_LIKELIHOODS = "perplexity"
+    WRITE_STEPS = "write evaluation steps"
+    SCORE = "score"
+    ASK_SECOND_JUDGE = "ask the second judge"
+    EXAMINE_JUDGE = "examine the judge"
+    COMPARE = "compare"
+    WRITE_REPORT = "write tables, charts and report"
 
 
 class EndedStage(NamedTuple):
     """A stage that is over."""
 
-    stage: str
+    stage: Stage
     done: int
     total: int
     seconds: float
@@ -39,20 +58,20 @@ class EndedStage(NamedTuple):
 
 @dataclass(slots=True)
 class Progress:
-    """What the worker is at; written by the worker, read by the main thread.
+    """Tell what the worker is doing; written by the worker, read by the main thread.
 
     Attributes:
-        stage: what is being done, in a few words.
+        stage: what is being done; None before the first stage.
         done: how many of `total`, this session's and earlier ones' together.
         total: 0 when it cannot be known.
         n_before: how many of `done` were there when the stage began.
         note: something worth a few words, such as the number of failures.
-        began_s: when the stage began, on the monotonic clock.
+        began_s: when the stage began, in seconds on the monotonic clock.
         ended: the countable stages that are over, oldest first.
         stop: set by the main thread to ask the worker to stop.
     """
 
-    stage: str = ""
+    stage: Stage | None = None
     done: int = 0
     total: int = 0
     n_before: int = 0
@@ -61,13 +80,13 @@ class Progress:
     ended: list[EndedStage] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def begin(self, stage: str, total: int = 0, done: int = 0) -> None:
-        """End the stage and enter a new one.
+    def begin(self, stage: Stage, total: int = 0, done: int = 0) -> None:
+        """End the current stage and begin another one.
 
-        While it changes, the total is 0, so that a reader sees no mixture of two stages.
+        The total is 0 during the change, so that a reader never sees a mixture of two stages.
         """
         now = time.monotonic()
-        if self.done > self.n_before:
+        if self.stage and self.done > self.n_before:
             self.ended.append(EndedStage(self.stage, self.done, self.total, now - self.began_s))
         self.total = 0
         self.done, self.n_before, self.note, self.began_s = done, done, "", now
@@ -75,7 +94,7 @@ class Progress:
         self.total = total
 
     def check(self) -> None:
-        """Called by the worker between steps.
+        """Stop the work if the main thread asked for it; the worker calls this between steps.
 
         Raises:
             Stopped: when the main thread asked for it.
@@ -85,14 +104,14 @@ class Progress:
 
 
 class Worker:
-    """Runs one function at a time in the worker thread, tending the host meanwhile."""
+    """Run one function at a time in the worker thread, and serve the host meanwhile."""
 
     def __init__(self, tend: Callable[[Progress], None], abandon: Callable[[], NoReturn]) -> None:
         """Start the thread.
 
         Args:
-            tend: called in the main thread, ten times a second; may raise to stop the work.
-            abandon: called when work that should stop does not; must end the process.
+            tend: is called in the main thread ten times a second; may raise to stop the work.
+            abandon: is called when the work does not stop in time; must end the process.
         """
         self.progress = Progress()
         self._tend = tend
@@ -100,7 +119,11 @@ class Worker:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
 
     def run(self, work: Callable[[], T]) -> T:
-        """The function's result; its exception, or KeyboardInterrupt once the worker stopped."""
+        """Return the function's result.
+
+        Raises:
+            BaseException: the function's own, or what `tend` raised, once the worker has stopped.
+        """
         future = self._pool.submit(work)
         try:
             while not wait([future], timeout=_TEND_EVERY_S).done:
@@ -113,7 +136,7 @@ class Worker:
         return future.result()
 
     def _await_stop(self, future: Future[T]) -> None:
-        """A call into a library may run on for long: wait a little, or until a second Stop."""
+        """Wait a little, or until a second Stop; a call into a library may run on for long."""
         try:
             stopped = wait([future], timeout=_STOP_WITHIN_S).done
         except KeyboardInterrupt:

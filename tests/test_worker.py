@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from plugin.worker import _STOP_WITHIN_S, _TEND_EVERY_S, Progress, Stopped, Worker
+from plugin.worker import _STOP_WITHIN_S, _TEND_EVERY_S, Progress, Stage, Stopped, Worker
 
 
 def never() -> NoReturn:
@@ -60,7 +60,7 @@ def test_a_stop_reaches_the_work_and_comes_out_as_the_hosts_stop() -> None:
     worker = Worker(tend, never)
 
     def work() -> None:
-        worker.progress.begin("generate")
+        worker.progress.begin(Stage.GENERATE)
         try:
             while True:
                 worker.progress.check()
@@ -101,9 +101,9 @@ def test_work_that_cannot_stop_is_left_within_two_seconds() -> None:
 
 def test_a_stage_that_is_over_is_remembered() -> None:
     progress = Progress()
-    progress.begin("load model")
-    progress.begin("generate", total=10, done=4)
+    progress.begin(Stage.LOAD_MODEL)
+    progress.begin(Stage.GENERATE, total=10, done=4)
     progress.done = 10
-    progress.begin("score", total=3, done=3)
-    progress.begin("draw")
-    assert [(e.stage, e.done, e.total) for e in progress.ended] == [("generate", 10, 10)]
+    progress.begin(Stage.SCORE, total=3, done=3)
+    progress.begin(Stage.COMPARE)
+    assert [(e.stage, e.done, e.total) for e in progress.ended] == [(Stage.GENERATE, 10, 10)]

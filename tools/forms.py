@@ -1,16 +1,19 @@
-"""Writes what is generated from `Params` into index.json, task.yaml and README.md.
+"""Write what is generated from `Params`: the hosts' forms and the tables of options.
 
-`python -m tools.forms` writes them; with `--check` it only says which are out of date and ends
-with 1. Each file keeps what stands around its generated part.
+`python -m tools.forms` writes index.json, task.yaml, docs/options.md and README.md's table; with
+`--check` it only says which of them are out of date and ends with 1. Each file keeps what stands
+around its generated part, but docs/options.md, which is generated whole.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from plugin.plan.options import Group
 from plugin.plan.params import Params, option_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +23,7 @@ _LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "ex
 
 
 def index_json(text: str) -> str:
-    """The classic host's gallery entry with its form."""
+    """Return the classic host's gallery entry with its form."""
     entry: dict[str, Any] = json.loads(text)
     names = _names("classic")
     entry["parameters"] = {name: _property(name) for name in names}
@@ -29,7 +32,7 @@ def index_json(text: str) -> str:
 
 
 def task_yaml(text: str) -> str:
-    """The current host's task with its parameters; the file's own words stay."""
+    """Return the current host's task with its parameters; the file's own words stay."""
     import yaml
 
     parameters = {name: _parameter(name) for name in _names("lab")}
@@ -40,38 +43,69 @@ def task_yaml(text: str) -> str:
 
 
 def readme(text: str) -> str:
-    """The README with its table of options."""
+    """Return the README with its table of options."""
+    return _between(text, _BEGIN, _END, _option_table(_names("cli")))
+
+
+def options_page(_: str) -> str:
+    """Return the page of all options, under the headings of `run --help-all`, written anew."""
+    parts = [_OPTIONS_INTRO]
+    for group in get_args(Group):
+        own = [name for name in _names("cli") if option_of(name).group == group]
+        parts.append(f"## {group.capitalize()}\n{_option_table(own)}\n")
+    return "\n".join(parts)
+
+
+_OPTIONS_INTRO = """# Options
+This page is generated from `plugin/plan/params.py`; `make forms` writes it anew.
+
+Every option works on the command line (`python main.py run`), in a YAML or JSON file given with
+`--config`, and, where it makes sense, in the hosts' forms. Options in **bold** are those that
+`run --help` shows.
+"""
+
+
+def _option_table(names: Sequence[str]) -> str:
     rows = ["| option | default | what it does |", "|---|---|---|"]
-    for name in _names("cli"):
-        field = Params.model_fields[name]
+    for name in names:
+        field, shown = Params.model_fields[name], option_of(name)
         default = json.dumps(field.default) if field.default not in ("", ()) else ""
         about = (field.description or "").replace("|", "\\|")
-        choices = option_of(name).choices
-        if choices:
-            about += f" One of: {', '.join(choices)}."
-        rows.append(f"| `--{name}` | {default} | {about} |")
-    return _between(text, _BEGIN, _END, "\n".join(rows))
+        if shown.choices:
+            about += f" One of: {', '.join(shown.choices)}."
+        word = f"`--{name}`" if shown.is_advanced else f"**`--{name}`**"
+        rows.append(f"| {word} | {default} | {about} |")
+    return "\n".join(rows)
 
 
-FILES = {"index.json": index_json, "task.yaml": task_yaml, "README.md": readme}
+FILES: dict[str, Callable[[str], str]] = {
+    "index.json": index_json,
+    "task.yaml": task_yaml,
+    "README.md": readme,
+    "docs/options.md": options_page,
+}
+"""The generated files, and how each is made from its present text."""
 
 
 def out_of_date() -> list[str]:
-    """The names of the files that differ from what would be generated."""
-    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
-    return [name for name, make in FILES.items() if make(texts[name]) != texts[name]]
+    """Return the names of the files that differ from what would be generated."""
+    return [name for name, make in FILES.items() if make(_text_of(name)) != _text_of(name)]
+
+
+def _text_of(name: str) -> str:
+    path = ROOT / name
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def main(arguments: list[str]) -> int:
-    """Write the files, or check them."""
+    """Write the files, or check them; return the exit code."""
     stale = out_of_date()
     if "--check" in arguments:
         if stale:
             print(f"out of date: {', '.join(stale)}; run `make forms`")
         return 1 if stale else 0
     for name in stale:
-        path = ROOT / name
-        path.write_text(FILES[name](path.read_text(encoding="utf-8")), encoding="utf-8")
+        (ROOT / name).write_text(FILES[name](_text_of(name)), encoding="utf-8")
         print(f"wrote {name}")
     return 0
 
@@ -90,7 +124,7 @@ def _limits(name: str) -> dict[str, Any]:
 
 
 def _property(name: str) -> dict[str, Any]:
-    """One option as a JSON-schema property."""
+    """Return one option as a JSON-schema property."""
     field, shown = Params.model_fields[name], option_of(name)
     if shown.widget == "GEvalTasksWidget":
         return _criteria_property(field.title or name)
@@ -106,7 +140,7 @@ def _property(name: str) -> dict[str, Any]:
 
 
 def _criteria_property(title: str) -> dict[str, Any]:
-    """The list of criteria, as the host's widget fills it in."""
+    """Return the list of criteria, as the host's widget fills it in."""
     parts = {
         "name": {"type": "string", "title": "Name"},
         "description": {"type": "string", "title": "What the judge is to look at"},
@@ -133,7 +167,7 @@ def _widget(name: str) -> dict[str, Any]:
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    """One option as the current host's schema; it has no help text, so the title says it all."""
+    """Return one option in the current host's schema; its title holds the help text, too."""
     field, shown = Params.model_fields[name], option_of(name)
     # A list default would open a JSON editor: lists are plain text, separated by commas.
     default = "" if field.default == () else field.default

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
+from plugin.compare.numbers import format_rough
 from plugin.journal import Journal
 from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant, Verdict
 
@@ -216,8 +217,8 @@ def certificate_line(found: Certificate) -> str:
         facts.append(f"{'all' if n_used == n else f'{n_used} of'} {n} tensors in place")
     if found.effect and found.noise:
         facts.append(
-            f"on {found.n_probes} probes {found.effect.kl:.2g} nats from the base "
-            f"({found.noise.kl:.1g} between two batches of the base)"
+            f"on {found.n_probes} probes {format_rough(found.effect.kl)} nats from the base "
+            f"({format_rough(found.noise.kl, 1)} between two batches of the base)"
         )
     if found.n_completions:
         facts.append(f"{found.n_changed} of {found.n_completions} completions changed")

@@ -1,9 +1,12 @@
-"""When the gains seen so far settle a comparison: an interval that holds however often one looks.
+"""Stop judging when the verdict is settled, by intervals that hold however often one looks.
 
 A confidence sequence is an interval for every number of pairs at once: the chance that the true
 mean gain is ever outside, at any of them, is at most alpha (Waudby-Smith & Ramdas 2024, "Estimating
 means of bounded random variables by betting", 2010.09686). So judging may stop as soon as the
 interval answers the question, which an interval for a fixed number of pairs does not allow.
+
+The verdict is settled once the primary metric is, for every adapter against each of its baselines,
+and no other deciding metric can turn out worse than the base's by more than its margin.
 
 The bets are those of the betting interval in `intervals`: a mixture of constant ones. It settled
 earlier than the paper's predictable plug-in bets or empirical Bernstein in nearly every setting
@@ -24,12 +27,6 @@ What it asks of the caller:
 - Cases that do not belong together: clusters have no sequence here.
 - After stopping, the numbers of `stats` are those of a run that was meant to be that long, and too
   sure; the outcome and interval of `Settled` are the ones that hold.
-
-When judging may stop because the verdict is settled: confidence sequences over whole pairs.
-
-It is settled once the primary metric is, for every adapter against each of its baselines, and no
-other deciding metric can turn out worse than the base's by more than its margin. Pairs are looked
-at in the order in which the cases were drawn.
 """
 
 from __future__ import annotations
@@ -45,7 +42,7 @@ from numpy.typing import NDArray
 from plugin.compare.intervals import Floats, check_values, log_bets, log_capital, lower_mean
 from plugin.compare.pairs import Contrast, FailureFill, Pairs, contenders, contrasts
 from plugin.compare.stats import ALPHA
-from plugin.records import Case, Failure, MetricSpec, Outcome, Score, working_order
+from plugin.records import Case, Failure, MetricSpec, Outcome, Score, Variant, working_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,8 @@ class SettleRule:
         """The part of alpha that one decision has."""
         return self.alpha / self.n_decisions
 
-    def scaled(self, gains: Floats) -> Floats:
-        """Gains with the range stretched to 0..1."""
+    def to_unit_range(self, gains: Floats) -> Floats:
+        """Return gains with the range stretched to 0..1."""
         return (gains - self.low) / (self.high - self.low)
 
 
@@ -122,7 +119,9 @@ class ConfidenceSequence:
         # latter two are bets on a higher mean with everything mirrored.
         ends = np.array([0.0, -rule.margin, 0.0, rule.margin])
         self._mirrored = np.array([False, False, True, True])
-        self._means = np.where(self._mirrored, 1 - rule.scaled(ends), rule.scaled(ends))
+        self._means = np.where(
+            self._mirrored, 1 - rule.to_unit_range(ends), rule.to_unit_range(ends)
+        )
         # A margin beyond the range is kept by every gain, and cannot be bet against.
         self._won = self._means <= 0
         self._means[self._won] = 1.0
@@ -146,7 +145,7 @@ class ConfidenceSequence:
         self._gains.extend(values.tolist())
         if self.settled or self._contradicted:
             return self.settled
-        scaled = self.rule.scaled(values)[:, None]
+        scaled = self.rule.to_unit_range(values)[:, None]
         logs = log_bets(np.where(self._mirrored, 1 - scaled, scaled), self._means)
         logs = self._logs + logs.cumsum(axis=0)
         reached = log_capital(logs) >= math.log(2 / self.rule.share)
@@ -156,12 +155,12 @@ class ConfidenceSequence:
         return self.settled
 
     def interval(self, n: int | None = None) -> tuple[float, float] | None:
-        """What all intervals after up to n pairs have in common; n counts all pairs if None.
+        """Return what all intervals after up to n pairs have in common; n counts all pairs if None.
 
         Without pairs it is the whole range. None where they have nothing in common: the gains
         changed their kind on the way, or this is the rare run that the alpha is for.
         """
-        scaled = self.rule.scaled(np.array(self._gains[:n]))
+        scaled = self.rule.to_unit_range(np.array(self._gains[:n]))
         if not len(scaled):
             return self.rule.low, self.rule.high
         stakes = np.ones(len(scaled))
@@ -173,7 +172,7 @@ class ConfidenceSequence:
         return self.rule.low + extent * lower, self.rule.low + extent * upper
 
     def _first(self, won: NDArray[np.bool_]) -> Settled | None:
-        """The first outcome among the last pairs; `won` has a row for each and a column a bet."""
+        """Return the first outcome among the last pairs; `won` has a row a pair, a column a bet."""
         held: dict[Outcome, NDArray[np.bool_]] = {
             "better": won[:, 0],
             "worse": won[:, 2],
@@ -189,19 +188,10 @@ class ConfidenceSequence:
         return Settled(outcome, n, *interval) if interval else None
 
 
-def settle_gains(gains: Sequence[float], rule: SettleRule) -> Settled | None:
-    """What the gains, in the order drawn, settle, and after how many; None for nothing yet.
-
-    Raises:
-        ValueError: for a gain that is not finite or outside the rule's range.
-    """
-    return ConfidenceSequence(rule).add(gains)
-
-
 def gains_in_order(
     order: Sequence[str], gains: Mapping[str, float], failed: Collection[str] = ()
 ) -> list[float]:
-    """The gains to look at: whole pairs in the drawn order, up to the first case not worked yet.
+    """Return the gains of whole pairs in the drawn order, up to the first case not worked yet.
 
     Args:
         order: the case ids as drawn.
@@ -239,7 +229,7 @@ class EarlyPlan:
         return len(self.specs) * len(contrasts(self.variants))
 
     @property
-    def awaited(self) -> tuple[tuple[MetricSpec, Contrast], ...]:
+    def to_settle(self) -> tuple[tuple[MetricSpec, Contrast], ...]:
         """What keeps judging going until it is settled, or can do no harm any more."""
         rivals = contenders(self.variants)
         return tuple(
@@ -251,7 +241,7 @@ class EarlyPlan:
         )
 
     def rule(self, spec: MetricSpec) -> SettleRule:
-        """What is to be settled on a metric."""
+        """Return what is to be settled on a metric."""
         extent = spec.high - spec.low
         return SettleRule(spec.margin, -extent, extent, n_decisions=self.n_decisions)
 
@@ -275,11 +265,11 @@ class EarlyStopper:
         self._values: dict[tuple[str, str, str], float | None] = {}
         self._tracks = [
             _TrackedContrast(spec, contrast, ConfidenceSequence(plan.rule(spec)))
-            for spec, contrast in plan.awaited
+            for spec, contrast in plan.to_settle
         ]
 
     def note(self, results: Iterable[Score | Failure]) -> None:
-        """Take what came in; a failure is a pair that will not be."""
+        """Take in what has been made; a failure is a pair that will not be."""
         for one in results:
             if one.variant is None:
                 continue
@@ -305,7 +295,7 @@ class EarlyStopper:
                     break
                 own, base = (self._values[key] for key in keys)
                 if own is not None and base is not None:
-                    gains.append(own - base if track.spec.higher_is_better else base - own)
+                    gains.append(track.spec.gain(own, base))
             track.place += 1
         if gains:
             track.sequence.add(gains)
@@ -323,20 +313,27 @@ def early_plan(
     cases: Sequence[Case],
     specs: Sequence[MetricSpec],
     primary: str,
-    variants: Sequence[str],
+    variants: Sequence[Variant],
+    *,
+    margin: float,
     seed: int,
 ) -> EarlyPlan:
-    """What a run that may stop early compares.
+    """Return what a run that may stop early compares.
 
     Args:
         cases: in the order of the source.
-        specs: all metrics, with the user's margin.
+        specs: all metrics.
         primary: the name of the one that decides.
-        variants: names, the base first.
+        variants: the base first.
+        margin: the smallest gain that matters to the user, on every metric.
         seed: of the order of work.
     """
-    deciding = tuple(spec for spec in specs if spec.decides)
-    return EarlyPlan(tuple(working_order(cases, seed)), deciding, primary, tuple(variants))
+    return EarlyPlan(
+        order=tuple(working_order(cases, seed)),
+        specs=tuple(replace(spec, margin=margin) for spec in specs if spec.decides),
+        primary=primary,
+        variants=tuple(variant.name for variant in variants),
+    )
 
 
 class EarlyResult(NamedTuple):
@@ -361,7 +358,7 @@ def look_at_pairs(pairs: Pairs, plan: EarlyPlan, fill: FailureFill | None = None
         plan: of the run.
         fill: what to put for a failed score; None passes the broken pairs over.
     """
-    whole = [*pairs.whole, *(pairs.filled(fill) if fill else [])]
+    whole = [*pairs.whole, *(pairs.fill_broken(fill) if fill else [])]
     by_id = {case.id: (case, own, base) for case, own, base in whole}
     able = [case.id for case in plan.order if pairs.spec.fits(case)]
     gains = dict(zip(by_id, pairs.gains_of(whole), strict=True))

@@ -1,8 +1,8 @@
-"""Intervals for a mean over cases: what is resampled, the bootstrap, and the betting interval.
+"""Intervals for mean gains over cases: pure functions on floats.
 
-Several gains on the same cases: one mean as a share of another, and intervals that all hold.
-
-Pure functions on floats, like `stats`, whose words (unit, cluster) are used here.
+A *unit* is what is resampled: a cluster of cases where clusters are given, else a single case.
+`interval_of` picks the method: bootstrap, or the betting interval where too few units vary.
+`ratio_of_means` and `simultaneous_intervals` are about several gains on the same cases.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from plugin.records import IntervalKind
+
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95
@@ -23,14 +25,14 @@ LEVEL = 0.95
 MIN_CLUSTERS = 20
 """Below this many clusters no interval is given."""
 
-BETTING = "betting interval"
-"""How the method of an interval begins that holds at every number of cases."""
-
 MIN_VARYING = 10
 """A bootstrap of fewer units that differ from the most common one covers far too little."""
 
 BATCH = 500
 """Resamples worked at once: bounds the memory, and stays in the processor's cache."""
+
+_TINY = 1e-9
+"""A mean gain below this is rounding."""
 
 # How much of what can be lost is bet, and how the capital is split between these bets. Any split
 # that is fixed before the data are seen is valid. Data with few varying units reward the boldest
@@ -53,15 +55,33 @@ class Units(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A 95% interval, None and None where none can be given, and how it was computed."""
+    """A 95% interval.
+
+    Attributes:
+        low: its lower end; None where none can be given.
+        high: its upper end.
+        method: how it was computed, or why there is none, in words.
+        kind: how it was computed, for decisions.
+    """
 
     low: float | None
     high: float | None
     method: str
+    kind: IntervalKind
+
+    @property
+    def why_none(self) -> str:
+        """Why there is no interval, in words; "" where there is one."""
+        return self.method if self.kind is IntervalKind.NONE else ""
+
+
+def no_interval(why: str) -> Interval:
+    """Return the interval that cannot be given, with the reason."""
+    return Interval(None, None, why, IntervalKind.NONE)
 
 
 def group_units(values: Floats, clusters: Sequence[Hashable] | None) -> Units:
-    """The units; clusters of one case each are the same as no clusters."""
+    """Return the units; clusters of one case each are the same as no clusters."""
     if clusters is not None and len(clusters) != len(values):
         raise ValueError(f"{len(values)} values but {len(clusters)} cluster labels")
     labels = {label: place for place, label in enumerate(dict.fromkeys(clusters or ()))}
@@ -74,7 +94,7 @@ def group_units(values: Floats, clusters: Sequence[Hashable] | None) -> Units:
 
 
 def spread_of(units: Units) -> float | None:
-    """sqrt(n) times the mean's clustered standard error (Miller 2024, 2411.00640)."""
+    """Return sqrt(n) times the mean's clustered standard error (Miller 2024, 2411.00640)."""
     n_units, n = len(units.sums), units.sizes.sum()
     if n_units < 2:
         return None
@@ -83,7 +103,7 @@ def spread_of(units: Units) -> float | None:
 
 
 def interval_of(units: Units, bounds: tuple[float, float], seed: int, n_resamples: int) -> Interval:
-    """The 95% interval of the mean over all cases, by the method that suits the data.
+    """Return the 95% interval of the mean over all cases, by the method that suits the data.
 
     Args:
         units: what is resampled.
@@ -92,14 +112,14 @@ def interval_of(units: Units, bounds: tuple[float, float], seed: int, n_resample
         n_resamples: of the bootstrap.
     """
     if why := too_few(units):
-        return Interval(None, None, why)
+        return no_interval(why)
     if n_varying(units) >= MIN_VARYING:
         return _bca(units, seed, n_resamples)
     return betting_interval(units, bounds, 1 - LEVEL)
 
 
 def too_few(units: Units) -> str:
-    """Why no interval at all can be given, "" where one can."""
+    """Say why no interval at all can be given; "" where one can."""
     n_units = len(units.sums)
     if units.n_clusters is not None and n_units < MIN_CLUSTERS:
         return f"no interval below {MIN_CLUSTERS} clusters, got {n_units}"
@@ -107,13 +127,13 @@ def too_few(units: Units) -> str:
 
 
 def n_varying(units: Units) -> int:
-    """Units whose mean differs from the most common one."""
+    """Count the units whose mean differs from the most common one."""
     _, counts = np.unique(np.round(units.sums / units.sizes, 12), return_counts=True)
     return len(units.sums) - int(counts.max(initial=0))
 
 
 def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
-    """Bias-corrected and accelerated bootstrap of the mean over all cases (Efron 1987).
+    """Return the BCa bootstrap interval of the mean over all cases (Efron 1987).
 
     A bootstrap's spread is too small by sqrt(1 - 1/n) and its quantiles are the normal's, not t's;
     the level is raised by just that much (Hesterberg 2015, "What teachers should know about the
@@ -141,11 +161,11 @@ def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
         rng=np.random.default_rng(seed),
     ).confidence_interval
     method = f"BCa bootstrap over {n_units} {units.noun}, {n_resamples} resamples"
-    return Interval(float(found.low), float(found.high), method)
+    return Interval(float(found.low), float(found.high), method, IntervalKind.BOOTSTRAP)
 
 
 def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) -> Interval:
-    """Interval for a bounded mean by betting; valid at every sample size and for every shape.
+    """Return a bounded mean's interval by betting; valid at every sample size and shape.
 
     A mean m is left out when a gambler who bets that the true mean is higher, or lower, would
     have multiplied the capital by 2 / alpha: if m is true, that happens with probability at most
@@ -162,19 +182,18 @@ def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) ->
     """
     low, high = bounds
     if not (math.isfinite(low) and math.isfinite(high)):
-        return Interval(
-            None, None, f"no interval: too few {units.noun} vary, and the metric has no bounds"
-        )
+        return no_interval(f"no interval: too few {units.noun} vary, and the metric has no bounds")
     sizes = units.sizes / units.sizes.max()
     means = np.clip((units.sums / units.sizes - low) / (high - low), 0.0, 1.0)
     lower = lower_mean(means, sizes, alpha)
     upper = 1.0 - lower_mean(1.0 - means, sizes, alpha)
-    method = f"{BETTING} over {len(means)} {units.noun}, of which too few vary to bootstrap"
-    return Interval(low + (high - low) * lower, low + (high - low) * upper, method)
+    method = f"betting interval over {len(means)} {units.noun}, of which too few vary to bootstrap"
+    ends = low + (high - low) * lower, low + (high - low) * upper
+    return Interval(*ends, method, IntervalKind.BETTING)
 
 
 def log_bets(means: Floats, mean: float | Floats, stakes: float | Floats = 1.0) -> Floats:
-    """What each bet on a mean above `mean` multiplies its capital by, unit by unit, as a log.
+    """Return what each bet on a mean above `mean` multiplies its capital by, as a log.
 
     Args:
         means: of units, within 0..1, of any shape.
@@ -190,7 +209,7 @@ def log_bets(means: Floats, mean: float | Floats, stakes: float | Floats = 1.0) 
 
 
 def log_capital(logs: Floats) -> Floats:
-    """The log of all capital together; `logs` are summed logs per bet, shape (..., bets)."""
+    """Return the log of all capital together; `logs` are sums per bet, shape (..., bets)."""
     # A bold bet may have lost everything, which is -inf; the most timid one never has.
     most = logs.max(axis=-1, keepdims=True)
     total: Floats = np.log(np.exp(logs - most) @ _CAPITAL) + most[..., 0]
@@ -198,7 +217,7 @@ def log_capital(logs: Floats) -> Floats:
 
 
 def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = False) -> float:
-    """The largest mean in 0..1 that bets on a higher one reject at alpha / 2.
+    """Return the largest mean in 0..1 that bets on a higher one reject at alpha / 2.
 
     Args:
         means: of units, shape (n_units,), within 0..1.
@@ -223,10 +242,6 @@ def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = F
     if observed <= least or shortfall(least) > 0:
         return 0.0
     return float(brentq(shortfall, least, observed))
-
-
-_TINY = 1e-9
-"""A mean gain below this is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +271,7 @@ def ratio_of_means(
     *,
     clusters: Sequence[Hashable] | None = None,
 ) -> RatioEstimate:
-    """The mean of the parts divided by the mean of the wholes, with its 95% interval.
+    """Divide the mean of the parts by the mean of the wholes; with its 95% interval.
 
     The interval is Fieller's (Fieller 1954, "Some problems in interval estimation"): all ratios r
     for which a t test does not reject that the mean of part - r * whole is zero. It has two ends
@@ -279,26 +294,26 @@ def ratio_of_means(
     )
     n, n_units = len(parts), len(below.sums)
 
-    def found(
+    def estimate(
         ratio: float | None, low: float | None, high: float | None, method: str
     ) -> RatioEstimate:
         return RatioEstimate(ratio, low, high, n, below.n_clusters, method)
 
     if not n or abs(below.sums.sum()) <= _TINY * n:
-        return found(None, None, None, "no ratio: the divisor is zero")
+        return estimate(None, None, None, "no ratio: the divisor is zero")
     ratio = float(above.sums.sum() / below.sums.sum())
     if why := too_few(below):
-        return found(ratio, None, None, why)
+        return estimate(ratio, None, None, why)
     if min(n_varying(above), n_varying(below)) < MIN_VARYING:
-        return found(ratio, None, None, f"no interval: too few {below.noun} vary")
+        return estimate(ratio, None, None, f"no interval: too few {below.noun} vary")
     ends = _fieller(above.sums, below.sums)
     if ends is None:
-        return found(None, None, None, "no ratio: the divisor cannot be told from zero")
-    return found(ratio, *ends, f"Fieller's interval over {n_units} {below.noun}")
+        return estimate(None, None, None, "no ratio: the divisor cannot be told from zero")
+    return estimate(ratio, *ends, f"Fieller's interval over {n_units} {below.noun}")
 
 
 def _fieller(above: Floats, below: Floats) -> tuple[float, float] | None:
-    """Both ends of Fieller's interval; None where it is not bounded."""
+    """Return both ends of Fieller's interval; None where it is not bounded."""
     from scipy.special import stdtrit
 
     n_units = len(below)
@@ -322,7 +337,7 @@ def simultaneous_intervals(
     seed: int,
     n_resamples: int = 10_000,
 ) -> tuple[Interval, ...]:
-    """95% intervals of several mean gains that all hold at once, whichever is looked at.
+    """Return 95% intervals of several mean gains that all hold at once, whichever is looked at.
 
     Every interval is mean +- q standard errors, where q is the 95% quantile of the largest
     studentised deviation over all the gains when units are resampled (max-t: Westfall & Young 1993,
@@ -350,7 +365,7 @@ def simultaneous_intervals(
     units = [group_units(check_values(own, low, high, "gain"), clusters) for own in gains]
     why = too_few(units[0]) if units else ""
     if why:
-        return tuple(Interval(None, None, why) for _ in units)
+        return tuple(no_interval(why) for _ in units)
     alpha = 1 - LEVEL
     varying = [own for own in units if n_varying(own) >= MIN_VARYING]
     share = alpha * len(varying) / max(1, len(units))
@@ -364,15 +379,16 @@ def simultaneous_intervals(
 
 
 def _max_t(units: Units, reach: float, bounds: tuple[float, float], n_resamples: int) -> Interval:
-    """The mean +- reach standard errors, kept within the bounds."""
+    """Return the mean +- reach standard errors, kept within the bounds."""
     n = float(units.sizes.sum())
     mean, half = float(units.sums.sum()) / n, reach * (spread_of(units) or 0.0) / math.sqrt(n)
     method = f"max-t bootstrap over {len(units.sums)} {units.noun}, {n_resamples} resamples"
-    return Interval(max(bounds[0], mean - half), min(bounds[1], mean + half), method)
+    ends = max(bounds[0], mean - half), min(bounds[1], mean + half)
+    return Interval(*ends, method, IntervalKind.MAX_T)
 
 
 def _largest_deviation(units: Sequence[Units], alpha: float, seed: int, n_resamples: int) -> float:
-    """The 1 - alpha quantile of the largest |t| among the resampled means."""
+    """Return the 1 - alpha quantile of the largest |t| among the resampled means."""
     rng, sizes, n_units = np.random.default_rng((seed, 2)), units[0].sizes, len(units[0].sums)
     sums = np.column_stack([own.sums for own in units])
     off = sums - np.outer(sizes, sums.sum(axis=0) / sizes.sum())
@@ -396,7 +412,7 @@ def _largest_deviation(units: Sequence[Units], alpha: float, seed: int, n_resamp
 
 
 def check_values(values: Sequence[float], low: float, high: float, noun: str) -> Floats:
-    """The values as a flat array; what rounding put just outside the bounds is put on them.
+    """Return the values as a flat array, with rounding just outside the bounds put on them.
 
     Raises:
         ValueError: naming the values that are not finite or outside the bounds.

@@ -1,6 +1,6 @@
-"""A run's scores and failures, paired by case.
+"""Pair a run's scores by case: what is compared with what, and the gains on the same cases.
 
-What a gain is worth beside others on the same cases: a prompt's, and those of other adapters.
+A gain also stands beside others on the same cases: a prompt's, and those of other adapters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Contrast(NamedTuple):
 
 
 def contrasts(names: Sequence[str]) -> tuple[Contrast, ...]:
-    """What a run compares, most important first: the one place that knows.
+    """Return what a run compares, most important first: the one place that knows.
 
     Every variant against the base; where one of them is `PROMPTED`, the others against it, too.
 
@@ -37,7 +37,7 @@ def contrasts(names: Sequence[str]) -> tuple[Contrast, ...]:
 
 
 def contenders(names: Sequence[str]) -> tuple[str, ...]:
-    """What the verdict may be about: all but the base, and `PROMPTED` only where it is alone."""
+    """Return what the verdict may be about: all but the base; `PROMPTED` only where alone."""
     others = tuple(names[1:])
     return tuple(name for name in others if name != PROMPTED) or others
 
@@ -80,8 +80,8 @@ class Evidence:
         """The variants' names, the base first."""
         return tuple(variant.name for variant in self.variants)
 
-    def scored(self, spec: MetricSpec) -> tuple[str, ...]:
-        """What the metric scores: every variant by its name, or the data alone."""
+    def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
+        """Return what the metric scores: every variant by its name, or the data alone."""
         return (DATA,) if spec.judges_data else self.names
 
 
@@ -138,13 +138,13 @@ class Pairs:
     def estimate(
         self, resampling: ResamplingSettings, fill: FailureFill | None = None
     ) -> stats.PairedEstimate:
-        """What the pairs say.
+        """Estimate the mean gain of the pairs.
 
         Args:
             resampling: seed and number of resamples.
             fill: what to put for a failed score; None leaves the broken pairs out.
         """
-        pairs = self.whole if fill is None else [*self.whole, *self.filled(fill)]
+        pairs = self.whole if fill is None else [*self.whole, *self.fill_broken(fill)]
         extent = self.spec.high - self.spec.low
         return stats.paired_estimate(
             self.gains_of(pairs),
@@ -162,11 +162,11 @@ class Pairs:
         return self.gains_of(self.whole)
 
     def gains_of(self, pairs: list[tuple[Case, float, float]]) -> list[float]:
-        """The gains of these pairs."""
-        return [a - b if self.spec.higher_is_better else b - a for _, a, b in pairs]
+        """Return the gains of these pairs."""
+        return [self.spec.gain(own, base) for _, own, base in pairs]
 
-    def filled(self, fill: FailureFill) -> list[tuple[Case, float, float]]:
-        """The broken pairs with something in the place of what failed."""
+    def fill_broken(self, fill: FailureFill) -> list[tuple[Case, float, float]]:
+        """Return the broken pairs with something in the place of what failed."""
         return [
             (case, fill.variant if a is None else a, fill.baseline if b is None else b)
             for case, a, b in self.broken
@@ -174,7 +174,7 @@ class Pairs:
 
 
 def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
-    """Everything that is compared, by metric, contrast and group."""
+    """Pair all scores that are compared, by metric, contrast and group."""
     for spec in (spec for spec in evidence.metrics if not spec.judges_data):
         columns = {name: column_of(evidence, spec, name) for name in evidence.names}
         for contrast in contrasts(evidence.names):
@@ -203,7 +203,7 @@ def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
 
 
 def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn:
-    """Failed are the cases that have what the metric needs, a failure and no score."""
+    """Return a variant's scores, and which cases failed: able to be scored, but without a score."""
     names = (spec.name, spec.key)
     scores = {
         score.case_id: score.value
@@ -220,14 +220,14 @@ def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn
 
 
 def groups_of(cases: Sequence[Case]) -> list[tuple[str, list[Case]]]:
-    """All cases, then each group's, in the order of first appearance."""
+    """Return all cases, then those of each group, in the order of first appearance."""
     names = dict.fromkeys(case.group for case in cases if case.group not in (None, ALL))
     named = [(str(name), [case for case in cases if case.group == name]) for name in names]
     return [(ALL, list(cases)), *named]
 
 
 def clusters_of(cases: Sequence[Case]) -> list[Hashable] | None:
-    """A label per case, None where no case has one; a case without one stands for itself."""
+    """Return a label per case, None where no case has one; one without stands for itself."""
     if not any(case.cluster for case in cases):
         return None
     return [(case.cluster, "" if case.cluster else case.id) for case in cases]
@@ -258,7 +258,7 @@ class BestOf:
 
 
 def prompt_share(evidence: Evidence, spec: MetricSpec, variant: str) -> RatioEstimate:
-    """The share of a variant's gain over the base that the prompted base reaches."""
+    """Return the share of a variant's gain over the base that the prompted base reaches."""
     cases, (prompted, own) = _shared_gains(evidence, spec, (PROMPTED, variant))
     return ratio_of_means(prompted, own, clusters=clusters_of(cases))
 
@@ -266,7 +266,7 @@ def prompt_share(evidence: Evidence, spec: MetricSpec, variant: str) -> RatioEst
 def best_of(
     evidence: Evidence, spec: MetricSpec, best: str, resampling: ResamplingSettings
 ) -> BestOf:
-    """The best contender's gain, by an interval that holds for all contenders at once."""
+    """Return the best contender's gain, by an interval that holds for all contenders at once."""
     rivals = contenders(evidence.names)
     cases, gains = _shared_gains(evidence, spec, rivals)
     extent, place = spec.high - spec.low, rivals.index(best)
@@ -294,8 +294,7 @@ def best_of(
 def _shared_gains(
     evidence: Evidence, spec: MetricSpec, variants: Sequence[str]
 ) -> tuple[list[Case], list[list[float]]]:
-    """The cases that the base and all of these have a score for, and each one's gains on them."""
+    """Return the cases that the base and all of these have a score for, and the gains on them."""
     base, *own = (column_of(evidence, spec, name).scores for name in (evidence.names[0], *variants))
     cases = [case for case in evidence.cases if all(case.id in scores for scores in (base, *own))]
-    sign = 1.0 if spec.higher_is_better else -1.0
-    return cases, [[sign * (scores[c.id] - base[c.id]) for c in cases] for scores in own]
+    return cases, [[spec.gain(scores[c.id], base[c.id]) for c in cases] for scores in own]

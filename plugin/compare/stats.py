@@ -1,7 +1,7 @@
-"""Paired differences, their intervals and tests, and power: pure functions on floats.
+"""Paired differences, their tests, and power: pure functions on floats.
 
-A *unit* is what is resampled: a cluster of cases where clusters are given, else a single case.
-Randomness comes from the seed alone, so the same arguments give the same numbers.
+Units and clusters are those of `intervals`. Randomness comes from the seed alone, so the same
+arguments give the same numbers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from plugin.compare.intervals import (
     interval_of,
     spread_of,
 )
-from plugin.records import Outcome
+from plugin.records import IntervalKind, Outcome
 
 ALPHA = 0.05
 """An adjusted p below this counts as a difference."""
 
 _MAX_ENUMERATED = 16
 """Up to this many non-zero units every sign pattern is tried: 2**15 sums."""
-
 
 _LARGE = 1_000_000
 """From this many pairs on the t test and its normal approximation need the same number."""
@@ -48,6 +47,8 @@ class PairedEstimate:
         ci_low: lower end of the 95% interval of the mean; None where none can be given.
         ci_high: its upper end.
         p_value: two-sided, of "no difference"; None without data.
+        interval_kind: how the interval was computed, for decisions.
+        why_no_interval: why there is none, in words; "" where there is one.
         method: how interval and p were computed, in words.
     """
 
@@ -59,6 +60,8 @@ class PairedEstimate:
     ci_low: float | None
     ci_high: float | None
     p_value: float | None
+    interval_kind: IntervalKind
+    why_no_interval: str
     method: str
 
 
@@ -84,7 +87,7 @@ def paired_estimate(
     n_resamples: int = 10_000,
     binary: bool = False,
 ) -> PairedEstimate:
-    """Mean gain, its 95% interval, and a two-sided p of "no difference".
+    """Return the mean gain, its 95% interval, and a two-sided p of "no difference".
 
     The interval is BCa (see `_bca`); where fewer than 10 units differ from the most common one,
     it is the betting interval (see `betting`), which holds at any sample size. So gains that are
@@ -121,6 +124,8 @@ def paired_estimate(
         ci_low=interval.low,
         ci_high=interval.high,
         p_value=p_value,
+        interval_kind=interval.kind,
+        why_no_interval=interval.why_none,
         method=f"{interval.method}; {test}" if test else interval.method,
     )
 
@@ -134,7 +139,7 @@ def mean_interval(
     seed: int,
     n_resamples: int = 10_000,
 ) -> MeanEstimate:
-    """Mean score with its 95% interval, by the same rules as `paired_estimate`.
+    """Return a mean score with its 95% interval, by the same rules as `paired_estimate`.
 
     Raises:
         ValueError: as `paired_estimate`.
@@ -143,11 +148,12 @@ def mean_interval(
     units = group_units(values, clusters)
     interval = interval_of(units, (low, high), seed, n_resamples)
     mean = float(values.mean()) if len(values) else None
-    return MeanEstimate(len(values), units.n_clusters, mean, *interval)
+    ends = interval.low, interval.high
+    return MeanEstimate(len(values), units.n_clusters, mean, *ends, interval.method)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment (Holm 1979), in the order given.
+    """Adjust p-values by Holm's step-down method (Holm 1979), in the order given.
 
     Raises:
         ValueError: for a p outside 0 to 1.
@@ -163,7 +169,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def decide_outcome(
     interval: tuple[float | None, float | None], p_adjusted: float | None, margin: float
 ) -> Outcome:
-    """What follows from a gain's interval and adjusted p: the deciding rule.
+    """Return what follows from a gain's interval and adjusted p: the deciding rule.
 
     A difference comes first, however small; then the interval within plus or minus the margin
     shows equivalence (confidence interval inclusion, Westlake 1972); else nothing is shown.
@@ -177,7 +183,7 @@ def decide_outcome(
 
 
 def n_to_detect(sd: float, effect: float, power: float = 0.8, alpha: float = ALPHA) -> int | None:
-    """Pairs that a two-sided paired t test needs to find a true mean gain of this size.
+    """Return how many pairs a two-sided paired t test needs to find a true mean gain.
 
     Args:
         sd: spread of the gains, in the unit of `effect`.
@@ -205,7 +211,7 @@ def n_to_detect(sd: float, effect: float, power: float = 0.8, alpha: float = ALP
 def smallest_detectable(
     sd: float, n: int, power: float = 0.8, alpha: float = ALPHA
 ) -> float | None:
-    """The mean gain that n pairs find with this power: the inverse of `n_to_detect`.
+    """Return the mean gain that n pairs find with this power: the inverse of `n_to_detect`.
 
     Returns:
         None below two pairs, or where the spread is zero or unknown (NaN).
@@ -221,7 +227,7 @@ def smallest_detectable(
 
 
 def _power_t(effect: float, n: int, alpha: float) -> float:
-    """Power of a paired t test for a standardised effect, by the noncentral t distribution.
+    """Return the power of a paired t test, by the noncentral t distribution.
 
     Only the tail in the true direction counts (Cohen 1988, chapter 2).
     """
@@ -231,7 +237,7 @@ def _power_t(effect: float, n: int, alpha: float) -> float:
 
 
 def _p_value(units: Units, binary: bool, seed: int, n_resamples: int) -> tuple[float | None, str]:
-    """Two-sided p of "no difference" and its name; None and "" without data."""
+    """Return the two-sided p of "no difference" and its name; None and "" without data."""
     nonzero = units.sums[units.sums != 0]
     if not len(units.sums):
         return None, ""
@@ -248,7 +254,7 @@ def _p_value(units: Units, binary: bool, seed: int, n_resamples: int) -> tuple[f
 
 
 def _all_flips(nonzero: Floats) -> float:
-    """The p over all sign patterns of the non-zero sums (Fisher 1935); 1 where there are none."""
+    """Return the p over all sign patterns of the non-zero sums (Fisher 1935); 1 without any."""
     if not len(nonzero):
         return 1.0
     # A pattern and its opposite are equally far out, so the first sign can stay as it is.
@@ -259,7 +265,7 @@ def _all_flips(nonzero: Floats) -> float:
 
 
 def _random_flips(nonzero: Floats, seed: int, n_flips: int) -> float:
-    """The p over random sign patterns, the data counted as one (Phipson & Smyth 2010)."""
+    """Return the p over random sign patterns, the data counted as one (Phipson & Smyth 2010)."""
     rng = np.random.default_rng((seed, 1))
     least, hits = _share_as_extreme(nonzero), 1
     for start in range(0, n_flips, BATCH):

@@ -1,8 +1,6 @@
-"""Scores -> Summary and Comparison: records in, records out.
+"""Turn a run's scores into summaries and comparisons, and these into the one verdict.
 
 What a run holds beyond the listed cases, variants and metrics is not counted.
-
-Comparisons -> the one verdict: records in, records out.
 """
 
 from __future__ import annotations
@@ -14,7 +12,8 @@ from typing import NamedTuple
 
 from plugin.compare import stats
 from plugin.compare.early_stop import EarlyPlan, EarlyResult, look_at_pairs
-from plugin.compare.intervals import BETTING
+from plugin.compare.intervals import Interval, no_interval
+from plugin.compare.numbers import format_count
 from plugin.compare.pairs import (
     Evidence,
     FailureFill,
@@ -45,6 +44,7 @@ from plugin.records import (
     PROMPTED,
     Comparison,
     Failure,
+    IntervalKind,
     MetricSpec,
     Outcome,
     Score,
@@ -52,7 +52,9 @@ from plugin.records import (
     Verdict,
 )
 
-ANYTIME = f"{BETTING} that holds however often one looks (confidence sequence)"
+_ANYTIME = "betting interval that holds however often one looks (confidence sequence)"
+_ONE_LOOK = "no interval in a run that may stop early"
+_CONTRADICTED = "no interval: what the first pairs show and what later ones show exclude each other"
 
 
 class _FastResampling(NamedTuple):
@@ -95,10 +97,10 @@ class VerdictSettings:
 
 
 def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, ...]:
-    """Every variant's mean on every metric, in every group; no data gives None."""
+    """Return every variant's mean on every metric, in every group; no data gives None."""
     summaries = []
     for spec in evidence.metrics:
-        for name in evidence.scored(spec):
+        for name in evidence.scored_names(spec):
             column = column_of(evidence, spec, name)
             for group, cases in groups_of(evidence.cases):
                 scored = [case for case in cases if case.id in column.scores]
@@ -127,7 +129,7 @@ def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, .
 
 
 def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, ...]:
-    """Every variant against its baselines on every metric, in every group.
+    """Compare every variant with its baselines on every metric, in every group.
 
     Holm's adjustment runs over two families: the deciding metrics over all cases, and over the
     groups. An outcome other than "can't tell" must also hold with the failures at their worst.
@@ -154,7 +156,7 @@ def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, 
 def _compare_early(
     evidence: Evidence, settings: VerdictSettings, plan: EarlyPlan
 ) -> tuple[Comparison, ...]:
-    """The comparisons of a run that may stop early."""
+    """Compare what a run that may stop early has so far."""
     comparisons = []
     for pairs in pair_scores(evidence):
         decides = pairs.spec.decides and pairs.group == ALL
@@ -165,16 +167,19 @@ def _compare_early(
         )
         bare = _comparison_of(found.pairs, found.pairs.estimate(_FAST_RESAMPLING), [])
         holds = not decides or _holds_at_worst_anytime(pairs, found.outcome, plan)
+        interval = _anytime_interval(found, decides)
         own: Outcome | None = found.outcome if holds else "can't tell"
         comparison = replace(
             bare,
-            ci_low=found.interval[0],
-            ci_high=found.interval[1],
+            ci_low=interval.low,
+            ci_high=interval.high,
             p_value=None,
             p_adjusted=None,
             outcome=own if decides else None,
             n_to_detect=bare.n_to_detect if decides and own == "can't tell" else None,
-            method=ANYTIME if decides else "no interval in a run that may stop early",
+            method=interval.method,
+            interval_kind=interval.kind,
+            why_no_interval=interval.why_none,
             holds_at_worst=holds,
             partial=settings.partial,
         )
@@ -182,8 +187,16 @@ def _compare_early(
     return tuple(comparisons)
 
 
+def _anytime_interval(found: EarlyResult, decides: bool) -> Interval:
+    """Return the interval of a run that may stop early, with how it was computed."""
+    low, high = found.interval
+    if low is None or high is None:
+        return no_interval(_CONTRADICTED if decides else _ONE_LOOK)
+    return Interval(low, high, _ANYTIME, IntervalKind.SEQUENCE)
+
+
 def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> bool:
-    """As `_holds_at_worst`, by confidence sequences."""
+    """Return the same as `_holds_at_worst`, by confidence sequences."""
     if outcome == "can't tell" or not pairs.broken:
         return True
     return all(
@@ -192,7 +205,7 @@ def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> 
 
 
 def _comparison_of(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float]) -> Comparison:
-    """The comparison, before failures are counted at their worst."""
+    """Return the comparison, before failures are counted at their worst."""
     spec, n = pairs.spec, found.n
     p_adjusted = _holm_adjusted(found, rivals) if spec.decides else None
     outcome: Outcome | None = None
@@ -210,7 +223,7 @@ def _comparison_of(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float
         n_failed_baseline=pairs.n_failed_baseline,
         variant_mean=math.fsum(a for _, a, _ in pairs.whole) / n if n else None,
         baseline_mean=math.fsum(b for _, _, b in pairs.whole) / n if n else None,
-        difference=found.mean if spec.higher_is_better or not found.mean else -found.mean,
+        difference=None if found.mean is None else spec.gain(found.mean, 0.0),  # turned back
         gain=found.mean,
         ci_low=found.ci_low,
         ci_high=found.ci_high,
@@ -218,6 +231,8 @@ def _comparison_of(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float
         p_adjusted=p_adjusted,
         outcome=outcome,
         method=found.method,
+        interval_kind=found.interval_kind,
+        why_no_interval=found.why_no_interval,
         margin=spec.margin,
         n_to_detect=None if settled else stats.n_to_detect(found.sd or 0.0, spec.margin),
         smallest_detectable=stats.smallest_detectable(found.sd or 0.0, n),
@@ -236,7 +251,7 @@ def _holm_adjusted(found: stats.PairedEstimate, rivals: list[float]) -> float | 
 def _holds_at_worst(
     pairs: Pairs, outcome: Outcome, rivals: list[float], settings: VerdictSettings
 ) -> bool:
-    """Whether the outcome stands with the failed scores at their worst against it."""
+    """Return whether the outcome stands with the failed scores at their worst against it."""
     if not pairs.broken:
         return True
     spec = pairs.spec
@@ -252,7 +267,7 @@ def _holds_at_worst(
 
 
 def _fills(spec: MetricSpec, outcome: Outcome) -> list[FailureFill]:
-    """The worst that failed scores could have been, for this outcome."""
+    """Return the worst that failed scores could have been, for this outcome."""
     against, in_favour = FailureFill(spec.worst, spec.best), FailureFill(spec.best, spec.worst)
     return {"better": [against], "worse": [in_favour]}.get(outcome, [against, in_favour])
 
@@ -263,7 +278,7 @@ def decide_verdict(
     comparisons: Sequence[Comparison],
     settings: VerdictSettings,
 ) -> Verdict:
-    """The one verdict: the primary metric decides, and a worse one besides makes it mixed.
+    """Return the verdict: the primary metric decides, and a worse one besides makes it mixed.
 
     Of several adapters the verdict is about the one with the largest gain over the base on the
     primary metric. How it stands beside a prompted base comes first among the details.
@@ -302,7 +317,7 @@ def decide_verdict(
 def _rank_findings(
     evidence: Evidence, comparisons: Sequence[Comparison], primary: MetricSpec
 ) -> list[Finding]:
-    """The contenders against the base, the one with the largest gain first."""
+    """Return the contenders against the base, the one with the largest gain first."""
     return sorted(
         (
             _finding_for(comparisons, primary.name, name, evidence.names[0])
@@ -316,7 +331,7 @@ def _rank_findings(
 def _finding_for(
     comparisons: Sequence[Comparison], primary: str, variant: str, baseline: str
 ) -> Finding:
-    """One contrast over all cases."""
+    """Return what one contrast shows over all cases."""
     own = [
         row
         for row in comparisons
@@ -327,7 +342,7 @@ def _finding_for(
 
 
 def _subject_text(evidence: Evidence, best: str) -> str:
-    """What the verdict is about, and out of how many it was chosen."""
+    """Name what the verdict is about, and out of how many it was chosen."""
     rivals = [v for v in evidence.variants if v.name in contenders(evidence.names)]
     if len(rivals) == 1:
         return best
@@ -342,7 +357,7 @@ def _prompt_details(
     primary: MetricSpec,
     settings: VerdictSettings,
 ) -> list[str]:
-    """The best one beside the prompted base; empty where there is none, or it is the best one."""
+    """Compare the best one with the prompted base; empty without one, or where it is the best."""
     row = best.primary
     if PROMPTED not in evidence.names[1:] or row.variant == PROMPTED:
         return []
@@ -360,7 +375,7 @@ def _prompt_details(
 def _best_of_details(
     evidence: Evidence, best: Comparison, primary: MetricSpec, settings: VerdictSettings
 ) -> list[str]:
-    """What being the best of several does to the gain; empty for one contender."""
+    """Say what being the best of several does to the gain; empty for one contender."""
     rivals, has_prompt = contenders(evidence.names), PROMPTED in evidence.names[1:]
     if len(rivals) == 1 or not best.n:
         return []
@@ -379,18 +394,20 @@ def _primary_spec(metrics: Sequence[MetricSpec], wanted: str) -> MetricSpec:
 
 
 def _headline(evidence: Evidence, settings: VerdictSettings) -> str:
-    """What must stand before the sentence: who judged, and how far a partial run came."""
+    """Return what stands before the sentence: who judged, and how far a partial run came."""
     label = f"[{settings.judge_label}] " if settings.judge_label else ""
     if settings.n_worked:
-        return f"{label}stopped early, {settings.n_worked} of {len(evidence.cases)} cases judged: "
+        n_judged, n_cases = format_count(settings.n_worked), format_count(len(evidence.cases))
+        return f"{label}stopped early, {n_judged} of {n_cases} cases judged: "
     if not settings.partial:
         return label
-    n_expected = settings.n_expected or len(evidence.cases)
-    return f"{label}partial run: {len(_n_worked(evidence))} of {n_expected} cases: "
+    n_worked = format_count(len(_worked_ids(evidence)))
+    n_expected = format_count(settings.n_expected or len(evidence.cases))
+    return f"{label}partial run: {n_worked} of {n_expected} cases: "
 
 
-def _n_worked(evidence: Evidence) -> set[str]:
-    """Ids of the cases that are worked, in whole or in part.
+def _worked_ids(evidence: Evidence) -> set[str]:
+    """Return the ids of the cases that are worked, in whole or in part.
 
     The engine's own scores are all made before the first completion is scored, one variant after
     another: they tell how far a run came only where there are no others.

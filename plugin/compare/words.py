@@ -1,20 +1,27 @@
-"""Comparisons -> plain words. Numbers always stand with how many pairs they rest on.
-
-What a gain is worth beside others, in plain words.
-"""
+"""Put comparisons into plain words. Numbers always stand with how many pairs they rest on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plugin.compare.intervals import BETTING, RatioEstimate
+from plugin.compare.intervals import RatioEstimate
+from plugin.compare.numbers import (
+    format_count,
+    format_interval,
+    format_named_p,
+    format_number,
+    format_percent,
+)
 from plugin.compare.pairs import BestOf
 from plugin.compare.stats import decide_outcome
-from plugin.records import ALL, DATA, PROMPTED, Comparison, Outcome, Summary
+from plugin.records import ALL, DATA, PROMPTED, Comparison, IntervalKind, Outcome, Summary
 
 _PROMISED_CASES, _PROMISED_CLUSTERS = 60, 40
 """From here on the interval's coverage is promised."""
+
+_EXACT_KINDS = (IntervalKind.BETTING, IntervalKind.SEQUENCE)
+"""Their coverage is promised at every number of cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Finding:
 
 
 def verdict_sentence(finding: Finding, subject: str) -> str:
-    """The answer in one line about the variant, named by the subject."""
+    """Return the answer in one line about the variant, named by the subject."""
     row = finding.primary
     if finding.outcome == "mixed":
         parts = [f"{_outcome_text(row)} on {row.metric}, {_numbers_text(row)}"]
@@ -63,13 +70,13 @@ def verdict_sentence(finding: Finding, subject: str) -> str:
 
 
 def single_variant_sentence(variant: str, means: Sequence[Summary]) -> str:
-    """What to say when there is nothing to compare with."""
+    """Say that there is nothing to compare with, and give the means."""
     found = "; ".join(map(_mean_text, means))
     return f"There is nothing to compare: only {variant} was run. {found or 'No metric was run'}."
 
 
 def early_stop_lines(n_decisions: int) -> list[str]:
-    """How to read a run that may stop early.
+    """Say how to read a run that may stop early.
 
     Args:
         n_decisions: comparisons that share the chance of a false outcome.
@@ -82,7 +89,7 @@ def early_stop_lines(n_decisions: int) -> list[str]:
 
 
 def data_quality_lines(summaries: Sequence[Summary]) -> list[str]:
-    """What the metrics that judge the cases alone found."""
+    """Report what the metrics that judge the cases alone found."""
     found = "; ".join(
         _mean_text(row) for row in summaries if row.variant == DATA and row.group == ALL
     )
@@ -92,7 +99,7 @@ def data_quality_lines(summaries: Sequence[Summary]) -> list[str]:
 def detail_lines(
     findings: Sequence[Finding], groups: Sequence[Comparison], chosen: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """What the reader must know besides, most important first.
+    """Return what the reader must know besides, most important first.
 
     Args:
         findings: the one that the verdict is about first.
@@ -123,36 +130,35 @@ def detail_lines(
 
 
 def also_worse(finding: Finding) -> str:
-    """The other deciding metrics on which the variant is worse, to follow its own line."""
+    """Name the other deciding metrics on which the variant is worse, after its own line."""
     return "".join(f"; worse on {row.metric}, {_numbers_text(row)}" for row in finding.worse)
 
 
 def _open_reason(row: Comparison) -> list[str]:
-    """Why the primary metric cannot tell, and what would help; empty when it can."""
+    """Say why the primary metric cannot tell, and what would help; empty when it can tell."""
     if row.outcome != "can't tell":
         return []
     if not row.holds_at_worst:
         return [
             f"{row.metric} {_undone_reason(row)}, if all of them had gone against that. Resume "
-            "the run: "
-            "what failed is asked again."
+            "the run: what failed is asked again."
         ]
     if not row.n:
         return ["Without a case that both have a score for there is nothing to go by."]
     lines = []
     low, high = row.ci_low, row.ci_high
     if low is None or high is None:
-        lines.append(f"There is {row.method.partition(';')[0]}.")
+        lines.append(f"There is {row.why_no_interval or 'no interval'}.")
     elif _is_left_open(row):
         lines.append(
             "The interval leaves out zero, yet with all that was compared at once chance could "
-            f"still explain it (adjusted {_p_text(row.p_adjusted)})."
+            f"still explain it (adjusted {format_named_p(row.p_adjusted)})."
         )
     return [*lines, _needed_text(row)]
 
 
 def _needed_text(row: Comparison) -> str:
-    """How many cases would tell."""
+    """Say how many cases would tell."""
     margin = format_number(row.margin)
     if row.n_to_detect is None:
         why = "one case shows" if row.n < 2 else "these scores show"
@@ -160,39 +166,40 @@ def _needed_text(row: Comparison) -> str:
         return f"How many cases would tell cannot be known: {why}."
     if row.n_to_detect <= row.n:
         return (
-            f"About {row.n_to_detect} cases find a gain of {margin} (your margin) four times out "
-            f"of five, and there are {row.n}: the true gain may well be smaller. More cases "
-            "narrow the interval."
+            f"About {format_count(row.n_to_detect)} cases find a gain of {margin} (your margin) "
+            f"four times out of five, and there are {format_count(row.n)}: the true gain may well "
+            "be smaller. More cases narrow the interval."
         )
     now = ""
     if row.smallest_detectable is not None:
         now = (
-            f"; these {row.n} do so for a gain of {format_number(row.smallest_detectable)} or more"
+            f"; these {format_count(row.n)} do so for a gain of "
+            f"{format_number(row.smallest_detectable)} or more"
         )
     return (
         f"To find a gain of {margin} (your margin) four times out of five takes about "
-        f"{row.n_to_detect} cases{now}."
+        f"{format_count(row.n_to_detect)} cases{now}."
     )
 
 
 def _chance_line(row: Comparison) -> list[str]:
-    """The primary metric case by case, and its p-value in words."""
+    """Count the cases on the primary metric, and give its p-value in words."""
     if not row.n or row.p_adjusted is None:
         return []
     return [
-        f"Case by case on {row.metric}: {row.wins} better, {row.losses} worse, {row.n_ties} the "
-        f"same; chance alone would do this or more with {_p_text(row.p_adjusted)} (adjusted for "
-        "all "
-        "that was compared)."
+        f"Case by case on {row.metric}: {format_count(row.wins)} better, "
+        f"{format_count(row.losses)} worse, {format_count(row.n_ties)} the same; chance alone "
+        f"would do this or more with {format_named_p(row.p_adjusted)} (adjusted for all that was "
+        "compared)."
     ]
 
 
 def comparison_line(label: str, row: Comparison) -> str:
-    """A comparison in one line: outcome and numbers."""
+    """Return a comparison in one line: outcome and numbers."""
     if row.outcome is None:
         return f"{label} (described only, decides nothing): {_numbers_text(row)}"
     undone = "" if row.holds_at_worst else f" ({_undone_reason(row)})"
-    chance = f", adjusted {_p_text(row.p_adjusted)}" if _is_left_open(row) else ""
+    chance = f", adjusted {format_named_p(row.p_adjusted)}" if _is_left_open(row) else ""
     return f"{label}: {_outcome_text(row)}{undone}, {_numbers_text(row)}{chance}"
 
 
@@ -201,77 +208,60 @@ def _outcome_text(row: Comparison) -> str:
 
 
 def _undone_reason(row: Comparison) -> str:
-    """What the outcome would be but for the failures."""
+    """Say what the outcome would be but for the failures."""
     would = decide_outcome((row.ci_low, row.ci_high), row.p_adjusted, row.margin)
     n_failed = row.n_failed_variant + row.n_failed_baseline
-    failed = "1 failed score" if n_failed == 1 else f"{n_failed} failed scores"
+    failed = format_count(n_failed, "failed score", "failed scores")
     return f"would be {would}, but {failed} could undo it"
 
 
 def _numbers_text(row: Comparison) -> str:
-    """Means, gain, interval, n and failures."""
+    """Return means, gain, interval, n and failures."""
     n_failed = row.n_failed_variant + row.n_failed_baseline
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:
         return f"no case has a score of both (n=0{_failed_suffix(n_failed)})"
     means = f"{format_number(row.variant_mean)} against {format_number(row.baseline_mean)}"
     direction = "" if row.higher_is_better else " (lower is better)"
     within = format_interval(row.ci_low, row.ci_high, signed=True)
-    clusters = "" if row.n_clusters is None else f" in {row.n_clusters} clusters"
     return (
         f"{means}{direction}, gain {format_number(row.gain, signed=True)} "
-        f"({within}n={row.n}{clusters}{_failed_suffix(n_failed)})"
+        f"({within}, {_n_text(row)}{_failed_suffix(n_failed)})"
     )
-
-
-def format_interval(low: float | None, high: float | None, *, signed: bool) -> str:
-    """A 95% interval in words, with the comma that parts it from what follows."""
-    if low is None or high is None:
-        return "no interval, "
-    ends = [format_number(end, signed=signed) for end in (low, high)]
-    return f"95% interval {ends[0]} to {ends[1]}, "
 
 
 def _mean_text(row: Summary) -> str:
     mean = "has no score" if row.mean is None else format_number(row.mean)
-    within = format_interval(row.ci_low, row.ci_high, signed=False)
-    return f"{row.metric} {mean} ({within}n={row.n}{_failed_suffix(row.n_failed)})"
+    within = format_interval(row.ci_low, row.ci_high)
+    n = format_count(row.n)
+    return f"{row.metric} {mean} ({within}, n={n}{_failed_suffix(row.n_failed)})"
+
+
+def _n_text(row: Comparison | RatioEstimate | BestOf) -> str:
+    """Return how many cases a figure rests on, and how many clusters."""
+    clusters = "" if row.n_clusters is None else f" in {format_count(row.n_clusters)} clusters"
+    return f"n={format_count(row.n)}{clusters}"
 
 
 def _failed_suffix(n_failed: int) -> str:
-    return f", {n_failed} failed" if n_failed else ""
-
-
-def format_number(value: float, *, signed: bool = False) -> str:
-    """Two decimals, or as many more as it takes to be told from zero, up to six."""
-    places = 2
-    while value and places < 6 and round(value, places) == 0:
-        places += 1
-    rounded = round(value, places) + 0.0  # adding zero turns -0.0 into 0.0
-    return f"{rounded:+.{places}f}" if signed and rounded else f"{rounded:.{places}f}"
-
-
-def _p_text(value: float | None) -> str:
-    if value is None:
-        return "p unknown"
-    return "p<0.001" if value < 0.001 else f"p={value:.3f}"
+    return f", {format_count(n_failed)} failed" if n_failed else ""
 
 
 def _is_small(row: Comparison) -> bool:
-    """Whether a difference that is there lies within the margin."""
+    """Return whether a difference that is there lies within the margin."""
     if row.ci_low is None or row.ci_high is None or row.outcome not in ("better", "worse"):
         return False
     return -row.margin <= row.ci_low and row.ci_high <= row.margin
 
 
 def _is_left_open(row: Comparison) -> bool:
-    """Whether the interval leaves out zero, yet so much was compared that chance remains."""
+    """Return whether the interval leaves out zero, and chance remains after adjustment."""
     if row.outcome != "can't tell" or row.ci_low is None or row.ci_high is None:
         return False
     return row.holds_at_worst and (row.ci_low > 0 or row.ci_high < 0)
 
 
 def _has_promised_interval(row: Comparison) -> bool:
-    if row.method.startswith(BETTING):
+    if row.interval_kind in _EXACT_KINDS:
         return True
     if row.n_clusters is None:
         return row.n >= _PROMISED_CASES
@@ -283,7 +273,7 @@ def _unpromised_text() -> str:
 
 
 def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
-    """The prompted base against a variant and against the base, on the primary metric.
+    """Compare the prompted base with a variant and with the base, on the primary metric.
 
     Args:
         over_prompt: the variant against the prompted base.
@@ -298,7 +288,7 @@ def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
 
 
 def prompt_share_line(row: Comparison, found: RatioEstimate) -> str:
-    """How much of a variant's gain the prompt alone reaches.
+    """Say how much of a variant's gain the prompt alone reaches.
 
     Args:
         row: the variant against the base: a gain that its interval tells from zero.
@@ -307,24 +297,24 @@ def prompt_share_line(row: Comparison, found: RatioEstimate) -> str:
     gain = f"{row.variant}'s gain over {row.baseline}"
     if found.ratio is None:
         return (
-            f"What share of {gain} the prompt alone reaches cannot be told: on the {found.n} cases "
-            "that all three have a score for, that gain is too close to zero."
+            f"What share of {gain} the prompt alone reaches cannot be told: on the "
+            f"{format_count(found.n)} cases that all three have a score for, that gain is too "
+            "close to zero."
         )
-    within = "no interval, "
+    within = "no interval"
     if found.ci_low is not None and found.ci_high is not None:
-        within = f"95% interval {_percent(found.ci_low)} to {_percent(found.ci_high)}, "
-    clusters = "" if found.n_clusters is None else f" in {found.n_clusters} clusters"
-    numbers = f"({within}n={found.n}{clusters}, the cases that all three have a score for)"
+        within = f"95% interval {format_percent(found.ci_low)} to {format_percent(found.ci_high)}"
+    numbers = f"({within}, {_n_text(found)}, the cases that all three have a score for)"
     if found.ratio < 0:
         return (
-            f"The prompt alone reaches none of {gain}: its share is {_percent(found.ratio)} "
+            f"The prompt alone reaches none of {gain}: its share is {format_percent(found.ratio)} "
             f"{numbers}."
         )
-    return f"The prompt alone reaches {_percent(found.ratio)} of {gain} {numbers}."
+    return f"The prompt alone reaches {format_percent(found.ratio)} of {gain} {numbers}."
 
 
 def upkeep_lines(over_prompt: Comparison) -> list[str]:
-    """What follows where a variant does not beat the prompt; empty where it does."""
+    """Say what follows where a variant does not beat the prompt; empty where it does."""
     found = {
         "worse": "is worse than the prompt alone",
         "equivalent": "does no better than the prompt alone",
@@ -339,7 +329,7 @@ def upkeep_lines(over_prompt: Comparison) -> list[str]:
 
 
 def best_of_line(row: Comparison, found: BestOf, has_prompt: bool) -> str:
-    """That the best was chosen, and what is left of its gain when that is allowed for.
+    """Say that the best was chosen, and what is left of its gain when that is allowed for.
 
     Args:
         row: the chosen one against the base.
@@ -352,12 +342,11 @@ def best_of_line(row: Comparison, found: BestOf, has_prompt: bool) -> str:
     if found.ci_low is None or found.ci_high is None:
         return f"{head}; there is no interval that allows for it ({found.method})."
     within = format_interval(found.ci_low, found.ci_high, signed=True)
-    clusters = "" if found.n_clusters is None else f" in {found.n_clusters} clusters"
     shared = "" if found.n == row.n else ", the cases that all have a score for"
     text = (
         f"{head}; an interval that allows for the choice: gain "
         f"{format_number(found.gain, signed=True)} "
-        f"({within}n={found.n}{clusters}{shared})"
+        f"({within}, {_n_text(found)}{shared})"
     )
     if not (_excludes_zero(row) and found.ci_low <= 0 <= found.ci_high):
         return f"{text}."
@@ -368,7 +357,7 @@ def best_of_line(row: Comparison, found: BestOf, has_prompt: bool) -> str:
 
 
 def early_best_of_line(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
-    """The same in a run that may stop early: its intervals hold for all comparisons at once."""
+    """Say that the best was chosen, in a run whose intervals hold for all comparisons at once."""
     head = _chosen_because(row, n_rivals, has_prompt)
     if row.ci_low is None:
         return f"{head}."
@@ -385,8 +374,3 @@ def _chosen_because(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
 
 def _excludes_zero(row: Comparison) -> bool:
     return (row.ci_low or 0.0) > 0 or (row.ci_high or 0.0) < 0
-
-
-def _percent(share: float) -> str:
-    """Whole percents; never -0%."""
-    return f"{round(100 * share) + 0}%"

@@ -1,8 +1,8 @@
 """Hosts: where the program runs and where results go. The file's name is the host's name.
 
-Everything here is called from the main thread alone; hosts' SDKs are synchronous.
-
-What hosts have in common that run this program as a job of theirs.
+`Host` is what every host can do; it is called from the main thread alone, because hosts' SDKs are
+synchronous. Below it stands what the hosts share that run this program as a job of theirs: the
+run's folder in their workspace, the job's progress, and what a job says at its end.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Protocol
 
 from plugin.errors import OptionError, VerdictError
 from plugin.report.record import Report
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 
 
 class Host(Protocol):
-    """What a host can do."""
+    """Give a run what it needs, show its progress, and take its results."""
 
     def open(self, run_id: str) -> Path:
-        """The run's folder, made when missing; the same run has the same folder.
+        """Return the run's folder, made when missing; the same run has the same folder.
 
         Raises:
             OptionError: when there can be no such folder.
         """
 
     def model(self, name: str) -> str:
-        """A directory or a hub id for the model's name."""
+        """Return a directory or a hub id for the model's name."""
 
     def adapter(self, name: str) -> Path:
-        """The directory of an adapter's name.
+        """Return the directory for the adapter's name.
 
         Raises:
             AdapterError: listing what was tried.
         """
 
     def dataset(self, name: str) -> str:
-        """A path or a data set id for the data set's name."""
+        """Return a path or a data set id for the data set's name."""
 
     def secret(self, name: str) -> str | None:
-        """A key or an address that must not stand in settings; None when there is none."""
+        """Return a key or an address that must not stand in settings; None when unknown."""
 
     def tend(self, progress: Progress) -> None:
         """Show the progress; called ten times a second while there is work.
@@ -64,19 +64,25 @@ class Host(Protocol):
 
 
 _TELL_EVERY_S = 0.5
-_SHARES = {
-    "load model": (0, 5),
-    "generate": (5, 45),
-    "perplexity": (45, 50),
-    "score": (50, 92),
-    "examine the judge": (92, 95),
-    "compare and draw": (95, 99),
+_PERCENT_AT_END = {
+    Stage.READ_INPUTS: 1,
+    Stage.LOAD_MODEL: 4,
+    Stage.READ_COMPLETIONS: 5,
+    Stage.CERTIFY: 7,
+    Stage.GENERATE: 45,
+    Stage.READ_LIKELIHOODS: 50,
+    Stage.WRITE_STEPS: 52,
+    Stage.SCORE: 88,
+    Stage.ASK_SECOND_JUDGE: 92,
+    Stage.EXAMINE_JUDGE: 95,
+    Stage.COMPARE: 97,
+    Stage.WRITE_REPORT: 99,
 }
-"""Stage -> from where to where it moves the job's progress, in percent."""
+"""How far the job is when a stage ends; each stage begins where the one before it ends."""
 
 
 def run_folder(workspace: Path, run_id: str) -> Path:
-    """A folder in the workspace, so that the same settings continue the run in another job.
+    """Return a folder in the workspace; the same settings continue the run there in another job.
 
     Raises:
         OptionError: when there can be no such folder.
@@ -86,13 +92,14 @@ def run_folder(workspace: Path, run_id: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(
-            f"{folder}: the workspace takes no directory ({error.strerror}); make it writable"
+            f"{folder}: no directory can be made in the workspace ({error.strerror}); make it "
+            "writable"
         ) from error
     return folder
 
 
 def is_within(path: Path, root: Path) -> bool:
-    """Whether a path made of a form's words stays in the root, with all links followed.
+    """Return whether a path made of a form's words stays in the root, with all links followed.
 
     A word such as ../../elsewhere, an absolute path or a link can lead anywhere on the machine.
     """
@@ -100,10 +107,10 @@ def is_within(path: Path, root: Path) -> bool:
 
 
 class ProgressReporter:
-    """Tells a job's progress twice a second at most, and every stage when it begins."""
+    """Report a job's progress twice a second at most, and every stage when it begins."""
 
     def __init__(self, log: Callable[[str], None], update: Callable[[int], None]) -> None:
-        """Nothing is told yet.
+        """Report nothing yet.
 
         Args:
             log: takes a line of text.
@@ -112,11 +119,11 @@ class ProgressReporter:
         self._log = log
         self._update = update
         self._told_s = 0.0
-        self._stage = ""
+        self._stage: Stage | None = None
         self._percent = 0
 
     def tend(self, progress: Progress) -> None:
-        """See `plugin.hosts.Host.tend`."""
+        """Log a new stage, and update the percentage if the last update is old enough."""
         if progress.stage and progress.stage != self._stage:
             self._stage = progress.stage
             self._log(progress.stage)
@@ -127,14 +134,17 @@ class ProgressReporter:
 
 
 def percent_done(progress: Progress) -> int:
-    """How far the job is, 0 to 99; 0 in a stage of no known length."""
-    begin, end = _SHARES.get(progress.stage, (0, 0))
+    """Return how far the job is, 0 to 99; a stage of unknown length counts as just begun."""
+    if progress.stage is None:
+        return 0
+    place = list(_PERCENT_AT_END).index(progress.stage)
+    begin, end = [0, *_PERCENT_AT_END.values()][place : place + 2]
     share = progress.done / progress.total if progress.total else 0.0
     return round(begin + (end - begin) * share)
 
 
 def closing_words(report: Report) -> Sequence[str]:
-    """What a job says at its end: the verdict, the warnings and the steps of G-Eval's metrics."""
+    """Return a job's last words: the verdict, the warnings and the steps of G-Eval's metrics."""
     steps = report.provenance.get("evaluation_steps", {})
     return (
         *report.verdict.text.splitlines(),

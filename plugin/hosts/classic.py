@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from plugin.compare.numbers import round_published
 from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
 from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, is_within, run_folder
-from plugin.records import ALL, DATA, PROMPTED, VANILLA, Score
+from plugin.records import ALL, DATA, PROMPTED, VANILLA, MetricSpec, Score
 from plugin.report.record import Report
 from plugin.worker import Progress
 
@@ -35,7 +36,7 @@ _PARTS = {
 
 
 def read_values(arguments: Sequence[str]) -> dict[str, Any]:
-    """What the form says: the typed values of the input file first, the arguments besides.
+    """Return the form's values: those of the input file, typed, then those of the arguments.
 
     Raises:
         OptionError: when the input file is named but cannot be read.
@@ -75,18 +76,18 @@ class ClassicHost:
         self._workspace = Path(workspace)
         self._config_value = config_value
         self._model_name = model_name
-        self._teller = ProgressReporter(self.log, lambda percent: sdk.progress_update(percent))
+        self._reporter = ProgressReporter(self.log, lambda percent: sdk.progress_update(percent))
 
     def open(self, run_id: str) -> Path:
-        """A folder in the workspace, so that the same settings continue the run in another job."""
+        """Return a folder in the workspace; the same settings continue the run there."""
         return run_folder(self._workspace, run_id)
 
     def model(self, name: str) -> str:
-        """A directory, or the name is a hub id."""
+        """Return a directory, or the name as a hub id."""
         return os.path.abspath(name) if Path(name).is_dir() else name
 
     def adapter(self, name: str) -> Path:
-        """The folder that the host's trainers wrote, under the model's name."""
+        """Return the folder that the host's trainers wrote, under the model's name."""
         folder = self._workspace / "adaptors"
         models = (_secure_name(self._model_name), self._model_name, Path(self._model_name).name)
         tried = [folder / model / name for model in models if model]
@@ -107,7 +108,7 @@ class ClassicHost:
         )
 
     def dataset(self, name: str) -> str:
-        """The host's folder of a local data set, or the name is a data set id.
+        """Return the host's folder of a local data set, or the name as a data set id.
 
         Raises:
             DataError: for a name that leads out of the host's folder of data sets.
@@ -122,12 +123,12 @@ class ClassicHost:
         return str(folder) if folder.is_dir() else name
 
     def secret(self, name: str) -> str | None:
-        """From the host's settings, else from the environment."""
+        """Return the host's setting of that name, else the environment variable."""
         stored = self._part(*_PARTS[name]) if name in _PARTS else self._stored(name)
         return str(stored or os.environ.get(name, "")).strip() or None
 
     def judge_of(self, chosen: str) -> str:
-        """The judge's spec for a choice of the form's model list.
+        """Return the judge, as --judge takes it, for a choice of the form's model list.
 
         Raises:
             JudgeError: for a choice that cannot judge.
@@ -153,15 +154,15 @@ class ClassicHost:
         )
 
     def tend(self, progress: Progress) -> None:
-        """Move the job's progress at least once a second; a Stop arrives from this very call."""
-        self._teller.tend(progress)
+        """Update the job's progress at least once a second; a Stop is raised by this very call."""
+        self._reporter.tend(progress)
 
     def log(self, text: str) -> None:
-        """To stdout, which is the job's output."""
+        """Print to stdout, which is the job's output."""
         print(text, flush=True)
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
-        """The detailed report, the chips and charts, and the verdict in the job's output."""
+        """Save the detailed report, the chips and charts, and print the verdict."""
         self._sdk.save_evaluation_results(detailed_rows(report))
         chips = chips_of(report)
         # The host's own means would hold NaN where nothing was scored.
@@ -175,15 +176,15 @@ class ClassicHost:
         self.log(f"Report and charts: {files[0].parent}")
 
     def fail(self, error: VerdictError) -> None:
-        """To the job's output; the job's details are written when the job ends."""
+        """Print the message; the job's details are written when the job ends."""
         self.log(f"error: {error}")
 
     def stopped(self) -> None:
-        """To the job's output."""
+        """Say so in the job's output."""
         self.log(STOPPED_TEXT)
 
     def _stored(self, name: str) -> str | None:
-        """A value of the host's settings."""
+        """Return a value of the host's settings."""
         try:
             value: str | None = self._config_value(name)
         except sqlite3.Error as error:
@@ -194,7 +195,7 @@ class ClassicHost:
         return value
 
     def _part(self, setting: str, key: str) -> str | None:
-        """A part of a setting that is a JSON object."""
+        """Return a part of a setting that is a JSON object; None where it is not there."""
         stored = self._stored(setting)
         try:
             return json.loads(stored).get(key) if stored else None
@@ -203,10 +204,10 @@ class ClassicHost:
 
 
 def shown_metric(metric: str, variant: str, report: Report) -> str:
-    """The name under which a variant's scores stand.
+    """Return the name under which a variant's scores stand.
 
-    That of the base, prompted or not, is marked where several ran; a single adapter's is not, so
-    that two jobs have the same names.
+    The base's scores, prompted or not, are marked where several variants ran; a single adapter's
+    are not, so that two jobs have the same names.
     """
     if variant == DATA or len(report.variants) == 1:
         return metric
@@ -216,21 +217,21 @@ def shown_metric(metric: str, variant: str, report: Report) -> str:
 
 
 def chips_of(report: Report) -> list[dict[str, Any]]:
-    """Finite means, rounded, the base's beside the adapter's."""
+    """Return the finite means, rounded, the base's beside the adapter's."""
     return [
-        {"type": shown_metric(row.metric, row.variant, report), "score": round(row.mean, 4)}
+        {"type": shown_metric(row.metric, row.variant, report), "score": mean}
         for row in report.summaries
-        if row.group == ALL and row.mean is not None
+        if row.group == ALL and (mean := round_published(row.mean)) is not None
     ]
 
 
 def detailed_rows(report: Report) -> Any:
-    """One row per score: a flat table, since its first column is the variant."""
+    """Return a flat table with a row per score; its first column is the variant."""
     from pandas import DataFrame
 
     cases = {case.id: case for case in report.cases}
     by_place = {(s.case_id, s.variant, s.metric): s for s in report.scores}
-    higher = {spec.name: spec.higher_is_better for spec in report.metrics}
+    specs = {spec.name: spec for spec in report.metrics}
     named = [variant.name for variant in report.variants]
     order = [
         (metric.name, name, case.id)
@@ -246,13 +247,13 @@ def detailed_rows(report: Report) -> Any:
         case = cases[case_id]
         completion = report.completions.get((case_id, variant))
         base = by_place.get((case_id, named[0], metric))
-        gain = None if variant == named[0] else _gain(score, base, higher[metric])
+        gain = None if variant == named[0] else _gain(score, base, specs[metric])
         rows.append(
             {
                 "variant": variant,
                 "metric_name": shown_metric(metric, variant, report),
                 "test_case_id": case_id,
-                "score": round(score.value, 4),
+                "score": round_published(score.value),
                 "gain": gain,
                 "group": case.group or "",
                 "input": case.input,
@@ -270,14 +271,13 @@ _COLUMNS = (
 )
 
 
-def _gain(score: Score, base: Score | None, higher_is_better: bool) -> float | None:
+def _gain(score: Score, base: Score | None, spec: MetricSpec) -> float | None:
     if base is None:
         return None
-    difference = score.value - base.value
-    return round(difference if higher_is_better else -difference, 4) + 0.0  # never -0.0
+    return round_published(spec.gain(score.value, base.value))
 
 
 def _secure_name(name: str) -> str:
-    """The host's way to make a folder's name of a model's: werkzeug's `secure_filename`."""
+    """Return a model's name as the host writes it in a path: werkzeug's `secure_filename`."""
     text = name.encode("ascii", "ignore").decode().replace(os.sep, " ")
     return re.sub(r"[^A-Za-z0-9_.-]", "", "_".join(text.split())).strip("._")

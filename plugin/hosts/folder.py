@@ -1,4 +1,4 @@
-"""The folder host: a run folder and a terminal."""
+"""The folder host: a run folder on this machine, and a terminal."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class FolderHost:
     """See `plugin.hosts.Host`; names are paths or hub ids, secrets are environment variables."""
 
     def __init__(self, out: str, prefix: str = "", console: Console | None = None) -> None:
-        """Nothing is written yet.
+        """Write nothing yet.
 
         Args:
             out: the run's folder; "" for one under runs/ that is named after the run.
-            prefix: what such a name begins with.
+            prefix: how such a name begins.
             console: where to write; the terminal by default.
         """
         self._out = out
@@ -44,7 +44,7 @@ class FolderHost:
         self._meter = _Bars(self._console) if self._console.is_terminal else _Lines(self._console)
 
     def open(self, run_id: str) -> Path:
-        """See `Host.open`."""
+        """Return the run's folder, made when missing."""
         folder = Path(os.path.expanduser(self._out or Path(RUNS) / f"{self._prefix}{run_id}"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,13 +56,13 @@ class FolderHost:
         return folder
 
     def model(self, name: str) -> str:
-        """A directory when there is one, else the name is a hub id."""
+        """Return the directory when there is one, else the name as a hub id."""
         # Links are kept: their names are what fine-tuned models are shown by.
         path = Path(os.path.expanduser(name))
         return os.path.abspath(path) if path.exists() or _looks_like_path(name) else name
 
     def adapter(self, name: str) -> Path:
-        """The directory."""
+        """Return the adapter's directory as an absolute path."""
         # Links are kept: their names are what adapters are shown by.
         path = Path(os.path.abspath(Path(os.path.expanduser(name))))
         if not path.is_dir():
@@ -73,16 +73,19 @@ class FolderHost:
         return path
 
     def dataset(self, name: str) -> str:
-        """A path when there is one, else the name is a data set id."""
+        """Return the path when there is one, else the name as a data set id."""
         path = Path(os.path.expanduser(name))
         return str(path.resolve()) if path.exists() else name
 
     def secret(self, name: str) -> str | None:
-        """From the environment."""
+        """Return the environment variable of that name."""
         return os.environ.get(name, "").strip() or None
 
     def tend(self, progress: Progress) -> None:
-        """A bar on a terminal, a line now and then elsewhere; Ctrl-C arrives by itself."""
+        """Draw a bar on a terminal, print a line now and then elsewhere.
+
+        Ctrl-C needs no help: it arrives in the main thread as KeyboardInterrupt.
+        """
         for ended in progress.ended[self._n_told :]:
             self._n_told += 1
             self.log(f"{ended.stage}: {ended.done} of {ended.total} in {ended.seconds:.1f} s")
@@ -90,12 +93,12 @@ class FolderHost:
             self._meter.show(progress)
 
     def log(self, text: str) -> None:
-        """A line."""
+        """Print a line."""
         self._meter.end()
         _print(self._console, text)
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
-        """The files are where they belong already: print the verdict and say where they are."""
+        """Print the verdict and where the files are; they are in their place already."""
         self.log("")
         for number, line in enumerate(report.verdict.text.splitlines()):
             _print(self._console, line, "" if number else "bold")
@@ -105,14 +108,14 @@ class FolderHost:
         self.log(f"\nReport: {page}\nTables, charts and journal: {page.parent}")
 
     def fail(self, error: VerdictError) -> None:
-        """The message on stderr; a fault's with the command that goes on."""
+        """Print the message on stderr, and after a fault the command that goes on."""
         self._meter.end()
         print(_plain_text(f"{_error_title(error)}: {error}"), file=sys.stderr)
         if error.exit_code != UserError.exit_code:
             self._say_how_to_go_on()
 
     def stopped(self) -> None:
-        """On stderr, with the command that goes on."""
+        """Say so on stderr, with the command that goes on."""
         self._meter.end()
         print("\nstopped; everything made so far is kept", file=sys.stderr)
         self._say_how_to_go_on()
@@ -124,17 +127,17 @@ class FolderHost:
 
 
 def _print(console: Console, text: str, style: str = "") -> None:
-    """Text of users and models is no markup and no emoji code."""
+    """Print text of users and models, in which nothing is markup or an emoji code."""
     console.print(_plain_text(text), markup=False, emoji=False, style=style)
 
 
 def _plain_text(text: str) -> str:
-    """Without the control characters that would steer the terminal."""
+    """Return the text without the control characters that would steer the terminal."""
     return _CONTROL.sub("", text)
 
 
 class _Bars:
-    """A bar on a terminal."""
+    """Draw a bar on a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -153,7 +156,7 @@ class _Bars:
                 console=self._console,
                 transient=True,
             )
-            self._task = self._bars.add_task(progress.stage, total=None, count="")
+            self._task = self._bars.add_task(progress.stage or "", total=None, count="")
             self._bars.start()
         self._bars.update(
             self._task,
@@ -169,7 +172,7 @@ class _Bars:
 
 
 class _Lines:
-    """A plain line when a stage begins and every few seconds."""
+    """Print a plain line when a stage begins, and every few seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -184,11 +187,11 @@ class _Lines:
             _print(self._console, text)
 
     def end(self) -> None:
-        """Lines need no end."""
+        """Do nothing: lines need no end."""
 
 
 def _count_text(progress: Progress) -> list[str]:
-    """How far, how fast, how long it will take, and what went wrong."""
+    """Return how far, how fast, how long it will take, and what went wrong."""
     if not progress.total:
         return []
     parts = [f"{progress.done} of {progress.total}"]

@@ -8,13 +8,13 @@ three seconds later.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from plugin.compare.numbers import round_published
 from plugin.compare.pairs import contenders
 from plugin.errors import AdapterError, VerdictError
 from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, run_folder
@@ -24,10 +24,10 @@ from plugin.worker import Progress
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The job's parameters as values.
+    """Return the job's parameters as values.
 
-    A launch without a config delivers an option's schema in place of its value; its default is
-    meant. Null and text are left to `Params`.
+    Where the user chose nothing, the host delivers an option's schema in place of its value; then
+    the schema's default is meant. Null and text are left to `Params`.
     """
     return {
         name: value.get("default") if isinstance(value, dict) and "type" in value else value
@@ -46,10 +46,10 @@ class LabHost:
         """Take the initialised SDK."""
         self.folder: Path | None = None
         self._lab = lab
-        self._teller = ProgressReporter(self.log, lab.update_progress)
+        self._reporter = ProgressReporter(self.log, lab.update_progress)
 
     def open(self, run_id: str) -> Path:
-        """A folder in the workspace, so that the same settings continue the run in another job."""
+        """Return a folder in the workspace; the same settings continue the run there."""
         from lab.dirs import get_workspace_dir
 
         workspace = asyncio.run(get_workspace_dir())
@@ -59,12 +59,12 @@ class LabHost:
         return self.folder
 
     def model(self, name: str) -> str:
-        """A directory, else a model of the registry, else the name is a hub id."""
+        """Return a directory, else a model of the registry, else the name as a hub id."""
         path = Path(os.path.expanduser(name))
         return os.path.abspath(path) if path.is_dir() else self._registered(name) or name
 
     def adapter(self, name: str) -> Path:
-        """A directory, else an adapter of the registry."""
+        """Return a directory, else an adapter of the registry."""
         path = Path(os.path.abspath(Path(os.path.expanduser(name))))
         if path.is_dir():
             return path
@@ -77,7 +77,7 @@ class LabHost:
         return Path(registered)
 
     def dataset(self, name: str) -> str:
-        """A path, else a data set of the host, else the name is a data set id."""
+        """Return a path, else a data set of the host, else the name as a data set id."""
         path = Path(os.path.expanduser(name))
         if path.exists():
             return str(path.resolve())
@@ -87,42 +87,42 @@ class LabHost:
             return name
 
     def secret(self, name: str) -> str | None:
-        """From the host's secrets, else from the environment."""
+        """Return the host's secret of that name, else the environment variable."""
         found = self._lab.get_secret(name) or os.environ.get(name) or ""
         return found.strip() or None
 
     def tend(self, progress: Progress) -> None:
         """Move the job's progress, and log the stages."""
-        self._teller.tend(progress)
+        self._reporter.tend(progress)
 
     def log(self, text: str) -> None:
-        """Into the job's log."""
+        """Write a line into the job's log."""
         self._lab.log(text)
 
     def save(self, files: Sequence[Path]) -> None:
-        """Tables to the Evals page, the rest to the artifacts."""
+        """Save tables to the Evals page, and the rest to the artifacts."""
         for file in files:
             kind = {"type": "evals"} if file.suffix == ".csv" else {}
             self._lab.save_artifact(str(file), file.name, **kind)
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
-        """Everything saved, the verdict in the log, and the job complete."""
+        """Save everything, log the verdict, and complete the job."""
         self.save(files)
         for line in closing_words(report):
             self.log(line)
         self._lab.finish(report.verdict.sentence, score=published_scores(report))
 
     def fail(self, error: VerdictError) -> None:
-        """The job ends as failed, with the message."""
+        """End the job as failed, with the message."""
         print(f"error: {error}", file=sys.stderr, flush=True)
         self._lab.error(str(error))
 
     def stopped(self) -> None:
-        """Said in the log; the host itself marks the job as stopped."""
+        """Say so in the log; the host itself marks the job as stopped."""
         self.log(STOPPED_TEXT)
 
     def _registered(self, name: str) -> str | None:
-        """The registry's folder of an id such as my-adapter/v1; None where it has none."""
+        """Return the registry's folder for an id such as my-adapter/v1; None where it has none."""
         # The SDK leaves parts such as .. out, and would give another folder than the one named.
         if {"", ".", ".."} & set(name.split("/")):
             return None
@@ -134,9 +134,9 @@ class LabHost:
 
 
 def published_scores(report: Report) -> dict[str, float]:
-    """Flat finite numbers: the primary metric's gain as `score`, every gain and every mean.
+    """Return flat finite numbers: the primary gain as `score`, every gain and every mean.
 
-    `gain` is over the base; beside a prompted base there is `gain_over_prompted`, too.
+    `gain` is the gain over the base; with a prompted base there is `gain_over_prompted`, too.
     """
     found: dict[str, float | None] = {}
     names = [variant.name for variant in report.variants]
@@ -155,8 +155,4 @@ def published_scores(report: Report) -> dict[str, float]:
         if summary.group == ALL:
             found[f"{summary.variant}/{summary.metric}"] = summary.mean
     ordered = sorted(found, key=lambda key: (key != "score", not key.startswith("gain"), key))
-    return {
-        key: round(value, 4)
-        for key in ordered
-        if (value := found[key]) is not None and math.isfinite(value)
-    }
+    return {key: value for key in ordered if (value := round_published(found[key])) is not None}

@@ -18,8 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from plugin.errors import AdapterError
 from plugin.load.adapter import AdapterFolder, PeftLora, inspect_adapter, parse_peft_config
 from plugin.load.tensors import RawTensor, read_tensors, write_tensors
@@ -267,11 +265,15 @@ def _check_ranks(adapter: AdapterFolder, lora: PeftLora, parts: Parts) -> None:
 
 
 def _scale_tensor(tensor: RawTensor, scale: float) -> RawTensor:
+    import numpy as np
+
     return RawTensor("F32", (tensor.as_float32() * np.float32(scale)).view(np.uint32))
 
 
 def _fill_tensor(tensor: RawTensor, leaf: str, rank: int) -> RawTensor:
     """PEFT's A or B as MLX's, with zeros up to the rank."""
+    import numpy as np
+
     turned = tensor.transposed
     axis = 1 if leaf == "lora_a" else 0
     lacking = [(0, 0), (0, 0)]

@@ -7,11 +7,12 @@ import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plugin.errors import AdapterError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _MAX_HEADER_BYTES = 100_000_000
 _N_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
@@ -32,10 +33,14 @@ class RawTensor(NamedTuple):
     @property
     def transposed(self) -> RawTensor:
         """The tensor with its two axes exchanged."""
+        import numpy as np
+
         return RawTensor(self.dtype, np.ascontiguousarray(self.bits.T))
 
     def as_float32(self) -> np.ndarray[Any, Any]:
         """The values, exactly."""
+        import numpy as np
+
         if self.dtype == "BF16":
             return (self.bits.astype(np.uint32) << 16).view(np.float32)
         kind = np.float16 if self.dtype == "F16" else np.float32
@@ -69,6 +74,8 @@ def read_tensors(path: Path) -> dict[str, RawTensor]:
     Raises:
         AdapterError: when it is no whole safetensors file.
     """
+    import numpy as np
+
     entries, start = _header(path)
     data = path.read_bytes()
     found = {}

@@ -1,13 +1,13 @@
-"""Metrics: a case and a completion -> a score. The file's name is the metric's key.
+"""Metrics: a case and a completion -> a score.
 
-A metric's file has `SPEC` (what it declares) and one of three functions:
-`async def measure(case, completion, ask)` reads the completion, most often with a judge's help;
+Each metric is a row of the table `METRICS`: what it declares (`records.MetricSpec`) and the name of
+one function in a file of this package, which holds a family of metrics:
+`async def measure(case, completion, ask)` scores the completion, most often with a judge's help;
 `def describe(completion)` tells how the completion came about;
 `def from_loglikelihood(loglikelihood, n_tokens)` tells how likely the expected output was.
 
-A metric asked for a score: the one door to code that is not ours, DeepEval's metrics.
-
-Scores that no judge is asked for pass the same gate: `check_score`.
+`run_metric` is the one door to code that is not ours, DeepEval's metrics. Every score passes
+`check_score`, whether a judge was asked or not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from plugin.errors import AskError, LimitReached, OptionError, VerdictError
+from plugin.errors import CallError, LimitReached, OptionError, VerdictError, did_you_mean
 from plugin.records import Case, Completion, Criterion, MetricSpec
 
 Check = Callable[[BaseModel], str | None]
@@ -329,15 +329,13 @@ def load(names_given: Sequence[str]) -> tuple[Metric, ...]:
     """Return the metrics with these shown names, each once, in this order.
 
     Raises:
-        OptionError: listing the unknown ones and the known.
+        OptionError: listing the unknown names, what was probably meant, and the known names.
     """
     keys = list(dict.fromkeys(key_of(name) for name in names_given))
     unknown = [name for name in names_given if key_of(name) not in METRICS]
     if unknown:
-        raise OptionError(
-            f"unknown metric {', '.join(map(repr, unknown))}; --predefined_tasks takes "
-            f"{', '.join(names())}"
-        )
+        meant = "; ".join(f"{name!r}{did_you_mean(name, names())}" for name in unknown)
+        raise OptionError(f"unknown metric {meant} (--predefined_tasks takes {', '.join(names())})")
     return tuple(_metric(METRICS[key]) for key in keys)
 
 
@@ -365,7 +363,7 @@ def import_code(metrics: Iterable[Metric]) -> None:
 def select(
     names_given: Sequence[str], criteria: Sequence[Criterion], cases: Sequence[Case]
 ) -> tuple[Metric, ...]:
-    """The metrics asked for and the user's own, or the default ones that these cases allow.
+    """Return the metrics asked for and the user's own, or the default ones for these cases.
 
     Raises:
         OptionError: for an unknown metric, or one whose needs no case can meet.
@@ -389,29 +387,29 @@ def select(
 
 
 def _lacking(spec: MetricSpec, cases: Sequence[Case]) -> str:
-    """What the metric needs and no case has, in words; "" when nothing lacks."""
+    """Return what the metric needs and no case has, in words; "" when nothing is missing."""
     absent = (need for need in sorted(spec.needs) if not any(getattr(c, need) for c in cases))
     return " and ".join(need.replace("_", " ") for need in absent)
 
 
 class MetricError(Exception):
-    """The metric gave no score that could be used."""
+    """Say that a metric gave no usable score."""
 
 
 async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> Measured:
-    """The metric's score, finite and within its range.
+    """Return the metric's score, finite and within its range.
 
     Raises:
-        AskError: when the judge gave no fitting answer.
+        CallError: when the judge gave no fitting answer.
         LimitReached: when the user's limits allow no more calls.
-        MeasureError: when the metric's own code broke, or gave a score outside its range.
-        VerdictError: when the judge as a whole is of no use.
+        MetricError: when the metric's own code broke, or gave a score outside its range.
+        VerdictError: when the judge as a whole cannot be used.
     """
     if metric.measure is None:
-        raise MetricError(f"{metric.spec.name} is no metric that reads completions")
+        raise MetricError(f"{metric.spec.name} does not read completions")
     try:
         found = await metric.measure(case, completion, ask)
-    except (AskError, LimitReached, VerdictError):
+    except (CallError, LimitReached, VerdictError):
         raise
     except Exception as error:
         raise MetricError(f"{type(error).__name__}: {error}") from error
@@ -419,10 +417,10 @@ async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> M
 
 
 def run_descriptive(metric: Metric, completion: Completion) -> Measured:
-    """What a descriptive metric says of how the completion came about.
+    """Return a descriptive metric's score of how the completion came about.
 
     Raises:
-        MeasureError: when the completion does not tell it.
+        MetricError: when the completion does not tell it.
     """
     found = metric.describe(completion) if metric.describe else "not a descriptive metric"
     if isinstance(found, str):
@@ -431,10 +429,10 @@ def run_descriptive(metric: Metric, completion: Completion) -> Measured:
 
 
 def check_score(spec: MetricSpec, found: Measured) -> Measured:
-    """The same, if it is a score of this metric.
+    """Return the score if this metric can have it.
 
     Raises:
-        MeasureError: when it is not finite, or outside the metric's range.
+        MetricError: when it is not finite, or outside the metric's range.
     """
     if not (math.isfinite(found.value) and spec.low <= found.value <= spec.high):
         raise MetricError(f"score {found.value} outside {spec.low} to {spec.high}")

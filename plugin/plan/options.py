@@ -1,42 +1,88 @@
-"""What an option is made of: how it is shown, and how its loose values are read.
+"""What an option is made of: where and how it is shown, and how its loose values are read.
 
-The user's own criteria, as forms, files and people write them -> `records.Criterion`.
+`option` declares a field of `params.Params`; its `Option` says in which forms and which part of the
+help it stands. Lists, number pairs and the user's own criteria (`records.Criterion`) arrive as
+text, as JSON or typed, from people, files and forms; they are read here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from plugin.metrics import names as metric_names
 from plugin.records import Criterion
 
+Group = Literal["model", "data", "metrics", "judge", "cost", "output", "advanced"]
+"""The headings under which help and documents list the options, in this order."""
 
-class Option(NamedTuple):
-    """How an option is shown.
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Where and how an option is shown.
 
     Attributes:
-        hosts: where it stands in the form: "cli", "classic", "lab". What a host supplies itself
-            is not in its form.
-        widget: the classic form's widget, None for a plain field.
+        group: the heading under which help and documents list it.
+        short: its line in the short help, as short as possible; "" for an option that only the
+            full help shows.
+        value: what stands for its value in the help, such as DIR.
+        hosts: whose form or command line has it: "cli", "classic", "lab". What a host supplies
+            itself is not in its form.
+        widget: the classic form's widget; None for a plain field.
         choices: the values that a form offers.
+        may_repeat: whether the command line takes it several times.
     """
 
-    hosts: frozenset[str]
+    group: Group
+    short: str = ""
+    value: str = "VALUE"
+    hosts: frozenset[str] = frozenset({"cli", "classic", "lab"})
     widget: str | None = None
     choices: tuple[str, ...] = ()
+    may_repeat: bool = False
+
+    @property
+    def is_advanced(self) -> bool:
+        """Whether only the full help shows it."""
+        return not self.short
 
 
 CLI = frozenset({"cli"})
-EVERYWHERE = frozenset({"cli", "classic", "lab"})
+CLASSIC = frozenset({"classic"})
 NOT_CLASSIC = frozenset({"cli", "lab"})
 
 
-def _texts(value: object) -> object:
-    """A list from a list, a JSON list or a comma list; empty parts are dropped."""
+def option(default: Any, title: str, help_text: str, shown: Option, **limits: Any) -> Any:
+    """Return a field of `Params`.
+
+    Args:
+        default: what counts when nothing is said.
+        title: over the field in a form.
+        help_text: what it does, with its rule.
+        shown: where and how it is shown.
+        limits: pydantic's, such as ge and le.
+    """
+    return Field(
+        default,
+        title=title,
+        description=help_text,
+        json_schema_extra={"option": shown},  # type: ignore[dict-item]
+        **limits,
+    )
+
+
+def column_option(name: str, help_text: str, short: str = "") -> Any:
+    """Return the field for a column's name, which is `name` unless the user says otherwise."""
+    title = f"{name.replace('_', ' ').capitalize()} column"
+    return option(name, title, help_text, Option("data", short, "NAME"))
+
+
+def _read_texts(value: object) -> object:
+    """Return a tuple of texts from a list, a JSON list or a comma list; drop empty parts."""
     if isinstance(value, str):
         text = value.strip()
         value = json.loads(text) if text.startswith("[") else text.split(",")
@@ -45,63 +91,19 @@ def _texts(value: object) -> object:
     return value
 
 
-def _number_pair(values: tuple[float, ...]) -> tuple[float, ...]:
+def _check_price(values: tuple[float, ...]) -> tuple[float, ...]:
     if values and (len(values) != 2 or not all(0 <= value < 1e6 for value in values)):
         raise ValueError("two numbers, 0 or more: dollars per million tokens in and out")
     return values
 
 
-def _criteria(value: object) -> object:
+def _read_criteria(value: object) -> object:
     return parse_criteria(value, metric_names())
 
 
-def column_option(name: str) -> Any:
-    """A column's name that differs from its default only when the user says so."""
-    return option(
-        name,
-        f"{name.replace('_', ' ').capitalize()} column",
-        {
-            "input": "Column with the question; use messages or conversations for chat data.",
-            "expected_output": "Column with the reference answer, if there is one.",
-            "context": "Column with true texts the answer must not contradict "
-            "(a JSON list, or plain text for one).",
-            "group": "Column that splits the cases into slices reported on their own.",
-            "cluster": "Column that says which cases belong together (one document, one "
-            "conversation); they are resampled together.",
-            "id": "Column with a stable id; without it a case's id is its row number.",
-        }[name],
-    )
-
-
-def option(
-    default: Any,
-    title: str,
-    help_text: str,
-    *,
-    shown: Option | None = None,
-    **limits: Any,
-) -> Any:
-    """A field of `Params`.
-
-    Args:
-        default: what counts when nothing is said.
-        title: over the field in a form.
-        help_text: what it does, with its rule.
-        shown: where and how; None for a plain field everywhere.
-        limits: pydantic's, such as ge and le.
-    """
-    return Field(
-        default,
-        title=title,
-        description=help_text,
-        json_schema_extra={"option": shown or Option(EVERYWHERE)},  # type: ignore[dict-item]
-        **limits,
-    )
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_texts), AfterValidator(_number_pair)]
-Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_criteria)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_read_texts)]
+Price = Annotated[tuple[float, ...], BeforeValidator(_read_texts), AfterValidator(_check_price)]
+Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_read_criteria)]
 
 
 _LONGEST_NAME = 60
@@ -109,7 +111,7 @@ _SWITCH = {"yes": True, "true": True, "no": False, "false": False}
 
 
 def parse_criteria(value: object, taken: Sequence[str]) -> tuple[Criterion, ...]:
-    """Criteria from a list of mappings, its JSON, or lines of text "name: description".
+    """Return criteria from a list of mappings, its JSON, or lines of text "name: description".
 
     Args:
         value: what was given.
@@ -169,9 +171,9 @@ def _criterion(number: int, item: object) -> Criterion:
 
 
 def _parse_steps(given: object, where: str) -> tuple[str, ...]:
-    """A list of texts, its JSON, or lines; a form sends an empty text for none."""
+    """Return texts from a list, its JSON, or lines; a form sends an empty text for none."""
     if isinstance(given, str):
         given = _parse_json_list(given) if given.strip().startswith("[") else given.splitlines()
     if not isinstance(given, list | tuple):
-        raise ValueError(f"{where}: evaluation_steps {given!r} is no list of texts")
+        raise ValueError(f"{where}: evaluation_steps {given!r} is not a list of texts")
     return tuple(text for step in given if (text := str(step).strip()))

@@ -1,6 +1,7 @@
-"""The user's names, resolved by the host: model, adapters, data set, cache and judges.
+"""Find what the user's names stand for: models, adapters, data set, server, cache and judges.
 
-Where an inference server is, and the key to it, as options and secrets say.
+The host is asked where things are, and options that do not go together are refused, all of this
+before a file is read. The result is a `Sources`; reading what it names is up to `plan.make_plan`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from plugin.judges import Judge, NoJudge
 from plugin.judges.asking import price_of
 from plugin.load.recordings import Recording, parse_recording
 from plugin.net import check_key, check_url
-from plugin.plan.params import BOTH, ONLY_ADAPTER, ONLY_VANILLA, Params
+from plugin.plan.params import Params
+from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
 
 _NO_CACHE = "off"
 _MODEL_OPTIONS = (
@@ -27,18 +29,37 @@ _MODEL_OPTIONS = (
 )
 """Options that mean nothing where no model is run."""
 
+_KEY_NAME = "INFERENCE_API_KEY"
+_LOCAL_OPTIONS = ("load_4bit", "workers", "ray_address")
+"""Options that mean nothing where a server holds the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Tell where an inference server is.
+
+    Attributes:
+        url: its base URL; holds nothing secret.
+        key: "" where none was given.
+        chosen_by: the option that says so.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    chosen_by: str
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where things are: the user's names, resolved by the host, and judges with their secrets.
+    """Tell where things are: the user's names as the host knows them, and judges with their keys.
 
     Attributes:
         model: directory or hub id; on a server, the name that was given; "" where only what was
             recorded is compared.
         adapters: directories; on a server, names.
-        tuned: likewise of every fine-tuned model, or hub ids.
+        tuned: the fine-tuned models, likewise or hub ids.
         recorded: the variants whose completions were made elsewhere, the baseline first.
-        server: which has the models; None where this machine does.
+        server: where the models are served; None where an engine on this machine holds them.
     """
 
     model: str
@@ -52,26 +73,8 @@ class Sources:
     server: Address | None = None
 
 
-def find_models(params: Params, host: Host) -> Sources:
-    """Model, adapters and, where one is named, the data set; no judge is looked for.
-
-    Raises:
-        UserError: when something is not known.
-    """
-    server = find_server(params, host)
-    return Sources(
-        model=_resolve_model(params.model_name, server, host),
-        adapters=_resolve_adapters(params.model_adapter, server, host),
-        dataset=host.dataset(params.dataset_name) if params.dataset_name else "",
-        cache_dir="",
-        judges=(),
-        second_judge=None,
-        server=server,
-    )
-
-
 def find_sources(params: Params, host: Host) -> Sources:
-    """Ask the host for everything that has a name; in the main thread, since it asks the host.
+    """Find everything that has a name; called in the main thread, which alone talks to the host.
 
     Raises:
         UserError: when something is not named, not known or not allowed.
@@ -102,18 +105,36 @@ def find_sources(params: Params, host: Host) -> Sources:
     )
 
 
+def find_models(params: Params, host: Host) -> Sources:
+    """Find model, adapters and, where one is named, the data set; look for no judge.
+
+    Raises:
+        UserError: when something is not known.
+    """
+    server = find_server(params, host)
+    return Sources(
+        model=_resolve_model(params.model_name, server, host),
+        adapters=_resolve_adapters(params.model_adapter, server, host),
+        dataset=host.dataset(params.dataset_name) if params.dataset_name else "",
+        cache_dir="",
+        judges=(),
+        second_judge=None,
+        server=server,
+    )
+
+
 def has_rival(params: Params) -> bool:
-    """Whether everything is named that --variants wants compared with the base."""
+    """Return whether everything is named that --variants wants compared with the base."""
     if params.variants == ONLY_VANILLA or params.model_adapter or params.tuned_model:
         return True
     return params.variants == BOTH and bool(params.baseline_prompt)
 
 
 def _check_models(params: Params) -> None:
-    """Whether what a run of models needs is named.
+    """Check that what a run of models needs is named.
 
     Raises:
-        OptionError: when it is not.
+        OptionError: when something is missing.
     """
     missing = [
         f"--{name}" for name in ("model_name", "dataset_name") if not getattr(params, name).strip()
@@ -136,10 +157,10 @@ def _check_models(params: Params) -> None:
 
 
 def _resolve_recorded(params: Params, host: Host) -> tuple[Recording, ...]:
-    """What was recorded, with the files' names resolved.
+    """Return what was recorded, with the files' names resolved.
 
     Raises:
-        OptionError: naming every recording that is not one, and options that go with none.
+        OptionError: naming every bad recording, and options that do not go with recordings.
     """
     if not params.recorded:
         return ()
@@ -173,13 +194,54 @@ def _resolve_recorded(params: Params, host: Host) -> tuple[Recording, ...]:
     return tuple(found)
 
 
+def find_server(params: Params, host: Host) -> Address | None:
+    """Return the server that generates; None where an engine on this machine does.
+
+    Raises:
+        OptionError: when options do not go together, when address or key is not valid, or when
+            the engine cannot run on this machine.
+    """
+    url, engine = params.server_url, params.engine
+    if url and engine not in ("auto", "server"):
+        raise OptionError(
+            f"--server_url {_shown_url(url)} is for --engine server, but --engine is {engine!r}; "
+            "leave one of them out"
+        )
+    is_ready("server" if url else engine)
+    if not url and engine != "server":
+        return None
+    if not url:
+        raise OptionError("--engine server needs --server_url, such as http://localhost:8000/v1")
+    defaults = Params()
+    idle = [f"--{n}" for n in _LOCAL_OPTIONS if getattr(params, n) != getattr(defaults, n)]
+    if idle:
+        raise OptionError(
+            f"an inference server holds the models, so {' and '.join(idle)} would do nothing: "
+            "leave that out, and start the server with such a setting instead"
+        )
+    check_url(url, "--server_url", OptionError)
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise OptionError(
+            f"--server_url {_shown_url(url)} holds more than an address; it is stored and shown, "
+            f"so give the server's key as the secret {_KEY_NAME}"
+        )
+    key = check_key(host.secret(_KEY_NAME) or "", _KEY_NAME, OptionError)
+    return Address(url, key, "--engine server" if engine == "server" else "auto: --server_url")
+
+
+def _shown_url(url: str) -> str:
+    """Return an address without what may be secret in it."""
+    return repr(url.partition("?")[0].partition("#")[0].rpartition("@")[2])
+
+
 def _resolve_model(name: str, server: Address | None, host: Host) -> str:
-    """The model's directory or hub id; what a server knows by name is no path."""
+    """Return the model's directory or hub id; a server's name stays as it is."""
     return host.model(name) if name and not server else name
 
 
 def _resolve_adapters(names: Sequence[str], server: Address | None, host: Host) -> tuple[str, ...]:
-    """Likewise the adapters.
+    """Return the adapters' directories; a server's names stay as they are.
 
     Raises:
         AdapterError: when the host has no such adapter.
@@ -188,13 +250,13 @@ def _resolve_adapters(names: Sequence[str], server: Address | None, host: Host) 
 
 
 def _load_second_judge(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:
-    """The second judge, if there is to be one."""
+    """Return the second judge, None where none is wanted."""
     if not params.second_judge:
         return None
     if params.stop_early:
         raise OptionError(
-            "--second_judge and --stop_early exclude each other: the one goes back to pairs that "
-            "the other has counted; choose one"
+            "--second_judge and --stop_early exclude each other: the second judge goes back to "
+            "pairs that were counted already when judging stops early; choose one"
         )
     second = judges.load(params.second_judge, host.secret)
     if second.label in (judge.label for judge in first):
@@ -203,7 +265,7 @@ def _load_second_judge(params: Params, first: tuple[Judge, ...], host: Host) -> 
 
 
 def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
-    """Whether a budget can be kept.
+    """Check that a budget can be kept.
 
     Raises:
         OptionError: when a judge's price is not known.
@@ -218,70 +280,8 @@ def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
 
 
 def _cache_dir(params: Params) -> str:
-    """The shared cache's directory as a path that means the same from anywhere; "" for none."""
+    """Return the shared cache's directory as an absolute path; "" for none."""
     given = params.cache_dir or os.environ.get("FINETUNE_VERDICT_CACHE", "")
     if given.lower() == _NO_CACHE:
         return ""
     return os.path.abspath(os.path.expanduser(given)) if given else ""
-
-
-_KEY = "INFERENCE_API_KEY"
-_OF_ENGINES_HERE = ("load_4bit", "workers", "ray_address")
-"""Options that mean nothing where a server holds the weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an inference server is.
-
-    Attributes:
-        url: its base URL; holds nothing secret.
-        key: "" where none was given.
-        chosen_by: the option that says so.
-    """
-
-    url: str
-    key: str = field(repr=False)
-    chosen_by: str
-
-
-def find_server(params: Params, host: Host) -> Address | None:
-    """The server that generates; None where an engine here does, which then can run here.
-
-    Raises:
-        OptionError: when options do not go together, or address or key is none.
-    """
-    url, engine = params.server_url, params.engine
-    if url and engine not in ("auto", "server"):
-        raise OptionError(
-            f"--server_url {_shown_url(url)} is for --engine server, but --engine is "
-            f"{engine!r}; leave "
-            "one of them out"
-        )
-    is_ready("server" if url else engine)
-    if not url and engine != "server":
-        return None
-    if not url:
-        raise OptionError("--engine server needs --server_url, such as http://localhost:8000/v1")
-    defaults = Params()
-    idle = [f"--{n}" for n in _OF_ENGINES_HERE if getattr(params, n) != getattr(defaults, n)]
-    if idle:
-        raise OptionError(
-            f"an inference server holds the models, so {' and '.join(idle)} would do nothing: "
-            "leave that out, and set the server up so instead"
-        )
-    check_url(url, "--server_url", OptionError)
-    parts = urlsplit(url)
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise OptionError(
-            f"--server_url {_shown_url(url)} holds more than an address; it is stored and "
-            "shown, so "
-            f"give the server's key as the secret {_KEY}"
-        )
-    key = check_key(host.secret(_KEY) or "", _KEY, OptionError)
-    return Address(url, key, "--engine server" if engine == "server" else "auto: --server_url")
-
-
-def _shown_url(url: str) -> str:
-    """An address without what may be secret in it."""
-    return repr(url.partition("?")[0].partition("#")[0].rpartition("@")[2])

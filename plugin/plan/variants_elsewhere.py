@@ -1,6 +1,7 @@
-"""Variants of which only completions are known, made elsewhere and read from files.
+"""Variants whose weights are not on this machine: recorded ones and served ones.
 
-Variants that an inference server knows by name, generated there.
+`recorded_lineup` takes completions made elsewhere and read from files; `served_lineup` takes names
+that an inference server knows.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from plugin.errors import DataError, OptionError, UserError
 from plugin.journal import content_key
 from plugin.load.cases import LoadedCases
 from plugin.load.recordings import Recorded, Recording, read_recording
-from plugin.plan.params import ONLY_ADAPTER, Params
+from plugin.plan.params import Params
+from plugin.plan.params_input import ONLY_ADAPTER
 from plugin.plan.resolve import Sources
 from plugin.plan.variants import RESERVED, Lineup, Load
 from plugin.records import PROMPTED, VANILLA, Case, Variant
 
+OF_ITS_OWN = "a model of its own on the server"
+"""Why no certificate applies to a fine-tuned model on a server."""
+
 
 def recorded_lineup(sources: Sources, loaded: LoadedCases) -> Lineup:
-    """The variants in the order in which they were named, the baseline first.
+    """Return the recorded variants in the order in which they were named, the baseline first.
 
     Raises:
         UserError: naming what is wrong with names and files.
@@ -87,7 +92,7 @@ def _read_recordings(recordings: Sequence[Recording], loaded: LoadedCases) -> di
 
 
 def _recorded_digest(found: Recorded, cases: Sequence[Case]) -> str:
-    """Of what was read for the cases; where it lay does not matter."""
+    """Return the digest of what was read for the cases, wherever it lay."""
     return content_key([[case.id, found.texts.get(case.id)] for case in cases])
 
 
@@ -108,7 +113,7 @@ def _recorded_traits(found: Recorded, loaded: LoadedCases) -> str:
 def _unmatched_rows(
     recordings: Sequence[Recording], found: Mapping[str, Recorded], loaded: LoadedCases
 ) -> tuple[str, ...]:
-    """What was recorded for cases that the data set does not have."""
+    """Return a note for each file with completions of cases that the data set does not have."""
     if loaded.source.limit < 1:  # most rows are then of cases that were not drawn
         return ()
     return tuple(
@@ -119,11 +124,12 @@ def _unmatched_rows(
     )
 
 
-OF_ITS_OWN = "a model of its own on the server"
-
-
 def served_lineup(params: Params, sources: Sources) -> Lineup:
-    """See `plugin.plan.line_up`; the server is asked what it has."""
+    """Return the variants that a server has by name; the server is asked what it has.
+
+    Raises:
+        UserError: naming what the server does not have, and options that cannot work.
+    """
     server, base = sources.server, sources.model
     if server is None:
         raise OptionError("no --server_url is given")
@@ -179,7 +185,7 @@ def served_lineup(params: Params, sources: Sources) -> Lineup:
 
 
 def _check_served_names(base: str, others: Sequence[str]) -> None:
-    """Whether every variant can be told from the others by its name.
+    """Check that every variant can be told from the others by its name.
 
     Raises:
         OptionError: when they cannot.
@@ -202,13 +208,13 @@ def _check_served_names(base: str, others: Sequence[str]) -> None:
 
 
 def _served_facts(entry: ServedModel) -> dict[str, str]:
-    """What the server says of a model: all that is known of its weights."""
+    """Return what the server says of a model: all that is known of its weights."""
     facts = {"id": entry.id, "root": entry.root, "parent": entry.parent}
     return {name: value for name, value in facts.items() if value}
 
 
 def _served_notes(adapter: ServedModel, base: ServedModel) -> tuple[str, ...]:
-    """A warning where the server says that the adapter belongs to another base."""
+    """Return a warning where the server says that the adapter belongs to another base."""
     if adapter.parent in ("", base.id, base.root):
         return ()
     return (

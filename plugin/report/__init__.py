@@ -1,20 +1,21 @@
-"""Report -> tables, charts, one self-contained page and a machine-readable summary, as files.
+"""Write a report as files: tables, summary.json, charts and one self-contained page.
 
-Report -> the four CSV tables of the evals page; their columns stay the same for ever.
-
-Report -> summary.json for machines and verdict.txt for people in a hurry.
+The columns of the four CSV tables stay the same for ever: the host's evals page reads them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from plugin.certify.certificate import Distance
+from plugin.compare.numbers import round_published
 from plugin.records import ALL
 from plugin.report.canvas import inline_svg
 from plugin.report.charts import comparison_svg, distribution_svg
@@ -23,63 +24,9 @@ from plugin.report.record import Ledger, Report
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
-from plugin.certify.certificate import Distance
-
-
-def render_report(report: Report) -> dict[str, str]:
-    """File name -> text of everything that is published, in publishing order."""
-    files = {name: csv_text(table) for name, table in make_tables(report).items()}
-    charts = {
-        "comparison.svg": comparison_svg(report),
-        "distribution.svg": distribution_svg(report),
-    }
-    files |= charts
-    files["report.html"] = render_page(
-        report, [inline_svg(svg, name[:4]) for name, svg in charts.items()]
-    )
-    files["summary.json"] = json.dumps(
-        summary_json(report), ensure_ascii=False, allow_nan=False, indent=2
-    )
-    files["verdict.txt"] = verdict_txt(report)
-    return files
-
-
-def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
-    """Writes every published file into the folder, each whole or not at all.
-
-    Args:
-        report: what to publish.
-        folder: made when missing; files of the same names are replaced.
-
-    Returns:
-        The paths in publishing order: tables, charts, page, summary, verdict.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    return tuple(_replace(folder / name, text) for name, text in render_report(report).items())
-
-
-def write_tables(report: Report, folder: Path) -> tuple[Path, ...]:
-    """Writes the tables alone, for when there is no time for more; returns their paths."""
-    return tuple(
-        _replace(folder / name, csv_text(table)) for name, table in make_tables(report).items()
-    )
-
-
-def _replace(path: Path, text: str) -> Path:
-    """A reader sees the old file or the new one, never half of it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # Half a surrogate pair can come out of a model's JSON and has no UTF-8 form.
-        unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
-
+SCHEMA_VERSION = 1
+"""Of summary.json."""
 
 SUMMARY_COLUMNS = (
     "label metric variant group score n failed ci_low ci_high higher_is_better".split()
@@ -107,8 +54,59 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 CellValue = str | float | bool | None
 
 
+def render_report(report: Report) -> dict[str, str]:
+    """Return file name -> text of everything that is published, in publishing order."""
+    files = {name: csv_text(table) for name, table in make_tables(report).items()}
+    charts = {
+        "comparison.svg": comparison_svg(report),
+        "distribution.svg": distribution_svg(report),
+    }
+    files |= charts
+    files["report.html"] = render_page(
+        report, [inline_svg(svg, name[:4]) for name, svg in charts.items()]
+    )
+    files["summary.json"] = json.dumps(
+        summary_json(report), ensure_ascii=False, allow_nan=False, indent=2
+    )
+    files["verdict.txt"] = verdict_txt(report)
+    return files
+
+
+def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
+    """Write every published file into the folder, each whole or not at all.
+
+    Args:
+        report: what to publish.
+        folder: made when missing; files of the same names are replaced.
+
+    Returns:
+        The paths in publishing order: tables, charts, page, summary, verdict.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return tuple(_replace(folder / name, text) for name, text in render_report(report).items())
+
+
+def write_tables(report: Report, folder: Path) -> tuple[Path, ...]:
+    """Write the tables alone, for when there is no time for more; return their paths."""
+    return tuple(
+        _replace(folder / name, csv_text(table)) for name, table in make_tables(report).items()
+    )
+
+
+def _replace(path: Path, text: str) -> Path:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # Half a surrogate pair can come out of a model's JSON and has no UTF-8 form.
+        unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
 def make_tables(report: Report) -> dict[str, DataFrame]:
-    """File name -> table, in publishing order."""
+    """Return file name -> table, in publishing order."""
     ledger = Ledger(report)
     return {
         "01_summary.csv": summary_table(ledger),
@@ -119,16 +117,16 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
 
 
 def csv_text(table: DataFrame) -> str:
-    """The table as text, one line per row, missing values empty."""
+    """Return the table as text, one line per row, missing values empty."""
     return table.to_csv(index=False, lineterminator="\n", na_rep="")
 
 
 def summary_table(ledger: Ledger) -> DataFrame:
-    """One row per metric, variant and group: the mean score with its interval."""
+    """Return a row per metric, variant and group: the mean score with its interval."""
     rows: list[Sequence[CellValue]] = []
-    for row in ledger.ordered(ledger.report.summaries):
+    for row in ledger.sort_rows(ledger.report.summaries):
         metric = ledger.metric_name(row.metric)
-        label = f"{metric} / {row.variant}" + _of_group(row.group)
+        label = f"{metric} / {row.variant}" + _group_suffix(row.group)
         rows.append(
             (label, metric, row.variant, row.group, row.mean, row.n, row.n_failed)
             + (row.ci_low, row.ci_high, row.higher_is_better)
@@ -137,28 +135,28 @@ def summary_table(ledger: Ledger) -> DataFrame:
 
 
 def comparison_table(ledger: Ledger) -> DataFrame:
-    """One row per comparison; `score` is the gain and `p_value` the adjusted one."""
+    """Return a row per comparison; `score` is the gain, and `p_value` is not adjusted yet."""
     rows: list[Sequence[CellValue]] = []
-    for row in ledger.ordered(ledger.report.comparisons):
+    for row in ledger.sort_rows(ledger.report.comparisons):
         metric = ledger.metric_name(row.metric)
-        label = f"{metric}: {row.variant} vs {row.baseline}" + _of_group(row.group)
+        label = f"{metric}: {row.variant} vs {row.baseline}" + _group_suffix(row.group)
         rows.append(
             (label, metric, row.variant, row.baseline, row.group, row.gain)
             + (row.variant_mean, row.baseline_mean, row.difference, row.gain)
-            + (row.ci_low, row.ci_high, row.p_adjusted, row.outcome, row.n)
+            + (row.ci_low, row.ci_high, row.p_value, row.outcome, row.n)
             + (row.n_failed_variant, row.n_failed_baseline, row.higher_is_better, row.partial)
         )
     return _data_frame(COMPARISON_COLUMNS, rows)
 
 
 def cases_table(ledger: Ledger) -> DataFrame:
-    """One row per metric, variant and case that has a score or failed.
+    """Return a row per metric, variant and case that has a score or failed.
 
     A case that has not been worked has no row: the host's chart would count it as a zero.
     """
     report, rows = ledger.report, list[Sequence[CellValue]]()
     for spec in report.metrics:
-        for variant in ledger.scored(spec):
+        for variant in ledger.scored_names(spec):
             for case in report.cases:
                 score, failure, gain = ledger.cell(case, variant, spec)
                 if score is None and failure is None:
@@ -174,7 +172,7 @@ def cases_table(ledger: Ledger) -> DataFrame:
 
 
 def failures_table(ledger: Ledger) -> DataFrame:
-    """Every failure, in the order of the run."""
+    """Return a row per failure, in the order of the run."""
     rows: list[Sequence[CellValue]] = [
         (row.variant, row.metric and ledger.metric_name(row.metric), row.stage)
         + (row.case_id, row.reason)
@@ -183,7 +181,7 @@ def failures_table(ledger: Ledger) -> DataFrame:
     return _data_frame(FAILURES_COLUMNS, rows)
 
 
-def _of_group(group: str) -> str:
+def _group_suffix(group: str) -> str:
     return "" if group == ALL else f" / {group}"
 
 
@@ -196,22 +194,16 @@ def _data_frame(columns: list[str], rows: Iterable[Sequence[CellValue]]) -> Data
 
 
 def _csv_cell(value: CellValue) -> CellValue:
-    """Numbers rounded, text on one line and no spreadsheet formula; missing stays missing."""
+    """Round numbers, put text on one line, disarm spreadsheet formulas; missing stays missing."""
     if isinstance(value, str):
         text = value.translate(_BREAKS)
         is_formula = text.startswith(("=", "+", "-", "@", "\t")) and not _NUMBER.fullmatch(text)
         return f"'{text}" if is_formula else text
-    if isinstance(value, float):
-        # Adding zero turns -0.0, which would be printed with its sign, into 0.0.
-        return round(value, 4) + 0.0 if math.isfinite(value) else None
-    return value
-
-
-SCHEMA_VERSION = 1
+    return round_published(value) if isinstance(value, float) else value
 
 
 def summary_json(report: Report) -> dict[str, Any]:
-    """Everything but the cases and completions, ready for JSON; what is missing is None."""
+    """Return all but the cases and completions, ready for JSON; what is missing is None."""
     verdict = {**_plain_json(report.verdict), "text": report.verdict.text}
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -232,8 +224,8 @@ def summary_json(report: Report) -> dict[str, Any]:
             {
                 "result": found.result,
                 **_plain_json(found),
-                "effect": _distance(found.effect),
-                "noise": _distance(found.noise),
+                "effect": _distance_fields(found.effect),
+                "noise": _distance_fields(found.noise),
             }
             for found in report.certificates
         ],
@@ -243,17 +235,17 @@ def summary_json(report: Report) -> dict[str, Any]:
 
 
 def verdict_txt(report: Report) -> str:
-    """The verdict, then the warnings, then who judged, a line each."""
+    """Return the verdict, then the warnings, then who judged, a line each."""
     warnings = (f"Warning: {warning}" for warning in report.warnings)
     return "\n".join((report.verdict.text, *warnings, f"Judge: {report.judge}")) + "\n"
 
 
-def _distance(found: Distance | None) -> dict[str, float] | None:
+def _distance_fields(found: Distance | None) -> dict[str, float] | None:
     return found._asdict() if found else None
 
 
 def _plain_json(value: Any) -> Any:
-    """The value in the types that JSON has."""
+    """Return the value in the types that JSON has."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):

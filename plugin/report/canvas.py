@@ -44,7 +44,7 @@ _CHART_STYLE: dict[Any, Any] = {
 
 
 def render_svg(draw: Callable[[], Figure], title: str) -> str:
-    """The figure as SVG text, the same bytes for the same figure.
+    """Return the figure as SVG text, the same bytes for the same figure.
 
     Args:
         draw: makes the figure; called in a fixed style, whatever the user's settings are.
@@ -76,21 +76,21 @@ def render_svg(draw: Callable[[], Figure], title: str) -> str:
 
 
 def _no_glyph_warnings() -> Any:
-    """Glyphs are only measured here; the reader's own fonts draw them."""
+    """Silence glyph warnings: glyphs are only measured here, the reader's own fonts draw them."""
     import warnings
 
     return warnings.catch_warnings(action="ignore", category=UserWarning)
 
 
 def new_figure(height: float) -> Figure:
-    """An empty figure of the common width."""
+    """Return an empty figure of the common width."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height))
 
 
 def add_axes(fig: Figure, box: tuple[float, float, float, float]) -> Axes:
-    """Axes in a box (left, top, width, height) in inches from the figure's upper left corner."""
+    """Add axes in a box (left, top, width, height), in inches from the upper left corner."""
     left, top, width, height = box
     total = fig.get_figheight()
     made = fig.add_axes((left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total))
@@ -100,13 +100,13 @@ def add_axes(fig: Figure, box: tuple[float, float, float, float]) -> Axes:
 
 
 def draw_text(fig: Figure, at: tuple[float, float], text: str, **style: Any) -> None:
-    """Text at (left, top) in inches from the figure's upper left corner."""
+    """Draw text at (left, top) in inches from the figure's upper left corner."""
     left, top = at
     fig.text(left / WIDTH, 1 - top / fig.get_figheight(), text, va="center", **style)
 
 
 def draw_swatch(fig: Figure, at: tuple[float, float], colour: str, text: str) -> float:
-    """A legend entry at (left, top); returns how many inches wide it is."""
+    """Draw a legend entry at (left, top); return how many inches wide it is."""
     from matplotlib.patches import Rectangle
 
     (left, top), height = at, fig.get_figheight()
@@ -124,12 +124,12 @@ def draw_swatch(fig: Figure, at: tuple[float, float], colour: str, text: str) ->
 
 
 def split_columns(text: str) -> int:
-    """How wide a text is, in letters; those of East Asia count twice."""
+    """Return how wide a text is, in letters; those of East Asia count twice."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def shorten_text(text: str, width: int) -> str:
-    """The text on one line in at most so many columns, its middle left out when it is longer."""
+    """Return the text on one line in at most so many columns, without its middle when too long."""
     # A control character would make the file bad XML; a lone surrogate cannot be written at all.
     text = "".join(char if char.isprintable() else " " for char in text)
     if split_columns(text) <= width:
@@ -143,7 +143,7 @@ def shorten_text(text: str, width: int) -> str:
 
 
 def inline_svg(svg: str, prefix: str) -> str:
-    """The drawing for a page: ids of its own, and ink and paper that follow the page's theme."""
+    """Return the drawing for a page: ids of its own, and colours that follow the theme."""
     body = svg[svg.index("<svg ") :]
     for old, new in (
         ('id="', f'id="{prefix}-'),

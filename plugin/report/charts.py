@@ -1,25 +1,35 @@
-"""Report -> two charts as SVG: the means side by side, and the gains case by case.
+"""Draw a report's two charts as SVG: the means side by side, and the gains case by case.
 
-The chart of the means: every variant side by side, metric by metric, then by group.
-
-The chart of the gains over the base: every case of every variant, sorted; groups' shares.
+The means stand metric by metric, then by group. The gains over the base are those of every case,
+sorted, and beside them the groups' shares of wins and losses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plugin.records import PROMPTED, MetricSpec, Summary
+from plugin.compare.numbers import (
+    format_count,
+    format_direction,
+    format_interval,
+    format_number,
+    format_range,
+)
+from plugin.records import PROMPTED, Comparison, MetricSpec, Summary
 from plugin.report.canvas import (
     ADAPTER_COLOURS,
     FAINT,
     GRID,
     INK,
+    LOSS,
     MAX_GROUPS,
     PROMPTED_COLOUR,
+    TIE,
     VANILLA_COLOUR,
     WIDTH,
+    WIN,
     add_axes,
     draw_swatch,
     draw_text,
@@ -27,27 +37,21 @@ from plugin.report.canvas import (
     render_svg,
     shorten_text,
 )
-from plugin.report.record import Ledger, Report, direction_text, interval_text, number_text
+from plugin.report.record import Ledger, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from plugin.records import Comparison
-from plugin.report.canvas import LOSS, TIE, WIN
-from plugin.report.record import count_text
 
 
 def comparison_svg(report: Report) -> str:
-    """Per deciding metric, the variants' means with their intervals, then the groups."""
+    """Draw the variants' means per deciding metric with their intervals, then the groups."""
     ledger = Ledger(report)
     return render_svg(lambda: means_figure(ledger), "Mean scores of every variant")
 
 
 def distribution_svg(report: Report) -> str:
-    """Per variant, the gains over the base on the primary metric, and the groups' outcomes."""
+    """Draw each variant's gains over the base on the primary metric, and the groups' outcomes."""
     ledger = Ledger(report)
     return render_svg(lambda: gains_figure(ledger), "Gains case by case")
 
@@ -88,7 +92,7 @@ def _variant_colours(ledger: Ledger) -> dict[str, str]:
 
 
 def means_figure(ledger: Ledger) -> Figure:
-    """Draws the deciding metrics, one block each, and one block for all groups."""
+    """Draw the deciding metrics, one block each, and one block for all groups."""
     colours = _variant_colours(ledger)
     blocks = _metric_blocks(ledger, colours) + _group_blocks(ledger, colours)
     gap, top = 0.68, 1.0
@@ -148,14 +152,14 @@ def _group_blocks(ledger: Ledger, colours: dict[str, str]) -> list[MeanBlock]:
 def _n_text(summary: Summary | None) -> str:
     if summary is None:
         return "not scored"
-    failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
-    return f"n = {summary.n:,}{failed}"
+    failed = f", {format_count(summary.n_failed)} failed" if summary.n_failed else ""
+    return f"n = {format_count(summary.n)}{failed}"
 
 
 def _draw_block(fig: Figure, block: MeanBlock, top: float) -> None:
     right, head = WIDTH - RIGHT, top + 0.12
     higher = block.spec.higher_is_better
-    way = f"{direction_text(higher)} →" if higher else f"← {direction_text(higher)}"
+    way = f"{format_direction(higher)} →" if higher else f"← {format_direction(higher)}"
     faint = {"fontsize": 8, "color": FAINT}
     draw_text(fig, (0.15, head), shorten_text(block.title, 56), weight="bold", fontsize=10)
     draw_text(fig, (right - 0.2, head), way, ha="right", **faint)
@@ -172,7 +176,7 @@ def _draw_block(fig: Figure, block: MeanBlock, top: float) -> None:
 
 
 def _block_range(block: MeanBlock) -> tuple[float, float]:
-    """The metric's own range, or the data's where that has no bounds."""
+    """Return the metric's own range, or the data's where that has no bounds."""
     rows = [bar.summary for bar in block.bars if bar.summary]
     found = [x for row in rows for x in (row.mean, row.ci_low, row.ci_high) if x is not None]
     low, high = block.spec.low, block.spec.high
@@ -205,8 +209,8 @@ def _draw_bar(fig: Figure, ax: Axes, bar: MeanBar, middle: float) -> None:
     if row.ci_low is not None and row.ci_high is not None:
         ends = (row.ci_low, row.ci_high)
         ax.plot(ends, [bar.row] * 2, "|-", color=INK, markersize=6, clip_on=False)
-        draw_text(fig, (right + 0.65, middle), interval_text(*ends), **faint)
-    draw_text(fig, (right + 0.08, middle), number_text(row.mean), weight="bold")
+        draw_text(fig, (right + 0.65, middle), format_range(*ends), **faint)
+    draw_text(fig, (right + 0.08, middle), format_number(row.mean), weight="bold")
 
 
 MAX_BARS = 400
@@ -214,7 +218,7 @@ MAX_BARS = 400
 
 
 def gains_figure(ledger: Ledger) -> Figure:
-    """Draws a panel per variant but the base, the contenders first, on the primary metric."""
+    """Draw a panel per variant but the base, the contenders first, on the primary metric."""
     spec, others = ledger.primary, sorted(ledger.variants[1:], key=lambda n: n == PROMPTED)
     if spec is None or not others:
         fig = new_figure(1.2)
@@ -259,11 +263,10 @@ def gains_figure(ledger: Ledger) -> Figure:
 
 def _draw_heading(fig: Figure, variant: str, row: Comparison | None, top: float) -> None:
     draw_text(fig, (0.15, top + 0.12), shorten_text(variant, 40), weight="bold", fontsize=10)
-    mean = (
-        "" if row is None or row.gain is None else f"mean gain {number_text(row.gain, sign=True)}"
-    )
-    if row is not None and row.ci_low is not None:
-        mean += f", 95% interval {interval_text(row.ci_low, row.ci_high, sign=True)}"
+    mean = ""
+    if row is not None and row.gain is not None:
+        within = format_interval(row.ci_low, row.ci_high, signed=True)
+        mean = f"mean gain {format_number(row.gain, signed=True)}, {within}"
     draw_text(fig, (WIDTH - 0.15, top + 0.12), mean, ha="right")
 
 
@@ -275,7 +278,7 @@ def _draw_mean(ax: Axes, row: Comparison | None) -> None:
 
 
 def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int, unit: str) -> None:
-    """Bars of the sorted gains, losses first; many cases share a bar as their median."""
+    """Draw bars of the sorted gains, losses first; many cases share a bar as their median."""
     n_bars = min(len(gains), MAX_BARS)
     step = len(gains) / n_bars
     shown = [gains[int((place + 0.5) * step)] for place in range(n_bars)]
@@ -289,22 +292,23 @@ def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int, unit: str) -> N
     ax.axhline(0, color=FAINT, linewidth=0.8)
     reach = max(max(map(abs, gains)) * 1.08, 1e-6)
     ax.set(xlim=(0, len(gains)), ylim=(-reach, reach))
-    ax.set_xticks([0, len(gains)], ["0", f"{len(gains):,}"])
+    ax.set_xticks([0, len(gains)], ["0", format_count(len(gains))])
     ax.set_ylabel(f"gain{unit} (more is better)", color=FAINT)
-    unpaired = f"; {n_cases - len(gains):,} without a pair" if n_cases > len(gains) else ""
-    ax.set_xlabel(f"{len(gains):,} cases, sorted by gain{unpaired}", color=FAINT)
+    n_unpaired = n_cases - len(gains)
+    unpaired = f"; {format_count(n_unpaired)} without a pair" if n_unpaired > 0 else ""
+    ax.set_xlabel(f"{format_count(len(gains))} cases, sorted by gain{unpaired}", color=FAINT)
     ax.grid(axis="y", color=GRID, linewidth=0.6)
     ax.spines[["left", "bottom"]].set_visible(False)
     counts = _gain_counts(gains)
     nouns = (("loss", "losses"), ("tie", "ties"), ("win", "wins"))
     places = ((0.0, "left", LOSS), (0.5, "center", FAINT), (1.0, "right", WIN))
     for count, noun, (x, side, colour) in zip(counts, nouns, places, strict=True):
-        text = count_text(count, *noun)
+        text = format_count(count, *noun)
         ax.text(x, 1.05, text, transform=ax.transAxes, ha=side, color=colour, weight="bold")
 
 
 def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, float]) -> None:
-    """Per group, the shares of losses, ties and wins; at (top, height) in inches."""
+    """Draw the shares of losses, ties and wins per group; at (top, height) in inches."""
     (top, height), spec, right = box, ledger.primary, WIDTH - 0.15
     if spec is None:
         return
@@ -316,7 +320,7 @@ def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, fl
     ax.spines[["left", "bottom"]].set_visible(False)
     for place, group in enumerate(groups):
         row = ledger.comparison(spec, variant, group)
-        mean = number_text(row.gain if row else None, sign=True)
+        mean = format_number(row.gain if row else None, signed=True)
         ax.text(0, place - 0.42, shorten_text(group, 22), va="center", fontsize=8)
         ax.text(1, place - 0.42, mean, va="center", ha="right", fontsize=8)
         start, gains = 0.0, ledger.gains(variant, spec, group)
@@ -325,18 +329,19 @@ def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, fl
             share = count / len(gains) if gains else 0.0
             ax.barh(place, share, left=start, height=0.4, color=colour)
             if share > 0.12:
-                ax.text(start + share / 2, place, f"{count:,}", va="center", **_text_colour(colour))
+                middle, text = start + share / 2, format_count(count)
+                ax.text(middle, place, text, va="center", **_text_colour(colour))
             start += share
 
 
 def _gain_counts(gains: Sequence[float]) -> tuple[int, int, int]:
-    """Losses, ties and wins."""
+    """Count losses, ties and wins."""
     losses, wins = sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains)
     return losses, len(gains) - losses - wins, wins
 
 
 def _text_colour(colour: str) -> dict[str, Any]:
-    """Text in the middle of a bar of that colour."""
+    """Return the style of text in the middle of a bar of that colour."""
     return {"ha": "center", "fontsize": 8, "color": "black" if colour == TIE else "white"}
 
 

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec
-from plugin.report.record import (
-    CaseCell,
-    Ledger,
-    Report,
-    count_text,
-    direction_text,
-    interval_text,
-    number_text,
+from plugin.compare.numbers import (
+    format_count,
+    format_direction,
+    format_number,
+    format_p,
+    format_percent,
+    format_range,
+    format_rough,
 )
+from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec
+from plugin.report.record import CaseCell, Ledger, Report
 from plugin.trust.exam import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own_criterion
 from plugin.trust.report import trust_first_lines, trust_last_lines
 
@@ -83,7 +84,7 @@ class ForestPlot(NamedTuple):
 
 
 def render_page(report: Report, charts: Sequence[str]) -> str:
-    """The whole page.
+    """Return the whole page as HTML.
 
     Args:
         report: what to show; its texts are escaped.
@@ -92,8 +93,8 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
     ledger = Ledger(report)
     entries = [entry for case in report.cases if (entry := _page_case(ledger, case))]
     shown = _choose_shown(entries)
-    overall = [row for row in ledger.ordered(report.comparisons) if row.group == ALL]
-    groups = [row for row in ledger.ordered(report.comparisons) if row.group != ALL]
+    overall = [row for row in ledger.sort_rows(report.comparisons) if row.group == ALL]
+    groups = [row for row in ledger.sort_rows(report.comparisons) if row.group != ALL]
     return _template().render(
         report=report,
         ledger=ledger,
@@ -105,7 +106,7 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         forests=_forests(ledger),
         max_rows=MAX_ROWS,
         specs={spec.name: spec for spec in report.metrics},
-        summaries=ledger.ordered(report.summaries),
+        summaries=ledger.sort_rows(report.summaries),
         entries=shown,
         n_worked=len(entries),
         filters=_filters(ledger, shown),
@@ -134,19 +135,16 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "number": number_text,
-        "p": _p_text,
-        "direction": direction_text,
+        "number": format_number,
+        "p": format_p,
+        "percent": format_percent,
+        "rough": format_rough,
+        "counted": format_count,
+        "direction": format_direction,
         "id": id,
     }
-    environment.globals |= {"interval": interval_text, "counted": count_text, "badges": BADGES}
+    environment.globals |= {"interval": format_range, "badges": BADGES}
     return environment.get_template("page.html.j2")
-
-
-def _p_text(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _is_headline(ledger: Ledger, row: Comparison) -> bool:
@@ -155,7 +153,7 @@ def _is_headline(ledger: Ledger, row: Comparison) -> bool:
 
 
 def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
-    """The case as shown, None when nothing has been done with it yet."""
+    """Return the case as shown, None when nothing has been done with it yet."""
     report, primary, rivals = ledger.report, ledger.primary, ledger.contenders
     columns = []
     for variant in ledger.variants:
@@ -173,7 +171,7 @@ def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
         if known:
             rank = min(known)
         elif not others and score:
-            rank = score.value if primary.higher_is_better else -score.value
+            rank = primary.gain(score.value, 0.0)
     failed = any(cell.failure for column in columns for _, cell in column.cells)
     classes = {_gain_kind(gain) for name, gain in gains if name in rivals}
     classes |= {"fail"} if failed else set()
@@ -184,8 +182,8 @@ def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
 
 
 def _metric_cells(ledger: Ledger, case: Case, name: str) -> list[tuple[MetricSpec, CaseCell]]:
-    """What a variant, or the data, got from the metrics that score it."""
-    specs = (spec for spec in ledger.report.metrics if name in ledger.scored(spec))
+    """Return what a variant, or the data, got from the metrics that score it."""
+    specs = (spec for spec in ledger.report.metrics if name in ledger.scored_names(spec))
     found = [(spec, ledger.cell(case, name, spec)) for spec in specs]
     return [(spec, cell) for spec, cell in found if cell.score or cell.failure]
 
@@ -197,7 +195,7 @@ def _gain_kind(gain: float | None) -> str:
 
 
 def _choose_shown(entries: Sequence[PageCase]) -> list[PageCase]:
-    """Worst first, those without a score last; the two ends when there are too many."""
+    """Put the worst first, those without a score last; the two ends when there are too many."""
     ranked = sorted(
         (entry for entry in entries if entry.rank is not None), key=lambda entry: entry.rank or 0.0
     )
@@ -213,7 +211,7 @@ def _choose_shown(entries: Sequence[PageCase]) -> list[PageCase]:
 def _filters(
     ledger: Ledger, entries: Sequence[PageCase]
 ) -> list[tuple[str, list[tuple[str, str, int]]]]:
-    """Filter -> its choices as (class, label, cases), only those that any case has."""
+    """Return filter -> its choices as (class, label, cases), only those that any case has."""
     kinds = {"loss": "losses", "tie": "ties", "win": "wins", "fail": "failures"}
     groups = {f"g{place}": group for place, group in enumerate(ledger.groups[:MAX_FILTERS])}
     filters = []
@@ -226,7 +224,7 @@ def _filters(
 
 
 def _forests(ledger: Ledger) -> dict[int, ForestPlot]:
-    """The marks by the id of their comparison, on one scale per metric."""
+    """Place the marks by the id of their comparison, on one scale per metric."""
     rows = [row for row in ledger.report.comparisons if row.gain is not None]
     reach: dict[str, float] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""What the tables, the charts and the page all look up in a report, and how they print numbers."""
+"""A report, and what the tables, the charts and the page look up in it."""
 
 from __future__ import annotations
 
@@ -114,16 +114,16 @@ class Ledger:
         decided = self._specs.get(self.report.verdict.primary_metric or "")
         return decided or (self.report.metrics[0] if self.report.metrics else None)
 
-    def scored(self, spec: MetricSpec) -> tuple[str, ...]:
-        """What the metric scores: every variant, or the data alone."""
+    def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
+        """Return what the metric scores: every variant, or the data alone."""
         return (DATA,) if spec.judges_data else self.variants
 
     def metric_name(self, metric: str) -> str:
-        """The name under which a metric is shown, given its key or name."""
+        """Return the name under which a metric is shown, given its key or name."""
         return self._specs[metric].name if metric in self._specs else metric
 
     def cell(self, case: Case, variant: str, spec: MetricSpec) -> CaseCell:
-        """The score, or the failure that stands in its place, most specific first."""
+        """Return the score, or the failure that stands in its place, most specific first."""
         score = self._scores.get((case.id, variant, spec.name))
         if score is not None and math.isfinite(score.value):
             return CaseCell(score, None, self._gain(score, variant, spec))
@@ -139,17 +139,16 @@ class Ledger:
         base = self._scores.get((score.case_id, self.baseline, spec.name))
         if base is None or not math.isfinite(base.value):
             return None
-        difference = score.value - base.value
-        return difference if spec.higher_is_better else -difference
+        return spec.gain(score.value, base.value)
 
     def gains(self, variant: str, spec: MetricSpec, group: str = ALL) -> list[float]:
-        """The paired gains of a variant over the baseline, in the order of the cases."""
+        """Return the paired gains of a variant over the baseline, in the order of the cases."""
         cases = (case for case in self.report.cases if group in (ALL, case.group))
         found = (self.cell(case, variant, spec).gain for case in cases)
         return [gain for gain in found if gain is not None]
 
-    def ordered(self, rows: Iterable[T]) -> list[T]:
-        """Overall rows first, then the groups; each by metric, group, and variant or contrast."""
+    def sort_rows(self, rows: Iterable[T]) -> list[T]:
+        """Sort the rows: overall first, then groups; each by metric, group, and contrast."""
         metric = _rank([spec.name for spec in self.report.metrics])
         group, variant = _rank((ALL, *self.groups)), _rank(self.variants)
         contrast: dict[tuple[str, str], int] = {
@@ -168,7 +167,7 @@ class Ledger:
         )
 
     def summary(self, spec: MetricSpec, variant: str, group: str = ALL) -> Summary | None:
-        """The variant's mean on a metric, None where there is none."""
+        """Return the variant's mean on a metric, None where there is none."""
         wanted = (spec.name, variant, group)
         rows = self.report.summaries
         return next(
@@ -176,7 +175,7 @@ class Ledger:
         )
 
     def comparison(self, spec: MetricSpec, variant: str, group: str = ALL) -> Comparison | None:
-        """The variant against the base, None where there is no such comparison."""
+        """Return the variant against the base, None where there is no such comparison."""
         wanted = (spec.name, variant, self.baseline, group)
         for row in self.report.comparisons:
             if (self.metric_name(row.metric), row.variant, row.baseline, row.group) == wanted:
@@ -185,33 +184,6 @@ class Ledger:
 
 
 def _rank(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
-    """A sort key: the given order first, then unknown names by themselves."""
+    """Return a sort key: the given order first, then unknown names by themselves."""
     order = {name: place for place, name in enumerate(names)}
     return lambda name: (order.get(name, len(order)), name)
-
-
-def direction_text(higher_is_better: bool) -> str:
-    """The direction in words."""
-    return "higher is better" if higher_is_better else "lower is better"
-
-
-def number_text(value: float | None, sign: bool = False) -> str:
-    """About three digits that matter; an en dash where there is no number."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    places = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
-    text = f"{value:+.{places}f}" if sign else f"{value:.{places}f}"
-    rounds_to_zero = not text.strip("+-0.")
-    return (text.lstrip("+-") if rounds_to_zero else text).replace("-", "−")
-
-
-def interval_text(low: float | None, high: float | None, sign: bool = False) -> str:
-    """A 95% interval in words, empty where there is none."""
-    if low is None or high is None:
-        return ""
-    return f"{number_text(low, sign)} to {number_text(high, sign)}"
-
-
-def count_text(count: int, one: str, many: str) -> str:
-    """A count with its noun."""
-    return f"{count:,} {one if count == 1 else many}"

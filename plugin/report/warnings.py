@@ -1,8 +1,7 @@
-"""What a report warns of: prompts, completions, cases, the judge, failures.
+"""Say what the reader must know of a run: warnings, and notes on its metrics and its judging.
 
-What the reader must know of metrics in units of their own, in words for the report.
-
-What judging took, and how far several judges agree, in words for the report.
+Warnings are about prompts, completions, cases, the judge and failures. Notes join the verdict's
+details: metrics in units of their own, what judging took, and how far several judges agree.
 """
 
 from __future__ import annotations
@@ -11,6 +10,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from plugin.compare.numbers import (
+    format_count,
+    format_number,
+    format_percent,
+    format_range,
+    format_rough,
+)
 from plugin.journal import Journal
 from plugin.records import (
     ALL,
@@ -32,12 +38,12 @@ def run_warnings(
     variants: tuple[Variant, ...],
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[str, ...]:
-    """All of them, a sentence each."""
+    """Return all warnings of a run, a sentence each."""
     header, state = journal.header, journal.state
     found = list(state.prompt_notes)
     cases = journal.cases()
     for variant in variants:
-        found += _cut_off(variant, cases, completions)
+        found += _cut_off_completions(variant, cases, completions)
     found += _differing_prompts(state, variants)
     found += _idle_prompt(variants[0].name, cases, completions)
     found += _repeated_cases(cases)
@@ -77,7 +83,7 @@ def run_warnings(
 
 
 def _repeated_cases(cases: tuple[Case, ...]) -> list[str]:
-    """Cases that ask the same; those of one cluster count as one already."""
+    """Warn of cases that ask the same; those of one cluster count as one already."""
     asked = Counter((case.messages, case.cluster) for case in cases)
     n_alike = sum(n - 1 for (_, cluster), n in asked.items() if not cluster)
     if not n_alike:
@@ -90,7 +96,7 @@ def _repeated_cases(cases: tuple[Case, ...]) -> list[str]:
 
 
 def _differing_prompts(state: RunState, variants: tuple[Variant, ...]) -> list[str]:
-    """Models that read other token ids than the baseline, under the same system prompt."""
+    """Warn of models that read other token ids than the baseline, under the same prompt."""
     base, own, others = variants[0], state.prompts, state.other_prompts
     if own is None:
         return []
@@ -120,7 +126,7 @@ def _idle_prompt(
     ]
 
 
-def _cut_off(
+def _cut_off_completions(
     variant: Variant,
     cases: tuple[Case, ...],
     completions: Mapping[tuple[str, str], Completion],
@@ -151,7 +157,7 @@ def metric_notes(
     summaries: Sequence[Summary],
     comparisons: Sequence[Comparison],
 ) -> list[str]:
-    """Lines for the verdict's details; none for metrics that run from 0 to 1."""
+    """Return lines for the verdict's details; none for metrics that run from 0 to 1."""
     overall = [row for row in comparisons if row.group == ALL]
     lines = []
     for spec in specs:
@@ -192,11 +198,11 @@ def _perplexity(nats: float) -> str:
     if nats > _MOST_NATS:
         return f"exp({nats:.0f})"
     value = math.exp(nats)
-    return f"{value:.2f}" if value < 1000 else f"{value:.3g}"
+    return format_number(value) if value < 1000 else format_rough(value, 3)
 
 
 def judging_notes(journal: Journal) -> list[str]:
-    """Lines for the verdict's details; none for a run without a judge that costs anything."""
+    """Return lines for the verdict's details; none for a run without a judge that costs."""
     return [*_panel_note(journal), *_second_judge_note(journal), *_call_note(journal)]
 
 
@@ -206,7 +212,7 @@ def _call_note(journal: Journal) -> list[str]:
         return []
     cost = f", {spent.cost:.4f} dollars" if spent.cost else ""
     others = [
-        f"{n} {words}"
+        f"{format_count(n)} {words}"
         for n, words in (
             (spent.n_cached, "answered from what was kept"),
             (spent.n_retries, "tried again"),
@@ -217,8 +223,9 @@ def _call_note(journal: Journal) -> list[str]:
     ]
     also = f" ({', '.join(others)})" if others else ""
     return [
-        f"Judging took {spent.n_calls:,} calls{also}, {spent.n_prompt_tokens:,} tokens read "
-        f"and {spent.n_completion_tokens:,} written{cost}."
+        f"Judging took {format_count(spent.n_calls)} calls{also}, "
+        f"{format_count(spent.n_prompt_tokens)} tokens read and "
+        f"{format_count(spent.n_completion_tokens)} written{cost}."
     ]
 
 
@@ -232,14 +239,10 @@ def _panel_note(journal: Journal) -> list[str]:
     lines = []
     for metric in dict.fromkeys(score.metric for score in given):
         rows = _scores_by_completion([score for score in given if score.metric == metric], judges)
-        found = krippendorff_alpha(rows, "interval", seed=0)
-        between = (
-            f" ({found.ci_low:.2f} to {found.ci_high:.2f})"
-            if found.ci_low is not None and found.ci_high is not None
-            else ""
-        )
-        alpha = "undefined" if found.alpha is None else f"{found.alpha:.2f}{between}"
-        lines.append(f"{metric} {alpha}")
+        found = krippendorff_alpha(rows, seed=0)
+        alpha = format_number(found.alpha, missing="undefined")
+        ends = format_range(found.ci_low, found.ci_high)
+        lines.append(f"{metric} {alpha}" + (f" ({ends})" if ends else ""))
     return [
         f"The {len(judges)} judges of the panel agree, by Krippendorff's alpha (1 is perfect, 0 "
         f"chance): {'; '.join(lines)}."
@@ -247,7 +250,7 @@ def _panel_note(journal: Journal) -> list[str]:
 
 
 def _scores_by_completion(given: list[JudgeScore], judges: list[str]) -> list[list[float | None]]:
-    """A row for each completion, a column for each judge."""
+    """Return a row for each completion, a column for each judge."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for score in given:
         rows.setdefault((score.case_id, score.variant), {})[score.judge] = score.value
@@ -262,5 +265,5 @@ def _second_judge_note(journal: Journal) -> list[str]:
     failed = f"; it failed on {asked.n_failed} of them" if asked.n_failed else ""
     return [
         f"{asked.judge} judged again {asked.n_sent} of {asked.n_pairs} pairs "
-        f"({share:.0%}), of which the first judge was unsure{failed}."
+        f"({format_percent(share)}), of which the first judge was unsure{failed}."
     ]

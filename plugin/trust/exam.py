@@ -1,13 +1,11 @@
-"""Canaries: wrong answers that a judge must not like, and when it has failed on one.
+"""Examine the judge: ask a few judgments again, and put wrong answers before it.
 
-What fools judges in practice: praise without content, the mere opening of an answer, a constant
-null answer (2410.07137, 2507.08794), and an order to the judge himself.
+The wrong answers (canaries) are what fools judges in practice: praise without content, the mere
+opening of an answer, a constant null answer (2410.07137, 2507.08794), and an order to the judge.
 
-The judge examined: a few judgments asked again, and wrong answers put before it.
-
-Small: `N_RETEST_CASES` and `N_CANARY_CASES` cases per metric, drawn with the run's seed. What was
-found is kept in the journal, so that a report needs no judge; what failed is counted there, tried
-again in the next session, and never ends a run.
+The exam is small: `N_RETEST_CASES` and `N_CANARY_CASES` cases per metric, drawn with the run's
+seed. Its results are kept in the journal, so that a report needs no judge; what failed is counted
+there, tried again in the next session, and never ends a run.
 """
 
 from __future__ import annotations
@@ -20,14 +18,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from plugin.errors import AskError, JudgeDownError, JudgeError, LimitReached
+from plugin.errors import CallError, JudgeDownError, JudgeError, LimitReached
 from plugin.journal import Journal
 from plugin.judges.asking import Asker
 from plugin.metrics import METRICS, Check, Metric, MetricError, run_metric
 from plugin.records import Case, Completion, MetricSpec
 from plugin.run_facts import ProbeResult
 from plugin.trust.records import Canary
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 
 EMPTY_PRAISE, OPENING, NULL, ORDER = (
     "empty praise",
@@ -72,17 +70,17 @@ _WRONG_ON = ("answer_relevancy", "correctness", "rubric")
 
 
 def has_wrong_answers(spec: MetricSpec) -> bool:
-    """Whether the canaries are judged under this metric."""
+    """Return whether the canaries are judged under this metric."""
     return spec.asks_judge and (spec.key in _WRONG_ON or is_own_criterion(spec))
 
 
 def is_own_criterion(spec: MetricSpec) -> bool:
-    """Whether the metric is a criterion of the user's own."""
+    """Return whether the metric is a criterion of the user's own."""
     return spec.asks_judge and spec.key not in METRICS
 
 
 def canary_fits(name: str, case: Case) -> bool:
-    """Whether the canary is a wrong answer to this case: its reference may say just that."""
+    """Return whether the canary is a wrong answer here: the reference may say just that."""
     wanted = (case.expected_output or "").strip().casefold()
     return wanted != CANARIES[name].casefold()
 
@@ -93,7 +91,7 @@ def grade_canary(
     n_failed: Mapping[str, int],
     real_mean: float | None,
 ) -> tuple[Canary, ...]:
-    """What the canaries' scores on one metric say of the judge.
+    """Grade the judge by the canaries' scores on one metric.
 
     Args:
         spec: the metric.
@@ -113,14 +111,14 @@ def grade_canary(
             n=len(scores.get(name, ())),
             n_failed=n_failed.get(name, 0),
             real_mean=real_mean,
-            passed=_passed(spec, name, means, real_mean),
+            passed=_sees_through(spec, name, means, real_mean),
         )
         for name, mean in means.items()
         if scores.get(name) or n_failed.get(name)
     )
 
 
-def _passed(
+def _sees_through(
     spec: MetricSpec, name: str, means: Mapping[str, float | None], real_mean: float | None
 ) -> bool | None:
     mean = _share_of_range(spec, means[name])
@@ -137,7 +135,7 @@ def _passed(
 
 
 def _share_of_range(spec: MetricSpec, value: float | None) -> float | None:
-    """How far from the worst score to the best, 0 to 1."""
+    """Return how far from the worst score to the best a value lies, 0 to 1."""
     return None if value is None else (value - spec.worst) / (spec.best - spec.worst)
 
 
@@ -174,7 +172,7 @@ class Probe:
 
 
 def can_probe(spec: MetricSpec) -> bool:
-    """Whether the metric asks the judge about a completion."""
+    """Return whether the metric asks the judge about a completion."""
     return spec.asks_judge and not spec.judges_data
 
 
@@ -212,11 +210,11 @@ class Exam:
 
     def work(
         self,
-        ready: Mapping[str, Metric | AskError],
+        ready: Mapping[str, Metric | CallError],
         askers: Sequence[Asker],
         progress: Progress,
     ) -> list[Coroutine[Any, Any, None]]:
-        """The chains of work that fill in what is missing; the last to end keeps the result.
+        """Return the chains of work that fill in what is missing; the last to end keeps the result.
 
         Args:
             ready: the metrics by name, with their evaluation steps, or why there are none.
@@ -231,26 +229,26 @@ class Exam:
             if found.value is not None and found.place in wanted
         }
         missing = [probe for probe in probes if probe.place not in done]
-        progress.begin("examine the judge", total=len(probes), done=len(done))
+        progress.begin(Stage.EXAMINE_JUDGE, total=len(probes), done=len(done))
         rest = iter(missing)
 
         async def chain() -> None:
             for probe in rest:
                 try:
-                    found = await self._found(probe, ready.get(probe.metric), askers)
+                    found = await self._ask_probe(probe, ready.get(probe.metric), askers)
                 except LimitReached:  # no failure of the judge's: the next session goes on
-                    self._keep(done.values())
+                    self._keep_results(done.values())
                     return
                 done[probe.place] = found
                 progress.done += 1
                 if len(done) == len(probes):
-                    self._keep(done.values())
+                    self._keep_results(done.values())
 
         if not missing:
-            self._keep(done.values())
-        return [chain() for _ in range(min(len(missing), int(askers[0].pace.limit)))]
+            self._keep_results(done.values())
+        return [chain() for _ in range(min(len(missing), int(askers[0].concurrency.limit)))]
 
-    def _keep(self, found: Iterable[ProbeResult]) -> None:
+    def _keep_results(self, found: Iterable[ProbeResult]) -> None:
         self._journal.save_state(replace(self._journal.state, exam=tuple(found)))
 
     def _probes(self) -> list[Probe]:
@@ -273,7 +271,7 @@ class Exam:
         of_case: Mapping[str, Sequence[Completion]],
         scored: set[tuple[str, str, str]],
     ) -> Iterator[Probe]:
-        """One scored completion of each drawn case, the variants in turn."""
+        """Draw one scored completion of each drawn case, the variants in turn."""
         n_made = 0
         for case in self._cases:
             made = of_case.get(case.id, ())
@@ -294,11 +292,11 @@ class Exam:
             for case in fitting[:N_CANARY_CASES]:
                 yield Probe(name, case, "", spec.name, text)
 
-    async def _found(
-        self, probe: Probe, metric: Metric | AskError | None, askers: Sequence[Asker]
+    async def _ask_probe(
+        self, probe: Probe, metric: Metric | CallError | None, askers: Sequence[Asker]
     ) -> ProbeResult:
         value, failure = None, self._given_up
-        if isinstance(metric, AskError):
+        if isinstance(metric, CallError):
             failure = str(metric)
         elif metric and not failure:
             repeat = _AGAIN if probe.kind == RETEST else 0
@@ -310,7 +308,7 @@ class Exam:
                 value = math.fsum(one.value for one in found) / len(found)
             except (JudgeDownError, JudgeError) as error:
                 failure = self._given_up = str(error)
-            except (AskError, MetricError) as error:
+            except (CallError, MetricError) as error:
                 failure = str(error)
         return ProbeResult(*probe.place, value=value, failure=failure)
 

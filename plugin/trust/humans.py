@@ -1,11 +1,9 @@
-"""Human ratings: what they are, and a template for them of cases drawn at random.
+"""Take in human ratings of completions, and hold them against the judge's scores.
 
-A rating belongs to a case, a completion (by its digest), a metric and a rater. The template does
-not say whose completion a row shows, so that nobody rates a name.
-
-A file of human ratings -> ratings that fit the run, or one message with all that does not.
-
-Human ratings held against the judge's scores: agreement, and the gain that humans would see.
+Cases are drawn at random into a template. A rating belongs to a case, a completion (by its digest),
+a metric and a rater; the template does not say whose completion a row shows, so that nobody rates a
+name. A file of ratings fits the run, or one message says all that does not. What comes of it is the
+agreement of judge and humans, and the gain that humans would see.
 """
 
 from __future__ import annotations
@@ -41,12 +39,12 @@ _COLUMNS = "case_id metric completion_digest input output expected_output rating
 
 
 def completion_digest(completion: Completion) -> str:
-    """What a rating names a completion by; begins with letters, or a spreadsheet makes numbers."""
+    """Return what a rating names a completion by; it begins with letters, for spreadsheets."""
     return f"out-{content_key(completion.case_id, completion.text)[:16]}"
 
 
 def rateable_metrics(specs: Iterable[MetricSpec]) -> list[MetricSpec]:
-    """The metrics on which humans can check the judge."""
+    """Return the metrics on which humans can check the judge."""
     return [spec for spec in specs if can_probe(spec)]
 
 
@@ -56,7 +54,7 @@ def rating_template(
     specs: Sequence[MetricSpec],
     seed: int,
 ) -> str:
-    """The template as CSV text: metric by metric, the first one's rows first, in random order.
+    """Return the template as CSV: metric by metric, the first one's rows first, in random order.
 
     Completions of a case that are the same text are one row.
 
@@ -127,7 +125,7 @@ def export_ratings(
 
 
 def _shown_text(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """Return a cell that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
@@ -149,7 +147,7 @@ class RatingRow:
 
 
 def read_ratings(path: Path) -> tuple[RatingRow, ...]:
-    """The rows of a ratings file that somebody rated.
+    """Read the rows of a ratings file that somebody rated.
 
     Raises:
         OptionError: when it cannot be read, or lacks a column.
@@ -215,7 +213,7 @@ class _RatingChecker:
         self._lines: dict[tuple[str, ...], int] = {}
 
     def rating(self, row: RatingRow) -> Rating | None:
-        """The row's rating; None after noting what is wrong with it."""
+        """Return the row's rating; None after noting what is wrong with it."""
         spec = self._specs.get(row.metric)
         value = _parse_number(row.rating)
         wrong = []
@@ -248,7 +246,7 @@ class _RatingChecker:
 
 
 def _parse_number(text: str) -> float | None:
-    """The number; a comma may stand for the point."""
+    """Return the number; a comma may stand for the point."""
     try:
         value = float(text.replace(",", "."))
     except ValueError:
@@ -283,15 +281,15 @@ def human_views(
     ratings: Sequence[Rating],
     draw: ResampledDraw,
 ) -> tuple[HumanView, ...]:
-    """The judge against the humans, on every metric that they rated."""
+    """Hold the judge against the humans, on every metric that they rated."""
     return tuple(
-        _view(spec, evidence, comparisons, own, draw)
+        _human_view(spec, evidence, comparisons, own, draw)
         for spec in evidence.metrics
         if (own := [rating for rating in ratings if rating.metric == spec.name])
     )
 
 
-def _view(
+def _human_view(
     spec: MetricSpec,
     evidence: Evidence,
     comparisons: Sequence[Comparison],
@@ -308,11 +306,11 @@ def _view(
         if score.metric == spec.name and (score.case_id, score.variant) in draw.digests
     }
     both = [place for place in given if place in judged]
-    pairs = [(judged[place], _mean_or_none(given[place].values())) for place in both]
+    pairs = [(judged[place], _mean(given[place].values())) for place in both]
     sides = [tuple(value >= (spec.low + spec.high) / 2 for value in pair) for pair in pairs]
-    alpha = _alpha(pairs, draw)
+    alpha = _alpha_of(pairs, draw)
     raters = {rating.rater for rating in ratings}
-    among = _alpha([list(own.values()) for own in given.values()], draw)
+    among = _alpha_of([list(own.values()) for own in given.values()], draw)
     return HumanView(
         metric=spec.name,
         n_raters=len(raters),
@@ -338,7 +336,7 @@ def _correction(
     given: Mapping[tuple[str, str], Mapping[str, float]],
     draw: ResampledDraw,
 ) -> Correction:
-    """The variant's gain by the judge alone and as humans would see it.
+    """Return the variant's gain by the judge alone and as humans would see it.
 
     A human gain is the mean over the raters who rated both completions. Only drawn cases count:
     those that somebody chose to rate may differ from the rest.
@@ -349,9 +347,8 @@ def _correction(
             given.get((case.id, draw.digests.get((case.id, name), "")), {})
             for name in (pairs.variant, pairs.baseline)
         )
-        gains = [own[rater] - base[rater] for rater in own if rater in base]
-        sign = 1 if pairs.spec.higher_is_better else -1
-        return sign * _mean_or_none(gains) if gains and case.id in draw.drawn else None
+        gains = [pairs.spec.gain(own[rater], base[rater]) for rater in own if rater in base]
+        return _mean(gains) if gains and case.id in draw.drawn else None
 
     row = next(
         row
@@ -374,25 +371,25 @@ def _correction(
         n_labelled=found.n_labelled,
         n_unrated=n_drawn - found.n_labelled,
         n_all=found.n_all,
-        method=_method(found, draw, _clustered(pairs)),
+        method=_correction_method(found, draw, _has_clusters(pairs)),
     )
 
 
-def _method(found: CorrectedGain, draw: ResampledDraw, clustered: bool) -> str:
+def _correction_method(found: CorrectedGain, draw: ResampledDraw, has_clusters: bool) -> str:
     if not draw.drawn:
         return "no correction: the rated cases were not drawn at random by `python main.py ratings`"
     if not found.n_labelled:
         return "no correction: no drawn case is rated on both sides"
-    return found.method + ("; clusters are not looked at" if clustered else "")
+    return found.method + ("; clusters are not looked at" if has_clusters else "")
 
 
-def _clustered(pairs: Pairs) -> bool:
+def _has_clusters(pairs: Pairs) -> bool:
     return any(case.cluster for case, _, _ in pairs.whole)
 
 
-def _alpha(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:
-    return krippendorff_alpha(units, "interval", seed=draw.seed, n_resamples=draw.n_resamples)
+def _alpha_of(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:
+    return krippendorff_alpha(units, seed=draw.seed, n_resamples=draw.n_resamples)
 
 
-def _mean_or_none(values: Collection[float]) -> float:
+def _mean(values: Collection[float]) -> float:
     return math.fsum(values) / len(values)

@@ -1,11 +1,11 @@
-"""How far raters agree, a judge among them: raw agreement, Cohen's kappa, Krippendorff's alpha.
+"""Statistics of human ratings: how far raters agree, and the mean gain as humans see it.
 
+Agreement is a raw share, Cohen's kappa or Krippendorff's alpha; a judge may be among the raters.
 Where a figure is undefined it is None, never 0 or 1: without two ratings to compare, and, for kappa
 and alpha, where only one value was ever given, so that agreeing by chance is certain.
 
-The mean gain as humans see it: their labels of some cases, helped by the judge on all the rest.
-
-Prediction-powered inference with power tuning (Angelopoulos, Duchi & Zrnic 2023, "PPI++",
+The mean gain is that of human labels of some cases, helped by the judge on all the rest:
+prediction-powered inference with power tuning (Angelopoulos, Duchi & Zrnic 2023, "PPI++",
 2311.01453), for a mean. With human gains y and the judge's gains f on n labelled cases, and f alone
 on the other N - n:
 
@@ -20,17 +20,15 @@ up. (Taking f over all N gives the very same estimate with n / N more lambda.)
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 
 from plugin.compare import stats
 from plugin.compare.intervals import BATCH, LEVEL, Floats, check_values
-
-Level = Literal["nominal", "ordinal", "interval"]
-"""What the distance of two ratings means: any difference is one, ranks count, or values do."""
 
 MIN_UNITS = 50
 """Below this many units with two ratings no interval of alpha is given: of 30, with few
@@ -38,6 +36,15 @@ disagreements and one value much commoner than the others, it covers 88%; of 50,
 
 _MAX_UNDEFINED = 0.05
 """With more resamples than this of one value only, the interval would be about the others."""
+
+MIN_LABELS = 30
+"""Below this many labelled cases no interval is given."""
+
+_MIN_DIFFERING = 10
+"""With fewer labels that differ from the judge's gain, how wrong it can be has hardly been seen."""
+
+_WORTH = 0.95
+"""The judge is used when that makes the interval at least this much narrower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class Agreement:
 def raw_agreement(
     first: Sequence[Hashable | None], second: Sequence[Hashable | None]
 ) -> float | None:
-    """Share of units that two raters gave the same rating; None where no unit has both.
+    """Return the share of units that two raters rated the same; None where no unit has both.
 
     Args:
         first: a rating per unit, None where it is missing.
@@ -78,60 +85,42 @@ def raw_agreement(
 
 
 def cohens_kappa(
-    first: Sequence[Hashable | None],
-    second: Sequence[Hashable | None],
-    *,
-    categories: Sequence[Hashable] = (),
-    quadratic: bool = False,
+    first: Sequence[Hashable | None], second: Sequence[Hashable | None]
 ) -> float | None:
-    """Agreement of two raters beyond what their own shares of each category give by chance.
+    """Return the agreement of two raters beyond what their shares of each category give by chance.
 
-    1 - observed / expected disagreement (Cohen 1960); with `quadratic` a disagreement counts as the
-    squared distance of the categories' places (Cohen 1968), else as 1.
+    1 - observed / expected disagreement (Cohen 1960).
 
     Args:
         first: a category per unit, None where it is missing; units without both are left out.
         second: the other rater's, in the same order.
-        categories: in their order, also those that nobody used; needed for `quadratic` alone.
-        quadratic: count near misses as less.
 
     Returns:
         None where no unit has both ratings, or both raters put all units in one and the same
         category.
 
     Raises:
-        ValueError: when the raters have not as many units, or a rating is none of the categories.
+        ValueError: when the raters have not as many units.
     """
-    if quadratic and not categories:
-        raise ValueError("quadratic weights need the categories in their order")
     pairs = _rated_by_both(first, second)
-    known = list(dict.fromkeys([*categories, *(rating for pair in pairs for rating in pair)]))
-    if categories and len(known) > len(set(categories)):
-        strange = ", ".join(map(repr, known[len(set(categories)) :]))
-        raise ValueError(f"every rating must be one of {list(categories)}; got {strange}")
-    places = {category: place for place, category in enumerate(known)}
-    table = np.zeros((len(known), len(known)))
-    for a, b in pairs:
-        table[places[a], places[b]] += 1
-    distance = np.subtract.outer(np.arange(len(known)), np.arange(len(known)))
-    weights = np.square(distance) if quadratic else distance != 0
-    by_chance = np.outer(table.sum(axis=1), table.sum(axis=0)) / max(1, len(pairs))
-    expected = float((weights * by_chance).sum())
-    return 1 - float((weights * table).sum()) / expected if expected else None
+    n, n_differing = len(pairs), sum(a != b for a, b in pairs)
+    own, other = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    # Of all n * n ways to pair one's rating with any of the other's, those that differ.
+    n_by_chance = n * n - sum(count * other[category] for category, count in own.items())
+    return 1 - n_differing * n / n_by_chance if n_by_chance else None
 
 
 def krippendorff_alpha(
     ratings: Sequence[Sequence[float | None]],
-    level: Level,
     *,
     seed: int,
     n_resamples: int = 10_000,
 ) -> Agreement:
-    """Agreement of any number of raters, who need not all have rated everything.
+    """Return the agreement of any number of raters, who need not all have rated everything.
 
-    1 - observed / expected disagreement over the coincidences of ratings within units
-    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). The ordinal distance there,
-    the ratings between two values plus half of those at either end, is that of their mean ranks.
+    1 - observed / expected disagreement over the coincidences of ratings within units, where two
+    ratings disagree by the square of their difference: the interval level of Krippendorff 2011,
+    "Computing Krippendorff's Alpha-Reliability".
 
     The interval is BCa (Efron 1987) over units, which are drawn with all their ratings: it is about
     further units, rated by the same raters. None is given below `MIN_UNITS` units, where no unit
@@ -139,9 +128,7 @@ def krippendorff_alpha(
     no alpha. Takes memory of 8 bytes per unit and distinct value.
 
     Args:
-        ratings: per unit its ratings in any order, None where one is missing; for "nominal" any
-            numbers that stand for the categories.
-        level: what the distance of two ratings means.
+        ratings: per unit its ratings in any order, None where one is missing.
         seed: of the bootstrap.
         n_resamples: of the bootstrap.
 
@@ -150,7 +137,7 @@ def krippendorff_alpha(
     """
     counts, values = _category_counts(ratings)
     n_units, n_ratings = len(counts), int(counts.sum())
-    alpha = float(_alpha_of_each(np.ones((1, n_units)), counts, values, level)[0])
+    alpha = float(_alpha_of_each(np.ones((1, n_units)), counts, values)[0])
     if math.isnan(alpha):
         return Agreement(None, None, None, n_units, n_ratings, "fewer than two different ratings")
     lacks = f"{MIN_UNITS} units, got {n_units}" if n_units < MIN_UNITS else ""
@@ -159,17 +146,14 @@ def krippendorff_alpha(
     if lacks:
         return Agreement(alpha, None, None, n_units, n_ratings, f"no interval below {lacks}")
     drawn = np.concatenate(
-        [
-            _alpha_of_each(w, counts, values, level)
-            for w in _resampled_weights(n_units, seed, n_resamples)
-        ]
+        [_alpha_of_each(w, counts, values) for w in _resampled_weights(n_units, seed, n_resamples)]
     )
     undefined = float(np.isnan(drawn).mean())
     if undefined > _MAX_UNDEFINED:
         method = f"no interval: {undefined:.0%} of the resamples have one value only"
         return Agreement(alpha, None, None, n_units, n_ratings, method)
     without_one = np.concatenate(
-        [_alpha_of_each(w, counts, values, level) for w in _leave_one_out_weights(n_units)]
+        [_alpha_of_each(w, counts, values) for w in _leave_one_out_weights(n_units)]
     )
     low, high = _bca_of_alpha(alpha, drawn[~np.isnan(drawn)], without_one[~np.isnan(without_one)])
     method = f"BCa bootstrap over {n_units} units, {n_resamples} resamples"
@@ -187,7 +171,7 @@ def _rated_by_both(
 
 
 def _category_counts(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats, Floats]:
-    """How often each unit got each value, (n_units, n_values), and the values, sorted.
+    """Count how often each unit got each value, (n_units, n_values); with the values, sorted.
 
     Only units with at least two ratings are there.
     """
@@ -203,27 +187,21 @@ def _category_counts(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats,
     return counts, values
 
 
-def _alpha_of_each(weights: Floats, counts: Floats, values: Floats, level: Level) -> Floats:
-    """Alpha with each unit counted so often, shape (n_weightings,); NaN where undefined.
+def _alpha_of_each(weights: Floats, counts: Floats, values: Floats) -> Floats:
+    """Return alpha with each unit counted so often, shape (n_weightings,); NaN where undefined.
 
     Args:
         weights: how often each unit counts, shape (n_weightings, n_units).
         counts: shape (n_units, n_values).
         values: shape (n_values,).
-        level: what the distance of two ratings means.
     """
     sizes, totals = counts.sum(axis=1), weights @ counts
     n = totals.sum(axis=1)
-    if level == "nominal":
-        # Ordered pairs of different ratings: all pairs less those of equal ones.
-        within = weights @ ((sizes**2 - (counts**2).sum(axis=1)) / np.maximum(sizes - 1, 1))
-        between = n**2 - (totals**2).sum(axis=1)
-    else:
-        # Over ordered pairs, (x - y)**2 sums to twice n times the squares less the squared sum.
-        x = totals.cumsum(axis=1) - totals / 2 if level == "ordinal" else values[None, :]
-        per_unit = sizes * (x**2 @ counts.T) - (x @ counts.T) ** 2
-        within = (weights * (2 * per_unit / np.maximum(sizes - 1, 1))).sum(axis=1)
-        between = 2 * (n * (totals * x**2).sum(axis=1) - (totals * x).sum(axis=1) ** 2)
+    # Over ordered pairs, (x - y)**2 sums to twice n times the squares less the squared sum.
+    x = values[None, :]
+    per_unit = sizes * (x**2 @ counts.T) - (x @ counts.T) ** 2
+    within = (weights * (2 * per_unit / np.maximum(sizes - 1, 1))).sum(axis=1)
+    between = 2 * (n * (totals * x**2).sum(axis=1) - (totals * x).sum(axis=1) ** 2)
     one_value = (totals > 0).sum(axis=1) < 2
     with np.errstate(invalid="ignore", divide="ignore"):
         alphas: Floats = np.where(one_value, np.nan, 1 - (n - 1) * within / between)
@@ -231,7 +209,7 @@ def _alpha_of_each(weights: Floats, counts: Floats, values: Floats, level: Level
 
 
 def _resampled_weights(n_units: int, seed: int, n_resamples: int) -> Iterator[Floats]:
-    """How often each unit is in each resample, in batches of shape (n, n_units)."""
+    """Draw how often each unit is in each resample, in batches of shape (n, n_units)."""
     rng, shares = np.random.default_rng(seed), np.full(n_units, 1 / n_units)
     for start in range(0, n_resamples, BATCH):
         drawn = rng.multinomial(n_units, shares, size=min(BATCH, n_resamples - start))
@@ -239,7 +217,7 @@ def _resampled_weights(n_units: int, seed: int, n_resamples: int) -> Iterator[Fl
 
 
 def _leave_one_out_weights(n_units: int) -> Iterator[Floats]:
-    """Every unit left out once, in batches of shape (n, n_units)."""
+    """Leave every unit out once, in batches of shape (n, n_units)."""
     for start in range(0, n_units, BATCH):
         left_out = np.arange(start, min(start + BATCH, n_units))
         weights = np.ones((len(left_out), n_units))
@@ -248,7 +226,7 @@ def _leave_one_out_weights(n_units: int) -> Iterator[Floats]:
 
 
 def _bca_of_alpha(found: float, drawn: Floats, without_one: Floats) -> tuple[float, float]:
-    """Ends of the BCa interval from resamples and the jackknife (Efron 1987)."""
+    """Return the ends of the BCa interval from resamples and the jackknife (Efron 1987)."""
     from scipy.special import ndtr, ndtri
 
     n = len(drawn)
@@ -260,16 +238,6 @@ def _bca_of_alpha(found: float, drawn: Floats, without_one: Floats) -> tuple[flo
     tails = bias + ndtri(np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     low, high = np.quantile(drawn, ndtr(bias + tails / (1 - skew * tails)))
     return float(low), float(high)
-
-
-MIN_LABELS = 30
-"""Below this many labelled cases no interval is given."""
-
-_MIN_DIFFERING = 10
-"""With fewer labels that differ from the judge's gain, how wrong it can be has hardly been seen."""
-
-_WORTH = 0.95
-"""The judge is used when that makes the interval at least this much narrower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +273,7 @@ def correct_gain(
     high: float = 1.0,
     seed: int,
 ) -> CorrectedGain:
-    """The mean gain over cases like these, as humans would see it, with its 95% interval.
+    """Estimate the mean gain over cases like these, as humans would see it, with its interval.
 
     Lambda is the one that makes the variance smallest, kept within 0 to 1; two degrees of freedom
     less than labels pay for choosing it, and the quantile is t's (Welch 1947). A bad judge would
@@ -338,15 +306,14 @@ def correct_gain(
     f = check_values(judged, low, high, "judge's gain")
     labelled = np.array([gain is not None for gain in human], dtype=bool)
     y = check_values([gain for gain in human if gain is not None], low, high, "human gain")
-    tuned = _tuned_estimate(y, f[labelled], f[~labelled])
-    if not isinstance(tuned, str):
-        estimate, half, lam = tuned
+    tuned = _tune_estimate(y, f[labelled], f[~labelled])
+    if isinstance(tuned, _TunedEstimate):
         method = f"PPI++ with {len(y)} labels and the judge on {len(f) - len(y)} further cases"
         return CorrectedGain(
-            estimate=min(high, max(low, estimate)),
-            ci_low=max(low, estimate - half),
-            ci_high=min(high, estimate + half),
-            lambda_=lam,
+            estimate=min(high, max(low, tuned.estimate)),
+            ci_low=max(low, tuned.estimate - tuned.half_width),
+            ci_high=min(high, tuned.estimate + tuned.half_width),
+            lambda_=tuned.lambda_,
             n_labelled=len(y),
             n_all=len(f),
             used_judge=True,
@@ -362,12 +329,26 @@ def correct_gain(
         n_labelled=len(y),
         n_all=len(f),
         used_judge=False,
-        method=f"labels alone: {tuned}" + (f"; {alone.method}" if enough else ""),
+        method=f"labels alone: {tuned.why}" + (f"; {alone.method}" if enough else ""),
     )
 
 
-def _tuned_estimate(y: Floats, f: Floats, elsewhere: Floats) -> tuple[float, float, float] | str:
-    """Estimate, half the interval's width, and lambda; or why the judge is of no use.
+class _TunedEstimate(NamedTuple):
+    """The corrected mean gain, half its interval's width, and how far the judge is trusted."""
+
+    estimate: float
+    half_width: float
+    lambda_: float
+
+
+class _JudgeUnused(NamedTuple):
+    """Why the judge is of no use beside the labels."""
+
+    why: str
+
+
+def _tune_estimate(y: Floats, f: Floats, elsewhere: Floats) -> _TunedEstimate | _JudgeUnused:
+    """Estimate the gain with the judge's help; or say why the judge is of no use.
 
     Args:
         y: human gains of the labelled cases, shape (n,).
@@ -376,15 +357,17 @@ def _tuned_estimate(y: Floats, f: Floats, elsewhere: Floats) -> tuple[float, flo
     """
     n, n_more = len(y), len(elsewhere)
     if n < MIN_LABELS:
-        return f"no interval below {MIN_LABELS} labels, got {n}"
+        return _JudgeUnused(f"no interval below {MIN_LABELS} labels, got {n}")
     if n_more < 2:
-        return "hardly a case without a label"
+        return _JudgeUnused("hardly a case without a label")
     n_differing = int((np.abs(y - f) > 1e-9).sum())
     if n_differing < _MIN_DIFFERING:
-        return f"the judge differs in {n_differing} of them, too few to tell how wrong it can be"
+        return _JudgeUnused(
+            f"the judge differs in {n_differing} of them, too few to tell how wrong it can be"
+        )
     spread = float(np.concatenate((f, elsewhere)).var(ddof=1))
     if not spread > 0:
-        return "the judge says the same of every case"
+        return _JudgeUnused("the judge says the same of every case")
     lam = float(np.cov(y, f)[0, 1]) / spread / (1 + n / n_more)
     lam = min(1.0, max(0.0, lam))
     residuals = y - lam * f
@@ -392,17 +375,17 @@ def _tuned_estimate(y: Floats, f: Floats, elsewhere: Floats) -> tuple[float, flo
     here = float(residuals.var(ddof=2)) / n
     there = lam**2 * float(elsewhere.var(ddof=1)) / n_more
     if lam == 0 or not here > 0:
-        return "the judge's gains do not go along with the human ones"
+        return _JudgeUnused("the judge's gains do not go along with the human ones")
     df = (here + there) ** 2 / (here**2 / (n - 2) + there**2 / (n_more - 1))
-    half = _t_quantile(df) * math.sqrt(here + there)
-    without = _t_quantile(n - 1) * math.sqrt(float(y.var(ddof=1)) / n)
+    half = t_quantile(df) * math.sqrt(here + there)
+    without = t_quantile(n - 1) * math.sqrt(float(y.var(ddof=1)) / n)
     if half > _WORTH * without:
-        return f"the judge would make the interval {half / without:.2f} times as wide"
-    return float(residuals.mean() + lam * elsewhere.mean()), half, lam
+        return _JudgeUnused(f"the judge would make the interval {half / without:.2f} times as wide")
+    return _TunedEstimate(float(residuals.mean() + lam * elsewhere.mean()), half, lam)
 
 
-def _t_quantile(df: float) -> float:
-    """Quantile of Student's t for the two-sided level."""
+def t_quantile(df: float) -> float:
+    """Return the quantile of Student's t for the two-sided level."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, (1 + LEVEL) / 2))

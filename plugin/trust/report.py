@@ -1,8 +1,7 @@
-"""Two biases that judges are known for: they like long answers, and those of their own family.
+"""Report whether the judge can be trusted: what it was seen to do, and that in plain words.
 
-What the judge was seen to do -> the trust report: records in, records out.
-
-The trust report in plain words.
+Besides canaries and retests (see `exam`) and human ratings (see `humans`) it looks at two biases
+that judges are known for: they like long answers, and those of their own family.
 """
 
 from __future__ import annotations
@@ -14,12 +13,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from plugin.compare.intervals import LEVEL
+from plugin.compare.numbers import (
+    format_count,
+    format_interval,
+    format_number,
+    format_percent,
+)
 from plugin.compare.pairs import Evidence, pair_scores
-from plugin.compare.words import format_interval, format_number
 from plugin.records import ALL, Completion, MetricSpec
 from plugin.run_facts import ProbeResult
 from plugin.trust.exam import CANARIES, RETEST, RULE, can_probe, grade_canary
+from plugin.trust.rater_stats import t_quantile
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 
 MIN_PAIRS = 20
@@ -47,93 +51,6 @@ _FAMILIES = {
 }
 """Family -> what its models' names have in common."""
 
-
-def length_slope(
-    gains: Sequence[float], differences: Sequence[float], metric: str, variant: str
-) -> LengthSlope:
-    """How gains go along with differences in length.
-
-    Least squares of the gain on tanh(difference / spread), the length term of AlpacaEval 2
-    (2404.04475): long differences are bounded, and 0 stays 0, so that the intercept is the gain at
-    equal length. The slope is given per answer longer by one spread, which is tanh(1) on that
-    scale. Its interval is t's with the sandwich variance HC3 (MacKinnon & White 1985), since gains
-    need not scatter alike at all lengths. Cases count singly; clusters are not looked at.
-
-    Args:
-        gains: variant minus baseline per case, turned so that more is better.
-        differences: length of the variant's answer minus the baseline's, in characters.
-        metric: the metric's name.
-        variant: the variant's name.
-
-    Raises:
-        ValueError: when the two differ in length.
-    """
-    if len(gains) != len(differences):
-        raise ValueError(f"{len(gains)} gains but {len(differences)} differences in length")
-    n, spread = len(gains), float(np.std(differences)) if len(differences) else 0.0
-    nothing = LengthSlope(metric, variant, n, None, None, None, None, None, "")
-    if n < MIN_PAIRS:
-        return _no_slope(nothing, f"no slope below {MIN_PAIRS} pairs, got {n}")
-    if not spread > 0:
-        return _no_slope(nothing, "no slope: all answers differ by the same length")
-    if not np.ptp(gains) > 0:
-        return _no_slope(nothing, "no slope: all gains are the same")
-    x = np.column_stack((np.ones(n), np.tanh(np.asarray(differences, dtype=float) / spread)))
-    bread = np.linalg.pinv(x.T @ x)
-    intercept, slope = bread @ x.T @ np.asarray(gains, dtype=float)
-    leverage = np.einsum("ij,jk,ik->i", x, bread, x)
-    if leverage.max() > 1 - 1e-9:
-        return _no_slope(nothing, "no slope: a single pair differs in length")
-    residuals = (np.asarray(gains, dtype=float) - x @ (intercept, slope)) / (1 - leverage)
-    variance = float((bread @ (x.T * residuals**2) @ x @ bread)[1, 1])
-    half = _t_quantile(n - 2) * math.sqrt(max(0.0, variance))
-    return LengthSlope(
-        metric=metric,
-        variant=variant,
-        n=n,
-        spread=spread,
-        slope=float(slope) * math.tanh(1),
-        ci_low=float(slope - half) * math.tanh(1),
-        ci_high=float(slope + half) * math.tanh(1),
-        at_equal_length=float(intercept),
-        method="least squares on tanh(difference in length / spread), HC3",
-    )
-
-
-def family_of(judge: str, model: str, model_type: str = "") -> Family:
-    """The families of judge and model under test, as far as names tell.
-
-    Many models borrow Llama's architecture without being Llamas, so the architecture is asked only
-    where the model's own name says nothing.
-
-    Args:
-        judge: its label, such as "openai:gpt-4o".
-        model: hub id or directory.
-        model_type: the architecture that the model's configuration names.
-    """
-    last_part = model.rstrip("/").rpartition("/")[2]
-    of_judge = _families_in(judge.partition(":")[2] or judge)
-    of_model = _families_in(last_part) or _families_in(model_type)
-    shared = tuple(name for name in of_judge if name in of_model)
-    return Family(of_judge, of_model, shared)
-
-
-def _families_in(name: str) -> tuple[str, ...]:
-    text = re.sub(r"[_/.:]", "-", name.casefold())
-    return tuple(family for family, marks in _FAMILIES.items() if re.search(marks, text))
-
-
-def _no_slope(nothing: LengthSlope, why: str) -> LengthSlope:
-    return replace(nothing, method=why)
-
-
-def _t_quantile(df: int) -> float:
-    """Quantile of Student's t for the two-sided level."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, (1 + LEVEL) / 2))
-
-
 _SAME = 1e-9
 """A change below it is rounding."""
 
@@ -144,7 +61,7 @@ def make_trust_report(
     completions: Mapping[tuple[str, str], Completion],
     family: Family,
 ) -> Trust:
-    """The part of the trust report that needs no human.
+    """Return the part of the trust report that needs no human.
 
     Args:
         found: what the exam found.
@@ -215,27 +132,105 @@ def _length_slopes(
             yield length_slope(pairs.gains, differences, pairs.spec.name, pairs.variant)
 
 
+def length_slope(
+    gains: Sequence[float], differences: Sequence[float], metric: str, variant: str
+) -> LengthSlope:
+    """Estimate how gains go along with differences in length.
+
+    Least squares of the gain on tanh(difference / spread), the length term of AlpacaEval 2
+    (2404.04475): long differences are bounded, and 0 stays 0, so that the intercept is the gain at
+    equal length. The slope is given per answer longer by one spread, which is tanh(1) on that
+    scale. Its interval is t's with the sandwich variance HC3 (MacKinnon & White 1985), since gains
+    need not scatter alike at all lengths. Cases count singly; clusters are not looked at.
+
+    Args:
+        gains: variant minus baseline per case, turned so that more is better.
+        differences: length of the variant's answer minus the baseline's, in characters.
+        metric: the metric's name.
+        variant: the variant's name.
+
+    Raises:
+        ValueError: when the two differ in length.
+    """
+    if len(gains) != len(differences):
+        raise ValueError(f"{len(gains)} gains but {len(differences)} differences in length")
+    n, spread = len(gains), float(np.std(differences)) if len(differences) else 0.0
+    nothing = LengthSlope(metric, variant, n, None, None, None, None, None, "")
+    if n < MIN_PAIRS:
+        return _no_slope(nothing, f"no slope below {MIN_PAIRS} pairs, got {n}")
+    if not spread > 0:
+        return _no_slope(nothing, "no slope: all answers differ by the same length")
+    if not np.ptp(gains) > 0:
+        return _no_slope(nothing, "no slope: all gains are the same")
+    x = np.column_stack((np.ones(n), np.tanh(np.asarray(differences, dtype=float) / spread)))
+    bread = np.linalg.pinv(x.T @ x)
+    intercept, slope = bread @ x.T @ np.asarray(gains, dtype=float)
+    leverage = np.einsum("ij,jk,ik->i", x, bread, x)
+    if leverage.max() > 1 - 1e-9:
+        return _no_slope(nothing, "no slope: a single pair differs in length")
+    residuals = (np.asarray(gains, dtype=float) - x @ (intercept, slope)) / (1 - leverage)
+    variance = float((bread @ (x.T * residuals**2) @ x @ bread)[1, 1])
+    half = t_quantile(n - 2) * math.sqrt(max(0.0, variance))
+    return LengthSlope(
+        metric=metric,
+        variant=variant,
+        n=n,
+        spread=spread,
+        slope=float(slope) * math.tanh(1),
+        ci_low=float(slope - half) * math.tanh(1),
+        ci_high=float(slope + half) * math.tanh(1),
+        at_equal_length=float(intercept),
+        method="least squares on tanh(difference in length / spread), HC3",
+    )
+
+
+def family_of(judge: str, model: str, model_type: str = "") -> Family:
+    """Return the families of judge and model under test, as far as names tell.
+
+    Many models borrow Llama's architecture without being Llamas, so the architecture is asked only
+    where the model's own name says nothing.
+
+    Args:
+        judge: its label, such as "openai:gpt-4o".
+        model: hub id or directory.
+        model_type: the architecture that the model's configuration names.
+    """
+    last_part = model.rstrip("/").rpartition("/")[2]
+    of_judge = _families_in(judge.partition(":")[2] or judge)
+    of_model = _families_in(last_part) or _families_in(model_type)
+    shared = tuple(name for name in of_judge if name in of_model)
+    return Family(of_judge, of_model, shared)
+
+
+def _families_in(name: str) -> tuple[str, ...]:
+    text = re.sub(r"[_/.:]", "-", name.casefold())
+    return tuple(family for family, marks in _FAMILIES.items() if re.search(marks, text))
+
+
+def _no_slope(nothing: LengthSlope, why: str) -> LengthSlope:
+    return replace(nothing, method=why)
+
+
 def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
-    """What must stand in the verdict's first line of the judge; "" for one to be trusted."""
+    """Return what the verdict's first line says of the judge; "" for one to be trusted."""
     if trust is None or not trust.failed_canaries:
         return caveat
     return f"{caveat or f'judge {judge}'} failed its canaries"
 
 
 def trust_first_lines(judge: str, trust: Trust) -> list[str]:
-    """What the reader must know before anything else: which canaries the judge failed."""
+    """Say what the reader must know before anything else: which canaries the judge failed."""
     failed = trust.failed_canaries
     if not failed:
         return []
     return [
         f"The judge {judge} liked answers that are wrong: {'; '.join(_liked_canaries(failed))}. "
-        f"{RULE} "
-        "Choose another judge before you trust these scores."
+        f"{RULE} Choose another judge before you trust these scores."
     ]
 
 
 def trust_last_lines(trust: Trust, primary: str) -> list[str]:
-    """What else is known of the judge.
+    """Say what else is known of the judge.
 
     Args:
         trust: the report.
@@ -262,36 +257,36 @@ def _passed_canaries_lines(trust: Trust) -> list[str]:
         return []
     most = max(decided, key=lambda row: row.mean or 0.0)
     return [
-        f"The judge was put to the test with {len({row.name for row in decided})} kinds of wrong "
-        f"answer and liked none: the highest mean is {format_number(most.mean or 0.0)} "
-        f"({most.name} on "
+        f"The judge passed the wrong-answer test: it gave low scores to all "
+        f"{len({row.name for row in decided})} kinds; the highest mean is "
+        f"{format_number(most.mean)} ({most.name} on "
         f"{most.metric}{_failed_text(sum(row.n_failed for row in trust.canaries))})."
     ]
 
 
 def retest_line(retests: tuple[Retest, ...]) -> str:
-    """How often the judge changes its mind."""
+    """Say how often the judge changes its mind."""
     n, n_moved = sum(row.n for row in retests), sum(row.n_moved for row in retests)
-    failed = _failed_text(sum(row.n_failed for row in retests))
+    n_failed = sum(row.n_failed for row in retests)
     if not n:
-        return f"Asked the same again, the judge gave no score at all ({failed[2:]})."
+        return f"Asked the same again, the judge gave no score at all ({n_failed} failed)."
     if not n_moved:
-        return f"Asked the same again, the judge moved none of {n} scores{failed}."
+        return f"Asked the same again, the judge moved none of {n} scores{_failed_text(n_failed)}."
     largest = max(row.largest_change or 0.0 for row in retests)
     return (
         f"Asked the same again, the judge moved {n_moved} of {n} scores, by up to "
-        f"{format_number(largest)}{failed}."
+        f"{format_number(largest)}{_failed_text(n_failed)}."
     )
 
 
 def length_line(row: LengthSlope) -> str:
-    """What the length slope means."""
+    """Say what the length slope means."""
     if row.slope is None or row.ci_low is None or row.ci_high is None or row.spread is None:
         return f"Length of answers and {row.metric}, {row.variant}: {row.method}."
     numbers = (
-        f"an answer of {row.variant} longer by {row.spread:.0f} characters (one spread) goes with "
-        f"{format_number(row.slope, signed=True)} in gain "
-        f"({format_interval(row.ci_low, row.ci_high, signed=True)}n={row.n})"
+        f"an answer of {row.variant} longer by {format_count(round(row.spread))} characters (one "
+        f"spread) goes with {format_number(row.slope, signed=True)} in gain "
+        f"({format_interval(row.ci_low, row.ci_high, signed=True)}, n={format_count(row.n)})"
     )
     if row.ci_low <= 0 <= row.ci_high:
         return f"No sign that length decides {row.metric}: {numbers}."
@@ -299,13 +294,12 @@ def length_line(row: LengthSlope) -> str:
     return (
         f"{which} answers gained on {row.metric}: {numbers}; at equal length the gain would be "
         f"{format_number(row.at_equal_length or 0.0, signed=True)}. They may be better, or only "
-        "look so "
-        "to the judge."
+        "look so to the judge."
     )
 
 
 def family_line(family: Family) -> str:
-    """The flag, and why it matters."""
+    """Say that judge and model are of one family, and why it matters."""
     names = " and ".join(family.shared)
     return (
         f"Judge and model under test are both of the family {names}, as their names tell: judges "
@@ -314,49 +308,47 @@ def family_line(family: Family) -> str:
 
 
 def agreement_line(view: HumanView) -> str:
-    """How far judge and humans agree."""
-    raters = "1 human" if view.n_raters == 1 else f"{view.n_raters} humans"
+    """Say how far judge and humans agree."""
+    raters = format_count(view.n_raters, "human", "humans")
     if view.agreement is None:
         return f"{raters} rated {view.metric}, but no completion that the judge scored."
-    ends = format_interval(view.alpha_ci_low, view.alpha_ci_high, signed=False).removesuffix(", ")
+    within = format_interval(view.alpha_ci_low, view.alpha_ci_high)
     among = (
         "" if view.alpha_humans is None else f", {format_number(view.alpha_humans)} among humans"
     )
     return (
-        f"{raters} rated {view.n_rated} completions on {view.metric}: on {view.agreement:.0%} of "
-        "them they stand on the same side of the middle as the judge (Cohen's kappa "
-        f"{_known_number(view.kappa)}); Krippendorff's alpha of the scores is "
-        f"{_known_number(view.alpha)} "
-        f"({ends}{among})."
+        f"{raters} rated {format_count(view.n_rated)} completions on {view.metric}: on "
+        f"{format_percent(view.agreement)} of them they stand on the same side of the middle as "
+        f"the judge (Cohen's kappa {format_number(view.kappa, missing='unknown')}); "
+        "Krippendorff's alpha of the scores is "
+        f"{format_number(view.alpha, missing='unknown')} ({within}{among})."
     )
 
 
 def correction_line(metric: str, row: Correction) -> str:
-    """The judge's gain and the corrected one, side by side."""
-    alone = "no gain" if row.judge_gain is None else format_number(row.judge_gain, signed=True)
-    alone += f" ({format_interval(row.judge_ci_low, row.judge_ci_high, signed=True)}n={row.n_all})"
+    """Return the judge's gain and the corrected one, side by side."""
+    within = format_interval(row.judge_ci_low, row.judge_ci_high, signed=True)
+    alone = format_number(row.judge_gain, signed=True, missing="no gain")
+    alone += f" ({within}, n={format_count(row.n_all)})"
     if row.gain is None:
         return f"{row.variant} on {metric}: {alone} by the judge alone; {row.method}."
     unrated = (
-        f" {row.n_unrated} more were drawn and not rated on both sides: were they left out for "
-        "what they say, this is off."
+        f" {format_count(row.n_unrated)} more were drawn and not rated on both sides: if raters "
+        "skipped them because of their content, this estimate is biased."
         if row.n_unrated
         else ""
     )
     return (
         f"{row.variant} on {metric}, corrected by human ratings: gain "
         f"{format_number(row.gain, signed=True)} "
-        f"({format_interval(row.ci_low, row.ci_high, signed=True)}"
-        f"{row.n_labelled} of {row.n_all} cases rated); by the judge alone {alone}.{unrated}"
+        f"({format_interval(row.ci_low, row.ci_high, signed=True)}, "
+        f"{format_count(row.n_labelled)} of {format_count(row.n_all)} cases rated); by the judge "
+        f"alone {alone}.{unrated}"
     )
 
 
-def _known_number(value: float | None) -> str:
-    return "unknown" if value is None else format_number(value)
-
-
 def _liked_canaries(failed: Sequence[Canary]) -> list[str]:
-    """Per metric what was liked, with its mean score."""
+    """Return per metric what was liked, with its mean score."""
     return [
         f"on {metric} "
         + ", ".join(
@@ -369,4 +361,4 @@ def _liked_canaries(failed: Sequence[Canary]) -> list[str]:
 
 
 def _failed_text(n_failed: int) -> str:
-    return f", {n_failed} failed" if n_failed else ""
+    return f", {format_count(n_failed)} failed" if n_failed else ""

@@ -30,10 +30,14 @@ def results(gain: float, other: float = 0.0, seed: int = 1) -> list[Score]:
     return found
 
 
+def of(names: list[str]) -> list[Variant]:
+    return [Variant(name, name, "model") for name in names]
+
+
 def plan() -> EarlyPlan:
     cases = [case(str(number)) for number in range(N)]
     specs = [CORRECTNESS, HALLUCINATION]
-    return early_plan(cases, specs, "Correctness", ["vanilla", "tuned"], seed=3)
+    return early_plan(cases, specs, "Correctness", of(["vanilla", "tuned"]), margin=0.05, seed=3)
 
 
 def judged_until_settled(scores: list[Score]) -> int | None:
@@ -49,9 +53,10 @@ def judged_until_settled(scores: list[Score]) -> int | None:
 
 
 def outcomes(scores: list[Score], failures: list[Failure] | None = None) -> dict[str, str]:
-    variants = [Variant(name, name, "model") for name in ("vanilla", "tuned")]
     cases = [case(str(number)) for number in range(N)]
-    evidence = Evidence(cases, variants, [CORRECTNESS, HALLUCINATION], scores, failures or [])
+    evidence = Evidence(
+        cases, of(["vanilla", "tuned"]), [CORRECTNESS, HALLUCINATION], scores, failures or []
+    )
     return {
         p.spec.name: look_at_pairs(p, plan()).outcome
         for p in pair_scores(evidence)
@@ -130,15 +135,15 @@ def of_three(names: list[str], means: dict[str, float], seed: int = 5) -> list[S
 def test_what_is_awaited_beside_a_prompted_base() -> None:
     cases, specs = [case(str(n)) for n in range(N)], [CORRECTNESS, HALLUCINATION]
     names = ["vanilla", "prompted", "tuned"]
-    found = early_plan(cases, specs, "Correctness", names, seed=3)
-    assert [(spec.name, *contrast) for spec, contrast in found.awaited] == [
+    found = early_plan(cases, specs, "Correctness", of(names), margin=0.05, seed=3)
+    assert [(spec.name, *contrast) for spec, contrast in found.to_settle] == [
         ("Correctness", "tuned", "vanilla"),
         ("Correctness", "tuned", "prompted"),
         ("Hallucination", "tuned", "vanilla"),
     ]
     assert found.n_decisions == 2 * 3
-    alone = early_plan(cases, specs, "Correctness", names[:2], seed=3)
-    assert [contrast for _, contrast in alone.awaited] == [("prompted", "vanilla")] * 2
+    alone = early_plan(cases, specs, "Correctness", of(names[:2]), margin=0.05, seed=3)
+    assert [contrast for _, contrast in alone.to_settle] == [("prompted", "vanilla")] * 2
 
 
 @pytest.mark.parametrize(("prompted", "is_settled"), [(0.45, True), (0.65, False)])
@@ -148,8 +153,21 @@ def test_judging_goes_on_until_the_prompt_is_beaten_or_not(
     """At 40 cases a gain of 0.3 over vanilla is settled; one of 0.05 over the prompt is not."""
     names = ["vanilla", "prompted", "tuned"]
     cases = [case(str(n)) for n in range(N)]
-    found = early_plan(cases, [CORRECTNESS], "Correctness", names, seed=3)
+    found = early_plan(cases, [CORRECTNESS], "Correctness", of(names), margin=0.05, seed=3)
     watch, seen = EarlyStopper(found), {one.id for one in found.order[:40]}
     means = {"vanilla": 0.4, "prompted": prompted, "tuned": 0.7}
     watch.note(score for score in of_three(names, means) if score.case_id in seen)
     assert watch.is_settled is is_settled
+
+
+def test_the_plan_is_about_what_decides_with_the_users_margin() -> None:
+    described = MetricSpec("latency", "Latency", higher_is_better=False, decides=False)
+    cases = [case(str(n)) for n in range(20)]
+    found = early_plan(
+        cases, [CORRECTNESS, described], "Correctness", of(["vanilla", "a"]), margin=0.2, seed=3
+    )
+    assert [(spec.name, spec.margin) for spec in found.specs] == [("Correctness", 0.2)]
+    assert found.rule(found.specs[0]).margin == 0.2
+    assert found.variants == ("vanilla", "a") and sorted(c.id for c in found.order) == sorted(
+        c.id for c in cases
+    )

@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 
 from plugin.compare import stats
-from plugin.compare.early_stop import ConfidenceSequence, SettleRule, gains_in_order, settle_gains
+from plugin.compare.early_stop import ConfidenceSequence, SettleRule, gains_in_order
 from plugin.compare.intervals import log_bets, log_capital
 
 MARGIN = 0.05
 N_RUNS = 2_000
+
+
+def settle(gains, rule):
+    """What the gains settle, all looked at in one go."""
+    return ConfidenceSequence(rule).add(gains)
 
 
 def normal(mean, sd):
@@ -36,7 +41,7 @@ def false_share(draw, n, is_false, n_decisions=1):
     hits = 0
     for _ in range(N_RUNS):
         drawn = draw(rng, (n_decisions, n))
-        found = [settle_gains(gains, rule) for gains in drawn]
+        found = [settle(gains, rule) for gains in drawn]
         hits += any(one is not None and is_false(one.outcome) for one in found)
     return hits / N_RUNS
 
@@ -80,7 +85,7 @@ def test_agrees_with_the_slow_way(mean, n_decisions):
     rng = np.random.default_rng(3)
     for spread in (0.05, 0.3):
         gains = np.clip(rng.normal(mean, spread, 300), -1, 1).round(2).tolist()
-        found = settle_gains(gains, SettleRule(MARGIN, n_decisions=n_decisions))
+        found = settle(gains, SettleRule(MARGIN, n_decisions=n_decisions))
         slow = slowly(gains, 0.05 / n_decisions)
         assert (found and (found.outcome, found.n)) == slow
         if found is None:
@@ -97,7 +102,7 @@ def test_all_zero_by_hand():
     # no other bet won anything; the others, with 0.6 at most as much, shorten that to 83.
     assert math.ceil(math.log(40 / 0.4) / -math.log(0.95)) == 90
     assert math.ceil(math.log(40) / -math.log(0.95)) == 72
-    found = settle_gains([0.0] * 500, SettleRule(MARGIN))
+    found = settle([0.0] * 500, SettleRule(MARGIN))
     assert (found.outcome, found.n) == ("equivalent", 83)
     assert -MARGIN <= found.ci_low == pytest.approx(-found.ci_high)
 
@@ -105,11 +110,11 @@ def test_all_zero_by_hand():
 def test_first_full_gains_by_hand():
     # Against 0 a gain of 1 multiplies a bet b by 1 + b: after 6 the capital is
     # 0.4 * 64 + 0.1 * (54.98 + 40.09 + 24.14 + 11.39 + 4.83 + 2.31) = 39.4, after 7 it is 76.5.
-    assert settle_gains([1.0] * 6, SettleRule(MARGIN)) is None
-    assert settle_gains([1.0] * 50, SettleRule(MARGIN)).n == 7
-    assert settle_gains([-1.0] * 50, SettleRule(MARGIN)).outcome == "worse"
+    assert settle([1.0] * 6, SettleRule(MARGIN)) is None
+    assert settle([1.0] * 50, SettleRule(MARGIN)).n == 7
+    assert settle([-1.0] * 50, SettleRule(MARGIN)).outcome == "worse"
     # Of three decisions each needs 120.
-    assert settle_gains([1.0] * 50, SettleRule(MARGIN, n_decisions=3)).n == 8
+    assert settle([1.0] * 50, SettleRule(MARGIN, n_decisions=3)).n == 8
 
 
 def test_is_the_betting_interval_of_stats_when_all_gains_are_equal():
@@ -121,8 +126,8 @@ def test_is_the_betting_interval_of_stats_when_all_gains_are_equal():
 
 def test_other_ranges_are_the_same_stretched():
     gains = np.random.default_rng(4).uniform(-0.3, 0.6, 200)
-    plain = settle_gains(gains, SettleRule(MARGIN))
-    found = settle_gains(10 * gains, SettleRule(10 * MARGIN, low=-10.0, high=10.0))
+    plain = settle(gains, SettleRule(MARGIN))
+    found = settle(10 * gains, SettleRule(10 * MARGIN, low=-10.0, high=10.0))
     assert (found.outcome, found.n) == (plain.outcome, plain.n)
     assert (found.ci_low, found.ci_high) == pytest.approx((10 * plain.ci_low, 10 * plain.ci_high))
 
@@ -222,14 +227,14 @@ def test_draws_without_replacement_do_not_err_more():
     rng = np.random.default_rng(7)
     population = either(0.2, 0.8, -0.2)(rng, 200)
     population -= population.mean()
-    found = [settle_gains(rng.permutation(population), SettleRule(MARGIN)) for _ in range(N_RUNS)]
+    found = [settle(rng.permutation(population), SettleRule(MARGIN)) for _ in range(N_RUNS)]
     assert sum(one is not None and one.outcome != "equivalent" for one in found) <= 0.05 * N_RUNS
 
 
 @pytest.mark.parametrize(("gain", "at_most"), [(0.1, 0.4), (0.2, 0.12), (0.3, 0.07)])
 def test_saves_most_of_the_judging_of_a_clear_gain(gain, at_most):
     rng = np.random.default_rng(8)
-    runs = [settle_gains(normal(gain, 0.4)(rng, 500), SettleRule(MARGIN)) for _ in range(200)]
+    runs = [settle(normal(gain, 0.4)(rng, 500), SettleRule(MARGIN)) for _ in range(200)]
     assert np.mean([one.n if one else 500 for one in runs]) / 500 <= at_most
     assert all(one is None or one.outcome == "better" for one in runs)
 
@@ -239,10 +244,10 @@ def test_saves_most_of_the_judging_of_a_clear_gain(gain, at_most):
 
 def test_once_settled_it_stays_and_does_not_depend_on_how_often_one_looks():
     gains = normal(0.1, 0.3)(np.random.default_rng(9), 400)
-    whole = settle_gains(gains, SettleRule(MARGIN))
+    whole = settle(gains, SettleRule(MARGIN))
     assert 20 < whole.n < 300
-    assert settle_gains(gains[: whole.n - 1], SettleRule(MARGIN)) is None
-    assert settle_gains(gains[: whole.n], SettleRule(MARGIN)) == whole
+    assert settle(gains[: whole.n - 1], SettleRule(MARGIN)) is None
+    assert settle(gains[: whole.n], SettleRule(MARGIN)) == whole
     sequence = ConfidenceSequence(SettleRule(MARGIN))
     for n, gain in enumerate(gains, start=1):
         found = sequence.add([gain])
@@ -263,7 +268,7 @@ def test_interval_only_shrinks():
 
 
 def test_gains_that_change_their_kind_settle_nothing():
-    n = settle_gains([-0.02] * 1_000, SettleRule(0.0)).n
+    n = settle([-0.02] * 1_000, SettleRule(0.0)).n
     sequence = ConfidenceSequence(SettleRule(0.0))
     # One more would be "worse"; when the ones that follow are a gain, both cannot be.
     assert sequence.add([-0.02] * (n - 1)) is None
@@ -278,16 +283,16 @@ def test_gains_that_change_their_kind_settle_nothing():
 
 
 def test_no_gains_settle_nothing():
-    assert settle_gains([], SettleRule(MARGIN)) is None
+    assert settle([], SettleRule(MARGIN)) is None
     assert ConfidenceSequence(SettleRule(MARGIN)).interval() == (-1.0, 1.0)
 
 
 def test_margin_of_nothing_and_of_everything():
-    assert settle_gains([0.0] * 2_000, SettleRule(0.0)) is None
+    assert settle([0.0] * 2_000, SettleRule(0.0)) is None
     # Only gains up to 1 exist, so a margin of 1 is kept on both sides; a difference comes first.
-    assert settle_gains([0.0], SettleRule(1.0)).outcome == "equivalent"
-    assert settle_gains([0.3], SettleRule(5.0)).outcome == "equivalent"
-    assert settle_gains([0.3] * 30, SettleRule(0.4)).outcome == "better"
+    assert settle([0.0], SettleRule(1.0)).outcome == "equivalent"
+    assert settle([0.3], SettleRule(5.0)).outcome == "equivalent"
+    assert settle([0.3] * 30, SettleRule(0.4)).outcome == "better"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1.5, -1.01])

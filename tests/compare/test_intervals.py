@@ -11,7 +11,13 @@ import pytest
 import scipy.stats
 
 from plugin.compare import stats
-from plugin.compare.intervals import RatioEstimate, ratio_of_means, simultaneous_intervals
+from plugin.compare.intervals import (
+    RatioEstimate,
+    no_interval,
+    ratio_of_means,
+    simultaneous_intervals,
+)
+from plugin.records import IntervalKind
 from tests.compare.test_stats import gains_like_scores
 
 Draw = Callable[[np.random.Generator], tuple[list[Any], Sequence[int] | None]]
@@ -171,7 +177,8 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
 def test_gains_without_spread_have_an_interval_that_holds_at_its_share() -> None:
     varied = np.random.default_rng(3).uniform(-0.2, 0.4, 120)
     changing, still = simultaneous([varied, np.zeros(120)])
-    assert changing.method.startswith("max-t") and still.method.startswith("betting")
+    assert (changing.kind, still.kind) == (IntervalKind.MAX_T, IntervalKind.BETTING)
+    assert changing.why_none == still.why_none == ""
     assert still.low < 0 < still.high
     usual = stats.paired_estimate([0.0] * 120, low=-1, high=1, seed=5)
     assert still.high > usual.ci_high
@@ -191,7 +198,8 @@ def test_too_little_gives_no_interval_and_says_why(
     n: int, clusters: list[int] | None, why: str
 ) -> None:
     gains = np.random.default_rng(3).uniform(-1, 1, (2, n))
-    assert [tuple(found) for found in simultaneous(gains, clusters)] == [(None, None, why)] * 2
+    assert simultaneous(gains, clusters) == (no_interval(why),) * 2
+    assert no_interval(why).why_none == why
     assert simultaneous([]) == ()
 
 

@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from plugin.compare import stats
+from plugin.records import IntervalKind
 
 
 def gains_like_scores(rng, n):
@@ -226,7 +227,7 @@ def capital(gains, mean, stakes=None):
 )
 def test_betting_ends_where_the_capital_is_forty(gains):
     found = paired(gains)
-    assert found.method.startswith("betting")
+    assert found.interval_kind is IntervalKind.BETTING
     assert capital(gains, found.ci_low) == pytest.approx(2 / 0.05, rel=1e-6)
     assert capital([-gain for gain in gains], -found.ci_high) == pytest.approx(40, rel=1e-6)
     assert found.ci_low < found.mean < found.ci_high
@@ -268,16 +269,16 @@ def test_betting_stays_within_the_range_and_turns_with_the_sign():
 
 def test_bootstrap_starts_at_ten_varying_gains():
     values = (0.05 * np.arange(1, 11)).tolist()
-    assert paired(values[:9] + [0.0] * 51).method.startswith("betting")
-    assert paired(values + [0.0] * 50).method.startswith("BCa")
+    assert paired(values[:9] + [0.0] * 51).interval_kind is IntervalKind.BETTING
+    assert paired(values + [0.0] * 50).interval_kind is IntervalKind.BOOTSTRAP
     # All but nine equal is as little to resample, zero or not.
-    assert paired(values[:9] + [0.7] * 51).method.startswith("betting")
+    assert paired(values[:9] + [0.7] * 51).interval_kind is IntervalKind.BETTING
 
 
 def test_few_varying_gains_without_bounds_have_no_interval():
     found = stats.paired_estimate([0.0] * 60, seed=1)
     assert (found.ci_low, found.ci_high, found.mean) == (None, None, 0.0)
-    assert "no bounds" in found.method
+    assert (found.interval_kind, "no bounds" in found.why_no_interval) == (IntervalKind.NONE, True)
 
 
 def test_betting_covers_clusters_of_unequal_sizes():

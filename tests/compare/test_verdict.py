@@ -8,7 +8,18 @@ import pytest
 
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import VerdictSettings, compare, decide_verdict, summarise
-from plugin.records import ALL, DATA, VANILLA, Case, Failure, Message, MetricSpec, Score, Variant
+from plugin.records import (
+    ALL,
+    DATA,
+    VANILLA,
+    Case,
+    Failure,
+    IntervalKind,
+    Message,
+    MetricSpec,
+    Score,
+    Variant,
+)
 from plugin.report.warnings import metric_notes
 
 FAILED = "failed"
@@ -284,8 +295,9 @@ def test_no_pair_at_all():
 
 def test_too_few_clusters():
     cases = [case(n, cluster=str(n % 10)) for n in range(60)]
-    verdict, _ = ask({CORRECTNESS: two(0.6)}, cases)
+    verdict, (row,) = ask({CORRECTNESS: two(0.6)}, cases)
     assert verdict.outcome == "can't tell"
+    assert row.interval_kind is IntervalKind.NONE
     assert "no interval, n=60 in 10 clusters" in verdict.sentence
     assert verdict.details[0] == "There is no interval below 20 clusters, got 10."
 
@@ -296,7 +308,7 @@ def test_few_cases_are_not_promised():
 
 def test_the_betting_interval_is_promised_at_every_size():
     verdict, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * 50, "a": [0.5] * 50}})
-    assert row.method.startswith("betting")
+    assert (row.interval_kind, row.why_no_interval) == (IntervalKind.BETTING, "")
     assert not any("not promised" in line for line in verdict.details)
 
 

@@ -15,7 +15,7 @@ from plugin.compare.intervals import RatioEstimate
 from plugin.compare.pairs import best_of, prompt_share
 from plugin.compare.verdict import compare
 from plugin.compare.words import best_of_line, prompt_share_line
-from plugin.records import ALL, PROMPTED, VANILLA, Comparison, Verdict
+from plugin.records import ALL, PROMPTED, VANILLA, Comparison, Variant, Verdict
 from tests.compare.test_verdict import (
     CORRECTNESS,
     FAILED,
@@ -296,7 +296,8 @@ def test_a_metric_without_bounds_and_without_spread() -> None:
 def test_in_a_run_that_may_stop_early() -> None:
     scores = columns(vanilla=0.2, prompted=0.4, a=0.6, b=0.8)
     cases = [case(n) for n in range(60)]
-    plan = early_plan(cases, [CORRECTNESS], "Correctness", list(scores), seed=7)
+    variants = [Variant(name, name, "model") for name in scores]
+    plan = early_plan(cases, [CORRECTNESS], "Correctness", variants, margin=0.05, seed=7)
     verdict, rows = ask({CORRECTNESS: scores}, cases, early=plan)
     assert plan.n_decisions == len(rows) == 5
     assert verdict.sentence.startswith("b (best of 2 adapters) is better than vanilla")

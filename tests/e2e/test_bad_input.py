@@ -175,7 +175,7 @@ def test_hallucination_without_any_context(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"predefined_tasks": "Helpfulness"}, "unknown metric 'Helpfulness'; --predefined_tasks"),
+        ({"predefined_tasks": "Helpfulness"}, "unknown metric 'Helpfulness'"),
         ({"predefined_tasks": "Correctness"}, "no judge chosen; --judge takes one of openai:"),
         ({"predefined_tasks": "Correctness", "judge": "gpt"}, "unknown judge 'gpt'; --judge takes"),
         (
@@ -198,7 +198,7 @@ def test_an_option_that_cannot_work(changed: dict[str, str], message: str, tmp_p
 def test_an_option_that_does_not_exist() -> None:
     ended = run_process("run", "--modle_name", "x")
     assert (ended.code, ended.out) == (2, "")
-    assert "unrecognized arguments: --modle_name x" in ended.err
+    assert "unknown option '--modle_name', did you mean '--model_name'?" in ended.err
 
 
 def test_a_folder_with_another_runs_settings(tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ def test_results_that_cannot_be_written_are_a_fault_that_says_how_to_go_on(tmp_p
 
 def test_a_fault_of_our_own_ends_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import plugin.plan\n"
+        "import plugin.plan.plan\n"
         "def broken(*arguments): raise ZeroDivisionError('division by zero')\n"
-        "plugin.plan.load_cases = broken\n"
+        "plugin.plan.plan.load_cases = broken\n"
     )
     path = f"{tmp_path}:{ROOT}"
     ended = run_process(*demo_options(tmp_path / "o"), PYTHONPATH=path)
@@ -277,8 +277,8 @@ def test_a_key_that_is_wrong_is_never_shown(tmp_path: Path, server: JudgeServer)
     ("name", "text", "message"),
     [
         ("c.yaml", "seeed: 3", "unknown option 'seeed', did you mean 'seed'?"),
-        ("c.yaml", "a: [", "is no valid YAML or JSON"),
-        ("c.json", "{", "is no valid YAML or JSON"),
+        ("c.yaml", "a: [", "is not valid YAML or JSON"),
+        ("c.json", "{", "is not valid YAML or JSON"),
         ("c.yaml", "- a", "must hold a mapping of option names to values"),
     ],
 )

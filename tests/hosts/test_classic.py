@@ -355,7 +355,7 @@ def test_a_locked_database_says_so(classic: Classic) -> None:
 def test_a_workspace_that_takes_no_folder_says_so(classic: Classic) -> None:
     (classic.workspace / "finetune_verdict").write_text("in the way")
     job, _ = classic.run("job")
-    assert "the workspace takes no directory" in job["job_data"]["completion_details"]
+    assert "no directory can be made in the workspace" in job["job_data"]["completion_details"]
 
 
 GALLERY_ENTRY = {

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from plugin.errors import AdapterError, FaultError, OptionError
 from plugin.hosts.folder import FolderHost
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 
 
 def host_on(terminal: bool, tmp_path: Path) -> tuple[FolderHost, io.StringIO]:
@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def halfway() -> Progress:
     progress = Progress()
-    progress.begin("generate", total=100, done=20)
+    progress.begin(Stage.GENERATE, total=100, done=20)
     progress.began_s -= 10
     progress.done, progress.note = 60, "2 failed"
     return progress
@@ -67,7 +67,7 @@ def test_the_end_of_a_stage_is_told_once(tmp_path: Path) -> None:
     progress = halfway()
     host.tend(progress)
     progress.done = 100
-    progress.begin("score")
+    progress.begin(Stage.SCORE)
     host.tend(progress)
     host.tend(progress)
     assert screen.getvalue().count("generate: 100 of 100 in 10.0 s") == 1
@@ -76,7 +76,7 @@ def test_the_end_of_a_stage_is_told_once(tmp_path: Path) -> None:
 def test_work_of_unknown_length_has_a_name_only(tmp_path: Path) -> None:
     host, screen = host_on(False, tmp_path)
     progress = Progress()
-    progress.begin("load model")
+    progress.begin(Stage.LOAD_MODEL)
     host.tend(progress)
     assert screen.getvalue() == "load model\n"
 

@@ -28,7 +28,7 @@ from plugin.hosts import percent_done
 from plugin.hosts.lab import LabHost, plain_config, published_scores
 from plugin.plan.params import Params
 from plugin.run import run
-from plugin.worker import Progress
+from plugin.worker import Progress, Stage
 from tests.conftest import ROOT
 from tests.in_process import call_program
 from tests.judge_server import JudgeServer
@@ -445,16 +445,31 @@ def test_a_schema_in_place_of_a_value_means_its_default() -> None:
 def test_progress_never_goes_back() -> None:
     progress = Progress()
     seen = []
-    stages = (
-        *(("load model", 0), ("generate", 4), ("perplexity", 4), ("score", 4)),
-        *(("examine the judge", 4), ("compare and draw", 0)),
-    )
-    for stage, total in stages:
-        progress.begin(stage, total=total)
-        for done_now in range(total + 1):
+    for stage in Stage:
+        progress.begin(stage, total=4)
+        for done_now in range(5):
             progress.done = done_now
             seen.append(percent_done(progress))
     assert seen == sorted(seen) and seen[-1] < 100
+
+
+def test_every_stage_moves_the_bar() -> None:
+    progress = Progress()
+    ends = []
+    for stage in Stage:
+        progress.begin(stage, total=1)
+        progress.done = 1
+        ends.append(percent_done(progress))
+    assert ends == sorted(set(ends)) and ends[0] > 0
+
+
+def test_a_stage_of_unknown_length_keeps_what_was_reached() -> None:
+    progress = Progress()
+    progress.begin(Stage.GENERATE, total=1)
+    progress.done = 1
+    reached = percent_done(progress)
+    progress.begin(Stage.READ_LIKELIHOODS)
+    assert percent_done(progress) == reached
 
 
 def test_scores_beside_a_prompted_base() -> None:

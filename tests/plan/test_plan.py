@@ -10,8 +10,8 @@ from demo import FOLDER
 from plugin import engines, metrics
 from plugin.errors import OptionError
 from plugin.judges import NoJudge
-from plugin.plan import check_engine, make_plan
 from plugin.plan.params import Params
+from plugin.plan.plan import check_engine, make_plan
 from plugin.plan.resolve import Sources
 
 ALL_OF_THEM = "Perplexity, Latency, Tokens per Second, Completion Tokens, Cut Off, Token F1"
@@ -51,11 +51,11 @@ def test_an_engine_that_gives_too_little_is_named_with_every_metric(
     monkeypatch.setitem(engines.ENGINES, "mlx", less)
     assert refused().splitlines() == [
         "--predefined_tasks Perplexity: engine 'mlx' gives no log-probabilities; use transformers",
-        "--predefined_tasks Latency: engine 'mlx' gives no seconds; use server or transformers",
+        "--predefined_tasks Latency: engine 'mlx' gives no seconds; use transformers or server",
         "--predefined_tasks Tokens per Second: engine 'mlx' gives no seconds and no number of "
-        "tokens; use server or transformers",
-        "--predefined_tasks Completion Tokens: engine 'mlx' gives no number of tokens; use server "
-        "or transformers",
+        "tokens; use transformers or server",
+        "--predefined_tasks Completion Tokens: engine 'mlx' gives no number of tokens; use "
+        "transformers or server",
     ]
     plan_of(predefined_tasks="Token F1, Cut Off")
 
@@ -74,7 +74,7 @@ def test_a_server_gives_no_log_probabilities_and_what_was_recorded_nothing_but_t
     assert len(lines) == 5  # Token F1 needs no engine
     assert lines[-1] == (
         "--predefined_tasks Cut Off: engine 'recorded' gives no reason why a completion ended; use "
-        "mlx, server or transformers"
+        "mlx, transformers or server"
     )
 
 
@@ -87,9 +87,13 @@ def test_metrics_that_only_describe_are_not_enough() -> None:
 
 def test_one_that_only_describes_is_no_primary_metric() -> None:
     assert refused(primary_metric="Latency") == (
-        "--primary_metric 'Latency' is not among the metrics of this run that may decide: "
-        "Perplexity, Token F1"
+        "--primary_metric 'Latency' is not among the metrics of this run that may decide "
+        "(Perplexity, Token F1)"
     )
+
+
+def test_a_mistyped_primary_metric_is_named_as_it_was_meant() -> None:
+    assert refused(primary_metric="Token F2").endswith(", did you mean 'Token F1'?")
 
 
 def test_stopping_early_needs_bounds_of_what_decides() -> None:

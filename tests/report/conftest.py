@@ -1,5 +1,6 @@
 import pytest
-import report_samples
+
+from tests.report import report_samples
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import xml.etree.ElementTree as ET
 
 import matplotlib
 import pytest
-import report_samples as samples
 
 from plugin.records import MetricSpec
 from plugin.report.canvas import (
@@ -17,6 +16,7 @@ from plugin.report.canvas import (
     split_columns,
 )
 from plugin.report.charts import comparison_svg, distribution_svg
+from tests.report import report_samples as samples
 
 SIX = (
     samples.CORRECTNESS,
@@ -80,7 +80,7 @@ def test_comparison_can_be_read_without_the_table(report):
         assert text in said
     assert said.count("vanilla") == 3, "legend and a bar per metric"
     assert "n = 19, 1 failed" in said
-    assert "0.500" in said and "0.000" not in said
+    assert "0.50" in said and "0.00" not in said
     assert "Correctness by group (exploratory)" in said
     assert {"easy", "hard", "tuned, n = 9, 1 failed"} <= set(said)
 
@@ -107,8 +107,8 @@ def test_distribution_counts_and_colours_wins_ties_and_losses():
     svg = distribution_svg(samples.build(20, groups=("easy", "hard")))
     said = texts(svg)
     assert {"5 losses", "5 ties", "10 wins"} <= set(said)
-    assert "mean gain +0.100, 95% interval +0.000 to +0.200" not in said
-    assert any(text.startswith("mean gain +0.100, 95% interval ") for text in said)
+    assert "mean gain +0.10, 95% interval +0.00 to +0.20" not in said
+    assert any(text.startswith("mean gain +0.10, 95% interval ") for text in said)
     assert {"easy", "hard"} <= set(said)
     # A bar per case, the legend, the share of either group, and the words of wins and losses.
     assert fills(svg, LOSS) == 5 + 1 + 2 + 1

@@ -3,12 +3,16 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-import report_samples as samples
 
-from plugin.records import Completion, Failure, Message, Verdict
+from plugin.compare.numbers import format_number, format_range
+from plugin.compare.pairs import Evidence
+from plugin.compare.verdict import VerdictSettings, compare, decide_verdict, summarise
+from plugin.records import Completion, Failure, Message, Score, Verdict
 from plugin.report import render_report, write_report
+from plugin.report.charts import distribution_svg
 from plugin.report.page import MAX_CASES, render_page
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
+from tests.report import report_samples as samples
 
 EVIL = "<script>alert(1)</script></svg></style>{{7*7}}{% x %}\"'><img src=x onerror=alert(1)>"
 
@@ -94,9 +98,8 @@ def test_a_comparison_carries_n_failures_interval_and_p(report):
     text = read(report).text
     row = report.comparisons[0]
     assert f"18 {row.wins} / {row.n_ties} / {row.losses} 1 1 ▲ better" in text
-    low, high = f"{row.ci_low:+.3f}", f"{row.ci_high:+.3f}"
     table = text[text.index("Over all cases;") : text.index("Exploratory:")]
-    assert f"{low} to {high}".replace("-", "−") in table
+    assert format_range(row.ci_low, row.ci_high, signed=True) in table
     assert "0.004" in text
 
 
@@ -104,7 +107,7 @@ def test_failures_counted_at_their_worst_are_warned_of():
     report = samples.build(4, failed={(f"c{i}", "tuned") for i in range(4)})
     text = read(report).text
     assert "The failures, counted at their worst, would change the answer." in text
-    assert "About 120 pairs would find a gain of 0.050." in text
+    assert "About 120 pairs would find a gain of 0.05." in text
 
 
 def test_cases_show_both_completions_worst_first():
@@ -115,7 +118,7 @@ def test_cases_show_both_completions_worst_first():
         assert part in first
     assert "Expected output 1" in first
     assert "Adding 1 to 0 gives 1." in first
-    assert "−0.200" in first
+    assert "-0.20" in first
 
 
 def test_failures_are_shown_as_failures_and_last_when_unpaired(report):
@@ -301,10 +304,10 @@ def test_the_trust_report_is_a_section_of_its_own(report):
     text = read(dataclasses.replace(report, trust=TRUST)).text
     section = text[text.index("Can the judge be trusted?") : text.index("Charts")]
     assert "liked answers that are wrong" in section
-    assert "empty praise What a wonderful question!" in section and "0.900" in section
+    assert "empty praise What a wonderful question!" in section and "0.90" in section
     assert "✗ no" in section and "no judgment" in section
     assert "the judge moved 3 of 9 scores, by up to 0.20, 1 failed" in section
-    assert "+0.150 +0.030 to +0.270 +0.410" in section
+    assert "+0.15 +0.03 to +0.27 +0.41" in section
     assert "no slope below 20 pairs, got 8" in section
     assert "cannot be told by their names" in section
 
@@ -318,8 +321,8 @@ HUMANS = HumanView(
 def test_the_judges_gain_and_the_corrected_one_stand_side_by_side(report):
     text = read(dataclasses.replace(report, trust=Trust(humans=(HUMANS,)))).text
     section = text[text.index("Can the judge be trusted?") : text.index("Charts")]
-    assert "2 70 76% 0.530 0.853 no interval –" in section
-    assert "+0.400 +0.300 to +0.490 +0.360 +0.260 to +0.460 35 of 60 5 drawn, not rated" in section
+    assert "2 70 76% 0.53 0.85 no interval –" in section
+    assert "+0.40 +0.30 to +0.49 +0.36 +0.26 to +0.46 35 of 60 5 drawn, not rated" in section
 
 
 def test_without_a_trust_report_nothing_is_said_of_it(report):
@@ -338,9 +341,9 @@ def test_a_prompted_base_stands_beside_the_adapter_everywhere():
     places = [
         text.index(part)
         for part in (
-            "tuned vs vanilla +0.100 mean gain",
-            "tuned vs prompted 0.000 mean gain",
-            "prompted vs vanilla +0.100 mean gain",
+            "tuned vs vanilla +0.10 mean gain",
+            "tuned vs prompted 0.00 mean gain",
+            "prompted vs vanilla +0.10 mean gain",
             "prompted is vanilla with an engineered system prompt",
             "Answer in one short sentence.",
         )
@@ -348,7 +351,7 @@ def test_a_prompted_base_stands_beside_the_adapter_everywhere():
     assert places == sorted(places)
     assert html.count('aria-label="the primary metric"') == 1
     first = Reader(html[html.index("Case c0") : html.index("Case c4")]).text
-    assert "prompted +0.100" in first and "tuned −0.200" in first
+    assert "prompted +0.10" in first and "tuned -0.20" in first
 
 
 def test_cases_are_ordered_and_filtered_by_the_adapter_not_by_the_prompt():
@@ -364,3 +367,30 @@ def test_cases_are_ordered_and_filtered_by_the_adapter_not_by_the_prompt():
     assert 'for="only-loss">losses 1' in html
     alone = samples.build(4, adapters=("prompted",))
     assert 'for="only-win">wins 4' in render_page(alone, [])
+
+
+def test_the_verdict_and_the_page_show_the_same_figures():
+    cases = tuple(samples.case(number) for number in range(40))
+    variants = samples.build(1).variants
+    gains = [0.3, 0.2, -0.05, 0.0037]
+    scores = tuple(
+        Score(each.id, name, "Correctness", 0.5 + (name == "tuned") * gains[number % 4])
+        for number, each in enumerate(cases)
+        for name in ("vanilla", "tuned")
+    )
+    evidence = Evidence(cases, variants, (samples.CORRECTNESS,), scores)
+    settings = VerdictSettings("Correctness", seed=7, n_resamples=500)
+    summaries, (row,) = summarise(evidence, settings), compare(evidence, settings)
+    verdict = decide_verdict(evidence, summaries, (row,), settings)
+    report = samples.build(40, (samples.CORRECTNESS,), cases=cases, scores=scores)
+    report = dataclasses.replace(report, summaries=summaries, comparisons=(row,), verdict=verdict)
+    html = render_page(report, [])
+    text = Reader(html[html.index("Over all cases;") : html.index("All means")]).text
+    shown = (row.gain, row.ci_low, row.ci_high)
+    for number in (format_number(value, signed=True) for value in shown):
+        assert number in verdict.sentence and number in text
+    for number in (format_number(mean) for mean in (row.variant_mean, row.baseline_mean)):
+        assert number in verdict.sentence and number in text
+    said = distribution_svg(report)
+    within = format_range(row.ci_low, row.ci_high, signed=True)
+    assert f"mean gain {format_number(row.gain, signed=True)}, 95% interval {within}" in said

@@ -2,11 +2,10 @@ import dataclasses
 import json
 import math
 
-import report_samples as samples
-
 from plugin.records import Comparison, MetricSpec
 from plugin.report import summary_json, verdict_txt
 from plugin.trust.records import Retest, Trust
+from tests.report import report_samples as samples
 
 
 def test_summary_holds_everything_a_machine_needs(report):

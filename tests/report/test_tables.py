@@ -2,12 +2,12 @@ import csv
 import dataclasses
 
 import pytest
-import report_samples as samples
 
 from plugin.records import DATA, Completion, Failure, Message, MetricSpec, Score, Summary
 from plugin.report import csv_text as to_csv
-from plugin.report import make_tables
+from plugin.report import make_tables, summary_json
 from plugin.report.page import render_page
+from tests.report import report_samples as samples
 
 HEADERS = {
     "01_summary.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,higher_is_better",
@@ -67,7 +67,7 @@ def test_summary_puts_vanilla_first_and_groups_last(report):
     assert rows[2]["higher_is_better"] == "False"
 
 
-def test_comparison_shows_gain_as_score_and_the_adjusted_p(report):
+def test_comparison_shows_gain_as_score_and_p_before_adjustment(report):
     first, second, third = read(report, "02_comparison.csv")[:3]
     assert first["label"] == "Correctness: tuned vs vanilla"
     assert third["label"] == "Correctness: tuned vs vanilla / easy"
@@ -75,7 +75,7 @@ def test_comparison_shows_gain_as_score_and_the_adjusted_p(report):
     wins, losses = report.comparisons[0].wins, report.comparisons[0].losses
     gain = round((wins * 0.3 - losses * 0.2) / 18, 4)
     assert float(first["score"]) == float(first["gain"]) == gain
-    assert first["p_value"] == "0.0041"
+    assert first["p_value"] == "0.001"
     assert (first["n"], first["verdict"], first["partial"]) == ("18", "better", "False")
     assert float(second["gain"]) > 0 > float(second["difference"])
     assert third["verdict"] == "better"
@@ -159,6 +159,15 @@ def test_missing_numbers_are_empty_and_not_finite_ones_too():
     )
     empty = ("score", "variant_mean", "difference", "gain", "ci_low", "ci_high", "p_value")
     assert [comparison[0][column] for column in empty] == [""] * len(empty)
+
+
+def test_the_p_value_is_the_same_number_in_the_table_and_in_the_summary(report):
+    rows, told = read(report, "02_comparison.csv"), summary_json(report)["comparisons"]
+    by_label = {(row["metric"], row["variant"], row["group"]): row for row in rows}
+    for row in told:
+        cell = by_label[row["metric"], row["variant"], row["group"]]["p_value"]
+        assert float(cell) == row["p_value"] == 0.001
+        assert row["p_adjusted"] == 0.0041234567
 
 
 def test_numbers_are_rounded_and_zero_has_no_sign():

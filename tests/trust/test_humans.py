@@ -165,8 +165,8 @@ def test_both_numbers_stand_side_by_side_in_words() -> None:
     assert "40 of 200 cases rated); by the judge alone gain +0." not in line
     assert "40 of 200 cases rated); by the judge alone +0." in line
     assert line.endswith(
-        "10 more were drawn and not rated on both sides: were they left out for what they say, "
-        "this is off."
+        "10 more were drawn and not rated on both sides: if raters skipped them because of their "
+        "content, this estimate is biased."
     )
     told = agreement_line(found)
     assert told.startswith("1 human rated 80 completions on Correctness: on ")

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from plugin.compare import stats
-from plugin.trust.rater_stats import _tuned_estimate, correct_gain
+from plugin.trust.rater_stats import _JudgeUnused, _tune_estimate, correct_gain
 
 N_CASES = 300
 
@@ -118,12 +118,12 @@ def test_covers_what_humans_would_say(judge, n_labelled):
     human, judged = case(judge, (2_000,))(np.random.default_rng(n_labelled))
     inside, widths, errors = [], [], []
     for y, f in zip(human, judged, strict=True):
-        found = _tuned_estimate(y[:n_labelled], f[:n_labelled], f[n_labelled:])
-        if isinstance(found, str):
+        found = _tune_estimate(y[:n_labelled], f[:n_labelled], f[n_labelled:])
+        if isinstance(found, _JudgeUnused):
             continue
-        inside.append(abs(found[0] - 0.1) <= found[1])
-        widths.append(found[1])
-        errors.append(found[0] - 0.1)
+        inside.append(abs(found.estimate - 0.1) <= found.half_width)
+        widths.append(found.half_width)
+        errors.append(found.estimate - 0.1)
     assert len(inside) > 1_600
     # Three standard errors of a share of 1,600 are 1.6%.
     assert 0.93 <= np.mean(inside) <= 0.97
@@ -150,10 +150,10 @@ def test_a_useless_judge_is_hardly_ever_used_and_never_makes_it_wider():
     human, judged = case("useless", (2_000,))(np.random.default_rng(7))
     used = 0
     for y, f in zip(human, judged, strict=True):
-        found = _tuned_estimate(y[:50], f[:50], f[50:])
-        if not isinstance(found, str):
+        found = _tune_estimate(y[:50], f[:50], f[50:])
+        if not isinstance(found, _JudgeUnused):
             used += 1
-            assert found[1] <= 0.95 * scipy.stats.t.ppf(0.975, 49) * scipy.stats.sem(y[:50])
+            assert found.half_width <= 0.95 * scipy.stats.t.ppf(0.975, 49) * scipy.stats.sem(y[:50])
     assert used / 2_000 <= 0.02
 
 

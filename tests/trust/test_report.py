@@ -105,7 +105,7 @@ def test_a_failed_judge_says_so_in_the_label_and_in_the_first_line() -> None:
 def test_a_judge_that_passed_and_stood_still_says_so() -> None:
     told = Trust(retests=(Retest("Correctness", 10, 1, 0, 0.0, 0.0),), canaries=GOOD, family=FAMILY)
     assert trust_last_lines(told, "Correctness") == [
-        "The judge was put to the test with 2 kinds of wrong answer and liked none: the highest "
+        "The judge passed the wrong-answer test: it gave low scores to all 2 kinds; the highest "
         "mean is 0.12 (empty praise on Correctness, 5 failed).",
         "Asked the same again, the judge moved none of 10 scores, 1 failed.",
         "Judge and model under test are both of the family qwen, as their names tell: judges tend "

@@ -1,0 +1,192 @@
+"""The command line's words -> options by name: the parser, its help, and config files.
+
+Commands stand in `_COMMANDS`; the options of `run` and `certify`, with their groups and help, come
+from `Params`. Whatever cannot be parsed is an OptionError of one line that says what was probably
+meant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from plugin import __version__
+from plugin.errors import OptionError, did_you_mean
+from plugin.plan.options import Group
+from plugin.plan.params import Params, option_of
+
+PROGRAM = "python main.py"
+_COMMANDS = {
+    "run": "compare a base model with its adapters",
+    "certify": "prove that an adapter is applied, whole, to its base model (exit code 0, else 3)",
+    "demo": "the same on a tiny model that comes with the program",
+    "resume": "go on with a run that was stopped, and try again what failed",
+    "report": "rebuild tables, charts and report from a run's journal",
+    "ratings": "write a template for human ratings of cases drawn at random",
+}
+_CERTIFY_OPTIONS = (
+    *("model_name", "model_adapter", "engine", "server_url", "load_4bit", "chat_template"),
+    *("system_prompt", "dataset_name"),
+)
+_RUN_OPTIONS = [name for name in Params.model_fields if "cli" in option_of(name).hosts]
+
+
+def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the command and its options by name.
+
+    Raises:
+        OptionError: naming what is unknown, and what was probably meant.
+    """
+    first = arguments[0] if arguments else "--help"
+    if not first.startswith("-") and first not in _COMMANDS:
+        raise OptionError(
+            f"unknown command {first!r}{did_you_mean(first, _COMMANDS)} "
+            f"(the commands: {', '.join(_COMMANDS)})"
+        )
+    if first.startswith("-") and first not in ("-h", "--help", "--version"):
+        raise OptionError(f"{first} needs a command before it: {PROGRAM} run {first} ...")
+    parser = _make_parser(show_all="--help-all" in arguments)
+    given, unknown = parser.parse_known_args([first, *arguments[1:]])
+    values = vars(given)
+    if unknown:
+        known = [f"--{name}" for name in values if name not in ("command", "folder")]
+        options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+        problems = [_unknown_option(word, known) for word in options]
+        raise OptionError(
+            f"{'; '.join(problems) or f'unexpected word {unknown[0]!r}'} "
+            f"(all options: {PROGRAM} {first} {'--help-all' if first == 'run' else '--help'})"
+        )
+    return values
+
+
+def _unknown_option(name: str, known: Sequence[str]) -> str:
+    return f"unknown option {name!r}{did_you_mean(name, known)}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parse options by their whole names; say what is wrong with them in one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message in place of printing the usage and ending the program."""
+        raise OptionError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
+
+
+def _make_parser(show_all: bool) -> argparse.ArgumentParser:
+    """Return the parser of all commands; `show_all` has the help of `run` list every option."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Is my fine-tuned model really better than the base model, on my task?",
+        epilog=f"Options of a command: {PROGRAM} COMMAND --help",
+    )
+    parser.add_argument("--version", action="version", version=f"Finetune Verdict {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    add = {name: partial(commands.add_parser, name, help=text) for name, text in _COMMANDS.items()}
+    _add_run_options(
+        add["run"](
+            usage=f"{PROGRAM} run [options]",
+            add_help=False,
+            formatter_class=argparse.HelpFormatter if show_all else _ShortHelp,
+        ),
+        show_all,
+    )
+    certify = add["certify"]()
+    for name in _CERTIFY_OPTIONS:
+        _add_option(certify, name, _full_help(name))
+    demo = add["demo"]()
+    demo.add_argument("--out", metavar="DIR", help="run directory (default: one under runs/)")
+    resume, report, ratings = (add[name]() for name in ("resume", "report", "ratings"))
+    for command in (resume, report, ratings):
+        command.add_argument("folder", metavar="DIR", help="the run's directory")
+    about = "CSV file with human ratings, taken in before"
+    report.add_argument("--human_ratings", metavar="FILE", default="", help=about)
+    ratings.add_argument("--n", type=int, default=50, help="cases to draw (default: 50)")
+    ratings.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    return parser
+
+
+class _ShortHelp(argparse.HelpFormatter):
+    """Put an option and its few words on one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=36)
+
+
+def _add_run_options(run: argparse.ArgumentParser, show_all: bool) -> None:
+    """Add the options of `run`, group by group."""
+    n_hidden = 1  # --config
+    for group in get_args(Group):
+        section = run.add_argument_group(group)
+        for name in _RUN_OPTIONS:
+            shown = option_of(name)
+            if shown.group != group:
+                continue
+            hidden = shown.is_advanced and not show_all
+            n_hidden += hidden
+            short = argparse.SUPPRESS if hidden else shown.short
+            _add_option(section, name, _full_help(name) if show_all else short)
+    about = "YAML or JSON file with any of the options" if show_all else argparse.SUPPRESS
+    section.add_argument("--config", metavar="FILE", help=about)
+    about = "show the most important options"
+    helps = run.add_argument_group("help")
+    helps.add_argument("-h", "--help", action="help", help=about)
+    helps.add_argument("--help-all", action="help", help="show every option, with its rules")
+    if not show_all:
+        run.epilog = f"{n_hidden} more options: run --help-all"
+
+
+def _full_help(name: str) -> str:
+    """Return what the option does, with its default and its choices."""
+    field = Params.model_fields[name]
+    default, choices = field.default, option_of(name).choices
+    text = f"{field.description}"
+    if default not in ("", ()):
+        text += f" (default: {str(default).lower() if isinstance(default, bool) else default})"
+    return f"{text} [{' | '.join(choices)}]" if choices else text
+
+
+def _add_option(parser: argparse._ActionsContainer, name: str, text: str) -> None:
+    shown = option_of(name)
+    settings: dict[str, Any] = {"help": text.replace("%", "%%"), "metavar": shown.value}
+    if isinstance(Params.model_fields[name].default, bool):
+        settings |= {"nargs": "?", "const": "true", "metavar": "true|false"}
+    if shown.may_repeat:
+        settings |= {"action": "append"}
+    parser.add_argument(f"--{name}", **settings)
+
+
+def read_config(file: str | None) -> dict[str, Any]:
+    """Return the options of a config file.
+
+    Raises:
+        OptionError: when it cannot be read or names an option that does not exist.
+    """
+    if file is None:
+        return {}
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"--config {file}: {error}") from error
+    values = _parse_config(file, text)
+    if not isinstance(values, dict):
+        raise OptionError(f"--config {file} must hold a mapping of option names to values")
+    unknown = [_unknown_option(str(n), _RUN_OPTIONS) for n in values if n not in _RUN_OPTIONS]
+    if unknown:
+        raise OptionError(f"--config {file}: {'; '.join(unknown)}")
+    return values
+
+
+def _parse_config(file: str, text: str) -> object:
+    import yaml
+
+    try:
+        return json.loads(text) if file.endswith(".json") else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        detail = " ".join(str(error).split())
+        raise OptionError(f"--config {file} is not valid YAML or JSON: {detail}") from error

@@ -1,0 +1,165 @@
+"""The options that say what is compared, and on which cases: models, prompts, engine and data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from plugin.engines import ENGINES
+from plugin.plan.options import CLASSIC, CLI, NOT_CLASSIC, Option, Texts, column_option, option
+
+BOTH, ONLY_VANILLA, ONLY_ADAPTER = "vanilla and adapter", "vanilla only", "adapter only"
+
+ENGINE_CHOICES = ("auto", *(name for name in ENGINES if name not in ("recorded", "ray")))
+"""What the forms offer; --recorded and --workers choose the other two."""
+
+
+class InputParams(BaseModel):
+    """Declare the options of the groups model and data."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    model_name: str = option(
+        "",
+        "Base model",
+        "Hub id or directory of the base model, loaded once for all variants; with --server_url, "
+        "its name there.",
+        Option("model", "base model: hub id or directory", "NAME", NOT_CLASSIC),
+    )
+    model_adapter: Texts = option(
+        (),
+        "Adapter",
+        "Adapter directory, or its name where the host or --server_url knows it. May repeat, to "
+        "compare several with the same base (in a form: separated by commas).",
+        Option("model", "adapter to test; may repeat", "DIR", NOT_CLASSIC, may_repeat=True),
+    )
+    extra_adapters: Texts = option(
+        (),
+        "More adapters",
+        "Names of further adapters of this model, separated by commas, compared in the same run.",
+        Option("model", hosts=CLASSIC),
+    )
+    tuned_model: Texts = option(
+        (),
+        "Fine-tuned model",
+        "Hub id or directory of a full fine-tune or a fused model, compared like an adapter; "
+        "loaded after the base is freed. May repeat (in a form: separated by commas).",
+        Option("model", "full fine-tune to test; may repeat", "NAME", may_repeat=True),
+    )
+    recorded: Texts = option(
+        (),
+        "Recorded completions",
+        "NAME=FILE or NAME=FILE:COLUMN: completions made elsewhere, once per variant, the baseline "
+        "first; joined with the cases on their id or input. No model is run.",
+        Option(
+            "model", "completions made elsewhere; may repeat", "NAME=FILE", CLI, may_repeat=True
+        ),
+    )
+    server_url: str = option(
+        "",
+        "Inference server",
+        "Address of the server for the engine 'server', such as http://localhost:8000/v1 (the "
+        "classic host's own: http://localhost:8338/v1). Model and adapters are then the names that "
+        "it serves; a model's directory or hub id may stand for its last part. The server's key is "
+        "the secret INFERENCE_API_KEY.",
+        Option("model", "server with base and adapter (vLLM, ...)", "URL"),
+    )
+    baseline_prompt: str = option(
+        "",
+        "Prompt to beat",
+        "An engineered system prompt for the base model, run as a third variant (prompted): a "
+        "fine-tune that cannot beat a good prompt is not worth its upkeep.",
+        Option("model", "prompt that the fine-tune must beat", "TEXT", widget="textarea"),
+    )
+    system_prompt: str = option(
+        "",
+        "System prompt",
+        "Put before every case, for every variant alike. An adapter that was trained under one "
+        "needs it on both sides. A case's own system turn is joined to it.",
+        Option("model", value="TEXT", widget="textarea"),
+    )
+    chat_template: bool = option(
+        True,
+        "Use the chat template",
+        "Turn off for a base model that was not trained on chats.",
+        Option("model"),
+    )
+    max_tokens: int = option(
+        256,
+        "Longest completion, in tokens",
+        "A completion is cut off here; the report counts how many were.",
+        Option("model", value="N"),
+        ge=1,
+    )
+    variants: Literal["vanilla and adapter", "vanilla only", "adapter only"] = option(
+        BOTH,
+        "What to run",
+        "Both give a verdict; one alone gives scores that a host can compare between two jobs.",
+        Option("model", widget="radio", choices=(BOTH, ONLY_VANILLA, ONLY_ADAPTER)),
+    )
+    engine: str = option(
+        "auto",
+        "Engine",
+        "What generates the completions: mlx, transformers (torch and PEFT), server (any "
+        "OpenAI-compatible one that has base and adapters by name, at the address of Inference "
+        "server), or recorded (they were made elsewhere). auto picks by platform, adapter and what "
+        "is installed.",
+        Option("model", widget="radio", choices=ENGINE_CHOICES),
+    )
+    dataset_name: str = option(
+        "",
+        "Data set",
+        "File (csv, json, jsonl, parquet), directory, or a data set id for the datasets library.",
+        Option("data", "cases: csv, json, jsonl, parquet or hub id", "FILE", NOT_CLASSIC),
+    )
+    dataset_split: str = option(
+        "",
+        "Data set split",
+        "Which split to use, when the data set has several.",
+        Option("data", value="NAME"),
+    )
+    input_column: str = column_option(
+        "input", "Column with the question; use messages or conversations for chat data."
+    )
+    expected_output_column: str = column_option(
+        "expected_output",
+        "Column with the reference answer, if there is one.",
+        "column with the reference answer",
+    )
+    context_column: str = column_option(
+        "context",
+        "Column with true texts the answer must not contradict (a JSON list, or plain text for "
+        "one).",
+    )
+    group_column: str = column_option(
+        "group", "Column that splits the cases into slices reported on their own."
+    )
+    cluster_column: str = column_option(
+        "cluster",
+        "Column that says which cases belong together (one document, one conversation); they are "
+        "resampled together.",
+    )
+    id_column: str = column_option(
+        "id", "Column with a stable id; without it a case's id is its row number."
+    )
+    input_template: str = option(
+        "",
+        "Input template",
+        "Builds the question from several columns, e.g. '{instruction} {input}'.",
+        Option("data", value="TEXT"),
+    )
+    limit: float = option(
+        1.0,
+        "Share of cases",
+        "Share of the cases to use, drawn at random with the seed: 0.1 is a tenth.",
+        Option("data", "share of the cases to use: 0.1 is a tenth", "N", widget="RangeWidget"),
+        gt=0,
+        le=1,
+    )
+    skip_bad_rows: bool = option(
+        False,
+        "Skip bad rows",
+        "Count unusable rows as failures and go on, instead of stopping.",
+        Option("data"),
+    )

@@ -1,0 +1,136 @@
+"""The options that say how completions are scored: metrics, judge, and what judging may cost."""
+
+from __future__ import annotations
+
+from plugin.judges import choices as judge_choices
+from plugin.metrics import names as metric_names
+from plugin.plan.options import CLASSIC, CLI, Criteria, Option, Price, Texts, option
+from plugin.plan.params_input import InputParams
+
+
+class ScoringParams(InputParams):
+    """Declare the options of the groups metrics, judge and cost."""
+
+    predefined_tasks: Texts = option(
+        (),
+        "Metrics",
+        "What is scored. Empty: your own criteria alone where there are any, else Answer "
+        "Relevancy, Hallucination where cases have context, Correctness where they have expected "
+        "outputs. Of Hallucination, Bias and Toxicity less is better. The Contextual ones judge "
+        "the data set, not the models, and are never compared. Perplexity (of the expected "
+        "outputs, in nats per token; less is better) needs the engine mlx or transformers and no "
+        "judge. Latency, Tokens per Second, Completion Tokens and Cut Off describe and never "
+        "decide.",
+        Option(
+            "metrics",
+            "metrics, such as 'Token F1, Correctness'",
+            "NAMES",
+            widget="AutoCompleteWidget",
+            choices=metric_names(),
+        ),
+    )
+    primary_metric: str = option(
+        "",
+        "Primary metric",
+        "The metric that decides the verdict. Empty: Correctness when cases have expected outputs, "
+        "else Answer Relevancy.",
+        Option("metrics", "the metric that decides the verdict", "NAME"),
+    )
+    tasks: Criteria = option(
+        (),
+        "Your own criteria (G-Eval)",
+        "What else the judge should look at, each as a metric of its own. Lines 'name: "
+        "description', or JSON: a list of {name, description, include_context, evaluation_steps}. "
+        "Without steps the judge writes them from the description, once for all cases.",
+        Option("metrics", value="TEXT", widget="GEvalTasksWidget"),
+    )
+    margin: float = option(
+        0.05,
+        "Smallest difference that matters",
+        "Differences within it, either way, count as equivalent (scores run from 0 to 1; "
+        "Perplexity counts nats per token).",
+        Option("metrics", value="N"),
+        ge=0.001,
+        lt=1,
+    )
+    judge: str = option(
+        "",
+        "Judge",
+        f"Who scores: {judge_choices()}. custom is any OpenAI-compatible server, at "
+        "CUSTOM_JUDGE_BASE_URL. local is the classic host's own server (local:<model> where it has "
+        "several). mlx and transformers take a hub id or a directory and run here. offline uses "
+        "word rules, only to try the tool out. Several judges, separated by commas, are a panel: "
+        "each judges everything, and their mean counts. Not needed when no metric asks a judge.",
+        Option("judge", "who scores, such as openai:gpt-4o-mini", "KIND:MODEL"),
+    )
+    judge_model: str = option(
+        "",
+        "Judge model",
+        "Who scores, from the models that the host knows. Used when Judge is empty.",
+        Option("judge", hosts=CLASSIC, widget="ModelProviderWidget"),
+    )
+    second_judge: str = option(
+        "",
+        "Second judge",
+        "Judges again, both sides of a pair, where the first is unsure: a score in the middle "
+        "third, or a panel that is more than a third apart. Its scores then count.",
+        Option("judge", value="KIND:MODEL"),
+    )
+    include_reason: bool = option(
+        True,
+        "Ask for reasons",
+        "Have the judge say why for every score. Off saves a call per score of most metrics.",
+        Option("judge"),
+    )
+    trust_report: bool = option(
+        True,
+        "Trust report",
+        "Examine the judge, too, with a few calls more: some judgments asked again, and wrong "
+        "answers that it must not like. Not done for the offline judge.",
+        Option("judge"),
+    )
+    human_ratings: str = option(
+        "",
+        "Human ratings",
+        "CSV file with human ratings of this run's completions (`python main.py ratings DIR` "
+        "writes a template): the report then says how far judge and humans agree, and the gain "
+        "corrected by them.",
+        Option("judge", value="FILE", hosts=CLI),
+    )
+    budget: float = option(
+        0.0,
+        "Budget in dollars",
+        "Judging stops when the judges' tokens have cost so much; what was done is kept, and a "
+        "higher budget goes on. 0: no limit.",
+        Option("cost", "stop judging at this cost in dollars", "N"),
+        ge=0,
+    )
+    max_calls: int = option(
+        0,
+        "Limit on judge calls",
+        "Judging stops after so many calls; what was done is kept. 0: no limit.",
+        Option("cost", "stop judging after this many calls", "N"),
+        ge=0,
+    )
+    deadline_s: float = option(
+        0.0,
+        "Seconds for judging",
+        "Judging stops after so many seconds; what was done is kept, and the same run goes on. "
+        "0: no limit.",
+        Option("cost", value="N"),
+        ge=0,
+    )
+    judge_price: Price = option(
+        (),
+        "Price of the judge",
+        "Dollars per million tokens, prompt and completion: '0.15, 0.60'. Empty: from a table of "
+        "the known ones.",
+        Option("cost", value="N,N"),
+    )
+    stop_early: bool = option(
+        False,
+        "Stop early",
+        "Stop judging as soon as the verdict is settled, by intervals that hold however often "
+        "one looks. They are wider, and where nothing is settled all cases are judged.",
+        Option("cost"),
+    )

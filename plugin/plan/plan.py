@@ -1,0 +1,248 @@
+"""A `Plan` says what a run will do; what can be checked before the first heavy step was checked."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version as installed
+
+from plugin import __version__, metrics
+from plugin.engines import ENGINES
+from plugin.errors import OptionError, did_you_mean
+from plugin.journal import content_key
+from plugin.judges import Judge
+from plugin.load.cases import CaseSource, LoadedCases, load_cases
+from plugin.load.columns import Columns
+from plugin.metrics import Metric
+from plugin.plan.params import Params
+from plugin.plan.params_input import BOTH
+from plugin.plan.resolve import Sources
+from plugin.plan.variants import Lineup, local_lineup
+from plugin.plan.variants_elsewhere import recorded_lineup, served_lineup
+from plugin.records import Case, MetricSpec, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Hold all that a run needs to begin.
+
+    Attributes:
+        primary: the shown name of the metric that decides.
+        lineup: the variants, and what generates for them.
+        identity: the settings and versions that the results depend on, by name.
+        digests: the files and data that they depend on, by name.
+        versions: of this program, its libraries and the platform.
+    """
+
+    params: Params
+    loaded: LoadedCases
+    metrics: tuple[Metric, ...]
+    primary: str
+    lineup: Lineup
+    judges: tuple[Judge, ...]
+    second_judge: Judge | None
+    identity: dict[str, object]
+    digests: dict[str, object]
+    versions: dict[str, str]
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """All of them, the baseline first."""
+        return self.lineup.variants
+
+    @property
+    def specs(self) -> tuple[MetricSpec, ...]:
+        """The metrics' specs with the user's margin, the primary one first."""
+        margin = self.params.margin
+        specs = [replace(metric.spec, margin=margin) for metric in self.metrics]
+        return tuple(sorted(specs, key=lambda spec: spec.name != self.primary))
+
+    @property
+    def judge_label(self) -> str:
+        """The judges in words."""
+        labels = [judge.label for judge in self.judges]
+        label = labels[0] if len(labels) == 1 else f"a panel of {', '.join(labels)}"
+        return f"{label}, then {self.second_judge.label}" if self.second_judge else label
+
+    @property
+    def caveat(self) -> str:
+        """What must stand in the verdict's first line."""
+        judges = (*self.judges, *([self.second_judge] if self.second_judge else []))
+        return ", ".join(dict.fromkeys(judge.caveat for judge in judges if judge.caveat))
+
+    @property
+    def run_id(self) -> str:
+        """Return the digest of identity and digests, 16 hex digits."""
+        return content_key(self.identity, self.digests)[:16]
+
+
+def make_plan(params: Params, sources: Sources) -> Plan:
+    """Read the data, check model and adapters, and fix what is compared with what.
+
+    Raises:
+        UserError: naming what is wrong with data, options, model or adapter.
+    """
+    loaded = load_cases(case_source(params, sources.dataset))
+    lineup = line_up(params, sources, loaded)
+    chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
+    specs = [metric.spec for metric in chosen]
+    check_engine(specs, lineup.engine)
+    primary = _choose_primary(params.primary_metric, chosen)
+    if params.stop_early:
+        _check_early(params, lineup, loaded.cases, specs)
+    return Plan(
+        params=params.model_copy(
+            update={
+                "model_name": sources.model,
+                "model_adapter": sources.adapters,
+                "tuned_model": sources.tuned,
+                "recorded": tuple(map(str, sources.recorded)),
+                "dataset_name": sources.dataset,
+                "cache_dir": sources.cache_dir,
+            }
+        ),
+        loaded=loaded,
+        metrics=chosen,
+        primary=primary,
+        lineup=lineup,
+        judges=sources.judges,
+        second_judge=sources.second_judge,
+        identity={
+            **params.settings(),
+            **lineup.identity,
+            "judge": " + ".join(judge.identity for judge in sources.judges),
+            "second_judge": sources.second_judge.identity if sources.second_judge else "",
+            "deepeval": installed("deepeval"),
+            "finetune-verdict": __version__,
+        },
+        digests={"data set's content": loaded.digest, **lineup.digests},
+        versions={**_versions(), **lineup.versions},
+    )
+
+
+def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None) -> Lineup:
+    """Check what is to be compared, choose the engine, and name the variants.
+
+    Args:
+        params: what the user asked for.
+        sources: where things are.
+        loaded: the cases; only what was recorded needs them, to be joined with.
+
+    Raises:
+        UserError: naming what is wrong with options, model, adapters or recorded completions.
+    """
+    if sources.recorded and loaded:
+        return recorded_lineup(sources, loaded)
+    return served_lineup(params, sources) if sources.server else local_lineup(params, sources)
+
+
+_ENGINE_GIVES = {
+    "loglikelihood": "log-probabilities",
+    "seconds": "seconds",
+    "tokens": "number of tokens",
+    "finish_reason": "reason why a completion ended",
+}
+"""What an engine may give besides the text, in words that follow "no"."""
+
+
+def check_engine(specs: Sequence[MetricSpec], engine: str) -> None:
+    """Check that the engine gives what the metrics are made of.
+
+    Raises:
+        OptionError: naming every metric that needs more than the engine gives.
+    """
+    given = ENGINES[engine].gives
+    problems = []
+    for spec in specs:
+        if lacks := sorted(spec.needs_engine - given):
+            able = [n for n, entry in ENGINES.items() if entry.gives >= spec.needs_engine]
+            what = " and ".join(f"no {_ENGINE_GIVES[need]}" for need in lacks)
+            way_out = " or ".join([*([", ".join(able[:-1])] if able[1:] else []), *able[-1:]])
+            problems.append(
+                f"--predefined_tasks {spec.name}: engine {engine!r} gives {what}; use {way_out}"
+            )
+    if problems:
+        raise OptionError("\n".join(problems))
+
+
+def _check_early(
+    params: Params, lineup: Lineup, cases: Sequence[Case], specs: Sequence[MetricSpec]
+) -> None:
+    """Check that judging may stop early.
+
+    Raises:
+        OptionError: when it may not, saying what stands in the way.
+    """
+    if params.variants != BOTH:
+        raise OptionError(
+            f"--stop_early needs a comparison, but --variants is '{params.variants}'; choose "
+            f"'{BOTH}'"
+        )
+    if len(lineup.variants) == 1:
+        raise OptionError(
+            f"--stop_early needs a comparison, but --recorded names {lineup.variants[0].name!r} "
+            "alone; give a second one"
+        )
+    if any(case.cluster for case in cases):
+        raise OptionError(
+            "--stop_early cannot be used with clusters: its intervals assume independent cases. "
+            "Leave it off, or give --cluster_column a column that is not there"
+        )
+    unbounded = [spec.name for spec in specs if spec.decides and not spec.is_bounded]
+    if unbounded:
+        raise OptionError(
+            f"--stop_early cannot be used with {', '.join(unbounded)}: its intervals need a worst "
+            "and a best score. Leave one of the two out"
+        )
+
+
+def _versions() -> dict[str, str]:
+    libraries = ("deepeval", "numpy", "scipy")
+    return {
+        "finetune-verdict": __version__,
+        **{name: installed(name) for name in libraries},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def case_source(params: Params, dataset: str) -> CaseSource:
+    """Return where the cases are, and how to read them."""
+    return CaseSource(
+        dataset_name=dataset,
+        split=params.dataset_split or None,
+        columns=Columns(
+            input=params.input_column,
+            expected_output=params.expected_output_column,
+            context=params.context_column,
+            group=params.group_column,
+            cluster=params.cluster_column,
+            id=params.id_column,
+        ),
+        input_template=params.input_template or None,
+        limit=params.limit,
+        seed=params.seed,
+        skip_bad_rows=params.skip_bad_rows,
+    )
+
+
+def _choose_primary(asked: str, chosen: Sequence[Metric]) -> str:
+    names = [metric.spec.name for metric in chosen if metric.spec.decides]
+    if not names:
+        all_of_data = all(metric.spec.judges_data for metric in chosen)
+        why = "these judge the data set and no model" if all_of_data else "none of these may decide"
+        raise OptionError(
+            f"--predefined_tasks {', '.join(m.spec.name for m in chosen)}: {why}; add a metric "
+            "that judges completions, such as Answer Relevancy"
+        )
+    if asked:
+        known = {metrics.key_of(name): name for name in names}
+        name = known.get(metrics.key_of(asked), "")
+        if not name:
+            raise OptionError(
+                f"--primary_metric {asked!r} is not among the metrics of this run that may decide "
+                f"({', '.join(names)}){did_you_mean(asked, names)}"
+            )
+        return name
+    return next((name for name in ("Correctness", "Answer Relevancy") if name in names), names[0])
