@@ -14,8 +14,9 @@ from plugin import judges, metrics
 from plugin.compare.early_stop import EarlyPlan
 from plugin.errors import JudgeDownError, JudgeError, JudgeFailingError
 from plugin.journal import Journal
-from plugin.judges.asking import N_TRIES, SpendLimits
+from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
+from plugin.net import N_TRIES
 from plugin.records import DATA, Completion, Criterion
 from plugin.run_facts import SecondJudging
 from plugin.score import items_to_score, score_all
