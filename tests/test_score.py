@@ -326,7 +326,7 @@ def test_a_judge_down_from_the_start_stops_the_run_within_bounds(journal: Journa
     secrets = {"CUSTOM_JUDGE_BASE_URL": "http://127.0.0.1:9/v1"}
     with pytest.raises(JudgeDownError, match="custom:m does not answer: no answer"):
         run(judges.load("custom:m", secrets.get), journal, texts=completions(100))
-    assert counts(journal)["n_calls"] <= 2 * LIMITS["concurrency"] * N_TRIES
+    assert journal.state.judge_calls.n_calls <= 2 * LIMITS["concurrency"] * N_TRIES
     assert not journal.failures()
 
 
