@@ -1,7 +1,7 @@
 """Every error this project raises on purpose.
 
 VerdictError
-├── UserError            the user can mend it: one clear message, exit code 2
+├── UserError            the user can fix it: one clear message, exit code 2
 │   ├── OptionError      an option has a value that cannot work
 │   ├── DataError        the data set cannot be used as it is
 │   ├── ModelError       the model cannot be loaded from where it was said to be
@@ -15,7 +15,8 @@ VerdictError
     └── JudgeFailingError    the judge fails too many questions
 
 A message names the value, the rule and the way out. What goes wrong for a single case is not an
-exception but a `records.Failure`.
+exception but a `records.Failure`. Two more end no run and are caught on the way: `CallError` (one
+call to a server failed) and `LimitReached` (the user's limit on judging).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class VerdictError(Exception):
 
 
 class UserError(VerdictError):
-    """The user's mistake, to be mended by the user."""
+    """The user's mistake, to be fixed by the user."""
 
     exit_code = 2
 
@@ -80,14 +81,16 @@ class JudgeFailingError(FaultError):
     """The judge fails on more than the share of judgments that the user allows."""
 
 
-class AskError(Exception):
-    """One call to a judge failed.
+class CallError(Exception):
+    """A call to a judge or an inference server brought nothing that can be used.
 
     Attributes:
-        again: whether the same call may succeed later (429, 5xx, time-outs, lost connections).
+        again: whether the same call may succeed later.
         unreachable: no server answered at all.
         too_many: the server takes fewer calls at once, or in a minute.
-        wait_s: how long the server asked to wait.
+        timed_out: the server took longer than it may.
+        wait_s: how long the server asked to wait; None where it did not ask.
+        status: HTTP status of the answer; None where none came, or one of 2xx.
     """
 
     def __init__(
@@ -97,13 +100,17 @@ class AskError(Exception):
         again: bool = False,
         unreachable: bool = False,
         too_many: bool = False,
+        timed_out: bool = False,
         wait_s: float | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(reason)
         self.again = again
         self.unreachable = unreachable
         self.too_many = too_many
+        self.timed_out = timed_out
         self.wait_s = wait_s
+        self.status = status
 
 
 class LimitReached(Exception):

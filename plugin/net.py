@@ -1,12 +1,9 @@
-"""What servers send: JSON of any shape, errors in their own words, and how long to wait.
+"""Calls to servers over HTTP: how one is tried again, what an answer means, what is kept secret.
 
-Keys and addresses: checked before use, and masked in whatever a server sends back.
-
-How many calls to a server are under way: more while it keeps up, fewer when it does not.
-
-Additive increase, multiplicative decrease (Chiu and Jain 1989), as in TCP's congestion control: one
-more call at once for every round that went well; half as many when the server says that it is too
-much; a tenth fewer when answers take twice as long as they did at best.
+`retry` makes a call, several times if need be, within a `ConcurrencyLimit`. `read_answer` returns
+the JSON object of a good answer; any other is a `CallError`, by the one table of HTTP statuses,
+`STATUSES`. The rest reads JSON of any shape, checks keys and addresses, and masks secrets in what a
+server sends back.
 """
 
 from __future__ import annotations
@@ -14,58 +11,211 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 import re
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
+from enum import Enum
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from plugin.errors import UserError
+from plugin.errors import CallError, UserError
 
 Client = TypeVar("Client")
+Result = TypeVar("Result")
+
+N_TRIES = 4
+"""Tries of one call when the server stumbles, with waits of 0.5, 1 and 2 s between them."""
+
+FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 30.0
 
 
-def get_path(value: Any, *path: str | int) -> Any:
-    """What lies at a path in parsed JSON that may have any shape; None where nothing does."""
-    for step in path:
-        if isinstance(step, str):
-            value = value.get(step) if isinstance(value, dict) else None
-        else:
-            value = value[step] if isinstance(value, list) and len(value) > step else None
-    return value
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """How often a call is tried, and how long.
+
+    Attributes:
+        n_tries_busy: tries at most while the server says that there are too many calls.
+        timeout_s: seconds until one try is given up.
+        time_shows_load: whether the seconds that an answer takes show how busy the server is.
+    """
+
+    n_tries_busy: int = N_TRIES
+    timeout_s: float = math.inf
+    time_shows_load: bool = True
 
 
-def text_at(value: Any) -> str:
-    """A text from parsed JSON, "" where it is none."""
-    return value if isinstance(value, str) else ""
+async def retry(
+    call: Callable[[], Awaitable[Result]],
+    limit: ConcurrencyLimit,
+    rules: RetryRules,
+    before_retry: Callable[[], None] = lambda: None,
+) -> Result:
+    """Return what a call returns, tried again while that may help.
+
+    A try holds a place of the limit, which learns how it ended; a wait holds none. A wait is as
+    long as the server asks, else twice the last one.
+
+    Args:
+        call: makes one try.
+        limit: how many calls may be under way at once.
+        rules: how often, and how long.
+        before_retry: called before every try but the first.
+
+    Raises:
+        CallError: of the last try. Any other exception of a try ends them at once.
+    """
+    n_tried, wait_s = 0, FIRST_WAIT_S
+    while True:
+        try:
+            async with limit:
+                began = time.monotonic()
+                async with asyncio.timeout(rules.timeout_s):
+                    result = await call()
+                limit.went_well(time.monotonic() - began if rules.time_shows_load else None)
+                return result
+        except TimeoutError:
+            reason = f"no answer within {rules.timeout_s:g} s"
+            error = CallError(reason, again=True, unreachable=True, timed_out=True)
+        except CallError as failed:
+            error = failed
+        n_tried += 1
+        if error.too_many or error.timed_out:  # fewer at once, and each is done sooner
+            limit.was_too_much()
+        if not error.again or n_tried >= (rules.n_tries_busy if error.too_many else N_TRIES):
+            raise error
+        before_retry()
+        await asyncio.sleep(min(error.wait_s or wait_s, _LONGEST_WAIT_S))
+        wait_s *= 2
 
 
-def count_at(value: Any) -> int:
-    """A count of tokens, 0 where the server sends none that could be one."""
-    return value if isinstance(value, int) and 0 <= value < 2**31 else 0
+class Meaning(Enum):
+    """What an HTTP status other than 2xx says of a request."""
+
+    REFUSED = "not taken as it is: an option, or a prompt that is too long"
+    KEY = "no key, or one that may not do this"
+    UNKNOWN = "no such model or address"
+    TOO_MANY = "too many requests at once, or in a minute: wait, and send fewer"
+    AGAIN = "the server stumbled: the same request may succeed later"
+    FINAL = "anything else: the same request would fail again"
+
+
+STATUSES = {
+    400: Meaning.REFUSED,
+    401: Meaning.KEY,
+    403: Meaning.KEY,
+    404: Meaning.UNKNOWN,
+    408: Meaning.AGAIN,
+    409: Meaning.AGAIN,
+    422: Meaning.REFUSED,
+    429: Meaning.TOO_MANY,
+    503: Meaning.TOO_MANY,
+    529: Meaning.TOO_MANY,
+}
+"""What each status means, for judges and inference servers alike; see `status_meaning`."""
+
+
+def status_meaning(status: int | None) -> Meaning:
+    """Return what a status means, by `STATUSES`: any other from 500 on is worth another try."""
+    code = status or 0
+    return STATUSES.get(code, Meaning.AGAIN if code >= 500 else Meaning.FINAL)
+
+
+_MAX_BODY_BYTES = 1 << 23
+_MAX_MESSAGE_CHARS = 300
+
+
+def read_answer(
+    status: int, headers: Mapping[str, str], body: bytes, mask: SecretMask
+) -> dict[str, Any]:
+    """Return the JSON object of a good answer.
+
+    Raises:
+        CallError: for any other answer: another status, no JSON object, one that is too long or
+            that holds an error. What the server says stands in it short and masked.
+    """
+    if not 200 <= status < 300:
+        meaning = status_meaning(status)
+        raise CallError(
+            f"HTTP {status}: {error_message(decode_json(body[:_MAX_BODY_BYTES]), mask)}",
+            again=meaning in (Meaning.AGAIN, Meaning.TOO_MANY),
+            too_many=meaning is Meaning.TOO_MANY,
+            wait_s=retry_after_s(headers),
+            status=status,
+        )
+    if len(body) > _MAX_BODY_BYTES:
+        raise CallError(f"an answer of {len(body)} bytes; {_MAX_BODY_BYTES} are read at most")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise unreadable_error(error) from None
+    if not isinstance(found, dict):
+        raise CallError("unreadable answer: no JSON object", again=True)
+    if found.get("error"):
+        said = error_message(found, mask)
+        raise CallError(f"the server answered with an error: {said}", again=True)
+    return found
+
+
+async def post_json(client: Any, path: str, body: Any, mask: SecretMask) -> dict[str, Any]:
+    """Return the JSON object that comes back for `body`, sent by an `httpx.AsyncClient`.
+
+    Raises:
+        CallError: when none comes back. Never chained to the client's error, whose request holds
+            the key.
+    """
+    try:
+        answer = await client.post(path, json=body)
+    except Exception as error:  # an answer may be odd in any way
+        failed = client_error(error)
+    else:
+        return read_answer(answer.status_code, answer.headers, answer.content, mask)
+    raise failed
+
+
+def client_error(error: Exception) -> CallError:
+    """Return the failed call that an exception of the client httpx stands for."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPError):
+        return no_answer_error(error, timed_out=isinstance(error, httpx.ReadTimeout))
+    return unreadable_error(error)
+
+
+def no_answer_error(error: BaseException, timed_out: bool = False) -> CallError:
+    """Return the error for a call that no server answered."""
+    reason = f"no answer: {type(error).__name__}"
+    return CallError(reason, again=True, unreachable=True, timed_out=timed_out)
+
+
+def unreadable_error(error: BaseException) -> CallError:
+    """Return the error for an answer that is no JSON."""
+    return CallError(f"unreadable answer: {type(error).__name__}", again=True)
 
 
 def decode_json(body: bytes) -> Any:
-    """What a body holds: parsed JSON, else its text."""
+    """Return what a body holds: parsed JSON, else its text."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return body.decode("utf-8", "replace")
 
 
-def error_message(body: Any) -> str:
-    """What a server says of an error, in one line; "" where it says nothing."""
+def error_message(body: Any, mask: SecretMask) -> str:
+    """Return what a server says of an error: one short line without secrets."""
     inner = get_path(body, "error") or body
     about = get_path(inner, "message") or inner
     text = about if isinstance(about, str) else json.dumps(about, ensure_ascii=False)
-    return " ".join(text.split())
+    return mask(" ".join(text.split()))[:_MAX_MESSAGE_CHARS] or "no reason given"
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long the server asks to wait: a number of seconds, or until a date."""
+    """Return how long the server asks to wait, whether it names seconds or a date."""
     asked = headers.get("retry-after", "")
     try:
         return max(0.0, float(asked))
@@ -80,8 +230,33 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
+def get_path(value: Any, *path: str | int) -> Any:
+    """Return what lies at a path in parsed JSON of any shape; None where nothing does."""
+    for step in path:
+        if isinstance(step, str):
+            value = value.get(step) if isinstance(value, dict) else None
+        else:
+            value = value[step] if isinstance(value, list) and len(value) > step else None
+    return value
+
+
+def text_at(value: Any) -> str:
+    """Return a text from parsed JSON, "" where it is none."""
+    return value if isinstance(value, str) else ""
+
+
+def count_at(value: Any) -> int | None:
+    """Return a count of tokens, None where the server sends none that could be one."""
+    return value if isinstance(value, int) and 0 <= value < 2**31 else None
+
+
+def sendable(text: str) -> str:
+    """Return the text without halves of characters, which no UTF-8 can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def make_client(who: str, make: Callable[[], Client], error_kind: type[UserError]) -> Client:
-    """A client, made.
+    """Return a client that `make` makes.
 
     Args:
         who: whose it is, as a message begins.
@@ -106,7 +281,7 @@ _SHORTEST_PIECE = 12
 
 
 def check_key(key: str, name: str, error_kind: type[UserError]) -> str:
-    """The key, if a header can carry it.
+    """Return the key, if a header can carry it.
 
     Raises:
         UserError: of the kind given, naming the secret, never its value.
@@ -119,7 +294,7 @@ def check_key(key: str, name: str, error_kind: type[UserError]) -> str:
 
 
 def check_url(url: str, name: str, error_kind: type[UserError]) -> str:
-    """The address, if it is one of a web server.
+    """Return the address, if it is one of a web server.
 
     Raises:
         UserError: of the kind given, naming where the address stands and its value, without what
@@ -140,17 +315,17 @@ class SecretMask:
     """Replaces secrets in texts by "[key]": raw, URL-quoted, in JSON and in base64."""
 
     def __init__(self, key: str = "", url: str = "") -> None:
-        """Take what must not be seen: a key, and the user and password of an address."""
+        """Take what is hidden: a key, and the user and password of an address."""
         user, at, _ = urlsplit(url).netloc.rpartition("@")
         secrets = {key, unquote(user.partition(":")[2])} | ({user, unquote(user)} if at else set())
         spellings = {s for secret in secrets - {""} for s in _spellings(secret)}
         self._spellings = sorted(spellings, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """The text without secrets, and without what UTF-8 cannot hold."""
+        """Return the text without secrets, and without what UTF-8 cannot hold."""
         for spelling in self._spellings:
             text = text.replace(spelling, "[key]")
-        return text.encode("utf-8", "replace").decode("utf-8")
+        return sendable(text)
 
 
 def _spellings(secret: str) -> Iterator[str]:
@@ -163,7 +338,7 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def _pieces(secret: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
-    """How the secret looks inside of something longer that was encoded: three ways to fall."""
+    """Yield how the secret looks inside something longer that was encoded, at each of 3 offsets."""
     for n_before in range(3):
         text = encode(bytes(n_before) + secret).decode()
         # A character of base64 holds six bits; those at the ends also depend on the neighbours.
@@ -181,6 +356,10 @@ _SMOOTHING = 0.1
 
 class ConcurrencyLimit:
     """Lets so many calls in at once, as an async context for each.
+
+    Additive increase, multiplicative decrease (Chiu and Jain 1989), as in TCP's congestion control:
+    one more call at once for every round that went well; half as many when the server says that it
+    is too much; a tenth fewer when answers take twice as long as they did at best.
 
     Attributes:
         limit: calls at once now; whole calls, the fraction counts towards the next.
@@ -218,17 +397,12 @@ class ConcurrencyLimit:
                 self._leave()
             raise
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Give the place to the next."""
         self._leave()
 
     def went_well(self, seconds: float | None) -> None:
-        """A call was answered in so many seconds; None where they say nothing of the server."""
+        """Note an answer in so many seconds; None where they tell nothing of the server."""
         if not self._adaptive:
             return
         self._n_until_cut -= 1
@@ -244,7 +418,7 @@ class ConcurrencyLimit:
             self._grow()
 
     def was_too_much(self) -> None:
-        """The server refused a call because there were too many."""
+        """Note a call that failed because there were too many at once."""
         self._n_until_cut -= 1
         if self._adaptive:
             self._shrink(0.5)

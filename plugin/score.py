@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from plugin.compare.early_stop import EarlyPlan, EarlyStopper
-from plugin.errors import AskError, JudgeFailingError, LimitReached
+from plugin.errors import CallError, JudgeFailingError, LimitReached
 from plugin.journal import Journal
 from plugin.judges.asking import PRICES_AS_OF, Asker, Price, SpendMeter, price_of
 from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt, score_item
@@ -152,7 +152,7 @@ class _ScoringSession:
             if self._halted:
                 self._journal.save_state(replace(self._journal.state, halted=self._halted))
 
-    async def _prepared(self, items: Sequence[ScoreItem]) -> dict[str, Metric | AskError]:
+    async def _prepared(self, items: Sequence[ScoreItem]) -> dict[str, Metric | CallError]:
         """The metrics by name, with their evaluation steps, which are kept in the journal.
 
         The first judge writes them. A metric whose steps it could not write is an error in its
@@ -160,14 +160,14 @@ class _ScoringSession:
         """
         metrics = {item.metric.spec.name: item.metric for item in items}
         known = self._journal.state.evaluation_steps
-        ready: dict[str, Metric | AskError] = dict(metrics)
+        ready: dict[str, Metric | CallError] = dict(metrics)
 
         async def prepare(name: str, metric: Metric) -> None:
             if metric.prepare:
                 try:
                     ready[name] = await metric.prepare(self._askers[0], known.get(name, ()))
-                except AskError as error:
-                    ready[name] = AskError(f"the evaluation steps could not be written: {error}")
+                except CallError as error:
+                    ready[name] = CallError(f"the evaluation steps could not be written: {error}")
                 except LimitReached as limit:  # then nothing is scored in this session
                     self._halted = str(limit)
                 if name not in known:
@@ -188,7 +188,7 @@ class _ScoringSession:
         self,
         items: Sequence[ScoreItem],
         missing: Sequence[ScoreItem],
-        ready: dict[str, Metric | AskError],
+        ready: dict[str, Metric | CallError],
         watch: EarlyStopper | None,
     ) -> None:
         rest, n_made = deque(missing), 0
@@ -201,7 +201,7 @@ class _ScoringSession:
         async def chain(number: int) -> None:
             nonlocal n_made
             while rest and not self._halted:
-                if number >= _CHAINS_PER_CALL * max(a.pace.limit for a in self._askers):
+                if number >= _CHAINS_PER_CALL * max(a.concurrency.limit for a in self._askers):
                     await asyncio.sleep(_LOOK_EVERY_S)  # earlier cases are finished first
                     continue
                 item = rest.popleft()
@@ -223,7 +223,7 @@ class _ScoringSession:
                 # A metric that asks nobody never waits: let the others and the stop signal in.
                 await asyncio.sleep(0)
 
-        n_chains = _CHAINS_PER_CALL * max(asker.pace.most for asker in self._askers)
+        n_chains = _CHAINS_PER_CALL * max(asker.concurrency.most for asker in self._askers)
         await self._all_done([chain(number) for number in range(min(n_chains, len(missing)))])
         self._check_failures(at_the_end=True)
 
@@ -301,7 +301,7 @@ class _ScoringSession:
                 if self._halted:
                     return
 
-        n_chains = _CHAINS_PER_CALL * second.pace.most
+        n_chains = _CHAINS_PER_CALL * second.concurrency.most
         await self._all_done([chain() for _ in range(min(n_chains, len(missing)))])
         n_pairs = len({(item.case.id, item.metric.spec.name) for item in places.values()})
         facts = SecondJudging(second.label, n_pairs, len(wanted), n_failed)

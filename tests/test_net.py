@@ -1,10 +1,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from plugin.net import ConcurrencyLimit
+from plugin import judges
+from plugin.engines import NO_ANSWER, ServedSettings
+from plugin.engines.server import N_TRIES_BUSY, ServerEngine
+from plugin.errors import CallError, JudgeError, LimitReached, UserError
+from plugin.journal import Journal
+from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter
+from plugin.net import (
+    N_TRIES,
+    STATUSES,
+    ConcurrencyLimit,
+    Meaning,
+    RetryRules,
+    SecretMask,
+    read_answer,
+    retry,
+    status_meaning,
+)
+from plugin.records import VANILLA, Completion, Failure, Message, Prompt
+from tests.judge_server import JudgeServer, Reply
 
 
 def busy(pace: ConcurrencyLimit, n: int) -> int:
@@ -124,3 +147,223 @@ def test_a_number_that_is_the_most_is_never_exceeded_and_comes_back_after_a_cut(
     for _ in range(50):
         pace.went_well(None)
     assert pace.limit == 8
+
+
+EVERY_STATUS = [
+    (400, Meaning.REFUSED),
+    (422, Meaning.REFUSED),
+    (401, Meaning.KEY),
+    (403, Meaning.KEY),
+    (404, Meaning.UNKNOWN),
+    (429, Meaning.TOO_MANY),
+    (503, Meaning.TOO_MANY),
+    (529, Meaning.TOO_MANY),
+    (408, Meaning.AGAIN),
+    (409, Meaning.AGAIN),
+    (500, Meaning.AGAIN),
+    (502, Meaning.AGAIN),
+    (504, Meaning.AGAIN),
+    (599, Meaning.AGAIN),
+    (204, Meaning.FINAL),
+    (302, Meaning.FINAL),
+    (402, Meaning.FINAL),
+    (410, Meaning.FINAL),
+    (418, Meaning.FINAL),
+]
+
+
+@pytest.mark.parametrize(("status", "meaning"), EVERY_STATUS)
+def test_what_a_status_means(status: int, meaning: Meaning) -> None:
+    assert status_meaning(status) is meaning
+
+
+def test_the_table_is_tested_whole_and_no_status_is_final() -> None:
+    assert STATUSES.keys() <= {status for status, _ in EVERY_STATUS}
+    assert status_meaning(None) is Meaning.FINAL
+
+
+ANSWERS = [(status, meaning) for status, meaning in EVERY_STATUS if status != 204]
+N_TRIED_BY_JUDGE = {Meaning.AGAIN: N_TRIES, Meaning.TOO_MANY: N_TRIES}
+N_TRIED_BY_ENGINE = {Meaning.AGAIN: N_TRIES, Meaning.TOO_MANY: N_TRIES_BUSY}
+
+
+@pytest.mark.parametrize(("status", "meaning"), ANSWERS)
+def test_a_judge_does_what_the_table_says(
+    status: int,
+    meaning: Meaning,
+    server: JudgeServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("plugin.net.FIRST_WAIT_S", 0.001)
+    server.fault = lambda number, body: Reply(status=status, text="no")
+    judge = judges.load("custom:m", {"CUSTOM_JUDGE_BASE_URL": server.url}.get)
+    ends_all = meaning in (Meaning.KEY, Meaning.UNKNOWN)
+    with pytest.raises(JudgeError if ends_all else CallError, match=f"HTTP {status}"):
+        asked(judge, tmp_path)
+    if meaning is Meaning.REFUSED:  # its options are left out one by one
+        assert [len(body) for body in server.requests] == [5, 4]
+    else:
+        assert len(server.requests) == N_TRIED_BY_JUDGE.get(meaning, 1)
+
+
+@pytest.mark.parametrize(("status", "meaning"), ANSWERS)
+def test_the_server_engine_does_what_the_table_says(
+    status: int, meaning: Meaning, server: JudgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugin.net.FIRST_WAIT_S", 0.001)
+    server.fault = lambda number, body: Reply(status=status, text="no")
+    if meaning in (Meaning.KEY, Meaning.UNKNOWN):
+        with pytest.raises(UserError, match=f"HTTP {status}"):
+            completed(server)
+    else:
+        found = completed(server)
+        again = meaning in N_TRIED_BY_ENGINE
+        assert isinstance(found, Failure) and f"HTTP {status}: no" in found.reason
+        assert found.reason.startswith(NO_ANSWER) is again
+    assert len(server.requests) == N_TRIED_BY_ENGINE.get(meaning, 1)
+
+
+class Verdict(BaseModel):
+    score: int
+
+
+def asked(judge: judges.Judge, folder: Path) -> BaseModel:
+    """One question to the judge, as metrics ask it."""
+    journal = Journal(folder / "run")
+    settings = AskSettings(concurrency=1, timeout_s=5)
+
+    async def story() -> BaseModel:
+        asker = Asker(judge, journal, settings, SpendMeter(SpendLimits()))
+        try:
+            return await asker("How good is it?", Verdict, lambda answer: None)
+        finally:
+            await asker.close()
+
+    return asyncio.run(story())
+
+
+def completed(server: JudgeServer) -> Completion | Failure:
+    """One completion of the server engine."""
+    settings = ServedSettings(server.url, "", {VANILLA: "m"}, {}, 8, 1, True)
+    with closing(ServerEngine(settings)) as engine:
+        prompt = Prompt("1", VANILLA, (Message("user", "Hello"),), ())
+        (found,) = chain.from_iterable(engine.generate([prompt]))
+    return found
+
+
+class TestReadAnswer:
+    """What comes back -> a JSON object, or a failed call."""
+
+    def error(self, body: bytes, status: int = 200, **headers: str) -> CallError:
+        with pytest.raises(CallError) as caught:
+            read_answer(status, headers, body, SecretMask("sk-4711-secret"))
+        return caught.value
+
+    def test_a_good_one(self) -> None:
+        assert read_answer(201, {}, b'{"a": [1]}', SecretMask()) == {"a": [1]}
+
+    @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"7", b"null", b"[" * 100_000])
+    def test_what_is_no_object_may_be_one_the_next_time(self, body: bytes) -> None:
+        error = self.error(body)
+        assert "unreadable answer" in str(error)
+        assert error.again and not error.too_many and not error.unreachable
+
+    def test_an_error_under_a_good_status(self) -> None:
+        error = self.error(b'{"error": {"message": "out of memory, sk-4711-secret"}}')
+        assert str(error) == "the server answered with an error: out of memory, [key]"
+        assert error.again and error.status is None
+
+    def test_one_that_is_too_long_is_not_asked_for_again(self) -> None:
+        error = self.error(b'{"text": "%s"}' % (b"x" * 9_000_000))
+        assert "9000012 bytes" in str(error) and not error.again
+
+    def test_a_refusal_says_why_how_long_and_no_secret(self) -> None:
+        said = json.dumps({"error": {"message": f"slow  down\n{'x' * 280} sk-4711-secret"}})
+        error = self.error(said.encode(), 429, **{"retry-after": "7"})
+        assert str(error).startswith("HTTP 429: slow down xxx") and len(str(error)) <= 310
+        assert "4711" not in str(error)
+        assert (error.status, error.wait_s, error.too_many) == (429, 7.0, True)
+        assert str(self.error(b"", 500)) == "HTTP 500: no reason given"
+
+
+class TestRetry:
+    """How a call is tried again; the waits are written down instead of waited for."""
+
+    @pytest.fixture(autouse=True)
+    def waits(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        waits = list[float]()
+
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+
+        monkeypatch.setattr("plugin.net.asyncio.sleep", sleep)
+        return waits
+
+    def tried(
+        self,
+        *ends: Exception | str,
+        limit: ConcurrencyLimit | None = None,
+        rules: RetryRules | None = None,
+    ) -> tuple[str, int]:
+        """What came of it, and how often the hook was called."""
+        n_retries, rest = 0, iter(ends)
+
+        async def call() -> str:
+            end = next(rest)
+            if isinstance(end, Exception):
+                raise end
+            return end
+
+        def count() -> None:
+            nonlocal n_retries
+            n_retries += 1
+
+        limit = limit or ConcurrencyLimit(4, adaptive=False)
+        return asyncio.run(retry(call, limit, rules or RetryRules(), count)), n_retries
+
+    def test_waits_double_and_every_retry_is_counted(self, waits: list[float]) -> None:
+        stumble = CallError("x", again=True)
+        assert self.tried(stumble, stumble, stumble, "well") == ("well", 3)
+        assert waits == [0.5, 1.0, 2.0]
+
+    def test_the_last_error_is_told(self, waits: list[float]) -> None:
+        ends = [CallError(str(i), again=True) for i in range(9)]
+        with pytest.raises(CallError, match="^3$"):
+            self.tried(*ends)
+        assert len(waits) == N_TRIES - 1
+
+    def test_the_server_says_how_long_but_not_for_ever(self, waits: list[float]) -> None:
+        ends = [CallError("x", again=True, wait_s=s) for s in (7.0, 3600.0, 0.0)]
+        assert self.tried(*ends, "well") == ("well", 3)
+        assert waits == [7.0, 30.0, 2.0]
+
+    def test_a_busy_server_may_get_more_tries(self) -> None:
+        busy = CallError("busy", again=True, too_many=True)
+        rules = RetryRules(n_tries_busy=8)
+        assert self.tried(*[busy] * 7, "well", rules=rules) == ("well", 7)
+        with pytest.raises(CallError, match="other"):
+            self.tried(*[busy] * 4, CallError("other", again=True), "well", rules=rules)
+
+    @pytest.mark.parametrize("error", [CallError("no"), LimitReached("no"), JudgeError("no")])
+    def test_what_is_final_ends_it_at_once(self, error: Exception, waits: list[float]) -> None:
+        with pytest.raises(type(error), match="no"):
+            self.tried(error, "well")
+        assert waits == []
+
+    @pytest.mark.parametrize("cause", ["too_many", "timed_out"])
+    def test_fewer_at_once_where_there_were_too_many(self, cause: str) -> None:
+        limit = ConcurrencyLimit(8, adaptive=True)
+        self.tried(CallError("x", again=True, **{cause: True}), "well", limit=limit)
+        assert 4 <= limit.limit < 5
+
+    def test_a_call_without_an_end_is_given_up(self, waits: list[float]) -> None:
+        async def call() -> str:
+            await asyncio.Event().wait()
+            return "never"
+
+        limit = ConcurrencyLimit(2, adaptive=True)
+        with pytest.raises(CallError, match=r"no answer within 0\.01 s") as caught:
+            asyncio.run(retry(call, limit, RetryRules(timeout_s=0.01)))
+        assert caught.value.unreachable and len(waits) == N_TRIES - 1
+        assert limit.limit == 1

@@ -1,67 +1,50 @@
-"""OpenAI's protocol as the engine `server` speaks it: requests, answers, and how a call fails.
+"""OpenAI's protocol as the engine `server` speaks it, and which models an inference server has.
 
-Which models an inference server has: its list, or a question where it keeps none.
+`completion_request` and `completion_from_reply` are the two ends of a request for a completion;
+`fatal_error` says what the user must change. `find_served` looks names up in the server's list of
+models, or asks it for one token of each where it keeps no list.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from plugin.errors import ModelError, OptionError, UserError
+from plugin.errors import CallError, ModelError, OptionError, UserError
 from plugin.net import (
+    Meaning,
     SecretMask,
-    decode_json,
-    error_message,
+    client_error,
+    count_at,
     get_path,
     make_client,
-    retry_after_s,
+    read_answer,
+    sendable,
+    status_meaning,
     text_at,
 )
 from plugin.records import Completion, Message, Prompt
 
-_MAX_BODY_BYTES = 1 << 24
-_MAX_MESSAGE_CHARS = 300
+_TIMEOUT_S = 30.0
+_FIRST_TOKEN_S = 300.0
+_N_SHOWN = 20
+BASE_OPTION, ADAPTER_OPTION = "--model_name", "--model_adapter"
+_UNLISTED = "default_model"
+"""mlx_lm.server's name for what it was started with, adapter included; its list leaves it out."""
+
 _REASONS: dict[Any, Literal["stop", "length"]] = {"stop": "stop", "length": "length"}
 
 
-class ServerCallError(Exception):
-    """One request failed.
-
-    Attributes:
-        again: whether the same request may succeed later.
-        too_many: the server takes fewer requests at once, or none just now.
-        wait_s: how long the server asked to wait.
-        status: of the answer; None where none came.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        again: bool = False,
-        too_many: bool = False,
-        wait_s: float | None = None,
-        status: int | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.again = again
-        self.too_many = too_many
-        self.wait_s = wait_s
-        self.status = status
-
-
 def request_headers(key: str) -> dict[str, str]:
-    """What every request carries."""
+    """Return the headers that every request carries."""
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def completion_request(
     name: str, messages: Sequence[Message], n_tokens: int, chat: bool
 ) -> tuple[str, dict[str, Any]]:
-    """Path and body of a request for a greedy completion.
+    """Return path and body of a request for a greedy completion.
 
     Args:
         name: the model's, as served.
@@ -70,7 +53,7 @@ def completion_request(
         chat: as turns, under the model's template; else as plain text, as the other engines join
             it without one.
     """
-    turns = [{"role": turn.role, "content": _sendable(turn.content)} for turn in messages]
+    turns = [{"role": turn.role, "content": sendable(turn.content)} for turn in messages]
     sampling = {"temperature": 0, "seed": 0, "max_tokens": n_tokens, "stream": False}
     if chat:
         return "chat/completions", {"model": name, "messages": turns, **sampling}
@@ -79,7 +62,7 @@ def completion_request(
 
 
 def completion_from_reply(prompt: Prompt, reply: Any, seconds: float, chat: bool) -> Completion:
-    """The completion in an answer.
+    """Return the completion in an answer.
 
     Args:
         prompt: what it answers.
@@ -92,94 +75,40 @@ def completion_from_reply(prompt: Prompt, reply: Any, seconds: float, chat: bool
     """
     choice = get_path(reply, "choices", 0)
     if choice is None:
-        raise ServerCallError("the server's answer has no choices", again=True)
+        raise CallError("the server's answer has no choices", again=True)
     text = get_path(choice, "message", "content") if chat else get_path(choice, "text")
     if not isinstance(text, str):
-        raise ServerCallError("the server's answer has no text", again=True)
+        raise CallError("the server's answer has no text", again=True)
     return Completion(
         case_id=prompt.case_id,
         variant=prompt.variant,
-        text=_sendable(text),
+        text=sendable(text),
         token_ids=(),
         finish_reason=_REASONS.get(get_path(choice, "finish_reason")),
         seconds=seconds,
-        n_prompt_tokens=_token_count(get_path(reply, "usage", "prompt_tokens")),
-        n_tokens=_token_count(get_path(reply, "usage", "completion_tokens")),
+        n_prompt_tokens=count_at(get_path(reply, "usage", "prompt_tokens")),
+        n_tokens=count_at(get_path(reply, "usage", "completion_tokens")),
     )
 
 
-def read_reply(status: int, sent: Mapping[str, str], body: bytes, masked: SecretMask) -> Any:
-    """The JSON of a good answer.
-
-    Args:
-        status: the answer's.
-        sent: its headers.
-        body: its bytes.
-        masked: takes the key out of what the server says.
-
-    Raises:
-        CallError: for any other answer.
-    """
-    if not 200 <= status < 300:
-        said = masked(error_message(decode_json(body[:_MAX_BODY_BYTES])))[:_MAX_MESSAGE_CHARS]
-        raise ServerCallError(
-            f"HTTP {status}: {said or 'no reason given'}",
-            again=status in (408, 409, 429) or status >= 500,
-            too_many=status in (429, 503, 529),
-            wait_s=retry_after_s(sent),
-            status=status,
-        )
-    if len(body) > _MAX_BODY_BYTES:
-        raise ServerCallError(f"an answer of {len(body)} bytes; {_MAX_BODY_BYTES} are read at most")
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        raise ServerCallError("the server's answer is no JSON", again=True) from None
-    if isinstance(found, dict) and found.get("error"):
-        said = masked(error_message(found))[:_MAX_MESSAGE_CHARS]
-        raise ServerCallError(f"the server answered with an error: {said}", again=True)
-    return found
-
-
-def lost_connection(error: BaseException) -> ServerCallError:
-    """The error for a request that no answer came to."""
-    return ServerCallError(f"no answer: {type(error).__name__}", again=True)
-
-
-def fatal_error(error: ServerCallError, url: str, name: str, has_key: bool) -> UserError | None:
-    """What the user must mend before any request for this model can succeed; None: nothing.
+def fatal_error(error: CallError, url: str, name: str, has_key: bool) -> UserError | None:
+    """Return what the user must change before any request for this model can succeed, if anything.
 
     The server's own words about a key are left out: they mostly quote it.
     """
-    if error.status in (401, 403):
-        wrong = "refuses the key in" if has_key else "wants a key: set"
-        return OptionError(
-            f"the inference server {url} {wrong} INFERENCE_API_KEY (HTTP {error.status})"
-        )
-    if error.status == 404:
-        return ModelError(
-            f"the inference server {url} does not serve {name!r} ({error}). Check the name, and "
-            "--server_url: mostly it ends with /v1"
-        )
-    return None
-
-
-def _token_count(value: Any) -> int | None:
-    """A count of tokens, None where the server sends none that could be one."""
-    return value if isinstance(value, int) and 0 <= value < 2**31 else None
-
-
-def _sendable(text: str) -> str:
-    """The text without halves of characters, which no UTF-8 can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-_TIMEOUT_S = 30.0
-_FIRST_TOKEN_S = 300.0
-_N_SHOWN = 20
-BASE_OPTION, ADAPTER_OPTION = "--model_name", "--model_adapter"
-_UNLISTED = "default_model"
-"""mlx_lm.server's name for what it was started with, adapter included; its list leaves it out."""
+    match status_meaning(error.status):
+        case Meaning.KEY:
+            wrong = "refuses the key in" if has_key else "wants a key: set"
+            return OptionError(
+                f"the inference server {url} {wrong} INFERENCE_API_KEY (HTTP {error.status})"
+            )
+        case Meaning.UNKNOWN:
+            return ModelError(
+                f"the inference server {url} does not serve {name!r} ({error}). Check the name, "
+                "and --server_url: mostly it ends with /v1"
+            )
+        case _:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +129,14 @@ class ServedModel:
 
     @property
     def asked_as(self) -> str:
-        """What to ask for: SGLang lists an adapter's own name, and takes it behind its base's."""
+        """Return what to ask for; SGLang takes an adapter's name behind its base's alone."""
         adapter = self.owner == "sglang" and self.parent
         return f"{self.parent}:{self.id}" if adapter else self.id
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """What was looked for, found.
+    """The models that were looked for, all found.
 
     Attributes:
         entries: given name -> entry.
@@ -219,7 +148,7 @@ class ServedModels:
 
 
 def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> ServedModels:
-    """Models on a server, before anything else is asked of it.
+    """Return models of a server, before anything else is asked of it.
 
     Args:
         url: the server's.
@@ -238,13 +167,13 @@ def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> Ser
         lambda: httpx.Client(base_url=url, headers=request_headers(key), timeout=_TIMEOUT_S),
         ModelError,
     ) as client:
-        asking = _ModelProbe(client, url, key)
-        listed = asking.listed()
+        probe = _ModelProbe(client, url, key)
+        listed = probe.listed()
         if listed is None:
             for name in asked:
-                asking.probe(name, chat)
-            return ServedModels({name: ServedModel(name) for name in asked}, asking.version())
-        return ServedModels(_match_all(url, asked, listed), asking.version())
+                probe.check(name, chat)
+            return ServedModels({name: ServedModel(name) for name in asked}, probe.version())
+        return ServedModels(_match_all(url, asked, listed), probe.version())
 
 
 class _ModelProbe:
@@ -254,21 +183,21 @@ class _ModelProbe:
         self._client = client
         self._url = url
         self._has_key = bool(key)
-        self._masked = SecretMask(key)
+        self._mask = SecretMask(key)
 
     def listed(self) -> list[ServedModel] | None:
-        """The server's list; None where it keeps none.
+        """Return the server's list; None where it keeps none.
 
         Raises:
             UserError: when it gives none for another reason.
         """
         try:
-            found = get_path(self._sent("GET", "models"), "data")
-        except ServerCallError as error:
+            found = get_path(self._request("GET", "models"), "data")
+        except CallError as error:
             if error.status in (404, 405, 501):
                 return None
-            if wrong := fatal_error(error, self._url, "models", self._has_key):
-                raise wrong from None
+            if fatal := fatal_error(error, self._url, "models", self._has_key):
+                raise fatal from None
             raise ModelError(
                 f"the inference server {self._url} gives no list of models ({error}). Start it, "
                 "or check --server_url"
@@ -276,7 +205,7 @@ class _ModelProbe:
         entries = map(_served_model, found if isinstance(found, list) else [])
         return [entry for entry in entries if entry.id]
 
-    def probe(self, name: str, chat: bool) -> None:
+    def check(self, name: str, chat: bool) -> None:
         """Ask for one token.
 
         Raises:
@@ -284,39 +213,38 @@ class _ModelProbe:
         """
         path, body = completion_request(name, [Message("user", "Hello")], 1, chat)
         try:
-            self._sent("POST", path, json=body, timeout=_FIRST_TOKEN_S)
-        except ServerCallError as error:
-            wrong = fatal_error(error, self._url, name, self._has_key)
-            raise wrong or ModelError(
+            self._request("POST", path, json=body, timeout=_FIRST_TOKEN_S)
+        except CallError as error:
+            fatal = fatal_error(error, self._url, name, self._has_key)
+            raise fatal or ModelError(
                 f"the inference server {self._url} has no list of models, and does not complete "
                 f"anything as {name!r}: {error}"
             ) from None
 
     def version(self) -> str:
-        """What vLLM and Ollama tell of themselves, each at an address of its own."""
+        """Return what vLLM and Ollama tell of themselves, each at an address of its own."""
         root = self._url.removesuffix("/").removesuffix("/v1")
         for path in ("version", "api/version"):
             try:
-                found = text_at(get_path(self._sent("GET", f"{root}/{path}"), "version"))
-            except ServerCallError:
+                found = text_at(get_path(self._request("GET", f"{root}/{path}"), "version"))
+            except CallError:
                 continue
             if found:
-                return self._masked(found)[:100]
+                return self._mask(found)[:100]
         return ""
 
-    def _sent(self, method: str, path: str, **more: Any) -> Any:
-        """The JSON that comes back.
+    def _request(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        """Return the JSON object that comes back.
 
         Raises:
             CallError: when none does.
         """
-        failed: ServerCallError
         try:
             answer = self._client.request(method, path, **more)
-        except Exception as error:  # an answer may be odd in any way, and none is expected, too
-            failed = lost_connection(error)
+        except Exception as error:  # an answer may be odd in any way
+            failed = client_error(error)
         else:
-            return read_reply(answer.status_code, answer.headers, answer.content, self._masked)
+            return read_answer(answer.status_code, answer.headers, answer.content, self._mask)
         raise failed
 
 
@@ -328,7 +256,7 @@ def _served_model(item: Any) -> ServedModel:
 def _match_all(
     url: str, asked: Mapping[str, str], listed: Sequence[ServedModel]
 ) -> dict[str, ServedModel]:
-    """Given name -> entry.
+    """Return given name -> entry.
 
     Raises:
         ModelError: naming all that are not there.
@@ -355,7 +283,7 @@ def _match_all(
 
 
 def _match(name: str, listed: Sequence[ServedModel]) -> ServedModel | None:
-    """The entry with this name, in the ways that servers let it be written."""
+    """Return the entry with this name, in the ways that servers let it be written."""
     for entry in listed:
         if name in (entry.id, entry.asked_as) or f"{name}:latest" == entry.id:
             return entry
@@ -363,7 +291,7 @@ def _match(name: str, listed: Sequence[ServedModel]) -> ServedModel | None:
 
 
 def _only_alike(name: str, listed: Sequence[ServedModel]) -> ServedModel | None:
-    """The only base whose name ends like this one: servers drop a model's folders, or its owner.
+    """Return the only base whose name ends like this one: servers drop folders, or the owner.
 
     The classic host names the experiment's model by its directory or hub id, and its server lists
     the last part of that.

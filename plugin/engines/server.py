@@ -1,10 +1,8 @@
 """The server engine: any OpenAI-compatible inference server that has base and adapters by name.
 
-No weights are read here. The server applies the chat template and counts the tokens.
-
-Requests to an inference server: so many at once as it bears, and tried again where it may help.
-
-All of it runs on an event loop of its own, a tenth of a second at a time, so that whoever waits for
+No weights are read here. The server applies the chat template and counts the tokens. As many
+requests are under way as the server can take, and each is tried again where that may help. All of
+it runs on an event loop of its own, a tenth of a second at a time, so that whoever waits for
 completions can stop in between.
 """
 
@@ -20,29 +18,42 @@ from plugin.certify.certificate import Certificate
 from plugin.certify.measure import ServedPair, certify_served
 from plugin.engines import NO_ANSWER, ServedSettings
 from plugin.engines._server_api import (
-    ServerCallError,
     completion_from_reply,
     completion_request,
     fatal_error,
-    lost_connection,
-    read_reply,
     request_headers,
 )
-from plugin.errors import ModelError, OptionError, ServerDownError
-from plugin.net import ConcurrencyLimit, SecretMask, make_client
+from plugin.errors import CallError, ModelError, OptionError, ServerDownError
+from plugin.net import ConcurrencyLimit, RetryRules, SecretMask, make_client, post_json, retry
 from plugin.records import VANILLA, Completion, Failure, Message, Prompt
+
+TIMEOUT_S = 300.0
+"""A slow server with many requests at once may take minutes for each."""
+
+N_TRIES_BUSY = 8
+"""Tries of one request when the server is busy and says so: it is the user's own, and costs time
+alone."""
+
+N_BAD_UNTIL_DOWN = 10
+"""Requests in a row that no try brought an answer to, after which the server counts as down."""
 
 _SERVED_PROBE_TOKENS = 64
 """How long the answers to probes may become: enough to tell models apart."""
 
+_CONNECT_S = 10.0
+_STEP_S = 0.1
+
+_RULES = RetryRules(n_tries_busy=N_TRIES_BUSY, time_shows_load=False)
+"""How long a request took says more of the answer's length than of the server."""
+
 
 def version() -> str:
-    """What generates; the server's own version is known when it was asked for it."""
+    """Return what generates; the server's own version is known when it was asked for it."""
     return "server"
 
 
 def load(settings: ServedSettings) -> ServerEngine:
-    """The engine; the server is not asked yet.
+    """Return the engine; the server is not asked yet.
 
     Raises:
         ModelError: when no client can be made.
@@ -61,11 +72,11 @@ class ServerEngine:
         self._calls = ServerCalls(settings)
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Empty: tokens are the server's business."""
+        """Return nothing: tokens are the server's business."""
         return ()
 
     def tokens(self, text: str) -> tuple[int, ...]:
-        """Empty, likewise."""
+        """Return nothing, likewise."""
         return ()
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
@@ -81,7 +92,7 @@ class ServerEngine:
     def loglikelihoods(
         self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> Iterator[float]:
-        """Not to be had: the protocol gives no probabilities of a text that the caller chose.
+        """Refuse: the protocol gives no probabilities of a text that the caller chose.
 
         Raises:
             OptionError: always.
@@ -98,29 +109,11 @@ class ServerEngine:
         return {result.case_id: result for results in ended for result in results}
 
 
-TIMEOUT_S = 300.0
-"""A slow server with many requests at once may take minutes for each."""
-
-N_TRIES = 4
-"""Tries of one request when the server stumbles, with waits of 0.5, 1 and 2 s between them."""
-
-N_TRIES_BUSY = 8
-"""Tries of one request when the server is busy and says so."""
-
-N_BAD_UNTIL_DOWN = 10
-"""Requests in a row that no try brought an answer to, after which the server counts as down."""
-
-_CONNECT_S = 10.0
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 30.0
-_STEP_S = 0.1
-
-
 class ServerCalls:
     """The connections to one server, reused for all requests."""
 
     def __init__(self, settings: ServedSettings) -> None:
-        """Nothing is sent yet.
+        """Make the client; nothing is sent yet.
 
         Raises:
             ModelError: when the client cannot be made.
@@ -128,11 +121,11 @@ class ServerCalls:
         import httpx
 
         self._settings = settings
-        self._masked = SecretMask(settings.key)
-        self._pace = ConcurrencyLimit(settings.batch_size, adaptive=True, most=settings.batch_size)
+        self._mask = SecretMask(settings.key)
+        self._limit = ConcurrencyLimit(settings.batch_size, adaptive=True, most=settings.batch_size)
         self._last = ""  # what the last request failed with
         self._loop = asyncio.new_event_loop()
-        # The pace bounds requests; the library's own bound would only make some wait unseen.
+        # The limit bounds requests; the library's own bound would only make some wait unseen.
         self._client = make_client(
             f"the inference server {settings.url}",
             lambda: httpx.AsyncClient(
@@ -154,7 +147,7 @@ class ServerCalls:
     def completions(
         self, prompts: Sequence[Prompt], n_tokens: int
     ) -> Iterator[tuple[Completion | Failure, ...]]:
-        """A completion or a failure for each, as they come; yields at least ten times a second.
+        """Yield a completion or a failure for each, as they come, at least ten times a second.
 
         Raises:
             ServerDownError: when the server no longer answers.
@@ -165,7 +158,7 @@ class ServerCalls:
             while waiting or under_way:
                 while waiting and len(under_way) < self._settings.batch_size:
                     prompt = waiting.popleft()
-                    under_way.add(self._loop.create_task(self._ask(prompt, n_tokens)))
+                    under_way.add(self._loop.create_task(self._complete(prompt, n_tokens)))
                 ended, under_way = self._loop.run_until_complete(
                     asyncio.wait(under_way, timeout=_STEP_S, return_when=asyncio.FIRST_COMPLETED)
                 )
@@ -177,7 +170,7 @@ class ServerCalls:
                     raise ServerDownError(
                         f"the inference server {self._settings.url} does not answer: {n_bad} "
                         f"requests in a row failed, the last with: {self._last}. Everything made "
-                        "so far is kept; look after the server and resume"
+                        "so far is kept; check the server and resume"
                     )
         finally:
             self._drop(under_way)
@@ -188,62 +181,38 @@ class ServerCalls:
         if tasks and not self._loop.is_closed():
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
-    async def _ask(self, prompt: Prompt, n_tokens: int) -> Completion | Failure:
-        """One completion, tried several times if need be.
+    async def _complete(self, prompt: Prompt, n_tokens: int) -> Completion | Failure:
+        """Return one completion, tried several times if need be.
 
         Raises:
             UserError: when no request can succeed.
         """
-        wait_s, n_tried, error = _FIRST_WAIT_S, 0, ServerCallError("not asked")
-        while n_tried < (N_TRIES_BUSY if error.too_many else N_TRIES):
-            if n_tried:
-                await asyncio.sleep(min(error.wait_s or wait_s, _LONGEST_WAIT_S))
-                wait_s *= 2
-            n_tried += 1
-            try:
-                async with self._pace:
-                    found = await self._call(prompt, n_tokens)
-            except ServerCallError as failed:
-                error = failed
-            else:
-                # How long it took says more of the answer's length than of the server.
-                self._pace.went_well(None)
-                return found
-            if error.too_many:
-                self._pace.was_too_much()
-            if not error.again:
-                break
-        reason = self._last = str(error)
-        if error.again:
-            reason = f"{NO_ANSWER} ({error}); the same run tries again"
-        return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.again)
+        try:
+            return await retry(lambda: self._request(prompt, n_tokens), self._limit, _RULES)
+        except CallError as error:
+            reason = self._last = str(error)
+            if error.again:
+                reason = f"{NO_ANSWER} ({error}); the same run tries again"
+            return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.again)
 
-    async def _call(self, prompt: Prompt, n_tokens: int) -> Completion:
-        import httpx
+    async def _request(self, prompt: Prompt, n_tokens: int) -> Completion:
+        """Return the completion that one request brings.
 
+        Raises:
+            CallError: when it brings none.
+            UserError: when no request can succeed.
+        """
         settings = self._settings
         name, chat = settings.names[prompt.variant], settings.chat_template
         path, body = completion_request(name, prompt.messages, n_tokens, chat)
         began = time.perf_counter()
-        failed: ServerCallError
         try:
-            answer = await self._client.post(path, json=body)
-        except httpx.HTTPError as error:
-            failed = lost_connection(error)
-            if isinstance(error, httpx.ReadTimeout):  # fewer at once, and each is done sooner
-                self._pace.was_too_much()
-        except Exception as error:  # an answer may be odd in any way
-            failed = ServerCallError(f"unreadable answer: {type(error).__name__}", again=True)
-        else:
-            seconds = time.perf_counter() - began
-            try:
-                reply = read_reply(answer.status_code, answer.headers, answer.content, self._masked)
-                return completion_from_reply(prompt, reply, seconds, chat)
-            except ServerCallError as error:
-                if wrong := fatal_error(error, settings.url, name, bool(settings.key)):
-                    raise wrong from None
-                raise
-        raise failed
+            reply = await post_json(self._client, path, body, self._mask)
+        except CallError as error:
+            if fatal := fatal_error(error, settings.url, name, bool(settings.key)):
+                raise fatal from None
+            raise
+        return completion_from_reply(prompt, reply, time.perf_counter() - began, chat)
 
 
 def _is_bad(result: Completion | Failure) -> bool:

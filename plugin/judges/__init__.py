@@ -1,24 +1,35 @@
 """Judges: a prompt and a schema -> an answer.
 
-What all judges behind HTTP share stands here, too: how a call fails, and how a refused option is
-left out.
+`load_all` returns the judges that a user names, by the table `PROVIDERS`; each follows the protocol
+`Judge`. `HttpJudge` has what those behind HTTP share: which failed calls end the run, and how an
+option that the server refuses is left out.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
-import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from plugin.errors import AskError, JudgeError
-from plugin.net import Client, SecretMask, decode_json, error_message, make_client, retry_after_s
+from plugin.errors import CallError, JudgeError
+from plugin.net import (
+    Client,
+    Meaning,
+    SecretMask,
+    make_client,
+    no_answer_error,
+    read_answer,
+    sendable,
+    status_meaning,
+    unreadable_error,
+)
 
 Secrets = Callable[[str], str | None]
 
@@ -60,7 +71,7 @@ class Judge(Protocol):
     structured: bool
 
     async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
-        """One call.
+        """Return what the judge answers to one question.
 
         Args:
             prompt: the question.
@@ -68,7 +79,7 @@ class Judge(Protocol):
             room: how many times the usual room the answer gets, after one that was cut off.
 
         Raises:
-            AskError: when this call failed.
+            CallError: when this call failed.
             JudgeError: when no call can succeed (wrong key, unknown model).
         """
 
@@ -112,7 +123,7 @@ def choices() -> str:
 
 
 def marks_its_own_work(judge: Judge, model: str) -> bool:
-    """Whether the judge is the model under test itself, as far as names tell.
+    """Return whether the judge is the model under test itself, as far as names tell.
 
     Args:
         judge: whose label ends with its model's name.
@@ -126,7 +137,7 @@ def _last_name_part(name: str) -> str:
 
 
 def require_named(provider: str, model: str, what: str = "model") -> str:
-    """The spec of a judge that must name its model.
+    """Return the spec of a judge that must name its model.
 
     Raises:
         JudgeError: when it names none.
@@ -137,7 +148,7 @@ def require_named(provider: str, model: str, what: str = "model") -> str:
 
 
 def load_all(specs: str, secrets: Secrets) -> tuple[Judge, ...]:
-    """The judges of a list with commas: one, or a panel.
+    """Return the judges of a list with commas: one, or a panel.
 
     Raises:
         JudgeError: as `load`, and for one that is named twice.
@@ -150,7 +161,7 @@ def load_all(specs: str, secrets: Secrets) -> tuple[Judge, ...]:
 
 
 def load(spec: str, secrets: Secrets) -> Judge:
-    """The judge that a spec names.
+    """Return the judge that a spec names.
 
     Raises:
         JudgeError: for no spec, an unknown provider or a missing key or address.
@@ -161,16 +172,24 @@ def load(spec: str, secrets: Secrets) -> Judge:
         )
     provider, _, model = spec.partition(":")
     if provider not in PROVIDERS:
-        raise JudgeError(f"unknown judge {spec!r}; --judge takes one of {choices()}")
+        hint = _suggestion(provider, model)
+        raise JudgeError(f"unknown judge {spec!r}{hint} --judge takes one of {choices()}")
     file, _, function = PROVIDERS[provider].code.partition(":")
     module = importlib.import_module(f"plugin.judges.{file}")
     judge: Judge = getattr(module, function)(provider, model, secrets)
     return judge
 
 
+def _suggestion(provider: str, model: str) -> str:
+    """Return a question after the judge that was meant, if the name is like a known one."""
+    close = difflib.get_close_matches(provider.casefold(), PROVIDERS, n=1)
+    if not close:
+        return ";"
+    meant = f"{close[0]}:{model}" if model else PROVIDERS[close[0]].spec
+    return f", did you mean {meant!r}?"
+
+
 _MAX_ANSWER_TOKENS = 4096
-_MAX_BODY_BYTES = 1 << 20
-_MAX_MESSAGE_CHARS = 300
 _MAX_VERSION_CHARS = 100
 
 
@@ -178,19 +197,15 @@ class CallSettings(Protocol):
     """How a server wants to be asked; servers and models differ in what they refuse."""
 
     def options(self, schema: type[BaseModel], n_tokens: int) -> dict[str, Any]:
-        """What goes into a request besides model and prompt.
+        """Return what goes into a request besides model and prompt.
 
         Args:
             schema: what the answer must fit.
             n_tokens: how long it may be.
         """
 
-    def without_what(self, said: str) -> CallSettings | None:
-        """What is left when the refused option is left out; None when nothing is."""
-
-
-class RefusedOption(Exception):
-    """The server does not take a request as it is; the message is what it said, masked."""
+    def without_refused(self, message: str) -> CallSettings | None:
+        """Return what is left without what the server's message refuses; None for nothing."""
 
 
 class HttpJudge(ABC):
@@ -200,143 +215,106 @@ class HttpJudge(ABC):
     caveat = ""
 
     def __init__(
-        self, label: str, model: str, manner: CallSettings, key: str = "", url: str = ""
+        self, label: str, model: str, settings: CallSettings, key: str = "", url: str = ""
     ) -> None:
         """Take what all have.
 
         Args:
             label: the spec; also the identity.
             model: as the server knows it.
-            manner: how it is asked at first.
+            settings: how it is asked at first.
             key: what must never be shown; "" where no key was given.
             url: the server's address, which may hold a password.
         """
         self.label = self.identity = label
         self._model = model
-        self._manner = manner
+        self._settings = settings
         self._has_key = bool(key)
-        self._masked = SecretMask(key, url)
+        self._mask = SecretMask(key, url)
 
     async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
         """See `Judge.ask`: schema-bound output at temperature 0, as far as the server takes it.
 
         What a server refuses is left out, for good once it then answers.
         """
-        sendable = prompt.encode("utf-8", "replace").decode("utf-8")  # half a character is none
-        n_tokens = room * _MAX_ANSWER_TOKENS
-        manner: CallSettings | None = self._manner
-        while manner is not None:
+        settings, n_tokens = self._settings, room * _MAX_ANSWER_TOKENS
+        while True:
             try:
-                answer = await self._call(sendable, manner.options(schema, n_tokens))
-            except RefusedOption as refused:
-                said = str(refused)
-                manner = manner.without_what(said)
+                answer = await self._send(sendable(prompt), settings.options(schema, n_tokens))
+            except CallError as error:
+                if fatal := self._fatal_error(error):
+                    raise fatal from None
+                refused = status_meaning(error.status) is Meaning.REFUSED
+                simpler = settings.without_refused(str(error)) if refused else None
+                if simpler is None:
+                    raise
+                settings = simpler
             else:
-                self._manner = manner
+                self._settings = settings
                 return replace(
                     answer,
-                    text=self._masked(answer.text),
-                    version=self._masked(answer.version)[:_MAX_VERSION_CHARS],
+                    text=self._mask(answer.text),
+                    version=self._mask(answer.version)[:_MAX_VERSION_CHARS],
                 )
-        raise AskError(said)
 
     @abstractmethod
     async def close(self) -> None:
         """Close the connections."""
 
     @abstractmethod
-    async def _call(self, prompt: str, options: dict[str, Any]) -> Answer:
-        """One request.
+    async def _send(self, prompt: str, options: dict[str, Any]) -> Answer:
+        """Return the answer to one request.
 
         Raises:
-            Refused: when the server does not take the request as it is.
-            AskError: when this call failed.
-            JudgeError: when no call can succeed.
+            CallError: when it failed.
         """
 
-    def _unknown(self, said: str) -> str:
-        """What a 404 means, and the way out."""
+    def _fatal_error(self, error: CallError) -> JudgeError | None:
+        """Return what the user must change before any call can succeed; None: nothing."""
+        match status_meaning(error.status):
+            case Meaning.KEY:
+                # The server's own words are left out: they mostly quote the key.
+                wrong = "refused the key" if self._has_key else "wants a key"
+                reason = (
+                    f"the server {wrong} (HTTP {error.status}); check the key and what it may be "
+                    "used for"
+                )
+            case Meaning.UNKNOWN:
+                reason = self._unknown_model(str(error))
+            case _:
+                return None
+        return JudgeError(f"judge {self.label}: {reason}")
+
+    def _unknown_model(self, message: str) -> str:
+        """Return what a 404 with this message means, and the way out."""
         return (
             "the server knows no such model or address (HTTP 404); check the model's name and "
             "the base URL"
         )
 
-    async def _sent(self, sdk: Any, call: Awaitable[Any]) -> dict[str, Any]:
-        """The JSON object in the raw answer to a call of a provider's own client.
+    async def _read_sdk(self, sdk: Any, call: Awaitable[Any]) -> dict[str, Any]:
+        """Return the JSON object in the raw answer to a call of a provider's own client.
 
         Raises:
-            Refused, AskError, JudgeError: see `_call`. Never chained to the client's error, whose
-                request holds the key.
+            CallError: when there is none. Never chained to the client's error, whose request holds
+                the key.
         """
-        failure: Exception
+        failed: CallError | None = None
         try:
-            raw = await call
+            answer = (await call).http_response
         except sdk.APIStatusError as error:
             answer = error.response
-            failure = self._refusal(answer.status_code, answer.headers, answer.content)
         except sdk.APIConnectionError as error:
-            failure = no_answer_error(error.__cause__ or error)
+            failed = no_answer_error(error.__cause__ or error)
         except Exception as error:  # a client fails in any way on an answer that it did not expect
-            failure = unreadable_error(error)
-        else:
-            return self._read(raw.http_response.content)
-        raise failure
-
-    def _refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception:
-        """The error for an answer with a status other than 2xx."""
-        said = f"HTTP {status}: {self._said(decode_json(body[:_MAX_BODY_BYTES]))}"
-        if status in (400, 422):
-            return RefusedOption(said)
-        if status in (401, 403):
-            # The server's own words are left out: they mostly quote the key.
-            wrong = "refused the key" if self._has_key else "wants a key"
-            return JudgeError(
-                f"judge {self.label}: the server {wrong} (HTTP {status}); "
-                "check the key and what it may be used for"
-            )
-        if status == 404:
-            return JudgeError(f"judge {self.label}: {self._unknown(said)}")
-        again = status in (408, 409, 429) or status >= 500
-        too_many = status in (429, 503, 529)
-        return AskError(said, again=again, too_many=too_many, wait_s=retry_after_s(headers))
-
-    def _read(self, body: bytes) -> dict[str, Any]:
-        """The JSON object that a server sent with a status of 2xx.
-
-        Raises:
-            AskError: when it sent something else, too much, or an error.
-        """
-        if len(body) > _MAX_BODY_BYTES:
-            raise AskError(f"an answer of {len(body)} bytes; {_MAX_BODY_BYTES} are read at most")
-        try:
-            found = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise unreadable_error(error) from None
-        if not isinstance(found, dict):
-            raise AskError("unreadable answer: no JSON object", again=True)
-        if found.get("error"):
-            raise AskError(f"the server answered with an error: {self._said(found)}", again=True)
-        return found
-
-    def _said(self, body: Any) -> str:
-        """The server's message, short and without the key in any spelling."""
-        said = self._masked(error_message(body))[:_MAX_MESSAGE_CHARS]
-        return said or "no reason given"
-
-
-def no_answer_error(error: BaseException) -> AskError:
-    """The error for a call that no server answered."""
-    reason = f"no answer from the server: {type(error).__name__}"
-    return AskError(reason, again=True, unreachable=True)
-
-
-def unreadable_error(error: BaseException) -> AskError:
-    """The error for an answer that is no JSON."""
-    return AskError(f"unreadable answer: {type(error).__name__}", again=True)
+            failed = unreadable_error(error)
+        if failed:
+            raise failed
+        return read_answer(answer.status_code, answer.headers, answer.content, self._mask)
 
 
 def make_judge_client(label: str, make: Callable[[], Client]) -> Client:
-    """A client, made.
+    """Return a client that `make` makes.
 
     Raises:
         JudgeError: for an address or a setting of the environment that it cannot work with.
@@ -355,7 +333,7 @@ def ignore_environment(*names: str) -> Iterator[None]:
 
 
 def closed_schema(schema: type[BaseModel]) -> dict[str, Any]:
-    """The schema in strict form: every object closed, every property required, no defaults."""
+    """Return the schema in strict form: objects closed, all properties required, no defaults."""
     strict: dict[str, Any] = _closed_node(schema.model_json_schema())
     return strict
 
@@ -372,7 +350,7 @@ def _closed_node(node: Any) -> Any:
 
 
 class NoJudge:
-    """See `plugin.judges.Judge`."""
+    """Stands in where no metric asks a judge. See `plugin.judges.Judge`."""
 
     label = "no judge"
     caveat = ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from plugin.errors import AskError, JudgeError
+from plugin.errors import CallError, JudgeError
 from plugin.judges import (
     Answer,
     HttpJudge,
@@ -34,7 +34,7 @@ _OUT_OF_ROOM = ("max_tokens", "model_context_window_exceeded")
 
 
 def load_anthropic(provider: str, model: str, secrets: Secrets) -> AnthropicJudge:
-    """The judge.
+    """Return the judge.
 
     Raises:
         JudgeError: when model, key or library is missing, or key or address is none.
@@ -78,8 +78,8 @@ class _AnthropicSettings:
             wanted |= {"tools": [tool], "tool_choice": {"type": "tool", "name": _TOOL}}
         return wanted
 
-    def without_what(self, said: str) -> _AnthropicSettings | None:
-        if "temperature" in said and self.temperature:
+    def without_refused(self, message: str) -> _AnthropicSettings | None:
+        if "temperature" in message and self.temperature:
             return replace(self, temperature=False)
         simpler = _SHAPES[_SHAPES.index(self.shape) + 1 :]
         return replace(self, shape=simpler[0]) if simpler else None
@@ -89,7 +89,7 @@ class AnthropicJudge(HttpJudge):
     """One model on one server that speaks Anthropic's protocol."""
 
     def __init__(self, label: str, model: str, url: str, key: str) -> None:
-        """Nothing is sent yet.
+        """Make the client; nothing is sent yet.
 
         Raises:
             JudgeError: when the client cannot be made.
@@ -101,7 +101,7 @@ class AnthropicJudge(HttpJudge):
         """Close the connections."""
         await self._client.close()
 
-    async def _call(self, prompt: str, options: dict[str, Any]) -> Answer:
+    async def _send(self, prompt: str, options: dict[str, Any]) -> Answer:
         import anthropic
 
         messages: Any = [{"role": "user", "content": prompt}]
@@ -113,20 +113,20 @@ class AnthropicJudge(HttpJudge):
             max_tokens=others.pop("max_tokens"),
             extra_body=others,
         )
-        reply = await self._sent(anthropic, call)
+        reply = await self._read_sdk(anthropic, call)
         stopped, blocks = get_path(reply, "stop_reason"), get_path(reply, "content")
         if stopped == "refusal":
-            raise AskError("the model declined to answer")
+            raise CallError("the model declined to answer")
         if not isinstance(blocks, list):
-            raise AskError("the server's answer has no content", again=True)
+            raise CallError("the server's answer has no content", again=True)
         usage = get_path(reply, "usage")
         read = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         return Answer(
             text="".join(map(_block_text, blocks)),
             cut_off=stopped in _OUT_OF_ROOM,
             version=text_at(get_path(reply, "model")),
-            n_prompt_tokens=sum(count_at(get_path(usage, name)) for name in read),
-            n_completion_tokens=count_at(get_path(usage, "output_tokens")),
+            n_prompt_tokens=sum(count_at(get_path(usage, name)) or 0 for name in read),
+            n_completion_tokens=count_at(get_path(usage, "output_tokens")) or 0,
         )
 
 

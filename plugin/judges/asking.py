@@ -1,11 +1,7 @@
-"""What judging costs: prices, what was spent, and where it has to end.
+"""Asking a judge: bounded, retried, validated, and never twice for the same question.
 
-Prices are US dollars per million tokens, prompt and completion, at the providers' standard rate as
-published by the end of 2025. They change: the user's own (`--judge_price`) go before the table.
-
-What a judge sent back -> the validated answer, or what is wrong with it.
-
-Asking the judge: bounded, retried, validated, and never twice for the same thing.
+`Asker` asks one judge on behalf of the metrics. `parse_answer` validates what comes back.
+`SpendMeter` counts calls and dollars of all judges and ends judging at the user's `SpendLimits`.
 """
 
 from __future__ import annotations
@@ -21,14 +17,307 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from plugin.errors import AskError, JudgeDownError, LimitReached
+from plugin.errors import CallError, JudgeDownError, LimitReached
 from plugin.journal import Journal, Judgment, content_key
 from plugin.judges import PROVIDERS, Answer, Judge
 from plugin.metrics import Check
-from plugin.net import ConcurrencyLimit
+from plugin.net import ConcurrencyLimit, RetryRules, retry
 from plugin.run_facts import JudgeCalls
 
+N_ASKS = 3
+"""One ask, and up to two more for an answer that does not fit."""
+
+_MORE_ROOM = 4
+"""Times the usual room, for the answer that follows one that was cut off."""
+
+_SAMPLING = "temperature 0"
+
+N_LOST_UNTIL_DOWN = 10
+"""Questions in a row that no server answered, after which a judge that once answered is down."""
+
+N_FAILED_UNTIL_HOPELESS = 20
+"""Failed questions after which a judge that never gave a fitting answer is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskSettings:
+    """How a judge is asked.
+
+    Attributes:
+        concurrency: calls at once, to begin with.
+        timeout_s: after so many seconds a call is given up.
+        adaptive: whether the number of calls follows what the server can take.
+        include_reason: whether metrics ask for the reason of a score besides.
+        price: of this judge's tokens; None where it is not known.
+    """
+
+    concurrency: int
+    timeout_s: float
+    adaptive: bool = False
+    include_reason: bool = True
+    price: Price | None = None
+
+
+class Asker:
+    """Asks one judge on behalf of the metrics.
+
+    Every answer is validated against its schema and the metric's own check before it counts, and
+    kept in the journal. The same question is asked once, however many completions raise it.
+
+    Attributes:
+        structured: see `plugin.metrics.Ask`.
+        include_reason: see `plugin.metrics.Ask`.
+        label: the judge's.
+        concurrency: how many calls are under way at once.
+        counts: calls, tokens, cached answers, further asks, repairs and tries of this session.
+        cost: dollars of this session; 0 where the price is not known.
+    """
+
+    def __init__(
+        self, judge: Judge, journal: Journal, settings: AskSettings, meter: SpendMeter
+    ) -> None:
+        self.structured = judge.structured
+        self.include_reason = settings.include_reason
+        self.label = judge.label
+        self.concurrency = ConcurrencyLimit(settings.concurrency, adaptive=settings.adaptive)
+        self.counts: Counter[str] = Counter()
+        self.cost = 0.0
+        self._judge = judge
+        self._journal = journal
+        self._settings = settings
+        self._meter = meter
+        self._key_starts: dict[tuple[type[BaseModel], int], hashlib._Hash] = {}
+        self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
+        self._n_lost: int | None = None  # calls lost in a row; None until the judge first answers
+        self._n_failed: int | None = 0  # questions so far; None once the judge has answered well
+
+    @property
+    def calls(self) -> JudgeCalls:
+        """Return what this session took."""
+        return JudgeCalls(**self.counts, cost=self.cost)
+
+    async def close(self) -> None:
+        """Drop what is under way and release the judge's connections."""
+        under_way = list(self._under_way.values())
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._judge.close()
+
+    async def __call__(
+        self, prompt: str, schema: type[BaseModel], check: Check, repeat: int = 0
+    ) -> BaseModel:
+        """Return the judge's answer, which fits the schema and passes the check.
+
+        Args:
+            prompt: the question.
+            schema: of the answer.
+            check: what the answer must meet besides.
+            repeat: asks for another judgment of the same question: each number has its own.
+
+        Raises:
+            CallError: when no fitting answer could be had for this question.
+            JudgeDownError: when the judge does not answer at all.
+            LimitReached: when the user's limits allow no more calls.
+        """
+        key = self._judgment_key(prompt, schema, repeat)
+        kept = self._journal.judgment(key)
+        if kept is not None:
+            answer = schema.model_validate_json(kept.answer)
+            if check(answer) is None:
+                self.counts["n_cached"] += 1
+                return answer
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.create_task(self._ask_until_fitting(key, prompt, schema, check))
+            self._under_way[key] = task
+            task.add_done_callback(lambda task: self._forget(key, task))
+        # Others may wait for the same answer: one who gives up must not take it from them.
+        answer = await asyncio.shield(task)
+        if not isinstance(answer, schema):  # two metrics may ask the same with schemas of their own
+            answer = schema.model_validate(answer.model_dump())
+        problem = check(answer)  # also lets every asker's own check learn from the answer
+        if problem:
+            raise CallError(f"the answer to the same question elsewhere does not fit: {problem}")
+        return answer
+
+    def _forget(self, key: str, task: asyncio.Task[BaseModel]) -> None:
+        self._under_way.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # seen, even when nobody waits for it any more
+
+    def _judgment_key(self, prompt: str, schema: type[BaseModel], repeat: int) -> str:
+        """Return the judgment's content key; all but the prompt is hashed once per schema."""
+        start = self._key_starts.get((schema, repeat))
+        if start is None:
+            which = (repeat,) if repeat else ()  # the first judgment's key is older than repeats
+            about = content_key(self._judge.identity, schema.model_json_schema(), _SAMPLING, *which)
+            start = self._key_starts[schema, repeat] = hashlib.sha256(about.encode())
+        whole = start.copy()
+        whole.update(prompt.encode("utf-8", "surrogatepass"))
+        return whole.hexdigest()
+
+    async def _ask_until_fitting(
+        self, key: str, prompt: str, schema: type[BaseModel], check: Check
+    ) -> BaseModel:
+        problem, question, room = "", prompt, 1
+        for _ in range(N_ASKS):
+            started = time.perf_counter()
+            reply = await self._call_judge(question, schema, room)
+            answer = parse_answer(reply, schema, check)
+            if isinstance(answer, Misfit) and (repaired := repair_answer(reply, schema, check)):
+                answer = repaired
+                self.counts["n_repaired"] += 1
+            if not isinstance(answer, Misfit):
+                judgment = Judgment(
+                    answer=answer.model_dump_json(),
+                    version=reply.version,
+                    n_prompt_tokens=reply.n_prompt_tokens,
+                    n_completion_tokens=reply.n_completion_tokens,
+                    seconds=round(time.perf_counter() - started, 4),
+                )
+                self._journal.add_judgment(key, judgment)
+                self._n_failed = None
+                return answer
+            problem = answer.problem
+            self.counts["n_unfit"] += 1
+            if reply.cut_off:
+                room = _MORE_ROOM
+            else:  # at temperature 0 the same question would get the same answer
+                question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
+        error = CallError(f"no fitting answer in {N_ASKS} asks: {problem}; got {quote(reply.text)}")
+        self._note_failure(error)
+        raise error
+
+    async def _call_judge(self, prompt: str, schema: type[BaseModel], room: int) -> Answer:
+        """Return the judge's answer, tried again while that may help."""
+
+        async def call() -> Answer:
+            self._meter.count_call()
+            self.counts["n_calls"] += 1
+            return await self._judge.ask(prompt, schema, room)
+
+        # A judge that is out of quota says the same as a busy one: more tries would not help it.
+        rules = RetryRules(timeout_s=self._settings.timeout_s)
+        try:
+            reply = await retry(call, self.concurrency, rules, self._count_retry)
+        except CallError as error:
+            self._note_loss(error)
+            self._note_failure(error)
+            raise
+        self._note_answer(reply)
+        return reply
+
+    def _count_retry(self) -> None:
+        self.counts["n_retries"] += 1
+
+    def _note_answer(self, reply: Answer) -> None:
+        self._n_lost = 0
+        self.counts["n_prompt_tokens"] += reply.n_prompt_tokens
+        self.counts["n_completion_tokens"] += reply.n_completion_tokens
+        if self._settings.price:
+            cost = self._settings.price.of(reply.n_prompt_tokens, reply.n_completion_tokens)
+            self.cost += cost
+            self._meter.cost += cost
+
+    def _note_loss(self, error: CallError) -> None:
+        """Count a question that no server answered.
+
+        Raises:
+            JudgeDownError: when that was the first question, or one of many in a row.
+        """
+        if not error.unreachable:
+            self._n_lost = 0
+            return
+        if self._n_lost is not None:
+            self._n_lost += 1
+            if self._n_lost < N_LOST_UNTIL_DOWN:
+                return
+        raise JudgeDownError(
+            f"the judge {self._judge.label} does not answer: {error}. Everything made so far is "
+            "kept; start the judge's server (or check its address) and resume"
+        ) from error
+
+    def _note_failure(self, error: CallError) -> None:
+        """Count a failed question; a judge that never gave a fitting answer is given up.
+
+        Raises:
+            JudgeDownError: when it has failed `N_FAILED_UNTIL_HOPELESS` questions.
+        """
+        if self._n_failed is None:
+            return
+        self._n_failed += 1
+        if self._n_failed >= N_FAILED_UNTIL_HOPELESS:
+            raise JudgeDownError(
+                f"the judge {self._judge.label} failed {N_FAILED_UNTIL_HOPELESS} questions and "
+                f"answered none well, last: {error}. Everything made so far is kept; fix or "
+                "change the judge"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """An answer that does not count, and what is wrong with it."""
+
+    problem: str
+
+
+def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | Misfit:
+    """Return the validated answer, or what is wrong with it."""
+    if reply.cut_off:
+        return Misfit("the answer was cut off")
+    try:
+        answer = schema.model_validate_json(reply.text)
+    except ValidationError:
+        problem = "not a JSON object"
+        for value in _json_objects(reply.text.rpartition("</think>")[2]):
+            try:
+                answer = schema.model_validate(value)
+                break
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                problem = f"{where}: {first['msg']}" if where else str(first["msg"])
+        else:
+            return Misfit(problem)
+    wrong = check(answer)
+    return Misfit(wrong) if wrong else answer
+
+
+def repair_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | None:
+    """Return the answer in broken JSON (unclosed, stray commas); None when none fits."""
+    import json_repair
+
+    start = reply.text.find("{")
+    if start < 0 or reply.cut_off:
+        return None
+    try:
+        answer = schema.model_validate(json_repair.loads(reply.text[start:]))
+    except (ValidationError, ValueError, RecursionError):
+        return None
+    return answer if check(answer) is None else None
+
+
+def _json_objects(text: str) -> Iterator[object]:
+    """Yield the JSON objects in a text, past code fences and prose."""
+    start = text.find("{")
+    while start >= 0:
+        try:
+            value, end = json.JSONDecoder().raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            yield value
+        start = text.find("{", end)
+
+
+def quote(text: str, n_chars: int = 2_000) -> str:
+    """Return the judge's own words, shortened, for a failure on record."""
+    return repr(text if len(text) <= n_chars else text[:n_chars] + "...")
+
+
 PRICES_AS_OF = "2025-12"
+"""Prices change; the user's own (--judge_price) go before the table."""
 
 _LIST_PRICES = {
     "gpt-4o-mini": (0.15, 0.60),
@@ -48,7 +337,8 @@ _LIST_PRICES = {
     "claude-opus-4-5": (5.00, 25.00),
     "claude-opus-4": (15.00, 75.00),
 }
-"""Model -> price; a dated release of a model ("gpt-4o-2024-08-06") has its price."""
+"""Model -> US dollars per million tokens, prompt and completion, at the providers' standard rate. A
+dated release of a model ("gpt-4o-2024-08-06") has its price."""
 
 _MILLION = 1_000_000
 
@@ -60,13 +350,13 @@ class Price(NamedTuple):
     completion: float
 
     def of(self, n_prompt_tokens: float, n_completion_tokens: float) -> float:
-        """What so many tokens cost, in dollars."""
+        """Return what so many tokens cost, in dollars."""
         cost = self.prompt * n_prompt_tokens + self.completion * n_completion_tokens
         return cost / _MILLION
 
 
 def price_of(label: str, given: tuple[float, ...] = ()) -> Price | None:
-    """A judge's price.
+    """Return a judge's price.
 
     Args:
         label: the judge's spec.
@@ -118,7 +408,7 @@ class SpendMeter:
         self._began_s = time.monotonic()
 
     def count_call(self) -> None:
-        """One more call is about to be made.
+        """Count a call that is about to be made.
 
         Raises:
             LimitReached: when it may not.
@@ -131,287 +421,3 @@ class SpendMeter:
         if limits.deadline_s and time.monotonic() - self._began_s > limits.deadline_s:
             raise LimitReached(f"--deadline_s {limits.deadline_s:g} is over")
         self.n_calls += 1
-
-
-def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | str:
-    """The validated answer, or what is wrong with it."""
-    if reply.cut_off:
-        return "the answer was cut off"
-    try:
-        answer = schema.model_validate_json(reply.text)
-    except ValidationError:
-        problem = "not a JSON object"
-        for value in _json_objects(reply.text.rpartition("</think>")[2]):
-            try:
-                answer = schema.model_validate(value)
-                break
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                problem = f"{where}: {first['msg']}" if where else str(first["msg"])
-        else:
-            return problem
-    return check(answer) or answer
-
-
-def repair_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | None:
-    """The answer in broken JSON (unclosed, stray commas); None when there is none that fits."""
-    import json_repair
-
-    start = reply.text.find("{")
-    if start < 0 or reply.cut_off:
-        return None
-    try:
-        answer = schema.model_validate(json_repair.loads(reply.text[start:]))
-    except (ValidationError, ValueError, RecursionError):
-        return None
-    return answer if check(answer) is None else None
-
-
-def _json_objects(text: str) -> Iterator[object]:
-    """The JSON objects in a text, past code fences and prose."""
-    start = text.find("{")
-    while start >= 0:
-        try:
-            value, end = json.JSONDecoder().raw_decode(text, start)
-        except (ValueError, RecursionError):
-            end = start + 1
-        else:
-            yield value
-        start = text.find("{", end)
-
-
-def quote(text: str, n_chars: int = 2_000) -> str:
-    """The judge's own words for a failure on record."""
-    return repr(text if len(text) <= n_chars else text[:n_chars] + "...")
-
-
-N_ASKS = 3
-"""One ask, and up to two more for an answer that does not fit."""
-
-_MORE_ROOM = 4
-"""Times the usual room, for the answer that follows one that was cut off."""
-
-N_TRIES = 4
-"""Tries of one ask when the server stumbles, with waits of 0.5, 1 and 2 s between them."""
-
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 30.0
-_SAMPLING = "temperature 0"
-
-N_LOST_UNTIL_DOWN = 10
-"""Calls in a row without any answer, after which a judge that once answered counts as down."""
-
-N_FAILED_UNTIL_HOPELESS = 20
-"""Failed questions after which a judge that never gave a fitting answer is given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskSettings:
-    """How a judge is asked.
-
-    Attributes:
-        concurrency: calls at once, to begin with.
-        timeout_s: after so many seconds a call is given up.
-        adaptive: whether the number of calls follows what the server bears.
-        include_reason: whether metrics ask for the reason of a score besides.
-        price: of this judge's tokens; None where it is not known.
-    """
-
-    concurrency: int
-    timeout_s: float
-    adaptive: bool = False
-    include_reason: bool = True
-    price: Price | None = None
-
-
-class Asker:
-    """Asks one judge on behalf of the metrics.
-
-    Every answer is validated against its schema and the metric's own check before it counts, and
-    kept in the journal. The same question is asked once, however many completions raise it.
-
-    Attributes:
-        structured: see `plugin.metrics.Ask`.
-        include_reason: see `plugin.metrics.Ask`.
-        label: the judge's.
-        pace: how many calls are under way at once.
-        counts: calls, tokens, cached answers, further asks, repairs and tries of this session.
-        cost: dollars of this session; 0 where the price is not known.
-    """
-
-    def __init__(
-        self, judge: Judge, journal: Journal, manner: AskSettings, meter: SpendMeter
-    ) -> None:
-        self.structured = judge.structured
-        self.include_reason = manner.include_reason
-        self.label = judge.label
-        self.pace = ConcurrencyLimit(manner.concurrency, adaptive=manner.adaptive)
-        self.counts: Counter[str] = Counter()
-        self.cost = 0.0
-        self._judge = judge
-        self._journal = journal
-        self._manner = manner
-        self._meter = meter
-        self._begun_keys: dict[tuple[type[BaseModel], int], hashlib._Hash] = {}
-        self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
-        self._n_lost: int | None = None  # calls lost in a row; None until the judge first answers
-        self._n_hopeless: int | None = 0  # failures so far; None once the judge has answered well
-
-    @property
-    def calls(self) -> JudgeCalls:
-        """Return what this session took."""
-        return JudgeCalls(**self.counts, cost=self.cost)
-
-    async def close(self) -> None:
-        """Drop what is under way and release the judge's connections."""
-        under_way = list(self._under_way.values())
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
-        await self._judge.close()
-
-    async def __call__(
-        self, prompt: str, schema: type[BaseModel], check: Check, repeat: int = 0
-    ) -> BaseModel:
-        """The judge's answer, fitting the schema and passing the check.
-
-        Args:
-            prompt: the question.
-            schema: of the answer.
-            check: what the answer must meet besides.
-            repeat: asks for another judgment of the same question: each number has its own.
-
-        Raises:
-            AskError: when no fitting answer could be had for this question.
-            JudgeDownError: when the judge does not answer at all.
-            LimitReached: when the user's limits allow no more calls.
-        """
-        key = self._key(prompt, schema, repeat)
-        kept = self._journal.judgment(key)
-        if kept is not None:
-            answer = schema.model_validate_json(kept.answer)
-            if check(answer) is None:
-                self.counts["n_cached"] += 1
-                return answer
-        task = self._under_way.get(key)
-        if task is None:
-            task = asyncio.create_task(self._ask(key, prompt, schema, check))
-            self._under_way[key] = task
-            task.add_done_callback(lambda task: self._forget(key, task))
-        # Others may wait for the same answer: one who gives up must not take it from them.
-        answer = await asyncio.shield(task)
-        if not isinstance(answer, schema):  # two metrics may ask the same with schemas of their own
-            answer = schema.model_validate(answer.model_dump())
-        problem = check(answer)  # also lets every asker's own check learn from the answer
-        if problem:
-            raise AskError(f"the answer to the same question elsewhere does not fit: {problem}")
-        return answer
-
-    def _forget(self, key: str, task: asyncio.Task[BaseModel]) -> None:
-        self._under_way.pop(key, None)
-        if not task.cancelled():
-            task.exception()  # seen, even when nobody waits for it any more
-
-    def _key(self, prompt: str, schema: type[BaseModel], repeat: int) -> str:
-        """The judgment's content key: judge, schema and sampling once per schema, then prompt."""
-        begun = self._begun_keys.get((schema, repeat))
-        if begun is None:
-            which = (repeat,) if repeat else ()  # the first judgment's key is older than repeats
-            about = content_key(self._judge.identity, schema.model_json_schema(), _SAMPLING, *which)
-            begun = self._begun_keys[schema, repeat] = hashlib.sha256(about.encode())
-        whole = begun.copy()
-        whole.update(prompt.encode("utf-8", "surrogatepass"))
-        return whole.hexdigest()
-
-    async def _ask(self, key: str, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
-        problem, question, room = "", prompt, 1
-        for _ in range(N_ASKS):
-            started = time.perf_counter()
-            reply = await self._call(question, schema, room)
-            fitting = parse_answer(reply, schema, check)
-            if isinstance(fitting, str) and (mended := repair_answer(reply, schema, check)):
-                fitting = mended
-                self.counts["n_repaired"] += 1
-            if not isinstance(fitting, str):
-                judgment = Judgment(
-                    answer=fitting.model_dump_json(),
-                    version=reply.version,
-                    n_prompt_tokens=reply.n_prompt_tokens,
-                    n_completion_tokens=reply.n_completion_tokens,
-                    seconds=round(time.perf_counter() - started, 4),
-                )
-                self._journal.add_judgment(key, judgment)
-                self._n_hopeless = None
-                return fitting
-            problem = fitting
-            self.counts["n_unfit"] += 1
-            if reply.cut_off:
-                room = _MORE_ROOM
-            else:  # at temperature 0 the same question would get the same answer
-                question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
-        error = AskError(f"no fitting answer in {N_ASKS} asks: {problem}; got {quote(reply.text)}")
-        self._note_failure(error)
-        raise error
-
-    async def _call(self, prompt: str, schema: type[BaseModel], room: int) -> Answer:
-        wait_s, timeout_s = _FIRST_WAIT_S, self._manner.timeout_s
-        for n_left in reversed(range(N_TRIES)):
-            try:
-                async with self.pace:
-                    self._meter.count_call()
-                    self.counts["n_calls"] += 1
-                    began = time.monotonic()
-                    async with asyncio.timeout(timeout_s):
-                        reply = await self._judge.ask(prompt, schema, room)
-                    self._note_answer(reply, time.monotonic() - began)
-                    return reply
-            except TimeoutError:
-                error = AskError(f"no answer within {timeout_s:g} s", again=True, unreachable=True)
-            except AskError as refused:
-                error = refused
-            if error.too_many:
-                self.pace.was_too_much()
-            if not (error.again and n_left):
-                break
-            self.counts["n_retries"] += 1
-            await asyncio.sleep(min(error.wait_s or wait_s, _LONGEST_WAIT_S))
-            wait_s *= 2
-        self._note_loss(error)
-        self._note_failure(error)
-        raise error
-
-    def _note_answer(self, reply: Answer, seconds: float) -> None:
-        self._n_lost = 0
-        self.pace.went_well(seconds)
-        self.counts["n_prompt_tokens"] += reply.n_prompt_tokens
-        self.counts["n_completion_tokens"] += reply.n_completion_tokens
-        if self._manner.price:
-            cost = self._manner.price.of(reply.n_prompt_tokens, reply.n_completion_tokens)
-            self.cost += cost
-            self._meter.cost += cost
-
-    def _note_loss(self, error: AskError) -> None:
-        if not error.unreachable:
-            self._n_lost = 0
-            return
-        if self._n_lost is not None:
-            self._n_lost += 1
-            if self._n_lost < N_LOST_UNTIL_DOWN:
-                return
-        raise JudgeDownError(
-            f"the judge {self._judge.label} does not answer: {error}. Everything made so far is "
-            "kept; start the judge's server (or check its address) and resume"
-        ) from error
-
-    def _note_failure(self, error: AskError) -> None:
-        """A judge that has never given a fitting answer is not asked for ever."""
-        if self._n_hopeless is None:
-            return
-        self._n_hopeless += 1
-        if self._n_hopeless >= N_FAILED_UNTIL_HOPELESS:
-            raise JudgeDownError(
-                f"the judge {self._judge.label} failed {N_FAILED_UNTIL_HOPELESS} questions and "
-                f"answered none well, last: {error}. Everything made so far is kept; mend or "
-                "change the judge"
-            ) from error

@@ -1,14 +1,12 @@
-"""A schema made finite, so that an answer written under it must end.
+"""Answers that fit their schema by construction: llguidance says which tokens may come next.
 
-A language model under a grammar may still write for ever: a string has no end until its quote, a
-list none until its bracket. Every part of the schema gets a bound here, and every property is
-required, so that what the grammar lets through also validates.
+`Grammars` compiles each schema once, and a `GuidedAnswer` follows one answer through its grammar.
 
-Answers that fit their schema by construction: llguidance says which tokens may come next.
-
-A schema, made finite, becomes a grammar; a `GuidedAnswer` follows one answer through it. When
-the room for the answer runs short, the guide lets only such tokens through as close what is open,
-so that the answer is whole when the room ends.
+A language model under a grammar may still write forever: a string has no end until its quote, a
+list none until its bracket. So `bound_schema` first makes the schema finite: every part gets a
+bound, and every property is required, so that what the grammar lets through also validates. When
+the room for an answer runs short, the guide lets only such tokens through as close what is open, so
+that the answer is whole when the room ends.
 """
 
 from __future__ import annotations
@@ -25,6 +23,22 @@ from pydantic import BaseModel
 
 from plugin.errors import JudgeError
 
+RULES = 1
+"""Part of a judge's identity: counts up when the same model could answer otherwise than before."""
+
+MAX_ANSWER_TOKENS = 4096
+_SLACK_TOKENS = 8
+"""To end a half-written escape or character, and for the end-of-text token."""
+
+_JSON_STYLE: Any = {
+    # As json.dumps writes, which is what models have read most of; no other white space at all.
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    # Without \u: half a surrogate pair is JSON, but no text.
+    "json_allowed_escapes": 'nrbtf\\"',
+}
+
 _MAX_CHARS = 600
 """Of one string: a few sentences; a statement or a reason that is longer says nothing new."""
 
@@ -39,6 +53,155 @@ bounds the digits."""
 _LARGEST_INT = 9999
 _BYTES_PER_CHAR = 4
 """The most that UTF-8 takes; an escape such as a written line break takes 2."""
+
+Allowed = NDArray[np.bool_]
+"""One flag per logit: whether the token may come next."""
+
+
+class Grammars:
+    """The grammars of the schemas that a judge was asked with, each compiled once."""
+
+    def __init__(self, tokenizer: Any, n_logits: int, eos_token_ids: Iterable[int]) -> None:
+        """Read the tokenizer's vocabulary.
+
+        Args:
+            tokenizer: a fast tokenizer of the transformers library.
+            n_logits: width of the model's output; may differ from the size of the vocabulary.
+            eos_token_ids: the tokens that end an answer.
+
+        Raises:
+            JudgeError: when llguidance cannot read the tokenizer.
+        """
+        try:
+            self._tokens = LLTokenizer(
+                _without_prefix_space(tokenizer.backend_tokenizer.to_str()),
+                n_vocab=max(n_logits, len(tokenizer)),
+                eos_token=sorted(eos_token_ids),
+            )
+        except (ValueError, TypeError, AttributeError) as error:
+            raise JudgeError(
+                f"the judge's tokenizer cannot be constrained ({error}); an in-process judge needs "
+                "a model with a tokenizer.json and an end-of-text token. Choose such a model"
+            ) from error
+        self._n_logits = n_logits
+        self._closers = _closers(self._tokens, n_logits)
+        self._compiled: dict[type[BaseModel], tuple[LLMatcher, BoundedSchema]] = {}
+
+    def least_room(self, schema: type[BaseModel]) -> int:
+        """Return how many tokens an answer needs so that it is whole for certain."""
+        return self._grammar(schema)[1].n_closing_bytes + _SLACK_TOKENS
+
+    def guide(self, schema: type[BaseModel], room: int) -> GuidedAnswer:
+        """Return a guide for an answer of at most `room` tokens, which is at least `least_room`."""
+        matcher, bounds = self._grammar(schema)
+        # No token is shorter than a byte.
+        n_tokens = min(room, bounds.n_bytes + _SLACK_TOKENS)
+        return GuidedAnswer(
+            (matcher.deep_copy(), self._tokens),
+            self._closers,
+            n_tokens,
+            min(n_tokens, self.least_room(schema)),
+        )
+
+    def _grammar(self, schema: type[BaseModel]) -> tuple[LLMatcher, BoundedSchema]:
+        if schema not in self._compiled:
+            bounds = bound_schema(schema.model_json_schema())
+            text = LLMatcher.grammar_from_json_schema(bounds.schema, overrides=_JSON_STYLE)
+            matcher = LLMatcher(self._tokens, text, log_level=0)
+            if matcher.is_error():
+                raise JudgeError(
+                    f"no grammar for the schema {schema.__name__}: {matcher.get_error()}. Leave "
+                    "out the metric that asks with it, or choose another --judge"
+                )
+            self._compiled[schema] = matcher, bounds
+        return self._compiled[schema]
+
+
+class GuidedAnswer:
+    """One answer on its way.
+
+    Attributes:
+        n_tokens: how long it may become.
+        token_ids: what was written, with the end-of-text token when there was one.
+    """
+
+    def __init__(
+        self,
+        grammar: tuple[LLMatcher, LLTokenizer],
+        closers: tuple[Allowed, ...],
+        n_tokens: int,
+        n_hurry: int,
+    ) -> None:
+        """See `Grammars.guide`; with `n_hurry` tokens left it begins to close."""
+        self.n_tokens = n_tokens
+        self.token_ids: list[int] = []
+        self._matcher, self._tokens = grammar
+        self._closers = closers
+        self._n_hurry = n_hurry
+
+    def take(self, token: int) -> None:
+        """Write the token that was chosen."""
+        if not self.is_over:
+            self._matcher.consume_token(token)
+            self.token_ids.append(token)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing may follow, or there is no room for it."""
+        return self._matcher.is_stopped() or len(self.token_ids) >= self.n_tokens
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether what was written is a whole answer."""
+        return self._matcher.is_accepting() and not self._matcher.is_error()
+
+    def allowed(self) -> Allowed:
+        """Return which tokens may come next, of shape (n_logits,); at the end, the end tokens."""
+        packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        n_logits = len(self._closers[0])
+        may = np.unpackbits(packed, bitorder="little")[:n_logits].astype(np.bool_)
+        if self.n_tokens - len(self.token_ids) <= self._n_hurry:
+            for closers in self._closers:
+                closing = may & closers
+                if closing.any():
+                    return closing
+        return may
+
+    def text(self) -> str:
+        """Return the answer so far, in the very bytes that the grammar saw."""
+        written = [token for token in self.token_ids if token not in self._tokens.eos_tokens]
+        return self._tokens.decode_bytes(written).decode("utf-8", "replace")
+
+
+def _without_prefix_space(tokenizer: str) -> str:
+    """Return a tokenizer's JSON, made to encode the middle of a text as such.
+
+    What the grammar forces is encoded by itself, piece by piece; a space put before each piece
+    would not fit the grammar. The other family's mark for a space is known to llguidance.
+    """
+    spec = json.loads(tokenizer)
+    first = spec.get("pre_tokenizer") or {}
+    for step in (first, *first.get("pretokenizers", ())):
+        if step.get("type") == "ByteLevel":
+            step["add_prefix_space"] = False
+    return json.dumps(spec | {"padding": None, "truncation": None})
+
+
+def _closers(tokens: LLTokenizer, n_logits: int) -> tuple[Allowed, ...]:
+    """Return the tokens that close: first those that begin with a quote, then brackets.
+
+    The order matters: inside a string a bracket closes nothing, and where a quote may stand it
+    ends the string or begins one that the next quote ends.
+    """
+    quotes = np.zeros(n_logits, dtype=np.bool_)
+    brackets = np.zeros(n_logits, dtype=np.bool_)
+    for token in range(n_logits):
+        if tokens.is_special_token(token):
+            continue
+        text = tokens.decode_bytes([token])
+        if text and not text.strip(b'"]}'):
+            (quotes if text.startswith(b'"') else brackets)[token] = True
+    return quotes, brackets
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +221,7 @@ class BoundedSchema:
 
 
 def bound_schema(schema: Mapping[str, Any]) -> BoundedSchema:
-    """The schema with an end to everything in it.
+    """Return the schema with an end to everything in it.
 
     Args:
         schema: JSON Schema as pydantic writes it.
@@ -66,26 +229,26 @@ def bound_schema(schema: Mapping[str, Any]) -> BoundedSchema:
     Raises:
         JudgeError: for a schema that contains itself, or a keyword that is not known here.
     """
-    return _Reader(schema).read(schema, ())
+    return _Bounder(schema).bound(schema, ())
 
 
-class _Reader:
-    """Reads one schema with its definitions."""
+class _Bounder:
+    """Bounds one schema with its definitions."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._title = schema.get("title") or schema.get("$ref", "").rpartition("/")[2]
         self._definitions = schema.get("$defs", {})
 
-    def read(self, node: Mapping[str, Any], inside: tuple[str, ...]) -> BoundedSchema:
-        """One part of the schema; `inside` are the definitions that it stands in."""
+    def bound(self, node: Mapping[str, Any], inside: tuple[str, ...]) -> BoundedSchema:
+        """Return one part of the schema; `inside` are the definitions that it stands in."""
         if "$ref" in node:
             name = node["$ref"].rpartition("/")[2]
             if name in inside:
                 raise self._refusal(f"{name} contains itself")
-            return self.read(self._definitions[name], (*inside, name))
+            return self.bound(self._definitions[name], (*inside, name))
         for keyword in ("anyOf", "oneOf"):
             if keyword in node:
-                return _any_of([self.read(part, inside) for part in node[keyword]])
+                return _any_of([self.bound(part, inside) for part in node[keyword]])
         if "enum" in node or "const" in node:
             return _one_of(node.get("enum") or [node["const"]])
         return self._typed(node, inside)
@@ -107,7 +270,7 @@ class _Reader:
         raise self._refusal(f"{json.dumps(node)[:100]} is not known")
 
     def _object(self, node: Mapping[str, Any], inside: tuple[str, ...]) -> BoundedSchema:
-        parts = {name: self.read(part, inside) for name, part in node["properties"].items()}
+        parts = {name: self.bound(part, inside) for name, part in node["properties"].items()}
         n_names = 2 + sum(len(json.dumps(name)) + 4 for name in parts)
         return BoundedSchema(
             {
@@ -121,9 +284,9 @@ class _Reader:
         )
 
     def _map(self, node: Mapping[str, Any], inside: tuple[str, ...]) -> BoundedSchema:
-        """Names that the schema does not know: plain words, so that their length is bounded."""
+        """Return a map whose names the schema leaves open: plain words of bounded length."""
         kind = node.get("additionalProperties")
-        value = self.read(kind if isinstance(kind, dict) else {}, inside)
+        value = self.bound(kind if isinstance(kind, dict) else {}, inside)
         n_key = _MAX_KEY_CHARS + 6
         return BoundedSchema(
             {
@@ -137,7 +300,7 @@ class _Reader:
         )
 
     def _array(self, node: Mapping[str, Any], inside: tuple[str, ...]) -> BoundedSchema:
-        item = self.read(node.get("items", {}), inside)
+        item = self.bound(node.get("items", {}), inside)
         least = node.get("minItems", 0)
         most = min(node.get("maxItems", _MAX_ITEMS), max(_MAX_ITEMS, least))
         return BoundedSchema(
@@ -187,169 +350,3 @@ def _number_rule(node: Mapping[str, Any], kind: str) -> BoundedSchema:
     step = {} if kind == "integer" else {"multipleOf": node.get("multipleOf", _STEP)}
     n_bytes = max(len(str(int(low))), len(str(int(high)))) + len("-.00")
     return BoundedSchema({"type": kind, low_key: low, high_key: high, **step}, n_bytes, n_bytes)
-
-
-RULES = 1
-"""Part of a judge's identity: counts up when the same model could answer otherwise than before."""
-
-MAX_ANSWER_TOKENS = 4096
-_SLACK_TOKENS = 8
-"""To end a half-written escape or character, and for the end-of-text token."""
-
-_JSON_STYLE: Any = {
-    # As json.dumps writes, which is what models have read most of; no other white space at all.
-    "whitespace_flexible": False,
-    "item_separator": ", ",
-    "key_separator": ": ",
-    # Without \u: half a surrogate pair is JSON, but no text.
-    "json_allowed_escapes": 'nrbtf\\"',
-}
-
-Allowed = NDArray[np.bool_]
-"""One flag per logit: whether the token may come next."""
-
-
-class Grammars:
-    """The grammars of the schemas that a judge was asked with, each compiled once."""
-
-    def __init__(self, tokenizer: Any, n_logits: int, eos_token_ids: Iterable[int]) -> None:
-        """Read the tokenizer's vocabulary.
-
-        Args:
-            tokenizer: a fast tokenizer of the transformers library.
-            n_logits: width of the model's output; may differ from the size of the vocabulary.
-            eos_token_ids: the tokens that end an answer.
-
-        Raises:
-            JudgeError: when llguidance cannot read the tokenizer.
-        """
-        try:
-            self._tokens = LLTokenizer(
-                _without_prefix_space(tokenizer.backend_tokenizer.to_str()),
-                n_vocab=max(n_logits, len(tokenizer)),
-                eos_token=sorted(eos_token_ids),
-            )
-        except (ValueError, TypeError, AttributeError) as error:
-            raise JudgeError(
-                f"the judge's tokenizer cannot be constrained ({error}); an in-process judge needs "
-                "a model with a tokenizer.json and an end-of-text token. Choose such a model"
-            ) from error
-        self._n_logits = n_logits
-        self._closers = _closers(self._tokens, n_logits)
-        self._compiled: dict[type[BaseModel], tuple[LLMatcher, BoundedSchema]] = {}
-
-    def least_room(self, schema: type[BaseModel]) -> int:
-        """Tokens without which an answer cannot be promised to be whole."""
-        return self._grammar(schema)[1].n_closing_bytes + _SLACK_TOKENS
-
-    def guide(self, schema: type[BaseModel], room: int) -> GuidedAnswer:
-        """A guide for one answer of at most `room` tokens, which is at least `least_room`."""
-        matcher, bounds = self._grammar(schema)
-        # No token is shorter than a byte.
-        n_tokens = min(room, bounds.n_bytes + _SLACK_TOKENS)
-        return GuidedAnswer(
-            (matcher.deep_copy(), self._tokens),
-            self._closers,
-            n_tokens,
-            min(n_tokens, self.least_room(schema)),
-        )
-
-    def _grammar(self, schema: type[BaseModel]) -> tuple[LLMatcher, BoundedSchema]:
-        if schema not in self._compiled:
-            bounds = bound_schema(schema.model_json_schema())
-            text = LLMatcher.grammar_from_json_schema(bounds.schema, overrides=_JSON_STYLE)
-            matcher = LLMatcher(self._tokens, text, log_level=0)
-            if matcher.is_error():
-                raise JudgeError(
-                    f"no grammar for the schema {schema.__name__}: {matcher.get_error()}. Leave "
-                    "out the metric that asks with it, or choose another --judge"
-                )
-            self._compiled[schema] = matcher, bounds
-        return self._compiled[schema]
-
-
-class GuidedAnswer:
-    """One answer on its way.
-
-    Attributes:
-        n_tokens: how long it may become.
-        token_ids: what was written, with the end-of-text token when there was one.
-    """
-
-    def __init__(
-        self,
-        grammar: tuple[LLMatcher, LLTokenizer],
-        closers: tuple[Allowed, ...],
-        n_tokens: int,
-        n_hurry: int,
-    ) -> None:
-        """See `Grammars.guide`; with `n_hurry` tokens left it begins to close."""
-        self.n_tokens = n_tokens
-        self.token_ids: list[int] = []
-        self._matcher, self._tokens = grammar
-        self._closers = closers
-        self._n_hurry = n_hurry
-
-    def take(self, token: int) -> None:
-        """The token that was chosen."""
-        if not self.is_over:
-            self._matcher.consume_token(token)
-            self.token_ids.append(token)
-
-    @property
-    def is_over(self) -> bool:
-        """Nothing may follow, or there is no room for it."""
-        return self._matcher.is_stopped() or len(self.token_ids) >= self.n_tokens
-
-    @property
-    def is_whole(self) -> bool:
-        """What was written is a whole answer."""
-        return self._matcher.is_accepting() and not self._matcher.is_error()
-
-    def allowed(self) -> Allowed:
-        """Which tokens may come next, of shape (n_logits,); after the end, those that say so."""
-        packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        n_logits = len(self._closers[0])
-        may = np.unpackbits(packed, bitorder="little")[:n_logits].astype(np.bool_)
-        if self.n_tokens - len(self.token_ids) <= self._n_hurry:
-            for closers in self._closers:
-                closing = may & closers
-                if closing.any():
-                    return closing
-        return may
-
-    def text(self) -> str:
-        """The answer so far, in the very bytes that the grammar saw."""
-        written = [token for token in self.token_ids if token not in self._tokens.eos_tokens]
-        return self._tokens.decode_bytes(written).decode("utf-8", "replace")
-
-
-def _without_prefix_space(tokenizer: str) -> str:
-    """A tokenizer's JSON, made to encode the middle of a text as such.
-
-    What the grammar forces is encoded by itself, piece by piece; a space put before each piece
-    would not fit the grammar. The other family's mark for a space is known to llguidance.
-    """
-    spec = json.loads(tokenizer)
-    first = spec.get("pre_tokenizer") or {}
-    for step in (first, *first.get("pretokenizers", ())):
-        if step.get("type") == "ByteLevel":
-            step["add_prefix_space"] = False
-    return json.dumps(spec | {"padding": None, "truncation": None})
-
-
-def _closers(tokens: LLTokenizer, n_logits: int) -> tuple[Allowed, ...]:
-    """The tokens that close: first those that begin with a quote, then brackets.
-
-    The order matters: inside a string a bracket closes nothing, and where a quote may stand it
-    ends the string or begins one that the next quote ends.
-    """
-    quotes = np.zeros(n_logits, dtype=np.bool_)
-    brackets = np.zeros(n_logits, dtype=np.bool_)
-    for token in range(n_logits):
-        if tokens.is_special_token(token):
-            continue
-        text = tokens.decode_bytes([token])
-        if text and not text.strip(b'"]}'):
-            (quotes if text.startswith(b'"') else brackets)[token] = True
-    return quotes, brackets

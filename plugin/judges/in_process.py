@@ -1,14 +1,11 @@
-"""A judge in this process: questions that wait together are answered together.
+"""Judges in this process: `mlx:<model>` and `transformers:<model>`, a hub id or a directory.
 
-Everything happens in the thread that asks, which is the run's one worker: the model is loaded at
-the first question, when the generating engine has let go of its own, and the event loop gets its
-turn after every decoding step.
+Questions that wait together are answered together: by mlx-lm in one batch that others may join, by
+torch one batch after the other. Everything happens in the thread that asks, which is the run's one
+worker. The model is loaded at the first question, when the generating engine has let go of its own,
+and the event loop gets its turn after every decoding step.
 
-A judge in this process on mlx: `mlx:<hub id or directory>`, batched by mlx-lm.
-
-A judge in this process on torch: `transformers:<hub id or directory>`, one batch at a time.
-
-torch is no part of the default installation; it and its libraries are imported in this file alone.
+torch is no part of the default installation, so nothing imports it until a judge needs it.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ from pydantic import BaseModel
 
 from plugin.engines._torch import TorchRows, eos_token_ids, free_torch_memory, load_torch_model
 from plugin.engines.mlx import free_mlx_memory, load_mlx_model, next_tokens_step
-from plugin.errors import AskError, FaultError, JudgeError, ModelError
+from plugin.errors import CallError, FaultError, JudgeError, ModelError
 from plugin.judges import Answer, Secrets
 from plugin.judges.grammar import MAX_ANSWER_TOKENS, RULES, Grammars, GuidedAnswer
 from plugin.load.model import ModelFolder, find_model, inspect_model
@@ -40,36 +37,32 @@ _NO_WARNINGS: dict[str, Any] = {"verbose": False}
 """A tokenizer's own word on long prompts is not asked for: the context is checked here."""
 
 
-class Decoder(Protocol):
-    """A loaded model that writes guided answers.
+_PREFILL_BATCH = 4
+_PREFILL_STEP = 512
+"""Tokens of each prompt read at a time: between them the event loop gets its turn."""
 
-    Attributes:
-        tokenizer: of the transformers library.
-        grammars: made with this tokenizer.
+
+def load_mlx(provider: str, model: str, secrets: Secrets) -> InProcessJudge:
+    """Return the judge `mlx:<model>`; its model is loaded at the first question.
+
+    Raises:
+        JudgeError: when no model is named.
     """
+    return InProcessJudge(provider, model, MlxDecoder)
 
-    tokenizer: Any
-    grammars: Grammars
 
-    @abstractmethod
-    def begin(self, prompt: list[int], guide: GuidedAnswer) -> int:
-        """Queue an answer; gives the number under which it runs."""
+def load_transformers(provider: str, model: str, secrets: Secrets) -> InProcessJudge:
+    """Return the judge `transformers:<model>`; its model is loaded at the first question.
 
-    @abstractmethod
-    def step(self) -> list[int]:
-        """Write one more token of every answer under way; gives those that ended.
-
-        Raises:
-            FaultError: when the library gives up, as it does without memory.
-        """
-
-    @abstractmethod
-    def drop(self, number: int) -> None:
-        """Stop an answer."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release the weights."""
+    Raises:
+        JudgeError: when no model is named, or torch is not installed.
+    """
+    if find_spec("torch") is None:
+        raise JudgeError(
+            f"judge {provider}:{model} needs torch, which is not installed: "
+            "pip install -r requirements-torch.txt -c constraints/torch.txt"
+        )
+    return InProcessJudge(provider, model, TorchDecoder)
 
 
 class InProcessJudge:
@@ -84,7 +77,7 @@ class InProcessJudge:
     concurrency = BATCH_SIZE
 
     def __init__(self, provider: str, model: str, load: Callable[[ModelFolder], Decoder]) -> None:
-        """Nothing is read yet.
+        """Take the model's name; nothing is read yet.
 
         Raises:
             JudgeError: when no model is named.
@@ -102,7 +95,7 @@ class InProcessJudge:
 
     @property
     def identity(self) -> str:
-        """By the model's content, wherever it lies; found (or downloaded) when first read.
+        """Return a text for the model's content, wherever it lies; it is found when first read.
 
         Raises:
             JudgeError: when there is no such model.
@@ -163,17 +156,17 @@ class InProcessJudge:
         return self._decoder
 
     def _room(self, n_prompt: int, decoder: Decoder, schema: type[BaseModel]) -> int:
-        """How many tokens the answer may have.
+        """Return how many tokens the answer may have.
 
         Raises:
-            AskError: when the model's context does not hold prompt and answer.
+            CallError: when the model's context does not hold prompt and answer.
         """
         context = self._folder.context
         if context is None:
             return MAX_ANSWER_TOKENS
         least = decoder.grammars.least_room(schema)
         if n_prompt + least > context:
-            raise AskError(
+            raise CallError(
                 f"the prompt has {n_prompt} tokens, the answer needs up to {least}, and the "
                 f"context of the judge {self.label} holds {context}; a prompt is never cut. Choose "
                 "a judge with a longer context"
@@ -198,7 +191,7 @@ class InProcessJudge:
 
 
 def _encode_chat(tokenizer: Any, prompt: str, label: str) -> list[int]:
-    """The prompt as one user's turn, or as it is for a model without a chat template.
+    """Return the tokens of the prompt: one user's turn, or plain without a chat template.
 
     Raises:
         JudgeError: when the chat template refuses it.
@@ -231,18 +224,36 @@ def _encode_chat(tokenizer: Any, prompt: str, label: str) -> list[int]:
     return ids
 
 
-_PREFILL_BATCH = 4
-_PREFILL_STEP = 512
-"""Tokens of each prompt read at a time: between them the event loop gets its turn."""
+class Decoder(Protocol):
+    """A loaded model that writes guided answers.
 
-
-def load_mlx(provider: str, model: str, secrets: Secrets) -> InProcessJudge:
-    """The judge; its model is loaded at the first question.
-
-    Raises:
-        JudgeError: when no model is named.
+    Attributes:
+        tokenizer: of the transformers library.
+        grammars: made with this tokenizer.
     """
-    return InProcessJudge(provider, model, MlxDecoder)
+
+    tokenizer: Any
+    grammars: Grammars
+
+    @abstractmethod
+    def begin(self, prompt: list[int], guide: GuidedAnswer) -> int:
+        """Queue an answer, and return the number under which it runs."""
+
+    @abstractmethod
+    def step(self) -> list[int]:
+        """Write one more token of every answer under way, and return those that ended.
+
+        Raises:
+            FaultError: when the library gives up, as it does without memory.
+        """
+
+    @abstractmethod
+    def drop(self, number: int) -> None:
+        """Stop an answer."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the weights."""
 
 
 class MlxDecoder:
@@ -307,7 +318,7 @@ class _MaskedRow:
         self._begun = False
 
     def __call__(self, context: Any, logits: Any) -> Any:
-        """The logits, of shape (1, n_logits), without what may not come next."""
+        """Return the logits, of shape (1, n_logits), without what may not come next."""
         import mlx.core as mx
 
         start: Any = mx.async_eval
@@ -316,20 +327,6 @@ class _MaskedRow:
             self._guide.take(int(context[-1].item()))
         self._begun = True
         return mx.where(mx.array(self._guide.allowed())[None], logits, -mx.inf)
-
-
-def load_transformers(provider: str, model: str, secrets: Secrets) -> InProcessJudge:
-    """The judge; its model is loaded at the first question.
-
-    Raises:
-        JudgeError: when no model is named, or torch is not installed.
-    """
-    if find_spec("torch") is None:
-        raise JudgeError(
-            f"judge {provider}:{model} needs torch, which is not installed: "
-            "pip install -r requirements-torch.txt -c constraints/torch.txt"
-        )
-    return InProcessJudge(provider, model, TorchDecoder)
 
 
 class _TorchRow(NamedTuple):
@@ -408,7 +405,7 @@ class TorchDecoder:
             row.guide.take(token)
 
     def _keep(self, places: list[int]) -> None:
-        """Leave the other rows out of everything."""
+        """Drop all rows but these from the batch."""
         self._rows = [self._rows[i] for i in places]
         self._last = [self._last[i] for i in places]
         self._batch.keep(places)

@@ -50,7 +50,7 @@ _WORD = re.compile(r"\w+(?:'\w+)?")
 
 
 def load_offline(provider: str, model: str, secrets: Secrets) -> OfflineJudge:
-    """The judge; it takes no model and no key.
+    """Return the judge `offline`; it takes no model and no key.
 
     Raises:
         JudgeError: when a model is named.
@@ -213,7 +213,7 @@ def _stem(word: str) -> str:
 
 
 def _names_in(text: str) -> list[str]:
-    """Numbers, and capitalised words that do not begin a sentence."""
+    """Return numbers, and capitalised words that do not begin a sentence."""
     names = []
     for sentence in _SENTENCE_END.split(text):
         for position, word in enumerate(_WORD.findall(sentence)):

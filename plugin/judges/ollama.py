@@ -11,25 +11,23 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from plugin.errors import AskError, JudgeError
+from plugin.errors import CallError, JudgeError
 from plugin.judges import (
     Answer,
     HttpJudge,
     Secrets,
     closed_schema,
     make_judge_client,
-    no_answer_error,
     require_named,
-    unreadable_error,
 )
-from plugin.net import check_url, count_at, get_path, text_at
+from plugin.net import check_url, count_at, get_path, post_json, text_at
 
 _HOST, _PORT = "localhost", 11434
 _FORMATS = ("schema", "json", "words")
 
 
 def load_ollama(provider: str, model: str, secrets: Secrets) -> OllamaJudge:
-    """The judge.
+    """Return the judge.
 
     Raises:
         JudgeError: when the model is missing or the host is none.
@@ -52,7 +50,7 @@ class _OllamaSettings:
         form = closed_schema(schema) if self.form == "schema" else "json"
         return {"options": sampling, "format": form}
 
-    def without_what(self, said: str) -> _OllamaSettings | None:
+    def without_refused(self, message: str) -> _OllamaSettings | None:
         simpler = _FORMATS[_FORMATS.index(self.form) + 1 :]
         return _OllamaSettings(simpler[0]) if simpler else None
 
@@ -61,7 +59,7 @@ class OllamaJudge(HttpJudge):
     """One model on one Ollama."""
 
     def __init__(self, label: str, model: str, url: str) -> None:
-        """Nothing is sent yet.
+        """Make the client; nothing is sent yet.
 
         Raises:
             JudgeError: when the client cannot be made.
@@ -79,53 +77,36 @@ class OllamaJudge(HttpJudge):
         """Close the connections."""
         await self._client.aclose()
 
-    async def _call(self, prompt: str, options: dict[str, Any]) -> Answer:
-        reply = await self._post(
-            {
-                "model": self._model,
-                "messages": [{"role": "user", "content": prompt}],
-                "stream": False,
-                # By default a prompt without room loses its beginning, and nobody is told.
-                "truncate": False,
-                "shift": False,
-                **options,
-            }
-        )
+    async def _send(self, prompt: str, options: dict[str, Any]) -> Answer:
+        body = {
+            "model": self._model,
+            "messages": [{"role": "user", "content": prompt}],
+            "stream": False,
+            # By default a prompt without room loses its beginning, and nobody is told.
+            "truncate": False,
+            "shift": False,
+            **options,
+        }
+        reply = await post_json(self._client, "api/chat", body, self._mask)
         message = get_path(reply, "message")
         if not isinstance(message, dict):
-            raise AskError("the server's answer has no message", again=True)
+            raise CallError("the server's answer has no message", again=True)
         return Answer(
             text=text_at(message.get("content")),
             cut_off=get_path(reply, "done_reason") == "length",
             version=text_at(get_path(reply, "model")),
-            n_prompt_tokens=count_at(get_path(reply, "prompt_eval_count")),
-            n_completion_tokens=count_at(get_path(reply, "eval_count")),
+            n_prompt_tokens=count_at(get_path(reply, "prompt_eval_count")) or 0,
+            n_completion_tokens=count_at(get_path(reply, "eval_count")) or 0,
         )
 
-    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        import httpx
-
-        failure: Exception
-        try:
-            answer = await self._client.post("api/chat", json=body)
-        except httpx.HTTPError as error:
-            failure = no_answer_error(error)
-        except Exception as error:  # an answer may be odd in any way
-            failure = unreadable_error(error)
-        else:
-            if answer.is_success:
-                return self._read(answer.content)
-            failure = self._refusal(answer.status_code, answer.headers, answer.content)
-        raise failure
-
-    def _unknown(self, said: str) -> str:
-        if "model" in said:
+    def _unknown_model(self, message: str) -> str:
+        if "model" in message:
             return f"Ollama has no such model; fetch it with `ollama pull {self._model}`"
         return "the server is no Ollama (HTTP 404 for /api/chat); check OLLAMA_HOST"
 
 
 def _ollama_url(host: str) -> str:
-    """The address that OLLAMA_HOST means.
+    """Return the address that OLLAMA_HOST means.
 
     Without a scheme it is http on Ollama's port; with one, the scheme's own port is the default.
 

@@ -1,153 +1,49 @@
-"""OpenAI's protocol, which many servers speak; one client and its connections for all calls.
+"""Judges behind OpenAI's protocol, which many servers speak, one client for all calls of each.
 
-A schema as it goes out to a judge.
-
-OpenAI itself: `openai:<model>` with OPENAI_API_KEY; OPENAI_BASE_URL names another address.
-
-A deployment on Azure OpenAI: `azure:<deployment>`.
-
-It needs AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT; OPENAI_API_VERSION picks another version of
-the protocol.
-
-Any server that speaks OpenAI's protocol: `custom:<model>`.
-
-It needs CUSTOM_JUDGE_BASE_URL and, where the server wants one, CUSTOM_JUDGE_API_KEY.
-
-The classic Transformer Lab's own inference server: `local`, or `local:<model>`.
-
-LOCAL_JUDGE_BASE_URL names another address.
+| judge | its server | what it reads from the environment |
+|---|---|---|
+| `openai:<model>` | OpenAI, or OPENAI_BASE_URL | OPENAI_API_KEY |
+| `azure:<deployment>` | AZURE_OPENAI_ENDPOINT | AZURE_OPENAI_API_KEY, OPENAI_API_VERSION |
+| `custom:<model>` | CUSTOM_JUDGE_BASE_URL | CUSTOM_JUDGE_API_KEY, if the server wants one |
+| `local`, `local:<model>` | the classic Transformer Lab's own, or LOCAL_JUDGE_BASE_URL | |
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from plugin.errors import AskError
-from plugin.judges import Answer, HttpJudge, closed_schema, ignore_environment, make_judge_client
-from plugin.net import count_at, get_path, text_at
+from plugin.errors import CallError, JudgeError
+from plugin.judges import (
+    Answer,
+    HttpJudge,
+    Secrets,
+    closed_schema,
+    ignore_environment,
+    make_judge_client,
+    require_named,
+)
+from plugin.net import check_key, check_url, count_at, decode_json, get_path, text_at
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-from typing import TYPE_CHECKING
-
-from plugin.errors import JudgeError
-from plugin.judges import Secrets, require_named
-from plugin.net import check_key, check_url
-
-if TYPE_CHECKING:
-    from openai import AsyncAzureOpenAI
-from functools import cached_property
-
-from plugin.net import decode_json
+    from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"
-ACCOUNT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS", "OPENAI_ADMIN_KEY")
+_ACCOUNT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS", "OPENAI_ADMIN_KEY")
 
+_API_VERSION = "2024-10-21"
+"""The first general release whose answers can be bound to a schema."""
 
-@dataclass(frozen=True, slots=True)
-class _OpenAISettings:
-    limit: str = "max_tokens"
-    temperature: bool = True
-    schema: bool = True
-
-    def options(self, schema: type[BaseModel], n_tokens: int) -> dict[str, Any]:
-        return {
-            self.limit: n_tokens,
-            **({"temperature": 0} if self.temperature else {}),
-            **({"response_format": _response_format(schema)} if self.schema else {}),
-        }
-
-    def without_what(self, said: str) -> _OpenAISettings | None:
-        if "max_completion_tokens" in said and self.limit == "max_tokens":
-            return replace(self, limit="max_completion_tokens")
-        if "temperature" in said and self.temperature:
-            return replace(self, temperature=False)
-        return replace(self, schema=False) if self.schema else None
-
-
-class OpenAIJudge(HttpJudge):
-    """One model on one server that speaks OpenAI's protocol."""
-
-    def __init__(
-        self, label: str, model: str, url: str, key: str = "", client: AsyncOpenAI | None = None
-    ) -> None:
-        """Nothing is sent yet.
-
-        Args:
-            label: the spec.
-            model: as the server knows it.
-            url: the server's base URL.
-            key: "" for a server that wants none.
-            client: OpenAI's own by default.
-
-        Raises:
-            JudgeError: when the client cannot be made.
-        """
-        super().__init__(label, model, _OpenAISettings(), key, url)
-        self._client = client or make_judge_client(
-            label, lambda: _openai_client(url, key or _NO_KEY)
-        )
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
-
-    async def _call(self, prompt: str, options: dict[str, Any]) -> Answer:
-        import openai
-
-        messages: Any = [{"role": "user", "content": prompt}]
-        create = self._client.chat.completions.with_raw_response.create
-        reply = await self._sent(openai, create(model=self._model, messages=messages, **options))
-        message = get_path(reply, "choices", 0, "message")
-        if not isinstance(message, dict):
-            raise AskError("the server's answer has no choices", again=True)
-        return Answer(
-            text=_message_text(message.get("content")),
-            cut_off=get_path(reply, "choices", 0, "finish_reason") == "length",
-            version=text_at(get_path(reply, "model")),
-            n_prompt_tokens=count_at(get_path(reply, "usage", "prompt_tokens")),
-            n_completion_tokens=count_at(get_path(reply, "usage", "completion_tokens")),
-        )
-
-
-def client_options() -> dict[str, Any]:
-    """What every client of the library is made with."""
-    import openai
-
-    # Retries and deadlines belong to the scheduler, which also counts them.
-    # A redirect would carry the data under test to another host.
-    connections = openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None)
-    return {"max_retries": 0, "timeout": None, "http_client": connections}
-
-
-def _openai_client(url: str, key: str) -> AsyncOpenAI:
-    import openai
-
-    # Its account's headers would go to every server; only its own may get them.
-    with ignore_environment(*(() if url == OPENAI_URL else ACCOUNT)):
-        return openai.AsyncOpenAI(api_key=key, base_url=url, **client_options())
-
-
-def _message_text(content: Any) -> str:
-    """The words of a message; some servers send them in parts."""
-    if isinstance(content, list):
-        return "".join(text_at(get_path(part, "text")) for part in content)
-    return text_at(content)
-
-
-def _response_format(schema: type[BaseModel]) -> dict[str, Any]:
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": schema.__name__, "strict": True, "schema": closed_schema(schema)},
-    }
+_LOCAL_URL = "http://localhost:8338/v1"
+_LOCAL_TIMEOUT_S = 10.0
 
 
 def load_openai(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
-    """The judge.
+    """Return the judge `openai:<model>`.
 
     Raises:
         JudgeError: when model or key is missing, or key or address is none.
@@ -160,12 +56,8 @@ def load_openai(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
     return OpenAIJudge(label, model, url, check_key(key, "OPENAI_API_KEY", JudgeError))
 
 
-_API_VERSION = "2024-10-21"
-"""The first general release whose answers can be bound to a schema."""
-
-
 def load_azure(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
-    """The judge; `model` is the deployment's name.
+    """Return the judge `azure:<deployment>`; `model` is the deployment's name.
 
     Raises:
         JudgeError: when deployment, key or endpoint is missing, or key or endpoint is none.
@@ -186,18 +78,8 @@ def load_azure(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
     return OpenAIJudge(label, model, url, key, client)
 
 
-def _azure_client(url: str, key: str, version: str) -> AsyncAzureOpenAI:
-    import openai
-
-    # A token of the environment would go before the key, in some releases.
-    with ignore_environment(*ACCOUNT, "AZURE_OPENAI_AD_TOKEN"):
-        return openai.AsyncAzureOpenAI(
-            api_key=key, azure_endpoint=url, api_version=version, **client_options()
-        )
-
-
 def load_custom(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
-    """The judge.
+    """Return the judge `custom:<model>`.
 
     Raises:
         JudgeError: when model or address is missing, or address or key is none.
@@ -214,18 +96,124 @@ def load_custom(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
     return OpenAIJudge(label, model, url, check_key(key, "CUSTOM_JUDGE_API_KEY", JudgeError))
 
 
-_LOCAL_URL = "http://localhost:8338/v1"
-_LOCAL_TIMEOUT_S = 10.0
-
-
 def load_local(provider: str, model: str, secrets: Secrets) -> LocalJudge:
-    """The judge; the server is not asked yet.
+    """Return the judge `local`; the server is not asked yet.
 
     Raises:
         JudgeError: when the address is none.
     """
     url = secrets("LOCAL_JUDGE_BASE_URL") or _LOCAL_URL
     return LocalJudge(model, check_url(url, "LOCAL_JUDGE_BASE_URL", JudgeError))
+
+
+class OpenAIJudge(HttpJudge):
+    """One model on one server that speaks OpenAI's protocol."""
+
+    def __init__(
+        self, label: str, model: str, url: str, key: str = "", client: AsyncOpenAI | None = None
+    ) -> None:
+        """Make the client; nothing is sent yet.
+
+        Args:
+            label: the spec.
+            model: as the server knows it.
+            url: the server's base URL.
+            key: "" for a server that wants none.
+            client: OpenAI's own by default.
+
+        Raises:
+            JudgeError: when the client cannot be made.
+        """
+        super().__init__(label, model, _OpenAISettings(), key, url)
+        self._client = client or make_judge_client(
+            label, lambda: _openai_client(url, key or _NO_KEY)
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _send(self, prompt: str, options: dict[str, Any]) -> Answer:
+        import openai
+
+        messages: Any = [{"role": "user", "content": prompt}]
+        create = self._client.chat.completions.with_raw_response.create
+        reply = await self._read_sdk(
+            openai, create(model=self._model, messages=messages, **options)
+        )
+        message = get_path(reply, "choices", 0, "message")
+        if not isinstance(message, dict):
+            raise CallError("the server's answer has no choices", again=True)
+        return Answer(
+            text=_message_text(message.get("content")),
+            cut_off=get_path(reply, "choices", 0, "finish_reason") == "length",
+            version=text_at(get_path(reply, "model")),
+            n_prompt_tokens=count_at(get_path(reply, "usage", "prompt_tokens")) or 0,
+            n_completion_tokens=count_at(get_path(reply, "usage", "completion_tokens")) or 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenAISettings:
+    limit: str = "max_tokens"
+    temperature: bool = True
+    schema: bool = True
+
+    def options(self, schema: type[BaseModel], n_tokens: int) -> dict[str, Any]:
+        return {
+            self.limit: n_tokens,
+            **({"temperature": 0} if self.temperature else {}),
+            **({"response_format": _response_format(schema)} if self.schema else {}),
+        }
+
+    def without_refused(self, message: str) -> _OpenAISettings | None:
+        if "max_completion_tokens" in message and self.limit == "max_tokens":
+            return replace(self, limit="max_completion_tokens")
+        if "temperature" in message and self.temperature:
+            return replace(self, temperature=False)
+        return replace(self, schema=False) if self.schema else None
+
+
+def _message_text(content: Any) -> str:
+    """Return the words of a message; some servers send them in parts."""
+    if isinstance(content, list):
+        return "".join(text_at(get_path(part, "text")) for part in content)
+    return text_at(content)
+
+
+def _response_format(schema: type[BaseModel]) -> dict[str, Any]:
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": schema.__name__, "strict": True, "schema": closed_schema(schema)},
+    }
+
+
+def _openai_client(url: str, key: str) -> AsyncOpenAI:
+    import openai
+
+    # Its account's headers would go to every server; only its own may get them.
+    with ignore_environment(*(() if url == OPENAI_URL else _ACCOUNT)):
+        return openai.AsyncOpenAI(api_key=key, base_url=url, **_client_options())
+
+
+def _azure_client(url: str, key: str, version: str) -> AsyncAzureOpenAI:
+    import openai
+
+    # A token of the environment would go before the key, in some releases.
+    with ignore_environment(*_ACCOUNT, "AZURE_OPENAI_AD_TOKEN"):
+        return openai.AsyncAzureOpenAI(
+            api_key=key, azure_endpoint=url, api_version=version, **_client_options()
+        )
+
+
+def _client_options() -> dict[str, Any]:
+    """Return what every client of the library is made with."""
+    import openai
+
+    # Retries and deadlines belong to the scheduler, which also counts them.
+    # A redirect would carry the data under test to another host.
+    connections = openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None)
+    return {"max_retries": 0, "timeout": None, "http_client": connections}
 
 
 class LocalJudge:
@@ -241,17 +229,17 @@ class LocalJudge:
 
     @property
     def label(self) -> str:
-        """The spec, with the model."""
+        """Return the spec, with the model."""
         return f"local:{self.served_model}"
 
     @property
     def identity(self) -> str:
-        """Holds the model: answers of another one, loaded later, are not the same judge's."""
+        """Return the label: with another model, loaded later, it is not the same judge."""
         return self.label
 
     @cached_property
     def served_model(self) -> str:
-        """The model that judges; the server is asked once, where none was named.
+        """Return the model that judges; the server is asked once, where none was named.
 
         Raises:
             JudgeError: when no server answers, or none with a model.
@@ -273,7 +261,7 @@ class LocalJudge:
 
 
 def _first_model(url: str) -> str:
-    """The first model of the server's list.
+    """Return the first model of the server's list.
 
     Raises:
         JudgeError: when it cannot be had.

@@ -1,8 +1,6 @@
-"""The judges of a run: one, or a panel whose mean counts.
+"""The judges of a run: one or a panel whose mean counts, and a second judge where they are unsure.
 
-A second judge for what the first is unsure of.
-
-Unsure is a score in the middle third of the metric's range, or a panel whose judges are more than a
+Unsure is a mean in the middle third of the metric's range, or a panel whose judges are more than a
 third of it apart. Both sides of the pair then go to the second judge, so that one judge stands
 behind every difference.
 """
@@ -15,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from plugin.errors import AskError
+from plugin.errors import CallError
 from plugin.journal import Journal
 from plugin.judges import Judge
 from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter, price_of
@@ -41,7 +39,7 @@ class Judging:
         second: judges again what the others are unsure of; None for nobody.
         concurrency: calls at once for each judge, to begin with.
         timeout_s: seconds until a call is given up.
-        adaptive: whether the number of calls follows what a server bears.
+        adaptive: whether the number of calls follows what a server can take.
         include_reason: whether the reason of a score is asked for besides.
         limits: where judging ends.
         price: dollars per million tokens in and out, as the user says; () for the known price.
@@ -59,11 +57,11 @@ class Judging:
     max_failed_share: float = 0.2
 
     def asker(self, judge: Judge, journal: Journal, meter: SpendMeter) -> Asker:
-        """The judge, ready to be asked."""
-        return Asker(judge, journal, self.manner(judge), meter)
+        """Return the judge, ready to be asked."""
+        return Asker(judge, journal, self.ask_settings(judge), meter)
 
-    def manner(self, judge: Judge) -> AskSettings:
-        """How this judge is asked.
+    def ask_settings(self, judge: Judge) -> AskSettings:
+        """Return how this judge is asked.
 
         One that works in this process knows how much it takes at once. It always ends, and asking
         it again would only take longer: its calls have no deadline.
@@ -88,15 +86,15 @@ class ScoreItem:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Case, variant and metric: where the score belongs."""
+        """Return case, variant and metric: where the score belongs."""
         variant = self.completion.variant if self.completion else DATA
         return self.case.id, variant, self.metric.spec.name
 
 
 async def score_item(
-    item: ScoreItem, metric: Metric | AskError, askers: Sequence[Asker]
+    item: ScoreItem, metric: Metric | CallError, askers: Sequence[Asker]
 ) -> tuple[Score | Failure, list[JudgeScore]]:
-    """The mean of what all judges give, and what each gave.
+    """Return the mean of what all judges give, and what each gave.
 
     Every pair is seen by the same judges: where one fails, the score fails.
 
@@ -113,7 +111,7 @@ async def score_item(
     where = {"case_id": case_id, "variant": variant, "metric": name}
     failed = partial(Failure, case_id, variant=variant, metric=name, retry=True)
     spec = item.metric.spec
-    if isinstance(metric, AskError):
+    if isinstance(metric, CallError):
         return failed("judge", str(metric)), []
     if item.completion and item.metric.describe:
         try:
@@ -133,7 +131,7 @@ async def score_item(
     ):
         if not isinstance(one, Measured):
             who = f"{asker.label}: " if len(askers) > 1 else ""
-            stage: FailureStage = "judge" if isinstance(one, AskError) else "metric"
+            stage: FailureStage = "judge" if isinstance(one, CallError) else "metric"
             return failed(stage, f"{who}{one}"), []
         pairs.append((asker, one))
     value = math.fsum(one.value for _, one in pairs) / len(pairs)
@@ -148,23 +146,23 @@ async def score_item(
 
 async def _score_with_panel(
     metric: Metric, case: Case, text: str, askers: Sequence[Asker]
-) -> list[Measured | AskError | MetricError]:
+) -> list[Measured | CallError | MetricError]:
     if len(askers) == 1:  # a task of its own would cost as much as the rest
         return [await _score_with_judge(metric, case, text, askers[0])]
     work = (_score_with_judge(metric, case, text, asker) for asker in askers)
     found = await asyncio.gather(*work, return_exceptions=True)
     for one in found:  # only when all have ended, so that no paid call is dropped
-        if isinstance(one, BaseException) and not isinstance(one, AskError | MetricError):
+        if isinstance(one, BaseException) and not isinstance(one, CallError | MetricError):
             raise one
     return found  # type: ignore[return-value]
 
 
 async def _score_with_judge(
     metric: Metric, case: Case, text: str, asker: Asker
-) -> Measured | AskError | MetricError:
+) -> Measured | CallError | MetricError:
     try:
         return await run_metric(metric, case, text, asker)
-    except (AskError, MetricError) as error:
+    except (CallError, MetricError) as error:
         return error
 
 
@@ -176,7 +174,7 @@ PairPlace = tuple[str, str, str]
 def pairs_in_doubt(
     items: Mapping[PairPlace, ScoreItem], second: str, journal: Journal
 ) -> list[list[ScoreItem]]:
-    """The items of every case and metric that all first judges scored and are unsure of.
+    """Return the items of every case and metric that all first judges scored and are unsure of.
 
     Args:
         items: those that a judge is asked for, by place.
@@ -199,7 +197,7 @@ def pairs_in_doubt(
 
 
 def is_unsure(spec: MetricSpec, given: Sequence[float]) -> bool:
-    """Whether what the judges gave for one completion wants a second look."""
+    """Return whether what the judges gave for one completion wants a second look."""
     third = (spec.high - spec.low) * _THIRD
     mean = math.fsum(given) / len(given)
     return spec.low + third < mean < spec.high - third or max(given) - min(given) > third

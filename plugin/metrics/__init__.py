@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from plugin.errors import AskError, LimitReached, OptionError, VerdictError, did_you_mean
+from plugin.errors import CallError, LimitReached, OptionError, VerdictError, did_you_mean
 from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult
 
 Check = Callable[[BaseModel], str | None]
@@ -400,7 +400,7 @@ async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> M
     """Return the metric's score, finite and within its range.
 
     Raises:
-        AskError: when the judge gave no fitting answer.
+        CallError: when the judge gave no fitting answer.
         LimitReached: when the user's limits allow no more calls.
         MetricError: when the metric's own code broke, or gave a score outside its range.
         VerdictError: when the judge as a whole cannot be used.
@@ -409,7 +409,7 @@ async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> M
         raise MetricError(f"{metric.spec.name} does not read completions")
     try:
         found = await metric.measure(case, completion, ask)
-    except (AskError, LimitReached, VerdictError):
+    except (CallError, LimitReached, VerdictError):
         raise
     except Exception as error:
         raise MetricError(f"{type(error).__name__}: {error}") from error

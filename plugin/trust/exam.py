@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from plugin.errors import AskError, JudgeDownError, JudgeError, LimitReached
+from plugin.errors import CallError, JudgeDownError, JudgeError, LimitReached
 from plugin.journal import Journal
 from plugin.judges.asking import Asker
 from plugin.metrics import METRICS, Check, Metric, MetricError, run_metric
@@ -210,7 +210,7 @@ class Exam:
 
     def work(
         self,
-        ready: Mapping[str, Metric | AskError],
+        ready: Mapping[str, Metric | CallError],
         askers: Sequence[Asker],
         progress: Progress,
     ) -> list[Coroutine[Any, Any, None]]:
@@ -246,7 +246,7 @@ class Exam:
 
         if not missing:
             self._keep_results(done.values())
-        return [chain() for _ in range(min(len(missing), int(askers[0].pace.limit)))]
+        return [chain() for _ in range(min(len(missing), int(askers[0].concurrency.limit)))]
 
     def _keep_results(self, found: Iterable[ProbeResult]) -> None:
         self._journal.save_state(replace(self._journal.state, exam=tuple(found)))
@@ -293,10 +293,10 @@ class Exam:
                 yield Probe(name, case, "", spec.name, text)
 
     async def _ask_probe(
-        self, probe: Probe, metric: Metric | AskError | None, askers: Sequence[Asker]
+        self, probe: Probe, metric: Metric | CallError | None, askers: Sequence[Asker]
     ) -> ProbeResult:
         value, failure = None, self._given_up
-        if isinstance(metric, AskError):
+        if isinstance(metric, CallError):
             failure = str(metric)
         elif metric and not failure:
             repeat = _AGAIN if probe.kind == RETEST else 0
@@ -308,7 +308,7 @@ class Exam:
                 value = math.fsum(one.value for one in found) / len(found)
             except (JudgeDownError, JudgeError) as error:
                 failure = self._given_up = str(error)
-            except (AskError, MetricError) as error:
+            except (CallError, MetricError) as error:
                 failure = str(error)
         return ProbeResult(*probe.place, value=value, failure=failure)
 

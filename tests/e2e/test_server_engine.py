@@ -89,7 +89,7 @@ def test_a_server_that_goes_away_costs_nothing_that_was_made(
     assert re.sub(r"\b1[0-3] requests", "10 requests", ended.err).splitlines() == [
         f"fault: the inference server {inference.url} does not answer: 10 requests in a row "
         "failed, the last with: no answer: RemoteProtocolError. Everything made so far is kept; "
-        "look after the server and resume",
+        "check the server and resume",
         f"Go on with: python main.py resume {out}",
     ]
     with sqlite3.connect(f"file:{out / 'journal.sqlite'}?mode=ro", uri=True) as db:

@@ -22,8 +22,8 @@ import pytest
 from plugin import judges, metrics
 from plugin.errors import JudgeDownError, JudgeError
 from plugin.journal import Journal
-from plugin.judges.asking import N_TRIES
 from plugin.judges.panel import Judging
+from plugin.net import N_TRIES
 from plugin.records import Completion
 from plugin.score import items_to_score, score_all
 from plugin.worker import Progress
@@ -87,7 +87,7 @@ class HttpContract:
 
     @pytest.fixture(autouse=True)
     def _short_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("plugin.judges.asking._FIRST_WAIT_S", 0.01)
+        monkeypatch.setattr("plugin.net.FIRST_WAIT_S", 0.01)
 
     def judge(self, server: JudgeServer) -> judges.Judge:
         return judges.load(self.spec, self.secrets(server).get)

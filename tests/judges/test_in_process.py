@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from demo import FOLDER
 from plugin import judges
-from plugin.errors import AskError, FaultError, JudgeError
+from plugin.errors import CallError, FaultError, JudgeError
 from plugin.judges import in_process as in_process_judges
 from plugin.judges.asking import AskSettings
 from plugin.judges.in_process import InProcessJudge, _encode_chat
@@ -172,7 +172,7 @@ def test_a_prompt_longer_than_the_context_is_said_to_be(kind: str, tmp_path: Pat
     judge = load(kind, build(tmp_path / "small", n_context=100))
     answers = ask_all(load(kind, tmp_path / "small"), [("Why? " * 20, Reason)])
     assert not answers[0].cut_off  # it fits, with little room for the answer
-    with pytest.raises(AskError, match=r"has \d+ tokens.* holds 100; a prompt is never cut"):
+    with pytest.raises(CallError, match=r"has \d+ tokens.* holds 100; a prompt is never cut"):
         ask_all(judge, [("Why? " * 40, Reason)])
 
 
@@ -223,13 +223,13 @@ def test_without_torch_the_command_that_installs_it_is_told(
 def test_a_judge_here_takes_as_many_questions_as_it_can_and_has_no_deadline(
     folder: Path,
 ) -> None:
-    def manner(judge: judges.Judge, concurrency: int) -> AskSettings:
-        return Judging((judge,), concurrency=concurrency).manner(judge)
+    def ask_settings(judge: judges.Judge, concurrency: int) -> AskSettings:
+        return Judging((judge,), concurrency=concurrency).ask_settings(judge)
 
-    here = manner(load("mlx", folder), 100)
+    here = ask_settings(load("mlx", folder), 100)
     assert (here.concurrency, here.timeout_s, here.adaptive) == (16, float("inf"), False)
-    assert manner(load("mlx", folder), 3).concurrency == 3
-    elsewhere = manner(judges.load("offline", lambda name: None), 100)
+    assert ask_settings(load("mlx", folder), 3).concurrency == 3
+    elsewhere = ask_settings(judges.load("offline", lambda name: None), 100)
     assert (elsewhere.concurrency, elsewhere.timeout_s, elsewhere.adaptive) == (100, 60, True)
 
 

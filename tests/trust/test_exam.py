@@ -44,7 +44,7 @@ def journal(tmp_path: Path) -> Journal:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugin.judges.asking._FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("plugin.net.FIRST_WAIT_S", 0.01)
 
 
 def run(
