@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +61,7 @@ def test_several_are_certified_in_one_load_and_one_bad_one_decides(tmp_path: Pat
     assert "\nzero: no effect\n" in ended.out
     assert "  weights      Frobenius norm 0 added\n" in ended.out
     assert "  completions  0 of 8 changed\n" in ended.out
-    # A line is said again every few seconds of a stage.
-    assert [line for line, _ in groupby(ended.out.splitlines())].count("load model") == 1
+    assert "\ncertify: 2 of 2 in " in ended.out  # both in one load
 
 
 def test_a_half_renamed_adapter_is_partial_whatever_its_kind(tmp_path: Path) -> None:

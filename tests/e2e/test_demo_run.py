@@ -86,7 +86,8 @@ def test_provenance_is_complete(demo_run: Path) -> None:
     provenance = summary(demo_run)["provenance"]
     identity = provenance["identity"]
     assert len(provenance["run_id"]) == 16
-    assert len(identity["data set's content"]) == len(identity["model's files"]) == 64
+    digests = provenance["digests"]
+    assert len(digests["data set's content"]) == len(digests["model's files"]) == 64
     assert set(identity["adapters' files"]) == {"adapter"}
     assert provenance["judge_calls"]["n_calls"] > 0
     stages = {"prepare", "load_model", "certify", "generate", "score", "compare"}
