@@ -352,7 +352,6 @@ def test_a_run_tries_again_what_lacked_memory(tmp_path: Path) -> None:
     cases = [Case(str(i), (Message("user", text),)) for i, text in enumerate(QUESTIONS[:3])]
     cases.append(Case("long", (Message("user", "Who? " * 500),)))
     journal = Journal(tmp_path)
-    journal.set_cases(tuple(cases))
     poor = load()
     scarce(poor, 0)
     base = Variant(VANILLA, "v", "demo")
