@@ -4,9 +4,10 @@ import dataclasses
 import pytest
 
 from plugin.records import DATA, Completion, Failure, Message, MetricSpec, Score, Summary
-from plugin.report import csv_text as to_csv
-from plugin.report import make_tables, summary_json
+from plugin.report import summary_json
 from plugin.report.page import render_page
+from plugin.report.tables import csv_text as to_csv
+from plugin.report.tables import make_tables
 from tests.report import report_samples as samples
 
 HEADERS = {
