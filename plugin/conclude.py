@@ -100,7 +100,7 @@ def _judge_seen(
     evidence: Evidence,
     completions: Mapping[tuple[str, str], Completion],
 ) -> Trust | None:
-    """What is known of the judge; None where it was not examined."""
+    """Return what is known of the judge; None where it was not examined."""
     if state.exam is None:
         return None
     model = str(header.params.get("model_name", ""))
@@ -115,7 +115,7 @@ def _humans_heard(
     comparisons: Sequence[Comparison],
     settings: VerdictSettings,
 ) -> Trust | None:
-    """The trust report with what humans say, where they rated."""
+    """Return the trust report with what humans say, where they rated."""
     state = journal.state
     if not state.ratings:
         return trusted
@@ -143,12 +143,12 @@ def _early(header: RunHeader, params: Params, cases: tuple[Case, ...]) -> EarlyP
 
 
 def _n_judged(evidence: Evidence) -> int:
-    """Cases that have any score."""
+    """Count the cases that have any score."""
     return len({score.case_id for score in evidence.scores})
 
 
 def _n_missing(evidence: Evidence) -> int:
-    """Scores that are neither there nor failed."""
+    """Count the scores that are neither there nor failed."""
     made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
     failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
     return sum(

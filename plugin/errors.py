@@ -118,7 +118,7 @@ class LimitReached(Exception):
 
 
 def one_line(error: Exception) -> str:
-    """The first paragraph of what a library says, in one line."""
+    """Return the first paragraph of what a library says, in one line."""
     return " ".join(str(error).strip().split("\n\n")[0].split())
 
 

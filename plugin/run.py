@@ -147,7 +147,7 @@ def _complete_all(plan: Plan, journal: Journal, worker: Worker) -> None:
 
 
 def _uncertified_warnings(plan: Plan, journal: Journal) -> list[str]:
-    """What to say of adapters before a judge is paid for them."""
+    """Return what to say of adapters before a judge is paid for them."""
     found = certificates_of_run(journal, plan.variants, plan.loaded.cases, journal.completions())
     return [certificate_line(one) for one in found if not one.holds]
 
@@ -183,7 +183,7 @@ def _early_stop_plan(plan: Plan) -> EarlyPlan:
 
 
 def _make_exam(plan: Plan, journal: Journal) -> Exam | None:
-    """What the judges go through, None where there is no real one or the user wants none."""
+    """Return the judges' exam; None where there is no real judge or the user wants none."""
     asked = any(can_probe(metric.spec) for metric in plan.metrics)
     if not (asked and plan.params.trust_report) or any(j.structured for j in plan.judges):
         return None
@@ -192,7 +192,7 @@ def _make_exam(plan: Plan, journal: Journal) -> Exam | None:
 
 
 def _open_journal(plan: Plan, host: Host) -> Journal:
-    """The folder's journal, new or of this very run; nobody else works on it meanwhile.
+    """Open the folder's journal, new or of this very run; nobody else works on it meanwhile.
 
     Raises:
         OptionError: when the folder holds a run with another identity, or is being worked on.
@@ -251,7 +251,7 @@ def _begin_run(journal: Journal, plan: Plan) -> None:
 
 
 def _model_names(params: Params) -> tuple[str, ...]:
-    """The models under test."""
+    """Return the names of the models under test."""
     return params.model_name, *params.tuned_model
 
 
@@ -274,7 +274,7 @@ def _as_kept(facts: dict[str, object]) -> dict[str, object]:
 
 
 def exit_now(host: Host) -> NoReturn:
-    """The worker is in a call that cannot be interrupted: go at once; the journal bears it."""
+    """End the process at once: its worker cannot be interrupted; what is in the journal is safe."""
     host.stopped()
     os._exit(Stopped.exit_code)
 
@@ -299,7 +299,7 @@ _QUESTIONS = (
 
 
 def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
-    """The certificate of every adapter, with the completions of the probes compared.
+    """Return the certificate of every adapter, with the completions of the probes compared.
 
     Raises:
         UserError: when model, adapter or data set cannot be used.
@@ -321,7 +321,7 @@ def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
 
 
 def certificate_block(found: Certificate) -> str:
-    """A certificate as printed, a fact a line."""
+    """Return a certificate as printed, a fact a line."""
     rows: list[tuple[str, str]] = []
     if found.adapter_digest:
         rows.append(("files", f"sha256 {found.adapter_digest}"))

@@ -62,7 +62,7 @@ def items_to_score(
 
 
 def missing_items(items: Sequence[ScoreItem], journal: Journal) -> list[ScoreItem]:
-    """Those that the journal has no score of."""
+    """Return the items that the journal has no score of."""
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
     return [item for item in items if item.place not in have]
 
@@ -124,7 +124,7 @@ class _ScoringSession:
 
     @property
     def all_askers(self) -> list[Asker]:
-        """The judges', and the second one's."""
+        """Return the judges' askers, and the second one's."""
         return [*self._askers, *([self._second] if self._second else [])]
 
     async def work(
@@ -134,7 +134,7 @@ class _ScoringSession:
         early: EarlyPlan | None,
         exam: Exam | None,
     ) -> None:
-        """All of it, until done, settled or halted."""
+        """Score everything, until done, settled or halted."""
         try:
             ready = await self._prepared(items if exam else missing)
             watch = EarlyStopper(early) if early else None
@@ -153,7 +153,7 @@ class _ScoringSession:
                 self._journal.save_state(replace(self._journal.state, halted=self._halted))
 
     async def _prepared(self, items: Sequence[ScoreItem]) -> dict[str, Metric | CallError]:
-        """The metrics by name, with their evaluation steps, which are kept in the journal.
+        """Return the metrics by name, with their evaluation steps, which are kept in the journal.
 
         The first judge writes them. A metric whose steps it could not write is an error in its
         place.
@@ -264,7 +264,7 @@ class _ScoringSession:
             )
 
     async def _ask_second(self, items: Sequence[ScoreItem], second: Asker) -> None:
-        """Both sides of every pair that the first judge is unsure of go to the second one."""
+        """Have the second judge score both sides of every pair that the first is unsure of."""
         places = {
             item.place: item
             for item in items

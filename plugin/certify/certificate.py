@@ -89,7 +89,7 @@ class Certificate:
 
     @property
     def kind(self) -> Literal["certified", "no effect", "partial", "base disturbed", "none"]:
-        """The result as one word."""
+        """Return the result as one word."""
         if self.reason:
             return "none"
         if self.base_proof == "":
@@ -100,14 +100,14 @@ class Certificate:
 
     @property
     def result(self) -> str:
-        """The result as shown, e.g. "partial: 12 of 224 tensors unused"."""
+        """Return the result as shown, e.g. "partial: 12 of 224 tensors unused"."""
         if self.kind == "partial":
             return f"partial: {len(self.unused)} of {self.n_tensors} tensors unused"
         return NOT_APPLICABLE if self.kind == "none" else self.kind
 
     @property
     def holds(self) -> bool:
-        """Whether the verdict may stand without a word about it."""
+        """Return whether the verdict may stand without a word about it."""
         return self.kind in ("certified", "none")
 
     @property
@@ -124,7 +124,7 @@ class Certificate:
 
     @property
     def _chance(self) -> float:
-        """Fisher's exact test: so many changes or more here, if all were the base's own kind."""
+        """Return Fisher's chance of so many changes or more, if all were the base's own kind."""
         n, m, total = self.n_completions, self.n_probes, self.n_changed + self.n_self_changed
         ways = sum(
             math.comb(n, k) * math.comb(m, total - k)

@@ -78,7 +78,7 @@ class SettleRule:
 
     @property
     def share(self) -> float:
-        """The part of alpha that one decision has."""
+        """Return the part of alpha that one decision has."""
         return self.alpha / self.n_decisions
 
     def to_unit_range(self, gains: Floats) -> Floats:
@@ -130,7 +130,7 @@ class ConfidenceSequence:
 
     @property
     def n(self) -> int:
-        """Pairs seen."""
+        """Return the number of pairs seen."""
         return len(self._gains)
 
     def add(self, gains: Sequence[float]) -> Settled | None:
@@ -225,12 +225,12 @@ class EarlyPlan:
 
     @property
     def n_decisions(self) -> int:
-        """Sequences that share the chance of a false outcome."""
+        """Return how many sequences share the chance of a false outcome."""
         return len(self.specs) * len(contrasts(self.variants))
 
     @property
     def to_settle(self) -> tuple[tuple[MetricSpec, Contrast], ...]:
-        """What keeps judging going until it is settled, or can do no harm any more."""
+        """Return what judging goes on for until it is settled, or can do no harm any more."""
         rivals = contenders(self.variants)
         return tuple(
             (spec, contrast)
@@ -260,7 +260,7 @@ class EarlyStopper:
     """Takes scores and failures as they come, and says when nothing can change any more."""
 
     def __init__(self, plan: EarlyPlan) -> None:
-        """Nothing is known yet."""
+        """Begin with nothing known."""
         self._plan = plan
         self._values: dict[tuple[str, str, str], float | None] = {}
         self._tracks = [
@@ -280,7 +280,7 @@ class EarlyStopper:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the verdict is."""
+        """Return whether the verdict is settled."""
         for track in self._tracks:
             self._advance(track)
         return all(self._is_done(track) for track in self._tracks)

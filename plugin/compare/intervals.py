@@ -50,7 +50,7 @@ class Units(NamedTuple):
 
     @property
     def noun(self) -> str:
-        """What the units are, in words."""
+        """Return what the units are, in words."""
         return "cases" if self.n_clusters is None else "clusters"
 
 
@@ -71,7 +71,7 @@ class Interval(NamedTuple):
 
     @property
     def why_none(self) -> str:
-        """Why there is no interval, in words; "" where there is one."""
+        """Return why there is no interval, in words; "" where there is one."""
         return self.method if self.kind is IntervalKind.NONE else ""
 
 

@@ -38,12 +38,12 @@ class Finding:
 
     @property
     def worse(self) -> list[Comparison]:
-        """The other deciding metrics on which the variant is worse."""
+        """Return the other deciding metrics on which the variant is worse."""
         return [row for row in self.others if row.outcome == "worse"]
 
     @property
     def outcome(self) -> Outcome | None:
-        """The primary metric's outcome, unless another one makes it mixed."""
+        """Return the primary metric's outcome, unless another one makes it mixed."""
         mixed = self.worse and self.primary.outcome != "worse"
         return "mixed" if mixed else self.primary.outcome
 

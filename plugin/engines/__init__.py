@@ -97,7 +97,7 @@ class Engine(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the report must say of how this engine makes prompts, a sentence each."""
+        """Return what the report must say of how this engine makes prompts, a sentence each."""
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the token ids of the prompt, with the chat template and exactly one BOS.

@@ -263,12 +263,12 @@ class PromptPair(NamedTuple):
 
     @property
     def input_ids(self) -> tuple[int, ...]:
-        """What the model reads: the last token needs only to be predicted."""
+        """Return what the model reads: the last token needs only to be predicted."""
         return (*self.prompt, *self.continuation[:-1])
 
     @property
     def predicting(self) -> slice:
-        """The positions whose logits predict the continuation."""
+        """Return the positions whose logits predict the continuation."""
         return slice(len(self.prompt) - 1, len(self.input_ids))
 
 

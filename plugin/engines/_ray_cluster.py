@@ -90,14 +90,14 @@ class Cluster:
 
     @property
     def n_gpus(self) -> float:
-        """GPUs in all."""
+        """Return the number of GPUs in all."""
         import ray
 
         return float(ray.cluster_resources().get("GPU", 0))
 
     @property
     def n_machines(self) -> int:
-        """Machines that are there."""
+        """Return the number of machines that are there."""
         import ray
 
         return sum(node["Alive"] for node in ray.nodes())

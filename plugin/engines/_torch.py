@@ -164,7 +164,7 @@ class TorchRows:
     """The rows of a batch: reads their prompts, adds their tokens, drops each when it ends."""
 
     def __init__(self, model: Any) -> None:
-        """No rows yet."""
+        """Begin without rows."""
         self._model = model
         known = inspect.signature(model.forward).parameters
         # Only the last position is chosen from: the others' logits would fill the memory.

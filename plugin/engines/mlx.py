@@ -204,7 +204,7 @@ class _GrowingMlx:
 
     @property
     def seconds(self) -> float:
-        """Since the model first saw the prompt."""
+        """Return the seconds since the model first saw the prompt."""
         return time.perf_counter() - (self.started_s or time.perf_counter())
 
     def add(self, event: Any) -> bool:

@@ -366,4 +366,4 @@ class NoJudge:
         raise JudgeError("a metric that declares not to ask a judge asked one; report this fault")
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""

@@ -204,7 +204,7 @@ def is_unsure(spec: MetricSpec, given: Sequence[float]) -> bool:
 
 
 def overrule(scores: Sequence[Score], judge: str, journal: Journal) -> None:
-    """The second judge's scores take the place of all sides' first ones, or of none."""
+    """Put the second judge's scores in the place of all sides' first ones, or of none."""
     with journal.transaction():
         for one in scores:
             where = (one.case_id, one.variant, one.metric)

@@ -53,7 +53,7 @@ class InputTemplate:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns it names."""
+        """Return the columns it names."""
         return tuple(name for _, name in self.parts if name is not None)
 
 

@@ -48,7 +48,7 @@ class ModelFolder:
 
     @property
     def context(self) -> int | None:
-        """Tokens that the model can hold, prompt and completion together; None when unknown.
+        """Return how many tokens prompt and completion may have together; None when unknown.
 
         By its positions, or further by the scaling of its rotary embedding; the tokenizer's word
         counts only where the configuration says nothing, since it is often another model's.

@@ -48,7 +48,7 @@ class Recording:
     column: str = ""
 
     def __str__(self) -> str:
-        """The words that mean the same again."""
+        """Return the words that mean the same again."""
         return f"{self.name}={self.file}" + (f":{self.column}" if self.column else "")
 
 

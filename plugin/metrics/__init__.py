@@ -47,7 +47,7 @@ class Ask(Protocol):
     include_reason: bool
 
     async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
-        """The judge's answer, fitting the schema and passing the check."""
+        """Return the judge's answer, which fits the schema and passes the check."""
 
 
 class Measure(Protocol):

@@ -47,7 +47,7 @@ class Option:
 
     @property
     def is_advanced(self) -> bool:
-        """Whether only the full help shows it."""
+        """Return whether only the full help shows it."""
         return not self.short
 
 

@@ -77,7 +77,7 @@ class Lineup:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """All variants, the baseline first."""
+        """Return all variants, the baseline first."""
         return tuple(variant for load in self.loads for variant in load.variants)
 
 

@@ -81,7 +81,7 @@ class MeanBlock(NamedTuple):
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Return the height in inches."""
         return ROW * (max((bar.row for bar in self.bars), default=0.0) + 1)
 
 

@@ -100,17 +100,17 @@ class Ledger:
 
     @property
     def baseline(self) -> str | None:
-        """The variant that gains are counted from."""
+        """Return the variant that gains are counted from."""
         return self.variants[0] if self.variants else None
 
     @property
     def contenders(self) -> tuple[str, ...]:
-        """The variants that the verdict may be about."""
+        """Return the variants that the verdict may be about."""
         return contenders(self.variants)
 
     @property
     def primary(self) -> MetricSpec | None:
-        """The metric that decided, else the first one."""
+        """Return the metric that decided, else the first one."""
         decided = self._specs.get(self.report.verdict.primary_metric or "")
         return decided or (self.report.metrics[0] if self.report.metrics else None)
 

@@ -167,7 +167,7 @@ class Probe:
 
     @property
     def place(self) -> tuple[str, str, str, str]:
-        """What tells it from the other probes of a run."""
+        """Return what tells it from the other probes of a run."""
         return self.kind, self.case.id, self.variant, self.metric
 
 
@@ -191,7 +191,7 @@ class Exam:
 
     @property
     def n_questions_at_most(self) -> int:
-        """What a whole exam asks of one judge, if every case serves."""
+        """Return how many questions a whole exam asks one judge, if every case serves."""
         n_probes = {
             spec.name: N_RETEST_CASES
             + (len(CANARIES) * N_CANARY_CASES if has_wrong_answers(spec) else 0)
@@ -201,7 +201,7 @@ class Exam:
 
     @property
     def is_due(self) -> bool:
-        """Whether anything is to be asked that is not known yet."""
+        """Return whether anything is to be asked that is not known yet."""
         kept = self._journal.state.exam
         if kept is None:
             return True
