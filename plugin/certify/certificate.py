@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from pydantic import TypeAdapter
 
 from plugin.compare.numbers import format_rough
+from plugin.errors import list_first
 from plugin.journal import Journal
 from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant, Verdict
 
@@ -27,6 +28,7 @@ sides would exceed itself in half of all cases."""
 _MAX_CHANCE = 0.05
 """The largest probability at which a base that varies by itself does not explain the changes."""
 
+_N_SHOWN = 4
 _MEANING = {
     "no effect": "it does not change what the base answers, so there is nothing to compare",
     "partial": "what follows is about the part of it that could be applied",
@@ -238,7 +240,7 @@ def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
     for one in certificates:
         found += one.notes
         if one.kind == "partial":
-            shown = ", ".join(one.unused[:4]) + (", ..." if len(one.unused) > 4 else "")
+            shown = list_first(one.unused, _N_SHOWN)
             found.append(
                 f"{len(one.unused)} of {one.n_tensors} tensors of {one.variant} found no place in "
                 f"the base model and are not applied ({shown}). Check that the adapter was "

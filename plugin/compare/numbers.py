@@ -70,6 +70,11 @@ def format_count(count: int, one: str = "", many: str = "") -> str:
     return f"{count:,} {noun}" if noun else f"{count:,}"
 
 
+def failed_suffix(n_failed: int) -> str:
+    """Return how many failed, to stand after a count; "" for none."""
+    return f", {format_count(n_failed)} failed" if n_failed else ""
+
+
 def format_rough(value: float | None, digits: int = 2) -> str:
     """Return a number of which only the size matters, with so many significant digits."""
     return MISSING if value is None else f"{value:.{digits}g}"

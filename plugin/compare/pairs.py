@@ -132,7 +132,7 @@ class Pairs:
 
     @property
     def family(self) -> bool | None:
-        """Return the family of its p-value: True over all cases, False for a group, None for none."""
+        """Return the family of the p-value: True over all cases, False in a group, or None."""
         return self.group == ALL if self.spec.decides else None
 
     def estimate(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from plugin.compare.intervals import RatioEstimate
 from plugin.compare.numbers import (
+    failed_suffix,
     format_count,
     format_interval,
     format_named_p,
@@ -219,13 +220,13 @@ def _numbers_text(row: Comparison) -> str:
     """Return means, gain, interval, n and failures."""
     n_failed = row.n_failed_variant + row.n_failed_baseline
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:
-        return f"no case has a score of both (n=0{_failed_suffix(n_failed)})"
+        return f"no case has a score of both (n=0{failed_suffix(n_failed)})"
     means = f"{format_number(row.variant_mean)} against {format_number(row.baseline_mean)}"
     direction = "" if row.higher_is_better else " (lower is better)"
     within = format_interval(row.ci_low, row.ci_high, signed=True)
     return (
         f"{means}{direction}, gain {format_number(row.gain, signed=True)} "
-        f"({within}, {_n_text(row)}{_failed_suffix(n_failed)})"
+        f"({within}, {_n_text(row)}{failed_suffix(n_failed)})"
     )
 
 
@@ -233,17 +234,13 @@ def _mean_text(row: Summary) -> str:
     mean = "has no score" if row.mean is None else format_number(row.mean)
     within = format_interval(row.ci_low, row.ci_high)
     n = format_count(row.n)
-    return f"{row.metric} {mean} ({within}, n={n}{_failed_suffix(row.n_failed)})"
+    return f"{row.metric} {mean} ({within}, n={n}{failed_suffix(row.n_failed)})"
 
 
 def _n_text(row: Comparison | RatioEstimate | BestOf) -> str:
     """Return how many cases a figure rests on, and how many clusters."""
     clusters = "" if row.n_clusters is None else f" in {format_count(row.n_clusters)} clusters"
     return f"n={format_count(row.n)}{clusters}"
-
-
-def _failed_suffix(n_failed: int) -> str:
-    return f", {format_count(n_failed)} failed" if n_failed else ""
 
 
 def _is_small(row: Comparison) -> bool:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from plugin.errors import CallError, JudgeDownError, LimitReached
+from plugin.errors import CallError, JudgeDownError, LimitReached, quote
 from plugin.journal import Journal, Judgment, content_key
 from plugin.judges import PROVIDERS, Answer, Judge
 from plugin.metrics import Check
@@ -31,6 +31,7 @@ _MORE_ROOM = 4
 """Times the usual room, for the answer that follows one that was cut off."""
 
 _SAMPLING = "temperature 0"
+_LONGEST_QUOTE = 2_000
 
 N_LOST_UNTIL_DOWN = 10
 """Questions in a row that no server answered, after which a judge that once answered is down."""
@@ -185,7 +186,8 @@ class Asker:
                 room = _MORE_ROOM
             else:  # at temperature 0 the same question would get the same answer
                 question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
-        error = CallError(f"no fitting answer in {N_ASKS} asks: {problem}; got {quote(reply.text)}")
+        got = quote(reply.text, _LONGEST_QUOTE)
+        error = CallError(f"no fitting answer in {N_ASKS} asks: {problem}; got {got}")
         self._note_failure(error)
         raise error
 
@@ -309,11 +311,6 @@ def _json_objects(text: str) -> Iterator[object]:
         else:
             yield value
         start = text.find("{", end)
-
-
-def quote(text: str, n_chars: int = 2_000) -> str:
-    """Return the judge's own words, shortened, for a failure on record."""
-    return repr(text if len(text) <= n_chars else text[:n_chars] + "...")
 
 
 PRICES_AS_OF = "2025-12"

@@ -165,6 +165,11 @@ def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
     return found
 
 
+def short_name(name: str) -> str:
+    """Return the last part of a path or hub id, by which a model or an adapter is shown."""
+    return name.rstrip("/").rpartition("/")[2]
+
+
 def find_model(name: str) -> Path:
     """Return the directory of a model: itself, or the hub's snapshot, downloaded when absent.
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
-from plugin.errors import DataError, OptionError
+from plugin.errors import DataError, OptionError, quote
 from plugin.load.cases import LoadedCases, find_rows, read_messages
 from plugin.load.columns import (
     Columns,
@@ -271,7 +271,7 @@ def _refuse_twice(what: str, places: Iterable[tuple[Hashable, str]], way_out: st
     for key, place in places:
         of_key.setdefault(key, []).append(place)
     twice = [
-        f"{' and '.join(first_few(where))} ({_shorten(key)})"
+        f"{' and '.join(first_few(where))} ({_quote_key(key)})"
         for key, where in of_key.items()
         if len(where) > 1
     ]
@@ -284,7 +284,7 @@ def _refuse_other_inputs(
 ) -> None:
     """Refuse other questions under the same id: a wrong join would go unseen."""
     other = [
-        f"id {key}: {_shorten(row.messages[-1].content)} there, {_shorten(asked[key])} here"
+        f"id {key}: {_quote_key(row.messages[-1].content)} there, {_quote_key(asked[key])} here"
         for key, row in found.items()
         if row.messages and row.messages[-1].content.strip() != asked[key].strip()
     ]
@@ -305,10 +305,10 @@ def _no_match_text(file: str, rows: Sequence[RecordedRow], cases: Sequence[Case]
             "column with the cases' ids (--id_column) or with their inputs (--input_column)"
         )
     said = [f"id {theirs.id!r}"] if theirs.id else []
-    said += [f"input {_shorten(theirs.messages[-1].content)}"] if theirs.messages else []
+    said += [f"input {_quote_key(theirs.messages[-1].content)}"] if theirs.messages else []
     return (
         f"{file} has no completion for any of the cases: its first row has {' and '.join(said)}, "
-        f"the first case id {cases[0].id!r} and input {_shorten(cases[0].input)}. They are "
+        f"the first case id {cases[0].id!r} and input {_quote_key(cases[0].input)}. They are "
         "joined on the id, or on exactly the same input; check files and columns"
     )
 
@@ -319,6 +319,7 @@ def first_few(texts: Sequence[str], n: int = _N_SHOWN) -> list[str]:
     return [*texts[:n], *more]
 
 
-def _shorten(value: Hashable) -> str:
+def _quote_key(value: Hashable) -> str:
+    """Return an input in quotes, of a chat its last turn, shortened."""
     text = value[-1][1] if isinstance(value, tuple) else str(value)
-    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
+    return quote(text, _LONGEST_SHOWN)

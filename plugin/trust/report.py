@@ -13,17 +13,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from plugin.compare.intervals import t_quantile
 from plugin.compare.numbers import (
+    failed_suffix,
     format_count,
     format_interval,
     format_number,
     format_percent,
 )
 from plugin.compare.pairs import Evidence, pair_scores
+from plugin.load.model import short_name
 from plugin.records import ALL, Completion, MetricSpec
 from plugin.run_facts import ProbeResult
 from plugin.trust.exam import CANARIES, RETEST, RULE, can_probe, grade_canary
-from plugin.trust.rater_stats import t_quantile
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 
 MIN_PAIRS = 20
@@ -195,9 +197,8 @@ def family_of(judge: str, model: str, model_type: str = "") -> Family:
         model: hub id or directory.
         model_type: the architecture that the model's configuration names.
     """
-    last_part = model.rstrip("/").rpartition("/")[2]
     of_judge = _families_in(judge.partition(":")[2] or judge)
-    of_model = _families_in(last_part) or _families_in(model_type)
+    of_model = _families_in(short_name(model)) or _families_in(model_type)
     shared = tuple(name for name in of_judge if name in of_model)
     return Family(of_judge, of_model, shared)
 
@@ -260,7 +261,7 @@ def _passed_canaries_lines(trust: Trust) -> list[str]:
         f"The judge passed the wrong-answer test: it gave low scores to all "
         f"{len({row.name for row in decided})} kinds; the highest mean is "
         f"{format_number(most.mean)} ({most.name} on "
-        f"{most.metric}{_failed_text(sum(row.n_failed for row in trust.canaries))})."
+        f"{most.metric}{failed_suffix(sum(row.n_failed for row in trust.canaries))})."
     ]
 
 
@@ -271,11 +272,11 @@ def retest_line(retests: tuple[Retest, ...]) -> str:
     if not n:
         return f"Asked the same again, the judge gave no score at all ({n_failed} failed)."
     if not n_moved:
-        return f"Asked the same again, the judge moved none of {n} scores{_failed_text(n_failed)}."
+        return f"Asked the same again, the judge moved none of {n} scores{failed_suffix(n_failed)}."
     largest = max(row.largest_change or 0.0 for row in retests)
     return (
         f"Asked the same again, the judge moved {n_moved} of {n} scores, by up to "
-        f"{format_number(largest)}{_failed_text(n_failed)}."
+        f"{format_number(largest)}{failed_suffix(n_failed)}."
     )
 
 
@@ -358,7 +359,3 @@ def _liked_canaries(failed: Sequence[Canary]) -> list[str]:
         )
         for metric in dict.fromkeys(row.metric for row in failed)
     ]
-
-
-def _failed_text(n_failed: int) -> str:
-    return f", {format_count(n_failed)} failed" if n_failed else ""
