@@ -208,30 +208,63 @@ def lead_with_certificates(verdict: Verdict, certificates: Sequence[Certificate]
     )
 
 
-def certificate_line(found: Certificate) -> str:
+def certificate_line(certificate: Certificate) -> str:
     """Return what is proved of one adapter, in one line."""
-    facts = []
-    if found.n_tensors is not None:
-        n = found.n_tensors
-        n_used = n - len(found.unused)
-        facts.append(f"{'all' if n_used == n else f'{n_used} of'} {n} tensors in place")
-    if found.effect and found.noise:
+    facts, effect, noise = [], certificate.effect, certificate.noise
+    n_tensors, n_probes = certificate.n_tensors, certificate.n_probes
+    if n_tensors is not None:
+        n_used = n_tensors - len(certificate.unused)
+        used = "all" if n_used == n_tensors else f"{n_used} of"
+        facts.append(f"{used} {n_tensors} tensors in place")
+    if effect and noise:
         facts.append(
-            f"on {found.n_probes} probes {format_rough(found.effect.kl)} nats from the base "
-            f"({format_rough(found.noise.kl, 1)} between two batches of the base)"
+            f"on {n_probes} probes {format_rough(effect.kl)} nats from the base "
+            f"({format_rough(noise.kl, 1)} between two batches of the base)"
         )
-    if found.n_completions:
-        facts.append(f"{found.n_changed} of {found.n_completions} completions changed")
-    if found.n_self_changed:
+    if certificate.n_completions:
+        facts.append(f"{certificate.n_changed} of {certificate.n_completions} completions changed")
+    if n_self_changed := certificate.n_self_changed:
         facts.append(
-            f"the base answered {found.n_self_changed} of {found.n_probes} probes otherwise when "
-            "asked again"
+            f"the base answered {n_self_changed} of {n_probes} probes otherwise when asked again"
         )
-    if found.base_proof is not None:
-        facts.append(
-            f"base undisturbed ({found.base_proof})" if found.base_proof else "base changed"
-        )
-    return f"Adapter {found.variant}: {found.result}; {', '.join(facts)}."
+    proof = certificate.base_proof
+    if proof is not None:
+        facts.append(f"base undisturbed ({proof})" if proof else "base changed")
+    return f"Adapter {certificate.variant}: {certificate.result}; {', '.join(facts)}."
+
+
+def certificate_block(certificate: Certificate) -> str:
+    """Return a certificate as printed, a fact a line."""
+    rows: list[tuple[str, str]] = []
+    effect, noise = certificate.effect, certificate.noise
+    n_tensors, n_probes = certificate.n_tensors, certificate.n_probes
+    if certificate.adapter_digest:
+        rows.append(("files", f"sha256 {certificate.adapter_digest}"))
+    if n_tensors is not None:
+        n_used = n_tensors - len(certificate.unused)
+        rows.append(("tensors", f"{n_used} of {n_tensors} in place"))
+        rows += [("", f"unused: {name}") for name in certificate.unused]
+    if certificate.weight_norm is not None:
+        norm = format_rough(certificate.weight_norm, 3)
+        rows.append(("weights", f"Frobenius norm {norm} added"))
+    if effect and noise:
+        far = f"{format_rough(effect.kl)} nats from the base on {n_probes} probes"
+        near = f"{format_rough(noise.kl, 1)} nats of the base from itself in another batch"
+        rows += [
+            ("effect", f"{far}, logits by up to {format_rough(effect.largest)}"),
+            ("noise", f"{near}, logits by up to {format_rough(noise.largest, 1)}"),
+        ]
+    if n_completions := certificate.n_completions:
+        rows.append(("completions", f"{certificate.n_changed} of {n_completions} changed"))
+    if n_self_changed := certificate.n_self_changed:
+        rows.append(("", f"{n_self_changed} of {n_probes} of the base's own, asked again"))
+    proof = certificate.base_proof
+    if proof is not None:
+        rows.append(("base", f"undisturbed: {proof}" if proof else "DISTURBED"))
+    rows += [("note", note) for note in certificate.notes]
+    width = max((len(name) for name, _ in rows), default=0)
+    lines = [f"  {name:<{width}}  {text}" for name, text in rows]
+    return "\n".join([f"\n{certificate.variant}: {certificate.result}", *lines])
 
 
 def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:

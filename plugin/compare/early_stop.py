@@ -107,8 +107,8 @@ class ConfidenceSequence:
     """The gains of one variant on one metric, taken as they come.
 
     The first outcome stays: later pairs change neither `settled` nor its numbers, so that they do
-    not depend on how often one looked. Several outcomes at once count as in `stats.outcome_of`: a
-    difference comes first.
+    not depend on how often one looked. Several outcomes at once count as in `stats.decide_outcome`:
+    a difference comes first.
     """
 
     def __init__(self, rule: SettleRule) -> None:
@@ -129,7 +129,7 @@ class ConfidenceSequence:
         self._contradicted = False
 
     @property
-    def n(self) -> int:
+    def n_pairs(self) -> int:
         """Return the number of pairs seen."""
         return len(self._gains)
 
@@ -182,7 +182,7 @@ class ConfidenceSequence:
         if not found:
             return None
         place, outcome = min(found, key=lambda pair: pair[0])
-        n = self.n - len(won) + place + 1
+        n = self.n_pairs - len(won) + place + 1
         interval = self.interval(n)
         self._contradicted = interval is None
         return Settled(outcome, n, *interval) if interval else None
@@ -315,22 +315,20 @@ def early_plan(
     primary: str,
     variants: Sequence[Variant],
     *,
-    margin: float,
     seed: int,
 ) -> EarlyPlan:
     """Return what a run that may stop early compares.
 
     Args:
         cases: in the order of the source.
-        specs: all metrics.
+        specs: all metrics, with the user's margin.
         primary: the name of the one that decides.
         variants: the base first.
-        margin: the smallest gain that matters to the user, on every metric.
         seed: of the order of work.
     """
     return EarlyPlan(
         order=tuple(working_order(cases, seed)),
-        specs=tuple(replace(spec, margin=margin) for spec in specs if spec.decides),
+        specs=tuple(spec for spec in specs if spec.decides),
         primary=primary,
         variants=tuple(variant.name for variant in variants),
     )
