@@ -68,7 +68,7 @@ class Cache:
             JournalError: when it cannot be opened, or is no SQLite file.
         """
         self.path = path
-        with self._translated():
+        with self._translate_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             # One thread works at a time (the main thread waits while the worker works).
             self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
@@ -113,11 +113,11 @@ class Cache:
         self._query("INSERT OR REPLACE INTO judgments VALUES (?, ?, ?, ?, ?, ?)", key, *judgment)
 
     def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
-        with self._translated():
+        with self._translate_errors():
             return self._db.execute(sql, values)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
@@ -254,14 +254,14 @@ class Journal(Cache):
         found = self._fact("header")
         if found is None:
             raise OptionError(f"{self.path} holds a run that never began; start it with `run`")
-        with self._translated():
+        with self._translate_errors():
             return _HEADER.validate_python(found)
 
     @property
     def state(self) -> RunState:
         """Return what the run has found out so far."""
         rows = self._query("SELECT name, body FROM meta WHERE name LIKE 'state.%'")
-        with self._translated():
+        with self._translate_errors():
             found = {name.removeprefix("state."): json.loads(body) for name, body in rows}
             return _STATE.validate_python(found)
 
@@ -280,7 +280,7 @@ class Journal(Cache):
 
     def _fact(self, name: str) -> object:
         row = self._query("SELECT body FROM meta WHERE name = ?", name).fetchone()
-        with self._translated():
+        with self._translate_errors():
             return json.loads(row[0]) if row else None
 
     def _set_fact(self, name: str, value: object) -> None:
@@ -290,7 +290,7 @@ class Journal(Cache):
     def cases(self) -> tuple[Case, ...]:
         """Return the run's cases, in the order of the source."""
         rows = self._query("SELECT body FROM cases ORDER BY position")
-        return tuple(_case(body) for (body,) in rows)
+        return tuple(_case_from_row(body) for (body,) in rows)
 
     def add_answer(self, key: str, completion: Completion, shared: bool = True) -> None:
         """Keep a completion under its content key, here and, if shared, in the shared cache."""
@@ -306,7 +306,10 @@ class Journal(Cache):
         rows = self._query(
             "SELECT case_id, variant, body FROM answers JOIN completions USING (key)"
         )
-        return {(case, name): completion_from_row(body).of(case, name) for case, name, body in rows}
+        return {
+            (case, name): completion_from_row(body).copy_for(case, name)
+            for case, name, body in rows
+        }
 
     def completion(self, key: str, shared: bool = True) -> Completion | None:
         """Return the completion with this key, from the shared cache too where it is shared."""
@@ -391,7 +394,7 @@ class Journal(Cache):
         )
 
 
-def _case(body: str) -> Case:
+def _case_from_row(body: str) -> Case:
     fields = json.loads(body)
     fields["messages"] = tuple(Message(**turn) for turn in fields["messages"])
     fields["context"] = tuple(fields["context"])

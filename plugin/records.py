@@ -136,7 +136,7 @@ class Completion:
     n_prompt_tokens: int | None
     n_tokens: int | None = None
 
-    def of(self, case_id: str, variant: str) -> Completion:
+    def copy_for(self, case_id: str, variant: str) -> Completion:
         """Return the same completion for another case or variant that would get it too."""
         return replace(self, case_id=case_id, variant=variant)
 
@@ -202,9 +202,9 @@ class MetricSpec:
         """Return whether the case has what the metric needs."""
         return all(getattr(case, need) for need in self.needs)
 
-    def gain(self, own: float, base: float) -> float:
+    def gain(self, score: float, base: float) -> float:
         """Return the difference of two scores, turned so that more is better."""
-        return own - base if self.higher_is_better else base - own
+        return score - base if self.higher_is_better else base - score
 
     @property
     def is_of_engine(self) -> bool:

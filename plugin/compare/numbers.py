@@ -64,9 +64,9 @@ def format_percent(share: float | None) -> str:
     return MISSING if share is None else f"{round(100 * share)}%"
 
 
-def format_count(count: int, one: str = "", many: str = "") -> str:
+def format_count(count: int, singular: str = "", plural: str = "") -> str:
     """Return a count with commas between thousands, and with its noun where one is given."""
-    noun = one if count == 1 else many
+    noun = singular if count == 1 else plural
     return f"{count:,} {noun}" if noun else f"{count:,}"
 
 

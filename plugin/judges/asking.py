@@ -218,7 +218,7 @@ class Asker:
         self.counts["n_prompt_tokens"] += reply.n_prompt_tokens
         self.counts["n_completion_tokens"] += reply.n_completion_tokens
         if self._settings.price:
-            cost = self._settings.price.of(reply.n_prompt_tokens, reply.n_completion_tokens)
+            cost = self._settings.price.cost(reply.n_prompt_tokens, reply.n_completion_tokens)
             self.cost += cost
             self._meter.cost += cost
 
@@ -346,18 +346,18 @@ class Price(NamedTuple):
     prompt: float
     completion: float
 
-    def of(self, n_prompt_tokens: float, n_completion_tokens: float) -> float:
+    def cost(self, n_prompt_tokens: float, n_completion_tokens: float) -> float:
         """Return what so many tokens cost, in dollars."""
         cost = self.prompt * n_prompt_tokens + self.completion * n_completion_tokens
         return cost / _MILLION
 
 
-def price_of(label: str, given: tuple[float, ...] = ()) -> Price | None:
+def price_of(label: str, own_price: tuple[float, ...] = ()) -> Price | None:
     """Return a judge's price.
 
     Args:
         label: the judge's spec.
-        given: the user's own price, prompt and completion; () for the table's.
+        own_price: the user's own price, prompt and completion; () for the table's.
 
     Returns:
         None where it is not known; nothing for a judge that runs on one's own machine.
@@ -366,8 +366,8 @@ def price_of(label: str, given: tuple[float, ...] = ()) -> Price | None:
     kind = PROVIDERS.get(provider.split(" ")[0])
     if kind and kind.is_free:
         return Price(0.0, 0.0)
-    if given:
-        return Price(*given)
+    if own_price:
+        return Price(*own_price)
     if provider not in ("openai", "anthropic"):
         return None
     known = [name for name in _LIST_PRICES if model == name or model.startswith(f"{name}-")]

@@ -205,9 +205,9 @@ def _mlx_config_problems(config: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _not_one_adapter_text(path: Path, found: list[str]) -> str:
-    if found:
-        return f"holds {' and '.join(found)}; an adapter folder has one of them"
+def _not_one_adapter_text(path: Path, kinds: list[str]) -> str:
+    if kinds:
+        return f"holds {' and '.join(kinds)}; an adapter folder has one of them"
     names = " or ".join(_WEIGHT_FILES)
     pickles = sorted(file.name for end in _PICKLES for file in path.glob(end))
     if pickles:

@@ -121,7 +121,7 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
             f"{recording.file} cannot be used as it is ({len(bad)} of {len(rows)} rows; "
             "--skip_bad_rows leaves them out):\n  " + "\n  ".join(first_few(bad, 20))
         )
-    joined_on, found = join_rows(recording.file, rows, loaded.cases, own=own)
+    joined_on, found = join_rows(recording.file, rows, loaded.cases, is_data_set=own)
     nothing = f"no completion was recorded: {os.path.basename(recording.file)} has no row for it"
     return RecordedCompletions(
         column=column,
@@ -163,13 +163,13 @@ def _find_column(
     )
 
 
-def _read_recorded_row(row: Row, column: str, layout: Layout, own: bool) -> RecordedRow:
+def _read_recorded_row(row: Row, column: str, layout: Layout, is_data_set: bool) -> RecordedRow:
     if row.problem is not None:
         return RecordedRow(row.place, None, (), None, row.problem)
     unused: list[str] = []  # a row that cannot say whose it is, is nobody's
     given = (read_text(row.cells.get(layout.columns.id), "id", unused) or "").strip()
     messages, _ = read_messages(row, layout, unused)
-    if own and not given:
+    if is_data_set and not given:
         given = str(row.number)  # as a case of the data set without an id is called
     text = _read_completion(row.cells.get(column), column)
     if isinstance(text, NoResult):
@@ -211,7 +211,7 @@ class RecordedRow(NamedTuple):
 
 
 def join_rows(
-    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], *, own: bool
+    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], *, is_data_set: bool
 ) -> tuple[str, dict[str, RecordedRow]]:
     """Return on what rows and cases were joined ("id" or "input"), and case id -> row.
 
@@ -219,25 +219,25 @@ def join_rows(
         file: the rows', for messages.
         rows: all of them.
         cases: those drawn.
-        own: whether the file is the data set itself.
+        is_data_set: whether the file is the data set itself.
 
     Raises:
         DataError: when nothing matches, or it is not clear what does.
     """
     ids = {case.id for case in cases}
-    if own or any(row.id in ids for row in rows):
-        return "id", _join_on_id(file, rows, cases, own)
+    if is_data_set or any(row.id in ids for row in rows):
+        return "id", _join_on_id(file, rows, cases, is_data_set)
     return "input", _join_on_input(file, rows, cases)
 
 
 def _join_on_id(
-    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], own: bool
+    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], is_data_set: bool
 ) -> dict[str, RecordedRow]:
     of_id: dict[str, RecordedRow] = {}
     for row in rows:
         if row.id is not None:
             of_id.setdefault(row.id, row)
-    if not own:  # there, only the first row of an id made a case
+    if not is_data_set:  # there, only the first row of an id made a case
         _refuse_twice(f"{file} has the same id", [(row.id, row.place) for row in rows if row.id])
     found = {case.id: of_id[case.id] for case in cases if case.id in of_id}
     _refuse_other_inputs(file, found, {case.id: case.input for case in cases})
@@ -280,17 +280,17 @@ def _refuse_twice(what: str, places: Iterable[tuple[Hashable, str]], way_out: st
 
 
 def _refuse_other_inputs(
-    file: str, found: Mapping[str, RecordedRow], asked: Mapping[str, str]
+    file: str, joined: Mapping[str, RecordedRow], asked: Mapping[str, str]
 ) -> None:
     """Refuse other questions under the same id: a wrong join would go unseen."""
     other = [
         f"id {key}: {_quote_key(row.messages[-1].content)} there, {_quote_key(asked[key])} here"
-        for key, row in found.items()
+        for key, row in joined.items()
         if row.messages and row.messages[-1].content.strip() != asked[key].strip()
     ]
     if other:
         raise DataError(
-            f"{file} asks something else under the same id in {len(other)} of {len(found)} cases: "
+            f"{file} asks something else under the same id in {len(other)} of {len(joined)} cases: "
             f"{'; '.join(first_few(other))}. So these may be completions of other cases. Where "
             "only the wording differs, drop or rename the input column of that file; where the ids "
             "mean something else, its id column"

@@ -182,7 +182,7 @@ def _engine_settings(
     )
 
 
-def _check_local_names(given: Sequence[str]) -> None:
+def _check_local_names(names: Sequence[str]) -> None:
     """Check that all of them can be told apart.
 
     Raises:
@@ -194,7 +194,7 @@ def _check_local_names(given: Sequence[str]) -> None:
         **RESERVED,
     }
     taken, problems = dict[str, str](), list[str]()
-    for place in given:
+    for place in names:
         name = short_name(place)
         if name in reserved or name in taken:
             why = reserved.get(name) or f"also the name of {taken[name]}"

@@ -240,8 +240,8 @@ def verdict_txt(report: Report) -> str:
     return "\n".join((report.verdict.text, *warnings, f"Judge: {report.judge}")) + "\n"
 
 
-def _distance_fields(found: Distance | None) -> dict[str, float] | None:
-    return found._asdict() if found else None
+def _distance_fields(distance: Distance | None) -> dict[str, float] | None:
+    return distance._asdict() if distance else None
 
 
 def _plain_json(value: Any) -> Any:

@@ -145,7 +145,6 @@ N_CANARY_CASES = 5
 RETEST = "retest"
 """The kind of a probe that asks for a score again; the other kinds are the canaries' names."""
 
-_KEPT = "exam"
 _AGAIN = 1
 
 
@@ -248,8 +247,8 @@ class Exam:
             self._keep_results(done.values())
         return [chain() for _ in range(min(len(missing), int(askers[0].concurrency.limit)))]
 
-    def _keep_results(self, found: Iterable[ProbeResult]) -> None:
-        self._journal.save_state(replace(self._journal.state, exam=tuple(found)))
+    def _keep_results(self, results: Iterable[ProbeResult]) -> None:
+        self._journal.save_state(replace(self._journal.state, exam=tuple(results)))
 
     def _probes(self) -> list[Probe]:
         scored = {(s.case_id, s.variant, s.metric) for s in self._journal.scores()}

@@ -225,12 +225,12 @@ def _leave_one_out_weights(n_units: int) -> Iterator[Floats]:
         yield weights
 
 
-def _bca_of_alpha(found: float, drawn: Floats, without_one: Floats) -> tuple[float, float]:
+def _bca_of_alpha(alpha: float, drawn: Floats, without_one: Floats) -> tuple[float, float]:
     """Return the ends of the BCa interval from resamples and the jackknife (Efron 1987)."""
     from scipy.special import ndtr, ndtri
 
     n = len(drawn)
-    below = ((drawn < found).sum() + (drawn <= found).sum()) / 2 / n
+    below = ((drawn < alpha).sum() + (drawn <= alpha).sum()) / 2 / n
     bias = ndtri(np.clip(below, 1 / (n + 1), n / (n + 1)))
     pulls = without_one.mean() - without_one
     # Without any pull nothing is skewed.

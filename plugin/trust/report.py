@@ -58,7 +58,7 @@ _SAME = 1e-9
 
 
 def make_trust_report(
-    found: Sequence[ProbeResult],
+    results: Sequence[ProbeResult],
     evidence: Evidence,
     completions: Mapping[tuple[str, str], Completion],
     family: Family,
@@ -66,26 +66,26 @@ def make_trust_report(
     """Return the part of the trust report that needs no human.
 
     Args:
-        found: what the exam found.
+        results: what the exam found.
         evidence: the run's scores.
         completions: (case id, variant) -> completion.
         family: of judge and model under test.
     """
     specs = [spec for spec in evidence.metrics if can_probe(spec)]
     return Trust(
-        retests=tuple(_summarise_retests(specs, found, evidence)),
-        canaries=tuple(row for spec in specs for row in _summarise_canary(spec, found, evidence)),
+        retests=tuple(_summarise_retests(specs, results, evidence)),
+        canaries=tuple(row for spec in specs for row in _summarise_canary(spec, results, evidence)),
         lengths=tuple(_length_slopes(evidence, completions)),
         family=family,
     )
 
 
 def _summarise_retests(
-    specs: Sequence[MetricSpec], found: Sequence[ProbeResult], evidence: Evidence
+    specs: Sequence[MetricSpec], results: Sequence[ProbeResult], evidence: Evidence
 ) -> Iterable[Retest]:
     first = {(s.case_id, s.variant, s.metric): s.value for s in evidence.scores}
     for spec in specs:
-        own = [each for each in found if each.kind == RETEST and each.metric == spec.name]
+        own = [each for each in results if each.kind == RETEST and each.metric == spec.name]
         changes = [
             abs(each.value - first[each.place[1:]])
             for each in own
@@ -103,9 +103,9 @@ def _summarise_retests(
 
 
 def _summarise_canary(
-    spec: MetricSpec, found: Sequence[ProbeResult], evidence: Evidence
+    spec: MetricSpec, results: Sequence[ProbeResult], evidence: Evidence
 ) -> tuple[Canary, ...]:
-    own = [each for each in found if each.kind in CANARIES and each.metric == spec.name]
+    own = [each for each in results if each.kind in CANARIES and each.metric == spec.name]
     scores: dict[str, list[float]] = {}
     n_failed: dict[str, int] = {}
     for each in own:
