@@ -122,16 +122,16 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).strip().split("\n\n")[0].split())
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" with the known name most like the given one; "" if none is."""
-    nearest = nearest_name(given, known)
+    nearest = nearest_name(name, known)
     return f", did you mean {nearest!r}?" if nearest else ""
 
 
-def nearest_name(given: str, known: Iterable[str]) -> str:
+def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return the known name most like the given one, in any case of letters; "" if none is."""
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    by_lower = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return by_lower[close[0]] if close else ""
 
 

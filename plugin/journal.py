@@ -135,7 +135,7 @@ def completion_from_row(body: str) -> Completion:
     return Completion(**fields)
 
 
-SCHEMA_VERSION = 2
+JOURNAL_FORMAT = 2
 """Version 1 kept facts under free names and no `retry` of a failure; it is refused."""
 
 _RUN_TABLES = """
@@ -175,12 +175,12 @@ class Journal(Cache):
         self._has_failures = self._query("SELECT 1 FROM failures").fetchone() is not None
         version = self._fact("schema_version")
         if version is None:
-            self._set_fact("schema_version", SCHEMA_VERSION)
-        elif version != SCHEMA_VERSION:
+            self._set_fact("schema_version", JOURNAL_FORMAT)
+        elif version != JOURNAL_FORMAT:
             self.close()
             raise OptionError(
                 f"the run in {folder} was written by another version of Finetune Verdict (its "
-                f"journal has format {version}, this version reads {SCHEMA_VERSION}). Report or "
+                f"journal has format {version}, this version reads {JOURNAL_FORMAT}). Report or "
                 "resume it with the version that wrote it, or start a new run with another --out"
             )
 

@@ -94,7 +94,7 @@ class MlxEngine(LocalEngine):
 
         sums = []
         try:
-            logits = self._model(mx.array(pad_rows(batch)))
+            logits = self._model(mx.array(pad_rows([row.input_ids for row in batch])))
             for own, row in zip(logits, batch, strict=True):
                 own = own[row.predicting].astype(mx.float32)
                 wanted = mx.array(row.continuation)[:, None]
@@ -253,9 +253,7 @@ class MlxAdapterSwitch(AdapterSwitch):
 
         if not rows:
             return []
-        width = max(map(len, rows))
-        ids = mx.array([[*row, *[0] * (width - len(row))] for row in rows])
-        out = self._model(ids)
+        out = self._model(mx.array(pad_rows(rows)))
         return [
             np.array(out[i, last_positions(len(row))].astype(mx.float32))
             for i, row in enumerate(rows)

@@ -26,7 +26,7 @@ from typing import Any
 
 from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
 from plugin.engines import NO_MEMORY, EngineSettings
-from plugin.engines._local import LocalEngine, PromptPair, TemplateText, room_left
+from plugin.engines._local import LocalEngine, PromptPair, TemplateText, pad_rows, room_left
 from plugin.engines._torch import (
     TorchRows,
     dtype_4bit,
@@ -254,8 +254,7 @@ class PeftAdapterSwitch(AdapterSwitch):
 
         if not rows:
             return []
-        width = max(map(len, rows))
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+        ids = torch.tensor(pad_rows(rows))
         with torch.inference_mode():
             out = self._model(input_ids=ids.to(self._model.device), use_cache=False).logits
         return [

@@ -25,7 +25,7 @@ from plugin.report.record import Ledger, Report
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SCHEMA_VERSION = 1
+SUMMARY_FORMAT = 1
 """Of summary.json."""
 
 SUMMARY_COLUMNS = (
@@ -206,7 +206,7 @@ def summary_json(report: Report) -> dict[str, Any]:
     """Return all but the cases and completions, ready for JSON; what is missing is None."""
     verdict = {**_plain_json(report.verdict), "text": report.verdict.text}
     content: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SUMMARY_FORMAT,
         "verdict": verdict,
         "partial": report.partial,
         "judge": report.judge,

@@ -58,7 +58,7 @@ class Report:
     certificates: tuple[Certificate, ...] = ()
 
 
-T = TypeVar("T", Summary, Comparison)
+Row = TypeVar("Row", Summary, Comparison)
 
 
 class CaseCell(NamedTuple):
@@ -147,7 +147,7 @@ class Ledger:
         found = (self.cell(case, variant, spec).gain for case in cases)
         return [gain for gain in found if gain is not None]
 
-    def sort_rows(self, rows: Iterable[T]) -> list[T]:
+    def sort_rows(self, rows: Iterable[Row]) -> list[Row]:
         """Sort the rows: overall first, then groups; each by metric, group, and contrast."""
         metric = _rank([spec.name for spec in self.report.metrics])
         group, variant = _rank((ALL, *self.groups)), _rank(self.variants)
