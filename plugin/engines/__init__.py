@@ -1,6 +1,6 @@
 """Engines make completions and log-likelihoods of prompts.
 
-This file has what every engine can do (`Engine`), what it is told (`EngineSettings`,
+This file has what every engine can do (`Engine`), its settings (`EngineSettings`,
 `ServedSettings`), the table `ENGINES`, and the choice among them. Each engine has a file of its own
 with the functions `load` and `version`; files that begin with `_` are shared by several engines.
 """
@@ -45,7 +45,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What an engine is told that holds the weights itself.
+    """Settings of an engine that holds the weights itself.
 
     Attributes:
         model: the model's folder.
@@ -70,7 +70,7 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServedSettings:
-    """What an engine is told that holds no weights and asks a server that does.
+    """Settings of an engine that asks a server, which holds the weights.
 
     Attributes:
         url: the server's base URL, with nothing secret in it.

@@ -53,7 +53,7 @@ def version() -> str:
 
 
 def version_4bit() -> str:
-    """Return what the version says besides of a base in 4 bits."""
+    """Return what the version adds for a base in 4 bits."""
     kind = dtype_4bit(torch_device())
     return f"4-bit NF4 in {kind} by bitsandbytes {installed('bitsandbytes')}"
 

@@ -54,7 +54,7 @@ _LONGEST_METADATA = 200
 
 @dataclass(frozen=True, slots=True)
 class CaseSource:
-    """What the user said about the data.
+    """Where the cases are and how to read them, as the user gave it.
 
     Attributes:
         dataset_name: a file (csv, json, jsonl, parquet), a folder of such files, or a data set id
