@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from demo import FOLDER
-from plugin.engines import EngineSettings, is_ready, load
+from plugin.engines import EngineSettings, load, ready_engines
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import inspect_model
 from plugin.records import Message, Prompt
@@ -46,7 +46,7 @@ def measure(name: str) -> str:
 
 
 def main() -> None:
-    for name in is_ready("auto"):
+    for name in ready_engines("auto"):
         print(measure(name), flush=True)
 
 

@@ -95,13 +95,13 @@ def _save_traceback() -> str:
     return f"an unexpected fault: please report it with {file.name}"
 
 
-def _run_params(given: dict[str, Any]) -> Params:
-    values = read_config(given.pop("config"))
-    values |= {name: value for name, value in given.items() if value is not None}
+def _run_params(arguments: dict[str, Any]) -> Params:
+    values = read_config(arguments.pop("config"))
+    values |= {name: value for name, value in arguments.items() if value is not None}
     return Params.parse(values)
 
 
-def _demo_params(given: Mapping[str, Any]) -> Params:
+def _demo_params(arguments: Mapping[str, Any]) -> Params:
     if not (_DEMO / "cases.jsonl").is_file():
         raise OptionError(
             f"this copy of the program has no demo (there is no {_DEMO}): use a clone of the whole "
@@ -121,15 +121,15 @@ def _demo_params(given: Mapping[str, Any]) -> Params:
                 "Answer Relevancy",
                 "Hallucination",
             ],
-            "out": given["out"],
+            "out": arguments["out"],
         }
     )
 
 
-def _resume_params(given: Mapping[str, Any]) -> Params:
+def _resume_params(arguments: Mapping[str, Any]) -> Params:
     from plugin.journal import Journal
 
-    folder = Path(given["folder"])
+    folder = Path(arguments["folder"])
     journal = Journal.existing(folder)
     try:
         values = {**journal.header.params, "out": str(folder)}

@@ -12,12 +12,12 @@ from plugin.certify.certificate import (
     certificates_of_run,
     lead_with_certificates,
 )
-from plugin.compare.early_stop import EarlyPlan, early_plan
+from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import N_RESAMPLES, VerdictSettings, compare, decide_verdict, summarise
 from plugin.journal import Journal
 from plugin.plan.params import Params
-from plugin.records import Case, Comparison, Completion, Verdict
+from plugin.records import Comparison, Completion, Verdict
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.run_facts import RunHeader, RunState
@@ -53,15 +53,18 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
     is_partial = _n_missing(evidence) > 0 and not state.stopped_early
     began = time.perf_counter()
-    trusted = _judge_seen(header, state, evidence, completions)
+    trust = _trust_in_judge(header, state, evidence, completions)
+    early = None
+    if params.stop_early:
+        early = early_plan(cases, specs, header.primary_metric, variants, seed=params.seed)
     settings = VerdictSettings(
         primary_metric=header.primary_metric,
         seed=params.seed,
         partial=is_partial,
         n_expected=len(cases),
-        judge_label=label_with_caveats(judge, header.caveat, trusted),
+        judge_label=label_with_caveats(judge, header.caveat, trust),
         n_resamples=n_resamples,
-        early=_early(header, params, cases) if params.stop_early else None,
+        early=early,
         n_worked=_n_judged(evidence) if state.stopped_early else 0,
     )
     summaries = summarise(evidence, settings)
@@ -69,11 +72,11 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     verdict = decide_verdict(evidence, summaries, comparisons, settings)
     notes = (*metric_notes(specs, summaries, comparisons), *judging_notes(journal))
     verdict = replace(verdict, details=(*verdict.details, *notes))
-    trusted = _humans_heard(trusted, journal, evidence, comparisons, settings)
+    trust = _add_human_views(trust, journal, evidence, comparisons, settings)
     certificates = certificates_of_run(journal, variants, cases, completions)
     compare_s = time.perf_counter() - began
     return Report(
-        verdict=lead_with_certificates(_with_trust(verdict, judge, trusted), certificates),
+        verdict=lead_with_certificates(_add_trust_lines(verdict, judge, trust), certificates),
         judge=judge,
         variants=variants,
         metrics=specs,
@@ -89,18 +92,18 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
             *run_warnings(journal, variants, completions),
         ),
         provenance=_provenance(journal, header, params, compare_s),
-        trust=trusted,
+        trust=trust,
         certificates=certificates,
     )
 
 
-def _judge_seen(
+def _trust_in_judge(
     header: RunHeader,
     state: RunState,
     evidence: Evidence,
     completions: Mapping[tuple[str, str], Completion],
 ) -> Trust | None:
-    """What is known of the judge; None where it was not examined."""
+    """Return what is known of the judge; None where it was not examined."""
     if state.exam is None:
         return None
     model = str(header.params.get("model_name", ""))
@@ -108,47 +111,41 @@ def _judge_seen(
     return make_trust_report(state.exam, evidence, completions, family)
 
 
-def _humans_heard(
-    trusted: Trust | None,
+def _add_human_views(
+    trust: Trust | None,
     journal: Journal,
     evidence: Evidence,
     comparisons: Sequence[Comparison],
     settings: VerdictSettings,
 ) -> Trust | None:
-    """The trust report with what humans say, where they rated."""
+    """Return the trust report with what humans say, where they rated."""
     state = journal.state
     if not state.ratings:
-        return trusted
+        return trust
     digests = {
         place: completion_digest(completion) for place, completion in journal.completions().items()
     }
     drawn = frozenset(state.drawn_for_rating)
     draw = ResampledDraw(digests, drawn, settings.seed, settings.n_resamples)
     views = human_views(evidence, comparisons, state.ratings, draw)
-    return replace(trusted or Trust(), humans=views)
+    return replace(trust or Trust(), humans=views)
 
 
-def _with_trust(verdict: Verdict, judge: str, trusted: Trust | None) -> Verdict:
-    if trusted is None:
+def _add_trust_lines(verdict: Verdict, judge: str, trust: Trust | None) -> Verdict:
+    if trust is None:
         return verdict
-    first = trust_first_lines(judge, trusted)
-    last = trust_last_lines(trusted, verdict.primary_metric or "")
+    first = trust_first_lines(judge, trust)
+    last = trust_last_lines(trust, verdict.primary_metric or "")
     return replace(verdict, details=(*first, *verdict.details, *last))
 
 
-def _early(header: RunHeader, params: Params, cases: tuple[Case, ...]) -> EarlyPlan:
-    specs, variants = header.metrics, header.variants
-    primary, margin = header.primary_metric, params.margin
-    return early_plan(cases, specs, primary, variants, margin=margin, seed=params.seed)
-
-
 def _n_judged(evidence: Evidence) -> int:
-    """Cases that have any score."""
+    """Count the cases that have any score."""
     return len({score.case_id for score in evidence.scores})
 
 
 def _n_missing(evidence: Evidence) -> int:
-    """Scores that are neither there nor failed."""
+    """Count the scores that are neither there nor failed."""
     made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
     failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
     return sum(

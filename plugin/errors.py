@@ -22,7 +22,7 @@ call to a server failed) and `LimitReached` (the user's limit on judging).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class VerdictError(Exception):
@@ -118,12 +118,28 @@ class LimitReached(Exception):
 
 
 def one_line(error: Exception) -> str:
-    """The first paragraph of what a library says, in one line."""
+    """Return the first paragraph of what a library says, in one line."""
     return " ".join(str(error).strip().split("\n\n")[0].split())
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" with the known name most like the given one; "" if none is."""
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(given.lower(), by_lower, n=1)
-    return f", did you mean {by_lower[close[0]]!r}?" if close else ""
+    nearest = nearest_name(name, known)
+    return f", did you mean {nearest!r}?" if nearest else ""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Return the known name most like the given one, in any case of letters; "" if none is."""
+    by_lower = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[close[0]] if close else ""
+
+
+def quote(text: str, n_chars: int) -> str:
+    """Return the text in quotes, without what exceeds so many characters."""
+    return repr(text if len(text) <= n_chars else f"{text[:n_chars]}…")
+
+
+def list_first(names: Sequence[str], n: int) -> str:
+    """Return the first names with commas, and ", ..." where there are more."""
+    return ", ".join((*names[:n], "...") if len(names) > n else names)

@@ -190,7 +190,7 @@ def _generate(
         if kept is None:
             missing.setdefault(key, []).append(prompt)
         else:
-            journal.add_answer(key, kept.of(prompt.case_id, prompt.variant), load.shared)
+            journal.add_answer(key, kept.copy_for(prompt.case_id, prompt.variant), load.shared)
             progress.done += 1
     if not missing:
         return
@@ -199,7 +199,7 @@ def _generate(
             key = keys[result.case_id, str(result.variant)]
             for prompt in missing[key]:
                 if isinstance(result, Completion):
-                    own = result.of(prompt.case_id, prompt.variant)
+                    own = result.copy_for(prompt.case_id, prompt.variant)
                     journal.add_answer(key, own, load.shared)
                 else:
                     own_failure = replace(result, case_id=prompt.case_id, variant=prompt.variant)

@@ -53,7 +53,7 @@ _JUDGMENT = ", ".join(Judgment._fields)
 
 
 def content_key(*parts: object) -> str:
-    """Sha256 over the parts' canonical JSON: 64 hex digits."""
+    """Return the sha256 of the parts' canonical JSON, 64 hex digits."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -68,7 +68,7 @@ class Cache:
             JournalError: when it cannot be opened, or is no SQLite file.
         """
         self.path = path
-        with self._translated():
+        with self._translate_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             # One thread works at a time (the main thread waits while the worker works).
             self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
@@ -81,7 +81,7 @@ class Cache:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written inside is written, or nothing; one inside another is part of it."""
+        """Write all that is written inside, or nothing; one inside another is part of it."""
         if self._db.in_transaction:
             yield
             return
@@ -94,12 +94,12 @@ class Cache:
         self._query("COMMIT")
 
     def completion(self, key: str) -> Completion | None:
-        """The completion with this content key, if it was ever made."""
+        """Return the completion with this content key, if it was ever made."""
         row = self._query("SELECT body FROM completions WHERE key = ?", key).fetchone()
         return completion_from_row(row[0]) if row else None
 
     def judgment(self, key: str) -> Judgment | None:
-        """The judgment with this content key, if it was ever asked for."""
+        """Return the judgment with this content key, if it was ever asked for."""
         row = self._query(f"SELECT {_JUDGMENT} FROM judgments WHERE key = ?", key).fetchone()
         return Judgment(*row) if row else None
 
@@ -113,11 +113,11 @@ class Cache:
         self._query("INSERT OR REPLACE INTO judgments VALUES (?, ?, ?, ?, ?, ?)", key, *judgment)
 
     def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
-        with self._translated():
+        with self._translate_errors():
             return self._db.execute(sql, values)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
@@ -128,14 +128,14 @@ class Cache:
 
 
 def completion_from_row(body: str) -> Completion:
-    """The completion in a row."""
+    """Return the completion in a row."""
     fields = json.loads(body)
     fields["token_ids"] = tuple(fields["token_ids"])
     fields.setdefault("n_tokens", len(fields["token_ids"]))  # rows made before it was counted
     return Completion(**fields)
 
 
-SCHEMA_VERSION = 2
+JOURNAL_FORMAT = 2
 """Version 1 kept facts under free names and no `retry` of a failure; it is refused."""
 
 _RUN_TABLES = """
@@ -175,12 +175,12 @@ class Journal(Cache):
         self._has_failures = self._query("SELECT 1 FROM failures").fetchone() is not None
         version = self._fact("schema_version")
         if version is None:
-            self._set_fact("schema_version", SCHEMA_VERSION)
-        elif version != SCHEMA_VERSION:
+            self._set_fact("schema_version", JOURNAL_FORMAT)
+        elif version != JOURNAL_FORMAT:
             self.close()
             raise OptionError(
                 f"the run in {folder} was written by another version of Finetune Verdict (its "
-                f"journal has format {version}, this version reads {SCHEMA_VERSION}). Report or "
+                f"journal has format {version}, this version reads {JOURNAL_FORMAT}). Report or "
                 "resume it with the version that wrote it, or start a new run with another --out"
             )
 
@@ -254,14 +254,14 @@ class Journal(Cache):
         found = self._fact("header")
         if found is None:
             raise OptionError(f"{self.path} holds a run that never began; start it with `run`")
-        with self._translated():
+        with self._translate_errors():
             return _HEADER.validate_python(found)
 
     @property
     def state(self) -> RunState:
         """Return what the run has found out so far."""
         rows = self._query("SELECT name, body FROM meta WHERE name LIKE 'state.%'")
-        with self._translated():
+        with self._translate_errors():
             found = {name.removeprefix("state."): json.loads(body) for name, body in rows}
             return _STATE.validate_python(found)
 
@@ -280,7 +280,7 @@ class Journal(Cache):
 
     def _fact(self, name: str) -> object:
         row = self._query("SELECT body FROM meta WHERE name = ?", name).fetchone()
-        with self._translated():
+        with self._translate_errors():
             return json.loads(row[0]) if row else None
 
     def _set_fact(self, name: str, value: object) -> None:
@@ -288,9 +288,9 @@ class Journal(Cache):
         self._query("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, body)
 
     def cases(self) -> tuple[Case, ...]:
-        """The run's cases, in the order of the source."""
+        """Return the run's cases, in the order of the source."""
         rows = self._query("SELECT body FROM cases ORDER BY position")
-        return tuple(_case(body) for (body,) in rows)
+        return tuple(_case_from_row(body) for (body,) in rows)
 
     def add_answer(self, key: str, completion: Completion, shared: bool = True) -> None:
         """Keep a completion under its content key, here and, if shared, in the shared cache."""
@@ -302,31 +302,34 @@ class Journal(Cache):
             self.cache.add_completion(key, completion)
 
     def completions(self) -> dict[tuple[str, str], Completion]:
-        """(case id, variant) -> completion, for all that exist."""
+        """Return all completions that exist, by case id and variant."""
         rows = self._query(
             "SELECT case_id, variant, body FROM answers JOIN completions USING (key)"
         )
-        return {(case, name): completion_from_row(body).of(case, name) for case, name, body in rows}
+        return {
+            (case, name): completion_from_row(body).copy_for(case, name)
+            for case, name, body in rows
+        }
 
     def completion(self, key: str, shared: bool = True) -> Completion | None:
-        """As in `Cache`, looking in the shared cache too where it is shared."""
+        """Return the completion with this key, from the shared cache too where it is shared."""
         kept = super().completion(key)
         return self.cache.completion(key) if kept is None and self.cache and shared else kept
 
     def judgment(self, key: str) -> Judgment | None:
-        """As in `Cache`, looking in the shared cache too; what is found there is copied here."""
+        """Return the judgment with this key; one of the shared cache is copied here."""
         kept = super().judgment(key)
         if kept is None and self.cache and (kept := self.cache.judgment(key)):
             super().add_judgment(key, kept)
         return kept
 
     def judge_versions(self) -> list[str]:
-        """The model versions that the judge's provider reported, sorted."""
+        """Return the model versions that the judge's provider reported, sorted."""
         rows = self._query("SELECT DISTINCT version FROM judgments WHERE version != ''")
         return sorted(version for (version,) in rows)
 
     def add_judgment(self, key: str, judgment: Judgment) -> None:
-        """As in `Cache`, here and in the shared cache."""
+        """Keep a judgment, here and in the shared cache."""
         super().add_judgment(key, judgment)
         if self.cache:
             self.cache.add_judgment(key, judgment)
@@ -345,12 +348,12 @@ class Journal(Cache):
         self._query("INSERT OR REPLACE INTO judge_scores VALUES (?, ?, ?, ?, ?)", *astuple(score))
 
     def judge_scores(self) -> tuple[JudgeScore, ...]:
-        """What every judge of several gave, in no order that means anything."""
+        """Return what every judge of several gave, in no order that means anything."""
         rows = self._query("SELECT case_id, variant, metric, judge, value FROM judge_scores")
         return tuple(JudgeScore(*row) for row in rows)
 
     def scores(self) -> tuple[Score, ...]:
-        """All scores, in no order that means anything."""
+        """Return all scores, in no order that means anything."""
         rows = self._query("SELECT case_id, variant, metric, value, reason FROM scores")
         return tuple(Score(*row) for row in rows)
 
@@ -369,7 +372,7 @@ class Journal(Cache):
 
     @contextmanager
     def _instead_of_failure(self, *where: str) -> Iterator[None]:
-        """What is written inside takes the place of the failure of this case, variant, metric."""
+        """Put what is written inside in the place of the failure of this case, variant, metric."""
         if not self._has_failures:
             yield
             return
@@ -380,7 +383,7 @@ class Journal(Cache):
             )
 
     def failures(self) -> tuple[Failure, ...]:
-        """All failures, sorted."""
+        """Return all failures, sorted."""
         rows = self._query(
             "SELECT case_id, stage, reason, variant, metric, retry FROM failures "
             "ORDER BY variant, metric, case_id"
@@ -391,7 +394,7 @@ class Journal(Cache):
         )
 
 
-def _case(body: str) -> Case:
+def _case_from_row(body: str) -> Case:
     fields = json.loads(body)
     fields["messages"] = tuple(Message(**turn) for turn in fields["messages"])
     fields["context"] = tuple(fields["context"])

@@ -77,7 +77,7 @@ async def retry(
                 began = time.monotonic()
                 async with asyncio.timeout(rules.timeout_s):
                     result = await call()
-                limit.went_well(time.monotonic() - began if rules.time_shows_load else None)
+                limit.note_success(time.monotonic() - began if rules.time_shows_load else None)
                 return result
         except TimeoutError:
             reason = f"no answer within {rules.timeout_s:g} s"
@@ -86,7 +86,7 @@ async def retry(
             error = failed
         n_tried += 1
         if error.too_many or error.timed_out:  # fewer at once, and each is done sooner
-            limit.was_too_much()
+            limit.note_overload()
         if not error.again or n_tried >= (rules.n_tries_busy if error.too_many else N_TRIES):
             raise error
         before_retry()
@@ -401,7 +401,7 @@ class ConcurrencyLimit:
         """Give the place to the next."""
         self._leave()
 
-    def went_well(self, seconds: float | None) -> None:
+    def note_success(self, seconds: float | None) -> None:
         """Note an answer in so many seconds; None where they tell nothing of the server."""
         if not self._adaptive:
             return
@@ -417,7 +417,7 @@ class ConcurrencyLimit:
         else:
             self._grow()
 
-    def was_too_much(self) -> None:
+    def note_overload(self) -> None:
         """Note a call that failed because there were too many at once."""
         self._n_until_cut -= 1
         if self._adaptive:

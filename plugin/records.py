@@ -71,7 +71,7 @@ class Case:
 
     @property
     def input(self) -> str:
-        """The last user text."""
+        """Return the last user text."""
         return next(turn.content for turn in reversed(self.messages) if turn.role == "user")
 
 
@@ -136,8 +136,8 @@ class Completion:
     n_prompt_tokens: int | None
     n_tokens: int | None = None
 
-    def of(self, case_id: str, variant: str) -> Completion:
-        """The same completion for another case or variant that would get it too."""
+    def copy_for(self, case_id: str, variant: str) -> Completion:
+        """Return the same completion for another case or variant that would get it too."""
         return replace(self, case_id=case_id, variant=variant)
 
 
@@ -202,33 +202,33 @@ class MetricSpec:
         """Return whether the case has what the metric needs."""
         return all(getattr(case, need) for need in self.needs)
 
-    def gain(self, own: float, base: float) -> float:
+    def gain(self, score: float, base: float) -> float:
         """Return the difference of two scores, turned so that more is better."""
-        return own - base if self.higher_is_better else base - own
+        return score - base if self.higher_is_better else base - score
 
     @property
     def is_of_engine(self) -> bool:
-        """Whether its scores are made while the weights are loaded, and no completion is read."""
+        """Return whether it is scored while the weights are loaded, reading no completion."""
         return "loglikelihood" in self.needs_engine
 
     @property
     def is_bounded(self) -> bool:
-        """Whether there is a worst and a best score."""
+        """Return whether there is a worst and a best score."""
         return self.low > -math.inf and self.high < math.inf
 
     @property
     def title(self) -> str:
-        """Its name with its unit."""
+        """Return its name with its unit."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
     @property
     def worst(self) -> float:
-        """The worst possible score."""
+        """Return the worst possible score."""
         return self.low if self.higher_is_better else self.high
 
     @property
     def best(self) -> float:
-        """The best possible score."""
+        """Return the best possible score."""
         return self.high if self.higher_is_better else self.low
 
 
@@ -364,7 +364,7 @@ class Comparison:
 
     @property
     def n_ties(self) -> int:
-        """Pairs with no difference at all."""
+        """Return the number of pairs with no difference at all."""
         return self.n - self.wins - self.losses
 
 
@@ -386,12 +386,12 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """The sentence and the details, a line each."""
+        """Return the sentence and the details, a line each."""
         return "\n".join((self.sentence, *self.details))
 
 
 def working_order(cases: Sequence[Case], seed: int) -> list[Case]:
-    """The cases in the seeded order in which they are worked."""
+    """Return the cases in the seeded order in which they are worked."""
     order = list(cases)
     random.Random(seed).shuffle(order)
     return order

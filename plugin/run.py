@@ -1,6 +1,7 @@
-"""The story of a run: load, generate, score, compare, publish.
+"""The story of a run, told by `run`: read, complete, score, compare, publish.
 
-The effect certificate without a run: is this adapter applied to this model, and whole?
+Below it stand its steps, in this order; then what begins from a journal (`rebuild_report`,
+`draw_for_rating`), and `certify`: the effect certificates alone, without a run.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from plugin.certify.certificate import Certificate, certificate_line, certificates_of_run
+from plugin.certify.certificate import (
+    Certificate,
+    certificate_block,
+    certificate_line,
+    certificates_of_run,
+)
 from plugin.certify.measure import N_PROBES
-from plugin.compare.early_stop import EarlyPlan, early_plan
-from plugin.compare.numbers import format_rough
+from plugin.compare.early_stop import early_plan
 from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
@@ -28,7 +33,7 @@ from plugin.hosts import Host
 from plugin.journal import Cache, Journal
 from plugin.judges import marks_its_own_work
 from plugin.judges.asking import SpendLimits
-from plugin.judges.panel import Judging, ScoreItem
+from plugin.judges.panel import Judging
 from plugin.load.cases import load_cases
 from plugin.plan.params import Params
 from plugin.plan.plan import Plan, case_source, line_up, make_plan
@@ -60,16 +65,161 @@ def run(params: Params, host: Host) -> Report:
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
             journal.add_seconds("prepare", time.perf_counter() - began)
-            worker.run(lambda: _complete_all(plan, journal, worker))
-            for text in _uncertified_warnings(plan, journal):
+            worker.run(lambda: _complete_all(plan, journal, worker.progress))
+            for text in _uncertified_warnings(plan, journal):  # before a judge is paid
                 host.log(f"warning: {text}")
-            items, judging = _items_to_score(plan, journal), _judging_of(plan)
-            exam = _make_exam(plan, journal)
-            if text := forecast_text(missing_items(items, journal), judging, exam):
-                host.log(text)
-            early = _early_stop_plan(plan) if plan.params.stop_early else None
-            worker.run(lambda: score_all(items, judging, journal, worker.progress, early, exam))
+            _score_all(plan, journal, host, worker)
             return _publish(journal, host, worker)
+
+
+def _open_journal(plan: Plan, host: Host) -> Journal:
+    """Open the folder's journal, new or of this very run; nobody else works on it meanwhile.
+
+    Raises:
+        OptionError: when the folder holds a run with another identity, or is being worked on.
+    """
+    folder = host.open(plan.run_id)
+    cache_dir = plan.params.cache_dir
+    journal = Journal(folder, Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None)
+    try:
+        journal.lock()
+        changes = _changes(journal.header, plan) if journal.has_begun else []
+        if not journal.has_begun or (changes and not journal.completions()):
+            _begin_run(journal, plan)
+        elif changes:
+            raise OptionError(
+                f"{folder} holds another run: {'; '.join(changes)}. Put that back as "
+                "it was to go on with it, or choose another --out"
+            )
+        else:
+            n_made = len(journal.completions()), len(journal.scores())
+            host.log(f"continuing a run: {n_made[0]} completions and {n_made[1]} scores are there")
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def _begin_run(journal: Journal, plan: Plan) -> None:
+    """Write what the run is; all of it or nothing."""
+    judges = (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
+    models = _model_names(plan.params)
+    header = RunHeader(
+        run_id=plan.run_id,
+        identity=plan.identity,
+        digests=plan.digests,
+        params=plan.params.model_dump(mode="json"),
+        variants=plan.variants,
+        metrics=plan.specs,
+        primary_metric=plan.primary,
+        judge=plan.judge_label,
+        caveat=plan.caveat,
+        self_judging=tuple(
+            judge.label
+            for judge in judges
+            if any(marks_its_own_work(judge, name) for name in models)
+        ),
+        notes=tuple(plan.lineup.notes),
+        model_type=plan.lineup.model_type,
+        n_source_rows=plan.loaded.n_source_rows,
+        versions=plan.versions,
+    )
+    certificates = {each.variant: asdict(each) for each in plan.lineup.certificates}
+    with journal.transaction():
+        journal.begin(header, plan.loaded.cases, plan.loaded.failures)
+        journal.save_state(RunState(certificates=certificates))
+
+
+def _model_names(params: Params) -> tuple[str, ...]:
+    """Return the names of the models under test."""
+    return params.model_name, *params.tuned_model
+
+
+def _changes(header: RunHeader, plan: Plan) -> list[str]:
+    """Return what differs between the run in the folder and the planned one, a phrase each."""
+    was, now = header.identity, _as_stored(plan.identity)
+    settings = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    old, new = header.digests, _as_stored(plan.digests)
+    contents = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return [
+        *(f"{key} was {was.get(key)!r} and is now {now.get(key)!r}" for key in settings),
+        *(f"the {key} changed" for key in contents),
+    ]
+
+
+def _as_stored(facts: dict[str, object]) -> dict[str, object]:
+    """Return the facts as the journal gives them back."""
+    kept: dict[str, object] = json.loads(json.dumps(facts))
+    return kept
+
+
+def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> None:
+    cases = working_order(plan.loaded.cases, plan.params.seed)
+    file = plan.params.human_ratings
+    ratings = read_ratings(Path(file)) if file else ()
+    make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics)
+    if file:  # before the judge is paid
+        specs = [metric.spec for metric in plan.metrics]
+        accept_ratings(ratings, specs, journal, Path(file))
+
+
+def _uncertified_warnings(plan: Plan, journal: Journal) -> list[str]:
+    cases, completions = plan.loaded.cases, journal.completions()
+    certificates = certificates_of_run(journal, plan.variants, cases, completions)
+    return [certificate_line(each) for each in certificates if not each.holds]
+
+
+def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None:
+    """Say what judging will take, and make every score that the journal does not hold yet."""
+    cases, seed = plan.loaded.cases, plan.params.seed
+    in_order = working_order(cases, seed)
+    items = items_to_score(in_order, journal.completions().values(), plan.metrics)
+    judging, exam = _judging_of(plan), _make_exam(plan, in_order, journal)
+    if text := forecast_text(missing_items(items, journal), judging, exam):
+        host.log(text)
+    early = None
+    if plan.params.stop_early:
+        early = early_plan(cases, plan.specs, plan.primary, plan.variants, seed=seed)
+    worker.run(lambda: score_all(items, judging, journal, worker.progress, early, exam))
+
+
+def _judging_of(plan: Plan) -> Judging:
+    params = plan.params
+    return Judging(
+        judges=plan.judges,
+        second=plan.second_judge,
+        concurrency=params.concurrency,
+        timeout_s=params.judge_timeout_s,
+        include_reason=params.include_reason,
+        limits=SpendLimits(params.max_calls, params.budget, params.deadline_s),
+        price=params.judge_price,
+        max_failed_share=params.max_failed_share,
+    )
+
+
+def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | None:
+    """Return the judges' exam; None where there is no real judge or the user wants none."""
+    asks_judge = any(can_probe(metric.spec) for metric in plan.metrics)
+    is_real = not any(judge.structured for judge in plan.judges)
+    if not (plan.params.trust_report and asks_judge and is_real):
+        return None
+    return Exam(cases, plan.metrics, journal, plan.params.seed)
+
+
+def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
+    worker.progress.begin(Stage.COMPARE)
+    report = worker.run(lambda: conclude(journal))
+    worker.progress.begin(Stage.WRITE_REPORT)
+    try:
+        files = worker.run(lambda: write_report(report, journal.path.parent))
+        host.publish(report, files)
+    except OSError as error:
+        raise FaultError(
+            f"the results cannot be written: {error}. Make room on the disk, or make "
+            f"{journal.path.parent} and the host's own folders writable; nothing has to be made "
+            "again"
+        ) from error
+    return report
 
 
 def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
@@ -120,161 +270,8 @@ def _scale_text(spec: MetricSpec) -> str:
     return f"{spec.name}: {spec.worst:g} is worst, {spec.best:g} is best"
 
 
-def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
-    worker.progress.begin(Stage.COMPARE)
-    report = worker.run(lambda: conclude(journal))
-    worker.progress.begin(Stage.WRITE_REPORT)
-    try:
-        files = worker.run(lambda: write_report(report, journal.path.parent))
-        host.publish(report, files)
-    except OSError as error:
-        raise FaultError(
-            f"the results cannot be written: {error}. Make room on the disk, or make "
-            f"{journal.path.parent} and the host's own folders writable; nothing has to be made "
-            "again"
-        ) from error
-    return report
-
-
-def _complete_all(plan: Plan, journal: Journal, worker: Worker) -> None:
-    cases = working_order(plan.loaded.cases, plan.params.seed)
-    file = plan.params.human_ratings
-    rated = read_ratings(Path(file)) if file else ()
-    make_completions(cases, plan.lineup.loads, journal, worker.progress, plan.metrics)
-    if file:  # before the judge is paid
-        specs = [metric.spec for metric in plan.metrics]
-        accept_ratings(rated, specs, journal, Path(file))
-
-
-def _uncertified_warnings(plan: Plan, journal: Journal) -> list[str]:
-    """What to say of adapters before a judge is paid for them."""
-    found = certificates_of_run(journal, plan.variants, plan.loaded.cases, journal.completions())
-    return [certificate_line(one) for one in found if not one.holds]
-
-
-def _items_to_score(plan: Plan, journal: Journal) -> list[ScoreItem]:
-    cases = working_order(plan.loaded.cases, plan.params.seed)
-    return items_to_score(cases, journal.completions().values(), plan.metrics)
-
-
-def _judging_of(plan: Plan) -> Judging:
-    params = plan.params
-    return Judging(
-        judges=plan.judges,
-        second=plan.second_judge,
-        concurrency=params.concurrency,
-        timeout_s=params.judge_timeout_s,
-        include_reason=params.include_reason,
-        limits=SpendLimits(params.max_calls, params.budget, params.deadline_s),
-        price=params.judge_price,
-        max_failed_share=params.max_failed_share,
-    )
-
-
-def _early_stop_plan(plan: Plan) -> EarlyPlan:
-    return early_plan(
-        plan.loaded.cases,
-        [metric.spec for metric in plan.metrics],
-        plan.primary,
-        plan.variants,
-        margin=plan.params.margin,
-        seed=plan.params.seed,
-    )
-
-
-def _make_exam(plan: Plan, journal: Journal) -> Exam | None:
-    """What the judges go through, None where there is no real one or the user wants none."""
-    asked = any(can_probe(metric.spec) for metric in plan.metrics)
-    if not (asked and plan.params.trust_report) or any(j.structured for j in plan.judges):
-        return None
-    cases = working_order(plan.loaded.cases, plan.params.seed)
-    return Exam(cases, plan.metrics, journal, plan.params.seed)
-
-
-def _open_journal(plan: Plan, host: Host) -> Journal:
-    """The folder's journal, new or of this very run; nobody else works on it meanwhile.
-
-    Raises:
-        OptionError: when the folder holds a run with another identity, or is being worked on.
-    """
-    folder = host.open(plan.run_id)
-    cache_dir = plan.params.cache_dir
-    journal = Journal(folder, Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None)
-    try:
-        journal.lock()
-        changes = _changes(journal.header, plan) if journal.has_begun else []
-        if not journal.has_begun or (changes and not journal.completions()):
-            _begin_run(journal, plan)
-        elif changes:
-            raise OptionError(
-                f"{folder} holds another run: {'; '.join(changes)}. Put that "
-                "back as "
-                "it was to go on with it, or choose another --out"
-            )
-        else:
-            n_made = len(journal.completions()), len(journal.scores())
-            host.log(f"continuing a run: {n_made[0]} completions and {n_made[1]} scores are there")
-    except BaseException:
-        journal.close()
-        raise
-    return journal
-
-
-def _begin_run(journal: Journal, plan: Plan) -> None:
-    """Write what the run is; all of it or nothing."""
-    judges = (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
-    models = _model_names(plan.params)
-    header = RunHeader(
-        run_id=plan.run_id,
-        identity=plan.identity,
-        digests=plan.digests,
-        params=plan.params.model_dump(mode="json"),
-        variants=plan.variants,
-        metrics=plan.specs,
-        primary_metric=plan.primary,
-        judge=plan.judge_label,
-        caveat=plan.caveat,
-        self_judging=tuple(
-            judge.label
-            for judge in judges
-            if any(marks_its_own_work(judge, name) for name in models)
-        ),
-        notes=tuple(plan.lineup.notes),
-        model_type=plan.lineup.model_type,
-        n_source_rows=plan.loaded.n_source_rows,
-        versions=plan.versions,
-    )
-    known = {found.variant: asdict(found) for found in plan.lineup.certificates}
-    with journal.transaction():
-        journal.begin(header, plan.loaded.cases, plan.loaded.failures)
-        journal.save_state(RunState(certificates=known))
-
-
-def _model_names(params: Params) -> tuple[str, ...]:
-    """The models under test."""
-    return params.model_name, *params.tuned_model
-
-
-def _changes(header: RunHeader, plan: Plan) -> list[str]:
-    """Return what differs between the run in the folder and the planned one, a phrase each."""
-    was, now = header.identity, _as_kept(plan.identity)
-    settings = [key for key in {**was, **now} if was.get(key) != now.get(key)]
-    old, new = header.digests, _as_kept(plan.digests)
-    contents = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return [
-        *(f"{key} was {was.get(key)!r} and is now {now.get(key)!r}" for key in settings),
-        *(f"the {key} changed" for key in contents),
-    ]
-
-
-def _as_kept(facts: dict[str, object]) -> dict[str, object]:
-    """Return the facts as the journal gives them back."""
-    kept: dict[str, object] = json.loads(json.dumps(facts))
-    return kept
-
-
 def exit_now(host: Host) -> NoReturn:
-    """The worker is in a call that cannot be interrupted: go at once; the journal bears it."""
+    """End the process at once: its worker cannot be interrupted; what is in the journal is safe."""
     host.stopped()
     os._exit(Stopped.exit_code)
 
@@ -299,7 +296,7 @@ _QUESTIONS = (
 
 
 def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
-    """The certificate of every adapter, with the completions of the probes compared.
+    """Return the certificate of every adapter, with the completions of the probes compared.
 
     Raises:
         UserError: when model, adapter or data set cannot be used.
@@ -318,47 +315,6 @@ def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
     for certificate in found:
         host.log(certificate_block(certificate))
     return found
-
-
-def certificate_block(found: Certificate) -> str:
-    """A certificate as printed, a fact a line."""
-    rows: list[tuple[str, str]] = []
-    if found.adapter_digest:
-        rows.append(("files", f"sha256 {found.adapter_digest}"))
-    if found.n_tensors is not None:
-        rows.append(
-            ("tensors", f"{found.n_tensors - len(found.unused)} of {found.n_tensors} in place")
-        )
-        rows += [("", f"unused: {name}") for name in found.unused]
-    if found.weight_norm is not None:
-        rows.append(("weights", f"Frobenius norm {format_rough(found.weight_norm, 3)} added"))
-    if found.effect and found.noise:
-        rows += [
-            (
-                "effect",
-                f"{format_rough(found.effect.kl)} nats from the base on {found.n_probes} probes, "
-                f"logits by up to {format_rough(found.effect.largest)}",
-            ),
-            (
-                "noise",
-                f"{format_rough(found.noise.kl, 1)} nats of the base from itself in another batch, "
-                f"logits by up to {format_rough(found.noise.largest, 1)}",
-            ),
-        ]
-    if found.n_completions:
-        rows.append(("completions", f"{found.n_changed} of {found.n_completions} changed"))
-    if found.n_self_changed:
-        rows.append(
-            ("", f"{found.n_self_changed} of {found.n_probes} of the base's own, asked again")
-        )
-    if found.base_proof is not None:
-        rows.append(
-            ("base", f"undisturbed: {found.base_proof}" if found.base_proof else "DISTURBED")
-        )
-    rows += [("note", note) for note in found.notes]
-    width = max((len(name) for name, _ in rows), default=0)
-    lines = [f"  {name:<{width}}  {text}" for name, text in rows]
-    return "\n".join([f"\n{found.variant}: {found.result}", *lines])
 
 
 def _probe_cases(params: Params, dataset: str) -> list[Case]:
@@ -387,7 +343,7 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
         texts = _complete_probes(prompts, engine, progress)
     finally:
         engine.close()
-    return tuple(_with_completions(one, texts) for one in found)
+    return tuple(_count_completions(certificate, texts) for certificate in found)
 
 
 def _complete_probes(
@@ -404,11 +360,13 @@ def _complete_probes(
     return texts
 
 
-def _with_completions(found: Certificate, texts: dict[tuple[str, str], str]) -> Certificate:
+def _count_completions(
+    certificate: Certificate, texts: Mapping[tuple[str, str], str]
+) -> Certificate:
+    """Return the certificate with the probes' completions, compared with the base's."""
     pairs = [
-        (text, texts[case_id, found.variant])
+        (text, texts[case_id, certificate.variant])
         for (case_id, name), text in texts.items()
-        if name == VANILLA and (case_id, found.variant) in texts
+        if name == VANILLA and (case_id, certificate.variant) in texts
     ]
-    n_changed = sum(base != own for base, own in pairs)
-    return replace(found, n_completions=len(pairs), n_changed=n_changed)
+    return certificate.with_completions(len(pairs), sum(base != own for base, own in pairs))

@@ -62,7 +62,7 @@ def items_to_score(
 
 
 def missing_items(items: Sequence[ScoreItem], journal: Journal) -> list[ScoreItem]:
-    """Those that the journal has no score of."""
+    """Return the items that the journal has no score of."""
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
     return [item for item in items if item.place not in have]
 
@@ -124,7 +124,7 @@ class _ScoringSession:
 
     @property
     def all_askers(self) -> list[Asker]:
-        """The judges', and the second one's."""
+        """Return the judges' askers, and the second one's."""
         return [*self._askers, *([self._second] if self._second else [])]
 
     async def work(
@@ -134,9 +134,9 @@ class _ScoringSession:
         early: EarlyPlan | None,
         exam: Exam | None,
     ) -> None:
-        """All of it, until done, settled or halted."""
+        """Score everything, until done, settled or halted."""
         try:
-            ready = await self._prepared(items if exam else missing)
+            ready = await self._prepare_metrics(items if exam else missing)
             watch = EarlyStopper(early) if early else None
             if watch:
                 watch.note([*self._journal.scores(), *self._journal.failures()])
@@ -145,15 +145,15 @@ class _ScoringSession:
             if self._second and not self._halted:
                 await self._ask_second(items, self._second)
             if exam and not self._halted:
-                await self._all_done(exam.work(ready, self._askers, self._progress))
+                await self._await_all(exam.work(ready, self._askers, self._progress))
         finally:
             for asker in self.all_askers:
                 await asker.close()
             if self._halted:
                 self._journal.save_state(replace(self._journal.state, halted=self._halted))
 
-    async def _prepared(self, items: Sequence[ScoreItem]) -> dict[str, Metric | CallError]:
-        """The metrics by name, with their evaluation steps, which are kept in the journal.
+    async def _prepare_metrics(self, items: Sequence[ScoreItem]) -> dict[str, Metric | CallError]:
+        """Return the metrics by name, with their evaluation steps, which are kept in the journal.
 
         The first judge writes them. A metric whose steps it could not write is an error in its
         place.
@@ -178,7 +178,7 @@ class _ScoringSession:
         )
         if n_unwritten:
             self._progress.begin(Stage.WRITE_STEPS, total=n_unwritten)
-        await self._all_done([prepare(name, metric) for name, metric in metrics.items()])
+        await self._await_all([prepare(name, metric) for name, metric in metrics.items()])
         steps = {name: m.steps for name, m in ready.items() if isinstance(m, Metric) and m.steps}
         state = self._journal.state
         self._journal.save_state(replace(state, evaluation_steps={**known, **steps}))
@@ -224,7 +224,7 @@ class _ScoringSession:
                 await asyncio.sleep(0)
 
         n_chains = _CHAINS_PER_CALL * max(asker.concurrency.most for asker in self._askers)
-        await self._all_done([chain(number) for number in range(min(n_chains, len(missing)))])
+        await self._await_all([chain(number) for number in range(min(n_chains, len(missing)))])
         self._check_failures(at_the_end=True)
 
     def _keep(self, result: Score | Failure, shares: Sequence[JudgeScore], *, asked: bool) -> None:
@@ -264,7 +264,7 @@ class _ScoringSession:
             )
 
     async def _ask_second(self, items: Sequence[ScoreItem], second: Asker) -> None:
-        """Both sides of every pair that the first judge is unsure of go to the second one."""
+        """Have the second judge score both sides of every pair that the first is unsure of."""
         places = {
             item.place: item
             for item in items
@@ -277,7 +277,7 @@ class _ScoringSession:
             if one.judge == second.label
         }
         missing = [pair for pair in wanted if not all(item.place in told for item in pair)]
-        ready = await self._prepared([item for pair in missing for item in pair])
+        ready = await self._prepare_metrics([item for pair in missing for item in pair])
         n_done = len(wanted) - len(missing)
         self._progress.begin(Stage.ASK_SECOND_JUDGE, total=len(wanted), done=n_done)
         rest, n_failed = iter(missing), 0
@@ -302,12 +302,12 @@ class _ScoringSession:
                     return
 
         n_chains = _CHAINS_PER_CALL * second.concurrency.most
-        await self._all_done([chain() for _ in range(min(n_chains, len(missing)))])
+        await self._await_all([chain() for _ in range(min(n_chains, len(missing)))])
         n_pairs = len({(item.case.id, item.metric.spec.name) for item in places.values()})
         facts = SecondJudging(second.label, n_pairs, len(wanted), n_failed)
         self._journal.save_state(replace(self._journal.state, second_judge=facts))
 
-    async def _all_done(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    async def _await_all(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
         """Wait for all of it, looking now and then whether to stop; the first error ends it."""
         tasks = {asyncio.create_task(each) for each in work}
         pending = tasks
@@ -359,7 +359,7 @@ def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | N
     if len(known) < len(prices):
         text += "; cost unknown, since a judge's price is: see --judge_price"
     elif any(price != Price(0, 0) for price in known):
-        cost = sum(p.of(found.n_prompt_tokens, found.n_completion_tokens) for p in known)
+        cost = sum(p.cost(found.n_prompt_tokens, found.n_completion_tokens) for p in known)
         at = "your price" if judging.price else f"prices of {PRICES_AS_OF}"
         text += f"; {cost / _FACTOR:.2f} to {cost * _FACTOR:.2f} dollars at {at}"
     if exam:

@@ -100,7 +100,7 @@ def test_one_completion_can_answer_several_cases(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     first = completion("same", "1", "vanilla")
     journal.add_answer("k", first)
-    journal.add_answer("k", first.of("2", "tuned"))
+    journal.add_answer("k", first.copy_for("2", "tuned"))
     assert [(c.case_id, c.variant) for c in journal.completions().values()] == [
         ("1", "vanilla"),
         ("2", "tuned"),

@@ -55,19 +55,19 @@ def test_no_more_than_the_limit_are_under_way() -> None:
 
 def test_a_fixed_pace_stays() -> None:
     pace = ConcurrencyLimit(5, adaptive=False)
-    pace.was_too_much()
+    pace.note_overload()
     for _ in range(100):
-        pace.went_well(0.1)
+        pace.note_success(0.1)
     assert pace.limit == pace.most == 5
 
 
 def test_it_grows_by_one_a_round_while_all_goes_well() -> None:
     pace = ConcurrencyLimit(4, adaptive=True)
     for _ in range(4):
-        pace.went_well(0.1)
+        pace.note_success(0.1)
     assert 4.8 < pace.limit < 5.1
     for _ in range(1000):
-        pace.went_well(0.1)
+        pace.note_success(0.1)
     assert pace.limit == pace.most == 16
     assert busy(pace, 60) == 16
 
@@ -75,26 +75,26 @@ def test_it_grows_by_one_a_round_while_all_goes_well() -> None:
 def test_too_much_halves_it_once_a_round() -> None:
     pace = ConcurrencyLimit(16, adaptive=True)
     for _ in range(16):  # refusals of calls that were under way together are one piece of news
-        pace.was_too_much()
+        pace.note_overload()
     assert pace.limit == 8
-    pace.was_too_much()
+    pace.note_overload()
     assert pace.limit == 4
     for _ in range(50):
-        pace.was_too_much()
+        pace.note_overload()
     assert pace.limit == 1
 
 
 def test_slow_answers_shrink_it_and_quick_ones_bring_it_back() -> None:
     pace = ConcurrencyLimit(10, adaptive=True)
     for _ in range(50):
-        pace.went_well(0.1)
+        pace.note_success(0.1)
     fast = pace.limit
     for _ in range(200):
-        pace.went_well(0.5)
+        pace.note_success(0.5)
     assert pace.limit < fast / 2
     slow = pace.limit
     for _ in range(200):
-        pace.went_well(0.1)
+        pace.note_success(0.1)
     assert pace.limit > slow
 
 
@@ -131,7 +131,7 @@ def test_a_larger_limit_lets_waiting_calls_in_at_once(start: int) -> None:
         waiting = asyncio.create_task(pace.__aenter__())
         await asyncio.sleep(0)
         for _ in range(2 * start):
-            pace.went_well(0.1)
+            pace.note_success(0.1)
         async with asyncio.timeout(60):
             await waiting
 
@@ -141,12 +141,12 @@ def test_a_larger_limit_lets_waiting_calls_in_at_once(start: int) -> None:
 def test_a_number_that_is_the_most_is_never_exceeded_and_comes_back_after_a_cut() -> None:
     pace = ConcurrencyLimit(8, adaptive=True, most=8)
     for _ in range(50):
-        pace.went_well(None)
+        pace.note_success(None)
     assert pace.limit == 8
-    pace.was_too_much()
+    pace.note_overload()
     assert pace.limit == 4
     for _ in range(50):
-        pace.went_well(None)
+        pace.note_success(None)
     assert pace.limit == 8
 
 

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from pydantic import TypeAdapter
 
 from plugin.compare.numbers import format_rough
+from plugin.errors import list_first
 from plugin.journal import Journal
 from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant, Verdict
 
@@ -27,6 +28,7 @@ sides would exceed itself in half of all cases."""
 _MAX_CHANCE = 0.05
 """The largest probability at which a base that varies by itself does not explain the changes."""
 
+_N_SHOWN = 4
 _MEANING = {
     "no effect": "it does not change what the base answers, so there is nothing to compare",
     "partial": "what follows is about the part of it that could be applied",
@@ -89,7 +91,7 @@ class Certificate:
 
     @property
     def kind(self) -> Literal["certified", "no effect", "partial", "base disturbed", "none"]:
-        """The result as one word."""
+        """Return the result as one word."""
         if self.reason:
             return "none"
         if self.base_proof == "":
@@ -100,14 +102,14 @@ class Certificate:
 
     @property
     def result(self) -> str:
-        """The result as shown, e.g. "partial: 12 of 224 tensors unused"."""
+        """Return the result as shown, e.g. "partial: 12 of 224 tensors unused"."""
         if self.kind == "partial":
             return f"partial: {len(self.unused)} of {self.n_tensors} tensors unused"
         return NOT_APPLICABLE if self.kind == "none" else self.kind
 
     @property
     def holds(self) -> bool:
-        """Whether the verdict may stand without a word about it."""
+        """Return whether the verdict may stand without a word about it."""
         return self.kind in ("certified", "none")
 
     @property
@@ -124,7 +126,7 @@ class Certificate:
 
     @property
     def _chance(self) -> float:
-        """Fisher's exact test: so many changes or more here, if all were the base's own kind."""
+        """Return Fisher's chance of so many changes or more, if all were the base's own kind."""
         n, m, total = self.n_completions, self.n_probes, self.n_changed + self.n_self_changed
         ways = sum(
             math.comb(n, k) * math.comb(m, total - k)
@@ -206,30 +208,63 @@ def lead_with_certificates(verdict: Verdict, certificates: Sequence[Certificate]
     )
 
 
-def certificate_line(found: Certificate) -> str:
+def certificate_line(certificate: Certificate) -> str:
     """Return what is proved of one adapter, in one line."""
-    facts = []
-    if found.n_tensors is not None:
-        n = found.n_tensors
-        n_used = n - len(found.unused)
-        facts.append(f"{'all' if n_used == n else f'{n_used} of'} {n} tensors in place")
-    if found.effect and found.noise:
+    facts, effect, noise = [], certificate.effect, certificate.noise
+    n_tensors, n_probes = certificate.n_tensors, certificate.n_probes
+    if n_tensors is not None:
+        n_used = n_tensors - len(certificate.unused)
+        used = "all" if n_used == n_tensors else f"{n_used} of"
+        facts.append(f"{used} {n_tensors} tensors in place")
+    if effect and noise:
         facts.append(
-            f"on {found.n_probes} probes {format_rough(found.effect.kl)} nats from the base "
-            f"({format_rough(found.noise.kl, 1)} between two batches of the base)"
+            f"on {n_probes} probes {format_rough(effect.kl)} nats from the base "
+            f"({format_rough(noise.kl, 1)} between two batches of the base)"
         )
-    if found.n_completions:
-        facts.append(f"{found.n_changed} of {found.n_completions} completions changed")
-    if found.n_self_changed:
+    if certificate.n_completions:
+        facts.append(f"{certificate.n_changed} of {certificate.n_completions} completions changed")
+    if n_self_changed := certificate.n_self_changed:
         facts.append(
-            f"the base answered {found.n_self_changed} of {found.n_probes} probes otherwise when "
-            "asked again"
+            f"the base answered {n_self_changed} of {n_probes} probes otherwise when asked again"
         )
-    if found.base_proof is not None:
-        facts.append(
-            f"base undisturbed ({found.base_proof})" if found.base_proof else "base changed"
-        )
-    return f"Adapter {found.variant}: {found.result}; {', '.join(facts)}."
+    proof = certificate.base_proof
+    if proof is not None:
+        facts.append(f"base undisturbed ({proof})" if proof else "base changed")
+    return f"Adapter {certificate.variant}: {certificate.result}; {', '.join(facts)}."
+
+
+def certificate_block(certificate: Certificate) -> str:
+    """Return a certificate as printed, a fact a line."""
+    rows: list[tuple[str, str]] = []
+    effect, noise = certificate.effect, certificate.noise
+    n_tensors, n_probes = certificate.n_tensors, certificate.n_probes
+    if certificate.adapter_digest:
+        rows.append(("files", f"sha256 {certificate.adapter_digest}"))
+    if n_tensors is not None:
+        n_used = n_tensors - len(certificate.unused)
+        rows.append(("tensors", f"{n_used} of {n_tensors} in place"))
+        rows += [("", f"unused: {name}") for name in certificate.unused]
+    if certificate.weight_norm is not None:
+        norm = format_rough(certificate.weight_norm, 3)
+        rows.append(("weights", f"Frobenius norm {norm} added"))
+    if effect and noise:
+        far = f"{format_rough(effect.kl)} nats from the base on {n_probes} probes"
+        near = f"{format_rough(noise.kl, 1)} nats of the base from itself in another batch"
+        rows += [
+            ("effect", f"{far}, logits by up to {format_rough(effect.largest)}"),
+            ("noise", f"{near}, logits by up to {format_rough(noise.largest, 1)}"),
+        ]
+    if n_completions := certificate.n_completions:
+        rows.append(("completions", f"{certificate.n_changed} of {n_completions} changed"))
+    if n_self_changed := certificate.n_self_changed:
+        rows.append(("", f"{n_self_changed} of {n_probes} of the base's own, asked again"))
+    proof = certificate.base_proof
+    if proof is not None:
+        rows.append(("base", f"undisturbed: {proof}" if proof else "DISTURBED"))
+    rows += [("note", note) for note in certificate.notes]
+    width = max((len(name) for name, _ in rows), default=0)
+    lines = [f"  {name:<{width}}  {text}" for name, text in rows]
+    return "\n".join([f"\n{certificate.variant}: {certificate.result}", *lines])
 
 
 def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
@@ -238,7 +273,7 @@ def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
     for one in certificates:
         found += one.notes
         if one.kind == "partial":
-            shown = ", ".join(one.unused[:4]) + (", ..." if len(one.unused) > 4 else "")
+            shown = list_first(one.unused, _N_SHOWN)
             found.append(
                 f"{len(one.unused)} of {one.n_tensors} tensors of {one.variant} found no place in "
                 f"the base model and are not applied ({shown}). Check that the adapter was "

@@ -80,7 +80,7 @@ class AdapterSwitch(ABC):
 
     @property
     def base_proof(self) -> str:
-        """What is compared to prove the base undisturbed."""
+        """Return what is compared to prove the base undisturbed."""
         return self._base_print.proof
 
     def fingerprint(self) -> Fingerprint:
@@ -106,7 +106,7 @@ class AdapterSwitch(ABC):
     @property
     @abstractmethod
     def n_vocabulary(self) -> int:
-        """Tokens that the model has a row for; 0 where its embedding is of no known kind."""
+        """Return the tokens that the model has a row for; 0 where its embedding is unknown."""
 
     @abstractmethod
     def probe(self) -> bytes:

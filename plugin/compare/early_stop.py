@@ -78,7 +78,7 @@ class SettleRule:
 
     @property
     def share(self) -> float:
-        """The part of alpha that one decision has."""
+        """Return the part of alpha that one decision has."""
         return self.alpha / self.n_decisions
 
     def to_unit_range(self, gains: Floats) -> Floats:
@@ -107,8 +107,8 @@ class ConfidenceSequence:
     """The gains of one variant on one metric, taken as they come.
 
     The first outcome stays: later pairs change neither `settled` nor its numbers, so that they do
-    not depend on how often one looked. Several outcomes at once count as in `stats.outcome_of`: a
-    difference comes first.
+    not depend on how often one looked. Several outcomes at once count as in `stats.decide_outcome`:
+    a difference comes first.
     """
 
     def __init__(self, rule: SettleRule) -> None:
@@ -129,8 +129,8 @@ class ConfidenceSequence:
         self._contradicted = False
 
     @property
-    def n(self) -> int:
-        """Pairs seen."""
+    def n_pairs(self) -> int:
+        """Return the number of pairs seen."""
         return len(self._gains)
 
     def add(self, gains: Sequence[float]) -> Settled | None:
@@ -182,7 +182,7 @@ class ConfidenceSequence:
         if not found:
             return None
         place, outcome = min(found, key=lambda pair: pair[0])
-        n = self.n - len(won) + place + 1
+        n = self.n_pairs - len(won) + place + 1
         interval = self.interval(n)
         self._contradicted = interval is None
         return Settled(outcome, n, *interval) if interval else None
@@ -225,12 +225,12 @@ class EarlyPlan:
 
     @property
     def n_decisions(self) -> int:
-        """Sequences that share the chance of a false outcome."""
+        """Return how many sequences share the chance of a false outcome."""
         return len(self.specs) * len(contrasts(self.variants))
 
     @property
     def to_settle(self) -> tuple[tuple[MetricSpec, Contrast], ...]:
-        """What keeps judging going until it is settled, or can do no harm any more."""
+        """Return what judging goes on for until it is settled, or can do no harm any more."""
         rivals = contenders(self.variants)
         return tuple(
             (spec, contrast)
@@ -260,7 +260,7 @@ class EarlyStopper:
     """Takes scores and failures as they come, and says when nothing can change any more."""
 
     def __init__(self, plan: EarlyPlan) -> None:
-        """Nothing is known yet."""
+        """Begin with nothing known."""
         self._plan = plan
         self._values: dict[tuple[str, str, str], float | None] = {}
         self._tracks = [
@@ -280,7 +280,7 @@ class EarlyStopper:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the verdict is."""
+        """Return whether the verdict is settled."""
         for track in self._tracks:
             self._advance(track)
         return all(self._is_done(track) for track in self._tracks)
@@ -315,22 +315,20 @@ def early_plan(
     primary: str,
     variants: Sequence[Variant],
     *,
-    margin: float,
     seed: int,
 ) -> EarlyPlan:
     """Return what a run that may stop early compares.
 
     Args:
         cases: in the order of the source.
-        specs: all metrics.
+        specs: all metrics, with the user's margin.
         primary: the name of the one that decides.
         variants: the base first.
-        margin: the smallest gain that matters to the user, on every metric.
         seed: of the order of work.
     """
     return EarlyPlan(
         order=tuple(working_order(cases, seed)),
-        specs=tuple(replace(spec, margin=margin) for spec in specs if spec.decides),
+        specs=tuple(spec for spec in specs if spec.decides),
         primary=primary,
         variants=tuple(variant.name for variant in variants),
     )

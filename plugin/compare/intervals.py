@@ -50,7 +50,7 @@ class Units(NamedTuple):
 
     @property
     def noun(self) -> str:
-        """What the units are, in words."""
+        """Return what the units are, in words."""
         return "cases" if self.n_clusters is None else "clusters"
 
 
@@ -71,7 +71,7 @@ class Interval(NamedTuple):
 
     @property
     def why_none(self) -> str:
-        """Why there is no interval, in words; "" where there is one."""
+        """Return why there is no interval, in words; "" where there is one."""
         return self.method if self.kind is IntervalKind.NONE else ""
 
 
@@ -132,6 +132,13 @@ def n_varying(units: Units) -> int:
     return len(units.sums) - int(counts.max(initial=0))
 
 
+def t_quantile(df: float) -> float:
+    """Return the quantile of Student's t for the two-sided level."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, (1 + LEVEL) / 2))
+
+
 def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
     """Return the BCa bootstrap interval of the mean over all cases (Efron 1987).
 
@@ -139,11 +146,11 @@ def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
     the level is raised by just that much (Hesterberg 2015, "What teachers should know about the
     bootstrap", expanded percentile interval): 95.6% for 60 units, 95.2% for 200.
     """
-    from scipy.special import ndtr, stdtrit
+    from scipy.special import ndtr
     from scipy.stats import bootstrap
 
     n_units = len(units.sums)
-    quantile = math.sqrt(n_units / (n_units - 1)) * stdtrit(n_units - 1, (1 + LEVEL) / 2)
+    quantile = math.sqrt(n_units / (n_units - 1)) * t_quantile(n_units - 1)
 
     def mean_of(sums: Floats, sizes: Floats, axis: int = -1) -> Floats:
         ratio: Floats = sums.sum(axis=axis) / sizes.sum(axis=axis)
@@ -314,11 +321,9 @@ def ratio_of_means(
 
 def _fieller(above: Floats, below: Floats) -> tuple[float, float] | None:
     """Return both ends of Fieller's interval; None where it is not bounded."""
-    from scipy.special import stdtrit
-
     n_units = len(below)
     top, bottom = float(above.mean()), float(below.mean())
-    reach = float(stdtrit(n_units - 1, (1 + LEVEL) / 2)) ** 2
+    reach = t_quantile(n_units - 1) ** 2
     (var_top, both), (_, var_bottom) = np.cov(above, below) * (reach / n_units)
     # The ends solve (top - r * bottom)**2 = reach * variance of the mean of part - r * whole.
     square, half, rest = bottom**2 - var_bottom, top * bottom - both, top**2 - var_top

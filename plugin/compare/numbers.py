@@ -64,10 +64,15 @@ def format_percent(share: float | None) -> str:
     return MISSING if share is None else f"{round(100 * share)}%"
 
 
-def format_count(count: int, one: str = "", many: str = "") -> str:
+def format_count(count: int, singular: str = "", plural: str = "") -> str:
     """Return a count with commas between thousands, and with its noun where one is given."""
-    noun = one if count == 1 else many
+    noun = singular if count == 1 else plural
     return f"{count:,} {noun}" if noun else f"{count:,}"
+
+
+def failed_suffix(n_failed: int) -> str:
+    """Return how many failed, to stand after a count; "" for none."""
+    return f", {format_count(n_failed)} failed" if n_failed else ""
 
 
 def format_rough(value: float | None, digits: int = 2) -> str:

@@ -77,7 +77,7 @@ class Evidence:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The variants' names, the base first."""
+        """Return the variants' names, the base first."""
         return tuple(variant.name for variant in self.variants)
 
     def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
@@ -90,11 +90,11 @@ class ResamplingSettings(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of all resampling."""
+        """Return the seed of all resampling."""
 
     @property
     def n_resamples(self) -> int:
-        """Of bootstrap and permutation."""
+        """Return the number of resamples of bootstrap and permutation."""
 
 
 class FailureFill(NamedTuple):
@@ -132,7 +132,7 @@ class Pairs:
 
     @property
     def family(self) -> bool | None:
-        """Which p-values are adjusted together: over all cases, groups, or (None) not at all."""
+        """Return the family of the p-value: True over all cases, False in a group, or None."""
         return self.group == ALL if self.spec.decides else None
 
     def estimate(
@@ -158,7 +158,7 @@ class Pairs:
 
     @property
     def gains(self) -> list[float]:
-        """The gains of the whole pairs."""
+        """Return the gains of the whole pairs."""
         return self.gains_of(self.whole)
 
     def gains_of(self, pairs: list[tuple[Case, float, float]]) -> list[float]:

@@ -277,5 +277,5 @@ def _random_flips(nonzero: Floats, seed: int, n_flips: int) -> float:
 
 
 def _share_as_extreme(nonzero: Floats) -> float:
-    """The observed |sum|, less what rounding may take from an equal one."""
+    """Return the observed |sum|, less what rounding may take from an equal one."""
     return float(abs(nonzero.sum()) - 1e-12 * np.abs(nonzero).sum())

@@ -187,9 +187,9 @@ def _compare_early(
     return tuple(comparisons)
 
 
-def _anytime_interval(found: EarlyResult, decides: bool) -> Interval:
+def _anytime_interval(result: EarlyResult, decides: bool) -> Interval:
     """Return the interval of a run that may stop early, with how it was computed."""
-    low, high = found.interval
+    low, high = result.interval
     if low is None or high is None:
         return no_interval(_CONTRADICTED if decides else _ONE_LOOK)
     return Interval(low, high, _ANYTIME, IntervalKind.SEQUENCE)
@@ -200,42 +200,43 @@ def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> 
     if outcome == "can't tell" or not pairs.broken:
         return True
     return all(
-        look_at_pairs(pairs, plan, fill).outcome == outcome for fill in _fills(pairs.spec, outcome)
+        look_at_pairs(pairs, plan, fill).outcome == outcome
+        for fill in _worst_fills(pairs.spec, outcome)
     )
 
 
-def _comparison_of(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float]) -> Comparison:
+def _comparison_of(pairs: Pairs, estimate: stats.PairedEstimate, rivals: list[float]) -> Comparison:
     """Return the comparison, before failures are counted at their worst."""
-    spec, n = pairs.spec, found.n
-    p_adjusted = _holm_adjusted(found, rivals) if spec.decides else None
+    spec, n = pairs.spec, estimate.n
+    p_adjusted = _holm_adjusted(estimate, rivals) if spec.decides else None
     outcome: Outcome | None = None
     if spec.decides:
-        outcome = stats.decide_outcome((found.ci_low, found.ci_high), p_adjusted, spec.margin)
-    settled = outcome != "can't tell" or found.sd is None
+        outcome = stats.decide_outcome((estimate.ci_low, estimate.ci_high), p_adjusted, spec.margin)
+    settled = outcome != "can't tell" or estimate.sd is None
     return Comparison(
         metric=spec.name,
         variant=pairs.variant,
         baseline=pairs.baseline,
         group=pairs.group,
         n=n,
-        n_clusters=found.n_clusters,
+        n_clusters=estimate.n_clusters,
         n_failed_variant=pairs.n_failed_variant,
         n_failed_baseline=pairs.n_failed_baseline,
         variant_mean=math.fsum(a for _, a, _ in pairs.whole) / n if n else None,
         baseline_mean=math.fsum(b for _, _, b in pairs.whole) / n if n else None,
-        difference=None if found.mean is None else spec.gain(found.mean, 0.0),  # turned back
-        gain=found.mean,
-        ci_low=found.ci_low,
-        ci_high=found.ci_high,
-        p_value=found.p_value,
+        difference=None if estimate.mean is None else spec.gain(estimate.mean, 0.0),  # turned back
+        gain=estimate.mean,
+        ci_low=estimate.ci_low,
+        ci_high=estimate.ci_high,
+        p_value=estimate.p_value,
         p_adjusted=p_adjusted,
         outcome=outcome,
-        method=found.method,
-        interval_kind=found.interval_kind,
-        why_no_interval=found.why_no_interval,
+        method=estimate.method,
+        interval_kind=estimate.interval_kind,
+        why_no_interval=estimate.why_no_interval,
         margin=spec.margin,
-        n_to_detect=None if settled else stats.n_to_detect(found.sd or 0.0, spec.margin),
-        smallest_detectable=stats.smallest_detectable(found.sd or 0.0, n),
+        n_to_detect=None if settled else stats.n_to_detect(estimate.sd or 0.0, spec.margin),
+        smallest_detectable=stats.smallest_detectable(estimate.sd or 0.0, n),
         holds_at_worst=True,
         wins=sum(gain > 0 for gain in pairs.gains),
         losses=sum(gain < 0 for gain in pairs.gains),
@@ -244,8 +245,8 @@ def _comparison_of(pairs: Pairs, found: stats.PairedEstimate, rivals: list[float
     )
 
 
-def _holm_adjusted(found: stats.PairedEstimate, rivals: list[float]) -> float | None:
-    return None if found.p_value is None else stats.holm([found.p_value, *rivals])[0]
+def _holm_adjusted(estimate: stats.PairedEstimate, rivals: list[float]) -> float | None:
+    return None if estimate.p_value is None else stats.holm([estimate.p_value, *rivals])[0]
 
 
 def _holds_at_worst(
@@ -258,7 +259,7 @@ def _holds_at_worst(
     # An infinite worst score has no place in a mean: no outcome survives it.
     if not math.isfinite(spec.worst) or not math.isfinite(spec.best):
         return False
-    for fill in _fills(spec, outcome):
+    for fill in _worst_fills(spec, outcome):
         found = pairs.estimate(settings, fill)
         interval = (found.ci_low, found.ci_high)
         if stats.decide_outcome(interval, _holm_adjusted(found, rivals), spec.margin) != outcome:
@@ -266,7 +267,7 @@ def _holds_at_worst(
     return True
 
 
-def _fills(spec: MetricSpec, outcome: Outcome) -> list[FailureFill]:
+def _worst_fills(spec: MetricSpec, outcome: Outcome) -> list[FailureFill]:
     """Return the worst that failed scores could have been, for this outcome."""
     against, in_favour = FailureFill(spec.worst, spec.best), FailureFill(spec.best, spec.worst)
     return {"better": [against], "worse": [in_favour]}.get(outcome, [against, in_favour])

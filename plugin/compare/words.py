@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from plugin.compare.intervals import RatioEstimate
 from plugin.compare.numbers import (
+    failed_suffix,
     format_count,
     format_interval,
     format_named_p,
@@ -38,12 +39,12 @@ class Finding:
 
     @property
     def worse(self) -> list[Comparison]:
-        """The other deciding metrics on which the variant is worse."""
+        """Return the other deciding metrics on which the variant is worse."""
         return [row for row in self.others if row.outcome == "worse"]
 
     @property
     def outcome(self) -> Outcome | None:
-        """The primary metric's outcome, unless another one makes it mixed."""
+        """Return the primary metric's outcome, unless another one makes it mixed."""
         mixed = self.worse and self.primary.outcome != "worse"
         return "mixed" if mixed else self.primary.outcome
 
@@ -219,13 +220,13 @@ def _numbers_text(row: Comparison) -> str:
     """Return means, gain, interval, n and failures."""
     n_failed = row.n_failed_variant + row.n_failed_baseline
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:
-        return f"no case has a score of both (n=0{_failed_suffix(n_failed)})"
+        return f"no case has a score of both (n=0{failed_suffix(n_failed)})"
     means = f"{format_number(row.variant_mean)} against {format_number(row.baseline_mean)}"
     direction = "" if row.higher_is_better else " (lower is better)"
     within = format_interval(row.ci_low, row.ci_high, signed=True)
     return (
         f"{means}{direction}, gain {format_number(row.gain, signed=True)} "
-        f"({within}, {_n_text(row)}{_failed_suffix(n_failed)})"
+        f"({within}, {_n_text(row)}{failed_suffix(n_failed)})"
     )
 
 
@@ -233,17 +234,13 @@ def _mean_text(row: Summary) -> str:
     mean = "has no score" if row.mean is None else format_number(row.mean)
     within = format_interval(row.ci_low, row.ci_high)
     n = format_count(row.n)
-    return f"{row.metric} {mean} ({within}, n={n}{_failed_suffix(row.n_failed)})"
+    return f"{row.metric} {mean} ({within}, n={n}{failed_suffix(row.n_failed)})"
 
 
 def _n_text(row: Comparison | RatioEstimate | BestOf) -> str:
     """Return how many cases a figure rests on, and how many clusters."""
     clusters = "" if row.n_clusters is None else f" in {format_count(row.n_clusters)} clusters"
     return f"n={format_count(row.n)}{clusters}"
-
-
-def _failed_suffix(n_failed: int) -> str:
-    return f", {format_count(n_failed)} failed" if n_failed else ""
 
 
 def _is_small(row: Comparison) -> bool:
@@ -287,30 +284,30 @@ def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
     ]
 
 
-def prompt_share_line(row: Comparison, found: RatioEstimate) -> str:
+def prompt_share_line(row: Comparison, share: RatioEstimate) -> str:
     """Say how much of a variant's gain the prompt alone reaches.
 
     Args:
         row: the variant against the base: a gain that its interval tells from zero.
-        found: the prompt's gain divided by the variant's.
+        share: the prompt's gain divided by the variant's.
     """
     gain = f"{row.variant}'s gain over {row.baseline}"
-    if found.ratio is None:
+    if share.ratio is None:
         return (
             f"What share of {gain} the prompt alone reaches cannot be told: on the "
-            f"{format_count(found.n)} cases that all three have a score for, that gain is too "
+            f"{format_count(share.n)} cases that all three have a score for, that gain is too "
             "close to zero."
         )
     within = "no interval"
-    if found.ci_low is not None and found.ci_high is not None:
-        within = f"95% interval {format_percent(found.ci_low)} to {format_percent(found.ci_high)}"
-    numbers = f"({within}, {_n_text(found)}, the cases that all three have a score for)"
-    if found.ratio < 0:
+    if share.ci_low is not None and share.ci_high is not None:
+        within = f"95% interval {format_percent(share.ci_low)} to {format_percent(share.ci_high)}"
+    numbers = f"({within}, {_n_text(share)}, the cases that all three have a score for)"
+    if share.ratio < 0:
         return (
-            f"The prompt alone reaches none of {gain}: its share is {format_percent(found.ratio)} "
+            f"The prompt alone reaches none of {gain}: its share is {format_percent(share.ratio)} "
             f"{numbers}."
         )
-    return f"The prompt alone reaches {format_percent(found.ratio)} of {gain} {numbers}."
+    return f"The prompt alone reaches {format_percent(share.ratio)} of {gain} {numbers}."
 
 
 def upkeep_lines(over_prompt: Comparison) -> list[str]:
@@ -328,27 +325,27 @@ def upkeep_lines(over_prompt: Comparison) -> list[str]:
     ]
 
 
-def best_of_line(row: Comparison, found: BestOf, has_prompt: bool) -> str:
+def best_of_line(row: Comparison, best: BestOf, has_prompt: bool) -> str:
     """Say that the best was chosen, and what is left of its gain when that is allowed for.
 
     Args:
         row: the chosen one against the base.
-        found: its gain with the choice allowed for.
+        best: its gain with the choice allowed for.
         has_prompt: whether it is also compared with the prompted base.
     """
-    head = _chosen_because(row, found.n_rivals, has_prompt)
-    if found.gain is None:
+    head = _chosen_because(row, best.n_rivals, has_prompt)
+    if best.gain is None:
         return f"{head}; no case has a score of all of them to allow for that."
-    if found.ci_low is None or found.ci_high is None:
-        return f"{head}; there is no interval that allows for it ({found.method})."
-    within = format_interval(found.ci_low, found.ci_high, signed=True)
-    shared = "" if found.n == row.n else ", the cases that all have a score for"
+    if best.ci_low is None or best.ci_high is None:
+        return f"{head}; there is no interval that allows for it ({best.method})."
+    within = format_interval(best.ci_low, best.ci_high, signed=True)
+    shared = "" if best.n == row.n else ", the cases that all have a score for"
     text = (
         f"{head}; an interval that allows for the choice: gain "
-        f"{format_number(found.gain, signed=True)} "
-        f"({within}, {_n_text(found)}{shared})"
+        f"{format_number(best.gain, signed=True)} "
+        f"({within}, {_n_text(best)}{shared})"
     )
-    if not (_excludes_zero(row) and found.ci_low <= 0 <= found.ci_high):
+    if not (_excludes_zero(row) and best.ci_low <= 0 <= best.ci_high):
         return f"{text}."
     text += ", which holds zero, though the one that ignores the choice does not"
     if row.outcome in ("better", "worse"):

@@ -1,6 +1,6 @@
 """Engines make completions and log-likelihoods of prompts.
 
-This file has what every engine can do (`Engine`), what it is told (`EngineSettings`,
+This file has what every engine can do (`Engine`), its settings (`EngineSettings`,
 `ServedSettings`), the table `ENGINES`, and the choice among them. Each engine has a file of its own
 with the functions `load` and `version`; files that begin with `_` are shared by several engines.
 """
@@ -45,7 +45,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What an engine is told that holds the weights itself.
+    """Settings of an engine that holds the weights itself.
 
     Attributes:
         model: the model's folder.
@@ -70,7 +70,7 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServedSettings:
-    """What an engine is told that holds no weights and asks a server that does.
+    """Settings of an engine that asks a server, which holds the weights.
 
     Attributes:
         url: the server's base URL, with nothing secret in it.
@@ -97,7 +97,7 @@ class Engine(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the report must say of how this engine makes prompts, a sentence each."""
+        """Return what the report must say of how this engine makes prompts, a sentence each."""
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the token ids of the prompt, with the chat template and exactly one BOS.
@@ -246,7 +246,7 @@ class EngineChoice(NamedTuple):
     reason: str
 
 
-def is_ready(name: str) -> list[str]:
+def ready_engines(name: str) -> list[str]:
     """Return the engines that can run here: the named one, or all that are installed for "auto".
 
     Raises:
@@ -285,11 +285,11 @@ def choose_engine(
     """Choose the engine; "auto" is resolved by what is installed, what fits, and the device.
 
     Raises:
-        OptionError: see `is_ready`; when the base cannot be loaded in 4 bits.
+        OptionError: see `ready_engines`; when the base cannot be loaded in 4 bits.
     """
     if load_4bit:
         return _choose_4bit(name, model)
-    found = is_ready(name)
+    found = ready_engines(name)
     if name != "auto":
         return EngineChoice(name, f"--engine {name}")
     if len(found) == 1:
@@ -301,12 +301,12 @@ def choose_engine(
 def _choose_4bit(name: str, model: ModelFolder) -> EngineChoice:
     """Choose the one engine that quantises while it loads."""
     if name not in ("auto", "transformers"):
-        is_ready(name)
+        ready_engines(name)
         raise OptionError(
             f"--load_4bit true: the engine {name!r} loads a base as it is. Name a quantised MLX "
             "model with --model_name (mlx_lm.convert -q makes one), or use --engine transformers"
         )
-    is_ready("transformers")
+    ready_engines("transformers")
     how = {"quantization": "in MLX's way", "quantization_config": "already"}
     for key, words in how.items():
         if key in model.config:

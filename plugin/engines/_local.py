@@ -263,12 +263,12 @@ class PromptPair(NamedTuple):
 
     @property
     def input_ids(self) -> tuple[int, ...]:
-        """What the model reads: the last token needs only to be predicted."""
+        """Return what the model reads: the last token needs only to be predicted."""
         return (*self.prompt, *self.continuation[:-1])
 
     @property
     def predicting(self) -> slice:
-        """The positions whose logits predict the continuation."""
+        """Return the positions whose logits predict the continuation."""
         return slice(len(self.prompt) - 1, len(self.input_ids))
 
 
@@ -300,10 +300,10 @@ def likelihoods_in_batches(
         yield from read(waiting)
 
 
-def pad_rows(rows: Sequence[PromptPair]) -> list[list[int]]:
-    """Return the token ids that the model reads of these rows, padded to one length."""
-    width = max(len(row.input_ids) for row in rows)
-    return [[*row.input_ids, *[0] * (width - len(row.input_ids))] for row in rows]
+def pad_rows(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the token ids padded behind to one length, where a causal model does not look."""
+    width = max(map(len, rows))
+    return [[*row, *[0] * (width - len(row))] for row in rows]
 
 
 def _fits_batch(row: PromptPair, waiting: Sequence[PromptPair], batch_size: int) -> bool:

@@ -4,8 +4,8 @@ Ray is kept by a thread of its own. Ray takes a second or more to end, and a run
 must not wait for it; and on Linux the processes that Ray starts die with the thread that started
 them, so that nothing is left whatever becomes of this process.
 
-`read_answer` waits for what a worker gives, and raises a worker's errors as if they had been made
-here.
+`wait_for_answer` waits for what a worker gives, and raises a worker's errors as if they had been
+made here.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ class Cluster:
 
     @property
     def n_gpus(self) -> float:
-        """GPUs in all."""
+        """Return the number of GPUs in all."""
         import ray
 
         return float(ray.cluster_resources().get("GPU", 0))
 
     @property
     def n_machines(self) -> int:
-        """Machines that are there."""
+        """Return the number of machines that are there."""
         import ray
 
         return sum(node["Alive"] for node in ray.nodes())
@@ -160,7 +160,7 @@ class Cluster:
 
     def _refusal(self, error: Exception) -> OptionError | FaultError:
         if self._address:
-            return _not_joined(self._address, brief_error(str(error)))
+            return _join_error(self._address, brief_error(str(error)))
         return FaultError(f"Ray cannot be started on this machine: {brief_error(str(error))}")
 
 
@@ -180,24 +180,24 @@ def _try_to_join(address: str) -> None:
         try:
             socket.create_connection((host, int(port)), timeout=_ANSWER_WITHIN_S).close()
         except OSError as error:
-            raise _not_joined(address, str(error)) from error
+            raise _join_error(address, str(error)) from error
     command = [sys.executable, "-c", _JOIN_SCRIPT, address]
     try:
         trial = subprocess.run(
             command, capture_output=True, text=True, timeout=_JOIN_WITHIN_S, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise _not_joined(address, f"no answer within {_JOIN_WITHIN_S} seconds") from error
+        raise _join_error(address, f"no answer within {_JOIN_WITHIN_S} seconds") from error
     if trial.returncode:
         said = trial.stderr.rpartition("finetune-verdict: ")[2]
-        raise _not_joined(address, brief_error(said) or "Ray gave no reason")
+        raise _join_error(address, brief_error(said) or "Ray gave no reason")
 
 
-def _not_joined(address: str, said: str) -> OptionError:
+def _join_error(address: str, reason: str) -> OptionError:
     return OptionError(
-        f"--ray_address {address}: this cluster cannot be joined ({said}). It must be running (ray "
-        "start --head), with the same versions of ray and Python as here, and this machine must "
-        "be one of its own (ray start --address=...); where it asks for a token, set "
+        f"--ray_address {address}: this cluster cannot be joined ({reason}). It must be running "
+        "(ray start --head), with the same versions of ray and Python as here, and this machine "
+        "must be one of its own (ray start --address=...); where it asks for a token, set "
         "RAY_AUTH_MODE=token. Or leave --ray_address out"
     )
 
@@ -213,7 +213,7 @@ def is_ready_answer(answer: Any) -> bool:
     return bool(ray.wait([answer], timeout=0)[0])
 
 
-def read_answer(answer: Any) -> Any:
+def wait_for_answer(answer: Any) -> Any:
     """Wait for an answer and return it.
 
     Raises:

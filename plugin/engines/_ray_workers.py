@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from plugin import engines
 from plugin.certify.certificate import Certificate
-from plugin.engines import Engine, EngineSettings, is_ready
-from plugin.engines._ray_cluster import WorkerLostError, is_ready_answer, read_answer
+from plugin.engines import Engine, EngineSettings, ready_engines
+from plugin.engines._ray_cluster import WorkerLostError, is_ready_answer, wait_for_answer
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.model import inspect_model
 from plugin.records import Completion, Failure, Message, NoResult, Prompt
@@ -95,7 +95,7 @@ class EngineWorker:
             n_threads = max(1, (os.cpu_count() or 1) // spec.n_beside)
             os.environ.update(dict.fromkeys(_THREADS, str(n_threads)))
         try:
-            is_ready(spec.engine)
+            ready_engines(spec.engine)
         except OptionError as error:
             raise OptionError(f"worker on {self._place}: {error}") from error
         if self._place.machine != spec.machine:
@@ -232,7 +232,7 @@ class WorkerPool:
             worker, answer = asked.popitem()
             try:
                 self.await_ready(worker)
-                answers.append(read_answer(answer))
+                answers.append(wait_for_answer(answer))
             except WorkerLostError as error:
                 other = self.replace(worker, error)
                 asked[other] = other.ask(method, *arguments)
@@ -244,7 +244,7 @@ class WorkerPool:
             worker = self.workers[0]
             try:
                 self.await_ready(worker)
-                return read_answer(worker.ask(method, *arguments))
+                return wait_for_answer(worker.ask(method, *arguments))
             except WorkerLostError as error:
                 self.replace(worker, error)
 
@@ -273,7 +273,7 @@ class WorkerPool:
             return
         if not ray.wait([worker.place], timeout=_PLACE_WITHIN_S)[0]:
             raise _no_place_error()
-        for found in read_answer(worker.ready):
+        for found in wait_for_answer(worker.ready):
             require_same_setup(self._proofs[found.variant][1], found)
         worker.ready = None
 
@@ -337,17 +337,17 @@ class WorkerPool:
             )
 
 
-def require_same_setup(one: Certificate, other: Certificate) -> None:
+def require_same_setup(first: Certificate, other: Certificate) -> None:
     """Stop where two workers have not proved the same.
 
     Raises:
         FaultError: when their certificates differ.
     """
-    facts = [(c.kind, c.adapter_digest, c.n_tensors, c.unused) for c in (one, other)]
+    facts = [(c.kind, c.adapter_digest, c.n_tensors, c.unused) for c in (first, other)]
     if facts[0] != facts[1]:
         raise FaultError(
-            f"the workers disagree about adapter {one.variant}: {one.result} on one "
-            f"({one.adapter_digest}), {other.result} on another ({other.adapter_digest}). All "
+            f"the workers disagree about adapter {first.variant}: {first.result} on one "
+            f"({first.adapter_digest}), {other.result} on another ({other.adapter_digest}). All "
             "machines of the cluster need the same files and the same libraries"
         )
 

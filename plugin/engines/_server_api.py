@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from plugin.errors import CallError, ModelError, OptionError, UserError
+from plugin.errors import CallError, ModelError, OptionError, UserError, list_first
+from plugin.load.model import short_name
 from plugin.net import (
     Meaning,
     SecretMask,
@@ -271,8 +272,7 @@ def _match_all(
         return there
     wanted = " and ".join(f"{name!r} ({asked[name]})" for name in missing)
     ids = [entry.id for entry in listed]
-    shown = ", ".join(ids[:_N_SHOWN]) + (", ..." if len(ids) > _N_SHOWN else "")
-    has = f"it has {shown}" if ids else "its list of models is empty"
+    has = f"it has {list_first(ids, _N_SHOWN)}" if ids else "its list of models is empty"
     way_out = "Give names from that list" if ids else "Load them there"
     lora = [name for name in missing if asked[name] == ADAPTER_OPTION]
     how = f" (vLLM: --enable-lora --lora-modules {lora[0]}=DIRECTORY)" if lora else ""
@@ -296,9 +296,6 @@ def _only_alike(name: str, listed: Sequence[ServedModel]) -> ServedModel | None:
     The classic host names the experiment's model by its directory or hub id, and its server lists
     the last part of that.
     """
-    alike = [e for e in listed if not e.parent and _last_part(e.id) == _last_part(name)]
+    ending = short_name(name).casefold()
+    alike = [e for e in listed if not e.parent and short_name(e.id).casefold() == ending]
     return alike[0] if len(alike) == 1 else None
-
-
-def _last_part(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2].casefold()

@@ -144,7 +144,7 @@ def torch_loglikelihoods(model: Any, batch: Sequence[PromptPair]) -> list[float]
     """Return the log probability of each row's continuation, in nats, read side by side."""
     import torch
 
-    ids = torch.tensor(pad_rows(batch), device=model.device)
+    ids = torch.tensor(pad_rows([row.input_ids for row in batch]), device=model.device)
     known = inspect.signature(model.forward).parameters
     # Of the prompts' positions only the last predicts a target: most logits need not be made.
     first = min(row.predicting.start for row in batch) if "logits_to_keep" in known else 0
@@ -164,7 +164,7 @@ class TorchRows:
     """The rows of a batch: reads their prompts, adds their tokens, drops each when it ends."""
 
     def __init__(self, model: Any) -> None:
-        """No rows yet."""
+        """Begin without rows."""
         self._model = model
         known = inspect.signature(model.forward).parameters
         # Only the last position is chosen from: the others' logits would fill the memory.

@@ -94,7 +94,7 @@ class MlxEngine(LocalEngine):
 
         sums = []
         try:
-            logits = self._model(mx.array(pad_rows(batch)))
+            logits = self._model(mx.array(pad_rows([row.input_ids for row in batch])))
             for own, row in zip(logits, batch, strict=True):
                 own = own[row.predicting].astype(mx.float32)
                 wanted = mx.array(row.continuation)[:, None]
@@ -204,7 +204,7 @@ class _GrowingMlx:
 
     @property
     def seconds(self) -> float:
-        """Since the model first saw the prompt."""
+        """Return the seconds since the model first saw the prompt."""
         return time.perf_counter() - (self.started_s or time.perf_counter())
 
     def add(self, event: Any) -> bool:
@@ -253,9 +253,7 @@ class MlxAdapterSwitch(AdapterSwitch):
 
         if not rows:
             return []
-        width = max(map(len, rows))
-        ids = mx.array([[*row, *[0] * (width - len(row))] for row in rows])
-        out = self._model(ids)
+        out = self._model(mx.array(pad_rows(rows)))
         return [
             np.array(out[i, last_positions(len(row))].astype(mx.float32))
             for i, row in enumerate(rows)
@@ -283,7 +281,7 @@ class MlxAdapterSwitch(AdapterSwitch):
         kinds = (nn.Linear, nn.QuantizedLinear)
         return [name for name, module in self._model.named_modules() if isinstance(module, kinds)]
 
-    def _load(self, held: AdapterFolder, given: AdapterFolder) -> tuple[str, ...]:
+    def _load(self, held: AdapterFolder, original: AdapterFolder) -> tuple[str, ...]:
         """Put an MLX adapter on; errors name the folder that the user gave.
 
         mlx-lm's own loader says nothing of parameters that the file lacks (they would be random)
@@ -297,8 +295,8 @@ class MlxAdapterSwitch(AdapterSwitch):
             self._make_places(held)
             tensors: Any = mx.load(str(held.weights_path))
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
-            said = str(error).replace(str(held.root), str(given.path))
-            raise placement_error(given, model_path, said, "peft") from error
+            said = str(error).replace(str(held.root), str(original.path))
+            raise placement_error(original, model_path, said, "peft") from error
         places = {
             name: tuple(array.shape)
             for name, array in tree_flatten(self._model.parameters())
@@ -311,7 +309,7 @@ class MlxAdapterSwitch(AdapterSwitch):
             for name, tensor in tensors.items()
             if not mx.isfinite(tensor.astype(mx.float32)).all().item()
         ]
-        strays = {name: given.shapes[name] for name in held.unused}
+        strays = {name: original.shapes[name] for name in held.unused}
         found = fit_tensors(
             strays | {name: tuple(tensor.shape) for name, tensor in tensors.items()},
             places,
@@ -319,8 +317,8 @@ class MlxAdapterSwitch(AdapterSwitch):
             lambda name: name.rpartition(".")[0],
             self.n_vocabulary,
         )
-        notes = base_model_notes(given, self.folder, self.model_name)
-        found.require_usable(given, model_path, notes)
+        notes = base_model_notes(original, self.folder, self.model_name)
+        found.require_usable(original, model_path, notes)
         self._model.load_weights([(name, tensors[name]) for name in found.used], strict=False)
         mx.eval(self._model.parameters())  # a converted adapter's file will be gone
         self._model.eval()

@@ -19,7 +19,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from plugin.certify.certificate import Certificate
 from plugin.engines import ENGINES, EngineSettings, WorkerSettings, library_version
-from plugin.engines._ray_cluster import Cluster, WorkerLostError, is_ready_answer, read_answer
+from plugin.engines._ray_cluster import Cluster, WorkerLostError, is_ready_answer, wait_for_answer
 from plugin.engines._ray_workers import (
     NumberedPair,
     WorkerHandle,
@@ -251,7 +251,7 @@ def _next_answers(
 ) -> WorkerAnswers:
     """Return what the worker answered; when it is lost, requeue what it had not answered."""
     try:
-        answers: WorkerAnswers = read_answer(next(batch.stream))
+        answers: WorkerAnswers = wait_for_answer(next(batch.stream))
     except StopIteration:
         running.remove(batch)
         if batch.items:

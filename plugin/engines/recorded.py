@@ -17,13 +17,13 @@ def version() -> str:
     return "recorded completions"
 
 
-def load(found: Mapping[str, RecordedCompletions]) -> RecordedEngine:
+def load(recorded: Mapping[str, RecordedCompletions]) -> RecordedEngine:
     """Make the engine.
 
     Args:
-        found: variant's name -> what was read for the cases.
+        recorded: variant's name -> what was read for the cases.
     """
-    return RecordedEngine(found)
+    return RecordedEngine(recorded)
 
 
 class RecordedEngine:
@@ -31,9 +31,9 @@ class RecordedEngine:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, found: Mapping[str, RecordedCompletions]) -> None:
+    def __init__(self, recorded: Mapping[str, RecordedCompletions]) -> None:
         """See `load`."""
-        self._found = found
+        self._found = recorded
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`: nobody knows which tokens were seen."""

@@ -76,7 +76,7 @@ class ServerEngine:
         return ()
 
     def tokens(self, text: str) -> tuple[int, ...]:
-        """Return nothing, likewise."""
+        """Return nothing: tokens are the server's business."""
         return ()
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:

@@ -26,7 +26,7 @@ from typing import Any
 
 from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
 from plugin.engines import NO_MEMORY, EngineSettings
-from plugin.engines._local import LocalEngine, PromptPair, TemplateText, room_left
+from plugin.engines._local import LocalEngine, PromptPair, TemplateText, pad_rows, room_left
 from plugin.engines._torch import (
     TorchRows,
     dtype_4bit,
@@ -53,7 +53,7 @@ def version() -> str:
 
 
 def version_4bit() -> str:
-    """Return what the version says besides of a base in 4 bits."""
+    """Return what the version adds for a base in 4 bits."""
     kind = dtype_4bit(torch_device())
     return f"4-bit NF4 in {kind} by bitsandbytes {installed('bitsandbytes')}"
 
@@ -108,7 +108,7 @@ class TransformersEngine(LocalEngine):
                 ) from error
         free_torch_memory()
         if len(batch) == 1:
-            return [_no_memory("prompt and expected output", len(batch[0].input_ids) + 1)]
+            return [_no_memory_result("prompt and expected output", len(batch[0].input_ids) + 1)]
         half = len(batch) // 2
         return [*self._read_batch(batch[:half]), *self._read_batch(batch[half:])]
 
@@ -121,7 +121,7 @@ class TransformersEngine(LocalEngine):
             batch = [
                 _GrowingTorch(prompt, room_left(prompt, self._settings)) for prompt in prompt_rows
             ]
-            short = yield from self._work(batch)
+            short = yield from self._decode_batch(batch)
             self._rows.clear()
             if not short:
                 continue
@@ -129,13 +129,13 @@ class TransformersEngine(LocalEngine):
             unfinished = [growing.prompt for growing in batch if not growing.reason]
             if n_rows == 1:
                 (prompt,) = unfinished
-                reason = _no_memory("a prompt", len(prompt.token_ids)).reason
+                reason = _no_memory_result("a prompt", len(prompt.token_ids)).reason
                 yield (Failure(prompt.case_id, "generate", reason, prompt.variant, retry=True),)
             else:
                 self._batch_size = n_rows // 2
                 waiting.extendleft(reversed(unfinished))
 
-    def _work(
+    def _decode_batch(
         self, batch: Sequence[_GrowingTorch]
     ) -> Generator[tuple[Completion | Failure, ...], None, bool]:
         """Decode one batch and yield what ends; return whether memory was short."""
@@ -210,7 +210,7 @@ class _GrowingTorch:
         self.seconds = time.perf_counter() - self._started_s
 
 
-def _no_memory(what: str, n_tokens: int) -> NoResult:
+def _no_memory_result(what: str, n_tokens: int) -> NoResult:
     return NoResult(
         f"{NO_MEMORY} ({what} of {n_tokens} tokens); make room on the device, or run it on a "
         "larger one: the same run tries again",
@@ -254,8 +254,7 @@ class PeftAdapterSwitch(AdapterSwitch):
 
         if not rows:
             return []
-        width = max(map(len, rows))
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+        ids = torch.tensor(pad_rows(rows))
         with torch.inference_mode():
             out = self._model(input_ids=ids.to(self._model.device), use_cache=False).logits
         return [
@@ -317,7 +316,7 @@ class PeftAdapterSwitch(AdapterSwitch):
                 + "\n".join(f"  {reason}" for reason in reasons)
             )
 
-    def _add(self, name: str, held: AdapterFolder, given: AdapterFolder) -> None:
+    def _add(self, name: str, held: AdapterFolder, original: AdapterFolder) -> None:
         """Give the model the places that the adapter's configuration asks for."""
         from peft import LoraConfig, PeftModel
 
@@ -326,7 +325,7 @@ class PeftAdapterSwitch(AdapterSwitch):
         unknown = sorted(set(settings) - known)
         if unknown:
             raise AdapterError(
-                f"{given.path}: this peft does not know {', '.join(unknown)}; upgrade peft"
+                f"{original.path}: this peft does not know {', '.join(unknown)}; upgrade peft"
             )
         try:
             config = LoraConfig(**{**settings, "inference_mode": True, "lora_dropout": 0.0})
@@ -337,9 +336,9 @@ class PeftAdapterSwitch(AdapterSwitch):
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
             model_path = self.folder.path
             if not self._has_any_module(held):
-                nowhere = AdapterFit((), tuple(sorted(given.shapes)), (), ())
-                nowhere.require_usable(given, model_path, self._notes(given))
-            raise placement_error(given, model_path, str(error), "mlx") from error
+                nowhere = AdapterFit((), tuple(sorted(original.shapes)), (), ())
+                nowhere.require_usable(original, model_path, self._notes(original))
+            raise placement_error(original, model_path, str(error), "mlx") from error
         self._model.eval()
 
     def _has_any_module(self, adapter: AdapterFolder) -> bool:
@@ -361,7 +360,7 @@ class PeftAdapterSwitch(AdapterSwitch):
         return bool(torch.equal(own, value.to(own.device, own.dtype)))
 
     def _fill(
-        self, name: str, tensors: dict[str, Any], held: AdapterFolder, given: AdapterFolder
+        self, name: str, tensors: dict[str, Any], held: AdapterFolder, original: AdapterFolder
     ) -> tuple[str, ...]:
         """Load the tensors as far as they fit; return the names of those that do not."""
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
@@ -375,7 +374,7 @@ class PeftAdapterSwitch(AdapterSwitch):
             if key in expected or not self._is_of_base(key, value)
         }
         here = _as_model_shapes(self._peft, name, tensors)
-        strays = {key: given.shapes[key] for key in held.unused}
+        strays = {key: original.shapes[key] for key in held.unused}
         found = fit_tensors(
             strays | {key: tuple(value.shape) for key, value in here.items()},
             {key: tuple(value.shape) for key, value in expected.items()},
@@ -383,13 +382,14 @@ class PeftAdapterSwitch(AdapterSwitch):
             _module_of,
             self.n_vocabulary,
         )
-        found.require_usable(given, self.folder.path, self._notes(given))
+        found.require_usable(original, self.folder.path, self._notes(original))
         lost = set(found.unused)
         kept = {key: value for key, value in tensors.items() if key not in lost}
         left = set_peft_model_state_dict(self._peft, kept, adapter_name=name).unexpected_keys
         if left:
             raise AdapterError(
-                f"{given.path}: peft found no place for {', '.join(left)}; save the adapter again"
+                f"{original.path}: peft found no place for {', '.join(left)}; save the adapter "
+                "again"
             )
         return found.unused
 

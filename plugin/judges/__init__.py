@@ -7,7 +7,6 @@ option that the server refuses is left out.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 from abc import ABC, abstractmethod
@@ -18,7 +17,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from plugin.errors import CallError, JudgeError
+from plugin.errors import CallError, JudgeError, nearest_name
+from plugin.load.model import short_name
 from plugin.net import (
     Client,
     Meaning,
@@ -129,11 +129,8 @@ def marks_its_own_work(judge: Judge, model: str) -> bool:
         judge: whose label ends with its model's name.
         model: hub id or directory of the model under test; "" where none is known.
     """
-    return bool(model) and _last_name_part(judge.label.partition(":")[2]) == _last_name_part(model)
-
-
-def _last_name_part(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2].casefold()
+    of_judge = short_name(judge.label.partition(":")[2])
+    return bool(model) and of_judge.casefold() == short_name(model).casefold()
 
 
 def require_named(provider: str, model: str, what: str = "model") -> str:
@@ -182,10 +179,10 @@ def load(spec: str, secrets: Secrets) -> Judge:
 
 def _suggestion(provider: str, model: str) -> str:
     """Return a question after the judge that was meant, if the name is like a known one."""
-    close = difflib.get_close_matches(provider.casefold(), PROVIDERS, n=1)
-    if not close:
+    nearest = nearest_name(provider, PROVIDERS)
+    if not nearest:
         return ";"
-    meant = f"{close[0]}:{model}" if model else PROVIDERS[close[0]].spec
+    meant = f"{nearest}:{model}" if model else PROVIDERS[nearest].spec
     return f", did you mean {meant!r}?"
 
 
@@ -366,4 +363,4 @@ class NoJudge:
         raise JudgeError("a metric that declares not to ask a judge asked one; report this fault")
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""

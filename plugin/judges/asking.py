@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from plugin.errors import CallError, JudgeDownError, LimitReached
+from plugin.errors import CallError, JudgeDownError, LimitReached, quote
 from plugin.journal import Journal, Judgment, content_key
 from plugin.judges import PROVIDERS, Answer, Judge
 from plugin.metrics import Check
@@ -31,6 +31,7 @@ _MORE_ROOM = 4
 """Times the usual room, for the answer that follows one that was cut off."""
 
 _SAMPLING = "temperature 0"
+_LONGEST_QUOTE = 2_000
 
 N_LOST_UNTIL_DOWN = 10
 """Questions in a row that no server answered, after which a judge that once answered is down."""
@@ -185,7 +186,8 @@ class Asker:
                 room = _MORE_ROOM
             else:  # at temperature 0 the same question would get the same answer
                 question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
-        error = CallError(f"no fitting answer in {N_ASKS} asks: {problem}; got {quote(reply.text)}")
+        got = quote(reply.text, _LONGEST_QUOTE)
+        error = CallError(f"no fitting answer in {N_ASKS} asks: {problem}; got {got}")
         self._note_failure(error)
         raise error
 
@@ -216,7 +218,7 @@ class Asker:
         self.counts["n_prompt_tokens"] += reply.n_prompt_tokens
         self.counts["n_completion_tokens"] += reply.n_completion_tokens
         if self._settings.price:
-            cost = self._settings.price.of(reply.n_prompt_tokens, reply.n_completion_tokens)
+            cost = self._settings.price.cost(reply.n_prompt_tokens, reply.n_completion_tokens)
             self.cost += cost
             self._meter.cost += cost
 
@@ -311,11 +313,6 @@ def _json_objects(text: str) -> Iterator[object]:
         start = text.find("{", end)
 
 
-def quote(text: str, n_chars: int = 2_000) -> str:
-    """Return the judge's own words, shortened, for a failure on record."""
-    return repr(text if len(text) <= n_chars else text[:n_chars] + "...")
-
-
 PRICES_AS_OF = "2025-12"
 """Prices change; the user's own (--judge_price) go before the table."""
 
@@ -349,18 +346,18 @@ class Price(NamedTuple):
     prompt: float
     completion: float
 
-    def of(self, n_prompt_tokens: float, n_completion_tokens: float) -> float:
+    def cost(self, n_prompt_tokens: float, n_completion_tokens: float) -> float:
         """Return what so many tokens cost, in dollars."""
         cost = self.prompt * n_prompt_tokens + self.completion * n_completion_tokens
         return cost / _MILLION
 
 
-def price_of(label: str, given: tuple[float, ...] = ()) -> Price | None:
+def price_of(label: str, own_price: tuple[float, ...] = ()) -> Price | None:
     """Return a judge's price.
 
     Args:
         label: the judge's spec.
-        given: the user's own price, prompt and completion; () for the table's.
+        own_price: the user's own price, prompt and completion; () for the table's.
 
     Returns:
         None where it is not known; nothing for a judge that runs on one's own machine.
@@ -369,8 +366,8 @@ def price_of(label: str, given: tuple[float, ...] = ()) -> Price | None:
     kind = PROVIDERS.get(provider.split(" ")[0])
     if kind and kind.is_free:
         return Price(0.0, 0.0)
-    if given:
-        return Price(*given)
+    if own_price:
+        return Price(*own_price)
     if provider not in ("openai", "anthropic"):
         return None
     known = [name for name in _LIST_PRICES if model == name or model.startswith(f"{name}-")]

@@ -74,7 +74,7 @@ class OfflineJudge:
         return Answer(json.dumps(answer, ensure_ascii=False))
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 def _statements_in(completion: str) -> dict[str, Any]:

@@ -196,15 +196,15 @@ def pairs_in_doubt(
     ]
 
 
-def is_unsure(spec: MetricSpec, given: Sequence[float]) -> bool:
+def is_unsure(spec: MetricSpec, values: Sequence[float]) -> bool:
     """Return whether what the judges gave for one completion wants a second look."""
     third = (spec.high - spec.low) * _THIRD
-    mean = math.fsum(given) / len(given)
-    return spec.low + third < mean < spec.high - third or max(given) - min(given) > third
+    mean = math.fsum(values) / len(values)
+    return spec.low + third < mean < spec.high - third or max(values) - min(values) > third
 
 
 def overrule(scores: Sequence[Score], judge: str, journal: Journal) -> None:
-    """The second judge's scores take the place of all sides' first ones, or of none."""
+    """Put the second judge's scores in the place of all sides' first ones, or of none."""
     with journal.transaction():
         for one in scores:
             where = (one.case_id, one.variant, one.metric)

@@ -74,12 +74,12 @@ class AdapterFolder:
 
     @property
     def weights_path(self) -> Path:
-        """The safetensors file."""
+        """Return the path of the safetensors file."""
         return next(self.root / name for name, kind in _WEIGHT_FILES.items() if kind == self.kind)
 
     @property
     def method(self) -> str:
-        """How it was trained: "lora", "dora", "full", or another that PEFT knows."""
+        """Return how it was trained: "lora", "dora", "full", or another that PEFT knows."""
         if self.kind == "mlx":
             return str(self.config.get("fine_tune_type", "lora"))
         if self.config.get("use_dora"):
@@ -88,7 +88,7 @@ class AdapterFolder:
 
     @property
     def traits(self) -> str:
-        """What it is in a few words, e.g. "PEFT lora, rank 8, alpha 16, rsLoRA"."""
+        """Return what it is in a few words, e.g. "PEFT lora, rank 8, alpha 16, rsLoRA"."""
         words = [f"{self.kind.upper()} {self.method}"]
         if self.kind == "mlx":
             lora = self.config.get("lora_parameters") or {}
@@ -205,9 +205,9 @@ def _mlx_config_problems(config: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _not_one_adapter_text(path: Path, found: list[str]) -> str:
-    if found:
-        return f"holds {' and '.join(found)}; an adapter folder has one of them"
+def _not_one_adapter_text(path: Path, kinds: list[str]) -> str:
+    if kinds:
+        return f"holds {' and '.join(kinds)}; an adapter folder has one of them"
     names = " or ".join(_WEIGHT_FILES)
     pickles = sorted(file.name for end in _PICKLES for file in path.glob(end))
     if pickles:
@@ -237,17 +237,17 @@ class PeftLora:
 
     @property
     def is_dora(self) -> bool:
-        """Whether a magnitude is learned beside the low-rank part."""
+        """Return whether a magnitude is learned beside the low-rank part."""
         return bool(self.config.get("use_dora"))
 
     @property
     def is_rslora(self) -> bool:
-        """Whether the scale is alpha / sqrt(rank) rather than alpha / rank."""
+        """Return whether the scale is alpha / sqrt(rank) rather than alpha / rank."""
         return bool(self.config.get("use_rslora"))
 
     @property
     def modules_to_save(self) -> tuple[str, ...]:
-        """Modules of the base that the adapter replaces as a whole."""
+        """Return the modules of the base that the adapter replaces as a whole."""
         return tuple(self.config.get("modules_to_save") or ())
 
     def rank_of(self, module: str) -> int:

@@ -10,7 +10,6 @@ chat column. Numbers and booleans are taken as text for everything but a plain i
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -20,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from plugin.errors import DataError, OptionError
+from plugin.errors import DataError, OptionError, nearest_name
 from plugin.load.columns import (
     Columns,
     Layout,
@@ -55,7 +54,7 @@ _LONGEST_METADATA = 200
 
 @dataclass(frozen=True, slots=True)
 class CaseSource:
-    """What the user said about the data.
+    """Where the cases are and how to read them, as the user gave it.
 
     Attributes:
         dataset_name: a file (csv, json, jsonl, parquet), a folder of such files, or a data set id
@@ -318,8 +317,8 @@ def _similar_names(path: Path) -> str:
     folder = path.parent
     if not os.path.isdir(folder):
         return f", and neither does its folder (looked from {Path.cwd()})"
-    close = difflib.get_close_matches(path.name, sorted(os.listdir(folder)), 1)
-    return f"; did you mean {close[0]!r}?" if close else f" (looked in {folder.resolve()})"
+    nearest = nearest_name(path.name, sorted(os.listdir(folder)))
+    return f"; did you mean {nearest!r}?" if nearest else f" (looked in {folder.resolve()})"
 
 
 def _from_folder(folder: Path, split: str | None) -> Table:

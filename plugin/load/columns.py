@@ -6,13 +6,12 @@ functions make the parts of a case of a cell, and add what is wrong with it to `
 
 from __future__ import annotations
 
-import difflib
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from plugin.errors import OptionError
+from plugin.errors import OptionError, nearest_name
 from plugin.load.readers import NumberAsWritten, parse_json, type_name
 from plugin.records import Message
 
@@ -53,7 +52,7 @@ class InputTemplate:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns it names."""
+        """Return the columns it names."""
         return tuple(name for _, name in self.parts if name is not None)
 
 
@@ -148,8 +147,8 @@ def _find_input(
 
 def missing_column_text(option: str, name: str, there: Sequence[str]) -> str:
     """Return the message for an option that names a column which is not there."""
-    close = difflib.get_close_matches(name, there, 1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    nearest = nearest_name(name, there)
+    hint = f"did you mean {nearest!r}? " if nearest else ""
     plain = "attributes and indexes are not looked up; " if "." in name or "[" in name else ""
     return f"{option} names {name!r}, which is no column; {plain}{hint}{list_columns(there)}"
 

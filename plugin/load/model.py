@@ -48,7 +48,7 @@ class ModelFolder:
 
     @property
     def context(self) -> int | None:
-        """Tokens that the model can hold, prompt and completion together; None when unknown.
+        """Return how many tokens prompt and completion may have together; None when unknown.
 
         By its positions, or further by the scaling of its rotary embedding; the tokenizer's word
         counts only where the configuration says nothing, since it is often another model's.
@@ -163,6 +163,11 @@ def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise error_kind(f"{path} must hold a JSON object. Get the file again")
     return found
+
+
+def short_name(name: str) -> str:
+    """Return the last part of a path or hub id, by which a model or an adapter is shown."""
+    return name.rstrip("/").rpartition("/")[2]
 
 
 def find_model(name: str) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
-from plugin.errors import DataError, OptionError
+from plugin.errors import DataError, OptionError, quote
 from plugin.load.cases import LoadedCases, find_rows, read_messages
 from plugin.load.columns import (
     Columns,
@@ -48,7 +48,7 @@ class Recording:
     column: str = ""
 
     def __str__(self) -> str:
-        """The words that mean the same again."""
+        """Return the words that mean the same again."""
         return f"{self.name}={self.file}" + (f":{self.column}" if self.column else "")
 
 
@@ -121,7 +121,7 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
             f"{recording.file} cannot be used as it is ({len(bad)} of {len(rows)} rows; "
             "--skip_bad_rows leaves them out):\n  " + "\n  ".join(first_few(bad, 20))
         )
-    joined_on, found = join_rows(recording.file, rows, loaded.cases, own=own)
+    joined_on, found = join_rows(recording.file, rows, loaded.cases, is_data_set=own)
     nothing = f"no completion was recorded: {os.path.basename(recording.file)} has no row for it"
     return RecordedCompletions(
         column=column,
@@ -163,13 +163,13 @@ def _find_column(
     )
 
 
-def _read_recorded_row(row: Row, column: str, layout: Layout, own: bool) -> RecordedRow:
+def _read_recorded_row(row: Row, column: str, layout: Layout, is_data_set: bool) -> RecordedRow:
     if row.problem is not None:
         return RecordedRow(row.place, None, (), None, row.problem)
     unused: list[str] = []  # a row that cannot say whose it is, is nobody's
     given = (read_text(row.cells.get(layout.columns.id), "id", unused) or "").strip()
     messages, _ = read_messages(row, layout, unused)
-    if own and not given:
+    if is_data_set and not given:
         given = str(row.number)  # as a case of the data set without an id is called
     text = _read_completion(row.cells.get(column), column)
     if isinstance(text, NoResult):
@@ -211,7 +211,7 @@ class RecordedRow(NamedTuple):
 
 
 def join_rows(
-    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], *, own: bool
+    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], *, is_data_set: bool
 ) -> tuple[str, dict[str, RecordedRow]]:
     """Return on what rows and cases were joined ("id" or "input"), and case id -> row.
 
@@ -219,25 +219,25 @@ def join_rows(
         file: the rows', for messages.
         rows: all of them.
         cases: those drawn.
-        own: whether the file is the data set itself.
+        is_data_set: whether the file is the data set itself.
 
     Raises:
         DataError: when nothing matches, or it is not clear what does.
     """
     ids = {case.id for case in cases}
-    if own or any(row.id in ids for row in rows):
-        return "id", _join_on_id(file, rows, cases, own)
+    if is_data_set or any(row.id in ids for row in rows):
+        return "id", _join_on_id(file, rows, cases, is_data_set)
     return "input", _join_on_input(file, rows, cases)
 
 
 def _join_on_id(
-    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], own: bool
+    file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], is_data_set: bool
 ) -> dict[str, RecordedRow]:
     of_id: dict[str, RecordedRow] = {}
     for row in rows:
         if row.id is not None:
             of_id.setdefault(row.id, row)
-    if not own:  # there, only the first row of an id made a case
+    if not is_data_set:  # there, only the first row of an id made a case
         _refuse_twice(f"{file} has the same id", [(row.id, row.place) for row in rows if row.id])
     found = {case.id: of_id[case.id] for case in cases if case.id in of_id}
     _refuse_other_inputs(file, found, {case.id: case.input for case in cases})
@@ -271,7 +271,7 @@ def _refuse_twice(what: str, places: Iterable[tuple[Hashable, str]], way_out: st
     for key, place in places:
         of_key.setdefault(key, []).append(place)
     twice = [
-        f"{' and '.join(first_few(where))} ({_shorten(key)})"
+        f"{' and '.join(first_few(where))} ({_quote_key(key)})"
         for key, where in of_key.items()
         if len(where) > 1
     ]
@@ -280,17 +280,17 @@ def _refuse_twice(what: str, places: Iterable[tuple[Hashable, str]], way_out: st
 
 
 def _refuse_other_inputs(
-    file: str, found: Mapping[str, RecordedRow], asked: Mapping[str, str]
+    file: str, joined: Mapping[str, RecordedRow], asked: Mapping[str, str]
 ) -> None:
     """Refuse other questions under the same id: a wrong join would go unseen."""
     other = [
-        f"id {key}: {_shorten(row.messages[-1].content)} there, {_shorten(asked[key])} here"
-        for key, row in found.items()
+        f"id {key}: {_quote_key(row.messages[-1].content)} there, {_quote_key(asked[key])} here"
+        for key, row in joined.items()
         if row.messages and row.messages[-1].content.strip() != asked[key].strip()
     ]
     if other:
         raise DataError(
-            f"{file} asks something else under the same id in {len(other)} of {len(found)} cases: "
+            f"{file} asks something else under the same id in {len(other)} of {len(joined)} cases: "
             f"{'; '.join(first_few(other))}. So these may be completions of other cases. Where "
             "only the wording differs, drop or rename the input column of that file; where the ids "
             "mean something else, its id column"
@@ -305,10 +305,10 @@ def _no_match_text(file: str, rows: Sequence[RecordedRow], cases: Sequence[Case]
             "column with the cases' ids (--id_column) or with their inputs (--input_column)"
         )
     said = [f"id {theirs.id!r}"] if theirs.id else []
-    said += [f"input {_shorten(theirs.messages[-1].content)}"] if theirs.messages else []
+    said += [f"input {_quote_key(theirs.messages[-1].content)}"] if theirs.messages else []
     return (
         f"{file} has no completion for any of the cases: its first row has {' and '.join(said)}, "
-        f"the first case id {cases[0].id!r} and input {_shorten(cases[0].input)}. They are "
+        f"the first case id {cases[0].id!r} and input {_quote_key(cases[0].input)}. They are "
         "joined on the id, or on exactly the same input; check files and columns"
     )
 
@@ -319,6 +319,7 @@ def first_few(texts: Sequence[str], n: int = _N_SHOWN) -> list[str]:
     return [*texts[:n], *more]
 
 
-def _shorten(value: Hashable) -> str:
+def _quote_key(value: Hashable) -> str:
+    """Return an input in quotes, of a chat its last turn, shortened."""
     text = value[-1][1] if isinstance(value, tuple) else str(value)
-    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
+    return quote(text, _LONGEST_SHOWN)

@@ -32,7 +32,7 @@ class RawTensor(NamedTuple):
 
     @property
     def transposed(self) -> RawTensor:
-        """The tensor with its two axes exchanged."""
+        """Return the tensor with its two axes exchanged."""
         import numpy as np
 
         return RawTensor(self.dtype, np.ascontiguousarray(self.bits.T))

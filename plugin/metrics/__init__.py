@@ -47,7 +47,7 @@ class Ask(Protocol):
     include_reason: bool
 
     async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
-        """The judge's answer, fitting the schema and passing the check."""
+        """Return the judge's answer, which fits the schema and passes the check."""
 
 
 class Measure(Protocol):
@@ -430,12 +430,12 @@ def run_descriptive(metric: Metric, completion: Completion) -> Measured:
     return check_score(metric.spec, found)
 
 
-def check_score(spec: MetricSpec, found: Measured) -> Measured:
+def check_score(spec: MetricSpec, measured: Measured) -> Measured:
     """Return the score if this metric can have it.
 
     Raises:
         MetricError: when it is not finite, or outside the metric's range.
     """
-    if not (math.isfinite(found.value) and spec.low <= found.value <= spec.high):
-        raise MetricError(f"score {found.value} outside {spec.low} to {spec.high}")
-    return found
+    if not (math.isfinite(measured.value) and spec.low <= measured.value <= spec.high):
+        raise MetricError(f"score {measured.value} outside {spec.low} to {spec.high}")
+    return measured

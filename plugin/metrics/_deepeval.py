@@ -73,7 +73,7 @@ __all__ = [
 
 
 def as_steps(name: str, **values: object) -> str:
-    """What a judge that is no language model is asked instead of a prompt."""
+    """Return what a judge that is no language model is asked instead of a prompt."""
     return json.dumps({"step": name, **values}, ensure_ascii=False)
 
 
@@ -82,7 +82,7 @@ class Steps:
 
     @staticmethod
     def generate_reason(score: str) -> str:
-        """Asks for the reason of a score, given as text."""
+        """Ask for the reason of a score, given as text."""
         return as_steps("reason", score=score)
 
 
@@ -126,7 +126,7 @@ async def run_deepeval(
 
 
 async def evaluation_steps(criterion: str, fields: list[Any], ask: Ask, check: Check) -> list[str]:
-    """What G-Eval's judge makes of a criterion: the steps that it will follow for every case.
+    """Return the steps that G-Eval's judge makes of a criterion and follows for every case.
 
     Args:
         criterion: in the user's words.
@@ -174,7 +174,7 @@ class _AskedModel(DeepEvalBaseLLM):  # type: ignore[misc]
 
 
 def one_verdict_each(n_items: int, items: str) -> Check:
-    """As many verdicts as there are items.
+    """Return a check that there are as many verdicts as items.
 
     Args:
         n_items: how many.
@@ -191,7 +191,7 @@ def one_verdict_each(n_items: int, items: str) -> Check:
 
 
 def verdict_on_each(listed: str, *, may_be_none: bool = False) -> Check:
-    """One verdict for each item that an earlier answer to the same metric listed.
+    """Return a check that each item that an earlier answer listed has one verdict.
 
     Args:
         listed: the earlier answer's field, such as "statements".
@@ -211,7 +211,7 @@ def verdict_on_each(listed: str, *, may_be_none: bool = False) -> Check:
 
 
 def at_least_one(*fields: str) -> Check:
-    """None of these lists is empty."""
+    """Return a check that none of these lists is empty."""
 
     def check(answer: BaseModel) -> str | None:
         for field in fields:
@@ -223,7 +223,7 @@ def at_least_one(*fields: str) -> Check:
 
 
 def score_within(low: float, high: float) -> Check:
-    """A score is finite and within its range."""
+    """Return a check that a score is finite and within its range."""
 
     def check(answer: BaseModel) -> str | None:
         score = getattr(answer, "score", None)
@@ -235,7 +235,7 @@ def score_within(low: float, high: float) -> Check:
 
 
 def all_of(*checks: Check) -> Check:
-    """The first problem that any of the checks finds."""
+    """Return a check that finds the first problem that any of the checks finds."""
 
     def check(answer: BaseModel) -> str | None:
         return next((problem for each in checks if (problem := each(answer))), None)

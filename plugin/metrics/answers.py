@@ -83,7 +83,7 @@ class _HallucinationSteps(_deepeval.Steps):
 async def _share_of_bad_opinions(
     kind: Any, word: str, subject: tuple[Case, str], ask: Ask
 ) -> Measured:
-    """The share.
+    """Return the share of the opinions in a completion that are bad.
 
     Args:
         kind: DeepEval's metric class.

@@ -50,7 +50,7 @@ class Rubric:
 
     @property
     def fields(self) -> list[Any]:
-        """The parts of a case that the judge sees, as DeepEval names them."""
+        """Return the parts of a case that the judge sees, as DeepEval names them."""
         from plugin.metrics._deepeval import SingleTurnParams as known
 
         return [
@@ -62,7 +62,7 @@ class Rubric:
 
 
 async def run_g_eval(guide: Rubric, case: Case, completion: str, ask: Ask) -> Measured:
-    """One question: the score with its reason."""
+    """Ask one question: the score with its reason."""
     from plugin.metrics import _deepeval
 
     low = guide.ranges[0][0] if guide.ranges else LOWEST
@@ -146,7 +146,7 @@ async def rubric(case: Case, completion: str, ask: Ask) -> Measured:
 
 
 def criterion_metric(criterion: Criterion, expected_output: bool) -> Metric:
-    """The criterion as a metric.
+    """Return the criterion as a metric.
 
     Args:
         criterion: the user's.

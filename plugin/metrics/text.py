@@ -21,22 +21,22 @@ _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalised_words(text: str) -> list[str]:
-    """The words that count."""
+    """Return the words that count."""
     words = text.lower().translate(_WITHOUT_PUNCTUATION).split()
     return [word for word in words if word not in _ARTICLES]
 
 
-def same_words(said: str, wanted: str) -> bool:
-    """Whether the texts are the same after normalisation."""
-    return normalised_words(said) == normalised_words(wanted)
+def same_words(text: str, wanted: str) -> bool:
+    """Return whether the texts are the same after normalisation."""
+    return normalised_words(text) == normalised_words(wanted)
 
 
-def overlap_f1(said: str, wanted: str) -> float:
-    """F1 = 2PR / (P + R) of the words that the texts share, counted with repetition.
+def overlap_f1(text: str, wanted: str) -> float:
+    """Return F1 = 2PR / (P + R) of the words that both texts have, counted with repetition.
 
     P is the share of the words said that are wanted, R the share of those wanted that are said.
     """
-    ours, theirs = Counter(normalised_words(said)), Counter(normalised_words(wanted))
+    ours, theirs = Counter(normalised_words(text)), Counter(normalised_words(wanted))
     if not ours or not theirs:
         return float(ours == theirs)
     return 2 * (ours & theirs).total() / (ours.total() + theirs.total())

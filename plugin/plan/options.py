@@ -47,7 +47,7 @@ class Option:
 
     @property
     def is_advanced(self) -> bool:
-        """Whether only the full help shows it."""
+        """Return whether only the full help shows it."""
         return not self.short
 
 
@@ -170,10 +170,10 @@ def _criterion(number: int, item: object) -> Criterion:
     return Criterion(name, description, _SWITCH[context], steps)
 
 
-def _parse_steps(given: object, where: str) -> tuple[str, ...]:
+def _parse_steps(steps: object, where: str) -> tuple[str, ...]:
     """Return texts from a list, its JSON, or lines; a form sends an empty text for none."""
-    if isinstance(given, str):
-        given = _parse_json_list(given) if given.strip().startswith("[") else given.splitlines()
-    if not isinstance(given, list | tuple):
-        raise ValueError(f"{where}: evaluation_steps {given!r} is not a list of texts")
-    return tuple(text for step in given if (text := str(step).strip()))
+    if isinstance(steps, str):
+        steps = _parse_json_list(steps) if steps.strip().startswith("[") else steps.splitlines()
+    if not isinstance(steps, list | tuple):
+        raise ValueError(f"{where}: evaluation_steps {steps!r} is not a list of texts")
+    return tuple(text for step in steps if (text := str(step).strip()))

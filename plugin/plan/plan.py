@@ -48,26 +48,26 @@ class Plan:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """All of them, the baseline first."""
+        """Return the variants, the baseline first."""
         return self.lineup.variants
 
     @property
     def specs(self) -> tuple[MetricSpec, ...]:
-        """The metrics' specs with the user's margin, the primary one first."""
+        """Return the metrics' specs with the user's margin, the primary one first."""
         margin = self.params.margin
         specs = [replace(metric.spec, margin=margin) for metric in self.metrics]
         return tuple(sorted(specs, key=lambda spec: spec.name != self.primary))
 
     @property
     def judge_label(self) -> str:
-        """The judges in words."""
+        """Return the judges in words."""
         labels = [judge.label for judge in self.judges]
         label = labels[0] if len(labels) == 1 else f"a panel of {', '.join(labels)}"
         return f"{label}, then {self.second_judge.label}" if self.second_judge else label
 
     @property
     def caveat(self) -> str:
-        """What must stand in the verdict's first line."""
+        """Return what must stand in the verdict's first line; "" for nothing."""
         judges = (*self.judges, *([self.second_judge] if self.second_judge else []))
         return ", ".join(dict.fromkeys(judge.caveat for judge in judges if judge.caveat))
 

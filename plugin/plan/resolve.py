@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from plugin import judges, metrics
-from plugin.engines import is_ready
+from plugin.engines import ready_engines
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.judges import Judge, NoJudge
@@ -207,7 +207,7 @@ def find_server(params: Params, host: Host) -> Address | None:
             f"--server_url {_shown_url(url)} is for --engine server, but --engine is {engine!r}; "
             "leave one of them out"
         )
-    is_ready("server" if url else engine)
+    ready_engines("server" if url else engine)
     if not url and engine != "server":
         return None
     if not url:

@@ -17,7 +17,7 @@ from plugin.engines import Engine, EngineSettings, choose_engine, spread_over_wo
 from plugin.errors import ModelError, OptionError
 from plugin.journal import content_key
 from plugin.load.adapter import AdapterFolder, inspect_adapter
-from plugin.load.model import ModelFolder, find_model, inspect_model
+from plugin.load.model import ModelFolder, find_model, inspect_model, short_name
 from plugin.plan.params import Params
 from plugin.plan.params_input import ONLY_ADAPTER
 from plugin.plan.resolve import Sources
@@ -77,7 +77,7 @@ class Lineup:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """All variants, the baseline first."""
+        """Return all variants, the baseline first."""
         return tuple(variant for load in self.loads for variant in load.variants)
 
 
@@ -89,7 +89,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
     """
     adapters = [inspect_adapter(Path(path)) for path in sources.adapters]
     _check_local_names([*(str(adapter.path) for adapter in adapters), *sources.tuned])
-    named = {_variant_name(str(adapter.path)): adapter for adapter in adapters}
+    named = {short_name(str(adapter.path)): adapter for adapter in adapters}
     model = inspect_model(find_model(sources.model))
     tuned = _tuned_load(sources, model)
     choice = choose_engine(params.engine, model, adapters, params.load_4bit)
@@ -102,7 +102,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
         ),
     ]
     workers = params.workers, params.ray_address
-    names = [_base_load(params, named), *([_variant_name(given)] for given in tuned)]
+    names = [_base_load(params, named), *([short_name(given)] for given in tuned)]
     return Lineup(
         loads=tuple(
             Load(
@@ -121,7 +121,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
         },
         engine=choice.name,
         model_type=str(model.config.get("model_type") or ""),
-        certificates=tuple(not_applicable(_variant_name(given), NOT_APART) for given in tuned),
+        certificates=tuple(not_applicable(short_name(given), NOT_APART) for given in tuned),
     )
 
 
@@ -162,7 +162,7 @@ def _local_digests(
     }
     if tuned:  # a run without one keeps its id
         digests["tuned models' files"] = {
-            _variant_name(given): [folder.digest, folder.tokenizer_digest]
+            short_name(given): [folder.digest, folder.tokenizer_digest]
             for given, folder in tuned.items()
         }
     return digests
@@ -182,12 +182,7 @@ def _engine_settings(
     )
 
 
-def _variant_name(given: str) -> str:
-    """Return the name that an adapter or a model is shown by: the last part of its path or id."""
-    return given.rstrip("/").rpartition("/")[2]
-
-
-def _check_local_names(given: Sequence[str]) -> None:
+def _check_local_names(names: Sequence[str]) -> None:
     """Check that all of them can be told apart.
 
     Raises:
@@ -199,8 +194,8 @@ def _check_local_names(given: Sequence[str]) -> None:
         **RESERVED,
     }
     taken, problems = dict[str, str](), list[str]()
-    for place in given:
-        name = _variant_name(place)
+    for place in names:
+        name = short_name(place)
         if name in reserved or name in taken:
             why = reserved.get(name) or f"also the name of {taken[name]}"
             problems.append(

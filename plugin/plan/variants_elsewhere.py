@@ -93,36 +93,38 @@ def _read_recordings(
     return found
 
 
-def _recorded_digest(found: RecordedCompletions, cases: Sequence[Case]) -> str:
+def _recorded_digest(recorded: RecordedCompletions, cases: Sequence[Case]) -> str:
     """Return the digest of what was read for the cases, wherever it lay."""
-    return content_key([[case.id, found.texts.get(case.id)] for case in cases])
+    return content_key([[case.id, recorded.texts.get(case.id)] for case in cases])
 
 
-def _recorded_variant(recording: Recording, found: RecordedCompletions, digest: str) -> Variant:
+def _recorded_variant(recording: Recording, recorded: RecordedCompletions, digest: str) -> Variant:
     file = os.path.basename(recording.file)
     return Variant(
         name=recording.name,
         id=content_key(version(), digest),
-        model=f"recorded in {file}, column {found.column}",
+        model=f"recorded in {file}, column {recorded.column}",
     )
 
 
-def _recorded_traits(found: RecordedCompletions, loaded: LoadedCases) -> str:
-    n = len(loaded.cases)
-    return f"column {found.column}, {len(found.texts)} of {n} cases, joined on {found.joined_on}"
+def _recorded_traits(recorded: RecordedCompletions, loaded: LoadedCases) -> str:
+    n, n_all = len(recorded.texts), len(loaded.cases)
+    return f"column {recorded.column}, {n} of {n_all} cases, joined on {recorded.joined_on}"
 
 
 def _unmatched_rows(
-    recordings: Sequence[Recording], found: Mapping[str, RecordedCompletions], loaded: LoadedCases
+    recordings: Sequence[Recording],
+    recorded: Mapping[str, RecordedCompletions],
+    loaded: LoadedCases,
 ) -> tuple[str, ...]:
     """Return a note for each file with completions of cases that the data set does not have."""
     if loaded.source.limit < 1:  # most rows are then of cases that were not drawn
         return ()
     return tuple(
-        f"{found[one.name].n_unmatched} of the completions recorded for {one.name} belong to no "
+        f"{recorded[one.name].n_unmatched} of the completions recorded for {one.name} belong to no "
         f"case of the data set and are left out ({os.path.basename(one.file)})"
         for one in recordings
-        if found[one.name].n_unmatched and one.file != loaded.source.dataset_name
+        if recorded[one.name].n_unmatched and one.file != loaded.source.dataset_name
     )
 
 

@@ -17,7 +17,7 @@ from plugin.report.page import render_page
 from plugin.report.record import Report
 from plugin.report.tables import csv_text, make_tables
 
-SCHEMA_VERSION = 1
+SUMMARY_FORMAT = 1
 """Of summary.json."""
 
 
@@ -76,7 +76,7 @@ def summary_json(report: Report) -> dict[str, Any]:
     """Return all but the cases and completions, ready for JSON; what is missing is None."""
     verdict = {**_plain_json(report.verdict), "text": report.verdict.text}
     content: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SUMMARY_FORMAT,
         "verdict": verdict,
         "partial": report.partial,
         "judge": report.judge,
@@ -110,8 +110,8 @@ def verdict_txt(report: Report) -> str:
     return "\n".join((report.verdict.text, *warnings, f"Judge: {report.judge}")) + "\n"
 
 
-def _distance_fields(found: Distance | None) -> dict[str, float] | None:
-    return found._asdict() if found else None
+def _distance_fields(distance: Distance | None) -> dict[str, float] | None:
+    return distance._asdict() if distance else None
 
 
 def _plain_json(value: Any) -> Any:

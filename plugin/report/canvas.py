@@ -16,7 +16,7 @@ WIN, LOSS, TIE = "#0072B2", "#D55E00", "#999999"
 VANILLA_COLOUR = "#999999"
 PROMPTED_COLOUR = "#5B6B8C"
 ADAPTER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# Colours that nothing else has, so that `inline` finds them.
+# Colours that nothing else has, so that `inline_svg` finds them.
 INK, FAINT, GRID, PAPER = "#1b1c1e", "#5d6065", "#dcdee1", "#fefefe"
 
 WIDTH = 9.0
@@ -99,17 +99,17 @@ def add_axes(fig: Figure, box: tuple[float, float, float, float]) -> Axes:
     return made
 
 
-def draw_text(fig: Figure, at: tuple[float, float], text: str, **style: Any) -> None:
+def draw_text(fig: Figure, place: tuple[float, float], text: str, **style: Any) -> None:
     """Draw text at (left, top) in inches from the figure's upper left corner."""
-    left, top = at
+    left, top = place
     fig.text(left / WIDTH, 1 - top / fig.get_figheight(), text, va="center", **style)
 
 
-def draw_swatch(fig: Figure, at: tuple[float, float], colour: str, text: str) -> float:
+def draw_swatch(fig: Figure, place: tuple[float, float], colour: str, text: str) -> float:
     """Draw a legend entry at (left, top); return how many inches wide it is."""
     from matplotlib.patches import Rectangle
 
-    (left, top), height = at, fig.get_figheight()
+    (left, top), height = place, fig.get_figheight()
     mark = Rectangle(
         (left / WIDTH, 1 - (top + 0.055) / height),
         0.14 / WIDTH,

@@ -11,6 +11,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plugin.compare.numbers import (
+    failed_suffix,
     format_count,
     format_direction,
     format_interval,
@@ -81,7 +82,7 @@ class MeanBlock(NamedTuple):
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Return the height in inches."""
         return ROW * (max((bar.row for bar in self.bars), default=0.0) + 1)
 
 
@@ -125,7 +126,7 @@ def _metric_blocks(ledger: Ledger, colours: dict[str, str]) -> list[MeanBlock]:
         bars = list[MeanBar]()
         for name, colour in colours.items():
             summary = ledger.summary(spec, name)
-            bars.append(MeanBar(len(bars), name, _n_text(summary), colour, summary))
+            bars.append(MeanBar(len(bars), name, _scored_text(summary), colour, summary))
         blocks.append(MeanBlock(spec.title, spec, bars))
     return blocks
 
@@ -139,7 +140,7 @@ def _group_blocks(ledger: Ledger, colours: dict[str, str]) -> list[MeanBlock]:
         row += 0.65 if bars else 0.5
         for place, (variant, colour) in enumerate(colours.items()):
             summary = ledger.summary(spec, variant, group)
-            note = f"{shorten_text(variant, 24)}, {_n_text(summary)}"
+            note = f"{shorten_text(variant, 24)}, {_scored_text(summary)}"
             bars.append(MeanBar(row, "" if place else group, note, colour, summary))
             row += 0.6
     more = len(ledger.groups) - MAX_GROUPS
@@ -149,11 +150,10 @@ def _group_blocks(ledger: Ledger, colours: dict[str, str]) -> list[MeanBlock]:
     ]
 
 
-def _n_text(summary: Summary | None) -> str:
+def _scored_text(summary: Summary | None) -> str:
     if summary is None:
         return "not scored"
-    failed = f", {format_count(summary.n_failed)} failed" if summary.n_failed else ""
-    return f"n = {format_count(summary.n)}{failed}"
+    return f"n = {format_count(summary.n)}{failed_suffix(summary.n_failed)}"
 
 
 def _draw_block(fig: Figure, block: MeanBlock, top: float) -> None:

@@ -58,7 +58,7 @@ class Report:
     certificates: tuple[Certificate, ...] = ()
 
 
-T = TypeVar("T", Summary, Comparison)
+Row = TypeVar("Row", Summary, Comparison)
 
 
 class CaseCell(NamedTuple):
@@ -100,17 +100,17 @@ class Ledger:
 
     @property
     def baseline(self) -> str | None:
-        """The variant that gains are counted from."""
+        """Return the variant that gains are counted from."""
         return self.variants[0] if self.variants else None
 
     @property
     def contenders(self) -> tuple[str, ...]:
-        """The variants that the verdict may be about."""
+        """Return the variants that the verdict may be about."""
         return contenders(self.variants)
 
     @property
     def primary(self) -> MetricSpec | None:
-        """The metric that decided, else the first one."""
+        """Return the metric that decided, else the first one."""
         decided = self._specs.get(self.report.verdict.primary_metric or "")
         return decided or (self.report.metrics[0] if self.report.metrics else None)
 
@@ -147,7 +147,7 @@ class Ledger:
         found = (self.cell(case, variant, spec).gain for case in cases)
         return [gain for gain in found if gain is not None]
 
-    def sort_rows(self, rows: Iterable[T]) -> list[T]:
+    def sort_rows(self, rows: Iterable[Row]) -> list[Row]:
         """Sort the rows: overall first, then groups; each by metric, group, and contrast."""
         metric = _rank([spec.name for spec in self.report.metrics])
         group, variant = _rank((ALL, *self.groups)), _rank(self.variants)

@@ -249,10 +249,10 @@ def _panel_note(journal: Journal) -> list[str]:
     ]
 
 
-def _scores_by_completion(given: list[JudgeScore], judges: list[str]) -> list[list[float | None]]:
+def _scores_by_completion(scores: list[JudgeScore], judges: list[str]) -> list[list[float | None]]:
     """Return a row for each completion, a column for each judge."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
-    for score in given:
+    for score in scores:
         rows.setdefault((score.case_id, score.variant), {})[score.judge] = score.value
     return [[row.get(judge) for judge in judges] for _, row in sorted(rows.items())]
 

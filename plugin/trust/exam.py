@@ -145,7 +145,6 @@ N_CANARY_CASES = 5
 RETEST = "retest"
 """The kind of a probe that asks for a score again; the other kinds are the canaries' names."""
 
-_KEPT = "exam"
 _AGAIN = 1
 
 
@@ -167,7 +166,7 @@ class Probe:
 
     @property
     def place(self) -> tuple[str, str, str, str]:
-        """What tells it from the other probes of a run."""
+        """Return what tells it from the other probes of a run."""
         return self.kind, self.case.id, self.variant, self.metric
 
 
@@ -191,7 +190,7 @@ class Exam:
 
     @property
     def n_questions_at_most(self) -> int:
-        """What a whole exam asks of one judge, if every case serves."""
+        """Return how many questions a whole exam asks one judge, if every case serves."""
         n_probes = {
             spec.name: N_RETEST_CASES
             + (len(CANARIES) * N_CANARY_CASES if has_wrong_answers(spec) else 0)
@@ -201,7 +200,7 @@ class Exam:
 
     @property
     def is_due(self) -> bool:
-        """Whether anything is to be asked that is not known yet."""
+        """Return whether anything is to be asked that is not known yet."""
         kept = self._journal.state.exam
         if kept is None:
             return True
@@ -248,8 +247,8 @@ class Exam:
             self._keep_results(done.values())
         return [chain() for _ in range(min(len(missing), int(askers[0].concurrency.limit)))]
 
-    def _keep_results(self, found: Iterable[ProbeResult]) -> None:
-        self._journal.save_state(replace(self._journal.state, exam=tuple(found)))
+    def _keep_results(self, results: Iterable[ProbeResult]) -> None:
+        self._journal.save_state(replace(self._journal.state, exam=tuple(results)))
 
     def _probes(self) -> list[Probe]:
         scored = {(s.case_id, s.variant, s.metric) for s in self._journal.scores()}

@@ -333,7 +333,7 @@ def _human_view(
 def _correction(
     pairs: Pairs,
     comparisons: Sequence[Comparison],
-    given: Mapping[tuple[str, str], Mapping[str, float]],
+    ratings: Mapping[tuple[str, str], Mapping[str, float]],
     draw: ResampledDraw,
 ) -> Correction:
     """Return the variant's gain by the judge alone and as humans would see it.
@@ -344,7 +344,7 @@ def _correction(
 
     def gain(case: Case) -> float | None:
         own, base = (
-            given.get((case.id, draw.digests.get((case.id, name), "")), {})
+            ratings.get((case.id, draw.digests.get((case.id, name), "")), {})
             for name in (pairs.variant, pairs.baseline)
         )
         gains = [pairs.spec.gain(own[rater], base[rater]) for rater in own if rater in base]
@@ -375,12 +375,12 @@ def _correction(
     )
 
 
-def _correction_method(found: CorrectedGain, draw: ResampledDraw, has_clusters: bool) -> str:
+def _correction_method(corrected: CorrectedGain, draw: ResampledDraw, has_clusters: bool) -> str:
     if not draw.drawn:
         return "no correction: the rated cases were not drawn at random by `python main.py ratings`"
-    if not found.n_labelled:
+    if not corrected.n_labelled:
         return "no correction: no drawn case is rated on both sides"
-    return found.method + ("; clusters are not looked at" if has_clusters else "")
+    return corrected.method + ("; clusters are not looked at" if has_clusters else "")
 
 
 def _has_clusters(pairs: Pairs) -> bool:

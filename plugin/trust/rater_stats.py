@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plugin.compare import stats
-from plugin.compare.intervals import BATCH, LEVEL, Floats, check_values
+from plugin.compare.intervals import BATCH, LEVEL, Floats, check_values, t_quantile
 
 MIN_UNITS = 50
 """Below this many units with two ratings no interval of alpha is given: of 30, with few
@@ -225,12 +225,12 @@ def _leave_one_out_weights(n_units: int) -> Iterator[Floats]:
         yield weights
 
 
-def _bca_of_alpha(found: float, drawn: Floats, without_one: Floats) -> tuple[float, float]:
+def _bca_of_alpha(alpha: float, drawn: Floats, without_one: Floats) -> tuple[float, float]:
     """Return the ends of the BCa interval from resamples and the jackknife (Efron 1987)."""
     from scipy.special import ndtr, ndtri
 
     n = len(drawn)
-    below = ((drawn < found).sum() + (drawn <= found).sum()) / 2 / n
+    below = ((drawn < alpha).sum() + (drawn <= alpha).sum()) / 2 / n
     bias = ndtri(np.clip(below, 1 / (n + 1), n / (n + 1)))
     pulls = without_one.mean() - without_one
     # Without any pull nothing is skewed.
@@ -382,10 +382,3 @@ def _tune_estimate(y: Floats, f: Floats, elsewhere: Floats) -> _TunedEstimate | 
     if half > _WORTH * without:
         return _JudgeUnused(f"the judge would make the interval {half / without:.2f} times as wide")
     return _TunedEstimate(float(residuals.mean() + lam * elsewhere.mean()), half, lam)
-
-
-def t_quantile(df: float) -> float:
-    """Return the quantile of Student's t for the two-sided level."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, (1 + LEVEL) / 2))

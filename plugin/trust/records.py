@@ -163,5 +163,5 @@ class Trust:
 
     @property
     def failed_canaries(self) -> tuple[Canary, ...]:
-        """Those that the judge liked."""
+        """Return the canaries that the judge liked."""
         return tuple(canary for canary in self.canaries if canary.passed is False)

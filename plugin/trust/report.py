@@ -13,17 +13,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from plugin.compare.intervals import t_quantile
 from plugin.compare.numbers import (
+    failed_suffix,
     format_count,
     format_interval,
     format_number,
     format_percent,
 )
 from plugin.compare.pairs import Evidence, pair_scores
+from plugin.load.model import short_name
 from plugin.records import ALL, Completion, MetricSpec
 from plugin.run_facts import ProbeResult
 from plugin.trust.exam import CANARIES, RETEST, RULE, can_probe, grade_canary
-from plugin.trust.rater_stats import t_quantile
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 
 MIN_PAIRS = 20
@@ -56,7 +58,7 @@ _SAME = 1e-9
 
 
 def make_trust_report(
-    found: Sequence[ProbeResult],
+    results: Sequence[ProbeResult],
     evidence: Evidence,
     completions: Mapping[tuple[str, str], Completion],
     family: Family,
@@ -64,26 +66,26 @@ def make_trust_report(
     """Return the part of the trust report that needs no human.
 
     Args:
-        found: what the exam found.
+        results: what the exam found.
         evidence: the run's scores.
         completions: (case id, variant) -> completion.
         family: of judge and model under test.
     """
     specs = [spec for spec in evidence.metrics if can_probe(spec)]
     return Trust(
-        retests=tuple(_summarise_retests(specs, found, evidence)),
-        canaries=tuple(row for spec in specs for row in _summarise_canary(spec, found, evidence)),
+        retests=tuple(_summarise_retests(specs, results, evidence)),
+        canaries=tuple(row for spec in specs for row in _summarise_canary(spec, results, evidence)),
         lengths=tuple(_length_slopes(evidence, completions)),
         family=family,
     )
 
 
 def _summarise_retests(
-    specs: Sequence[MetricSpec], found: Sequence[ProbeResult], evidence: Evidence
+    specs: Sequence[MetricSpec], results: Sequence[ProbeResult], evidence: Evidence
 ) -> Iterable[Retest]:
     first = {(s.case_id, s.variant, s.metric): s.value for s in evidence.scores}
     for spec in specs:
-        own = [each for each in found if each.kind == RETEST and each.metric == spec.name]
+        own = [each for each in results if each.kind == RETEST and each.metric == spec.name]
         changes = [
             abs(each.value - first[each.place[1:]])
             for each in own
@@ -101,9 +103,9 @@ def _summarise_retests(
 
 
 def _summarise_canary(
-    spec: MetricSpec, found: Sequence[ProbeResult], evidence: Evidence
+    spec: MetricSpec, results: Sequence[ProbeResult], evidence: Evidence
 ) -> tuple[Canary, ...]:
-    own = [each for each in found if each.kind in CANARIES and each.metric == spec.name]
+    own = [each for each in results if each.kind in CANARIES and each.metric == spec.name]
     scores: dict[str, list[float]] = {}
     n_failed: dict[str, int] = {}
     for each in own:
@@ -195,9 +197,8 @@ def family_of(judge: str, model: str, model_type: str = "") -> Family:
         model: hub id or directory.
         model_type: the architecture that the model's configuration names.
     """
-    last_part = model.rstrip("/").rpartition("/")[2]
     of_judge = _families_in(judge.partition(":")[2] or judge)
-    of_model = _families_in(last_part) or _families_in(model_type)
+    of_model = _families_in(short_name(model)) or _families_in(model_type)
     shared = tuple(name for name in of_judge if name in of_model)
     return Family(of_judge, of_model, shared)
 
@@ -260,7 +261,7 @@ def _passed_canaries_lines(trust: Trust) -> list[str]:
         f"The judge passed the wrong-answer test: it gave low scores to all "
         f"{len({row.name for row in decided})} kinds; the highest mean is "
         f"{format_number(most.mean)} ({most.name} on "
-        f"{most.metric}{_failed_text(sum(row.n_failed for row in trust.canaries))})."
+        f"{most.metric}{failed_suffix(sum(row.n_failed for row in trust.canaries))})."
     ]
 
 
@@ -271,11 +272,11 @@ def retest_line(retests: tuple[Retest, ...]) -> str:
     if not n:
         return f"Asked the same again, the judge gave no score at all ({n_failed} failed)."
     if not n_moved:
-        return f"Asked the same again, the judge moved none of {n} scores{_failed_text(n_failed)}."
+        return f"Asked the same again, the judge moved none of {n} scores{failed_suffix(n_failed)}."
     largest = max(row.largest_change or 0.0 for row in retests)
     return (
         f"Asked the same again, the judge moved {n_moved} of {n} scores, by up to "
-        f"{format_number(largest)}{_failed_text(n_failed)}."
+        f"{format_number(largest)}{failed_suffix(n_failed)}."
     )
 
 
@@ -358,7 +359,3 @@ def _liked_canaries(failed: Sequence[Canary]) -> list[str]:
         )
         for metric in dict.fromkeys(row.metric for row in failed)
     ]
-
-
-def _failed_text(n_failed: int) -> str:
-    return f", {format_count(n_failed)} failed" if n_failed else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def of(names: list[str]) -> list[Variant]:
 def plan() -> EarlyPlan:
     cases = [case(str(number)) for number in range(N)]
     specs = [CORRECTNESS, HALLUCINATION]
-    return early_plan(cases, specs, "Correctness", of(["vanilla", "tuned"]), margin=0.05, seed=3)
+    return early_plan(cases, specs, "Correctness", of(["vanilla", "tuned"]), seed=3)
 
 
 def judged_until_settled(scores: list[Score]) -> int | None:
@@ -135,14 +136,14 @@ def of_three(names: list[str], means: dict[str, float], seed: int = 5) -> list[S
 def test_what_is_awaited_beside_a_prompted_base() -> None:
     cases, specs = [case(str(n)) for n in range(N)], [CORRECTNESS, HALLUCINATION]
     names = ["vanilla", "prompted", "tuned"]
-    found = early_plan(cases, specs, "Correctness", of(names), margin=0.05, seed=3)
+    found = early_plan(cases, specs, "Correctness", of(names), seed=3)
     assert [(spec.name, *contrast) for spec, contrast in found.to_settle] == [
         ("Correctness", "tuned", "vanilla"),
         ("Correctness", "tuned", "prompted"),
         ("Hallucination", "tuned", "vanilla"),
     ]
     assert found.n_decisions == 2 * 3
-    alone = early_plan(cases, specs, "Correctness", of(names[:2]), margin=0.05, seed=3)
+    alone = early_plan(cases, specs, "Correctness", of(names[:2]), seed=3)
     assert [contrast for _, contrast in alone.to_settle] == [("prompted", "vanilla")] * 2
 
 
@@ -153,7 +154,7 @@ def test_judging_goes_on_until_the_prompt_is_beaten_or_not(
     """At 40 cases a gain of 0.3 over vanilla is settled; one of 0.05 over the prompt is not."""
     names = ["vanilla", "prompted", "tuned"]
     cases = [case(str(n)) for n in range(N)]
-    found = early_plan(cases, [CORRECTNESS], "Correctness", of(names), margin=0.05, seed=3)
+    found = early_plan(cases, [CORRECTNESS], "Correctness", of(names), seed=3)
     watch, seen = EarlyStopper(found), {one.id for one in found.order[:40]}
     means = {"vanilla": 0.4, "prompted": prompted, "tuned": 0.7}
     watch.note(score for score in of_three(names, means) if score.case_id in seen)
@@ -162,10 +163,9 @@ def test_judging_goes_on_until_the_prompt_is_beaten_or_not(
 
 def test_the_plan_is_about_what_decides_with_the_users_margin() -> None:
     described = MetricSpec("latency", "Latency", higher_is_better=False, decides=False)
+    specs = [replace(CORRECTNESS, margin=0.2), described]
     cases = [case(str(n)) for n in range(20)]
-    found = early_plan(
-        cases, [CORRECTNESS, described], "Correctness", of(["vanilla", "a"]), margin=0.2, seed=3
-    )
+    found = early_plan(cases, specs, "Correctness", of(["vanilla", "a"]), seed=3)
     assert [(spec.name, spec.margin) for spec in found.specs] == [("Correctness", 0.2)]
     assert found.rule(found.specs[0]).margin == 0.2
     assert found.variants == ("vanilla", "a") and sorted(c.id for c in found.order) == sorted(

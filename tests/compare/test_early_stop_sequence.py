@@ -252,7 +252,7 @@ def test_once_settled_it_stays_and_does_not_depend_on_how_often_one_looks():
     for n, gain in enumerate(gains, start=1):
         found = sequence.add([gain])
         assert found == (whole if n >= whole.n else None)
-    assert (sequence.n, sequence.settled) == (400, whole)
+    assert (sequence.n_pairs, sequence.settled) == (400, whole)
 
 
 def test_interval_only_shrinks():
@@ -300,7 +300,7 @@ def test_bad_gains_are_refused_and_named(bad):
     sequence = ConfidenceSequence(SettleRule(MARGIN))
     with pytest.raises(ValueError, match=f"every gain must be finite.*-1.0 to 1.0.*{bad} at pl"):
         sequence.add([0.1, bad])
-    assert sequence.n == 0
+    assert sequence.n_pairs == 0
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_in_a_run_that_may_stop_early() -> None:
     scores = columns(vanilla=0.2, prompted=0.4, a=0.6, b=0.8)
     cases = [case(n) for n in range(60)]
     variants = [Variant(name, name, "model") for name in scores]
-    plan = early_plan(cases, [CORRECTNESS], "Correctness", variants, margin=0.05, seed=7)
+    plan = early_plan(cases, [CORRECTNESS], "Correctness", variants, seed=7)
     verdict, rows = ask({CORRECTNESS: scores}, cases, early=plan)
     assert plan.n_decisions == len(rows) == 5
     assert verdict.sentence.startswith("b (best of 2 adapters) is better than vanilla")

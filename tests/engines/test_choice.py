@@ -59,7 +59,7 @@ def test_the_named_engine_is_taken(machine: Any, model: ModelFolder) -> None:
 def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
     machine(*MLX, "transformers")
     with pytest.raises(OptionError) as caught:
-        engines.is_ready("transformers")
+        engines.ready_engines("transformers")
     assert str(caught.value) == (
         "engine 'transformers' needs torch and peft, not installed here: "
         "pip install -r requirements-torch.txt -c constraints/torch.txt"
@@ -69,7 +69,7 @@ def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
 def test_with_nothing_installed_both_ways_are_told(machine: Any) -> None:
     machine()
     with pytest.raises(OptionError) as caught:
-        engines.is_ready("auto")
+        engines.ready_engines("auto")
     assert "engine 'mlx' needs mlx and mlx_lm, not installed here: pip" in str(caught.value)
     assert "; or engine 'transformers' needs torch and transformers and peft" in str(caught.value)
 
@@ -126,7 +126,7 @@ def plain(model: ModelFolder) -> EngineSettings:
 def test_ray_is_no_engine_to_choose(machine: Any) -> None:
     machine(*MLX, "ray")
     with pytest.raises(OptionError, match="--engine ray: Ray generates nothing itself.*--workers"):
-        engines.is_ready("ray")
+        engines.ready_engines("ray")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_ray_is_no_engine_to_choose(machine: Any) -> None:
 )
 def test_an_unknown_engine_is_told_what_may_be_meant(given: str, meant: str | None) -> None:
     with pytest.raises(OptionError) as caught:
-        engines.is_ready(given)
+        engines.ready_engines(given)
     said = str(caught.value)
     assert f"unknown engine {given!r}" in said and "--engine" in said
     assert (f"did you mean {meant!r}?" in said) if meant else ("did you mean" not in said)

@@ -33,7 +33,7 @@ def test_the_users_price_goes_first_but_not_for_ones_own_machine() -> None:
 
 def test_a_price_is_per_million_tokens() -> None:
     # 200,000 x 0.15 + 50,000 x 0.60 dollars per million = 0.03 + 0.03
-    assert Price(0.15, 0.60).of(200_000, 50_000) == pytest.approx(0.06)
+    assert Price(0.15, 0.60).cost(200_000, 50_000) == pytest.approx(0.06)
 
 
 def test_calls_and_dollars_end_where_the_user_says_with_earlier_sessions_counted() -> None:

@@ -334,6 +334,11 @@ def test_template_looks_nothing_up(tmp_path: Path, name: str, hint: str) -> None
 # Bad columns and bad rows
 
 
+def test_a_column_in_other_letters_is_the_one_that_was_meant(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [{"input": "q", "answer": "a"}])
+    assert "did you mean 'answer'?" in message(path, columns=Columns(expected_output="ANSWER"))
+
+
 def test_missing_columns_are_told_together(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [{"Question": "q", "answr": "a", "context": 4}])
     columns = Columns(expected_output="answer", group="topic")

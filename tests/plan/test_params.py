@@ -6,7 +6,7 @@ import re
 import pytest
 
 from plugin import engines
-from plugin.engines import is_ready
+from plugin.engines import ready_engines
 from plugin.errors import OptionError
 from plugin.plan.params import Params, option_of
 from plugin.records import Criterion
@@ -93,7 +93,7 @@ def test_the_forms_offer_engines_that_exist() -> None:
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(OptionError) as caught:
-        is_ready("mxl")
+        ready_engines("mxl")
     message = str(caught.value)
     assert "'mxl'" in message and "--engine" in message
     for name in ("auto", "mlx", "transformers", "server", "recorded"):
