@@ -116,6 +116,9 @@ def test_a_shared_cache_serves_another_run(tmp_path: Path) -> None:
     kept = second.completion("k")
     assert kept is not None and kept.text == "text"
     assert second.judgment("j") == Judgment("{}")
+    assert second.completion("k", shared=False) is None
+    first.add_answer("own", completion("text"), shared=False)
+    assert cache.completion("own") is None and first.completion("own", shared=False)
     second.cache = None
     assert second.judgment("j") == Judgment("{}")  # copied, so that the run stands alone
     assert second.completions() == {}

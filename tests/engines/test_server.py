@@ -243,6 +243,23 @@ def test_a_name_that_is_not_there_any_more_stops_the_run(inference: InferenceSer
     )
 
 
+def test_what_ended_beside_a_fatal_answer_is_handed_out_first(
+    inference: InferenceServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def complete(prompt: Prompt, n_tokens: int) -> Completion:
+        if prompt.variant == TUNED:
+            raise ModelError("no such model")
+        return Completion(prompt.case_id, prompt.variant, "Yes.", (), "stop", 0.1, 3, 2)
+
+    results: list[Completion | Failure] = []
+    with engine(inference) as one:
+        monkeypatch.setattr(one._calls, "_complete", complete)
+        with pytest.raises(ModelError, match="no such model"):
+            for ended in one.generate(prompts(VANILLA, TUNED, n=1)):
+                results += ended
+    assert [result.variant for result in results] == [VANILLA]
+
+
 class TestLineup:
     """What is checked before anything is asked of model or judge."""
 

@@ -494,3 +494,9 @@ def test_scores_beside_a_prompted_base() -> None:
         "tuned/Correctness": 0.6,
         "vanilla/Correctness": 0.5,
     }
+
+
+def test_the_score_is_the_largest_gain_over_the_base() -> None:
+    failed = frozenset((f"c{number}", "a") for number in range(2, 20, 4))  # those that "a" wins
+    found = published_scores(samples.build(20, (samples.CORRECTNESS,), ("b", "a"), failed=failed))
+    assert found["gain/Correctness/a"] < found["gain/Correctness/b"] == found["score"]
