@@ -135,6 +135,13 @@ def test_header_and_state_come_back_as_they_were(tmp_path: Path) -> None:
     assert [one.id for one in again.cases()] == ["1"] and len(again.failures()) == 1
 
 
+def test_a_state_can_become_empty_again(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path)) as journal:
+        journal.save_state(STATE)
+        journal.save_state(RunState())
+        assert journal.state == RunState()
+
+
 def test_no_field_of_the_state_is_left_out_of_that_check() -> None:
     empty = RunState()
     assert all(getattr(STATE, f.name) != getattr(empty, f.name) for f in fields(RunState))

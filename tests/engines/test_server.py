@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from plugin.engines import NO_ANSWER
+from plugin.engines._server_api import completion_from_reply
 from plugin.engines.server import ServerEngine
 from plugin.errors import BaseDisturbedError, ModelError, OptionError, ServerDownError, UserError
 from plugin.hosts.folder import FolderHost
@@ -522,3 +523,9 @@ def test_no_likelihoods_and_no_tokens(inference: InferenceServer) -> None:
         assert one.encode([Message("user", "x")]) == one.tokens("x") == ()
         with pytest.raises(OptionError):
             one.loglikelihoods(VANILLA, [])
+
+
+def test_a_reason_to_end_that_nobody_knows_is_none() -> None:
+    (prompt,) = prompts(VANILLA, n=1)
+    reply = {"choices": [{"text": "Yes.", "finish_reason": "content_filter"}]}
+    assert completion_from_reply(prompt, reply, 0.1, chat=False).finish_reason is None

@@ -203,7 +203,10 @@ def test_the_share_of_cases_is_above_0_and_at_most_1(limit: object) -> None:
 
 def test_settings_leave_out_places_and_pace() -> None:
     slow = Params.parse(
-        {"concurrency": 1, "out": "elsewhere", "model_name": "a", "trust_report": "false"}
+        {
+            **{"concurrency": 1, "batch_size": 3, "out": "elsewhere"},
+            **{"model_name": "a", "trust_report": "false"},
+        }
     )
     assert slow.settings() == Params().settings()
     assert Params.parse({"seed": 1}).settings() != Params().settings()
