@@ -7,11 +7,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from plugin.generate import make_completions
+import pytest
+
+from plugin.generate import make_completions, make_prompts
 from plugin.journal import Journal
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, Prompt, Variant
-from plugin.worker import Progress
+from plugin.worker import Progress, Stopped
 
 
 class Echo:
@@ -56,3 +58,47 @@ def test_what_is_asked_twice_is_generated_once_and_kept_for_all(tmp_path: Path) 
         assert {(f.case_id, f.variant) for f in journal.failures()} == {
             (name, variant.name) for name in "de" for variant in variants
         }
+
+
+def test_a_stop_is_seen_between_completions_and_what_was_made_is_kept(tmp_path: Path) -> None:
+    progress = Progress()
+
+    class Stopping(Echo):
+        def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
+            for number, ended in enumerate(super().generate(prompts), 1):
+                if number == 2:
+                    progress.stop.set()
+                yield ended
+
+    cases = [Case(name, (Message("user", f"Who is {name}?"),)) for name in "abcd"]
+    engine: Any = Stopping()
+    load = Load((Variant("vanilla", "same", "m"),), lambda: engine)
+    with closing(Journal(tmp_path)) as journal:
+        with pytest.raises(Stopped):
+            make_completions(cases, [load], journal, progress)
+        assert [case_id for case_id, _ in journal.completions()] == ["a", "b"]
+
+
+def test_a_system_prompt_stands_before_a_cases_own() -> None:
+    engine: Any = Echo()
+    own = (Message("system", "Be brief."), Message("user", "Who?"))
+    cases = [Case("a", own), Case("b", (Message("user", "Where?"),))]
+    variants = (
+        Variant("vanilla", "v", "m"),
+        Variant("tuned", "t", "m", system_prompt="In French."),
+    )
+    assert [prompt.messages for prompt in make_prompts(cases, variants, engine)] == [
+        own,
+        (Message("user", "Where?"),),
+        (Message("system", "In French.\n\nBe brief."), Message("user", "Who?")),
+        (Message("system", "In French."), Message("user", "Where?")),
+    ]
+
+
+def test_pairs_are_made_side_by_side(tmp_path: Path) -> None:
+    cases = [Case(name, (Message("user", f"Who is {name}?"),)) for name in "ab"]
+    variants = (Variant("vanilla", "v", "m"), Variant("tuned", "t", "m"))
+    engine: Any = Echo()
+    with closing(Journal(tmp_path)) as journal:
+        make_completions(cases, [Load(variants, lambda: engine)], journal, Progress())
+    assert engine.asked == [("a", "vanilla"), ("a", "tuned"), ("b", "vanilla"), ("b", "tuned")]

@@ -172,6 +172,16 @@ def test_other_tokens_than_the_baselines_cannot_be_compared(journal: Journal) ->
     assert not other.read  # "d" is one token to both, but a chosen case is no fair one
 
 
+def test_the_baseline_says_which_tokens_a_case_has_to_every_later_model(journal: Journal) -> None:
+    class Halves(Spelling):
+        def tokens(self, text: str) -> tuple[int, ...]:
+            return super().tokens(text)[::2]
+
+    models = Spelling(), Halves(), Halves(), Spelling()
+    run(cases("abc"), journal, *models, names=((BASE,), ("half",), ("other half",), (TUNED,)))
+    assert set(scores(journal)) == {("0", BASE), ("0", TUNED)}
+
+
 def test_a_failed_completion_is_no_failed_reading_nor_the_other_way(journal: Journal) -> None:
     run(cases("abc"), journal, Spelling(abc=NoResult("too long")))
     assert len(journal.completions()) == 2

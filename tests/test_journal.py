@@ -116,6 +116,9 @@ def test_a_shared_cache_serves_another_run(tmp_path: Path) -> None:
     kept = second.completion("k")
     assert kept is not None and kept.text == "text"
     assert second.judgment("j") == Judgment("{}")
+    assert second.completion("k", shared=False) is None
+    first.add_answer("own", completion("text"), shared=False)
+    assert cache.completion("own") is None and first.completion("own", shared=False)
     second.cache = None
     assert second.judgment("j") == Judgment("{}")  # copied, so that the run stands alone
     assert second.completions() == {}
@@ -130,6 +133,13 @@ def test_header_and_state_come_back_as_they_were(tmp_path: Path) -> None:
     again = Journal.existing(tmp_path)
     assert again.has_begun and again.header == HEADER and again.state == STATE
     assert [one.id for one in again.cases()] == ["1"] and len(again.failures()) == 1
+
+
+def test_a_state_can_become_empty_again(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path)) as journal:
+        journal.save_state(STATE)
+        journal.save_state(RunState())
+        assert journal.state == RunState()
 
 
 def test_no_field_of_the_state_is_left_out_of_that_check() -> None:

@@ -19,7 +19,7 @@ from plugin.judges.panel import Judging
 from plugin.net import N_TRIES
 from plugin.records import DATA, Completion, Criterion
 from plugin.run_facts import SecondJudging
-from plugin.score import items_to_score, score_all
+from plugin.score import forecast_calls, items_to_score, score_all
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
 from tests.samples import case, completion
@@ -213,6 +213,30 @@ def test_identical_completions_are_judged_once(server: JudgeServer, journal: Jou
     run(server, journal, ("Answer Relevancy",), texts=same)
     assert len(server.requests) == 3
     assert len(journal.scores()) == 2
+
+
+def test_identical_completions_are_counted_once_in_the_forecast() -> None:
+    cases, chosen = [case("1"), case("2")], metrics.load(["Correctness"])
+    same = [completion("Nobody.", id, name) for id in "12" for name in ("vanilla", "tuned")]
+    assert forecast_calls(items_to_score(cases, same, chosen), include_reason=True).n_calls == 2
+    other = [*same[:3], completion("Thomas Middleditch.", "2", "tuned")]
+    assert forecast_calls(items_to_score(cases, other, chosen), include_reason=True).n_calls == 3
+
+
+def test_the_judge_is_released_at_the_end(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, n_closed = judges.load("custom:some-model", {"CUSTOM_JUDGE_BASE_URL": server.url}.get), 0
+    close = judge.close
+
+    async def counted_close() -> None:
+        nonlocal n_closed
+        n_closed += 1
+        await close()
+
+    monkeypatch.setattr(judge, "close", counted_close)
+    run(judge, journal, texts=completions(1))
+    assert len(journal.scores()) == 2 and n_closed == 1
 
 
 def test_what_is_in_the_journal_is_not_asked_again(server: JudgeServer, journal: Journal) -> None:
@@ -771,9 +795,25 @@ def test_a_second_judge_gets_both_sides_of_what_the_first_is_unsure_of(
     assert sum(body["model"] == "wise" for body in server.requests) == 2
     facts = SecondJudging("custom:wise", n_pairs=N_CASES, n_sent=1, n_failed=0)
     assert journal.state.second_judge == facts
-    asked = len(server.requests)
+    asked, taken = len(server.requests), counts(journal)
     panel_run((load(server, "cheap"),), journal, load(server, "wise"))
     assert len(server.requests) == asked and journal.state.second_judge == facts
+    assert counts(journal) == taken  # not even what was kept is looked up again
+
+
+def test_what_the_second_judge_gave_does_not_make_the_first_sure(
+    server: JudgeServer, journal: Journal
+) -> None:
+    given = {
+        "cheap": 4,
+        "wise": 1,
+    }  # their mean is in no middle third, and they are near each other
+    server.fault = lambda n, body: Reply(
+        text=json.dumps({"score": given[body["model"]], "reason": "so"})
+    )
+    for _ in range(2):
+        panel_run((load(server, "cheap"),), journal, load(server, "wise"))
+        assert journal.state.second_judge.n_sent == N_CASES
 
 
 def test_a_second_judge_that_fails_on_one_side_changes_neither(

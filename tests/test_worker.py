@@ -43,6 +43,18 @@ def test_the_host_is_tended_several_times_a_second_while_the_work_goes_on() -> N
     assert _TEND_EVERY_S <= 0.2
 
 
+def test_what_a_short_work_did_is_shown_at_its_end() -> None:
+    shown = []
+    worker = Worker(lambda progress: shown.append(progress.done), never)
+
+    def work() -> None:
+        worker.progress.done = 3
+
+    worker.run(work)
+    worker.close()
+    assert shown[-1:] == [3]
+
+
 def test_an_error_of_the_work_comes_out_as_it_is() -> None:
     worker = Worker(lambda progress: None, never)
     with pytest.raises(ZeroDivisionError):
@@ -97,6 +109,24 @@ def test_work_that_cannot_stop_is_left_within_two_seconds() -> None:
     assert not ended.is_set() and _STOP_WITHIN_S < 2
     release.set()
     worker.close()
+
+
+def test_a_reader_never_sees_two_stages_mixed() -> None:
+    seen: list[tuple[Stage | None, int, int]] = []
+
+    class Watched(Progress):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if seen:
+                seen.append((self.stage, self.done, self.total))
+
+    progress = Watched()
+    progress.begin(Stage.GENERATE, total=10, done=4)
+    progress.done = 10
+    seen.append((progress.stage, progress.done, progress.total))
+    progress.begin(Stage.SCORE, total=3, done=1)
+    whole = {(Stage.GENERATE, 10, 10), (Stage.SCORE, 1, 3)}
+    assert {one for one in seen if one[2]} == whole
 
 
 def test_a_stage_that_is_over_is_remembered() -> None:

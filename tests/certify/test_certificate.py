@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from plugin.certify.certificate import (
     Certificate,
     certificate_warnings,
+    certificates_of_run,
     lead_with_certificates,
     not_applicable,
 )
-from plugin.records import Verdict
+from plugin.journal import Journal
+from plugin.records import VANILLA, Variant, Verdict
+from plugin.run_facts import RunState
 from tests.certify.test_measure import WHOLE
+from tests.samples import case, completion
 
 VERDICT = Verdict("better", "tuned is better.", ("one.",), "Correctness")
 
@@ -57,3 +63,22 @@ def test_of_several_each_bad_one_is_named() -> None:
 
 def test_where_no_certificate_applies_nothing_is_said() -> None:
     assert headed(not_applicable("tuned", "recorded elsewhere")) == VERDICT
+
+
+def test_completions_are_compared_with_an_adapters_base_or_else_with_the_baseline(
+    tmp_path: Path,
+) -> None:
+    found = {"tuned": WHOLE, "other": not_applicable("other", "a model of its own")}
+    told = {"first": ("a", "b"), VANILLA: ("a", "x"), "tuned": ("y", "x"), "other": ("a", "b")}
+    texts = {
+        (id, name): completion(text, id, name)
+        for name, own in told.items()
+        for id, text in zip("12", own, strict=True)
+    }
+    variants = [Variant(name, f"id-{name}", "m") for name in ("first", "tuned", "other")]
+    with closing(Journal(tmp_path)) as journal:
+        journal.save_state(RunState(certificates={k: asdict(one) for k, one in found.items()}))
+        tuned, other = certificates_of_run(journal, variants, [case("1"), case("2")], texts)
+    assert (tuned.n_completions, tuned.n_changed) == (2, 1)
+    assert (other.n_completions, other.n_changed) == (2, 0)
+    assert len(certificate_warnings([other])) == 1

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from demo import FOLDER
 from plugin import engines
 from plugin.engines import EngineSettings
+from plugin.engines._local import split_by_context
 from plugin.engines.mlx import MlxAdapterSwitch, MlxEngine
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
 from plugin.load.adapter import inspect_adapter
@@ -180,13 +181,34 @@ def test_a_completion_cut_off_says_so(engine: MlxEngine) -> None:
     assert result.seconds > 0
 
 
+def test_the_token_that_ends_a_text_is_not_kept(engine: MlxEngine) -> None:
+    results = [result for step in engine.generate(prompts(engine)) for result in step]
+    ended = [r for r in results if isinstance(r, Completion) and r.finish_reason == "stop"]
+    assert ended
+    for result in ended:
+        assert not set(result.token_ids) & set(engine._tokenizer.eos_token_ids)
+        assert result.n_tokens == len(result.token_ids)
+
+
 def test_a_prompt_longer_than_the_context_fails_alone(engine: MlxEngine) -> None:
     wanted = prompts(engine, ["Who? " * 500, "Who is Gilfoyle?"])
     results = [result for step in engine.generate(wanted) for result in step]
     failed = [result for result in results if isinstance(result, Failure)]
     assert [failure.case_id for failure in failed] == ["0"]
     assert failed[0].reason.endswith("and the model's context 512; it is never cut")
+    assert not failed[0].retry
     assert [r.case_id for r in results if isinstance(r, Completion)] == ["1"]
+
+
+def test_a_prompt_that_leaves_room_for_one_token_fits_and_a_longer_one_does_not() -> None:
+    loaded = load()
+    (prompt,) = prompts(loaded, ["Who?"])
+    n = len(prompt.token_ids)
+    for context, n_fitting in ((n + 1, 1), (n, 0)):
+        given = loaded._settings.model
+        model = replace(given, config={**given.config, "max_position_embeddings": context})
+        fits, too_long = split_by_context([prompt], replace(loaded._settings, model=model))
+        assert (len(fits), len(too_long)) == (n_fitting, 1 - n_fitting)
 
 
 def test_a_completion_ends_where_the_context_ends(engine: MlxEngine) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from plugin.engines import NO_ANSWER
+from plugin.engines._server_api import completion_from_reply
 from plugin.engines.server import ServerEngine
 from plugin.errors import BaseDisturbedError, ModelError, OptionError, ServerDownError, UserError
 from plugin.hosts.folder import FolderHost
@@ -241,6 +242,23 @@ def test_a_name_that_is_not_there_any_more_stops_the_run(inference: InferenceSer
         f"the inference server {inference.url} does not serve 'demo-tuned' (HTTP 404: The model "
         "`demo-tuned` does not exist.). Check the name, and --server_url: mostly it ends with /v1"
     )
+
+
+def test_what_ended_beside_a_fatal_answer_is_handed_out_first(
+    inference: InferenceServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def complete(prompt: Prompt, n_tokens: int) -> Completion:
+        if prompt.variant == TUNED:
+            raise ModelError("no such model")
+        return Completion(prompt.case_id, prompt.variant, "Yes.", (), "stop", 0.1, 3, 2)
+
+    results: list[Completion | Failure] = []
+    with engine(inference) as one:
+        monkeypatch.setattr(one._calls, "_complete", complete)
+        with pytest.raises(ModelError, match="no such model"):
+            for ended in one.generate(prompts(VANILLA, TUNED, n=1)):
+                results += ended
+    assert [result.variant for result in results] == [VANILLA]
 
 
 class TestLineup:
@@ -505,3 +523,9 @@ def test_no_likelihoods_and_no_tokens(inference: InferenceServer) -> None:
         assert one.encode([Message("user", "x")]) == one.tokens("x") == ()
         with pytest.raises(OptionError):
             one.loglikelihoods(VANILLA, [])
+
+
+def test_a_reason_to_end_that_nobody_knows_is_none() -> None:
+    (prompt,) = prompts(VANILLA, n=1)
+    reply = {"choices": [{"text": "Yes.", "finish_reason": "content_filter"}]}
+    assert completion_from_reply(prompt, reply, 0.1, chat=False).finish_reason is None

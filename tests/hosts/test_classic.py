@@ -621,3 +621,14 @@ def test_the_detailed_report_beside_a_prompted_base_has_gains_over_vanilla() -> 
     assert list(rows["gain"])[1:] == [0.1, 0.3]
     assert not table.duplicated(["metric_name", "test_case_id"]).any()
     assert [chip["type"] for chip in chips_of(report)] == list(rows["metric_name"])
+
+
+def test_the_hosts_setting_goes_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = {"OPENAI_API_KEY": "from-the-host"}
+    host = ClassicHost(None, str(tmp_path), stored.get, "some/model")
+    monkeypatch.setenv("OPENAI_API_KEY", "from-the-environment")
+    assert host.secret("OPENAI_API_KEY") == "from-the-host"
+    stored.clear()
+    assert host.secret("OPENAI_API_KEY") == "from-the-environment"

@@ -118,6 +118,8 @@ def test_how_to_go_on_is_said_once_a_run_has_begun(
     host.stopped()
     assert "Go on" not in capsys.readouterr().err
     assert host.open("0123") == folder
+    host.fail(OptionError("no such metric"))
+    assert "Go on" not in capsys.readouterr().err  # the same command would fail again
     host.fail(FaultError("disk full"))
     host.stopped()
     assert capsys.readouterr().err.count(f"Go on with: python main.py resume '{folder}'") == 2

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -494,3 +495,18 @@ def test_scores_beside_a_prompted_base() -> None:
         "tuned/Correctness": 0.6,
         "vanilla/Correctness": 0.5,
     }
+
+
+def test_the_score_is_the_largest_gain_over_the_base() -> None:
+    failed = frozenset((f"c{number}", "a") for number in range(2, 20, 4))  # those that "a" wins
+    found = published_scores(samples.build(20, (samples.CORRECTNESS,), ("b", "a"), failed=failed))
+    assert found["gain/Correctness/a"] < found["gain/Correctness/b"] == found["score"]
+
+
+def test_a_gain_over_the_prompted_base_is_never_the_score() -> None:
+    made = samples.build(20, (samples.CORRECTNESS,), ("prompted", "tuned"))
+    rows = [
+        replace(row, gain=0.4) if row.baseline == "prompted" else row for row in made.comparisons
+    ]
+    found = published_scores(replace(made, comparisons=tuple(rows)))
+    assert (found["score"], found["gain_over_prompted/Correctness"]) == (0.1, 0.4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -257,3 +258,18 @@ def test_modules_that_the_mlx_config_names_and_the_file_lacks_are_found(tmp_path
         AdapterError, match=r"2\.mlp\.down_proj\.lora_A\.weight: named by the config, missing from"
     ):
         logits("transformers", folder)
+
+
+def test_layers_are_counted_from_the_last_as_mlx_does(tmp_path: Path) -> None:
+    folder, into = tmp_path / "mlx", tmp_path / "peft"
+    into.mkdir()
+    shutil.copytree(FOLDER / "adapter", folder)
+    path = folder / "adapters.safetensors"
+    held = load_file(path)
+    save_file({name: held[name] for name in held if ".layers.3." in name}, path)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "num_layers": 2}))
+    wanted = to_peft(inspect_adapter(folder), 4, into).config["target_modules"]
+    module = next(name for name in held if ".layers.3." in name).rpartition(".")[0]
+    tuned = [n for n in range(4) if re.fullmatch(wanted, module.replace(".3.", f".{n}."))]
+    assert tuned == [2, 3]  # layer 2 is named by the config and lacks tensors

@@ -9,6 +9,7 @@ from plugin import engines
 from plugin.engines import ready_engines
 from plugin.errors import OptionError
 from plugin.plan.params import Params, option_of
+from plugin.plan.params_input import ONLY_VANILLA
 from plugin.records import Criterion
 from tools import forms
 
@@ -202,7 +203,34 @@ def test_the_share_of_cases_is_above_0_and_at_most_1(limit: object) -> None:
 
 def test_settings_leave_out_places_and_pace() -> None:
     slow = Params.parse(
-        {"concurrency": 1, "out": "elsewhere", "model_name": "a", "trust_report": "false"}
+        {
+            **{"concurrency": 1, "batch_size": 3, "out": "elsewhere"},
+            **{"model_name": "a", "trust_report": "false"},
+        }
     )
     assert slow.settings() == Params().settings()
     assert Params.parse({"seed": 1}).settings() != Params().settings()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"max_tokens": 7},
+        {"margin": 0.2},
+        {"system_prompt": "Be brief."},
+        {"baseline_prompt": "Be brief."},
+        {"chat_template": False},
+        {"load_4bit": True},
+        {"variants": ONLY_VANILLA},
+        {"limit": 0.5},
+        {"input_template": "{question}"},
+        {"expected_output_column": "answer"},
+        {"cluster_column": "source"},
+        {"predefined_tasks": "Token F1"},
+        {"tasks": "Polite: is it polite?"},
+        {"primary_metric": "Correctness"},
+        {"stop_early": True},
+    ],
+)
+def test_what_the_results_depend_on_is_among_the_settings(changed: dict[str, object]) -> None:
+    assert Params.parse(changed).settings() != Params().settings()

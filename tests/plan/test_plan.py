@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,17 +14,17 @@ from plugin import engines, metrics
 from plugin.errors import OptionError
 from plugin.judges import NoJudge
 from plugin.plan.params import Params
-from plugin.plan.plan import check_engine, make_plan
+from plugin.plan.plan import Plan, check_engine, make_plan
 from plugin.plan.resolve import Sources
 
 ALL_OF_THEM = "Perplexity, Latency, Tokens per Second, Completion Tokens, Cut Off, Token F1"
 
 
-def plan_of(**values: str) -> object:
+def plan_of(model: Path = FOLDER / "model", **values: object) -> Plan:
     params = Params.parse({"engine": "mlx", "predefined_tasks": ALL_OF_THEM, **values})
     sources = Sources(
-        model=str(FOLDER / "model"),
-        adapters=(FOLDER / "adapter",),
+        model=str(model),
+        adapters=(str(FOLDER / "adapter"),),
         dataset=str(FOLDER / "cases.jsonl"),
         cache_dir="",
         judges=(NoJudge(),),
@@ -102,3 +105,16 @@ def test_stopping_early_needs_bounds_of_what_decides() -> None:
         "Leave one of the two out"
     )
     plan_of(stop_early="true", predefined_tasks="Latency, Token F1")
+
+
+def test_a_variants_id_tells_all_that_its_completions_depend_on(tmp_path: Path) -> None:
+    def ids(**changed: object) -> list[str]:
+        return [variant.id for variant in plan_of(**changed).variants]
+
+    other = tmp_path / "model"
+    shutil.copytree(FOLDER / "model", other)
+    assert ids() == ids(model=other) and len(set(ids())) == 2  # base and adapter
+    assert set(ids()).isdisjoint(ids(max_tokens=7))
+    path = other / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": "{{ 'x' }}"}))
+    assert set(ids()).isdisjoint(ids(model=other))

@@ -1,0 +1,38 @@
+"""What a report says of a run that is not finished, or has failures."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from plugin.conclude import conclude
+from plugin.journal import Journal
+from plugin.metrics import METRICS
+from plugin.records import VANILLA, Failure, Score, Variant
+from plugin.run_facts import RunHeader
+from tests.samples import case
+
+SPEC = METRICS["correctness"].spec
+HEADER = RunHeader(
+    run_id="r",
+    identity={},
+    digests={},
+    params={},
+    variants=(Variant(VANILLA, "v", "m"), Variant("tuned", "t", "m")),
+    metrics=(SPEC,),
+    primary_metric=SPEC.name,
+    judge="a judge",
+)
+
+
+def test_a_completion_that_failed_is_not_one_that_is_still_to_come(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path)) as journal:
+        journal.begin(HEADER, (case("1"), case("2")), ())
+        for id, name in (("1", VANILLA), ("1", "tuned"), ("2", VANILLA)):
+            journal.add_score(Score(id, name, SPEC.name, 0.5))
+        assert conclude(journal, 50).partial
+        journal.add_failure(Failure("2", "generate", "the prompt is too long", "tuned"))
+        found = conclude(journal, 50)
+    assert not found.partial
+    (row,) = found.comparisons
+    assert (row.n, row.n_failed_variant, row.n_failed_baseline) == (1, 1, 0)
