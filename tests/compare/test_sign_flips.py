@@ -127,7 +127,7 @@ def p_of_all(means: Any, sizes: Any) -> Any:
 
 
 def test_flips_that_turn_nothing_or_all_reject_no_mean() -> None:
-    # 16 clusters by chance: all are turned alike in 1 of 32,768 random flips, in every exact test.
+    # The data themselves are one of the flips, and have no root.
     found = over_clusters([0.1 * k for k in range(6)], [1, 1, 1, 1, 1, 2], low=-math.inf)
     assert found.ci_low is not None and math.isfinite(found.ci_low)
     few = over_clusters([0.01 * k for k in range(40)], [2] * 40, n_resamples=10, low=-math.inf)
