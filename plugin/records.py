@@ -34,6 +34,7 @@ class IntervalKind(StrEnum):
 
     NONE = "none"
     BOOTSTRAP = "bootstrap"
+    SIGN_FLIP = "sign-flip"
     MAX_T = "max-t"
     BETTING = "betting"
     SEQUENCE = "confidence sequence"
@@ -310,6 +311,9 @@ class Comparison:
     Attributes:
         n: pairs of scores.
         n_clusters: clusters that the pairs belong to, None when every case stands for itself.
+        effective_clusters: how many clusters of one size would say as much (Kish); None like that.
+        largest_cluster_share: the largest cluster's share of the pairs; None like that.
+        skewness: of the clusters' mean gains; None like that.
         n_failed_variant: cases of the group without a score of the variant.
         n_failed_baseline: the same for the baseline.
         difference: mean of variant minus baseline, in the metric's own direction.
@@ -323,8 +327,9 @@ class Comparison:
         interval_kind: how the interval was computed, for decisions.
         why_no_interval: why there is none, in words; "" where there is one.
         margin: the smallest difference that matters.
-        n_to_detect: pairs that would detect the margin with 80% power; None when settled.
-        smallest_detectable: the gain that this many pairs detect with 80% power.
+        n_to_detect: pairs, with clusters clusters like these, that would detect the margin with 80%
+            power; None when settled.
+        smallest_detectable: the gain that these pairs or clusters detect with 80% power.
         holds_at_worst: False when counting the failures at their worst would change the outcome.
         wins: pairs with a positive gain.
         losses: pairs with a negative gain.
@@ -361,6 +366,9 @@ class Comparison:
     n_clusters: int | None = None
     interval_kind: IntervalKind = IntervalKind.NONE
     why_no_interval: str = ""
+    effective_clusters: float | None = None
+    largest_cluster_share: float | None = None
+    skewness: float | None = None
 
     @property
     def n_ties(self) -> int:

@@ -25,6 +25,7 @@ from plugin.certify.certificate import (
 )
 from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import early_plan
+from plugin.compare.pairs import few_clusters_note
 from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
@@ -65,6 +66,8 @@ def run(params: Params, host: Host) -> Report:
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
             journal.add_seconds("prepare", time.perf_counter() - began)
+            if text := few_clusters_note(plan.loaded.cases):
+                host.log(f"note: {text}")
             worker.run(lambda: _complete_all(plan, journal, worker.progress))
             for text in _uncertified_warnings(plan, journal):  # before a judge is paid
                 host.log(f"warning: {text}")

@@ -1,7 +1,8 @@
 """Intervals for mean gains over cases: pure functions on floats.
 
 A *unit* is what is resampled: a cluster of cases where clusters are given, else a single case.
-`interval_of` picks the method: bootstrap, or the betting interval where too few units vary.
+Cases get a bootstrap interval, clusters the one of `sign_flips`, and where too few units vary both
+get the betting interval.
 `ratio_of_means` and `simultaneous_intervals` are about several gains on the same cases.
 """
 
@@ -22,8 +23,11 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 """Level of every interval."""
 
-MIN_CLUSTERS = 20
-"""Below this many clusters no interval is given."""
+MIN_CLUSTERS = 6
+"""Below this many clusters no sign-flip test reaches p < 0.05: 2 of 2**5 patterns are 0.06."""
+
+_MIN_JOINT_CLUSTERS = 20
+"""Below this many clusters the interval of a ratio and simultaneous ones are not given."""
 
 MIN_VARYING = 10
 """A bootstrap of fewer units that differ from the most common one covers far too little."""
@@ -52,6 +56,28 @@ class Units(NamedTuple):
     def noun(self) -> str:
         """Return what the units are, in words."""
         return "cases" if self.n_clusters is None else "clusters"
+
+    @property
+    def effective_clusters(self) -> float | None:
+        """How many clusters of one size would say as much (Kish 1965); None without clusters."""
+        if self.n_clusters is None:
+            return None
+        return float(self.sizes.sum() ** 2 / np.square(self.sizes).sum())
+
+    @property
+    def largest_cluster_share(self) -> float | None:
+        """The largest cluster's share of all cases; None without clusters."""
+        return None if self.n_clusters is None else float(self.sizes.max() / self.sizes.sum())
+
+    @property
+    def skewness(self) -> float | None:
+        """The skewness of the clusters' means; None without clusters, zero where all are equal."""
+        if self.n_clusters is None:
+            return None
+        means = self.sums / self.sizes
+        off = means - means.mean()
+        spread = float(np.sqrt(np.square(off).mean()))
+        return float((off**3).mean()) / spread**3 if spread > _TINY else 0.0
 
 
 class Interval(NamedTuple):
@@ -102,28 +128,23 @@ def spread_of(units: Units) -> float | None:
     return float(np.sqrt(n_units / (n_units - 1) * np.square(residuals).sum() / n))
 
 
-def interval_of(units: Units, bounds: tuple[float, float], seed: int, n_resamples: int) -> Interval:
-    """Return the 95% interval of the mean over all cases, by the method that suits the data.
-
-    Args:
-        units: what is resampled.
-        bounds: smallest and largest possible value of a case; infinite where there is none.
-        seed: of the bootstrap.
-        n_resamples: of the bootstrap.
-    """
-    if why := too_few(units):
-        return no_interval(why)
-    if n_varying(units) >= MIN_VARYING:
-        return _bca(units, seed, n_resamples)
-    return betting_interval(units, bounds, 1 - LEVEL)
-
-
-def too_few(units: Units) -> str:
+def too_few(units: Units, least_clusters: int = MIN_CLUSTERS) -> str:
     """Say why no interval at all can be given; "" where one can."""
     n_units = len(units.sums)
-    if units.n_clusters is not None and n_units < MIN_CLUSTERS:
-        return f"no interval below {MIN_CLUSTERS} clusters, got {n_units}"
+    if units.n_clusters is not None and n_units < least_clusters:
+        never = ": so few can never reach p < 0.05" if n_units < MIN_CLUSTERS else ""
+        return f"no interval below {least_clusters} clusters, got {n_units}{never}"
     return "no interval below two cases" if n_units < 2 else ""
+
+
+def few_vary(units: Units) -> bool:
+    """Return whether so few units vary that only a betting interval covers.
+
+    Fewer than `MIN_VARYING` cases are too few. A handful of clusters that all differ is no such
+    case: of clusters, most must be equal besides.
+    """
+    n = n_varying(units)
+    return n < MIN_VARYING and (units.n_clusters is None or 2 * n < units.n_clusters)
 
 
 def n_varying(units: Units) -> int:
@@ -139,8 +160,8 @@ def t_quantile(df: float) -> float:
     return float(stdtrit(df, (1 + LEVEL) / 2))
 
 
-def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
-    """Return the BCa bootstrap interval of the mean over all cases (Efron 1987).
+def bca_interval(units: Units, seed: int, n_resamples: int) -> Interval:
+    """Return the BCa bootstrap interval of the mean over cases without clusters (Efron 1987).
 
     A bootstrap's spread is too small by sqrt(1 - 1/n) and its quantiles are the normal's, not t's;
     the level is raised by just that much (Hesterberg 2015, "What teachers should know about the
@@ -152,22 +173,16 @@ def _bca(units: Units, seed: int, n_resamples: int) -> Interval:
     n_units = len(units.sums)
     quantile = math.sqrt(n_units / (n_units - 1)) * t_quantile(n_units - 1)
 
-    def mean_of(sums: Floats, sizes: Floats, axis: int = -1) -> Floats:
-        ratio: Floats = sums.sum(axis=axis) / sizes.sum(axis=axis)
-        return ratio
-
-    alone = units.n_clusters is None
     found = bootstrap(
-        (units.sums,) if alone else (units.sums, units.sizes),
-        np.mean if alone else mean_of,
-        paired=not alone,
+        (units.sums,),
+        np.mean,
         n_resamples=n_resamples,
         batch=BATCH,
         confidence_level=float(2 * ndtr(quantile) - 1),
         method="BCa",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    method = f"BCa bootstrap over {n_units} {units.noun}, {n_resamples} resamples"
+    method = f"BCa bootstrap over {n_units} cases, {n_resamples} resamples"
     return Interval(float(found.low), float(found.high), method, IntervalKind.BOOTSTRAP)
 
 
@@ -309,7 +324,7 @@ def ratio_of_means(
     if not n or abs(below.sums.sum()) <= _TINY * n:
         return estimate(None, None, None, "no ratio: the divisor is zero")
     ratio = float(above.sums.sum() / below.sums.sum())
-    if why := too_few(below):
+    if why := too_few(below, _MIN_JOINT_CLUSTERS):
         return estimate(ratio, None, None, why)
     if min(n_varying(above), n_varying(below)) < MIN_VARYING:
         return estimate(ratio, None, None, f"no interval: too few {below.noun} vary")
@@ -368,7 +383,7 @@ def simultaneous_intervals(
     if len({len(own) for own in gains}) > 1:
         raise ValueError(f"gains must be over the same cases, got {[len(own) for own in gains]}")
     units = [group_units(check_values(own, low, high, "gain"), clusters) for own in gains]
-    why = too_few(units[0]) if units else ""
+    why = too_few(units[0], _MIN_JOINT_CLUSTERS) if units else ""
     if why:
         return tuple(no_interval(why) for _ in units)
     alpha = 1 - LEVEL

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from plugin.compare import stats
-from plugin.compare.intervals import RatioEstimate, ratio_of_means, simultaneous_intervals
+from plugin.compare.intervals import (
+    MIN_CLUSTERS,
+    RatioEstimate,
+    ratio_of_means,
+    simultaneous_intervals,
+)
+from plugin.compare.numbers import format_count
 from plugin.records import ALL, DATA, PROMPTED, Case, Failure, MetricSpec, Score, Variant
 
 
@@ -231,6 +237,19 @@ def clusters_of(cases: Sequence[Case]) -> list[Hashable] | None:
     if not any(case.cluster for case in cases):
         return None
     return [(case.cluster, "" if case.cluster else case.id) for case in cases]
+
+
+def few_clusters_note(cases: Sequence[Case]) -> str:
+    """Say before a run that its clusters are too few to show any difference; "" if enough."""
+    n_clusters = len(set(clusters_of(cases) or ()))
+    if not 0 < n_clusters < min(MIN_CLUSTERS, len(cases)):
+        return ""
+    return (
+        f"with {format_count(n_clusters, 'cluster', 'clusters')} no difference can be shown at the "
+        f"5% level, whatever the scores; that takes {MIN_CLUSTERS} or more. Add cases of other "
+        "clusters, or, if these cases are independent, give --cluster_column a column that is not "
+        "there"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from plugin.compare.intervals import (
-    BATCH,
-    Floats,
+    LEVEL,
+    MIN_CLUSTERS,
+    Interval,
     Units,
+    bca_interval,
+    betting_interval,
     check_values,
+    few_vary,
     group_units,
-    interval_of,
+    no_interval,
     spread_of,
+    too_few,
 )
+from plugin.compare.sign_flips import can_invert, flip_p_value, invert_flips
 from plugin.records import IntervalKind, Outcome
 
 ALPHA = 0.05
 """An adjusted p below this counts as a difference."""
-
-_MAX_ENUMERATED = 16
-"""Up to this many non-zero units every sign pattern is tried: 2**15 sums."""
 
 _LARGE = 1_000_000
 """From this many pairs on the t test and its normal approximation need the same number."""
@@ -40,6 +43,9 @@ class PairedEstimate:
     Attributes:
         n: number of gains.
         n_clusters: number of clusters, None when every case stands for itself.
+        effective_clusters: how many clusters of one size would say as much; None like that.
+        largest_cluster_share: the largest cluster's share of the gains; None like that.
+        skewness: of the clusters' mean gains; None like that.
         n_nonzero: gains other than zero.
         mean: mean gain; None without data.
         sd: the spread per case: sd / sqrt(n) is the mean's standard error, clusters counted as
@@ -54,6 +60,9 @@ class PairedEstimate:
 
     n: int
     n_clusters: int | None
+    effective_clusters: float | None
+    largest_cluster_share: float | None
+    skewness: float | None
     n_nonzero: int
     mean: float | None
     sd: float | None
@@ -89,10 +98,11 @@ def paired_estimate(
 ) -> PairedEstimate:
     """Return the mean gain, its 95% interval, and a two-sided p of "no difference".
 
-    The interval is BCa (see `_bca`); where fewer than 10 units differ from the most common one,
-    it is the betting interval (see `betting`), which holds at any sample size. So gains that are
-    all zero give an interval around zero that narrows as 1/n, never [0, 0]: n equal pairs do not
-    prove that the next one is equal. The p is 1 then.
+    The interval is BCa (see `bca_interval`), with clusters that of the sign-flip test (see
+    `invert_flips`). Where too few units differ from the most common one (see `few_vary`), it is the
+    betting interval (see `betting_interval`), which holds at any sample size. So gains that are all
+    zero give an interval around zero that narrows as 1/n, never [0, 0]: n equal pairs do not prove
+    that the next one is equal. The p is 1 then.
 
     Args:
         gains: variant minus baseline per case, turned so that more is better.
@@ -113,11 +123,13 @@ def paired_estimate(
     if binary and not np.isin(values, (-1.0, 0.0, 1.0)).all():
         raise ValueError("binary gains must be -1, 0 or 1; leave binary out for other scores")
     units = group_units(values, clusters)
-    interval = interval_of(units, (low, high), seed, n_resamples)
-    p_value, test = _p_value(units, binary, seed, n_resamples)
+    interval, p_value, test = _interval_and_p(units, (low, high), binary, seed, n_resamples)
     return PairedEstimate(
         n=len(values),
         n_clusters=units.n_clusters,
+        effective_clusters=units.effective_clusters,
+        largest_cluster_share=units.largest_cluster_share,
+        skewness=units.skewness,
         n_nonzero=int(np.count_nonzero(values)),
         mean=float(values.mean()) if len(values) else None,
         sd=spread_of(units),
@@ -146,7 +158,7 @@ def mean_interval(
     """
     values = check_values(scores, low, high, "score")
     units = group_units(values, clusters)
-    interval = interval_of(units, (low, high), seed, n_resamples)
+    interval = _interval_of(units, (low, high), seed, n_resamples)
     mean = float(values.mean()) if len(values) else None
     ends = interval.low, interval.high
     return MeanEstimate(len(values), units.n_clusters, mean, *ends, interval.method)
@@ -164,6 +176,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = running
     return adjusted
+
+
+def sign_test_p(wins: int, losses: int) -> float:
+    """Return the two-sided p of the exact sign test of these counts, ties left out; 1 without any.
+
+    For scores of 0 or 1 this is McNemar's exact test (McNemar 1947).
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def decide_outcome(
@@ -209,9 +231,11 @@ def n_to_detect(sd: float, effect: float, power: float = 0.8, alpha: float = ALP
 
 
 def smallest_detectable(
-    sd: float, n: int, power: float = 0.8, alpha: float = ALPHA
+    sd: float, n: float, power: float = 0.8, alpha: float = ALPHA
 ) -> float | None:
     """Return the mean gain that n pairs find with this power: the inverse of `n_to_detect`.
+
+    The number need not be whole: clusters of unequal sizes count with their effective number.
 
     Returns:
         None below two pairs, or where the spread is zero or unknown (NaN).
@@ -226,7 +250,43 @@ def smallest_detectable(
     return sd * float(brentq(lambda effect: _power_t(effect, n, alpha) - power, 0.0, top))
 
 
-def _power_t(effect: float, n: int, alpha: float) -> float:
+def needed_to_detect(found: PairedEstimate, effect: float) -> int | None:
+    """Return how many pairs find a true mean gain, with clusters how many clusters like these.
+
+    Clusters of unequal sizes count with their effective number, in the spread and in the degrees
+    of freedom, and more of them are taken to be as unequal.
+
+    Returns:
+        None as `n_to_detect`, or where the spread is not known.
+    """
+    if found.sd is None or found.n_clusters is None or found.effective_clusters is None:
+        return n_to_detect(found.sd or 0.0, effect)
+    n = n_to_detect(_spread_of_clusters(found.sd, found.n, found.effective_clusters), effect)
+    if n is None:
+        return None
+    return max(MIN_CLUSTERS, math.ceil(n * found.n_clusters / found.effective_clusters - 1e-9))
+
+
+def detectable_gain(found: PairedEstimate) -> float | None:
+    """Return the mean gain that these pairs or clusters find: the inverse of `needed_to_detect`.
+
+    Returns:
+        None as `smallest_detectable`, or where there are too few clusters to show any.
+    """
+    if found.sd is None or found.n_clusters is None or found.effective_clusters is None:
+        return smallest_detectable(found.sd or 0.0, found.n)
+    if found.n_clusters < MIN_CLUSTERS:
+        return None
+    n = found.effective_clusters
+    return smallest_detectable(_spread_of_clusters(found.sd, found.n, n), n)
+
+
+def _spread_of_clusters(sd: float, n: int, n_clusters: float) -> float:
+    """Return the spread per cluster that gives the same standard error as `sd` gives per case."""
+    return sd * math.sqrt(n_clusters / n)
+
+
+def _power_t(effect: float, n: float, alpha: float) -> float:
     """Return the power of a paired t test, by the noncentral t distribution.
 
     Only the tail in the true direction counts (Cohen 1988, chapter 2).
@@ -236,46 +296,32 @@ def _power_t(effect: float, n: int, alpha: float) -> float:
     return float(nct.sf(t.isf(alpha / 2, n - 1), n - 1, effect * math.sqrt(n)))
 
 
-def _p_value(units: Units, binary: bool, seed: int, n_resamples: int) -> tuple[float | None, str]:
-    """Return the two-sided p of "no difference" and its name; None and "" without data."""
-    nonzero = units.sums[units.sums != 0]
+def _interval_and_p(
+    units: Units, bounds: tuple[float, float], binary: bool, seed: int, n_resamples: int
+) -> tuple[Interval, float | None, str]:
+    """Return the interval, the two-sided p of "no difference", and the name of the test.
+
+    The p is None and the name "" without data.
+    """
+    if can_invert(units):
+        return invert_flips(units, bounds, seed, n_resamples)
+    interval = _interval_of(units, bounds, seed, n_resamples)
     if not len(units.sums):
-        return None, ""
+        return interval, None, ""
     if binary and units.n_clusters is None:
-        from scipy.stats import binomtest
-
-        wins = int((nonzero > 0).sum())
-        p_value = float(binomtest(wins, len(nonzero)).pvalue) if len(nonzero) else 1.0
-        return p_value, "McNemar's exact test"
-    if len(nonzero) <= _MAX_ENUMERATED:
-        return _all_flips(nonzero), "exact sign-flip permutation test"
-    p_value = _random_flips(nonzero, seed, n_resamples - 1)
-    return p_value, f"sign-flip permutation test, {n_resamples - 1} resamples"
+        wins, losses = int((units.sums > 0).sum()), int((units.sums < 0).sum())
+        return interval, sign_test_p(wins, losses), "McNemar's exact test"
+    return interval, *flip_p_value(units.sums, seed, n_resamples)
 
 
-def _all_flips(nonzero: Floats) -> float:
-    """Return the p over all sign patterns of the non-zero sums (Fisher 1935); 1 without any."""
-    if not len(nonzero):
-        return 1.0
-    # A pattern and its opposite are equally far out, so the first sign can stay as it is.
-    totals = nonzero[:1]
-    for value in nonzero[1:]:
-        totals = np.concatenate((totals + value, totals - value))
-    return float((np.abs(totals) >= _share_as_extreme(nonzero)).mean())
-
-
-def _random_flips(nonzero: Floats, seed: int, n_flips: int) -> float:
-    """Return the p over random sign patterns, the data counted as one (Phipson & Smyth 2010)."""
-    rng = np.random.default_rng((seed, 1))
-    least, hits = _share_as_extreme(nonzero), 1
-    for start in range(0, n_flips, BATCH):
-        shape = (min(BATCH, n_flips - start), -(-len(nonzero) // 8))
-        packed = rng.integers(0, 256, size=shape, dtype=np.uint8)
-        flipped = np.unpackbits(packed, axis=1, count=len(nonzero)).astype(np.float64)
-        hits += int((np.abs(nonzero.sum() - 2 * flipped @ nonzero) >= least).sum())
-    return hits / (n_flips + 1)
-
-
-def _share_as_extreme(nonzero: Floats) -> float:
-    """Return the observed |sum|, less what rounding may take from an equal one."""
-    return float(abs(nonzero.sum()) - 1e-12 * np.abs(nonzero).sum())
+def _interval_of(
+    units: Units, bounds: tuple[float, float], seed: int, n_resamples: int
+) -> Interval:
+    """Return the 95% interval of the mean over all cases, by the method that suits the data."""
+    if why := too_few(units):
+        return no_interval(why)
+    if can_invert(units):
+        return invert_flips(units, bounds, seed, n_resamples).interval
+    if few_vary(units):
+        return betting_interval(units, bounds, 1 - LEVEL)
+    return bca_interval(units, seed, n_resamples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,20 @@ from plugin.compare.numbers import (
     format_percent,
 )
 from plugin.compare.pairs import BestOf
-from plugin.compare.stats import decide_outcome
+from plugin.compare.stats import decide_outcome, sign_test_p
 from plugin.records import ALL, DATA, PROMPTED, Comparison, IntervalKind, Outcome, Summary
 
-_PROMISED_CASES, _PROMISED_CLUSTERS = 60, 40
-"""From here on the interval's coverage is promised."""
+_PROMISED_CASES, _PROMISED_CLUSTERS = 60, 10
+"""From so many cases, or effective clusters, on the interval's coverage is promised."""
+
+_PROMISED_SKEWNESS = 1.0
+"""Up to this skewness of the clusters' mean gains the coverage over clusters is promised.
+
+By simulation (12 to 160 clusters), intervals over symmetric gains cover 94 to 96%, over exponential
+ones 91 to 95%, over lognormal ones 86 to 93%. Of 40 clusters or more, this notices 70% of
+the exponential samples and 85% of the lognormal ones at least; of symmetric samples it takes 8% at
+12 clusters, 2% at 40.
+"""
 
 _EXACT_KINDS = (IntervalKind.BETTING, IntervalKind.SEQUENCE)
 """Their coverage is promised at every number of cases."""
@@ -116,18 +126,15 @@ def detail_lines(
     for finding in others:
         told_line = comparison_line(f"{finding.primary.variant} on {row.metric}", finding.primary)
         lines.append(told_line + also_worse(finding))
-    lines += _chance_line(row)
+    lines += _chance_lines(row)
     lines += [comparison_line(f"Group {group.group} (exploratory)", group) for group in groups]
     if groups:
         lines.append(
             "Groups are exploratory: they show where to look and decide nothing, and those with "
-            f"{_unpromised_text()} may have an interval that misses more often than it says."
+            f"fewer than {_least_promised(row)} may have an interval that misses more often than "
+            "it says."
         )
-    if row.n and not _has_promised_interval(row):
-        lines.append(
-            f"Note: this rests on {_unpromised_text()}, so that the interval's 95% is not promised."
-        )
-    return tuple(lines)
+    return (*lines, *_cluster_line(row), *_promise_note(row))
 
 
 def also_worse(finding: Finding) -> str:
@@ -159,39 +166,49 @@ def _open_reason(row: Comparison) -> list[str]:
 
 
 def _needed_text(row: Comparison) -> str:
-    """Say how many cases would tell."""
+    """Say how many cases would tell, or how many clusters where cases belong together."""
     margin = format_number(row.margin)
+    noun, n = ("cases", row.n) if row.n_clusters is None else ("clusters", row.n_clusters)
     if row.n_to_detect is None:
-        why = "one case shows" if row.n < 2 else "these scores show"
+        why = f"one {noun[:-1]} shows" if n < 2 else "these scores show"
         why = f"{why} no spread" if row.margin else "with a margin of 0 no number is enough"
-        return f"How many cases would tell cannot be known: {why}."
-    if row.n_to_detect <= row.n:
+        return f"How many {noun} would tell cannot be known: {why}."
+    if row.n_to_detect <= n:
         return (
-            f"About {format_count(row.n_to_detect)} cases find a gain of {margin} (your margin) "
-            f"four times out of five, and there are {format_count(row.n)}: the true gain may well "
-            "be smaller. More cases narrow the interval."
+            f"About {format_count(row.n_to_detect)} {noun} find a gain of {margin} (your margin) "
+            f"four times out of five, and there are {format_count(n)}: the true gain may well "
+            f"be smaller. More {noun} narrow the interval."
         )
     now = ""
     if row.smallest_detectable is not None:
         now = (
-            f"; these {format_count(row.n)} do so for a gain of "
+            f"; these {format_count(n)} do so for a gain of "
             f"{format_number(row.smallest_detectable)} or more"
         )
     return (
         f"To find a gain of {margin} (your margin) four times out of five takes about "
-        f"{format_count(row.n_to_detect)} cases{now}."
+        f"{format_count(row.n_to_detect)} {noun}{now}."
     )
 
 
-def _chance_line(row: Comparison) -> list[str]:
-    """Count the cases on the primary metric, and give its p-value in words."""
+def _chance_lines(row: Comparison) -> list[str]:
+    """Count the cases on the primary metric, with the sign test of these counts; then the p.
+
+    Where cases belong together, counts of cases have no test.
+    """
     if not row.n or row.p_adjusted is None:
         return []
-    return [
+    counts = (
         f"Case by case on {row.metric}: {format_count(row.wins)} better, "
-        f"{format_count(row.losses)} worse, {format_count(row.n_ties)} the same; chance alone "
-        f"would do this or more with {format_named_p(row.p_adjusted)} (adjusted for all that was "
-        "compared)."
+        f"{format_count(row.losses)} worse, {format_count(row.n_ties)} the same"
+    )
+    if row.n_clusters is None:
+        chance = format_named_p(sign_test_p(row.wins, row.losses))
+        counts += f"; by a sign test, chance alone would split these counts so with {chance}"
+    return [
+        f"{counts}.",
+        "The mean gain is tested by itself: chance alone would give one as large or larger with "
+        f"{format_named_p(row.p_adjusted)} (adjusted for all that was compared).",
     ]
 
 
@@ -257,16 +274,40 @@ def _is_left_open(row: Comparison) -> bool:
     return row.holds_at_worst and (row.ci_low > 0 or row.ci_high < 0)
 
 
-def _has_promised_interval(row: Comparison) -> bool:
-    if row.interval_kind in _EXACT_KINDS:
-        return True
+def _promise_note(row: Comparison) -> list[str]:
+    """Say why the interval may miss more often than it says; empty where its 95% is promised."""
+    if not row.n or row.ci_low is None or row.interval_kind in _EXACT_KINDS:
+        return []
+    if row.effective_clusters is None:
+        is_small = row.n < _PROMISED_CASES
+    else:
+        is_small = row.effective_clusters < _PROMISED_CLUSTERS
+    if is_small:
+        why = f"this rests on fewer than {_least_promised(row)}"
+    elif abs(row.skewness or 0.0) > _PROMISED_SKEWNESS:
+        why = "the clusters' gains are strongly skewed"
+    else:
+        return []
+    return [f"Note: {why}, so that the interval may miss more often than it says."]
+
+
+def _least_promised(row: Comparison) -> str:
+    """Return how many cases or clusters make the interval's coverage promised."""
     if row.n_clusters is None:
-        return row.n >= _PROMISED_CASES
-    return row.n_clusters >= _PROMISED_CLUSTERS
+        return f"{_PROMISED_CASES} cases"
+    return f"{_PROMISED_CLUSTERS} effective clusters"
 
 
-def _unpromised_text() -> str:
-    return f"fewer than {_PROMISED_CASES} cases (or {_PROMISED_CLUSTERS} clusters)"
+def _cluster_line(row: Comparison) -> list[str]:
+    """Say how the cases fall into clusters; empty where each stands for itself."""
+    if row.n_clusters is None or row.effective_clusters is None:
+        return []
+    return [
+        f"The {format_count(row.n, 'case', 'cases')} belong to "
+        f"{format_count(row.n_clusters, 'cluster', 'clusters')}, which tell as much as "
+        f"{format_count(math.floor(row.effective_clusters + 1e-9))} of one size would; the largest "
+        f"has {format_percent(row.largest_cluster_share)} of the cases."
+    ]
 
 
 def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:

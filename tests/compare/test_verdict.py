@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from plugin.compare.pairs import Evidence
+from plugin.compare.pairs import Evidence, few_clusters_note
 from plugin.compare.verdict import VerdictSettings, compare, decide_verdict, summarise
 from plugin.records import (
     ALL,
@@ -154,7 +154,14 @@ def test_clusters_are_resampled():
     assert (clustered.n_clusters, alone.n_clusters) == (30, None)
     assert clustered.ci_high - clustered.ci_low > 1.5 * (alone.ci_high - alone.ci_low)
     assert "n=120 in 30 clusters" in verdict.sentence
-    assert any("not promised" in line for line in verdict.details)
+    assert clustered.interval_kind is IntervalKind.SIGN_FLIP
+    assert (clustered.effective_clusters, clustered.largest_cluster_share) == (30.0, 4 / 120)
+    assert verdict.details[-1] == (
+        "The 120 cases belong to 30 clusters, which tell as much as 30 of one size would; the "
+        "largest has 3% of the cases."
+    )
+    (line,) = [line for line in verdict.details if line.startswith("Case by case")]
+    assert line.endswith(" the same.")  # clusters: the counts of cases have no p
 
 
 def test_a_case_without_a_cluster_stands_for_itself():
@@ -223,7 +230,7 @@ def test_better():
         f"{row.ci_high:+.2f}, n=60)."
     )
     assert row.n_to_detect is None
-    assert not any("not promised" in line for line in verdict.details)
+    assert not any("may miss" in line for line in verdict.details)
 
 
 def test_worse():
@@ -294,22 +301,95 @@ def test_no_pair_at_all():
 
 
 def test_too_few_clusters():
-    cases = [case(n, cluster=str(n % 10)) for n in range(60)]
+    cases = [case(n, cluster=str(n % 5)) for n in range(60)]
     verdict, (row,) = ask({CORRECTNESS: two(0.6)}, cases)
     assert verdict.outcome == "can't tell"
     assert row.interval_kind is IntervalKind.NONE
-    assert "no interval, n=60 in 10 clusters" in verdict.sentence
-    assert verdict.details[0] == "There is no interval below 20 clusters, got 10."
+    assert row.smallest_detectable is None
+    assert "no interval, n=60 in 5 clusters" in verdict.sentence
+    assert verdict.details[:2] == (
+        "There is no interval below 6 clusters, got 5: so few can never reach p < 0.05.",
+        "To find a gain of 0.05 (your margin) four times out of five takes about 8 clusters.",
+    )
+    assert not any("may miss" in line for line in verdict.details)
+    cases = [case(n, cluster=str(n % 6)) for n in range(60)]
+    assert ask({CORRECTNESS: two(0.6)}, cases)[0].outcome == "better"
+
+
+def test_clusters_are_what_more_of_is_asked_for():
+    gains = np.repeat(np.random.default_rng(1).uniform(-0.4, 0.4, 20), 3)
+    scores = {VANILLA: [0.5] * 60, "a": (0.5 + gains).tolist()}
+    cases = [case(n, cluster=f"document {n // 3}") for n in range(60)]
+    verdict, (row,) = ask({CORRECTNESS: scores}, cases)
+    assert row.n_to_detect > 100
+    assert verdict.details[0] == (
+        "To find a gain of 0.05 (your margin) four times out of five takes about "
+        f"{row.n_to_detect} clusters; these 20 do so for a gain of {row.smallest_detectable:.2f} "
+        "or more."
+    )
+    _, (alone,) = ask({CORRECTNESS: scores})
+    # Equal cases of one cluster tell as much as one case: as many clusters as single cases.
+    assert row.n_to_detect == pytest.approx(alone.n_to_detect, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "gains", "why"),
+    [
+        ([30] + [1] * 30, np.linspace(-0.2, 0.3, 31), "fewer than 10 effective clusters"),
+        ([2] * 30, np.linspace(0, 1, 30) ** 8 / 2, "the clusters' gains are strongly skewed"),
+        ([2] * 30, np.linspace(-0.2, 0.3, 30), None),
+    ],
+)
+def test_when_the_interval_over_clusters_is_promised(sizes, gains, why):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    scores = {VANILLA: [0.5] * len(labels), "a": (0.5 + gains[labels]).tolist()}
+    verdict, _ = ask(
+        {CORRECTNESS: scores}, [case(n, cluster=f"d{k}") for n, k in enumerate(labels)]
+    )
+    notes = [line for line in verdict.details if line.startswith("Note: ")]
+    if why is None:
+        assert notes == []
+    else:
+        assert len(notes) == 1 and why in notes[0]
+        assert notes[0].endswith("so that the interval may miss more often than it says.")
+
+
+def test_the_counts_have_a_sign_test_of_their_own():
+    # 40 small losses, 20 large gains: more cases are worse, and the mean is better.
+    tuned = [0.48] * 40 + [0.9] * 20
+    verdict, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * 60, "a": tuned}})
+    assert verdict.outcome == "better"
+    place = verdict.details.index(
+        "Case by case on Correctness: 20 better, 40 worse, 0 the same; by a sign test, chance "
+        "alone would split these counts so with p=0.013."
+    )
+    assert verdict.details[place + 1] == (
+        "The mean gain is tested by itself: chance alone would give one as large or larger with "
+        "p<0.001 (adjusted for all that was compared)."
+    )
+
+
+def test_too_few_clusters_are_told_before_the_run():
+    assert few_clusters_note([case(n) for n in range(3)]) == ""
+    assert few_clusters_note([case(n, cluster=str(n % 6)) for n in range(60)]) == ""
+    assert few_clusters_note([case(n, cluster=str(n)) for n in range(4)]) == ""  # each for itself
+    assert few_clusters_note([]) == ""
+    said = few_clusters_note([case(n, cluster=str(n % 5)) for n in range(60)])
+    assert said.startswith("with 5 clusters no difference can be shown at the 5% level")
+    assert "takes 6 or more" in said and "--cluster_column" in said
 
 
 def test_few_cases_are_not_promised():
-    assert any("fewer than 60 cases" in d for d in ask({CORRECTNESS: two(0.6, n=59)})[0].details)
+    assert any(
+        "fewer than 60 cases, so that the interval may miss" in d
+        for d in ask({CORRECTNESS: two(0.6, n=59)})[0].details
+    )
 
 
 def test_the_betting_interval_is_promised_at_every_size():
     verdict, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * 50, "a": [0.5] * 50}})
     assert (row.interval_kind, row.why_no_interval) == (IntervalKind.BETTING, "")
-    assert not any("not promised" in line for line in verdict.details)
+    assert not any("may miss" in line for line in verdict.details)
 
 
 def test_another_worse_metric_makes_it_mixed_and_is_named():

@@ -49,6 +49,20 @@ def refused(out: Path, *recorded: str, **options: str) -> str:
     return ended.err.removeprefix("error: ").strip()
 
 
+def test_too_few_clusters_are_told_before_anything_is_judged(pairs: Path, tmp_path: Path) -> None:
+    sides = f"base={pairs}:plain", f"tuned={pairs}"
+    ended = run(tmp_path / "few", *sides, judge="offline", cluster_column="group")
+    assert ended.code == 0, ended.err
+    note = ended.out.index("note: with 2 clusters no difference can be shown at the 5% level")
+    assert note < ended.out.index("score: ") < ended.out.index("Can't tell whether tuned is better")
+    row = summary(tmp_path / "few")["comparisons"][0]
+    assert (row["n_clusters"], row["ci_low"], row["smallest_detectable"]) == (2, None, None)
+    assert row["effective_clusters"] == pytest.approx(24**2 / (10**2 + 14**2), abs=1e-3)
+    assert row["largest_cluster_share"] == pytest.approx(14 / 24, abs=1e-3)
+    ended = run(tmp_path / "none", *sides, judge="offline")
+    assert "clusters no difference" not in ended.out and "belong to" not in ended.out
+
+
 def test_a_data_set_with_a_column_per_variant(pairs: Path, tmp_path: Path) -> None:
     out = tmp_path / "o"
     ended = run(out, f"base={pairs}:plain", f"tuned={pairs}", judge="offline")

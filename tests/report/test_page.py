@@ -110,6 +110,16 @@ def test_failures_counted_at_their_worst_are_warned_of():
     assert "About 120 pairs would find a gain of 0.05." in text
 
 
+def test_where_cases_belong_together_more_clusters_are_asked_for():
+    report = samples.build(8)
+    first, *others = report.comparisons
+    open_row = dataclasses.replace(
+        first, outcome="can't tell", n_clusters=7, n_to_detect=8, smallest_detectable=0.06
+    )
+    text = read(dataclasses.replace(report, comparisons=(open_row, *others))).text
+    assert "About 8 clusters would find a gain of 0.05. These 7 find one of 0.06." in text
+
+
 def test_cases_show_both_completions_worst_first():
     html = render_report(samples.build(8))["report.html"]
     assert order(html) == ["c0", "c4", "c1", "c5", "c2", "c3", "c6", "c7"]
