@@ -49,18 +49,35 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeFreeGain:
+    """A variant's gain over the base on a metric that needs no judge.
+
+    Attributes:
+        gain: the mean gain.
+        agrees: whether it has the sign of the judge's gain; None where either is zero.
+    """
+
+    metric: str
+    gain: float
+    agrees: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class LengthSlope:
     """How a variant's gains over the base go along with the length of its answers.
 
     Attributes:
-        n: pairs.
-        spread: one spread of the differences in length, in characters.
+        n: pairs that the line is fitted to.
+        spread: one spread of the differences in length (within groups), in characters.
         slope: what goes with an answer longer by one spread, in the gain's unit; None where
             nothing can be said.
         ci_low: lower end of its 95% interval.
         ci_high: its upper end.
-        at_equal_length: the gain that the line gives for answers of the same length.
+        at_equal_length: the gain that the line gives for answers of the same length; None without
+            groups, and where a group has no differences around zero.
         method: how it was computed, or why it was not, in words.
+        n_groups: groups of cases that the slope was fitted within; 0 for none.
+        judge_free: the gains on the run's metrics that need no judge.
     """
 
     metric: str
@@ -72,6 +89,8 @@ class LengthSlope:
     ci_high: float | None
     at_equal_length: float | None
     method: str
+    n_groups: int = 0
+    judge_free: tuple[JudgeFreeGain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

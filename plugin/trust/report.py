@@ -1,7 +1,7 @@
 """Report whether the judge can be trusted: what it was seen to do, and that in plain words.
 
-Besides canaries and retests (see `exam`) and human ratings (see `humans`) it looks at two biases
-that judges are known for: they like long answers, and those of their own family.
+Besides canaries and retests (see `exam`), length (see `lengths`) and human ratings (see `humans`)
+it looks at the family of judge and model: judges tend to like answers of their own family.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from plugin.compare.numbers import (
     format_count,
@@ -19,15 +16,12 @@ from plugin.compare.numbers import (
     format_number,
     format_percent,
 )
-from plugin.compare.pairs import Evidence, pair_scores
-from plugin.records import ALL, Completion, MetricSpec
+from plugin.compare.pairs import Evidence
+from plugin.records import Completion, MetricSpec
 from plugin.run_facts import ProbeResult
 from plugin.trust.exam import CANARIES, RETEST, RULE, can_probe, grade_canary
-from plugin.trust.rater_stats import t_quantile
-from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
-
-MIN_PAIRS = 20
-"""Below this many pairs no slope is given."""
+from plugin.trust.lengths import length_line, length_slopes
+from plugin.trust.records import Canary, Correction, Family, HumanView, Retest, Trust
 
 _FAMILIES = {
     "claude": r"claude",
@@ -73,7 +67,7 @@ def make_trust_report(
     return Trust(
         retests=tuple(_summarise_retests(specs, found, evidence)),
         canaries=tuple(row for spec in specs for row in _summarise_canary(spec, found, evidence)),
-        lengths=tuple(_length_slopes(evidence, completions)),
+        lengths=tuple(length_slopes(evidence, completions)),
         family=family,
     )
 
@@ -115,75 +109,6 @@ def _summarise_canary(
     return grade_canary(spec, scores, n_failed, math.fsum(real) / len(real) if real else None)
 
 
-def _length_slopes(
-    evidence: Evidence, completions: Mapping[tuple[str, str], Completion]
-) -> Iterable[LengthSlope]:
-    base = evidence.names[0]
-    for pairs in pair_scores(evidence):
-        if (
-            (pairs.group, pairs.baseline) == (ALL, base)
-            and pairs.spec.decides
-            and can_probe(pairs.spec)
-        ):
-            differences = [
-                len(completions[case.id, pairs.variant].text) - len(completions[case.id, base].text)
-                for case, _, _ in pairs.whole
-            ]
-            yield length_slope(pairs.gains, differences, pairs.spec.name, pairs.variant)
-
-
-def length_slope(
-    gains: Sequence[float], differences: Sequence[float], metric: str, variant: str
-) -> LengthSlope:
-    """Estimate how gains go along with differences in length.
-
-    Least squares of the gain on tanh(difference / spread), the length term of AlpacaEval 2
-    (2404.04475): long differences are bounded, and 0 stays 0, so that the intercept is the gain at
-    equal length. The slope is given per answer longer by one spread, which is tanh(1) on that
-    scale. Its interval is t's with the sandwich variance HC3 (MacKinnon & White 1985), since gains
-    need not scatter alike at all lengths. Cases count singly; clusters are not looked at.
-
-    Args:
-        gains: variant minus baseline per case, turned so that more is better.
-        differences: length of the variant's answer minus the baseline's, in characters.
-        metric: the metric's name.
-        variant: the variant's name.
-
-    Raises:
-        ValueError: when the two differ in length.
-    """
-    if len(gains) != len(differences):
-        raise ValueError(f"{len(gains)} gains but {len(differences)} differences in length")
-    n, spread = len(gains), float(np.std(differences)) if len(differences) else 0.0
-    nothing = LengthSlope(metric, variant, n, None, None, None, None, None, "")
-    if n < MIN_PAIRS:
-        return _no_slope(nothing, f"no slope below {MIN_PAIRS} pairs, got {n}")
-    if not spread > 0:
-        return _no_slope(nothing, "no slope: all answers differ by the same length")
-    if not np.ptp(gains) > 0:
-        return _no_slope(nothing, "no slope: all gains are the same")
-    x = np.column_stack((np.ones(n), np.tanh(np.asarray(differences, dtype=float) / spread)))
-    bread = np.linalg.pinv(x.T @ x)
-    intercept, slope = bread @ x.T @ np.asarray(gains, dtype=float)
-    leverage = np.einsum("ij,jk,ik->i", x, bread, x)
-    if leverage.max() > 1 - 1e-9:
-        return _no_slope(nothing, "no slope: a single pair differs in length")
-    residuals = (np.asarray(gains, dtype=float) - x @ (intercept, slope)) / (1 - leverage)
-    variance = float((bread @ (x.T * residuals**2) @ x @ bread)[1, 1])
-    half = t_quantile(n - 2) * math.sqrt(max(0.0, variance))
-    return LengthSlope(
-        metric=metric,
-        variant=variant,
-        n=n,
-        spread=spread,
-        slope=float(slope) * math.tanh(1),
-        ci_low=float(slope - half) * math.tanh(1),
-        ci_high=float(slope + half) * math.tanh(1),
-        at_equal_length=float(intercept),
-        method="least squares on tanh(difference in length / spread), HC3",
-    )
-
-
 def family_of(judge: str, model: str, model_type: str = "") -> Family:
     """Return the families of judge and model under test, as far as names tell.
 
@@ -205,10 +130,6 @@ def family_of(judge: str, model: str, model_type: str = "") -> Family:
 def _families_in(name: str) -> tuple[str, ...]:
     text = re.sub(r"[_/.:]", "-", name.casefold())
     return tuple(family for family, marks in _FAMILIES.items() if re.search(marks, text))
-
-
-def _no_slope(nothing: LengthSlope, why: str) -> LengthSlope:
-    return replace(nothing, method=why)
 
 
 def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
@@ -276,25 +197,6 @@ def retest_line(retests: tuple[Retest, ...]) -> str:
     return (
         f"Asked the same again, the judge moved {n_moved} of {n} scores, by up to "
         f"{format_number(largest)}{_failed_text(n_failed)}."
-    )
-
-
-def length_line(row: LengthSlope) -> str:
-    """Say what the length slope means."""
-    if row.slope is None or row.ci_low is None or row.ci_high is None or row.spread is None:
-        return f"Length of answers and {row.metric}, {row.variant}: {row.method}."
-    numbers = (
-        f"an answer of {row.variant} longer by {format_count(round(row.spread))} characters (one "
-        f"spread) goes with {format_number(row.slope, signed=True)} in gain "
-        f"({format_interval(row.ci_low, row.ci_high, signed=True)}, n={format_count(row.n)})"
-    )
-    if row.ci_low <= 0 <= row.ci_high:
-        return f"No sign that length decides {row.metric}: {numbers}."
-    which = "Longer" if row.slope > 0 else "Shorter"
-    return (
-        f"{which} answers gained on {row.metric}: {numbers}; at equal length the gain would be "
-        f"{format_number(row.at_equal_length or 0.0, signed=True)}. They may be better, or only "
-        "look so to the judge."
     )
 
 

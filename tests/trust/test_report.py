@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from plugin import metrics
 from plugin.compare.pairs import Evidence
 from plugin.records import Score, Variant
 from plugin.trust.exam import EMPTY_PRAISE, NULL, OPENING, ORDER, RETEST, ProbeResult
+from plugin.trust.lengths import length_line
 from plugin.trust.records import Canary, Family, LengthSlope, Retest, Trust
 from plugin.trust.report import (
     family_of,
     label_with_caveats,
-    length_line,
     make_trust_report,
     retest_line,
     trust_first_lines,
@@ -76,7 +78,8 @@ def test_longer_answers_that_gain_are_seen() -> None:
     (row,) = made().lengths
     assert (row.n, row.spread) == (30, 10)
     assert row.slope == pytest.approx(0.1)
-    assert row.at_equal_length == pytest.approx(0.1)
+    assert row.at_equal_length is None  # without groups
+    assert row.judge_free == ()
 
 
 def canary(name: str, mean: float | None, passed: bool | None, n_failed: int = 0) -> Canary:
@@ -127,8 +130,18 @@ def test_how_much_it_moved() -> None:
 @pytest.mark.parametrize(
     ("slope", "low", "high", "begins"),
     [
-        (0.1, 0.04, 0.16, "Longer answers gained on Correctness: an answer of tuned longer by 84 "),
-        (-0.1, -0.16, -0.04, "Shorter answers gained on Correctness: an answer of tuned longer "),
+        (
+            0.1,
+            0.04,
+            0.16,
+            "Longer answers gained more on Correctness: an answer of tuned longer by 84 ",
+        ),
+        (
+            -0.1,
+            -0.16,
+            -0.04,
+            "Shorter answers gained more on Correctness: an answer of tuned longer ",
+        ),
         (0.1, -0.01, 0.21, "No sign that length decides Correctness: an answer of tuned longer "),
     ],
 )
@@ -136,6 +149,27 @@ def test_length_in_words(slope: float, low: float, high: float, begins: str) -> 
     row = LengthSlope("Correctness", "tuned", 60, 84.2, slope, low, high, 0.02, "least squares")
     assert length_line(row).startswith(begins)
     assert ("at equal length the gain would be +0.02" in length_line(row)) == (low * high > 0)
+
+
+def test_groups_and_metrics_without_a_judge_reach_the_length_slope() -> None:
+    plain = evidence()
+    specs = [SPEC, *(metric.spec for metric in metrics.load(["Token F1", "Exact Match"]))]
+    cases = [replace(each, group="ab"[i // 15]) for i, each in enumerate(CASES)]
+    more = [
+        Score(each.id, variant, metric, value)
+        for each in cases
+        for metric, variant, value in (
+            *(("Token F1", "vanilla", 0.5), ("Token F1", "tuned", 0.6)),
+            *(("Exact Match", "vanilla", 1.0), ("Exact Match", "tuned", 0.0)),
+        )
+    ]
+    whole = Evidence(cases, VARIANTS, specs, [*plain.scores, *more])
+    (row,) = make_trust_report([], whole, texts(), FAMILY).lengths  # type: ignore[arg-type]
+    assert row.n_groups == 2 and row.at_equal_length == pytest.approx(0.1, abs=0.01)
+    assert [(one.metric, one.agrees) for one in row.judge_free] == [
+        ("Token F1", True),
+        ("Exact Match", False),
+    ]
 
 
 def test_no_slope_says_why() -> None:
