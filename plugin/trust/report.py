@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from plugin.compare.numbers import (
     format_count,
@@ -19,9 +19,19 @@ from plugin.compare.numbers import (
 from plugin.compare.pairs import Evidence
 from plugin.records import Completion, MetricSpec
 from plugin.run_facts import ProbeResult
+from plugin.trust.controls import CONTROLS, RULE_RIGHT, check_reasons, grade_controls
 from plugin.trust.exam import CANARIES, RETEST, RULE, can_probe, grade_canary
 from plugin.trust.lengths import length_line, length_slopes
-from plugin.trust.records import Canary, Correction, Family, HumanView, Retest, Trust
+from plugin.trust.records import (
+    Canary,
+    Control,
+    Correction,
+    Family,
+    HumanView,
+    ReasonCheck,
+    Retest,
+    Trust,
+)
 
 _FAMILIES = {
     "claude": r"claude",
@@ -69,6 +79,8 @@ def make_trust_report(
         canaries=tuple(row for spec in specs for row in _summarise_canary(spec, found, evidence)),
         lengths=tuple(length_slopes(evidence, completions)),
         family=family,
+        controls=tuple(row for spec in specs for row in _summarise_controls(spec, found)),
+        reasons=tuple(row for spec in specs if (row := _summarise_reasons(spec, found))),
     )
 
 
@@ -97,16 +109,41 @@ def _summarise_retests(
 def _summarise_canary(
     spec: MetricSpec, found: Sequence[ProbeResult], evidence: Evidence
 ) -> tuple[Canary, ...]:
-    own = [each for each in found if each.kind in CANARIES and each.metric == spec.name]
+    scores, n_failed = _scores_by_kind(spec, found, CANARIES)
+    real = [score.value for score in evidence.scores if score.metric == spec.name]
+    return grade_canary(spec, scores, n_failed, math.fsum(real) / len(real) if real else None)
+
+
+def _summarise_controls(spec: MetricSpec, found: Sequence[ProbeResult]) -> tuple[Control, ...]:
+    scores, n_failed = _scores_by_kind(spec, found, CONTROLS)
+    wrong, _ = _scores_by_kind(spec, found, CANARIES)
+    return grade_controls(spec, scores, n_failed, [one for own in wrong.values() for one in own])
+
+
+def _scores_by_kind(
+    spec: MetricSpec, found: Sequence[ProbeResult], kinds: Collection[str]
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Return the scores of these kinds of probes on one metric, and how many have none."""
     scores: dict[str, list[float]] = {}
     n_failed: dict[str, int] = {}
-    for each in own:
+    for each in found:
+        if each.kind not in kinds or each.metric != spec.name:
+            continue
         if each.value is None:
             n_failed[each.kind] = n_failed.get(each.kind, 0) + 1
         else:
             scores.setdefault(each.kind, []).append(each.value)
-    real = [score.value for score in evidence.scores if score.metric == spec.name]
-    return grade_canary(spec, scores, n_failed, math.fsum(real) / len(real) if real else None)
+    return scores, n_failed
+
+
+def _summarise_reasons(spec: MetricSpec, found: Sequence[ProbeResult]) -> ReasonCheck | None:
+    own = [each for each in found if each.metric == spec.name and each.reason]
+    return check_reasons(
+        spec.name,
+        [each.reason for each in own],
+        n_quotes=sum(each.quotes_prompt for each in own),
+        n_others=sum(each.kind not in CANARIES for each in own),
+    )
 
 
 def family_of(judge: str, model: str, model_type: str = "") -> Family:
@@ -134,19 +171,70 @@ def _families_in(name: str) -> tuple[str, ...]:
 
 def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
     """Return what the verdict's first line says of the judge; "" for one to be trusted."""
-    if trust is None or not trust.failed_canaries:
+    faults = _faults(trust) if trust else []
+    if not faults:
         return caveat
-    return f"{caveat or f'judge {judge}'} failed its canaries"
+    return f"{caveat or f'judge {judge}'} {' and '.join(faults)}"
+
+
+def _faults(trust: Trust) -> list[str]:
+    """Return why the judge is not to be trusted, in a few words each."""
+    found = {
+        "failed its canaries": trust.failed_canaries,
+        "gave right answers low scores": trust.low_controls,
+        "scored right and wrong answers alike": () if trust.low_controls else trust.alike_controls,
+        "gave one reason for different answers": [row for row in trust.reasons if row.repeats],
+        "gave its prompt back as the reason": [row for row in trust.reasons if row.quotes_prompt],
+    }
+    return [fault for fault, rows in found.items() if rows]
 
 
 def trust_first_lines(judge: str, trust: Trust) -> list[str]:
-    """Say what the reader must know before anything else: which canaries the judge failed."""
-    failed = trust.failed_canaries
-    if not failed:
-        return []
+    """Say what the reader must know before anything else: why the judge is not to be trusted."""
+    lines = []
+    if failed := trust.failed_canaries:
+        lines.append(
+            f"The judge {judge} liked answers that are wrong: {'; '.join(_liked_canaries(failed))}."
+            f" {RULE} Choose another judge before you trust these scores."
+        )
+    lines += _failed_control_lines(judge, trust)
+    for row in trust.reasons:
+        n = format_count(row.n)
+        if row.repeats:
+            lines.append(
+                f"The judge {judge} gave the same reason for {format_count(row.n_same)} of {n} "
+                f"different answers on {row.metric}, right and wrong: it may not have read them. "
+                "Choose another judge before you trust these scores."
+            )
+        if row.quotes_prompt:
+            lines.append(
+                f"The judge {judge} gave its prompt's own words as the reason for "
+                f"{format_count(row.n_quotes)} of {n} answers on {row.metric}: it may not follow "
+                "the prompt. Choose another judge before you trust these scores."
+            )
+    return lines
+
+
+def _failed_control_lines(judge: str, trust: Trust) -> list[str]:
+    way_out = (
+        f"{RULE_RIGHT} Choose another judge, or check the expected outputs, before you trust these "
+        "scores."
+    )
+    if low := trust.low_controls:
+        named = "; ".join(_named_means(low))
+        return [f"The judge {judge} gave low scores to answers that are right: {named}. {way_out}"]
+    if alike := trust.alike_controls:
+        named = "; ".join(
+            f"{text}, against {format_number(row.wrong_mean or 0.0)} for wrong answers"
+            for row, text in zip(alike, _named_means(alike), strict=True)
+        )
+        return [f"The judge {judge} did not tell right answers from wrong ones: {named}. {way_out}"]
+    return []
+
+
+def _named_means(rows: Sequence[Control]) -> list[str]:
     return [
-        f"The judge {judge} liked answers that are wrong: {'; '.join(_liked_canaries(failed))}. "
-        f"{RULE} Choose another judge before you trust these scores."
+        f'on {row.metric} "{row.name}" {format_number(row.mean or 0.0)} (n={row.n})' for row in rows
     ]
 
 
@@ -174,15 +262,30 @@ def trust_last_lines(trust: Trust, primary: str) -> list[str]:
 
 def _passed_canaries_lines(trust: Trust) -> list[str]:
     decided = [row for row in trust.canaries if row.passed is not None]
-    if not decided or trust.failed_canaries:
+    if not decided or _faults(trust):
         return []
+    right = [row for row in trust.controls if row.mean is not None]
     most = max(decided, key=lambda row: row.mean or 0.0)
     return [
         f"The judge passed the wrong-answer test: it gave low scores to all "
         f"{len({row.name for row in decided})} kinds; the highest mean is "
         f"{format_number(most.mean)} ({most.name} on "
-        f"{most.metric}{_failed_text(sum(row.n_failed for row in trust.canaries))})."
+        f"{most.metric}{_failed_text(sum(row.n_failed for row in trust.canaries))}).",
+        _passed_controls_line(right, sum(row.n_failed for row in trust.controls)),
     ]
+
+
+def _passed_controls_line(right: Sequence[Control], n_failed: int) -> str:
+    if not right:
+        return (
+            "No right answer was put before the judge (that takes expected outputs), so one that "
+            "gives low scores to everything would have passed this test, too."
+        )
+    least = min(right, key=lambda row: row.mean or 0.0)
+    return (
+        f"The judge passed the right-answer test: the lowest mean of a right answer is "
+        f"{format_number(least.mean)} ({least.name} on {least.metric}{_failed_text(n_failed)})."
+    )
 
 
 def retest_line(retests: tuple[Retest, ...]) -> str:

@@ -7,9 +7,10 @@ import pytest
 from plugin import metrics
 from plugin.compare.pairs import Evidence
 from plugin.records import Score, Variant
+from plugin.trust.controls import EXPECTED
 from plugin.trust.exam import EMPTY_PRAISE, NULL, OPENING, ORDER, RETEST, ProbeResult
 from plugin.trust.lengths import length_line
-from plugin.trust.records import Canary, Family, LengthSlope, Retest, Trust
+from plugin.trust.records import Canary, Control, Family, LengthSlope, Retest, Trust
 from plugin.trust.report import (
     family_of,
     label_with_caveats,
@@ -110,10 +111,59 @@ def test_a_judge_that_passed_and_stood_still_says_so() -> None:
     assert trust_last_lines(told, "Correctness") == [
         "The judge passed the wrong-answer test: it gave low scores to all 2 kinds; the highest "
         "mean is 0.12 (empty praise on Correctness, 5 failed).",
+        "No right answer was put before the judge (that takes expected outputs), so one that gives "
+        "low scores to everything would have passed this test, too.",
         "Asked the same again, the judge moved none of 10 scores, 1 failed.",
         "Judge and model under test are both of the family qwen, as their names tell: judges tend "
         "to favour what sounds like themselves. Check with a judge of another family.",
     ]
+
+
+def control(mean: float, wrong: float, is_high: bool, told_apart: bool) -> Control:
+    return Control(EXPECTED, "Correctness", mean, 5, 0, wrong, is_high, told_apart)
+
+
+def test_a_judge_that_gives_right_answers_low_scores_did_not_pass() -> None:
+    trust = Trust(canaries=GOOD, controls=(control(0.0, 0.0, False, False),), family=None)
+    assert label_with_caveats("custom:m", "", trust) == (
+        "judge custom:m gave right answers low scores"
+    )
+    (line,) = trust_first_lines("custom:m", trust)
+    assert line.startswith(
+        "The judge custom:m gave low scores to answers that are right: on Correctness "
+        '"expected output" 0.00 (n=5). A right answer must score 0.5 or more'
+    )
+    assert trust_last_lines(trust, "Correctness") == []  # no test is called passed
+
+
+def test_a_judge_that_does_not_tell_right_from_wrong() -> None:
+    trust = Trust(canaries=BAD, controls=(control(0.93, 0.9, True, False),))
+    assert label_with_caveats("custom:m", "", trust) == (
+        "judge custom:m failed its canaries and scored right and wrong answers alike"
+    )
+    line = trust_first_lines("custom:m", trust)[1]
+    assert '"expected output" 0.93 (n=5), against 0.90 for wrong answers. ' in line
+
+
+def test_a_judge_that_knows_right_answers_passes_though_its_scores_are_constant() -> None:
+    right = [found(EXPECTED, str(number), 0.9) for number in range(5)]
+    trust = made(*right, *(found(NULL, str(number), 0.1) for number in range(5)))
+    assert label_with_caveats("custom:m", "", trust) == ""
+    assert "The judge passed the right-answer test: the lowest mean of a right answer is 0.90" in (
+        " ".join(trust_last_lines(trust, "Correctness"))
+    )
+
+
+def test_reasons_that_repeat_or_quote_stand_in_the_first_lines() -> None:
+    kinds = [NULL] * 5 + [RETEST] * 5 + [EXPECTED] * 5
+    same = [replace(found(kind, str(i), 0.5), reason="as said") for i, kind in enumerate(kinds)]
+    trust = made(*(replace(each, quotes_prompt=True) for each in same))
+    assert "gave one reason for different answers and gave its prompt back as the reason" in (
+        label_with_caveats("custom:m", "", trust)
+    )
+    lines = trust_first_lines("custom:m", trust)
+    assert any("gave the same reason for 15 of 15 different answers" in line for line in lines)
+    assert any("prompt's own words as the reason for 15 of 15 answers" in line for line in lines)
 
 
 def test_how_much_it_moved() -> None:
