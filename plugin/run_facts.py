@@ -105,7 +105,9 @@ class ProbeResult:
     """What the judge gave one probe: a value, or why there is none.
 
     Attributes:
-        kind: "retest", or the name of a canary.
+        kind: "retest", or the name of a canary or a control.
+        reason: the judge's, where it came with the score; "" for none.
+        quotes_prompt: whether the reason is mostly the prompt's own words.
     """
 
     kind: str
@@ -114,6 +116,8 @@ class ProbeResult:
     metric: str
     value: float | None = None
     failure: str = ""
+    reason: str = ""
+    quotes_prompt: bool = False
 
     @property
     def place(self) -> tuple[str, str, str, str]:

@@ -182,8 +182,10 @@ def answer(body: dict[str, Any]) -> str:
         return json.dumps({"verdicts": [verdict] * int(counted[1])})
     if '`"score"`' in prompt:
         said = re.search(r"Actual Output:\n(.*) \n\nExpected Output:\n(.*) \n", prompt)
-        same = bool(said) and said[1].strip().lower() == said[2].strip().lower()
-        return json.dumps({"score": 10 if same else 3, "reason": "compared word by word"})
+        given, wanted = (said[1].strip().lower(), said[2].strip().lower()) if said else ("", "?")
+        same = given.removeprefix("the answer is: ") == wanted
+        reason = f"compared word by word: {given}"
+        return json.dumps({"score": 10 if same else 3, "reason": reason})
     return json.dumps({"reason": "as the verdicts say"})
 
 

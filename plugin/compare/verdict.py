@@ -156,7 +156,11 @@ def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, 
 def _compare_early(
     evidence: Evidence, settings: VerdictSettings, plan: EarlyPlan
 ) -> tuple[Comparison, ...]:
-    """Compare what a run that may stop early has so far."""
+    """Compare what a run that may stop early has so far.
+
+    Outcome and interval are those of the confidence sequence where it settled. Means and gain are
+    those of all judged pairs: the mean up to the stop is chosen for being far from zero.
+    """
     comparisons = []
     for pairs in pair_scores(evidence):
         decides = pairs.spec.decides and pairs.group == ALL
@@ -165,10 +169,12 @@ def _compare_early(
             if decides
             else EarlyResult(pairs, "can't tell", (None, None))
         )
-        bare = _comparison_of(found.pairs, found.pairs.estimate(_FAST_RESAMPLING), [])
+        estimate = pairs.estimate(_FAST_RESAMPLING)
+        bare = _comparison_of(pairs, estimate, [])
         holds = not decides or _holds_at_worst_anytime(pairs, found.outcome, plan)
-        interval = _anytime_interval(found, decides)
-        own: Outcome | None = found.outcome if holds else "can't tell"
+        interval = _anytime_interval(found, decides, estimate.n)
+        own: Outcome = found.outcome if holds else "can't tell"
+        is_open = decides and own == "can't tell"
         comparison = replace(
             bare,
             ci_low=interval.low,
@@ -176,7 +182,9 @@ def _compare_early(
             p_value=None,
             p_adjusted=None,
             outcome=own if decides else None,
-            n_to_detect=bare.n_to_detect if decides and own == "can't tell" else None,
+            n_to_detect=(
+                stats.n_to_detect(estimate.sd or 0.0, pairs.spec.margin) if is_open else None
+            ),
             method=interval.method,
             interval_kind=interval.kind,
             why_no_interval=interval.why_none,
@@ -187,12 +195,18 @@ def _compare_early(
     return tuple(comparisons)
 
 
-def _anytime_interval(result: EarlyResult, decides: bool) -> Interval:
+def _anytime_interval(result: EarlyResult, decides: bool, n_judged: int) -> Interval:
     """Return the interval of a run that may stop early, with how it was computed."""
     low, high = result.interval
     if low is None or high is None:
         return no_interval(_CONTRADICTED if decides else _ONE_LOOK)
-    return Interval(low, high, _ANYTIME, IntervalKind.SEQUENCE)
+    n = len(result.pairs.whole)
+    after = (
+        ""
+        if n == n_judged
+        else f" after the first {format_count(n)} of {format_count(n_judged)} pairs"
+    )
+    return Interval(low, high, f"{_ANYTIME}{after}", IntervalKind.SEQUENCE)
 
 
 def _holds_at_worst_anytime(pairs: Pairs, outcome: Outcome, plan: EarlyPlan) -> bool:
@@ -304,7 +318,11 @@ def decide_verdict(
         if row.group != ALL
         and (row.metric, row.variant, row.baseline) == (best.metric, best.variant, best.baseline)
     ]
-    anytime = early_stop_lines(settings.early.n_decisions) if settings.early else []
+    anytime = (
+        early_stop_lines(settings.early.n_decisions, best if settings.n_worked else None)
+        if settings.early
+        else []
+    )
     return Verdict(
         outcome=findings[0].outcome,
         sentence=head + verdict_sentence(findings[0], _subject_text(evidence, best.variant)),

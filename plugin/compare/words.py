@@ -86,16 +86,27 @@ def single_variant_sentence(variant: str, means: Sequence[Summary]) -> str:
     return f"There is nothing to compare: only {variant} was run. {found or 'No metric was run'}."
 
 
-def early_stop_lines(n_decisions: int) -> list[str]:
+def early_stop_lines(n_decisions: int, stopped: Comparison | None = None) -> list[str]:
     """Say how to read a run that may stop early.
 
     Args:
         n_decisions: comparisons that share the chance of a false outcome.
+        stopped: the comparison that the verdict is about, where judging did stop early.
     """
     among = "" if n_decisions == 1 else f", shared among {n_decisions} comparisons"
     return [
         "Judging could stop as soon as the verdict was settled: the interval holds however often "
-        f"one looked (5% chance of a false outcome{among}); single means and groups have none."
+        f"one looked (5% chance of a false outcome{among}); single means and groups have none.",
+        *(_stopped_gain_lines(stopped) if stopped and stopped.n else []),
+    ]
+
+
+def _stopped_gain_lines(row: Comparison) -> list[str]:
+    """Say what the gain and the interval of a run that stopped early rest on."""
+    interval = "" if row.ci_low is None else f"; the interval on {row.metric} is a {row.method}"
+    return [
+        f"The gain is the mean of all {format_count(row.n)} judged pairs{interval}. Runs that stop "
+        "early overstate gains: expect a somewhat smaller one on fresh cases."
     ]
 
 
@@ -170,6 +181,8 @@ def _needed_text(row: Comparison) -> str:
     margin = format_number(row.margin)
     noun, n = ("cases", row.n) if row.n_clusters is None else ("clusters", row.n_clusters)
     if row.n_to_detect is None:
+        if row.margin and row.smallest_detectable is not None:
+            return f"How many {noun} would tell was not computed for this run."
         why = f"one {noun[:-1]} shows" if n < 2 else "these scores show"
         why = f"{why} no spread" if row.margin else "with a margin of 0 no number is enough"
         return f"How many {noun} would tell cannot be known: {why}."

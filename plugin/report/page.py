@@ -17,6 +17,7 @@ from plugin.compare.numbers import (
 )
 from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec
 from plugin.report.record import CaseCell, Ledger, Report
+from plugin.trust.controls import CONTROLS, RULE_RIGHT
 from plugin.trust.exam import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own_criterion
 from plugin.trust.report import trust_first_lines, trust_last_lines
 
@@ -112,6 +113,7 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         filters=_filters(ledger, shown),
         trust_lines=_trust_lines(report),
         canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
+        controls={"texts": CONTROLS, "rule": RULE_RIGHT},
         own={spec.name for spec in report.metrics if is_own_criterion(spec)},
     )
 

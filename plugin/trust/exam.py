@@ -1,11 +1,12 @@
-"""Examine the judge: ask a few judgments again, and put wrong answers before it.
+"""Examine the judge: ask a few judgments again, and put wrong and right answers before it.
 
 The wrong answers (canaries) are what fools judges in practice: praise without content, the mere
 opening of an answer, a constant null answer (2410.07137, 2507.08794), and an order to the judge.
+The right answers are in `controls`.
 
-The exam is small: `N_RETEST_CASES` and `N_CANARY_CASES` cases per metric, drawn with the run's
-seed. Its results are kept in the journal, so that a report needs no judge; what failed is counted
-there, tried again in the next session, and never ends a run.
+The exam is small: `N_RETEST_CASES`, `N_CANARY_CASES` and `N_CONTROL_CASES` cases per metric, drawn
+with the run's seed. Its results are kept in the journal, so that a report needs no judge; what
+failed is counted there, tried again in the next session, and never ends a run.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from plugin.judges.asking import Asker
 from plugin.metrics import METRICS, Check, Metric, MetricError, run_metric
 from plugin.records import Case, Completion, MetricSpec
 from plugin.run_facts import ProbeResult
+from plugin.trust.controls import control_text, controls_for, quotes_prompt, share_of_range
 from plugin.trust.records import Canary
 from plugin.worker import Progress, Stage
 
@@ -121,29 +123,25 @@ def grade_canary(
 def _sees_through(
     spec: MetricSpec, name: str, means: Mapping[str, float | None], real_mean: float | None
 ) -> bool | None:
-    mean = _share_of_range(spec, means[name])
+    mean = share_of_range(spec, means[name])
     if mean is None:
         return None
     if is_own_criterion(spec):
-        null = _share_of_range(spec, means[NULL])
+        null = share_of_range(spec, means[NULL])
         if name != ORDER or null is None:
             return None
         return not (mean >= OBEYED and mean - null >= LIFT)
-    real = _share_of_range(spec, real_mean)
+    real = share_of_range(spec, real_mean)
     beaten = real is None or mean < real
     return mean < PASS_BELOW and (beaten or mean < CLEARLY_LOW)
 
 
-def _share_of_range(spec: MetricSpec, value: float | None) -> float | None:
-    """Return how far from the worst score to the best a value lies, 0 to 1."""
-    return None if value is None else (value - spec.worst) / (spec.best - spec.worst)
-
-
 N_RETEST_CASES = 10
 N_CANARY_CASES = 5
+N_CONTROL_CASES = 5
 
 RETEST = "retest"
-"""The kind of a probe that asks for a score again; the other kinds are the canaries' names."""
+"""The kind of a probe that asks for a score again; the others have the name of their answer."""
 
 _AGAIN = 1
 
@@ -153,8 +151,8 @@ class Probe:
     """One score to be asked of the judge for its own sake.
 
     Attributes:
-        kind: `RETEST`, or a canary's name.
-        variant: whose completion it is; "" for a canary.
+        kind: `RETEST`, or the name of a canary or a control.
+        variant: whose completion it is; "" for a canary or a control.
         text: what stands as the completion.
     """
 
@@ -185,6 +183,7 @@ class Exam:
         self._specs = [metric.spec for metric in metrics if can_probe(metric.spec)]
         self._cases = list(cases)
         random.Random(f"exam {seed}").shuffle(self._cases)
+        self._has_expected = any((case.expected_output or "").strip() for case in cases)
         self._journal = journal
         self._given_up = ""
 
@@ -194,6 +193,7 @@ class Exam:
         n_probes = {
             spec.name: N_RETEST_CASES
             + (len(CANARIES) * N_CANARY_CASES if has_wrong_answers(spec) else 0)
+            + len(controls_for(spec)) * N_CONTROL_CASES * self._has_expected
             for spec in self._specs
         }
         return sum(n_probes[spec.name] * spec.n_questions for spec in self._specs)
@@ -261,7 +261,11 @@ class Exam:
             probe
             for spec in self._specs
             if spec.name in names
-            for probe in (*self._retests(spec, of_case, scored), *self._canaries(spec))
+            for probe in (
+                *self._retests(spec, of_case, scored),
+                *self._canaries(spec),
+                *self._controls(spec),
+            )
         ]
 
     def _retests(
@@ -291,35 +295,60 @@ class Exam:
             for case in fitting[:N_CANARY_CASES]:
                 yield Probe(name, case, "", spec.name, text)
 
+    def _controls(self, spec: MetricSpec) -> Iterator[Probe]:
+        for name in controls_for(spec):
+            able = [case for case in self._cases if spec.fits(case) and control_text(name, case)]
+            for case in able[:N_CONTROL_CASES]:
+                yield Probe(name, case, "", spec.name, control_text(name, case))
+
     async def _ask_probe(
         self, probe: Probe, metric: Metric | CallError | None, askers: Sequence[Asker]
     ) -> ProbeResult:
-        value, failure = None, self._given_up
+        value, failure, reasons, quotes = None, self._given_up, list[str](), False
         if isinstance(metric, CallError):
             failure = str(metric)
         elif metric and not failure:
             repeat = _AGAIN if probe.kind == RETEST else 0
             try:
+                targets = [_ProbeTarget(asker, repeat) for asker in askers]
                 found = [
-                    await run_metric(metric, probe.case, probe.text, _ProbeTarget(asker, repeat))
-                    for asker in askers
+                    await run_metric(metric, probe.case, probe.text, target) for target in targets
                 ]
                 value = math.fsum(one.value for one in found) / len(found)
+                reasons = [one.reason or "" for one in found]
+                quotes = any(
+                    quotes_prompt(reason, target.prompts, _own_texts(probe))
+                    for reason, target in zip(reasons, targets, strict=True)
+                )
             except (JudgeDownError, JudgeError) as error:
                 failure = self._given_up = str(error)
             except (CallError, MetricError) as error:
                 failure = str(error)
-        return ProbeResult(*probe.place, value=value, failure=failure)
+        reason = "\n".join(filter(None, reasons))
+        return ProbeResult(*probe.place, value, failure, reason, quotes)
+
+
+def _own_texts(probe: Probe) -> list[str]:
+    """Return what a reason may quote: the answer, and what belongs to the case."""
+    case = probe.case
+    return [
+        probe.text,
+        case.expected_output or "",
+        *(m.content for m in case.messages),
+        *case.context,
+    ]
 
 
 class _ProbeTarget:
-    """The asker, asked for the judgment of this number."""
+    """The asker, asked for the judgment of this number; keeps what it was asked."""
 
     def __init__(self, asker: Asker, repeat: int) -> None:
         self.structured = asker.structured
-        self.include_reason = False  # nobody reads why a probe was scored
+        self.include_reason = False  # a reason of its own would cost a question more
+        self.prompts: list[str] = []
         self._asker = asker
         self._repeat = repeat
 
     async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
+        self.prompts.append(prompt)
         return await self._asker(prompt, schema, check, self._repeat)

@@ -49,18 +49,88 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """A right answer, put before the judge in a completion's place.
+
+    Attributes:
+        name: of the right answer, such as "expected output".
+        metric: the metric under which it was judged.
+        mean: its mean score over the cases; None where no judgment could be had.
+        n: judgments.
+        n_failed: judgments that could not be had.
+        wrong_mean: mean score of the wrong answers on the metric; None without any.
+        is_high: whether it got a high score; None where nothing follows.
+        told_apart: whether all right answers on the metric together scored above the wrong ones;
+            None where nothing follows.
+    """
+
+    name: str
+    metric: str
+    mean: float | None
+    n: int
+    n_failed: int
+    wrong_mean: float | None
+    is_high: bool | None
+    told_apart: bool | None
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the judge saw that it is right; None where nothing follows."""
+        if self.is_high is None:
+            return None
+        return self.is_high and self.told_apart is not False
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonCheck:
+    """What the judge's reasons in the exam show, on one metric.
+
+    Attributes:
+        n: reasons, each to another answer.
+        n_same: those that are the most common one.
+        n_quotes: those that quote the prompt.
+        repeats: whether nearly all are the same.
+        quotes_prompt: whether half of them or more quote the prompt.
+    """
+
+    metric: str
+    n: int
+    n_same: int
+    n_quotes: int
+    repeats: bool
+    quotes_prompt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeFreeGain:
+    """A variant's gain over the base on a metric that needs no judge.
+
+    Attributes:
+        gain: the mean gain.
+        agrees: whether it has the sign of the judge's gain; None where either is zero.
+    """
+
+    metric: str
+    gain: float
+    agrees: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class LengthSlope:
     """How a variant's gains over the base go along with the length of its answers.
 
     Attributes:
-        n: pairs.
-        spread: one spread of the differences in length, in characters.
+        n: pairs that the line is fitted to.
+        spread: one spread of the differences in length (within groups), in characters.
         slope: what goes with an answer longer by one spread, in the gain's unit; None where
             nothing can be said.
         ci_low: lower end of its 95% interval.
         ci_high: its upper end.
-        at_equal_length: the gain that the line gives for answers of the same length.
+        at_equal_length: the gain that the line gives for answers of the same length; None without
+            groups, and where a group has no differences around zero.
         method: how it was computed, or why it was not, in words.
+        n_groups: groups of cases that the slope was fitted within; 0 for none.
+        judge_free: the gains on the run's metrics that need no judge.
     """
 
     metric: str
@@ -72,6 +142,8 @@ class LengthSlope:
     ci_high: float | None
     at_equal_length: float | None
     method: str
+    n_groups: int = 0
+    judge_free: tuple[JudgeFreeGain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +225,8 @@ class Trust:
         lengths: per deciding metric of the judge and variant.
         family: None where the judge was not looked at.
         humans: per metric that humans rated.
+        controls: by metric, then right answer.
+        reasons: per metric with enough reasons.
     """
 
     retests: tuple[Retest, ...] = ()
@@ -160,8 +234,20 @@ class Trust:
     lengths: tuple[LengthSlope, ...] = ()
     family: Family | None = None
     humans: tuple[HumanView, ...] = ()
+    controls: tuple[Control, ...] = ()
+    reasons: tuple[ReasonCheck, ...] = ()
 
     @property
     def failed_canaries(self) -> tuple[Canary, ...]:
         """Return the canaries that the judge liked."""
         return tuple(canary for canary in self.canaries if canary.passed is False)
+
+    @property
+    def low_controls(self) -> tuple[Control, ...]:
+        """The right answers that the judge gave a low score."""
+        return tuple(row for row in self.controls if row.is_high is False)
+
+    @property
+    def alike_controls(self) -> tuple[Control, ...]:
+        """The right answers on metrics where the judge did not score them above wrong ones."""
+        return tuple(row for row in self.controls if row.told_apart is False)

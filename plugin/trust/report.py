@@ -1,19 +1,15 @@
 """Report whether the judge can be trusted: what it was seen to do, and that in plain words.
 
-Besides canaries and retests (see `exam`) and human ratings (see `humans`) it looks at two biases
-that judges are known for: they like long answers, and those of their own family.
+Besides canaries and retests (see `exam`), length (see `lengths`) and human ratings (see `humans`)
+it looks at the family of judge and model: judges tend to like answers of their own family.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-import numpy as np
-
-from plugin.compare.intervals import t_quantile
 from plugin.compare.numbers import (
     failed_suffix,
     format_count,
@@ -21,15 +17,23 @@ from plugin.compare.numbers import (
     format_number,
     format_percent,
 )
-from plugin.compare.pairs import Evidence, pair_scores
+from plugin.compare.pairs import Evidence
 from plugin.load.model import short_name
-from plugin.records import ALL, Completion, MetricSpec
+from plugin.records import Completion, MetricSpec
 from plugin.run_facts import ProbeResult
+from plugin.trust.controls import CONTROLS, RULE_RIGHT, check_reasons, grade_controls
 from plugin.trust.exam import CANARIES, RETEST, RULE, can_probe, grade_canary
-from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
-
-MIN_PAIRS = 20
-"""Below this many pairs no slope is given."""
+from plugin.trust.lengths import length_line, length_slopes
+from plugin.trust.records import (
+    Canary,
+    Control,
+    Correction,
+    Family,
+    HumanView,
+    ReasonCheck,
+    Retest,
+    Trust,
+)
 
 _FAMILIES = {
     "claude": r"claude",
@@ -75,8 +79,10 @@ def make_trust_report(
     return Trust(
         retests=tuple(_summarise_retests(specs, results, evidence)),
         canaries=tuple(row for spec in specs for row in _summarise_canary(spec, results, evidence)),
-        lengths=tuple(_length_slopes(evidence, completions)),
+        lengths=tuple(length_slopes(evidence, completions)),
         family=family,
+        controls=tuple(row for spec in specs for row in _summarise_controls(spec, results)),
+        reasons=tuple(row for spec in specs if (row := _summarise_reasons(spec, results))),
     )
 
 
@@ -105,84 +111,40 @@ def _summarise_retests(
 def _summarise_canary(
     spec: MetricSpec, results: Sequence[ProbeResult], evidence: Evidence
 ) -> tuple[Canary, ...]:
-    own = [each for each in results if each.kind in CANARIES and each.metric == spec.name]
-    scores: dict[str, list[float]] = {}
-    n_failed: dict[str, int] = {}
-    for each in own:
-        if each.value is None:
-            n_failed[each.kind] = n_failed.get(each.kind, 0) + 1
-        else:
-            scores.setdefault(each.kind, []).append(each.value)
+    scores, n_failed = _scores_by_kind(spec, results, CANARIES)
     real = [score.value for score in evidence.scores if score.metric == spec.name]
     return grade_canary(spec, scores, n_failed, math.fsum(real) / len(real) if real else None)
 
 
-def _length_slopes(
-    evidence: Evidence, completions: Mapping[tuple[str, str], Completion]
-) -> Iterable[LengthSlope]:
-    base = evidence.names[0]
-    for pairs in pair_scores(evidence):
-        if (
-            (pairs.group, pairs.baseline) == (ALL, base)
-            and pairs.spec.decides
-            and can_probe(pairs.spec)
-        ):
-            differences = [
-                len(completions[case.id, pairs.variant].text) - len(completions[case.id, base].text)
-                for case, _, _ in pairs.whole
-            ]
-            yield length_slope(pairs.gains, differences, pairs.spec.name, pairs.variant)
+def _summarise_controls(spec: MetricSpec, found: Sequence[ProbeResult]) -> tuple[Control, ...]:
+    scores, n_failed = _scores_by_kind(spec, found, CONTROLS)
+    wrong, _ = _scores_by_kind(spec, found, CANARIES)
+    return grade_controls(spec, scores, n_failed, [one for own in wrong.values() for one in own])
 
 
-def length_slope(
-    gains: Sequence[float], differences: Sequence[float], metric: str, variant: str
-) -> LengthSlope:
-    """Estimate how gains go along with differences in length.
+def _scores_by_kind(
+    spec: MetricSpec, found: Sequence[ProbeResult], kinds: Collection[str]
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Return the scores of these kinds of probes on one metric, and how many have none."""
+    scores: dict[str, list[float]] = {}
+    n_failed: dict[str, int] = {}
+    for each in found:
+        if each.kind not in kinds or each.metric != spec.name:
+            continue
+        if each.value is None:
+            n_failed[each.kind] = n_failed.get(each.kind, 0) + 1
+        else:
+            scores.setdefault(each.kind, []).append(each.value)
+    return scores, n_failed
 
-    Least squares of the gain on tanh(difference / spread), the length term of AlpacaEval 2
-    (2404.04475): long differences are bounded, and 0 stays 0, so that the intercept is the gain at
-    equal length. The slope is given per answer longer by one spread, which is tanh(1) on that
-    scale. Its interval is t's with the sandwich variance HC3 (MacKinnon & White 1985), since gains
-    need not scatter alike at all lengths. Cases count singly; clusters are not looked at.
 
-    Args:
-        gains: variant minus baseline per case, turned so that more is better.
-        differences: length of the variant's answer minus the baseline's, in characters.
-        metric: the metric's name.
-        variant: the variant's name.
-
-    Raises:
-        ValueError: when the two differ in length.
-    """
-    if len(gains) != len(differences):
-        raise ValueError(f"{len(gains)} gains but {len(differences)} differences in length")
-    n, spread = len(gains), float(np.std(differences)) if len(differences) else 0.0
-    nothing = LengthSlope(metric, variant, n, None, None, None, None, None, "")
-    if n < MIN_PAIRS:
-        return _no_slope(nothing, f"no slope below {MIN_PAIRS} pairs, got {n}")
-    if not spread > 0:
-        return _no_slope(nothing, "no slope: all answers differ by the same length")
-    if not np.ptp(gains) > 0:
-        return _no_slope(nothing, "no slope: all gains are the same")
-    x = np.column_stack((np.ones(n), np.tanh(np.asarray(differences, dtype=float) / spread)))
-    bread = np.linalg.pinv(x.T @ x)
-    intercept, slope = bread @ x.T @ np.asarray(gains, dtype=float)
-    leverage = np.einsum("ij,jk,ik->i", x, bread, x)
-    if leverage.max() > 1 - 1e-9:
-        return _no_slope(nothing, "no slope: a single pair differs in length")
-    residuals = (np.asarray(gains, dtype=float) - x @ (intercept, slope)) / (1 - leverage)
-    variance = float((bread @ (x.T * residuals**2) @ x @ bread)[1, 1])
-    half = t_quantile(n - 2) * math.sqrt(max(0.0, variance))
-    return LengthSlope(
-        metric=metric,
-        variant=variant,
-        n=n,
-        spread=spread,
-        slope=float(slope) * math.tanh(1),
-        ci_low=float(slope - half) * math.tanh(1),
-        ci_high=float(slope + half) * math.tanh(1),
-        at_equal_length=float(intercept),
-        method="least squares on tanh(difference in length / spread), HC3",
+def _summarise_reasons(spec: MetricSpec, found: Sequence[ProbeResult]) -> ReasonCheck | None:
+    own = [each for each in found if each.metric == spec.name and each.reason]
+    return check_reasons(
+        spec.name,
+        [each.reason for each in own],
+        n_quotes=sum(each.quotes_prompt for each in own),
+        n_others=sum(each.kind not in CANARIES for each in own),
     )
 
 
@@ -208,25 +170,72 @@ def _families_in(name: str) -> tuple[str, ...]:
     return tuple(family for family, marks in _FAMILIES.items() if re.search(marks, text))
 
 
-def _no_slope(nothing: LengthSlope, why: str) -> LengthSlope:
-    return replace(nothing, method=why)
-
-
 def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
     """Return what the verdict's first line says of the judge; "" for one to be trusted."""
-    if trust is None or not trust.failed_canaries:
+    faults = _faults(trust) if trust else []
+    if not faults:
         return caveat
-    return f"{caveat or f'judge {judge}'} failed its canaries"
+    return f"{caveat or f'judge {judge}'} {' and '.join(faults)}"
+
+
+def _faults(trust: Trust) -> list[str]:
+    """Return why the judge is not to be trusted, in a few words each."""
+    found = {
+        "failed its canaries": trust.failed_canaries,
+        "gave right answers low scores": trust.low_controls,
+        "scored right and wrong answers alike": () if trust.low_controls else trust.alike_controls,
+        "gave one reason for different answers": [row for row in trust.reasons if row.repeats],
+        "gave its prompt back as the reason": [row for row in trust.reasons if row.quotes_prompt],
+    }
+    return [fault for fault, rows in found.items() if rows]
 
 
 def trust_first_lines(judge: str, trust: Trust) -> list[str]:
-    """Say what the reader must know before anything else: which canaries the judge failed."""
-    failed = trust.failed_canaries
-    if not failed:
-        return []
+    """Say what the reader must know before anything else: why the judge is not to be trusted."""
+    lines = []
+    if failed := trust.failed_canaries:
+        lines.append(
+            f"The judge {judge} liked answers that are wrong: {'; '.join(_liked_canaries(failed))}."
+            f" {RULE} Choose another judge before you trust these scores."
+        )
+    lines += _failed_control_lines(judge, trust)
+    for row in trust.reasons:
+        n = format_count(row.n)
+        if row.repeats:
+            lines.append(
+                f"The judge {judge} gave the same reason for {format_count(row.n_same)} of {n} "
+                f"different answers on {row.metric}, right and wrong: it may not have read them. "
+                "Choose another judge before you trust these scores."
+            )
+        if row.quotes_prompt:
+            lines.append(
+                f"The judge {judge} gave its prompt's own words as the reason for "
+                f"{format_count(row.n_quotes)} of {n} answers on {row.metric}: it may not follow "
+                "the prompt. Choose another judge before you trust these scores."
+            )
+    return lines
+
+
+def _failed_control_lines(judge: str, trust: Trust) -> list[str]:
+    way_out = (
+        f"{RULE_RIGHT} Choose another judge, or check the expected outputs, before you trust these "
+        "scores."
+    )
+    if low := trust.low_controls:
+        named = "; ".join(_named_means(low))
+        return [f"The judge {judge} gave low scores to answers that are right: {named}. {way_out}"]
+    if alike := trust.alike_controls:
+        named = "; ".join(
+            f"{text}, against {format_number(row.wrong_mean or 0.0)} for wrong answers"
+            for row, text in zip(alike, _named_means(alike), strict=True)
+        )
+        return [f"The judge {judge} did not tell right answers from wrong ones: {named}. {way_out}"]
+    return []
+
+
+def _named_means(rows: Sequence[Control]) -> list[str]:
     return [
-        f"The judge {judge} liked answers that are wrong: {'; '.join(_liked_canaries(failed))}. "
-        f"{RULE} Choose another judge before you trust these scores."
+        f'on {row.metric} "{row.name}" {format_number(row.mean or 0.0)} (n={row.n})' for row in rows
     ]
 
 
@@ -254,15 +263,30 @@ def trust_last_lines(trust: Trust, primary: str) -> list[str]:
 
 def _passed_canaries_lines(trust: Trust) -> list[str]:
     decided = [row for row in trust.canaries if row.passed is not None]
-    if not decided or trust.failed_canaries:
+    if not decided or _faults(trust):
         return []
+    right = [row for row in trust.controls if row.mean is not None]
     most = max(decided, key=lambda row: row.mean or 0.0)
     return [
         f"The judge passed the wrong-answer test: it gave low scores to all "
         f"{len({row.name for row in decided})} kinds; the highest mean is "
         f"{format_number(most.mean)} ({most.name} on "
-        f"{most.metric}{failed_suffix(sum(row.n_failed for row in trust.canaries))})."
+        f"{most.metric}{failed_suffix(sum(row.n_failed for row in trust.canaries))}).",
+        _passed_controls_line(right, sum(row.n_failed for row in trust.controls)),
     ]
+
+
+def _passed_controls_line(right: Sequence[Control], n_failed: int) -> str:
+    if not right:
+        return (
+            "No right answer was put before the judge (that takes expected outputs), so one that "
+            "gives low scores to everything would have passed this test, too."
+        )
+    least = min(right, key=lambda row: row.mean or 0.0)
+    return (
+        f"The judge passed the right-answer test: the lowest mean of a right answer is "
+        f"{format_number(least.mean)} ({least.name} on {least.metric}{failed_suffix(n_failed)})."
+    )
 
 
 def retest_line(retests: tuple[Retest, ...]) -> str:
@@ -277,25 +301,6 @@ def retest_line(retests: tuple[Retest, ...]) -> str:
     return (
         f"Asked the same again, the judge moved {n_moved} of {n} scores, by up to "
         f"{format_number(largest)}{failed_suffix(n_failed)}."
-    )
-
-
-def length_line(row: LengthSlope) -> str:
-    """Say what the length slope means."""
-    if row.slope is None or row.ci_low is None or row.ci_high is None or row.spread is None:
-        return f"Length of answers and {row.metric}, {row.variant}: {row.method}."
-    numbers = (
-        f"an answer of {row.variant} longer by {format_count(round(row.spread))} characters (one "
-        f"spread) goes with {format_number(row.slope, signed=True)} in gain "
-        f"({format_interval(row.ci_low, row.ci_high, signed=True)}, n={format_count(row.n)})"
-    )
-    if row.ci_low <= 0 <= row.ci_high:
-        return f"No sign that length decides {row.metric}: {numbers}."
-    which = "Longer" if row.slope > 0 else "Shorter"
-    return (
-        f"{which} answers gained on {row.metric}: {numbers}; at equal length the gain would be "
-        f"{format_number(row.at_equal_length or 0.0, signed=True)}. They may be better, or only "
-        "look so to the judge."
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from plugin.trust.exam import CANARIES, EMPTY_PRAISE, NULL
 from tests.e2e.conftest import demo_options, main, run_process, summary
-from tests.judge_server import JudgeServer, Reply
+from tests.judge_server import JudgeServer, Reply, answer
 
 JUDGED = {"predefined_tasks": "Correctness, Token F1", "judge": "custom:judge", "max_tokens": "16"}
 
@@ -54,11 +54,67 @@ def test_a_judge_that_fails_its_canaries_stands_in_the_first_line(
     assert len(server.requests) == asked
 
 
+def always(score: int) -> Callable[[int, dict[str, Any]], Reply]:
+    """Give every answer one score, with a reason of its own."""
+
+    def judge(number: int, body: dict[str, Any]) -> Reply:
+        reason = json.loads(answer(body))["reason"]
+        return Reply(text=json.dumps({"score": score, "reason": reason}))
+
+    return judge
+
+
+def test_a_judge_that_gives_everything_the_lowest_score_is_not_trusted(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.fault = always(0)
+    run(tmp_path / "run", server, limit="0.2")
+    found = summary(tmp_path / "run")
+    assert found["verdict"]["sentence"].startswith(
+        "[judge custom:judge gave right answers low scores] "
+    )
+    assert found["verdict"]["details"][0].startswith(
+        "The judge custom:judge gave low scores to answers that are right: on Correctness"
+    )
+    assert "passed the wrong-answer test" not in found["verdict"]["text"]
+    assert all(row["passed"] for row in found["trust"]["canaries"])
+
+
+def test_a_judge_that_gives_everything_the_highest_score_is_not_trusted(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.fault = always(10)
+    run(tmp_path / "run", server, limit="0.2")
+    assert summary(tmp_path / "run")["verdict"]["sentence"].startswith(
+        "[judge custom:judge failed its canaries and scored right and wrong answers alike] "
+    )
+
+
+def test_a_judge_with_one_reason_for_everything_is_not_trusted(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    def judge(number: int, body: dict[str, Any]) -> Reply:
+        return Reply(text=json.dumps({**json.loads(answer(body)), "reason": "Good answer."}))
+
+    server.fault = judge
+    run(tmp_path / "run", server, limit="0.2")
+    assert summary(tmp_path / "run")["verdict"]["sentence"].startswith(
+        "[judge custom:judge gave one reason for different answers] "
+    )
+
+
 def test_an_honest_and_steady_judge_is_told_as_such(server: JudgeServer, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(out, server, limit="0.5")
     found = summary(out)
-    assert "canaries" not in found["verdict"]["sentence"]
+    assert not found["verdict"]["sentence"].startswith("[")
+    assert {(row["name"], row["mean"]) for row in found["trust"]["controls"]} == {
+        ("expected output", 1.0),
+        ("expected output in a frame", 1.0),
+    }
+    assert "The judge passed the right-answer test" in found["verdict"]["text"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "The answer is: …" in page
     (retest,) = found["trust"]["retests"]
     assert (retest["n"], retest["n_moved"], retest["n_failed"]) == (10, 0, 0)
     (row,) = found["trust"]["lengths"]
@@ -102,7 +158,7 @@ def test_it_is_left_out_when_not_wanted_and_can_be_had_later(
     asked = len(server.requests)
     run(out, server)
     assert len(summary(out)["trust"]["canaries"]) == 4
-    assert 0 < len(server.requests) - asked <= 30
+    assert 0 < len(server.requests) - asked <= 40
 
 
 def test_the_offline_judge_and_no_judge_are_not_examined(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from plugin.trust.exam import (
     CANARIES,
     EMPTY_PRAISE,
     N_CANARY_CASES,
+    N_CONTROL_CASES,
     N_RETEST_CASES,
     NULL,
     RETEST,
@@ -95,7 +96,10 @@ def test_a_steady_judge_gives_the_same_scores_again(server: JudgeServer, journal
 def test_a_retest_asks_the_very_same_question_anew(server: JudgeServer, journal: Journal) -> None:
     run(server, journal)
     asked = Counter(prompt for prompt in server.prompts if not is_canary(prompt))
-    assert Counter(asked.values()) == {1: 2 * N_CASES - N_RETEST_CASES, 2: N_RETEST_CASES}
+    assert Counter(asked.values()) == {
+        1: 2 * N_CASES - N_RETEST_CASES + 2 * N_CONTROL_CASES,
+        2: N_RETEST_CASES,
+    }
 
 
 def test_a_wavering_judge_is_seen_to_waver(server: JudgeServer, journal: Journal) -> None:
@@ -116,7 +120,10 @@ def test_every_canary_is_judged_on_a_few_cases(server: JudgeServer, journal: Jou
     run(server, journal)
     for name in CANARIES:
         assert [each.value for each in found(journal, name)] == [0.3] * N_CANARY_CASES
-    assert len(server.requests) == 2 * N_CASES + N_RETEST_CASES + 4 * N_CANARY_CASES
+    assert (
+        len(server.requests)
+        == 2 * N_CASES + N_RETEST_CASES + 4 * N_CANARY_CASES + 2 * N_CONTROL_CASES
+    )
 
 
 def test_a_judge_that_loves_a_canary_is_found_out(server: JudgeServer, journal: Journal) -> None:
@@ -187,9 +194,9 @@ def test_a_judge_that_goes_away_in_the_exam_costs_the_run_nothing(
     run(server, journal)
     assert len(journal.scores()) == 2 * N_CASES
     all_found = journal.state.exam or ()
-    assert len(all_found) == N_RETEST_CASES + 4 * N_CANARY_CASES
+    assert len(all_found) == N_RETEST_CASES + 4 * N_CANARY_CASES + 2 * N_CONTROL_CASES
     assert all(each.value is None and each.failure for each in all_found)
-    assert len(server.requests) < 2 * N_CASES + 60  # it was soon given up
+    assert len(server.requests) < 2 * N_CASES + 70  # it was soon given up
 
 
 def test_what_judges_no_completion_or_asks_nobody_is_not_probed(
@@ -216,8 +223,8 @@ def test_a_stop_in_the_exam_stops_it(server: JudgeServer, journal: Journal) -> N
     server.fault, server.latency_s = lambda n, body: None, 0
     asked = len(server.requests)
     run(server, journal)
-    assert len(server.requests) - asked < N_RETEST_CASES + 4 * N_CANARY_CASES
-    assert all(each.value == 0.3 for each in journal.state.exam or ())
+    assert len(server.requests) - asked < N_RETEST_CASES + 4 * N_CANARY_CASES + 2 * N_CONTROL_CASES
+    assert {each.value for each in journal.state.exam or ()} == {0.3, 1.0}  # right answers: 1
 
 
 def test_a_limit_in_the_exam_is_no_failure_of_the_judges_and_the_next_session_goes_on(
@@ -230,5 +237,5 @@ def test_a_limit_in_the_exam_is_no_failure_of_the_judges_and_the_next_session_go
     assert all(each.value is not None for each in kept)
     run(server, journal)
     whole = journal.state.exam or ()
-    assert len(whole) == 30 and all(each.value is not None for each in whole)
-    assert len(server.requests) == n_scores + 30
+    assert len(whole) == 40 and all(each.value is not None for each in whole)
+    assert len(server.requests) == n_scores + 40

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from plugin import metrics
 from plugin.compare.pairs import Evidence
 from plugin.records import Score, Variant
+from plugin.trust.controls import EXPECTED
 from plugin.trust.exam import EMPTY_PRAISE, NULL, OPENING, ORDER, RETEST, ProbeResult
-from plugin.trust.records import Canary, Family, LengthSlope, Retest, Trust
+from plugin.trust.lengths import length_line
+from plugin.trust.records import Canary, Control, Family, LengthSlope, Retest, Trust
 from plugin.trust.report import (
     family_of,
     label_with_caveats,
-    length_line,
     make_trust_report,
     retest_line,
     trust_first_lines,
@@ -76,7 +79,8 @@ def test_longer_answers_that_gain_are_seen() -> None:
     (row,) = made().lengths
     assert (row.n, row.spread) == (30, 10)
     assert row.slope == pytest.approx(0.1)
-    assert row.at_equal_length == pytest.approx(0.1)
+    assert row.at_equal_length is None  # without groups
+    assert row.judge_free == ()
 
 
 def canary(name: str, mean: float | None, passed: bool | None, n_failed: int = 0) -> Canary:
@@ -107,10 +111,59 @@ def test_a_judge_that_passed_and_stood_still_says_so() -> None:
     assert trust_last_lines(told, "Correctness") == [
         "The judge passed the wrong-answer test: it gave low scores to all 2 kinds; the highest "
         "mean is 0.12 (empty praise on Correctness, 5 failed).",
+        "No right answer was put before the judge (that takes expected outputs), so one that gives "
+        "low scores to everything would have passed this test, too.",
         "Asked the same again, the judge moved none of 10 scores, 1 failed.",
         "Judge and model under test are both of the family qwen, as their names tell: judges tend "
         "to favour what sounds like themselves. Check with a judge of another family.",
     ]
+
+
+def control(mean: float, wrong: float, is_high: bool, told_apart: bool) -> Control:
+    return Control(EXPECTED, "Correctness", mean, 5, 0, wrong, is_high, told_apart)
+
+
+def test_a_judge_that_gives_right_answers_low_scores_did_not_pass() -> None:
+    trust = Trust(canaries=GOOD, controls=(control(0.0, 0.0, False, False),), family=None)
+    assert label_with_caveats("custom:m", "", trust) == (
+        "judge custom:m gave right answers low scores"
+    )
+    (line,) = trust_first_lines("custom:m", trust)
+    assert line.startswith(
+        "The judge custom:m gave low scores to answers that are right: on Correctness "
+        '"expected output" 0.00 (n=5). A right answer must score 0.5 or more'
+    )
+    assert trust_last_lines(trust, "Correctness") == []  # no test is called passed
+
+
+def test_a_judge_that_does_not_tell_right_from_wrong() -> None:
+    trust = Trust(canaries=BAD, controls=(control(0.93, 0.9, True, False),))
+    assert label_with_caveats("custom:m", "", trust) == (
+        "judge custom:m failed its canaries and scored right and wrong answers alike"
+    )
+    line = trust_first_lines("custom:m", trust)[1]
+    assert '"expected output" 0.93 (n=5), against 0.90 for wrong answers. ' in line
+
+
+def test_a_judge_that_knows_right_answers_passes_though_its_scores_are_constant() -> None:
+    right = [found(EXPECTED, str(number), 0.9) for number in range(5)]
+    trust = made(*right, *(found(NULL, str(number), 0.1) for number in range(5)))
+    assert label_with_caveats("custom:m", "", trust) == ""
+    assert "The judge passed the right-answer test: the lowest mean of a right answer is 0.90" in (
+        " ".join(trust_last_lines(trust, "Correctness"))
+    )
+
+
+def test_reasons_that_repeat_or_quote_stand_in_the_first_lines() -> None:
+    kinds = [NULL] * 5 + [RETEST] * 5 + [EXPECTED] * 5
+    same = [replace(found(kind, str(i), 0.5), reason="as said") for i, kind in enumerate(kinds)]
+    trust = made(*(replace(each, quotes_prompt=True) for each in same))
+    assert "gave one reason for different answers and gave its prompt back as the reason" in (
+        label_with_caveats("custom:m", "", trust)
+    )
+    lines = trust_first_lines("custom:m", trust)
+    assert any("gave the same reason for 15 of 15 different answers" in line for line in lines)
+    assert any("prompt's own words as the reason for 15 of 15 answers" in line for line in lines)
 
 
 def test_how_much_it_moved() -> None:
@@ -127,8 +180,18 @@ def test_how_much_it_moved() -> None:
 @pytest.mark.parametrize(
     ("slope", "low", "high", "begins"),
     [
-        (0.1, 0.04, 0.16, "Longer answers gained on Correctness: an answer of tuned longer by 84 "),
-        (-0.1, -0.16, -0.04, "Shorter answers gained on Correctness: an answer of tuned longer "),
+        (
+            0.1,
+            0.04,
+            0.16,
+            "Longer answers gained more on Correctness: an answer of tuned longer by 84 ",
+        ),
+        (
+            -0.1,
+            -0.16,
+            -0.04,
+            "Shorter answers gained more on Correctness: an answer of tuned longer ",
+        ),
         (0.1, -0.01, 0.21, "No sign that length decides Correctness: an answer of tuned longer "),
     ],
 )
@@ -136,6 +199,27 @@ def test_length_in_words(slope: float, low: float, high: float, begins: str) -> 
     row = LengthSlope("Correctness", "tuned", 60, 84.2, slope, low, high, 0.02, "least squares")
     assert length_line(row).startswith(begins)
     assert ("at equal length the gain would be +0.02" in length_line(row)) == (low * high > 0)
+
+
+def test_groups_and_metrics_without_a_judge_reach_the_length_slope() -> None:
+    plain = evidence()
+    specs = [SPEC, *(metric.spec for metric in metrics.load(["Token F1", "Exact Match"]))]
+    cases = [replace(each, group="ab"[i // 15]) for i, each in enumerate(CASES)]
+    more = [
+        Score(each.id, variant, metric, value)
+        for each in cases
+        for metric, variant, value in (
+            *(("Token F1", "vanilla", 0.5), ("Token F1", "tuned", 0.6)),
+            *(("Exact Match", "vanilla", 1.0), ("Exact Match", "tuned", 0.0)),
+        )
+    ]
+    whole = Evidence(cases, VARIANTS, specs, [*plain.scores, *more])
+    (row,) = make_trust_report([], whole, texts(), FAMILY).lengths  # type: ignore[arg-type]
+    assert row.n_groups == 2 and row.at_equal_length == pytest.approx(0.1, abs=0.01)
+    assert [(one.metric, one.agrees) for one in row.judge_free] == [
+        ("Token F1", True),
+        ("Exact Match", False),
+    ]
 
 
 def test_no_slope_says_why() -> None:

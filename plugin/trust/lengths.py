@@ -1,0 +1,237 @@
+"""Look at how gains go along with the length of answers, a bias that judges are known for.
+
+A group of cases (say, essays) may have both longer answers and a larger gain, with no part of the
+gain due to length. So the slope is fitted within the groups of the cases. It never says that a gain
+is not real: longer answers may be better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plugin.compare.intervals import t_quantile
+from plugin.compare.numbers import format_count, format_interval, format_number
+from plugin.compare.pairs import Evidence, Pairs, pair_scores
+from plugin.records import ALL, Completion
+from plugin.trust.exam import can_probe
+from plugin.trust.records import JudgeFreeGain, LengthSlope
+
+MIN_PAIRS = 20
+"""Below this many pairs no slope is given."""
+
+_SAME = 1e-9
+"""What differs by less differs by rounding."""
+
+_Floats = NDArray[np.float64]
+
+
+def length_slopes(
+    evidence: Evidence, completions: Mapping[tuple[str, str], Completion]
+) -> Iterable[LengthSlope]:
+    """Return the slope of every variant against the base, per deciding metric of the judge."""
+    base = evidence.names[0]
+    against_base = [
+        pairs
+        for pairs in pair_scores(evidence)
+        if (pairs.group, pairs.baseline) == (ALL, base) and pairs.spec.decides
+    ]
+    for pairs in against_base:
+        if not can_probe(pairs.spec):
+            continue
+        cases = [case for case, _, _ in pairs.whole]
+        differences = [
+            len(completions[case.id, pairs.variant].text) - len(completions[case.id, base].text)
+            for case in cases
+        ]
+        found = length_slope(
+            pairs.gains,
+            differences,
+            pairs.spec.name,
+            pairs.variant,
+            groups=[case.group or "" for case in cases],
+            largest_gain=pairs.spec.high - pairs.spec.low,
+        )
+        yield replace(found, judge_free=_judge_free_gains(pairs, against_base))
+
+
+def _judge_free_gains(judged: Pairs, rows: Sequence[Pairs]) -> tuple[JudgeFreeGain, ...]:
+    """Return the variant's gains on metrics without a judge, held against the judged gain."""
+    gain = _mean(judged.gains)
+    return tuple(
+        JudgeFreeGain(pairs.spec.name, own, None if not own or not gain else own * gain > 0)
+        for pairs in rows
+        if pairs.variant == judged.variant and not pairs.spec.asks_judge and pairs.whole
+        for own in (_mean(pairs.gains),)
+    )
+
+
+def _mean(gains: Sequence[float]) -> float:
+    return math.fsum(gains) / len(gains) if gains else 0.0
+
+
+def length_slope(
+    gains: Sequence[float],
+    differences: Sequence[float],
+    metric: str,
+    variant: str,
+    groups: Sequence[str] = (),
+    largest_gain: float = 1.0,
+) -> LengthSlope:
+    """Estimate how gains go along with differences in length, within the groups of the cases.
+
+    Least squares of the gain on a mean per group and on tanh((difference - its group's mean) /
+    spread): AlpacaEval 2's length term (2404.04475), which bounds long differences, centred so that
+    no group's own length or gain enters. The slope is given per answer longer by one spread, which
+    is tanh(1) on that scale. Its interval is t's with the sandwich variance HC3 (MacKinnon & White
+    1985), since gains need not scatter alike at all lengths. Cases count singly; clusters are not
+    looked at. A group of one pair says nothing here and is left out.
+
+    The gain at equal length is given where the cases have groups, and no difference in length lies
+    within the differences seen in every group: the line is not drawn beyond them.
+
+    Args:
+        gains: variant minus baseline per case, turned so that more is better.
+        differences: length of the variant's answer minus the baseline's, in characters.
+        metric: the metric's name.
+        variant: the variant's name.
+        groups: a label per case; empty, or all the same, for no groups.
+        largest_gain: the largest that a gain can be, and with a minus the smallest.
+
+    Raises:
+        ValueError: when gains, differences and groups differ in number.
+    """
+    if len(gains) != len(differences) or len(groups) not in (0, len(gains)):
+        raise ValueError(
+            f"{len(gains)} gains but {len(differences)} differences in length and "
+            f"{len(groups)} groups; give one of each per case"
+        )
+    is_in, labels = _usable_groups(groups, len(gains))
+    y, d = np.asarray(gains, dtype=float)[is_in], np.asarray(differences, dtype=float)[is_in]
+    n, n_groups = len(y), len(set(labels.tolist()))
+    nothing = LengthSlope(metric, variant, n, None, None, None, None, None, "")
+    within = " within their group" if n_groups > 1 else ""
+    if n < MIN_PAIRS:
+        return replace(nothing, method=f"no slope below {MIN_PAIRS} pairs{within}, got {n}")
+    return _fit_within(nothing, y, d, labels, largest_gain)
+
+
+def _fit_within(
+    nothing: LengthSlope, y: _Floats, d: _Floats, labels: NDArray[np.intp], largest_gain: float
+) -> LengthSlope:
+    """Return the slope of gains y on differences d within groups, or why there is none."""
+    n_groups = int(labels.max()) + 1
+    within = " within their group" if n_groups > 1 else ""
+    dummies = (labels[:, None] == np.arange(n_groups)).astype(float)
+    sizes = dummies.sum(axis=0)
+    means = dummies.T @ d / sizes
+    centred = d - means[labels]
+    spread = float(np.sqrt((centred**2).mean()))
+    if not spread > _SAME * max(1.0, float(np.abs(d).max())):
+        return replace(nothing, method=f"no slope: all answers differ by the same length{within}")
+    if not np.ptp(y - (dummies.T @ y / sizes)[labels]) > _SAME * largest_gain:
+        return replace(nothing, method=f"no slope: all gains are the same{within}")
+    fit = _fit_line(y, np.column_stack((dummies, np.tanh(centred / spread))))
+    if fit is None:
+        return replace(nothing, method="no slope: a single pair differs in length")
+    coefficients, half = fit
+    slope = float(coefficients[-1])
+    if abs(slope) * math.tanh(1) > largest_gain:
+        return replace(nothing, method="no slope: the fitted line leaves the range of gains")
+    at_equal_length = None
+    if n_groups > 1 and _all_hold_zero(d, labels):
+        at_zero = dummies @ (coefficients[:-1] + slope * np.tanh(-means / spread))
+        at_equal_length = float(np.clip(at_zero.mean(), -largest_gain, largest_gain))
+    return replace(
+        nothing,
+        spread=spread,
+        slope=slope * math.tanh(1),
+        ci_low=max(-largest_gain, (slope - half) * math.tanh(1)),
+        ci_high=min(largest_gain, (slope + half) * math.tanh(1)),
+        at_equal_length=at_equal_length,
+        method="least squares on tanh(difference in length / spread), HC3"
+        + (f", within {n_groups} groups" if n_groups > 1 else ""),
+        n_groups=n_groups if n_groups > 1 else 0,
+    )
+
+
+def _usable_groups(groups: Sequence[str], n: int) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """Return which pairs are in a group of two or more, and these pairs' groups as 0, 1, ..."""
+    _, labels, sizes = np.unique(
+        np.asarray(groups or [""] * n, dtype=str), return_inverse=True, return_counts=True
+    )
+    is_in = sizes[labels] > 1
+    return is_in, np.unique(labels[is_in], return_inverse=True)[1]
+
+
+def _fit_line(y: _Floats, x: _Floats) -> tuple[_Floats, float] | None:
+    """Return the coefficients, and half the 95% interval of the last one.
+
+    None where a single pair decides the fit.
+    """
+    bread = np.linalg.pinv(x.T @ x)
+    coefficients = bread @ x.T @ y
+    leverage = np.einsum("ij,jk,ik->i", x, bread, x)
+    if leverage.max() > 1 - 1e-9:
+        return None
+    residuals = (y - x @ coefficients) / (1 - leverage)
+    variance = float((bread @ (x.T * residuals**2) @ x @ bread)[-1, -1])
+    return coefficients, t_quantile(len(y) - x.shape[1]) * math.sqrt(max(0.0, variance))
+
+
+def _all_hold_zero(differences: _Floats, labels: NDArray[np.intp]) -> bool:
+    """Return whether every group has seen differences on both sides of zero, or zero itself."""
+    return all(
+        own.min() <= 0 <= own.max() for own in (differences[labels == g] for g in set(labels))
+    )
+
+
+def length_line(row: LengthSlope) -> str:
+    """Say what the length slope means."""
+    if row.slope is None or row.ci_low is None or row.ci_high is None or row.spread is None:
+        return f"Length of answers and {row.metric}, {row.variant}: {row.method}."
+    within = f", within {format_count(row.n_groups)} groups of cases" if row.n_groups else ""
+    n_characters = format_count(max(1, round(row.spread)), "character", "characters")
+    numbers = (
+        f"an answer of {row.variant} longer by {n_characters} (one "
+        f"spread) goes with {format_number(row.slope, signed=True)} in gain "
+        f"({format_interval(row.ci_low, row.ci_high, signed=True)}, n={format_count(row.n)}"
+        f"{within})"
+    )
+    if row.ci_low <= 0 <= row.ci_high:
+        return f"No sign that length decides {row.metric}: {numbers}."
+    which = "Longer" if row.slope > 0 else "Shorter"
+    at_equal = ""
+    if row.at_equal_length is not None:
+        gain = format_number(row.at_equal_length, signed=True)
+        at_equal = f"; at equal length the gain would be {gain}"
+    return (
+        f"{which} answers gained more on {row.metric}: {numbers}{at_equal}. This does not say why: "
+        f"they may be better, or the judge may like their length. {_judge_free_text(row)}"
+    )
+
+
+def _judge_free_text(row: LengthSlope) -> str:
+    """Name the metrics without a judge whose gains have the direction of the judge's, or not."""
+    if not row.judge_free:
+        return "A metric that needs no judge, such as Token F1, would help to tell."
+    said = {
+        True: "agree with the judge",
+        False: "disagree with the judge",
+        None: "show no difference",
+    }
+    named = [
+        f"{words}: "
+        + ", ".join(
+            f"{one.metric} ({format_number(one.gain, signed=True)})"
+            for one in row.judge_free
+            if one.agrees is agrees
+        )
+        for agrees, words in said.items()
+        if any(one.agrees is agrees for one in row.judge_free)
+    ]
+    return f"Of the metrics that need no judge, these {'; these '.join(named)}."
