@@ -31,6 +31,7 @@ from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging, ScoreItem
 from plugin.load.cases import load_cases
 from plugin.plan.params import Params
+from plugin.plan.params_scoring import STRIP
 from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
@@ -39,6 +40,7 @@ from plugin.report import write_report
 from plugin.report.record import Report
 from plugin.run_facts import RunHeader, RunState
 from plugin.score import forecast_text, items_to_score, missing_items, score_all
+from plugin.thinking import unfinished_failures, why_no_verdict
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
 from plugin.trust.rater_stats import MIN_LABELS
@@ -61,7 +63,7 @@ def run(params: Params, host: Host) -> Report:
         with closing(_open_journal(plan, host)) as journal:
             journal.add_seconds("prepare", time.perf_counter() - began)
             worker.run(lambda: _complete_all(plan, journal, worker))
-            for text in _uncertified_warnings(plan, journal):
+            for text in _warnings_before_judging(plan, journal):
                 host.log(f"warning: {text}")
             items, judging = _items_to_score(plan, journal), _judging_of(plan)
             exam = _make_exam(plan, journal)
@@ -141,20 +143,24 @@ def _complete_all(plan: Plan, journal: Journal, worker: Worker) -> None:
     file = plan.params.human_ratings
     rated = read_ratings(Path(file)) if file else ()
     make_completions(cases, plan.lineup.loads, journal, worker.progress, plan.metrics)
+    for failure in unfinished_failures(journal.split_texts()):
+        journal.add_failure(failure)
     if file:  # before the judge is paid
         specs = [metric.spec for metric in plan.metrics]
         accept_ratings(rated, specs, journal, Path(file))
 
 
-def _uncertified_warnings(plan: Plan, journal: Journal) -> list[str]:
-    """What to say of adapters before a judge is paid for them."""
+def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
+    """Return what to say of adapters and completions before a judge is paid for them."""
     found = certificates_of_run(journal, plan.variants, plan.loaded.cases, journal.completions())
-    return [certificate_line(one) for one in found if not one.holds]
+    why = why_no_verdict(journal.split_texts())
+    return [*(certificate_line(one) for one in found if not one.holds), *([why] if why else [])]
 
 
 def _items_to_score(plan: Plan, journal: Journal) -> list[ScoreItem]:
     cases = working_order(plan.loaded.cases, plan.params.seed)
-    return items_to_score(cases, journal.completions().values(), plan.metrics)
+    made, answers = journal.completions().values(), journal.answers().values()
+    return items_to_score(cases, answers, plan.metrics, whole=made)
 
 
 def _judging_of(plan: Plan) -> Judging:
@@ -241,6 +247,7 @@ def _begin_run(journal: Journal, plan: Plan) -> None:
         ),
         notes=tuple(plan.lineup.notes),
         model_type=plan.lineup.model_type,
+        strips_thoughts=plan.params.thinking == STRIP,
         n_source_rows=plan.loaded.n_source_rows,
         versions=plan.versions,
     )

@@ -30,8 +30,8 @@ class SplitText:
         thoughts: what was only thought, without tags; "" for a text without thoughts.
         answer: what follows, without the white space that the thoughts left around it.
         is_finished: False where the text ends inside its thoughts.
-        is_marked_late: whether only the end of the thoughts is marked, since the prompt opens them or
-            the tokenizer left the mark out.
+        is_marked_late: whether only the end of the thoughts is marked, since the prompt opens them
+            or the tokenizer left the mark out.
     """
 
     thoughts: str

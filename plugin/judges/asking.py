@@ -159,8 +159,9 @@ class Asker:
     async def _ask_until_fitting(
         self, key: str, prompt: str, schema: type[BaseModel], check: Check
     ) -> BaseModel:
-        problem, question, room = "", prompt, 1
-        for n_asks in range(1, N_ASKS + 1):
+        problem, question, room, n_asks = "", prompt, 1, 0
+        while n_asks < N_ASKS:
+            n_asks += 1
             started = time.perf_counter()
             reply = await self._call_judge(question, schema, room)
             answer = parse_answer(reply, schema, check)
