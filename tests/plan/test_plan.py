@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -11,16 +15,16 @@ from plugin import engines, metrics
 from plugin.errors import OptionError
 from plugin.judges import NoJudge
 from plugin.plan.params import Params
-from plugin.plan.plan import check_engine, make_plan
+from plugin.plan.plan import Plan, check_engine, make_plan
 from plugin.plan.resolve import Sources
 
 ALL_OF_THEM = "Perplexity, Latency, Tokens per Second, Completion Tokens, Cut Off, Token F1"
 
 
-def plan_of(**values: str) -> object:
+def plan_of(*, model: Path = FOLDER / "model", **values: str) -> Plan:
     params = Params.parse({"engine": "mlx", "predefined_tasks": ALL_OF_THEM, **values})
     sources = Sources(
-        model=str(FOLDER / "model"),
+        model=str(model),
         adapters=(FOLDER / "adapter",),
         dataset=str(FOLDER / "cases.jsonl"),
         cache_dir="",
@@ -102,3 +106,38 @@ def test_stopping_early_needs_bounds_of_what_decides() -> None:
         "Leave one of the two out"
     )
     plan_of(stop_early="true", predefined_tasks="Latency, Token F1")
+
+
+THINKING = "{{ messages[0]['content'] }}{% if enable_thinking %}<think>{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "expected"),
+    [
+        ("", {}, 256),
+        ("", {"max_tokens": "9"}, 9),
+        ("chat_template.jinja", {}, 4096),
+        ("tokenizer_config.json", {}, 4096),
+        ("chat_template.jinja", {"max_tokens": "9"}, 9),
+        ("chat_template.jinja", {"chat_template": "false"}, 256),
+        ("added token", {}, 256),
+    ],
+)
+def test_a_model_that_thinks_gets_room_for_it(
+    place: str, options: dict[str, str], expected: int, tmp_path: Path
+) -> None:
+    model = shutil.copytree(FOLDER / "model", tmp_path / "model")
+    file = model / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    if place == "tokenizer_config.json":
+        config["chat_template"] = [{"name": "default", "template": THINKING}]
+    elif place == "chat_template.jinja":
+        (model / place).write_text(THINKING)
+    elif place:
+        config["added_tokens_decoder"] = {"9": {"content": "<think>"}}
+    file.write_text(json.dumps(config))
+    plan = plan_of(model=model, **options)
+    assert plan.params.max_tokens == plan.identity["max_tokens"] == expected
+    (load,) = plan.lineup.loads
+    assert isinstance(load.engine, partial)
+    assert load.engine.args[1].max_tokens == expected
