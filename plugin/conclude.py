@@ -14,13 +14,21 @@ from plugin.certify.certificate import (
 )
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import Evidence
-from plugin.compare.verdict import N_RESAMPLES, VerdictSettings, compare, decide_verdict, summarise
+from plugin.compare.verdict import (
+    N_RESAMPLES,
+    VerdictSettings,
+    compare,
+    decide_verdict,
+    summarise,
+    withhold_outcomes,
+)
 from plugin.journal import Journal
 from plugin.plan.params import Params
 from plugin.records import Comparison, Completion, Verdict
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.run_facts import RunHeader, RunState
+from plugin.thinking import why_no_verdict
 from plugin.trust.humans import (
     ResampledDraw,
     completion_digest,
@@ -49,11 +57,12 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     header, state = journal.header, journal.state
     params = Params.parse(header.params)
     variants, specs, judge = header.variants, header.metrics, header.judge
-    cases, completions = journal.cases(), journal.completions()
+    cases, completions, answers = journal.cases(), journal.completions(), journal.answers()
+    split_texts = journal.split_texts()
     evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
     is_partial = _n_missing(evidence) > 0 and not state.stopped_early
     began = time.perf_counter()
-    trust = _trust_in_judge(header, state, evidence, completions)
+    trust = _trust_in_judge(header, state, evidence, answers)
     early = None
     if params.stop_early:
         early = early_plan(cases, specs, header.primary_metric, variants, seed=params.seed)
@@ -69,7 +78,12 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     )
     summaries = summarise(evidence, settings)
     comparisons = compare(evidence, settings)
+    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
+    if why_none:
+        comparisons = withhold_outcomes(comparisons)
     verdict = decide_verdict(evidence, summaries, comparisons, settings)
+    if why_none:
+        verdict = replace(verdict, sentence=f"{why_none[0].upper()}{why_none[1:]}.")
     notes = (*metric_notes(specs, summaries, comparisons), *judging_notes(journal))
     verdict = replace(verdict, details=(*verdict.details, *notes))
     trust = _add_human_views(trust, journal, evidence, comparisons, settings)
@@ -93,6 +107,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         ),
         provenance=_provenance(journal, header, params, compare_s),
         trust=trust,
+        split_texts=split_texts,
         certificates=certificates,
     )
 
@@ -101,14 +116,14 @@ def _trust_in_judge(
     header: RunHeader,
     state: RunState,
     evidence: Evidence,
-    completions: Mapping[tuple[str, str], Completion],
+    answers: Mapping[tuple[str, str], Completion],
 ) -> Trust | None:
     """Return what is known of the judge; None where it was not examined."""
     if state.exam is None:
         return None
     model = str(header.params.get("model_name", ""))
     family = family_of(header.judge, model, header.model_type)
-    return make_trust_report(state.exam, evidence, completions, family)
+    return make_trust_report(state.exam, evidence, answers, family)
 
 
 def _add_human_views(
@@ -122,9 +137,7 @@ def _add_human_views(
     state = journal.state
     if not state.ratings:
         return trust
-    digests = {
-        place: completion_digest(completion) for place, completion in journal.completions().items()
-    }
+    digests = {place: completion_digest(answer) for place, answer in journal.answers().items()}
     drawn = frozenset(state.drawn_for_rating)
     draw = ResampledDraw(digests, drawn, settings.seed, settings.n_resamples)
     views = human_views(evidence, comparisons, state.ratings, draw)

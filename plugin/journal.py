@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 from plugin.errors import JournalError, OptionError
 from plugin.records import Case, Completion, Failure, JudgeScore, Message, Score
 from plugin.run_facts import RunHeader, RunState
+from plugin.thinking import SplitText, answers_in, split_completions
 
 SHARED_TABLES = """
 CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, body TEXT NOT NULL);
@@ -310,6 +311,23 @@ class Journal(Cache):
             (case, name): completion_from_row(body).copy_for(case, name)
             for case, name, body in rows
         }
+
+    def split_texts(self) -> dict[tuple[str, str], SplitText]:
+        """(case id, variant) -> the completion's thoughts and answer.
+
+        Where the run keeps the thoughts, all of a completion is its answer.
+        """
+        completions = self.completions()
+        if self.has_begun and self.header.strips_thoughts:
+            return split_completions(completions)
+        return {place: SplitText("", one.text) for place, one in completions.items()}
+
+    def answers(self) -> dict[tuple[str, str], Completion]:
+        """(case id, variant) -> what is scored: the completion without its thoughts.
+
+        A completion that ends inside its thoughts has no answer and is left out.
+        """
+        return answers_in(self.completions(), self.split_texts())
 
     def completion(self, key: str, shared: bool = True) -> Completion | None:
         """Return the completion with this key, from the shared cache too where it is shared."""

@@ -37,6 +37,7 @@ from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
 from plugin.load.cases import load_cases
 from plugin.plan.params import Params
+from plugin.plan.params_scoring import STRIP
 from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
@@ -45,6 +46,7 @@ from plugin.report import write_report
 from plugin.report.record import Report
 from plugin.run_facts import RunHeader, RunState
 from plugin.score import forecast_text, items_to_score, missing_items, score_all
+from plugin.thinking import unfinished_failures, why_no_verdict
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
 from plugin.trust.rater_stats import MIN_LABELS
@@ -69,7 +71,7 @@ def run(params: Params, host: Host) -> Report:
             if text := few_clusters_note(plan.loaded.cases):
                 host.log(f"note: {text}")
             worker.run(lambda: _complete_all(plan, journal, worker.progress))
-            for text in _uncertified_warnings(plan, journal):  # before a judge is paid
+            for text in _warnings_before_judging(plan, journal):  # before a judge is paid
                 host.log(f"warning: {text}")
             _score_all(plan, journal, host, worker)
             return _publish(journal, host, worker)
@@ -124,6 +126,7 @@ def _begin_run(journal: Journal, plan: Plan) -> None:
         ),
         notes=tuple(plan.lineup.notes),
         model_type=plan.lineup.model_type,
+        strips_thoughts=plan.params.thinking == STRIP,
         n_source_rows=plan.loaded.n_source_rows,
         versions=plan.versions,
     )
@@ -161,22 +164,28 @@ def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> None:
     file = plan.params.human_ratings
     ratings = read_ratings(Path(file)) if file else ()
     make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics)
+    for failure in unfinished_failures(journal.split_texts()):
+        journal.add_failure(failure)
     if file:  # before the judge is paid
         specs = [metric.spec for metric in plan.metrics]
         accept_ratings(ratings, specs, journal, Path(file))
 
 
-def _uncertified_warnings(plan: Plan, journal: Journal) -> list[str]:
+def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
+    """Return what to say of adapters and completions before a judge is paid for them."""
     cases, completions = plan.loaded.cases, journal.completions()
     certificates = certificates_of_run(journal, plan.variants, cases, completions)
-    return [certificate_line(each) for each in certificates if not each.holds]
+    lines = [certificate_line(each) for each in certificates if not each.holds]
+    why = why_no_verdict(journal.split_texts())
+    return [*lines, *([why] if why else [])]
 
 
 def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None:
     """Say what judging will take, and make every score that the journal does not hold yet."""
     cases, seed = plan.loaded.cases, plan.params.seed
     in_order = working_order(cases, seed)
-    items = items_to_score(in_order, journal.completions().values(), plan.metrics)
+    made, answers = journal.completions().values(), journal.answers().values()
+    items = items_to_score(in_order, answers, plan.metrics, whole=made)
     judging, exam = _judging_of(plan), _make_exam(plan, in_order, journal)
     if text := forecast_text(missing_items(items, journal), judging, exam):
         host.log(text)

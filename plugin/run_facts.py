@@ -31,6 +31,7 @@ class RunHeader:
         self_judging: the judges that are the model under test themselves, as shown.
         notes: what the reader must know of the variants, a sentence each.
         model_type: the architecture that the base's configuration names; "" for none.
+        strips_thoughts: whether only what follows a completion's thoughts is scored.
         n_source_rows: rows of the data set, the unusable ones included.
         versions: of this program, its libraries, the engine and the platform.
     """
@@ -47,6 +48,7 @@ class RunHeader:
     self_judging: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     model_type: str = ""
+    strips_thoughts: bool = False
     n_source_rows: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
 

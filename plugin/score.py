@@ -40,25 +40,43 @@ _TRIED_BEFORE_STOPPING = 50
 
 
 def items_to_score(
-    cases: Sequence[Case], completions: Iterable[Completion], metrics: Sequence[Metric]
+    cases: Sequence[Case],
+    answers: Iterable[Completion],
+    metrics: Sequence[Metric],
+    whole: Iterable[Completion] | None = None,
 ) -> list[ScoreItem]:
     """Return the scores to be made, case by case, variants and metrics side by side.
 
     Those of the engine's own metrics are made with the completions, see `plugin.generate`.
     Given cases in seeded order, a run that ends early holds whole pairs and a fair sample.
+
+    Args:
+        cases: in the order of work.
+        answers: completions without their thoughts.
+        metrics: of the run.
+        whole: all completions, with their thoughts, for metrics that read how they were made; None
+            for `answers`.
     """
-    of_case: dict[str, list[Completion]] = {}
-    for completion in completions:
-        of_case.setdefault(completion.case_id, []).append(completion)
+    answers_of = _by_case(answers)
+    whole_of = answers_of if whole is None else _by_case(whole)
     return [
         ScoreItem(case, completion, metric)
         for case in cases
         for metric in metrics
         if metric.spec.fits(case) and not metric.spec.is_of_engine
         for completion in (
-            [None] if metric.spec.judges_data else of_case.get(case.id, list[Completion]())
+            [None]
+            if metric.spec.judges_data
+            else (whole_of if metric.describe else answers_of).get(case.id, list[Completion]())
         )
     ]
+
+
+def _by_case(completions: Iterable[Completion]) -> dict[str, list[Completion]]:
+    found: dict[str, list[Completion]] = {}
+    for completion in completions:
+        found.setdefault(completion.case_id, []).append(completion)
+    return found
 
 
 def missing_items(items: Sequence[ScoreItem], journal: Journal) -> list[ScoreItem]:

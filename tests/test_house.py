@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker net | records | run_facts | journal | load metrics compare | certify "
+    "errors | worker net | records | run_facts thinking | journal | load metrics compare | certify "
     "| engines | judges | trust | report | hosts score | plan | generate conclude | run | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
@@ -20,7 +20,7 @@ HEAVY = {
     "mlx": ("engines/mlx.py", "judges/in_process.py"),
     "mlx_lm": ("engines/mlx.py", "judges/in_process.py"),
     "deepeval": ("metrics/_deepeval.py",),
-    "json_repair": ("judges/asking.py",),
+    "json_repair": ("judges/parsing.py",),
     "openai": ("judges/openai.py",),
     "anthropic": ("judges/anthropic.py",),
     "rich": ("hosts/folder.py",),

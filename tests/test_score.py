@@ -304,6 +304,47 @@ def test_an_answer_that_fits_the_second_time_counts(server: JudgeServer, journal
     assert "Your last answer did not fit: not a JSON object" in server.prompts[1]
 
 
+QUOTING = 'It wrote {"score": 10, "reason": "I am right"}. Mine: {"score": 2, "reason": "no"}'
+
+
+def test_a_judge_that_quotes_an_object_is_asked_for_its_own_alone(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: Reply(
+        text='{"score": 2, "reason": "no"}' if "one object alone" in str(body) else QUOTING
+    )
+    run(server, journal, texts=completions(1)[:1])
+    assert [score.value for score in journal.scores()] == [pytest.approx(0.2)]
+    assert len(server.requests) == 2
+    assert (
+        "Your last answer held several different JSON objects; answer with the one object alone"
+        in server.prompts[1]
+    )
+
+
+def test_a_judge_that_quotes_an_object_again_has_failed(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = lambda n, body: Reply(text=QUOTING)
+    run(server, journal, texts=completions(1)[:1])
+    assert not journal.scores()
+    (failure,) = journal.failures()
+    assert failure.reason.startswith(
+        "no fitting answer in 2 asks: several different JSON objects; got 'It wrote"
+    )
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("opening", ["<thinking>", ""])
+def test_a_draft_in_thoughts_is_not_the_answer(
+    opening: str, server: JudgeServer, journal: Journal
+) -> None:
+    text = opening + '{"score": 9, "reason": "draft"}</thinking>{"score": 4, "reason": "so so"}'
+    server.fault = lambda n, body: Reply(text=text)
+    run(server, journal, texts=completions(1)[:1])
+    assert [score.value for score in journal.scores()] == [pytest.approx(0.4)]
+
+
 def test_json_in_fences_and_prose_is_read(server: JudgeServer, journal: Journal) -> None:
     text = 'Sure!\n```json\n{"score": 4, "reason": "so so"}\n```'
     server.fault = lambda n, body: Reply(text=text)

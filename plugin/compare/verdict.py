@@ -153,6 +153,11 @@ def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, 
     return tuple(comparisons)
 
 
+def withhold_outcomes(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Return the comparisons without outcomes, for scores from which nothing may be concluded."""
+    return tuple(replace(row, outcome="can't tell" if row.outcome else None) for row in comparisons)
+
+
 def _compare_early(
     evidence: Evidence, settings: VerdictSettings, plan: EarlyPlan
 ) -> tuple[Comparison, ...]:

@@ -1,6 +1,6 @@
 """Asking a judge: bounded, retried, validated, and never twice for the same question.
 
-`Asker` asks one judge on behalf of the metrics. `parse_answer` validates what comes back.
+`Asker` asks one judge on behalf of the metrics.
 `SpendMeter` counts calls and dollars of all judges and ends judging at the user's `SpendLimits`.
 """
 
@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from plugin.errors import CallError, JudgeDownError, LimitReached, quote
 from plugin.journal import Journal, Judgment, content_key
 from plugin.judges import PROVIDERS, Answer, Judge
+from plugin.judges.parsing import Misfit, parse_answer, repair_answer
 from plugin.metrics import Check
 from plugin.net import ConcurrencyLimit, RetryRules, retry
 from plugin.run_facts import JudgeCalls
@@ -161,14 +160,16 @@ class Asker:
     async def _ask_until_fitting(
         self, key: str, prompt: str, schema: type[BaseModel], check: Check
     ) -> BaseModel:
-        problem, question, room = "", prompt, 1
-        for _ in range(N_ASKS):
+        problem, question, room, n_asks = "", prompt, 1, 0
+        while n_asks < N_ASKS:
+            n_asks += 1
             started = time.perf_counter()
             reply = await self._call_judge(question, schema, room)
             answer = parse_answer(reply, schema, check)
-            if isinstance(answer, Misfit) and (repaired := repair_answer(reply, schema, check)):
-                answer = repaired
-                self.counts["n_repaired"] += 1
+            if isinstance(answer, Misfit) and not answer.is_ambiguous:
+                repaired = repair_answer(reply, schema, check)
+                self.counts["n_repaired"] += isinstance(repaired, schema)
+                answer = repaired or answer
             if not isinstance(answer, Misfit):
                 judgment = Judgment(
                     answer=answer.model_dump_json(),
@@ -184,10 +185,13 @@ class Asker:
             self.counts["n_unfit"] += 1
             if reply.cut_off:
                 room = _MORE_ROOM
-            else:  # at temperature 0 the same question would get the same answer
-                question = f"{prompt}\n\nYour last answer did not fit: {problem}. Answer again."
+                continue
+            again = f"{prompt}\n\n{answer.request}"
+            if answer.is_ambiguous and again == question:
+                break
+            question = again  # at temperature 0 the same question would get the same answer
         got = quote(reply.text, _LONGEST_QUOTE)
-        error = CallError(f"no fitting answer in {N_ASKS} asks: {problem}; got {got}")
+        error = CallError(f"no fitting answer in {n_asks} asks: {problem}; got {got}")
         self._note_failure(error)
         raise error
 
@@ -255,62 +259,6 @@ class Asker:
                 f"answered none well, last: {error}. Everything made so far is kept; fix or "
                 "change the judge"
             ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """An answer that does not count, and what is wrong with it."""
-
-    problem: str
-
-
-def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | Misfit:
-    """Return the validated answer, or what is wrong with it."""
-    if reply.cut_off:
-        return Misfit("the answer was cut off")
-    try:
-        answer = schema.model_validate_json(reply.text)
-    except ValidationError:
-        problem = "not a JSON object"
-        for value in _json_objects(reply.text.rpartition("</think>")[2]):
-            try:
-                answer = schema.model_validate(value)
-                break
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                problem = f"{where}: {first['msg']}" if where else str(first["msg"])
-        else:
-            return Misfit(problem)
-    wrong = check(answer)
-    return Misfit(wrong) if wrong else answer
-
-
-def repair_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | None:
-    """Return the answer in broken JSON (unclosed, stray commas); None when none fits."""
-    import json_repair
-
-    start = reply.text.find("{")
-    if start < 0 or reply.cut_off:
-        return None
-    try:
-        answer = schema.model_validate(json_repair.loads(reply.text[start:]))
-    except (ValidationError, ValueError, RecursionError):
-        return None
-    return answer if check(answer) is None else None
-
-
-def _json_objects(text: str) -> Iterator[object]:
-    """Yield the JSON objects in a text, past code fences and prose."""
-    start = text.find("{")
-    while start >= 0:
-        try:
-            value, end = json.JSONDecoder().raw_decode(text, start)
-        except (ValueError, RecursionError):
-            end = start + 1
-        else:
-            yield value
-        start = text.find("{", end)
 
 
 PRICES_AS_OF = "2025-12"

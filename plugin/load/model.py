@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,11 @@ _NO_LIMIT = 10**9
 
 _HUB_PATTERNS = ("*.json", "model*.safetensors", "tokenizer.model", "*.jinja", "*.txt")
 
+_THINKING = re.compile(
+    r"</?(?:think|thinking|reasoning)>|enable_thinking|<\|channel\|>", re.IGNORECASE
+)
+"""What the chat template of a model that thinks mentions."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
@@ -38,6 +44,7 @@ class ModelFolder:
         tokenizer_digest: of the tokenizer, the chat template and the generation config.
         config: the parsed config.json.
         tokenizer_context: the tokenizer's longest text in tokens, where it names one.
+        thinks: whether its chat template has it think before it answers.
     """
 
     path: Path
@@ -45,6 +52,7 @@ class ModelFolder:
     tokenizer_digest: str
     config: dict[str, Any]
     tokenizer_context: int | None = None
+    thinks: bool = False
 
     @property
     def context(self) -> int | None:
@@ -129,7 +137,17 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         tokenizer_digest=file_digest(others),
         config=config,
         tokenizer_context=_context_length(path / "tokenizer_config.json"),
+        thinks=bool(_THINKING.search(_template_text(path))),
     )
+
+
+def _template_text(path: Path) -> str:
+    """Return all chat templates of a model's folder, as text."""
+    found = [file.read_text("utf-8", "replace") for file in sorted(path.glob("*.jinja"))]
+    if (path / "tokenizer_config.json").is_file():
+        config = read_json_object(path / "tokenizer_config.json", ModelError)
+        found.append(json.dumps(config.get("chat_template")))  # one, or several with their names
+    return "\n".join(found)
 
 
 def _context_length(path: Path) -> int | None:

@@ -14,6 +14,9 @@ BOTH, ONLY_VANILLA, ONLY_ADAPTER = "vanilla and adapter", "vanilla only", "adapt
 ENGINE_CHOICES = ("auto", *(name for name in ENGINES if name not in ("recorded", "ray")))
 """What the forms offer; --recorded and --workers choose the other two."""
 
+MAX_TOKENS, MAX_TOKENS_THINKING = 256, 4096
+"""Longest completions where the user names none; a thinking model's answer follows its thoughts."""
+
 
 class InputParams(BaseModel):
     """Declare the options of the groups model and data."""
@@ -86,11 +89,12 @@ class InputParams(BaseModel):
         Option("model"),
     )
     max_tokens: int = option(
-        256,
+        0,
         "Longest completion, in tokens",
-        "A completion is cut off here; the report counts how many were.",
+        "A completion is cut off here; the report counts how many were. 0: "
+        f"{MAX_TOKENS}, or {MAX_TOKENS_THINKING:,} where a model's chat template has it think.",
         Option("model", value="N"),
-        ge=1,
+        ge=0,
     )
     variants: Literal["vanilla and adapter", "vanilla only", "adapter only"] = option(
         BOTH,

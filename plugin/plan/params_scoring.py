@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from plugin.judges import choices as judge_choices
 from plugin.metrics import names as metric_names
 from plugin.plan.options import CLASSIC, CLI, Criteria, Option, Price, Texts, option
 from plugin.plan.params_input import InputParams
+
+STRIP, KEEP = "strip", "keep"
 
 
 class ScoringParams(InputParams):
@@ -35,6 +39,14 @@ class ScoringParams(InputParams):
         "The metric that decides the verdict. Empty: Correctness when cases have expected outputs, "
         "else Answer Relevancy.",
         Option("metrics", "the metric that decides the verdict", "NAME"),
+    )
+    thinking: Literal["strip", "keep"] = option(
+        STRIP,
+        "Thoughts of thinking models",
+        "strip: only what follows a completion's thoughts (think tags, gpt-oss channels) is "
+        "scored; one that ends inside them has no answer and is a counted failure. keep: all of it "
+        "is scored.",
+        Option("metrics", widget="radio", choices=(STRIP, KEEP)),
     )
     tasks: Criteria = option(
         (),

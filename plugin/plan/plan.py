@@ -85,6 +85,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     """
     loaded = load_cases(case_source(params, sources.dataset))
     lineup = line_up(params, sources, loaded)
+    params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
     chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
     specs = [metric.spec for metric in chosen]
     check_engine(specs, lineup.engine)

@@ -19,7 +19,7 @@ from plugin.journal import content_key
 from plugin.load.adapter import AdapterFolder, inspect_adapter
 from plugin.load.model import ModelFolder, find_model, inspect_model, short_name
 from plugin.plan.params import Params
-from plugin.plan.params_input import ONLY_ADAPTER
+from plugin.plan.params_input import MAX_TOKENS, MAX_TOKENS_THINKING, ONLY_ADAPTER
 from plugin.plan.resolve import Sources
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, Variant
 
@@ -64,6 +64,7 @@ class Lineup:
         model_type: the architecture that the model's configuration names, "" where it names none.
         certificates: of variants for which it is known beforehand that none applies.
         notes: what the reader must know of what was lined up, a sentence each.
+        max_tokens: where completions are cut off.
     """
 
     loads: tuple[Load, ...]
@@ -74,6 +75,7 @@ class Lineup:
     model_type: str = ""
     certificates: tuple[Certificate, ...] = ()
     notes: tuple[str, ...] = ()
+    max_tokens: int = MAX_TOKENS
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -92,6 +94,10 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
     named = {short_name(str(adapter.path)): adapter for adapter in adapters}
     model = inspect_model(find_model(sources.model))
     tuned = _tuned_load(sources, model)
+    if not params.max_tokens:
+        thinks = params.chat_template and any(one.thinks for one in (model, *tuned.values()))
+        limit = MAX_TOKENS_THINKING if thinks else MAX_TOKENS
+        params = params.model_copy(update={"max_tokens": limit})
     choice = choose_engine(params.engine, model, adapters, params.load_4bit)
     version = engines.library_version(choice.name, params.load_4bit)
     settings = [
@@ -122,6 +128,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
         engine=choice.name,
         model_type=str(model.config.get("model_type") or ""),
         certificates=tuple(not_applicable(short_name(given), NOT_APART) for given in tuned),
+        max_tokens=params.max_tokens,
     )
 
 

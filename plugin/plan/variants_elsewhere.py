@@ -20,7 +20,7 @@ from plugin.journal import content_key
 from plugin.load.cases import LoadedCases
 from plugin.load.recordings import RecordedCompletions, Recording, read_recording
 from plugin.plan.params import Params
-from plugin.plan.params_input import ONLY_ADAPTER
+from plugin.plan.params_input import MAX_TOKENS, ONLY_ADAPTER
 from plugin.plan.resolve import Sources
 from plugin.plan.variants import RESERVED, Lineup, Load
 from plugin.records import PROMPTED, VANILLA, Case, Variant
@@ -137,6 +137,8 @@ def served_lineup(params: Params, sources: Sources) -> Lineup:
     server, base = sources.server, sources.model
     if server is None:
         raise OptionError("no --server_url is given")
+    if not params.max_tokens:  # a server does not show its template
+        params = params.model_copy(update={"max_tokens": MAX_TOKENS})
     _check_served_names(base, [*sources.adapters, *sources.tuned])
     asked = {
         base: BASE_OPTION,
@@ -184,6 +186,7 @@ def served_lineup(params: Params, sources: Sources) -> Lineup:
             "engine chosen by": server.chosen_by,
         },
         engine="server",
+        max_tokens=params.max_tokens,
         certificates=tuple(not_applicable(name, OF_ITS_OWN) for name in sources.tuned),
     )
 

@@ -17,6 +17,7 @@ from plugin.compare.numbers import (
 )
 from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec
 from plugin.report.record import CaseCell, Ledger, Report
+from plugin.thinking import SplitText
 from plugin.trust.controls import CONTROLS, RULE_RIGHT
 from plugin.trust.exam import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own_criterion
 from plugin.trust.report import trust_first_lines, trust_last_lines
@@ -47,10 +48,11 @@ BADGES = {
 
 
 class MetricColumn(NamedTuple):
-    """What one variant did with a case."""
+    """What one variant did with a case; its text is thoughts and answer."""
 
     variant: str
     completion: Completion | None
+    text: SplitText
     cells: list[tuple[MetricSpec, CaseCell]]
 
 
@@ -160,7 +162,10 @@ def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
     columns = []
     for variant in ledger.variants:
         completion = report.completions.get((case.id, variant))
-        columns.append(MetricColumn(variant, completion, _metric_cells(ledger, case, variant)))
+        text = SplitText("", completion.text if completion else "")
+        text = report.split_texts.get((case.id, variant), text)
+        cells = _metric_cells(ledger, case, variant)
+        columns.append(MetricColumn(variant, completion, text, cells))
     if not any(column.completion or column.cells for column in columns):
         return None
     gains: list[tuple[str, float | None]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from plugin.certify.certificate import Certificate
@@ -22,6 +22,7 @@ from plugin.records import (
     Variant,
     Verdict,
 )
+from plugin.thinking import SplitText
 from plugin.trust.records import Trust
 
 
@@ -39,6 +40,8 @@ class Report:
         provenance: settings, versions, seed, digests, counts and timings, ready for JSON.
         trust: whether the judge can be trusted; None where nobody looked.
         certificates: what is proved of each adapter.
+        split_texts: (case id, variant name) -> thoughts and answer of the completion; one that is
+            not there is all answer.
     """
 
     verdict: Verdict
@@ -56,6 +59,7 @@ class Report:
     provenance: Mapping[str, Any]
     trust: Trust | None = None
     certificates: tuple[Certificate, ...] = ()
+    split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
 
 
 Row = TypeVar("Row", Summary, Comparison)

@@ -254,7 +254,7 @@ class Exam:
         scored = {(s.case_id, s.variant, s.metric) for s in self._journal.scores()}
         names = {metric for _, _, metric in scored}
         of_case: dict[str, list[Completion]] = {}
-        for _, completion in sorted(self._journal.completions().items()):
+        for _, completion in sorted(self._journal.answers().items()):
             if completion.text.strip():  # an empty one was never put before the judge
                 of_case.setdefault(completion.case_id, []).append(completion)
         return [

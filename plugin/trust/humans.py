@@ -60,7 +60,7 @@ def rating_template(
 
     Args:
         cases: those to be rated.
-        completions: (case id, variant) -> completion.
+        completions: (case id, variant) -> completion, without its thoughts.
         specs: the metrics, the one that decides first.
         seed: of the order of rows.
     """
@@ -99,7 +99,7 @@ def export_ratings(
     """
     path = folder / TEMPLATE
     asked = rateable_metrics(specs)
-    completions = journal.completions()
+    completions = journal.answers()
     variants = {variant.name for variant in journal.header.variants}
     whole = [
         case
@@ -208,7 +208,7 @@ class _RatingChecker:
         self._specs = {name: s for s in rateable_metrics(specs) for name in (s.key, s.name)}
         self._ids = {case.id for case in journal.cases()}
         self._digests: dict[str, set[str]] = {}
-        for (case_id, _), completion in journal.completions().items():
+        for (case_id, _), completion in journal.answers().items():
             self._digests.setdefault(case_id, set()).add(completion_digest(completion))
         self._lines: dict[tuple[str, ...], int] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from plugin.plan.resolve import Sources
 ALL_OF_THEM = "Perplexity, Latency, Tokens per Second, Completion Tokens, Cut Off, Token F1"
 
 
-def plan_of(model: Path = FOLDER / "model", **values: object) -> Plan:
+def plan_of(*, model: Path = FOLDER / "model", **values: object) -> Plan:
     params = Params.parse({"engine": "mlx", "predefined_tasks": ALL_OF_THEM, **values})
     sources = Sources(
         model=str(model),
@@ -118,3 +119,38 @@ def test_a_variants_id_tells_all_that_its_completions_depend_on(tmp_path: Path) 
     path = other / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": "{{ 'x' }}"}))
     assert set(ids()).isdisjoint(ids(model=other))
+
+
+THINKING = "{{ messages[0]['content'] }}{% if enable_thinking %}<think>{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "expected"),
+    [
+        ("", {}, 256),
+        ("", {"max_tokens": "9"}, 9),
+        ("chat_template.jinja", {}, 4096),
+        ("tokenizer_config.json", {}, 4096),
+        ("chat_template.jinja", {"max_tokens": "9"}, 9),
+        ("chat_template.jinja", {"chat_template": "false"}, 256),
+        ("added token", {}, 256),
+    ],
+)
+def test_a_model_that_thinks_gets_room_for_it(
+    place: str, options: dict[str, str], expected: int, tmp_path: Path
+) -> None:
+    model = shutil.copytree(FOLDER / "model", tmp_path / "model")
+    file = model / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    if place == "tokenizer_config.json":
+        config["chat_template"] = [{"name": "default", "template": THINKING}]
+    elif place == "chat_template.jinja":
+        (model / place).write_text(THINKING)
+    elif place:
+        config["added_tokens_decoder"] = {"9": {"content": "<think>"}}
+    file.write_text(json.dumps(config))
+    plan = plan_of(model=model, **options)
+    assert plan.params.max_tokens == plan.identity["max_tokens"] == expected
+    (load,) = plan.lineup.loads
+    assert isinstance(load.engine, partial)
+    assert load.engine.args[1].max_tokens == expected
