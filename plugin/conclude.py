@@ -16,6 +16,7 @@ from plugin.compare.early_stop import EarlyPlan, early_plan
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import N_RESAMPLES, VerdictSettings, compare, decide_verdict, summarise
 from plugin.journal import Journal
+from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
 from plugin.records import Case, Comparison, Completion, Verdict
 from plugin.report.record import Report
@@ -73,7 +74,9 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     certificates = certificates_of_run(journal, variants, cases, completions)
     compare_s = time.perf_counter() - began
     return Report(
-        verdict=lead_with_certificates(_with_trust(verdict, judge, trusted), certificates),
+        verdict=lead_with_certificates(
+            _with_repeats(_with_trust(verdict, judge, trusted), cases), certificates
+        ),
         judge=judge,
         variants=variants,
         metrics=specs,
@@ -134,6 +137,12 @@ def _with_trust(verdict: Verdict, judge: str, trusted: Trust | None) -> Verdict:
     first = trust_first_lines(judge, trusted)
     last = trust_last_lines(trusted, verdict.primary_metric or "")
     return replace(verdict, details=(*first, *verdict.details, *last))
+
+
+def _with_repeats(verdict: Verdict, cases: Sequence[Case]) -> Verdict:
+    """Return the verdict with the number of repeated cases first in its details."""
+    text = count_repeats(cases).text
+    return replace(verdict, details=(text, *verdict.details)) if text else verdict
 
 
 def _early(header: RunHeader, params: Params, cases: tuple[Case, ...]) -> EarlyPlan:

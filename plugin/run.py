@@ -58,6 +58,8 @@ def run(params: Params, host: Host) -> Report:
     with closing(Worker(host.tend, partial(exit_now, host))) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
+        for text in plan.loaded.notes:
+            host.log(text)
         with closing(_open_journal(plan, host)) as journal:
             journal.add_seconds("prepare", time.perf_counter() - began)
             worker.run(lambda: _complete_all(plan, journal, worker))
@@ -239,7 +241,7 @@ def _begin_run(journal: Journal, plan: Plan) -> None:
             for judge in judges
             if any(marks_its_own_work(judge, name) for name in models)
         ),
-        notes=tuple(plan.lineup.notes),
+        notes=(*plan.loaded.notes, *plan.lineup.notes),
         model_type=plan.lineup.model_type,
         n_source_rows=plan.loaded.n_source_rows,
         versions=plan.versions,
