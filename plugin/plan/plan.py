@@ -189,10 +189,11 @@ def _check_early(
         )
     if any(case.cluster for case in loaded.cases):
         repeats = f" ({loaded.repeats.text.rstrip('.')})" if loaded.repeats.n else ""
+        left_out = "the repeats and " if loaded.repeats.n else ""
         raise OptionError(
             f"--stop_early cannot be used with clusters{repeats}: its intervals assume independent "
-            f"cases. Leave it off, or leave repeats and the column {params.cluster_column!r} out "
-            "of the data"
+            f"cases. Leave it off, or leave {left_out}the column {params.cluster_column!r} out of "
+            "the data"
         )
     unbounded = [spec.name for spec in specs if spec.decides and not spec.is_bounded]
     if unbounded:

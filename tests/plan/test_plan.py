@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,12 +19,12 @@ from plugin.plan.resolve import Sources
 ALL_OF_THEM = "Perplexity, Latency, Tokens per Second, Completion Tokens, Cut Off, Token F1"
 
 
-def plan_of(**values: str) -> object:
+def plan_of(dataset: Path = FOLDER / "cases.jsonl", **values: str) -> object:
     params = Params.parse({"engine": "mlx", "predefined_tasks": ALL_OF_THEM, **values})
     sources = Sources(
         model=str(FOLDER / "model"),
         adapters=(FOLDER / "adapter",),
-        dataset=str(FOLDER / "cases.jsonl"),
+        dataset=str(dataset),
         cache_dir="",
         judges=(NoJudge(),),
         second_judge=None,
@@ -30,7 +32,7 @@ def plan_of(**values: str) -> object:
     return make_plan(params, sources)
 
 
-def refused(**values: str) -> str:
+def refused(**values: Any) -> str:
     with pytest.raises(OptionError) as caught:
         plan_of(**values)
     return str(caught.value)
@@ -96,9 +98,21 @@ def test_a_mistyped_primary_metric_is_named_as_it_was_meant() -> None:
     assert refused(primary_metric="Token F2").endswith(", did you mean 'Token F1'?")
 
 
-def test_stopping_early_needs_bounds_of_what_decides() -> None:
-    assert refused(stop_early="true") == (
+def test_stopping_early_needs_bounds_of_what_decides(tmp_path: Path) -> None:
+    data = tmp_path / "cases.csv"
+    data.write_text("input,expected_output\nWho?,He.\nWhat?,It.\n")
+    assert refused(dataset=data, stop_early="true") == (
         "--stop_early cannot be used with Perplexity: its intervals need a worst and a best score. "
         "Leave one of the two out"
     )
-    plan_of(stop_early="true", predefined_tasks="Latency, Token F1")
+    plan_of(data, stop_early="true", predefined_tasks="Latency, Token F1")
+
+
+def test_stopping_early_needs_cases_that_stand_alone(tmp_path: Path) -> None:
+    assert refused(stop_early="true", predefined_tasks="Token F1").endswith(
+        "Leave it off, or leave the column 'cluster' out of the data"
+    )
+    data = tmp_path / "cases.csv"
+    data.write_text("input,expected_output\nWho?,He.\nwho,He.\n")
+    message = refused(dataset=data, stop_early="true", predefined_tasks="Token F1")
+    assert "clusters (1 of 2 cases repeats another one" in message and "the repeats and" in message
