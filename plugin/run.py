@@ -58,9 +58,9 @@ def run(params: Params, host: Host) -> Report:
     with closing(Worker(host.tend, partial(exit_now, host))) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
-        for text in plan.loaded.notes:
-            host.log(text)
         with closing(_open_journal(plan, host)) as journal:
+            for text in plan.loaded.notes:
+                host.log(text)
             journal.add_seconds("prepare", time.perf_counter() - began)
             worker.run(lambda: _complete_all(plan, journal, worker))
             for text in _uncertified_warnings(plan, journal):

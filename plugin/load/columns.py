@@ -133,20 +133,6 @@ def lay_out(
     used |= {*names, *(template.columns if template else ())}
     system = find_system(table, used)
     extra = tuple(name for name in there if name not in used and name != system)
-    becomes = [
-        *(
-            []
-            if template or names == (columns.input,)
-            else [_input_becomes(asked, names, own, there)]
-        ),
-        *(
-            f"{getattr(own, name)} -> {name.replace('_', ' ')}"
-            for name in ("expected_output", "id", "group")
-            if getattr(own, name) != getattr(columns, name)
-        ),
-        *([f"{system} -> system turn"] if system else []),
-    ]
-    unread = unread_notes([n for n in extra if n not in completions], table) if asked else []
     layout = Layout(
         asked=asked,
         input=names,
@@ -155,9 +141,12 @@ def lay_out(
         has_expected_output=own.expected_output in there,
         system=system,
         extra=extra,
-        notes=(*(_read_as_notes(known, becomes, completions) if asked else ()), *unread),
     )
-    return layout, problems
+    if asked is None:
+        return layout, problems
+    read_as = _read_as_notes(known, _becomes(layout, columns, there), completions)
+    unread = unread_notes([name for name in extra if name not in completions], table)
+    return replace(layout, notes=(*read_as, *unread)), problems
 
 
 def _find_input(
@@ -201,14 +190,24 @@ def _fill_columns(
     return replace(columns, **found)
 
 
-def _input_becomes(
-    asked: Asked | None, names: Sequence[str], columns: Columns, there: Sequence[str]
-) -> str:
-    source = " + ".join(names)
-    if asked == "chat":
-        has_answer = columns.expected_output not in there
-        return f"{source} -> chat" + (", its last answer -> expected output" if has_answer else "")
-    return f"{'the first of ' if asked == 'first turn' else ''}{source} -> input"
+def _becomes(layout: Layout, named: Columns, there: Sequence[str]) -> list[str]:
+    """Return what becomes what, but for what the user named and for plain columns."""
+    filled = [
+        f"{getattr(layout.columns, name)} -> {name.replace('_', ' ')}"
+        for name in ("expected_output", "id", "group")
+        if getattr(layout.columns, name) != getattr(named, name)
+    ]
+    system = [f"{layout.system} -> system turn"] if layout.system else []
+    if layout.template is not None or layout.input == (named.input,):
+        return [*filled, *system]
+    source = " + ".join(layout.input)
+    if layout.asked != "chat":
+        first = "the first of " if layout.asked == "first turn" else ""
+        return [f"{first}{source} -> input", *filled, *system]
+    answer = (
+        [] if layout.columns.expected_output in there else ["its last answer -> expected output"]
+    )
+    return [f"{source} -> chat", *answer, *filled, *system]
 
 
 def _read_as_notes(
