@@ -1,4 +1,7 @@
-"""The cases of the demo: trained, rephrased and unseen questions with their true answers."""
+"""The cases of the demo: trained, rephrased and unseen questions with their true answers.
+
+A trained question and the same one rephrased ask for one fact, so they are one cluster.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,24 @@ from demo.unseen import UNSEEN
 
 def make_cases() -> list[dict[str, object]]:
     """Lays the facts out as the cases of the demo."""
-    cases = [_case("trained", n, fact, fact.question) for n, fact in enumerate(TRAINED, 1)]
-    cases += [_case("rephrased", n, fact, fact.rephrased) for n, fact in enumerate(TRAINED, 1)]
-    cases += [_case("unseen", n, fact, fact.question) for n, fact in enumerate(UNSEEN, 1)]
+    known, unseen = (
+        [(f"{name}-{n:02d}", n, fact) for n, fact in enumerate(facts, 1)]
+        for name, facts in (("fact", TRAINED), ("unseen", UNSEEN))
+    )
+    cases = [_case("trained", n, fact, fact.question, name) for name, n, fact in known]
+    cases += [_case("rephrased", n, fact, fact.rephrased, name) for name, n, fact in known]
+    cases += [_case("unseen", n, fact, fact.question, name) for name, n, fact in unseen]
     return cases
 
 
-def _case(group: str, number: int, fact: ShowFact, question: str) -> dict[str, object]:
+def _case(
+    group: str, number: int, fact: ShowFact, question: str, cluster: str
+) -> dict[str, object]:
     return {
         "id": f"{group}-{number:02d}",
         "input": question,
         "expected_output": fact.answer,
         "context": list(fact.context),
         "group": group,
+        "cluster": cluster,
     }

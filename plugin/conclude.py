@@ -23,8 +23,9 @@ from plugin.compare.verdict import (
     withhold_outcomes,
 )
 from plugin.journal import Journal
+from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
-from plugin.records import Comparison, Completion, Verdict
+from plugin.records import Case, Comparison, Completion, Verdict
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.run_facts import RunHeader, RunState
@@ -90,7 +91,9 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     certificates = certificates_of_run(journal, variants, cases, completions)
     compare_s = time.perf_counter() - began
     return Report(
-        verdict=lead_with_certificates(_add_trust_lines(verdict, judge, trust), certificates),
+        verdict=lead_with_certificates(
+            _with_repeats(_add_trust_lines(verdict, judge, trust), cases), certificates
+        ),
         judge=judge,
         variants=variants,
         metrics=specs,
@@ -150,6 +153,12 @@ def _add_trust_lines(verdict: Verdict, judge: str, trust: Trust | None) -> Verdi
     first = trust_first_lines(judge, trust)
     last = trust_last_lines(trust, verdict.primary_metric or "")
     return replace(verdict, details=(*first, *verdict.details, *last))
+
+
+def _with_repeats(verdict: Verdict, cases: Sequence[Case]) -> Verdict:
+    """Return the verdict with the number of repeated cases first in its details."""
+    text = count_repeats(cases).text
+    return replace(verdict, details=(text, *verdict.details)) if text else verdict
 
 
 def _n_judged(evidence: Evidence) -> int:

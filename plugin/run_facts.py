@@ -29,7 +29,7 @@ class RunHeader:
         judge: the judges as shown.
         caveat: what must stand in the verdict's first line; "" for nothing.
         self_judging: the judges that are the model under test themselves, as shown.
-        notes: what the reader must know of the variants, a sentence each.
+        notes: what the reader must know of data and variants, a sentence each.
         model_type: the architecture that the base's configuration names; "" for none.
         strips_thoughts: whether only what follows a completion's thoughts is scored.
         n_source_rows: rows of the data set, the unusable ones included.

@@ -206,11 +206,8 @@ def _anytime_interval(result: EarlyResult, decides: bool, n_judged: int) -> Inte
     if low is None or high is None:
         return no_interval(_CONTRADICTED if decides else _ONE_LOOK)
     n = len(result.pairs.whole)
-    after = (
-        ""
-        if n == n_judged
-        else f" after the first {format_count(n)} of {format_count(n_judged)} pairs"
-    )
+    first = f" after the first {format_count(n)} of {format_count(n_judged)} pairs"
+    after = "" if n == n_judged else first
     return Interval(low, high, f"{_ANYTIME}{after}", IntervalKind.SEQUENCE)
 
 

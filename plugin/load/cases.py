@@ -5,7 +5,8 @@ none is chosen, `test` is taken, else `validation`, else the only one there is.
 
 The input stands in a text column (`input`), in a chat column (`messages`, `conversations`), or is
 built of several columns by a template. The template goes before the input column, and that before a
-chat column. Numbers and booleans are taken as text for everything but a plain input and contexts.
+chat column; the layouts of other tools are recognised (`layouts`). Numbers and booleans are taken
+as text for everything but a plain input and contexts.
 """
 
 from __future__ import annotations
@@ -20,18 +21,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugin.errors import DataError, OptionError, nearest_name
-from plugin.load.columns import (
-    Columns,
-    Layout,
-    lay_out,
-    parse_template,
-    read_chat,
-    read_contexts,
-    read_input,
-    read_text,
-)
+from plugin.load.cells import read_answer, read_contexts, read_messages, read_text
+from plugin.load.columns import Columns, Layout, lay_out, parse_template
 from plugin.load.readers import Row, Table, read_files, table_from_objects
-from plugin.records import ALL, Case, Failure, Message
+from plugin.load.repeats import Repeats, cluster_repeats, count_repeats
+from plugin.records import ALL, Case, Failure
 
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 
@@ -64,6 +58,7 @@ class CaseSource:
         limit: share of the cases to draw, 0 < limit <= 1.
         seed: fixes the draw.
         skip_bad_rows: record unusable rows as failures, instead of stopping.
+        completion_columns: those with recorded completions, which are no expected outputs.
     """
 
     dataset_name: str
@@ -73,6 +68,7 @@ class CaseSource:
     limit: float = 1.0
     seed: int = 0
     skip_bad_rows: bool = False
+    completion_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +76,13 @@ class LoadedCases:
     """The cases to work.
 
     Attributes:
-        cases: those drawn, in the order of the source.
+        cases: those drawn, in the order of the source; repeats are in one cluster.
         failures: the bad rows of the whole source, drawn or not.
         digest: sha256 (64 hex digits) of the cases' content without metadata.
         n_source_rows: rows of the source, good and bad.
         source: where they were read from.
+        repeats: how many of the cases repeat another one.
+        notes: what was read as what, and what was not read, a sentence each.
     """
 
     cases: tuple[Case, ...]
@@ -92,6 +90,8 @@ class LoadedCases:
     digest: str
     n_source_rows: int
     source: CaseSource
+    repeats: Repeats
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +117,14 @@ def load_cases(source: CaseSource) -> LoadedCases:
     _check_options(source)
     template = parse_template(source.input_template) if source.input_template else None
     table = find_rows(source.dataset_name, source.split)
-    layout, problems = lay_out(source.columns, template, table.columns)
+    layout, problems = lay_out(source.columns, template, table, source.completion_columns)
     if not table.rows:
         problems.append("there are no rows")
     checked = _check_unique([_read_row(row, layout) for row in table.rows])
     bad = [row for row in checked if row.case is None]
     if problems or len(bad) == len(checked) or (bad and not source.skip_bad_rows):
         raise DataError(_bad_rows_text(source, problems, bad, len(table.rows)))
-    cases = _draw_cases(checked, source.limit, source.seed)
+    cases = cluster_repeats(_draw_cases(checked, source.limit, source.seed))
     taken = {row.id for row in checked if row.case is not None}
     return LoadedCases(
         cases=cases,
@@ -132,6 +132,8 @@ def load_cases(source: CaseSource) -> LoadedCases:
         digest=_digest_cases(cases),
         n_source_rows=len(table.rows),
         source=source,
+        repeats=count_repeats(cases),
+        notes=layout.notes,
     )
 
 
@@ -164,7 +166,7 @@ def _read_row(row: Row, layout: Layout) -> _CheckedRow:
         return found.strip() if found else None
 
     messages, answer = read_messages(row, layout, problems)
-    given = text(names.expected_output)
+    given = read_answer(row, layout, problems)
     group = label(names.group)
     if group == ALL:
         problems.append(f"{names.group} {ALL!r} is reserved for all cases together; rename it")
@@ -181,27 +183,6 @@ def _read_row(row: Row, layout: Layout) -> _CheckedRow:
         problems.append("holds half of a surrogate pair (such as \\ud83d alone), which is no text")
         return _CheckedRow(row, None, None, tuple(problems))
     return _CheckedRow(row, case.id, None if problems else case, tuple(problems))
-
-
-def read_messages(
-    row: Row, layout: Layout, problems: list[str]
-) -> tuple[tuple[Message, ...], str | None]:
-    """Return the turns, and the answer that a chat ends with."""
-    if layout.asked is None:
-        return (), None
-    if layout.template is not None:
-        filled, texts = "", False
-        for literal, name in layout.template.parts:
-            cell = read_text(row.cells.get(name), name, problems) if name else None
-            filled += literal + (cell or "")
-            texts = texts or cell is not None
-        if not texts and not problems:
-            problems.append(f"input is empty: so are {', '.join(layout.template.columns)}")
-        return (Message("user", filled),), None
-    value = row.cells.get(layout.input)
-    if layout.asked == "chat" or isinstance(value, list):
-        return read_chat(value, layout.input, problems)
-    return read_input(value, layout.input, problems), None
 
 
 def _read_metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:

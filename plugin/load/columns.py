@@ -1,31 +1,25 @@
-"""Say which column of a data set is what, and read the cells of a row.
+"""Say which column of a data set is what.
 
-`lay_out` compares the columns that the user named with those that are there. The `read_...`
-functions make the parts of a case of a cell, and add what is wrong with it to `problems`.
+`lay_out` compares the columns that the user named with those that are there, and fills in those of
+a known layout.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Literal
+from collections.abc import Collection, Sequence
+from dataclasses import astuple, dataclass, fields, replace
 
 from plugin.errors import OptionError, nearest_name
-from plugin.load.readers import NumberAsWritten, parse_json, type_name
-from plugin.records import Message
+from plugin.load.layouts import Asked, KnownLayout, find_system, recognise, unread_notes
+from plugin.load.readers import Table
 
 CHATS = ("messages", "conversations")
 """Columns that hold chats, by the habit of OpenAI's and of ShareGPT's files."""
 
-_USUAL_INPUTS = ("question", "prompt", "instruction", "query")
+_USUAL_INPUTS = ("question", "prompt", "instruction", "query", "text")
+_USUAL_OUTPUTS = ("output", "answer", "response", "completion", "target", "reference", "label")
 _N_LISTED = 30
-
-_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
-"""In OpenAI's turns, which have role and content."""
-
-_SPEAKERS = {"human": "user", "gpt": "assistant", **_ROLES}
-"""In ShareGPT's turns, which have from and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +55,22 @@ class Layout:
     """How the rows of one data set are read.
 
     Attributes:
-        asked: where the input stands: in one text column, in a chat column, in the columns of
-            the template; None where that is not known.
-        input: the text or chat column.
+        asked: how the input is read; None where it is not known where it stands.
+        input: the columns that it is read from; empty where the template says that.
+        columns: those that the user named, or else those of the known layout.
+        system: column with a system turn for each row; None for none.
         extra: columns that nothing reads, kept as metadata.
+        notes: what was recognised, and what looks like input and is not read, a sentence each.
     """
 
-    asked: Literal["text", "chat", "template"] | None
-    input: str
+    asked: Asked | None
+    input: tuple[str, ...]
     template: InputTemplate | None
     columns: Columns
     has_expected_output: bool
+    system: str | None
     extra: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def parse_template(text: str) -> InputTemplate:
@@ -102,47 +100,130 @@ def parse_template(text: str) -> InputTemplate:
 
 
 def lay_out(
-    columns: Columns, template: InputTemplate | None, there: Sequence[str]
+    columns: Columns,
+    template: InputTemplate | None,
+    table: Table,
+    completions: Collection[str] = (),
 ) -> tuple[Layout, list[str]]:
-    """Return how to read a data set with the columns that are there, and what is wrong."""
+    """Return how to read a data set, and what is wrong.
+
+    Args:
+        columns: those that the user named.
+        template: the user's.
+        table: the data set.
+        completions: columns that hold recorded completions, and so no expected output.
+    """
+    there = table.columns
     problems = [
         missing_column_text(f"--{field.name}_column", getattr(columns, field.name), there)
         for field in fields(columns)
         if getattr(columns, field.name) not in (field.default, *there)
     ]
-    asked, name = _find_input(columns, template, there)
+    known = recognise(there)
+    asked, names = _find_input(columns, template, known, there)
     if template is not None:
         unknown = [name for name in dict.fromkeys(template.columns) if name not in there]
         problems += [missing_column_text("--input_template", name, there) for name in unknown]
         asked = None if unknown else asked
     elif asked is None and columns.input == Columns().input:
         problems.append(_no_input_text(there))
-    read = {getattr(columns, field.name) for field in fields(columns) if field.name != "input"}
-    read |= {*CHATS, *(template.columns if template else (name,))}
+    own = _fill_columns(columns, template, known, there, completions)
+    used = {getattr(own, field.name) for field in fields(own) if field.name != "input"}
+    used |= {*names, *(template.columns if template else ())}
+    system = find_system(table, used)
+    extra = tuple(name for name in there if name not in used and name != system)
     layout = Layout(
         asked=asked,
-        input=name,
+        input=names,
         template=template,
-        columns=columns,
-        has_expected_output=columns.expected_output in there,
-        extra=tuple(name for name in there if name not in read),
+        columns=own,
+        has_expected_output=own.expected_output in there,
+        system=system,
+        extra=extra,
     )
-    return layout, problems
+    if asked is None:
+        return layout, problems
+    read_as = _read_as_notes(known, _becomes(layout, columns, there), completions)
+    unread = unread_notes([name for name in extra if name not in completions], table)
+    return replace(layout, notes=(*read_as, *unread)), problems
 
 
 def _find_input(
-    columns: Columns, template: InputTemplate | None, there: Sequence[str]
-) -> tuple[Literal["text", "chat", "template"] | None, str]:
-    """Return where the input is: template, input column or, when none was named, chat column."""
+    columns: Columns,
+    template: InputTemplate | None,
+    known: KnownLayout | None,
+    there: Sequence[str],
+) -> tuple[Asked | None, tuple[str, ...]]:
+    """Return how and where the input is read: as the user said, as known, or plainly."""
     if template is not None:
-        return "template", columns.input
+        return "template", ()
+    if columns.input == Columns().input and known is not None:
+        return known.asked, tuple(name for name in known.input if name in there)
     if columns.input in there:
-        return ("chat" if columns.input in CHATS else "text"), columns.input
-    if columns.input == Columns().input:
-        for name in CHATS:
-            if name in there:
-                return "chat", name
-    return None, columns.input
+        return ("chat" if columns.input in CHATS else "text"), (columns.input,)
+    return None, (columns.input,)
+
+
+def _fill_columns(
+    columns: Columns,
+    template: InputTemplate | None,
+    known: KnownLayout | None,
+    there: Sequence[str],
+    completions: Collection[str],
+) -> Columns:
+    """Return the user's columns, with those of the known layout where the user's are not there."""
+    if known is None:
+        return columns
+    taken = {*astuple(columns), *completions, *(template.columns if template else ())}
+    offered = {
+        "expected_output": known.expected_output,
+        "id": (known.id,),
+        "group": (known.group,),
+    }
+    found = {
+        field: name
+        for field, names in offered.items()
+        for name in names[::-1]  # the first one that is there stays
+        if getattr(columns, field) not in there and name in there and name not in taken
+    }
+    return replace(columns, **found)
+
+
+def _becomes(layout: Layout, named: Columns, there: Sequence[str]) -> list[str]:
+    """Return what becomes what, but for what the user named and for plain columns."""
+    filled = [
+        f"{getattr(layout.columns, name)} -> {name.replace('_', ' ')}"
+        for name in ("expected_output", "id", "group")
+        if getattr(layout.columns, name) != getattr(named, name)
+    ]
+    system = [f"{layout.system} -> system turn"] if layout.system else []
+    if layout.template is not None or layout.input == (named.input,):
+        return [*filled, *system]
+    source = " + ".join(layout.input)
+    if layout.asked != "chat":
+        first = "the first of " if layout.asked == "first turn" else ""
+        return [f"{first}{source} -> input", *filled, *system]
+    answer = (
+        [] if layout.columns.expected_output in there else ["its last answer -> expected output"]
+    )
+    return [f"{source} -> chat", *answer, *filled, *system]
+
+
+def _read_as_notes(
+    known: KnownLayout | None, becomes: Sequence[str], completions: Collection[str]
+) -> list[str]:
+    """Return what was recognised, in a sentence; none where nothing but plain columns are read."""
+    if not becomes:
+        return []
+    if known is None:
+        return [f"read by their usual names: {', '.join(becomes)}"]
+    remarks = [known.remark] if known.remark else []
+    if known.completions and known.completions not in completions:
+        remarks.append(
+            f"{known.completions} holds completions and no reference: compare them with "
+            f"--recorded NAME=FILE:{known.completions}"
+        )
+    return ["; ".join([f"read as {known.name}: {', '.join(becomes)}", *remarks])]
 
 
 def missing_column_text(option: str, name: str, there: Sequence[str]) -> str:
@@ -155,8 +236,13 @@ def missing_column_text(option: str, name: str, there: Sequence[str]) -> str:
 
 def _no_input_text(there: Sequence[str]) -> str:
     lower = {name.lower(): name for name in there}
-    usual = next((lower[name] for name in ("input", *_USUAL_INPUTS) if name in lower), None)
-    hint = f"did you mean --input_column {usual}? " if usual else ""
+    asked, answer = (
+        next((lower[name] for name in names if name in lower), None)
+        for names in (("input", *_USUAL_INPUTS), _USUAL_OUTPUTS)
+    )
+    meant = [f"--input_column {asked}"] if asked else []
+    meant += [f"--expected_output_column {answer}"] if asked and answer else []
+    hint = f"did you mean {' '.join(meant)}? " if meant else ""
     return (
         f"there is no column 'input' (nor {' or '.join(map(repr, CHATS))}); name the one with the "
         "question with --input_column, or build it with --input_template; "
@@ -172,122 +258,3 @@ def list_columns(there: Sequence[str]) -> str:
     # A name from JSON may hold half of a surrogate pair, which no terminal can print.
     names = ", ".join(there[:_N_LISTED]).encode("utf-8", "replace").decode()
     return f"columns are: {names}{more}"
-
-
-def read_text(value: object, name: str, problems: list[str]) -> str | None:
-    """Return the text of a cell; a number or a boolean counts as what its source writes.
-
-    Nothing, and text of white space alone, is None.
-    """
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return str(value) if value.strip() else None
-    if value is not None:
-        problems.append(f"{name} is {type_name(value)}; it must be text or a number")
-    return None
-
-
-def read_contexts(value: object, name: str, problems: list[str]) -> tuple[str, ...]:
-    """Return the texts of a list, of a JSON list in text, or one plain text; no blank ones.
-
-    Text that only looks like a list (`[1] Smith says`, `['one']`) is one plain text.
-    """
-    if isinstance(value, str) and not isinstance(value, NumberAsWritten):
-        value = _parse_list(value)
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        problems.append(f"{name} is {type_name(value)}; it must be text or a list of texts")
-        return ()
-    wrong = [part for part in value if part is not None and type(part) is not str]
-    if wrong:
-        problems.append(f"{name} is a list that holds {type_name(wrong[0])}; it must hold texts")
-        return ()
-    return tuple(part for part in value if part and part.strip())
-
-
-def _parse_list(text: str) -> list[object]:
-    if text.lstrip().startswith("["):
-        try:
-            value = parse_json(text)
-        except ValueError:
-            return [text]
-        assert isinstance(value, list)
-        return value
-    return [text]
-
-
-def read_input(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
-    """Return one user turn of plain text.
-
-    A number is refused: as a question it is nearly always the wrong column.
-    """
-    if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
-        return (Message("user", str(value)),)
-    if value is None or value == "" or (type(value) is str):
-        problems.append(f"{name} is empty")
-    else:
-        problems.append(f"{name} is {type_name(value)}; it must be text")
-    return ()
-
-
-def read_chat(
-    value: object, name: str, problems: list[str]
-) -> tuple[tuple[Message, ...], str | None]:
-    """Return the turns up to the last user turn, and what the assistant said after it, if so.
-
-    Of several assistant turns at the end, the last one counts.
-    """
-    if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
-        try:
-            value = parse_json(value)
-        except ValueError as error:
-            problems.append(f"{name} is text that is no JSON list of turns ({error})")
-            return (), None
-    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        problems.append(f"{name} is empty")
-        return (), None
-    if not isinstance(value, list):
-        problems.append(f"{name} is {type_name(value)}; it must be a list of turns")
-        return (), None
-    turns = [_read_turn(turn, f"{name}, turn {i}", problems) for i, turn in enumerate(value, 1)]
-    good = [turn for turn in turns if turn is not None]
-    return _cut_chat(good, name, problems) if len(good) == len(turns) else ((), None)
-
-
-def _cut_chat(
-    turns: list[Message], name: str, problems: list[str]
-) -> tuple[tuple[Message, ...], str | None]:
-    asked = [i for i, turn in enumerate(turns) if turn.role == "user"]
-    if not asked:
-        problems.append(f"{name} has no user turn")
-        return (), None
-    last = asked[-1]
-    if not turns[last].content.strip():
-        problems.append(f"{name}, turn {last + 1}: the last user turn is empty")
-    answers = turns[last + 1 :]
-    if any(turn.role != "assistant" for turn in answers):
-        problems.append(f"{name} has a system turn after the last user turn")
-    answer = answers[-1].content if answers else ""
-    return tuple(turns[: last + 1]), answer if answer.strip() else None
-
-
-def _read_turn(turn: object, where: str, problems: list[str]) -> Message | None:
-    if not isinstance(turn, dict):
-        problems.append(f"{where} is {type_name(turn)}; it must be an object")
-        return None
-    if turn.get("role") is not None:
-        key, role, content, roles = "role", turn["role"], turn.get("content"), _ROLES
-    elif turn.get("from") is not None:
-        key, role, content, roles = "from", turn["from"], turn.get("value"), _SPEAKERS
-    else:
-        problems.append(f"{where} has neither role and content nor from and value")
-        return None
-    if not isinstance(role, str) or role not in roles:
-        problems.append(f"{where} has {key} {role!r}; it must be one of {', '.join(roles)}")
-        return None
-    if type(content) is not str:
-        problems.append(f"{where} has {type_name(content)} as its text; it must be text")
-        return None
-    return Message(roles[role], content)

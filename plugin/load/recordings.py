@@ -13,7 +13,8 @@ from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 from plugin.errors import DataError, OptionError, quote
-from plugin.load.cases import LoadedCases, find_rows, read_messages
+from plugin.load.cases import LoadedCases, find_rows
+from plugin.load.cells import read_messages, read_text
 from plugin.load.columns import (
     Columns,
     Layout,
@@ -21,7 +22,6 @@ from plugin.load.columns import (
     list_columns,
     missing_column_text,
     parse_template,
-    read_text,
 )
 from plugin.load.readers import Row, type_name
 from plugin.records import Case, Message, NoResult
@@ -95,6 +95,16 @@ def parse_recording(text: str) -> Recording:
     return Recording(name, rest)  # C:\data\base.csv is a path and no column
 
 
+def completion_columns(recordings: Sequence[Recording], dataset: str) -> tuple[str, ...]:
+    """Return the columns of the data set that hold, or may hold, recorded completions."""
+    own = [recording for recording in recordings if recording.file == dataset]
+    names = (
+        (recording.column,) if recording.column else (*USUAL_COLUMNS, recording.name)
+        for recording in own
+    )
+    return tuple(dict.fromkeys(name for group in names for name in group))
+
+
 def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedCompletions:
     """Read the file, and find each case's completion.
 
@@ -113,7 +123,7 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
         recording, source.columns, template.columns if template else (), table.columns
     )
     named = Columns(input=source.columns.input, id=source.columns.id)
-    layout, _ = lay_out(named, template, table.columns)  # what is missing shows in the join
+    layout, _ = lay_out(named, template, table)  # what is missing shows in the join
     rows = [_read_recorded_row(row, column, layout, own) for row in table.rows]
     bad = [f"{row.place}: {row.problem}" for row in rows if row.problem]
     if bad and not source.skip_bad_rows:
@@ -171,7 +181,10 @@ def _read_recorded_row(row: Row, column: str, layout: Layout, is_data_set: bool)
     messages, _ = read_messages(row, layout, unused)
     if is_data_set and not given:
         given = str(row.number)  # as a case of the data set without an id is called
-    text = _read_completion(row.cells.get(column), column)
+    value = row.cells.get(column)
+    while layout.asked == "request" and isinstance(value, list) and len(value) == 1:
+        value = value[0]  # lm-eval's samples have a list of answers to each request
+    text = _read_completion(value, column)
     if isinstance(text, NoResult):
         return RecordedRow(row.place, given or None, messages, None, text.reason)
     return RecordedRow(row.place, given or None, messages, text, None)

@@ -14,13 +14,14 @@ from plugin.journal import content_key
 from plugin.judges import Judge
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
 from plugin.load.columns import Columns
+from plugin.load.recordings import completion_columns
 from plugin.metrics import Metric
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH
 from plugin.plan.resolve import Sources
 from plugin.plan.variants import Lineup, local_lineup
 from plugin.plan.variants_elsewhere import recorded_lineup, served_lineup
-from plugin.records import Case, MetricSpec, Variant
+from plugin.records import MetricSpec, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,9 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     Raises:
         UserError: naming what is wrong with data, options, model or adapter.
     """
-    loaded = load_cases(case_source(params, sources.dataset))
+    recorded = completion_columns(sources.recorded, sources.dataset)
+    source = replace(case_source(params, sources.dataset), completion_columns=recorded)
+    loaded = load_cases(source)
     lineup = line_up(params, sources, loaded)
     params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
     chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
@@ -91,7 +94,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     check_engine(specs, lineup.engine)
     primary = _choose_primary(params.primary_metric, chosen)
     if params.stop_early:
-        _check_early(params, lineup, loaded.cases, specs)
+        _check_early(params, lineup, loaded, specs)
     return Plan(
         params=params.model_copy(
             update={
@@ -168,7 +171,7 @@ def check_engine(specs: Sequence[MetricSpec], engine: str) -> None:
 
 
 def _check_early(
-    params: Params, lineup: Lineup, cases: Sequence[Case], specs: Sequence[MetricSpec]
+    params: Params, lineup: Lineup, loaded: LoadedCases, specs: Sequence[MetricSpec]
 ) -> None:
     """Check that judging may stop early.
 
@@ -185,10 +188,13 @@ def _check_early(
             f"--stop_early needs a comparison, but --recorded names {lineup.variants[0].name!r} "
             "alone; give a second one"
         )
-    if any(case.cluster for case in cases):
+    if any(case.cluster for case in loaded.cases):
+        repeats = f" ({loaded.repeats.text.rstrip('.')})" if loaded.repeats.n else ""
+        left_out = "the repeats and " if loaded.repeats.n else ""
         raise OptionError(
-            "--stop_early cannot be used with clusters: its intervals assume independent cases. "
-            "Leave it off, or give --cluster_column a column that is not there"
+            f"--stop_early cannot be used with clusters{repeats}: its intervals assume independent "
+            f"cases. Leave it off, or leave {left_out}the column {params.cluster_column!r} out of "
+            "the data"
         )
     unbounded = [spec.name for spec in specs if spec.decides and not spec.is_bounded]
     if unbounded:

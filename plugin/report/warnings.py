@@ -17,6 +17,7 @@ from plugin.compare.numbers import (
     format_range,
     format_rough,
 )
+from plugin.compare.pairs import clusters_of
 from plugin.journal import Journal
 from plugin.records import (
     ALL,
@@ -46,7 +47,7 @@ def run_warnings(
         found += _cut_off_completions(variant, cases, completions)
     found += _differing_prompts(state, variants)
     found += _idle_prompt(variants[0].name, cases, completions)
-    found += _repeated_cases(cases)
+    found += _cases_answered_alike(variants, cases, completions)
     for judge in header.self_judging:
         found.append(
             f"the judge {judge} is the model under test itself: it marks its own work. Choose "
@@ -82,17 +83,37 @@ def run_warnings(
     return tuple(found)
 
 
-def _repeated_cases(cases: tuple[Case, ...]) -> list[str]:
-    """Warn of cases that ask the same; those of one cluster count as one already."""
-    asked = Counter((case.messages, case.cluster) for case in cases)
-    n_alike = sum(n - 1 for (_, cluster), n in asked.items() if not cluster)
-    if not n_alike:
+_MIN_ALIKE_WORDS = 4
+"""Below it an answer is a label, which many cases share."""
+
+
+def _cases_answered_alike(
+    variants: tuple[Variant, ...],
+    cases: tuple[Case, ...],
+    completions: Mapping[tuple[str, str], Completion],
+) -> list[str]:
+    """Warn of cases that differ in the input alone: they may be one question in other words."""
+    alike: dict[tuple[str, ...], list[Case]] = {}
+    for case in cases:
+        made = [completions.get((case.id, variant.name)) for variant in variants]
+        texts = [case.expected_output or "", *(one.text if one else "" for one in made)]
+        is_label = max(len(text.split()) for text in texts) < _MIN_ALIKE_WORDS
+        if all(texts) and not is_label:
+            alike.setdefault(tuple(texts), []).append(case)
+    apart = [group for group in alike.values() if _n_clusters(group) > 1]
+    if not apart:
         return []
+    n, shown = sum(map(len, apart)), ", ".join(case.id for case in apart[0][:5])
     return [
-        f"{n_alike} of {len(cases)} cases ask the very same as another one. They count as evidence "
-        "of their own, which makes the interval too narrow: give them one value in the cluster "
-        "column, or leave them out"
+        f"{n} of {len(cases)} cases share expected output and all completions with another one, "
+        f"but not the input (such as {shown}): where they ask the same in other words, give them "
+        "one value in the cluster column, or the interval is too narrow"
     ]
+
+
+def _n_clusters(cases: Sequence[Case]) -> int:
+    clusters = clusters_of(cases)
+    return len(cases) if clusters is None else len(set(clusters))
 
 
 def _differing_prompts(state: RunState, variants: tuple[Variant, ...]) -> list[str]:

@@ -101,7 +101,7 @@ def test_no_file_names_a_machine() -> None:
 def test_cases_are_well_formed() -> None:
     """Cases have all fields, short texts, unique ids and full groups."""
     for case in cases():
-        assert set(case) == {"id", "input", "expected_output", "context", "group"}
+        assert set(case) == {"id", "input", "expected_output", "context", "group", "cluster"}
         assert case["id"].startswith(case["group"] + "-")
         assert 0 < len(case["expected_output"].split()) <= 20
         assert 1 <= len(case["context"]) <= 3
@@ -131,6 +131,14 @@ def test_rephrased_cases_share_the_answer_of_the_trained_ones() -> None:
         trained, rephrased = by_id[f"trained-{number:02d}"], by_id[f"rephrased-{number:02d}"]
         assert trained["expected_output"] == rephrased["expected_output"]
         assert trained["input"] != rephrased["input"]
+
+
+def test_a_fact_asked_twice_is_one_cluster() -> None:
+    """A trained and a rephrased case of one fact belong together; the unseen ones stand alone."""
+    by_id = {case["id"]: case["cluster"] for case in cases()}
+    for number in range(1, 21):
+        assert by_id[f"trained-{number:02d}"] == by_id[f"rephrased-{number:02d}"]
+    assert sorted(Counter(by_id.values()).values()) == [1] * 20 + [2] * 20
 
 
 def test_adapter_saw_the_trained_questions_only() -> None:

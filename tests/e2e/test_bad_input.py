@@ -351,13 +351,19 @@ def test_text_from_data_and_models_cannot_run(tmp_path: Path) -> None:
     assert ",=1+1," not in cells
 
 
-def test_cases_that_repeat_each_other_are_warned_of(tmp_path: Path) -> None:
+def test_cases_that_repeat_each_other_are_one_cluster(tmp_path: Path) -> None:
     row = '{"input": "Who plays Dinesh?", "expected_output": "Kumail Nanjiani plays Dinesh."'
     other = '{"input": "Who plays Jian-Yang?", "expected_output": "Jimmy O. Yang."'
     data = tmp_path / "cases.jsonl"
     data.write_text("\n".join([row + "}"] * 3 + [other + "}"]))
-    ended = main(*demo_options(tmp_path / "a", dataset_name=str(data), limit="1"))
-    assert "warning: 2 of 4 cases ask the very same as another one." in ended.out
-    data.write_text("\n".join([row + ', "cluster": "d"}'] * 3 + [other + "}"]))
-    ended = main(*demo_options(tmp_path / "b", dataset_name=str(data), limit="1"))
-    assert ended.code == 0 and "ask the very same" not in ended.out
+    out = tmp_path / "a"
+    assert main(*demo_options(out, dataset_name=str(data), limit="1")).code == 0
+    found = summary(out)
+    assert found["verdict"]["details"][0] == (
+        "2 of 4 cases repeat another one; repeats count as one cluster: 2 clusters."
+    )
+    assert {line["n_clusters"] for line in found["comparisons"]} == {2}
+    early = {"dataset_name": str(data), "limit": "1", "stop_early": "true"}
+    ended = main(*demo_options(tmp_path / "b", **early))
+    assert ended.code == 2
+    assert "--stop_early cannot be used with clusters (2 of 4 cases repeat another" in ended.err

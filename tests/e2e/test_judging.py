@@ -125,6 +125,7 @@ def test_judging_that_may_stop_early_says_so_first(tmp_path: Path, server: Judge
     out = tmp_path / "o"
     rows = [
         f'{{"id": "{i}", "input": "Who plays Richard Hendricks in Silicon Valley?", '
+        f'"context": ["That is case {i}, which makes it no repeat."], '
         '"expected_output": "Thomas Middleditch plays Richard Hendricks."}}'.replace("}}", "}")
         for i in range(200)
     ]

@@ -195,6 +195,75 @@ def test_three_variants_and_stopping_early(pairs: Path, tmp_path: Path) -> None:
     )
 
 
+def write_rows(path: Path, *rows: Mapping[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_known_layout_is_named_in_the_log_and_in_the_report(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": f"Add 1 to {n}.", "output": f"{n + 1}", "mine": f"{n + 1}", "tools": "f"}
+        for n in range(9)
+    ]
+    data = write_rows(tmp_path / "d.jsonl", *rows)
+    out = tmp_path / "o"
+    ended = run(out, f"base={data}:mine")
+    assert ended.code == 0, ended.err
+    read_as = "read as Alpaca: instruction -> input, output -> expected output"
+    assert ended.out.splitlines()[1] == read_as
+    found = summary(out)["warnings"]
+    assert found[0] == read_as and found[1].startswith("column tools looks like input and is not")
+
+
+def test_the_column_of_a_recording_is_no_expected_output(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "d.jsonl", {"instruction": "Why?", "output": "So."})
+    for name in (f"base={data}:output", f"base={data}"):
+        message = refused(tmp_path / "o", name, predefined_tasks="Exact Match")
+        assert "Exact Match" in message and "expected_output" in message
+
+
+def test_eight_copies_of_the_rows_give_the_verdict_of_one(pairs: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    often = [{**row, "id": f"{row['id']}-{n}"} for n in range(8) for row in rows]
+    copies = write_rows(tmp_path / "often.jsonl", *often)
+    found = []
+    for out, data in ((tmp_path / "a", pairs), (tmp_path / "b", copies)):
+        ended = run(out, f"base={data}:plain", f"tuned={data}", judge="offline")
+        assert ended.code == 0, ended.err
+        found.append(summary(out))
+    once, eight = ((one["verdict"], one["comparisons"]) for one in found)
+    assert eight[0]["outcome"] == once[0]["outcome"]
+    assert eight[0]["details"][0] == (
+        "168 of 192 cases repeat another one; repeats count as one cluster: 24 clusters."
+    )
+    assert [row["n_clusters"] for row in once[1]] == [None] * 3
+    assert [row["n_clusters"] for row in eight[1]] == [row["n"] for row in once[1]] == [24, 10, 14]
+
+
+@pytest.mark.parametrize(
+    ("answer", "clusters", "is_warned"),
+    [
+        ("It is in the north.", ("", ""), True),
+        ("It is in the north.", ("a", "a"), False),
+        ("north", ("", ""), False),
+    ],
+)
+def test_cases_that_differ_in_the_input_alone_are_warned_of(
+    tmp_path: Path, answer: str, clusters: tuple[str, str], is_warned: bool
+) -> None:
+    asked = zip(("Where is it?", "In which part is it?"), clusters, strict=True)
+    same = {"expected_output": answer, "base": answer, "tuned": answer}
+    rows = [{"input": text, "cluster": cluster, **same} for text, cluster in asked]
+    data = write_rows(tmp_path / "d.jsonl", *rows, {**same, "input": "Who?", "base": "Nobody"})
+    out = tmp_path / "o"
+    ended = run(out, f"base={data}:base", f"tuned={data}:tuned")
+    assert ended.code == 0, ended.err
+    found = [text for text in summary(out)["warnings"] if "but not the input" in text]
+    assert len(found) == is_warned
+    if found:
+        assert found[0].startswith("2 of 3 cases share") and "(such as 1, 2)" in found[0]
+
+
 def test_cases_that_ask_the_same_keep_their_own_completions(tmp_path: Path) -> None:
     rows = [{"input": "Why?", "expected_output": "b", "base": one} for one in ("a", "b")]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

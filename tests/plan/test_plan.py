@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,14 @@ from plugin.plan.resolve import Sources
 ALL_OF_THEM = "Perplexity, Latency, Tokens per Second, Completion Tokens, Cut Off, Token F1"
 
 
-def plan_of(*, model: Path = FOLDER / "model", **values: object) -> Plan:
+def plan_of(
+    *, dataset: Path = FOLDER / "cases.jsonl", model: Path = FOLDER / "model", **values: object
+) -> Plan:
     params = Params.parse({"engine": "mlx", "predefined_tasks": ALL_OF_THEM, **values})
     sources = Sources(
         model=str(model),
         adapters=(str(FOLDER / "adapter"),),
-        dataset=str(FOLDER / "cases.jsonl"),
+        dataset=str(dataset),
         cache_dir="",
         judges=(NoJudge(),),
         second_judge=None,
@@ -34,7 +37,7 @@ def plan_of(*, model: Path = FOLDER / "model", **values: object) -> Plan:
     return make_plan(params, sources)
 
 
-def refused(**values: str) -> str:
+def refused(**values: Any) -> str:
     with pytest.raises(OptionError) as caught:
         plan_of(**values)
     return str(caught.value)
@@ -100,12 +103,24 @@ def test_a_mistyped_primary_metric_is_named_as_it_was_meant() -> None:
     assert refused(primary_metric="Token F2").endswith(", did you mean 'Token F1'?")
 
 
-def test_stopping_early_needs_bounds_of_what_decides() -> None:
-    assert refused(stop_early="true") == (
+def test_stopping_early_needs_bounds_of_what_decides(tmp_path: Path) -> None:
+    data = tmp_path / "cases.csv"
+    data.write_text("input,expected_output\nWho?,He.\nWhat?,It.\n")
+    assert refused(dataset=data, stop_early="true") == (
         "--stop_early cannot be used with Perplexity: its intervals need a worst and a best score. "
         "Leave one of the two out"
     )
-    plan_of(stop_early="true", predefined_tasks="Latency, Token F1")
+    plan_of(dataset=data, stop_early="true", predefined_tasks="Latency, Token F1")
+
+
+def test_stopping_early_needs_cases_that_stand_alone(tmp_path: Path) -> None:
+    assert refused(stop_early="true", predefined_tasks="Token F1").endswith(
+        "Leave it off, or leave the column 'cluster' out of the data"
+    )
+    data = tmp_path / "cases.csv"
+    data.write_text("input,expected_output\nWho?,He.\nwho,He.\n")
+    message = refused(dataset=data, stop_early="true", predefined_tasks="Token F1")
+    assert "clusters (1 of 2 cases repeats another one" in message and "the repeats and" in message
 
 
 def test_a_variants_id_tells_all_that_its_completions_depend_on(tmp_path: Path) -> None:

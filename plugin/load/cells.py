@@ -1,0 +1,244 @@
+"""Read the cells of a row: the `read_...` functions make the parts of a case.
+
+What is wrong with a cell is added to `problems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from plugin.load.columns import InputTemplate, Layout
+from plugin.load.readers import NumberAsWritten, Row, parse_json, type_name
+from plugin.records import Message
+
+_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
+"""In OpenAI's turns, which have role and content."""
+
+_SPEAKERS = {"human": "user", "gpt": "assistant", **_ROLES}
+"""In ShareGPT's turns, which have from and value."""
+
+
+def read_messages(
+    row: Row, layout: Layout, problems: list[str]
+) -> tuple[tuple[Message, ...], str | None]:
+    """Return the turns, and the answer that a chat ends with."""
+    messages, answer = _read_asked(row, layout, problems)
+    if layout.system is not None:
+        said = read_text(row.cells.get(layout.system), layout.system, problems)
+        messages = _add_system(messages, said)
+    return messages, answer
+
+
+def _read_asked(
+    row: Row, layout: Layout, problems: list[str]
+) -> tuple[tuple[Message, ...], str | None]:
+    if layout.asked is None:
+        return (), None
+    if layout.template is not None:
+        return _fill_template(row, layout.template, problems), None
+    if layout.asked == "joined":
+        return _read_joined(row.cells, layout.input, problems), None
+    (name,) = layout.input
+    value = row.cells.get(name)
+    if layout.asked == "first turn":
+        return _read_first_turn(value, name, problems), None
+    if layout.asked == "request":
+        return _read_request(value, name, problems), None
+    if layout.asked == "chat" or isinstance(value, list):
+        return _read_chat(value, name, problems)
+    return _read_input(value, name, problems), None
+
+
+def _fill_template(row: Row, template: InputTemplate, problems: list[str]) -> tuple[Message, ...]:
+    filled, texts = "", False
+    for literal, name in template.parts:
+        cell = read_text(row.cells.get(name), name, problems) if name else None
+        filled += literal + (cell or "")
+        texts = texts or cell is not None
+    if not texts and not problems:
+        problems.append(f"input is empty: so are {', '.join(template.columns)}")
+    return (Message("user", filled),)
+
+
+def read_text(value: object, name: str, problems: list[str]) -> str | None:
+    """Return the text of a cell; a number or a boolean counts as what its source writes.
+
+    Nothing, and text of white space alone, is None.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return str(value) if value.strip() else None
+    if value is not None:
+        problems.append(f"{name} is {type_name(value)}; it must be text or a number")
+    return None
+
+
+def read_contexts(value: object, name: str, problems: list[str]) -> tuple[str, ...]:
+    """Return the texts of a list, of a JSON list in text, or one plain text; no blank ones.
+
+    Text that only looks like a list (`[1] Smith says`, `['one']`) is one plain text.
+    """
+    if isinstance(value, str) and not isinstance(value, NumberAsWritten):
+        value = _parse_list(value)
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        problems.append(f"{name} is {type_name(value)}; it must be text or a list of texts")
+        return ()
+    wrong = [part for part in value if part is not None and type(part) is not str]
+    if wrong:
+        problems.append(f"{name} is a list that holds {type_name(wrong[0])}; it must hold texts")
+        return ()
+    return tuple(part for part in value if part and part.strip())
+
+
+def _parse_list(text: str) -> list[object]:
+    if text.lstrip().startswith("["):
+        try:
+            value = parse_json(text)
+        except ValueError:
+            return [text]
+        assert isinstance(value, list)
+        return value
+    return [text]
+
+
+def _read_input(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
+    """Return one user turn of plain text.
+
+    A number is refused: as a question it is nearly always the wrong column.
+    """
+    if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
+        return (Message("user", str(value)),)
+    if value is None or value == "" or (type(value) is str):
+        problems.append(f"{name} is empty")
+    else:
+        problems.append(f"{name} is {type_name(value)}; it must be text")
+    return ()
+
+
+def _read_joined(
+    cells: Mapping[str, object], names: Sequence[str], problems: list[str]
+) -> tuple[Message, ...]:
+    """Return one user turn of the columns' texts with an empty line between; without blank ones."""
+    n_before = len(problems)
+    texts = [text for name in names if (text := read_text(cells.get(name), name, problems))]
+    if not texts and len(problems) == n_before:
+        problems.append(f"input is empty: so are {', '.join(names)}")
+    return (Message("user", "\n\n".join(texts)),) if texts else ()
+
+
+def _read_first_turn(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
+    """Return the first question of a list as one user turn."""
+    value = _parse_list(value) if type(value) is str else value
+    if not isinstance(value, list) or not value:
+        problems.append(f"{name} is {type_name(value)}; it must be a list of questions")
+        return ()
+    return _read_input(value[0], f"{name}, turn 1", problems)
+
+
+def _read_request(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
+    """Return the prompt of lm-eval's only request: [[prompt, ...]], or named arg_0 in an object."""
+    requests = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(requests, list) or len(requests) != 1:
+        n = len(requests) if isinstance(requests, list) else 0
+        problems.append(
+            f"{name} holds {n} requests; it must hold one (a multiple-choice task, which compares "
+            "likelihoods, has no completion to score)"
+        )
+        return ()
+    request = requests[0]
+    prompt = request.get("arg_0") if isinstance(request, dict) else request
+    if isinstance(prompt, list) and prompt:
+        prompt = prompt[0]
+    return _read_input(prompt, f"{name}, prompt", problems)
+
+
+def read_answer(row: Row, layout: Layout, problems: list[str]) -> str | None:
+    """Return the reference answer: text, the last turn of a chat, or the first turn's of a list."""
+    name = layout.columns.expected_output
+    value = row.cells.get(name)
+    if isinstance(value, list) and value and layout.asked == "first turn":
+        value = value[0]
+    is_turn = isinstance(value, dict) and not {"role", "from"}.isdisjoint(value)
+    turns = [value] if is_turn else value
+    if not isinstance(turns, list) or not turns or not isinstance(turns[-1], dict):
+        return read_text(value, name, problems)
+    turn = _read_turn(turns[-1], f"{name}, turn {len(turns)}", problems)
+    if turn is not None and turn.role != "assistant":
+        problems.append(f"{name} ends with a {turn.role} turn; it must end with the assistant's")
+    return turn.content if turn is not None and turn.content.strip() else None
+
+
+def _add_system(messages: tuple[Message, ...], text: str | None) -> tuple[Message, ...]:
+    """Return the turns under a system turn; the chat's own one is joined to it where it differs."""
+    if not messages or not text:
+        return messages
+    if messages[0].role != "system":
+        return (Message("system", text), *messages)
+    own = messages[0].content
+    if own.strip() == text.strip():
+        return messages
+    return (Message("system", f"{text}\n\n{own}"), *messages[1:])
+
+
+def _read_chat(
+    value: object, name: str, problems: list[str]
+) -> tuple[tuple[Message, ...], str | None]:
+    """Return the turns up to the last user turn, and what the assistant said after it, if so.
+
+    Of several assistant turns at the end, the last one counts.
+    """
+    if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
+        try:
+            value = parse_json(value)
+        except ValueError as error:
+            problems.append(f"{name} is text that is no JSON list of turns ({error})")
+            return (), None
+    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
+        problems.append(f"{name} is empty")
+        return (), None
+    if not isinstance(value, list):
+        problems.append(f"{name} is {type_name(value)}; it must be a list of turns")
+        return (), None
+    turns = [_read_turn(turn, f"{name}, turn {i}", problems) for i, turn in enumerate(value, 1)]
+    good = [turn for turn in turns if turn is not None]
+    return _cut_chat(good, name, problems) if len(good) == len(turns) else ((), None)
+
+
+def _cut_chat(
+    turns: list[Message], name: str, problems: list[str]
+) -> tuple[tuple[Message, ...], str | None]:
+    asked = [i for i, turn in enumerate(turns) if turn.role == "user"]
+    if not asked:
+        problems.append(f"{name} has no user turn")
+        return (), None
+    last = asked[-1]
+    if not turns[last].content.strip():
+        problems.append(f"{name}, turn {last + 1}: the last user turn is empty")
+    answers = turns[last + 1 :]
+    if any(turn.role != "assistant" for turn in answers):
+        problems.append(f"{name} has a system turn after the last user turn")
+    answer = answers[-1].content if answers else ""
+    return tuple(turns[: last + 1]), answer if answer.strip() else None
+
+
+def _read_turn(turn: object, where: str, problems: list[str]) -> Message | None:
+    if not isinstance(turn, dict):
+        problems.append(f"{where} is {type_name(turn)}; it must be an object")
+        return None
+    if turn.get("role") is not None:
+        key, role, content, roles = "role", turn["role"], turn.get("content"), _ROLES
+    elif turn.get("from") is not None:
+        key, role, content, roles = "from", turn["from"], turn.get("value"), _SPEAKERS
+    else:
+        problems.append(f"{where} has neither role and content nor from and value")
+        return None
+    if not isinstance(role, str) or role not in roles:
+        problems.append(f"{where} has {key} {role!r}; it must be one of {', '.join(roles)}")
+        return None
+    if type(content) is not str:
+        problems.append(f"{where} has {type_name(content)} as its text; it must be text")
+        return None
+    return Message(roles[role], content)

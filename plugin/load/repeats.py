@@ -1,0 +1,115 @@
+"""Find cases that repeat another one, and put them into one cluster.
+
+A repeat asks the same: the whole conversation and the context are equal after folding case, white
+space and the punctuation at the end. Everything else counts, so that "2+2" is not "2-2" and "C" is
+not "C++". Counted as evidence of their own, repeats would make every interval too narrow.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from plugin.records import Case
+
+_FINAL = re.compile(r"(?<=[\w)\]\"'”’»])[.?…。？]+$|(?<=[^\W\d_]{2})[.?!…。？！]+$")
+"""Punctuation that ends a text. An exclamation mark counts unless a word stands before it: 5! is a
+factorial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How many cases repeat another one.
+
+    Attributes:
+        n: cases that repeat an earlier one.
+        n_cases: all of them.
+        n_clusters: clusters that all cases belong to; one without stands for itself.
+    """
+
+    n: int
+    n_cases: int
+    n_clusters: int
+
+    @property
+    def text(self) -> str:
+        """A sentence for the reader; "" where nothing is repeated."""
+        if not self.n:
+            return ""
+        repeat = "repeats" if self.n == 1 else "repeat"
+        clusters = "cluster" if self.n_clusters == 1 else "clusters"
+        return (
+            f"{self.n} of {self.n_cases} cases {repeat} another one; repeats count as one cluster: "
+            f"{self.n_clusters} {clusters}."
+        )
+
+
+def count_repeats(cases: Sequence[Case]) -> Repeats:
+    """Count the repeats that share a cluster with the case that they repeat."""
+    first: dict[Hashable, Case] = {}
+    n = 0
+    for case in cases:
+        other = first.setdefault(case_key(case), case)
+        n += other is not case and other.cluster is not None and other.cluster == case.cluster
+    alone = sum(case.cluster is None for case in cases)
+    named = len({case.cluster for case in cases if case.cluster is not None})
+    return Repeats(n, len(cases), named + alone)
+
+
+def case_key(case: Case) -> Hashable:
+    """Return what a case asks, folded: equal for a case and its repeat."""
+    turns = tuple((turn.role, _fold(turn.content)) for turn in case.messages)
+    return turns, tuple(map(_fold, case.context))
+
+
+def _fold(text: str) -> str:
+    words = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return _FINAL.sub("", words)
+
+
+def cluster_repeats(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Return the cases with repeats in one cluster; clusters that share a repeat become one.
+
+    A cluster keeps the name of the first of those that it is made of; one that is made of repeats
+    alone is named after its first case.
+    """
+    labels = [_label(case) for case in cases]
+    root: dict[Hashable, Hashable] = {}
+
+    def find(label: Hashable) -> Hashable:
+        while (above := root.setdefault(label, label)) != label:
+            root[label] = label = root[above]
+        return label
+
+    first: dict[Hashable, Hashable] = {}
+    for case, label in zip(cases, labels, strict=True):
+        top, own = find(first.setdefault(case_key(case), label)), find(label)
+        if own != top:
+            root[own] = top
+    members: dict[Hashable, list[Case]] = {}
+    for case, label in zip(cases, labels, strict=True):
+        members.setdefault(find(label), []).append(case)
+    taken = {case.cluster for case in cases}
+    names = {top: _cluster_name(group, taken) for top, group in members.items()}
+    return tuple(
+        case if case.cluster == names[top] else replace(case, cluster=names[top])
+        for case, label in zip(cases, labels, strict=True)
+        for top in (find(label),)
+    )
+
+
+def _label(case: Case) -> Hashable:
+    return ("case", case.id) if case.cluster is None else ("cluster", case.cluster)
+
+
+def _cluster_name(group: Sequence[Case], taken: set[str | None]) -> str | None:
+    """Return the cluster of a group of cases; None for a case that stands for itself."""
+    given = next((case.cluster for case in group if case.cluster is not None), None)
+    if given is not None or len(group) == 1:
+        return given
+    name = f"repeats of {group[0].id}"
+    while name in taken:
+        name += "'"
+    return name
