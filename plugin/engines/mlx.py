@@ -23,7 +23,14 @@ import numpy as np
 
 from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
 from plugin.engines import EngineSettings
-from plugin.engines._local import LocalEngine, PromptPair, TemplateText, pad_rows, room_left
+from plugin.engines._local import (
+    LocalEngine,
+    PromptPair,
+    TemplateText,
+    pad_rows,
+    room_left,
+    thinking_option,
+)
 from plugin.engines._mlx_rope import ConfigReader, rope_changes, text_reader
 from plugin.errors import FaultError, ModelError, one_line
 from plugin.load.adapter import AdapterFolder
@@ -103,6 +110,21 @@ def _config_changes(path: Path) -> dict[str, Any]:
     return {"text_config": {**text, **changes}} if is_inner and changes else changes
 
 
+def _chat_template(tokenizer: Any, settings: EngineSettings) -> TemplateText | None:
+    """Return what renders turns, with the template's own default of thinking.
+
+    mlx-lm's wrapper tells every template to think whose model has the tokens for it, so the
+    tokenizer inside is asked. Only where mlx-lm brings a program in place of a template, which
+    the tokenizer does not know, does the wrapper stay.
+    """
+    if not tokenizer.has_chat_template:
+        return None
+    options = {"add_generation_prompt": True, "tokenize": True, **thinking_option(settings)}
+    if tokenizer._chat_template is not None:
+        return partial(tokenizer.apply_chat_template, **options)
+    return partial(tokenizer._tokenizer.apply_chat_template, return_dict=False, **options)
+
+
 class MlxEngine(LocalEngine):
     """A base model in mlx, whose adapters are put on and taken off."""
 
@@ -110,11 +132,7 @@ class MlxEngine(LocalEngine):
         """See `load`."""
         model.eval()
         self._model = model
-        template: TemplateText | None = None
-        if tokenizer.has_chat_template:
-            template = partial(
-                tokenizer.apply_chat_template, add_generation_prompt=True, tokenize=True
-            )
+        template = _chat_template(tokenizer, settings)
         super().__init__(tokenizer, template, MlxAdapterSwitch(model, settings), settings)
 
     def close(self) -> None:
