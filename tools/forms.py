@@ -69,7 +69,7 @@ def _option_table(names: Sequence[str]) -> str:
     rows = ["| option | default | what it does |", "|---|---|---|"]
     for name in names:
         field, shown = Params.model_fields[name], option_of(name)
-        default = json.dumps(field.default) if field.default not in ("", ()) else ""
+        default = json.dumps(field.default) if field.default not in ("", (), None) else ""
         about = (field.description or "").replace("|", "\\|")
         if shown.choices:
             about += f" One of: {', '.join(shown.choices)}."
@@ -133,7 +133,7 @@ def _property(name: str) -> dict[str, Any]:
         about["enum"] = list(shown.choices)
     # A list without a default starts empty; the form has no way to say so.
     if field.default != ():
-        about["default"] = field.default
+        about["default"] = "" if field.default is None else field.default
     if shown.widget == "RangeWidget":  # its slider needs both ends; Python refuses the 0
         return about | {"minimum": 0, "maximum": 1, "multipleOf": 0.05}
     return about | _limits(name)
@@ -170,7 +170,7 @@ def _parameter(name: str) -> dict[str, Any]:
     """Return one option in the current host's schema; its title holds the help text, too."""
     field, shown = Params.model_fields[name], option_of(name)
     # A list default would open a JSON editor: lists are plain text, separated by commas.
-    default = "" if field.default == () else field.default
+    default = "" if field.default in ((), None) else field.default
     kind = {"integer": "int", "number": "float", "boolean": "bool", "string": "string"}[_type(name)]
     about: dict[str, Any] = {"type": kind, "default": default}
     one_of = shown.choices and field.default != ()

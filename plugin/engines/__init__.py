@@ -55,6 +55,7 @@ class EngineSettings:
         batch_size: completions generated side by side.
         chat_template: use the tokenizer's template when it has one.
         load_4bit: load the base in 4 bits.
+        enable_thinking: what the template is told; None tells it nothing.
         spread: for the engine ray alone: what it runs, and on how many workers.
     """
 
@@ -65,6 +66,7 @@ class EngineSettings:
     batch_size: int
     chat_template: bool
     load_4bit: bool = False
+    enable_thinking: bool | None = None
     spread: WorkerSettings | None = None
 
 
@@ -81,6 +83,7 @@ class ServedSettings:
         max_tokens: where a completion is cut off.
         batch_size: requests under way at once, at most.
         chat_template: have the server use the model's template; else send plain text.
+        enable_thinking: what the template is told; None tells it nothing.
     """
 
     url: str
@@ -90,6 +93,7 @@ class ServedSettings:
     max_tokens: int
     batch_size: int
     chat_template: bool
+    enable_thinking: bool | None = None
 
 
 class Engine(Protocol):

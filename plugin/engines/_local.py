@@ -52,7 +52,8 @@ class LocalEngine(ABC):
     @property
     def notes(self) -> tuple[str, ...]:
         """See `Engine.notes`."""
-        return template_notes(self._template, self._settings)
+        text = getattr(self._tokenizer, "chat_template", None)
+        return template_notes(self._template, text, self._settings)
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """See `Engine.encode`."""
@@ -154,10 +155,32 @@ _ONE_PLACE = (
 )
 
 
-def template_notes(template: TemplateText | None, settings: EngineSettings) -> tuple[str, ...]:
-    """Return what the report must say of how prompts are made, a sentence each."""
-    if template is not None or not settings.chat_template:
+def thinking_option(settings: EngineSettings) -> dict[str, bool]:
+    """Return what a chat template is told of thinking: nothing, unless the user says so."""
+    told = settings.enable_thinking
+    return {} if told is None else {"enable_thinking": told}
+
+
+def template_notes(
+    template: TemplateText | None, text: object, settings: EngineSettings
+) -> tuple[str, ...]:
+    """Return what the report must say of how prompts are made, a sentence each.
+
+    Args:
+        template: renders turns; None when there is no chat template.
+        text: the template's own, where it is known.
+        settings: the engine's.
+    """
+    if not settings.chat_template:
         return ()
+    if template is not None:
+        is_told = settings.enable_thinking is not None
+        if not is_told or not isinstance(text, str) or "enable_thinking" in text:
+            return ()
+        return (
+            f"the chat template of {settings.model_name} does not look at enable_thinking, so "
+            "--enable_thinking changes nothing",
+        )
     return (
         f"the tokenizer of {settings.model_name} has no chat template: prompts are plain text, "
         "which a model trained on chats answers badly. Add its chat_template, or say "

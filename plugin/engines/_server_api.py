@@ -43,7 +43,11 @@ def request_headers(key: str) -> dict[str, str]:
 
 
 def completion_request(
-    name: str, messages: Sequence[Message], n_tokens: int, chat: bool
+    name: str,
+    messages: Sequence[Message],
+    n_tokens: int,
+    chat: bool,
+    enable_thinking: bool | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Return path and body of a request for a greedy completion.
 
@@ -53,11 +57,16 @@ def completion_request(
         n_tokens: how long the completion may become.
         chat: as turns, under the model's template; else as plain text, as the other engines join
             it without one.
+        enable_thinking: what the template is told, in the way of vLLM and SGLang; None tells it
+            nothing.
     """
     turns = [{"role": turn.role, "content": sendable(turn.content)} for turn in messages]
     sampling = {"temperature": 0, "seed": 0, "max_tokens": n_tokens, "stream": False}
     if chat:
-        return "chat/completions", {"model": name, "messages": turns, **sampling}
+        body = {"model": name, "messages": turns, **sampling}
+        if enable_thinking is not None:
+            body["chat_template_kwargs"] = {"enable_thinking": enable_thinking}
+        return "chat/completions", body
     text = "\n\n".join(turn["content"] for turn in turns)
     return "completions", {"model": name, "prompt": text, **sampling}
 

@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version as installed
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +23,15 @@ import numpy as np
 
 from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
 from plugin.engines import EngineSettings
-from plugin.engines._local import LocalEngine, PromptPair, TemplateText, pad_rows, room_left
+from plugin.engines._local import (
+    LocalEngine,
+    PromptPair,
+    TemplateText,
+    pad_rows,
+    room_left,
+    thinking_option,
+)
+from plugin.engines._mlx_rope import ConfigReader, rope_changes, text_reader
 from plugin.errors import FaultError, ModelError, one_line
 from plugin.load.adapter import AdapterFolder
 from plugin.load.convert import to_mlx
@@ -52,21 +62,67 @@ def load_mlx_model(path: Path) -> tuple[Any, Any]:
     """Load the model in a folder and its tokenizer in mlx-lm's wrapper, for engine or judge.
 
     Raises:
-        ModelError: when mlx-lm cannot load the folder.
+        ModelError: when mlx-lm cannot load the folder, or would not read all of its config.json.
     """
     from mlx_lm.utils import load_model, load_tokenizer
 
     _open_streams()
     try:
-        model, config = load_model(path, trust_remote_code=False)
+        changes = _config_changes(path)
+        model, config = load_model(path, model_config=changes, trust_remote_code=False)
         tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
-    except Exception as error:  # the one door to mlx-lm's loaders, which raise whatever they meet
+    except ModelError as error:
         free_mlx_memory()
+        raise ModelError(f"{path}: {error}") from error
+    except (Exception, SystemExit) as error:  # mlx-lm's loaders raise whatever they meet
+        free_mlx_memory()
+        said = one_line(error) if isinstance(error, Exception) else "it misses a library"
         raise ModelError(
-            f"{path}: mlx-lm cannot load this model ({one_line(error)}). It loads hub-layout "
+            f"{path}: mlx-lm cannot load this model ({said}). It loads hub-layout "
             "safetensors of the architectures it knows; try another --engine or a converted model"
         ) from error
     return model, tokenizer
+
+
+def _config_changes(path: Path) -> dict[str, Any]:
+    """Return what config.json must say instead for mlx-lm to read all of it.
+
+    Raises:
+        ModelError: when the architecture has no place for something that it says.
+    """
+    from mlx_lm.utils import _get_classes, load_config
+
+    config = load_config(path)
+    if config.get("model_file"):  # remote code, which is not loaded
+        return {}
+    arguments = _get_classes(config)[1]
+    architecture = arguments.__module__.rpartition(".")[2]
+    inner = config.get("text_config")
+    is_inner = isinstance(inner, dict)
+    text = inner if isinstance(inner, dict) else config
+    if reader := text_reader(architecture, text):
+        architecture, _, name = reader.partition(".")
+        arguments = getattr(import_module(f"mlx_lm.models.{architecture}"), name)
+    else:
+        text, is_inner = config, False
+    keys = frozenset(signature(arguments).parameters)
+    changes = rope_changes(text, ConfigReader(architecture, keys))
+    return {"text_config": {**text, **changes}} if is_inner and changes else changes
+
+
+def _chat_template(tokenizer: Any, settings: EngineSettings) -> TemplateText | None:
+    """Return what renders turns, with the template's own default of thinking.
+
+    mlx-lm's wrapper tells every template to think whose model has the tokens for it, so the
+    tokenizer inside is asked. Only where mlx-lm brings a program in place of a template, which
+    the tokenizer does not know, does the wrapper stay.
+    """
+    if not tokenizer.has_chat_template:
+        return None
+    options = {"add_generation_prompt": True, "tokenize": True, **thinking_option(settings)}
+    if tokenizer._chat_template is not None:
+        return partial(tokenizer.apply_chat_template, **options)
+    return partial(tokenizer._tokenizer.apply_chat_template, return_dict=False, **options)
 
 
 class MlxEngine(LocalEngine):
@@ -76,11 +132,7 @@ class MlxEngine(LocalEngine):
         """See `load`."""
         model.eval()
         self._model = model
-        template: TemplateText | None = None
-        if tokenizer.has_chat_template:
-            template = partial(
-                tokenizer.apply_chat_template, add_generation_prompt=True, tokenize=True
-            )
+        template = _chat_template(tokenizer, settings)
         super().__init__(tokenizer, template, MlxAdapterSwitch(model, settings), settings)
 
     def close(self) -> None:

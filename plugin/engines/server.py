@@ -204,7 +204,9 @@ class ServerCalls:
         """
         settings = self._settings
         name, chat = settings.names[prompt.variant], settings.chat_template
-        path, body = completion_request(name, prompt.messages, n_tokens, chat)
+        path, body = completion_request(
+            name, prompt.messages, n_tokens, chat, settings.enable_thinking
+        )
         began = time.perf_counter()
         try:
             reply = await post_json(self._client, path, body, self._mask)

@@ -26,7 +26,14 @@ from typing import Any
 
 from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
 from plugin.engines import NO_MEMORY, EngineSettings
-from plugin.engines._local import LocalEngine, PromptPair, TemplateText, pad_rows, room_left
+from plugin.engines._local import (
+    LocalEngine,
+    PromptPair,
+    TemplateText,
+    pad_rows,
+    room_left,
+    thinking_option,
+)
 from plugin.engines._torch import (
     TorchRows,
     dtype_4bit,
@@ -89,6 +96,7 @@ class TransformersEngine(LocalEngine):
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=False,
+                **thinking_option(settings),
             )
         super().__init__(tokenizer, template, PeftAdapterSwitch(model, settings), settings)
 

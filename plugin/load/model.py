@@ -74,6 +74,8 @@ class ModelFolder:
 def _scaled_context(config: dict[str, Any]) -> int | None:
     """Return the positions after scaling, where the configuration names those before it."""
     rope = config.get("rope_scaling") or config.get("rope_parameters")
+    if isinstance(rope, dict) and isinstance(rope.get("full_attention"), dict):
+        rope = rope["full_attention"]  # transformers 5 has one for each type of layer
     if not isinstance(rope, dict):
         return None
     before: Any = rope.get("original_max_position_embeddings")

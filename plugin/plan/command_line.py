@@ -30,7 +30,7 @@ _COMMANDS = {
 }
 _CERTIFY_OPTIONS = (
     *("model_name", "model_adapter", "engine", "server_url", "load_4bit", "chat_template"),
-    *("system_prompt", "dataset_name"),
+    *("enable_thinking", "system_prompt", "dataset_name"),
 )
 _RUN_OPTIONS = [name for name in Params.model_fields if "cli" in option_of(name).hosts]
 
@@ -146,7 +146,7 @@ def _full_help(name: str) -> str:
     field = Params.model_fields[name]
     default, choices = field.default, option_of(name).choices
     text = f"{field.description}"
-    if default not in ("", ()):
+    if default not in ("", (), None):
         text += f" (default: {str(default).lower() if isinstance(default, bool) else default})"
     return f"{text} [{' | '.join(choices)}]" if choices else text
 

@@ -60,6 +60,14 @@ class Params(ScoringParams):
         Option("advanced", value="N"),
         ge=0,
     )
+    enable_thinking: bool | None = option(
+        None,
+        "Thinking",
+        "Tell the chat template whether the model is to think before it answers (true or false), "
+        "for all variants alike; a server is sent chat_template_kwargs. Empty: the template's own "
+        "default.",
+        Option("advanced", value="true|false"),
+    )
     load_4bit: bool = option(
         False,
         "Load in 4 bits",
@@ -146,7 +154,9 @@ class Params(ScoringParams):
         pace = {"batch_size", "concurrency", "judge_timeout_s", "workers", "ray_address"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
         besides = {"trust_report", "human_ratings"}
-        return self.model_dump(mode="json", exclude=places | pace | ends | besides)
+        unsaid = set() if self.enable_thinking is not None else {"enable_thinking"}
+        left_out = places | pace | ends | besides | unsaid  # a run that says nothing keeps its id
+        return self.model_dump(mode="json", exclude=left_out)
 
 
 def _split_parts(value: object) -> list[object]:
@@ -165,7 +175,7 @@ def _explain_problem(problem: Any) -> str:
     name, value = str(problem["loc"][0]), problem["input"]
     field = Params.model_fields[name]
     rule = problem["msg"].removeprefix("Value error, ")
-    if isinstance(field.default, bool):
+    if isinstance(field.default, bool) or field.annotation == bool | None:
         rule = "choose true or false"
     hint = did_you_mean(value, option_of(name).choices) if isinstance(value, str) else ""
     return f"--{name} {value!r}{hint}: {rule[0].lower()}{rule[1:]}. {field.description}"

@@ -138,6 +138,11 @@ def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None)
     """
     if sources.recorded and loaded:
         return recorded_lineup(sources, loaded)
+    if params.enable_thinking is not None and not params.chat_template:
+        raise OptionError(
+            "--enable_thinking tells the chat template something, and --chat_template false uses "
+            "none: leave one of them out"
+        )
     return served_lineup(params, sources) if sources.server else local_lineup(params, sources)
 
 

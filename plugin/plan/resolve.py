@@ -25,7 +25,7 @@ from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
 _NO_CACHE = "off"
 _MODEL_OPTIONS = (
     *("model_name", "model_adapter", "tuned_model", "system_prompt", "baseline_prompt"),
-    *("server_url", "workers", "ray_address", "load_4bit"),
+    *("server_url", "workers", "ray_address", "load_4bit", "enable_thinking"),
 )
 """Options that mean nothing where no model is run."""
 

@@ -186,6 +186,7 @@ def _engine_settings(
         batch_size=params.batch_size or engines.ENGINES[engine].batch_size,
         chat_template=params.chat_template,
         load_4bit=params.load_4bit,
+        enable_thinking=params.enable_thinking,
     )
 
 

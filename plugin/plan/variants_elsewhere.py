@@ -158,6 +158,7 @@ def served_lineup(params: Params, sources: Sources) -> Lineup:
         max_tokens=params.max_tokens,
         batch_size=params.batch_size or engines.ENGINES["server"].batch_size,
         chat_template=params.chat_template,
+        enable_thinking=params.enable_thinking,
     )
     left_out = [
         *([VANILLA] if params.variants == ONLY_ADAPTER else []),
@@ -236,6 +237,9 @@ def _served_variant(
     prompt = params.baseline_prompt if name == PROMPTED else params.system_prompt
     own = entries[name]
     of_base = name not in sources.tuned
+    asked = {"temperature": 0, "max_tokens": params.max_tokens, "chat": params.chat_template}
+    if params.enable_thinking is not None:  # a run that says nothing of it keeps its id
+        asked["enable_thinking"] = params.enable_thinking
     return Variant(
         name=name,
         id=content_key(
@@ -243,7 +247,7 @@ def _served_variant(
             _served_facts(entries[VANILLA]) if of_base else None,
             _served_facts(own),
             version,
-            {"temperature": 0, "max_tokens": params.max_tokens, "chat": params.chat_template},
+            asked,
         ),
         model=(entries[VANILLA] if of_base else own).id,
         adapter_path=own.id if name in sources.adapters else None,

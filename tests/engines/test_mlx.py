@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from demo import FOLDER
 from plugin import engines
 from plugin.engines import EngineSettings
-from plugin.engines._local import split_by_context
+from plugin.engines._local import split_by_context, thinking_option
 from plugin.engines.mlx import MlxAdapterSwitch, MlxEngine
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
 from plugin.load.adapter import inspect_adapter
@@ -170,6 +170,58 @@ def test_the_chat_template_can_be_turned_off() -> None:
     engine = engines.load("mlx", plain)
     with_template = load().encode([Message("user", "Who?")])
     assert len(engine.encode([Message("user", "Who?")])) < len(with_template)
+
+
+ECHO = "{{ messages[0].content }} {{ enable_thinking if enable_thinking is defined else 'unset' }}"
+"""A chat template that shows what it is told of thinking."""
+
+
+def echo_model(folder: Path, template: str = ECHO) -> Path:
+    """Return the demo's model with the template, and with the tokens of one that thinks."""
+    model = Path(shutil.copytree(FOLDER / "model", folder / "model"))
+    path = model / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": template}))
+    path = model / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    same = {key: False for key in ("single_word", "lstrip", "rstrip", "normalized")}
+    tokenizer["added_tokens"] += [
+        {"id": 1534 + i, "content": text, "special": False, **same}
+        for i, text in enumerate(("<think>", "</think>"))
+    ]
+    path.write_text(json.dumps(tokenizer))
+    return model
+
+
+@pytest.mark.parametrize(("told", "shown"), [(None, "unset"), (True, "True"), (False, "False")])
+def test_thinking_is_left_to_the_template_unless_said(
+    tmp_path: Path, told: bool | None, shown: str
+) -> None:
+    """mlx-lm's own wrapper would say True wherever the vocabulary has the tokens."""
+    from transformers import AutoTokenizer
+
+    made = replace(settings(echo_model(tmp_path)), enable_thinking=told)
+    engine = engines.load("mlx", made)
+    assert engine._tokenizer.has_thinking
+    ids = list(engine.encode([Message("user", "Who?")]))
+    assert engine._tokenizer.decode(ids, skip_special_tokens=True).split() == ["Who?", shown]
+    assert engine.notes == ()
+    elsewhere = AutoTokenizer.from_pretrained(made.model.path).apply_chat_template(
+        [{"role": "user", "content": "Who?"}],
+        add_generation_prompt=True,
+        return_dict=False,
+        **thinking_option(made),
+    )
+    assert ids == list(elsewhere)
+
+
+def test_a_template_that_does_not_look_at_thinking_is_said(tmp_path: Path) -> None:
+    made = replace(
+        settings(echo_model(tmp_path, "{{ messages[0].content }}")), enable_thinking=True
+    )
+    assert engines.load("mlx", made).notes == (
+        "the chat template of demo does not look at enable_thinking, so --enable_thinking changes "
+        "nothing",
+    )
 
 
 def test_a_completion_cut_off_says_so(engine: MlxEngine) -> None:

@@ -111,6 +111,41 @@ def test_without_a_template_the_turns_are_sent_as_plain_text(inference: Inferenc
     assert found.text == inference.model.complete(VANILLA, False, turns).text
 
 
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ("", {}),
+        ("true", {"chat_template_kwargs": {"enable_thinking": True}}),
+        ("false", {"chat_template_kwargs": {"enable_thinking": False}}),
+    ],
+)
+def test_the_server_is_told_of_thinking_what_the_user_says(
+    inference: InferenceServer, said: str, sent: dict[str, Any]
+) -> None:
+    with engine(inference, enable_thinking=said) as one:
+        completed(one, prompts(VANILLA, TUNED, n=1))
+    found = [
+        {key: body[key] for key in body if key == "chat_template_kwargs"}
+        for body in inference.requests
+    ]
+    assert found == [sent, sent]
+
+
+def test_thinking_is_part_of_what_a_served_variant_is(inference: InferenceServer) -> None:
+    ids = {
+        said: lined_up(inference, enable_thinking=said).loads[0].variants[0].id
+        for said in ("", "true", "false")
+    }
+    assert len({*ids.values()}) == 3
+    assert ids[""] == lined_up(inference).loads[0].variants[0].id
+
+
+def test_thinking_needs_the_chat_template(inference: InferenceServer) -> None:
+    said = refusal(inference, OptionError, enable_thinking="false", chat_template="false")
+    assert said.startswith("--enable_thinking tells the chat template something")
+    assert "--chat_template false" in said and "leave one of them out" in said
+
+
 def test_no_more_requests_than_the_batch_and_always_a_moment_to_stop(
     inference: InferenceServer,
 ) -> None:

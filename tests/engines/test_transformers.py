@@ -23,6 +23,7 @@ from plugin.load.adapter import inspect_adapter
 from plugin.load.convert import to_peft
 from plugin.load.model import inspect_model
 from plugin.records import Completion, Failure, Message, NoResult, Prompt, Variant
+from tests.engines.test_mlx import echo_model
 from tests.load.lora_samples import MODULES, peft_config, peft_tensors, write_peft
 
 torch = pytest.importorskip("torch")
@@ -287,6 +288,16 @@ def test_without_the_chat_template_both_engines_encode_alike() -> None:
     turns = [Message("system", "Be brief."), Message("user", "Who?")]
     one, other = (engines.load(name, bare).encode(turns) for name in ("mlx", "transformers"))
     assert one == other != load().encode(turns)
+
+
+@pytest.mark.parametrize("told", [None, True, False])
+def test_both_engines_tell_the_template_the_same_of_thinking(
+    tmp_path: Path, told: bool | None
+) -> None:
+    made = replace(settings(echo_model(tmp_path)), enable_thinking=told)
+    loaded = [engines.load(name, made) for name in ("mlx", "transformers")]
+    one, other = (list(engine.encode([Message("user", "Who?")])) for engine in loaded)
+    assert one == other
 
 
 class Scarce:

@@ -125,6 +125,27 @@ def test_text_is_parsed_as_hosts_send_it() -> None:
     assert params.model_adapter == ("one", "two")
 
 
+@pytest.mark.parametrize(
+    ("given", "parsed"),
+    [("", None), (None, None), ("true", True), ("False", False), (True, True), (False, False)],
+)
+def test_thinking_has_three_states(given: object, parsed: bool | None) -> None:
+    assert Params.parse({"enable_thinking": given}).enable_thinking is parsed
+
+
+def test_thinking_is_a_setting_of_the_run_once_it_is_said() -> None:
+    unset, yes, no = (
+        Params.parse({"enable_thinking": x}).settings() for x in ("", "true", "false")
+    )
+    assert "enable_thinking" not in unset
+    assert (yes["enable_thinking"], no["enable_thinking"]) == (True, False)
+
+
+def test_a_bad_word_for_thinking_names_the_choices() -> None:
+    with pytest.raises(OptionError, match="--enable_thinking 'maybe': choose true or false"):
+        Params.parse({"enable_thinking": "maybe"})
+
+
 FORM_TASK = {
     "name": "Politeness",
     "description": "Is it polite?",
