@@ -28,7 +28,7 @@ def test_it_has_what_the_gallery_entry_names(built: Path) -> None:
 
 def test_it_is_small_and_clean(built: Path) -> None:
     files = [file for file in built.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 1_000_000
+    assert sum(file.stat().st_size for file in files) < 1_500_000  # code, no weights
     assert not [file for file in files if file.suffix == ".pyc" or file.name.startswith(".")]
     assert {entry.name for entry in built.iterdir()}.isdisjoint(
         {"artifacts", "datasets", "models", "checkpoints", "eval_results", "profiling"}

@@ -99,7 +99,9 @@ def test_a_server_that_goes_away_costs_nothing_that_was_made(
     before = len(inference.requests)
     ended = main("resume", str(out))
     assert ended.code == 0, ended.err
-    assert len(inference.requests) - before == n_probes + 2 * N_CASES - n_kept
+    # Requests that the first run had begun, four at once, may still arrive after it ended.
+    n_late = len(inference.requests) - before - (n_probes + 2 * N_CASES - n_kept)
+    assert 0 <= n_late <= int(CASES["batch_size"])
     later = Counter(inference.asked[before + n_probes :])
     assert max(later.values()) == 1
     assert summary(out)["failures"] == []
