@@ -272,7 +272,7 @@ def likelihood_items(
     return [
         LikelihoodItem(case, variant, metric)
         for metric in metrics
-        if metric.spec.is_of_engine
+        if metric.spec.needs_likelihood
         for variant in variants
         for case in cases
         if metric.spec.fits(case)
@@ -313,7 +313,7 @@ def read_likelihoods(
         return
     expected = {r.case.id: engine.tokens(r.case.expected_output or "") for r in wanted}
     refused = _refused_cases(expected, journal)
-    for name, own in _by_variant([(item.metric.spec.name, item) for item in todo]).items():
+    for name, own in _by_name([(item.metric.spec.name, item) for item in todo]).items():
         n_all = sum(item.metric.spec.name == name for item in wanted)
         progress.begin(Stage.READ_LIKELIHOODS, total=n_all, done=n_all - len(own))
         for item in own:
@@ -321,7 +321,7 @@ def read_likelihoods(
                 journal.add_failure(item.failed(reason))
                 progress.done += 1
         can = [(item.variant, item) for item in own if item.case.id not in refused]
-        for variant, rows in _by_variant(can).items():
+        for variant, rows in _by_name(can).items():
             rows = _order_by_length(rows, expected)
             pairs = [(prompts[r.case.id, variant], expected[r.case.id]) for r in rows]
             found = engine.loglikelihoods(variant, pairs)
@@ -381,7 +381,7 @@ def _order_by_length(
     ]
 
 
-def _by_variant(named: Sequence[tuple[str, LikelihoodItem]]) -> dict[str, list[LikelihoodItem]]:
+def _by_name(named: Sequence[tuple[str, LikelihoodItem]]) -> dict[str, list[LikelihoodItem]]:
     """Group the items by name, in the order in which the names first come."""
     found: dict[str, list[LikelihoodItem]] = {}
     for name, item in named:

@@ -78,7 +78,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One thing compared: the base, or the base with an adapter.
+    """One thing compared: a model, with an adapter or a prompt, or completions made elsewhere.
 
     Attributes:
         name: unique within a run; `VANILLA` for the base.
@@ -164,7 +164,7 @@ class MetricSpec:
     """What a metric declares of itself.
 
     Attributes:
-        key: the metric's file name.
+        key: names the metric in `METRICS`; for a criterion of the user's own, made of its name.
         name: as shown, e.g. "Answer Relevancy".
         higher_is_better: the metric's own direction.
         low: the smallest possible score.
@@ -208,7 +208,7 @@ class MetricSpec:
         return score - base if self.higher_is_better else base - score
 
     @property
-    def is_of_engine(self) -> bool:
+    def needs_likelihood(self) -> bool:
         """Return whether it is scored while the weights are loaded, reading no completion."""
         return "loglikelihood" in self.needs_engine
 

@@ -63,7 +63,7 @@ def items_to_score(
         ScoreItem(case, completion, metric)
         for case in cases
         for metric in metrics
-        if metric.spec.fits(case) and not metric.spec.is_of_engine
+        if metric.spec.fits(case) and not metric.spec.needs_likelihood
         for completion in (
             [None]
             if metric.spec.judges_data

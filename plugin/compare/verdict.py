@@ -436,7 +436,9 @@ def _worked_ids(evidence: Evidence) -> set[str]:
     The engine's own scores are all made before the first completion is scored, one variant after
     another: they tell how far a run came only where there are no others.
     """
-    late = {n for spec in evidence.metrics if not spec.is_of_engine for n in (spec.name, spec.key)}
+    late = {
+        n for spec in evidence.metrics if not spec.needs_likelihood for n in (spec.name, spec.key)
+    }
     made = [score for score in evidence.scores if not late or score.metric in late]
     results: list[Score | Failure] = [*made, *evidence.failures]
     of_variant: dict[str, set[str]] = {}

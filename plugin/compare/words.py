@@ -140,10 +140,12 @@ def detail_lines(
     lines += _chance_lines(row)
     lines += [comparison_line(f"Group {group.group} (exploratory)", group) for group in groups]
     if groups:
+        has_clusters = any(each.n_clusters is not None for each in (row, *groups))
+        of_clusters = f" (or {_PROMISED_CLUSTERS} effective clusters)" if has_clusters else ""
         lines.append(
             "Groups are exploratory: they show where to look and decide nothing, and those with "
-            f"fewer than {_least_promised(row)} may have an interval that misses more often than "
-            "it says."
+            f"fewer than {_PROMISED_CASES} cases{of_clusters} may have an interval that misses "
+            "more often than it says."
         )
     return (*lines, *_cluster_line(row), *_promise_note(row))
 

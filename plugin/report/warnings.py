@@ -182,7 +182,7 @@ def metric_notes(
     overall = [row for row in comparisons if row.group == ALL]
     lines = []
     for spec in specs:
-        if spec.is_of_engine:
+        if spec.needs_likelihood:
             lines += _as_perplexity(spec, summaries)
         if any(row.metric == spec.name and not row.holds_at_worst for row in overall):
             lines += _unbounded_note(spec)

@@ -310,7 +310,7 @@ class Exam:
         elif metric and not failure:
             repeat = _AGAIN if probe.kind == RETEST else 0
             try:
-                targets = [_ProbeTarget(asker, repeat) for asker in askers]
+                targets = [_RepeatAsker(asker, repeat) for asker in askers]
                 found = [
                     await run_metric(metric, probe.case, probe.text, target) for target in targets
                 ]
@@ -339,7 +339,7 @@ def _own_texts(probe: Probe) -> list[str]:
     ]
 
 
-class _ProbeTarget:
+class _RepeatAsker:
     """The asker, asked for the judgment of this number; keeps what it was asked."""
 
     def __init__(self, asker: Asker, repeat: int) -> None:

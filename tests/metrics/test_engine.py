@@ -59,7 +59,7 @@ def test_an_empty_completion_has_no_tokens_and_was_not_slow() -> None:
 def test_they_only_describe_and_ask_nobody() -> None:
     for name in DESCRIPTIVE:
         spec = metric(name).spec
-        assert (spec.decides, spec.asks_judge, spec.is_of_engine) == (False, False, False)
+        assert (spec.decides, spec.asks_judge, spec.needs_likelihood) == (False, False, False)
         assert spec.needs_engine
 
 
@@ -85,7 +85,7 @@ def test_no_perplexity_of_a_broken_log_probability(broken: float) -> None:
 
 def test_perplexity_may_decide_and_is_made_by_the_engine() -> None:
     spec = metric("Perplexity").spec
-    assert spec.decides and spec.is_of_engine and not spec.asks_judge and not spec.is_bounded
+    assert spec.decides and spec.needs_likelihood and not spec.asks_judge and not spec.is_bounded
     assert not spec.higher_is_better
     assert spec.title == "Perplexity (nats per token)"
 
@@ -94,4 +94,4 @@ def test_every_metric_has_one_way_to_measure() -> None:
     for one in metrics.load(metrics.names()):
         ways = (one.measure, one.describe, one.from_loglikelihood)
         assert sum(way is not None for way in ways) == 1, one.spec.name
-        assert (one.from_loglikelihood is not None) == one.spec.is_of_engine
+        assert (one.from_loglikelihood is not None) == one.spec.needs_likelihood
