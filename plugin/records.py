@@ -122,7 +122,7 @@ class Completion:
         token_ids: what was generated, without the end-of-text token; empty where only the text is
             known.
         finish_reason: "stop" (the model ended) or "length" (cut off at max_tokens); None where
-            nobody knows.
+            it was not reported.
         seconds: from the case's start in its batch to its last token; None where not measured.
         n_prompt_tokens: length of the prompt; None where not counted.
         n_tokens: length of the completion; None where not counted.

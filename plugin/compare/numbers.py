@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 MISSING = "–"
-"""Stands where there is no number."""
+"""Shown where there is no number."""
 
 _PLACES, _MOST_PLACES, _PUBLISHED_PLACES = 2, 6, 4
 _SMALLEST_P = 0.001

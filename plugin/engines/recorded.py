@@ -36,7 +36,7 @@ class RecordedEngine:
         self._found = recorded
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """See `Engine.encode`: nobody knows which tokens were seen."""
+        """See `Engine.encode`: the tokens are not known."""
         return ()
 
     def tokens(self, text: str) -> tuple[int, ...]:

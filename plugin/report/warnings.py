@@ -143,7 +143,7 @@ def _idle_prompt(
         return []
     return [
         f"the baseline prompt changed no output: all {len(both)} completions of {PROMPTED} equal "
-        f"{base_name}'s. A prompt that does nothing is no hurdle: choose another"
+        f"{base_name}'s. Comparing with a prompt that does nothing shows nothing: choose another"
     ]
 
 

@@ -218,7 +218,7 @@ class _RatingChecker:
         value = _parse_number(row.rating)
         wrong = []
         if row.case_id not in self._ids:
-            wrong.append(f"case {row.case_id!r} is none of this run's")
+            wrong.append(f"case {row.case_id!r} is not in this run")
         elif row.digest not in self._digests.get(row.case_id, ()):
             wrong.append(
                 f"{row.digest!r} is no completion of case {row.case_id} in this run (stale: the "

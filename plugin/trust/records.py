@@ -189,7 +189,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class HumanView:
-    """The judge held against human ratings on one metric.
+    """How the judge compares with human ratings on one metric.
 
     Attributes:
         n_raters: humans who rated.

@@ -185,8 +185,8 @@ def test_three_variants_and_stopping_early(pairs: Path, tmp_path: Path) -> None:
     found = summary(out)
     assert [variant["name"] for variant in found["variants"]] == ["base", "prompted", "tuned"]
     assert found["warnings"] == [
-        "the baseline prompt changed no output: all 24 completions of prompted equal base's. A "
-        "prompt that does nothing is no hurdle: choose another"
+        "the baseline prompt changed no output: all 24 completions of prompted equal base's. "
+        "Comparing with a prompt that does nothing shows nothing: choose another"
     ]
     ended = run(tmp_path / "p", names[0], f"twin={third}:plain")
     assert (

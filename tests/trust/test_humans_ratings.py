@@ -182,7 +182,7 @@ def test_everything_that_is_wrong_is_listed_at_once_and_nothing_taken(
         accept(journal, path)
     text = str(caught.value)
     assert [line.strip() for line in text.splitlines()[1:-1]] == [
-        "line 2: case '99' is none of this run's",
+        "line 2: case '99' is not in this run",
         f"line 3: {good!r} is no completion of case 4 in this run (stale: the completion was "
         "another one when it was rated)",
         "line 4: metric 'Politeness' is none that the judge scored (Correctness, Hallucination)",
