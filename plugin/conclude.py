@@ -12,22 +12,23 @@ from plugin.certify.certificate import (
     certificates_of_run,
     lead_with_certificates,
 )
-from plugin.compare.early_stop import early_plan
-from plugin.compare.pairs import Evidence
-from plugin.compare.verdict import (
+from plugin.compare.comparisons import (
     N_RESAMPLES,
     VerdictSettings,
     compare,
-    decide_verdict,
     summarise,
     withhold_outcomes,
 )
+from plugin.compare.early_stop import early_plan
+from plugin.compare.pairs import Evidence
+from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
-from plugin.records import Case, Comparison, Completion, Verdict
+from plugin.records import Case, Completion
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
+from plugin.results import Comparison, Verdict
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import why_no_verdict
 from plugin.trust.humans import (

@@ -10,7 +10,6 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Literal
 
 ALL = "all"
@@ -26,18 +25,6 @@ DATA = "data set"
 """What stands in a variant's place where a metric judges the case and no completion."""
 
 FailureStage = Literal["data", "generate", "judge", "metric"]
-Outcome = Literal["better", "worse", "equivalent", "mixed", "can't tell"]
-
-
-class IntervalKind(StrEnum):
-    """How an interval was computed."""
-
-    NONE = "none"
-    BOOTSTRAP = "bootstrap"
-    SIGN_FLIP = "sign-flip"
-    MAX_T = "max-t"
-    BETTING = "betting"
-    SEQUENCE = "confidence sequence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +46,7 @@ class Case:
         context: true texts that the answer must not contradict.
         group: a slice reported on its own.
         cluster: cases with one cluster belong together and are resampled together.
+        retention: its group is one that must not get worse.
         metadata: columns that nothing here reads, kept for the reader.
     """
 
@@ -68,6 +56,7 @@ class Case:
     context: tuple[str, ...] = ()
     group: str | None = None
     cluster: str | None = None
+    retention: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -178,6 +167,7 @@ class MetricSpec:
         asks_reason: whether the reason of a score is a question of its own.
         judges_data: whether it looks at the case alone and at no completion; such a metric is
             scored once per case, under the name `DATA`, and never compared.
+        is_guard: whether it may only veto: it is tested for harm beyond its margin.
         margin: the smallest difference that matters, in the metric's unit.
         unit: what it is counted in, as shown; "" for a plain number.
         caveat: what must be said where it is shown; "" for nothing.
@@ -195,6 +185,7 @@ class MetricSpec:
     n_questions: int = 1
     asks_reason: bool = False
     judges_data: bool = False
+    is_guard: bool = False
     margin: float = 0.05
     unit: str = ""
     caveat: str = ""
@@ -284,118 +275,6 @@ class NoResult:
 
     reason: str
     retry: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One variant on one metric in one group: mean score with its 95% interval.
-
-    No data gives None, never zero.
-    """
-
-    metric: str
-    variant: str
-    group: str
-    mean: float | None
-    n: int
-    n_failed: int
-    ci_low: float | None
-    ci_high: float | None
-    higher_is_better: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A variant against a baseline on one metric in one group, over the cases that both have.
-
-    Attributes:
-        n: pairs of scores.
-        n_clusters: clusters that the pairs belong to, None when every case stands for itself.
-        effective_clusters: how many clusters of one size would say as much (Kish); None like that.
-        largest_cluster_share: the largest cluster's share of the pairs; None like that.
-        skewness: of the clusters' mean gains; None like that.
-        n_failed_variant: cases of the group without a score of the variant.
-        n_failed_baseline: the same for the baseline.
-        difference: mean of variant minus baseline, in the metric's own direction.
-        gain: the difference, turned so that more is better.
-        ci_low: lower end of the 95% interval of the gain; None where none can be given.
-        ci_high: its upper end.
-        p_value: of "no difference", before adjustment.
-        p_adjusted: after Holm's step-down within the family.
-        outcome: what follows for this comparison alone; None where it does not decide.
-        method: how interval and p were computed, in words.
-        interval_kind: how the interval was computed, for decisions.
-        why_no_interval: why there is none, in words; "" where there is one.
-        margin: the smallest difference that matters.
-        n_to_detect: pairs, with clusters clusters like these, that would detect the margin with 80%
-            power; None when settled.
-        smallest_detectable: the gain that these pairs or clusters detect with 80% power.
-        holds_at_worst: False when counting the failures at their worst would change the outcome.
-        wins: pairs with a positive gain.
-        losses: pairs with a negative gain.
-        partial: not every case has been worked yet.
-        exploratory: belongs to the family of groups, which never decides.
-    """
-
-    metric: str
-    variant: str
-    baseline: str
-    group: str
-    n: int
-    n_failed_variant: int
-    n_failed_baseline: int
-    variant_mean: float | None
-    baseline_mean: float | None
-    difference: float | None
-    gain: float | None
-    ci_low: float | None
-    ci_high: float | None
-    p_value: float | None
-    p_adjusted: float | None
-    outcome: Outcome | None
-    method: str
-    margin: float
-    n_to_detect: int | None
-    smallest_detectable: float | None
-    holds_at_worst: bool
-    wins: int
-    losses: int
-    higher_is_better: bool
-    partial: bool = False
-    exploratory: bool = False
-    n_clusters: int | None = None
-    interval_kind: IntervalKind = IntervalKind.NONE
-    why_no_interval: str = ""
-    effective_clusters: float | None = None
-    largest_cluster_share: float | None = None
-    skewness: float | None = None
-
-    @property
-    def n_ties(self) -> int:
-        """Return the number of pairs with no difference at all."""
-        return self.n - self.wins - self.losses
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The one answer.
-
-    Attributes:
-        outcome: None when there was nothing to compare.
-        sentence: the answer in one line.
-        details: what the reader must know besides, most important first.
-        primary_metric: the metric that decided.
-    """
-
-    outcome: Outcome | None
-    sentence: str
-    details: tuple[str, ...]
-    primary_metric: str | None
-
-    @property
-    def text(self) -> str:
-        """Return the sentence and the details, a line each."""
-        return "\n".join((self.sentence, *self.details))
 
 
 def working_order(cases: Sequence[Case], seed: int) -> list[Case]:

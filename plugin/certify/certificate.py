@@ -17,7 +17,8 @@ from pydantic import TypeAdapter
 from plugin.compare.numbers import format_rough
 from plugin.errors import list_first
 from plugin.journal import Journal
-from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant, Verdict
+from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant
+from plugin.results import Verdict
 
 NOT_APPLICABLE = "not applicable"
 

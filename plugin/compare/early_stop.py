@@ -6,7 +6,7 @@ means of bounded random variables by betting", 2010.09686). So judging may stop 
 interval answers the question, which an interval for a fixed number of pairs does not allow.
 
 The verdict is settled once the primary metric is, for every adapter against each of its baselines,
-and no other deciding metric can turn out worse than the base's by more than its margin.
+and every guard is lost or kept.
 
 The bets are those of the betting interval in `intervals`: a mixture of constant ones. It settled
 earlier than the paper's predictable plug-in bets or empirical Bernstein in nearly every setting
@@ -33,16 +33,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plugin.compare.families import Families, Family, Question, retention_groups
 from plugin.compare.intervals import Floats, check_values, log_bets, log_capital, lower_mean
-from plugin.compare.pairs import Contrast, FailureFill, Pairs, contenders, contrasts
+from plugin.compare.pairs import FailureFill, Pairs
 from plugin.compare.stats import ALPHA
-from plugin.records import Case, Failure, MetricSpec, Outcome, Score, Variant, working_order
+from plugin.records import ALL, Case, Failure, MetricSpec, Score, Variant, working_order
+from plugin.results import GuardOutcome, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class SettleRule:
         low: smallest possible gain, below 0.
         high: largest possible gain, above 0.
         alpha: chance of any false outcome, over all decisions together.
-        n_decisions: deciding metrics times what is compared on each; each decision gets its equal
-            share of alpha (Bonferroni), so that no outcome depends on how the others went.
+        n_decisions: of the family; each decision gets its equal share of alpha (Bonferroni), so
+            that no outcome depends on how the others went.
     """
 
     margin: float
@@ -214,46 +216,49 @@ class EarlyPlan:
     Attributes:
         order: the cases as drawn.
         specs: the deciding metrics.
-        primary: the name of the one that decides the verdict.
-        variants: names, the base first.
+        families: which comparisons share a 5% chance of a false outcome.
     """
 
     order: tuple[Case, ...]
     specs: tuple[MetricSpec, ...]
-    primary: str
-    variants: tuple[str, ...]
+    families: Families
 
     @property
-    def n_decisions(self) -> int:
-        """Return how many sequences share the chance of a false outcome."""
-        return len(self.specs) * len(contrasts(self.variants))
+    def questions(self) -> list[tuple[Question, Family]]:
+        """Return everything that has a sequence, with its family."""
+        return self.families.over_all_cases(self.specs)
 
     @property
-    def to_settle(self) -> tuple[tuple[MetricSpec, Contrast], ...]:
-        """Return what judging goes on for until it is settled, or can do no harm any more."""
-        rivals = contenders(self.variants)
-        return tuple(
-            (spec, contrast)
-            for spec in self.specs
-            for contrast in contrasts(self.variants)
-            if contrast.variant in rivals
-            and (spec.name == self.primary or contrast.baseline == self.variants[0])
-        )
+    def to_settle(self) -> tuple[tuple[Question, Family], ...]:
+        """Return what judging goes on for until it is settled: the primary metric and guards."""
+        goals = (Family.PRIMARY, Family.OVER_PROMPT, Family.GUARDS)
+        return tuple(each for each in self.questions if each[1] in goals)
 
-    def rule(self, spec: MetricSpec) -> SettleRule:
+    def size(self, family: Family) -> int:
+        """Return how many sequences of a family share its chance of a false outcome."""
+        return sum(own is family for _, own in self.questions)
+
+    def rule(self, spec: MetricSpec, family: Family) -> SettleRule:
         """Return what is to be settled on a metric."""
         extent = spec.high - spec.low
-        return SettleRule(spec.margin, -extent, extent, n_decisions=self.n_decisions)
+        return SettleRule(spec.margin, -extent, extent, n_decisions=max(1, self.size(family)))
+
+    def cases_for(self, question: Question) -> tuple[Case, ...]:
+        """Return the cases that a comparison is about, in the drawn order."""
+        group = question.group
+        return tuple(c for c in self.order if group in (ALL, c.group) and question.spec.fits(c))
 
 
 @dataclass(slots=True)
-class _TrackedContrast:
-    """One contrast on one metric: how far its pairs are whole."""
+class _TrackedQuestion:
+    """One comparison: how far its pairs are whole."""
 
-    spec: MetricSpec
-    contrast: Contrast
+    question: Question
+    family: Family
+    cases: tuple[Case, ...]
     sequence: ConfidenceSequence
     place: int = 0
+    gains: list[float] = field(default_factory=list)
 
 
 class EarlyStopper:
@@ -264,8 +269,13 @@ class EarlyStopper:
         self._plan = plan
         self._values: dict[tuple[str, str, str], float | None] = {}
         self._tracks = [
-            _TrackedContrast(spec, contrast, ConfidenceSequence(plan.rule(spec)))
-            for spec, contrast in plan.to_settle
+            _TrackedQuestion(
+                question,
+                family,
+                plan.cases_for(question),
+                ConfidenceSequence(plan.rule(question.spec, family)),
+            )
+            for question, family in plan.to_settle
         ]
 
     def note(self, results: Iterable[Score | Failure]) -> None:
@@ -283,30 +293,51 @@ class EarlyStopper:
         """Return whether the verdict is settled."""
         for track in self._tracks:
             self._advance(track)
-        return all(self._is_done(track) for track in self._tracks)
+        better = {
+            track.question.contrast.variant
+            for track in self._tracks
+            if track.family is Family.PRIMARY
+            and track.sequence.settled
+            and track.sequence.settled.outcome == "better"
+        }
+        return all(self._is_done(track, better) for track in self._tracks)
 
-    def _advance(self, track: _TrackedContrast) -> None:
-        order, gains = self._plan.order, list[float]()
-        while track.place < len(order):
-            case = order[track.place]
-            if track.spec.fits(case):
-                keys = [(case.id, name, track.spec.name) for name in track.contrast]
-                if not all(key in self._values for key in keys):
-                    break
-                own, base = (self._values[key] for key in keys)
-                if own is not None and base is not None:
-                    gains.append(track.spec.gain(own, base))
+    def _advance(self, track: _TrackedQuestion) -> None:
+        spec, contrast, gains = track.question.spec, track.question.contrast, list[float]()
+        while track.place < len(track.cases):
+            keys = [(track.cases[track.place].id, name, spec.name) for name in contrast]
+            if not all(key in self._values for key in keys):
+                break
+            own, base = (self._values[key] for key in keys)
+            if own is not None and base is not None:
+                gains.append(spec.gain(own, base))
             track.place += 1
         if gains:
+            track.gains.extend(gains)
             track.sequence.add(gains)
 
-    def _is_done(self, track: _TrackedContrast) -> bool:
-        if track.sequence.settled:
+    def _is_done(self, track: _TrackedQuestion, better: set[str]) -> bool:
+        """Return whether more pairs would not change what this comparison says.
+
+        Without its cases a retention group stays unclear, which does not hold up the verdict.
+        """
+        if track.family is Family.GUARDS:
+            margin = track.question.spec.margin
+            found = _guard_outcome(track.sequence, track.gains, margin)
+            return found != "unclear" or track.place == len(track.cases)
+        if track.family is Family.OVER_PROMPT and track.question.contrast.variant not in better:
             return True
-        if track.spec.name == self._plan.primary:
-            return False
-        interval = track.sequence.interval()
-        return interval is not None and interval[0] > -track.spec.margin
+        return track.sequence.settled is not None
+
+
+def _guard_outcome(
+    sequence: ConfidenceSequence, gains: Sequence[float], margin: float
+) -> GuardOutcome:
+    """Return what a guard's sequence shows after all its pairs."""
+    low, high = sequence.interval() or (-math.inf, math.inf)
+    if high < 0 and math.fsum(gains) / len(gains) < -margin:
+        return "lost"
+    return "kept" if low >= -margin else "unclear"
 
 
 def early_plan(
@@ -321,52 +352,58 @@ def early_plan(
 
     Args:
         cases: in the order of the source.
-        specs: all metrics, with the user's margin.
+        specs: all metrics, with the user's margins.
         primary: the name of the one that decides.
         variants: the base first.
         seed: of the order of work.
     """
-    return EarlyPlan(
-        order=tuple(working_order(cases, seed)),
-        specs=tuple(spec for spec in specs if spec.decides),
-        primary=primary,
-        variants=tuple(variant.name for variant in variants),
-    )
+    names = tuple(variant.name for variant in variants)
+    families = Families(primary, names, retention_groups(cases))
+    deciding = tuple(spec for spec in specs if spec.decides)
+    return EarlyPlan(tuple(working_order(cases, seed)), deciding, families)
 
 
 class EarlyResult(NamedTuple):
-    """What a sequence says of one contrast on one metric.
+    """What a sequence says of one comparison.
 
     Attributes:
-        pairs: those that it looked at, up to the one that settled it.
-        outcome: "can't tell" while nothing is settled.
+        pairs: those that it looked at, up to the one that settled it; of a guard all.
+        outcome: "can't tell" while nothing is settled, of a guard "unclear".
         interval: of the mean gain; (None, None) where there is none.
     """
 
     pairs: Pairs
-    outcome: Outcome
+    outcome: Outcome | GuardOutcome
     interval: tuple[float | None, float | None]
 
 
-def look_at_pairs(pairs: Pairs, plan: EarlyPlan, fill: FailureFill | None = None) -> EarlyResult:
+def look_at_pairs(
+    pairs: Pairs, plan: EarlyPlan, family: Family, fill: FailureFill | None = None
+) -> EarlyResult:
     """Look at the pairs in the drawn order.
 
     Args:
-        pairs: over all cases.
+        pairs: of one comparison.
         plan: of the run.
+        family: that the comparison belongs to.
         fill: what to put for a failed score; None passes the broken pairs over.
     """
     whole = [*pairs.whole, *(pairs.fill_broken(fill) if fill else [])]
     by_id = {case.id: (case, own, base) for case, own, base in whole}
-    able = [case.id for case in plan.order if pairs.spec.fits(case)]
+    question = Question(pairs.spec, pairs.contrast, pairs.group)
+    able = [case.id for case in plan.cases_for(question)]
     gains = dict(zip(by_id, pairs.gains_of(whole), strict=True))
     failed = {case.id for case, _, _ in pairs.broken}
     seen = gains_in_order(able, gains, failed)
-    sequence = ConfidenceSequence(plan.rule(pairs.spec))
+    sequence = ConfidenceSequence(plan.rule(pairs.spec, family))
     settled = sequence.add(seen)
-    n = settled.n if settled else len(seen)
+    is_guard = family is Family.GUARDS
+    n = settled.n if settled and not is_guard else len(seen)
     looked_at = [by_id[case_id] for case_id in able if case_id in by_id][:n]
     own = replace(pairs, whole=looked_at)
+    if is_guard:
+        outcome = _guard_outcome(sequence, seen, pairs.spec.margin)
+        return EarlyResult(own, outcome, sequence.interval() or (None, None))
     if settled:
         return EarlyResult(own, settled.outcome, (settled.ci_low, settled.ci_high))
     return EarlyResult(own, "can't tell", sequence.interval() or (None, None))

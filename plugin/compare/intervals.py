@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plugin.records import IntervalKind
+from plugin.results import IntervalKind
 
 Floats = NDArray[np.float64]
 

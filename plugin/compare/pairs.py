@@ -137,9 +137,9 @@ class Pairs:
     n_failed_baseline: int
 
     @property
-    def family(self) -> bool | None:
-        """Return the family of the p-value: True over all cases, False in a group, or None."""
-        return self.group == ALL if self.spec.decides else None
+    def contrast(self) -> Contrast:
+        """Return what is compared with what."""
+        return Contrast(self.variant, self.baseline)
 
     def estimate(
         self, resampling: ResamplingSettings, fill: FailureFill | None = None
@@ -150,17 +150,32 @@ class Pairs:
             resampling: seed and number of resamples.
             fill: what to put for a failed score; None leaves the broken pairs out.
         """
-        pairs = self.whole if fill is None else [*self.whole, *self.fill_broken(fill)]
-        extent = self.spec.high - self.spec.low
+        pairs, extent = self._filled(fill), self.spec.high - self.spec.low
         return stats.paired_estimate(
             self.gains_of(pairs),
             clusters=clusters_of([case for case, _, _ in pairs]),
             low=-extent,
             high=extent,
-            binary=all(score in (0.0, 1.0) for _, a, b in pairs for score in (a, b)),
+            binary=_are_binary(pairs),
             seed=resampling.seed,
             n_resamples=resampling.n_resamples,
         )
+
+    def harm_p(
+        self, resampling: ResamplingSettings, fill: FailureFill | None = None
+    ) -> float | None:
+        """Return the one-sided p of "nothing was lost"; the arguments are those of `estimate`."""
+        pairs = self._filled(fill)
+        return stats.harm_p(
+            self.gains_of(pairs),
+            clusters=clusters_of([case for case, _, _ in pairs]),
+            binary=_are_binary(pairs),
+            seed=resampling.seed,
+            n_resamples=resampling.n_resamples,
+        )
+
+    def _filled(self, fill: FailureFill | None) -> list[tuple[Case, float, float]]:
+        return self.whole if fill is None else [*self.whole, *self.fill_broken(fill)]
 
     @property
     def gains(self) -> list[float]:
@@ -177,6 +192,10 @@ class Pairs:
             (case, fill.variant if a is None else a, fill.baseline if b is None else b)
             for case, a, b in self.broken
         ]
+
+
+def _are_binary(pairs: Sequence[tuple[Case, float, float]]) -> bool:
+    return all(score in (0.0, 1.0) for _, a, b in pairs for score in (a, b))
 
 
 def pair_scores(evidence: Evidence) -> Iterator[Pairs]:

@@ -23,7 +23,7 @@ from plugin.compare.intervals import (
     few_vary,
     no_interval,
 )
-from plugin.records import IntervalKind
+from plugin.results import IntervalKind
 
 _MAX_ENUMERATED = 16
 """Up to this many units every sign pattern is tried: 2**15 sums."""
@@ -121,6 +121,21 @@ def flip_p_value(sums: Floats, seed: int, n_resamples: int) -> tuple[float, str]
         return _exact_p(nonzero), "exact sign-flip permutation test"
     p_value = _random_p(nonzero, seed, n_resamples - 1)
     return p_value, f"sign-flip permutation test, {n_resamples - 1} resamples"
+
+
+def flip_harm_p(sums: Floats, seed: int, n_resamples: int) -> float:
+    """Return the one-sided p of "nothing was lost" of units with these sums."""
+    nonzero = sums[sums != 0]
+    if not len(nonzero):
+        return 1.0
+    most = float(nonzero.sum() + _ROUNDING * np.abs(nonzero).sum())
+    if len(nonzero) <= _MAX_ENUMERATED:
+        flipped = _all_flips(nonzero)
+        return float((np.concatenate((flipped, -flipped)) <= most).mean())
+    hits = 1
+    for turned in _random_patterns(len(nonzero), seed, n_resamples - 1):
+        hits += int((nonzero.sum() - 2 * turned @ nonzero <= most).sum())
+    return hits / n_resamples
 
 
 def _all_flips(values: Floats) -> Floats:

@@ -26,8 +26,8 @@ from plugin.compare.intervals import (
     spread_of,
     too_few,
 )
-from plugin.compare.sign_flips import can_invert, flip_p_value, invert_flips
-from plugin.records import IntervalKind, Outcome
+from plugin.compare.sign_flips import can_invert, flip_harm_p, flip_p_value, invert_flips
+from plugin.results import GuardOutcome, IntervalKind, Outcome
 
 ALPHA = 0.05
 """An adjusted p below this counts as a difference."""
@@ -112,8 +112,7 @@ def paired_estimate(
         seed: of all resampling.
         n_resamples: of the bootstrap; the permutation test draws one less and counts the data
             themselves.
-        binary: all scores were 0 or 1: p is McNemar's exact test (McNemar 1947), unless there
-            are clusters.
+        binary: all scores were 0 or 1: p is McNemar's mid-p test, unless there are clusters.
 
     Raises:
         ValueError: for a gain that is not finite or out of bounds, labels that do not match the
@@ -188,6 +187,63 @@ def sign_test_p(wins: int, losses: int) -> float:
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
+def mid_p(wins: int, losses: int) -> float:
+    """Return the two-sided mid-p of these counts, ties left out; 1 without any.
+
+    Half the chance of the counts themselves is taken off the exact p. For scores of 0 or 1 this is
+    McNemar's mid-p test, which finds more than the exact one and hardly ever exceeds its level
+    (Fagerland, Lydersen & Laake 2013).
+    """
+    from scipy.stats import binom
+
+    n, fewer = wins + losses, min(wins, losses)
+    if not n:
+        return 1.0
+    return min(1.0, 2 * float(binom.cdf(fewer, n, 0.5)) - float(binom.pmf(fewer, n, 0.5)))
+
+
+def harm_p(
+    gains: Sequence[float],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    seed: int,
+    n_resamples: int = 10_000,
+    binary: bool = False,
+) -> float | None:
+    """Return the one-sided p of "nothing was lost"; None without data.
+
+    It is the share of sign flips whose mean is as low as that of the data or lower; for `binary`
+    scores without clusters the one-sided mid-p. The arguments are those of `paired_estimate`.
+    """
+    from scipy.stats import binom
+
+    values = check_values(gains, -math.inf, math.inf, "gain")
+    units = group_units(values, clusters)
+    if not len(values):
+        return None
+    if binary and units.n_clusters is None:
+        wins, losses = int((values > 0).sum()), int((values < 0).sum())
+        n = wins + losses
+        return float(binom.cdf(wins, n, 0.5) - binom.pmf(wins, n, 0.5) / 2) if n else 1.0
+    return flip_harm_p(units.sums, seed, n_resamples)
+
+
+def decide_guard(
+    interval: tuple[float | None, float | None],
+    gain: float | None,
+    p_adjusted: float | None,
+    margin: float,
+) -> GuardOutcome:
+    """Return what follows for a guard from its gain, its interval and the adjusted p of harm.
+
+    Lost needs both: a loss beyond the margin, and one that chance does not explain. Kept means that
+    the interval leaves out every loss beyond the margin (non-inferiority).
+    """
+    if gain is not None and p_adjusted is not None and p_adjusted < ALPHA and gain < -margin:
+        return "lost"
+    return "kept" if interval[0] is not None and interval[0] >= -margin else "unclear"
+
+
 def decide_outcome(
     interval: tuple[float | None, float | None], p_adjusted: float | None, margin: float
 ) -> Outcome:
@@ -250,7 +306,18 @@ def smallest_detectable(
     return sd * float(brentq(lambda effect: _power_t(effect, n, alpha) - power, 0.0, top))
 
 
-def needed_to_detect(found: PairedEstimate, effect: float) -> int | None:
+def needed_for_equivalence(found: PairedEstimate, margin: float) -> int | None:
+    """Return how many pairs or clusters show that there is no gain beyond the margin.
+
+    Four times out of five, if there is none at all: each end of the interval stays within the
+    margin nine times out of ten.
+    """
+    return needed_to_detect(found, margin, power=0.9)
+
+
+def needed_to_detect(
+    found: PairedEstimate, effect: float, power: float = 0.8, alpha: float = ALPHA
+) -> int | None:
     """Return how many pairs find a true mean gain, with clusters how many clusters like these.
 
     Clusters of unequal sizes count with their effective number, in the spread and in the degrees
@@ -260,25 +327,26 @@ def needed_to_detect(found: PairedEstimate, effect: float) -> int | None:
         None as `n_to_detect`, or where the spread is not known.
     """
     if found.sd is None or found.n_clusters is None or found.effective_clusters is None:
-        return n_to_detect(found.sd or 0.0, effect)
-    n = n_to_detect(_spread_of_clusters(found.sd, found.n, found.effective_clusters), effect)
+        return n_to_detect(found.sd or 0.0, effect, power, alpha)
+    spread = _spread_of_clusters(found.sd, found.n, found.effective_clusters)
+    n = n_to_detect(spread, effect, power, alpha)
     if n is None:
         return None
     return max(MIN_CLUSTERS, math.ceil(n * found.n_clusters / found.effective_clusters - 1e-9))
 
 
-def detectable_gain(found: PairedEstimate) -> float | None:
+def detectable_gain(found: PairedEstimate, alpha: float = ALPHA) -> float | None:
     """Return the mean gain that these pairs or clusters find: the inverse of `needed_to_detect`.
 
     Returns:
         None as `smallest_detectable`, or where there are too few clusters to show any.
     """
     if found.sd is None or found.n_clusters is None or found.effective_clusters is None:
-        return smallest_detectable(found.sd or 0.0, found.n)
+        return smallest_detectable(found.sd or 0.0, found.n, alpha=alpha)
     if found.n_clusters < MIN_CLUSTERS:
         return None
     n = found.effective_clusters
-    return smallest_detectable(_spread_of_clusters(found.sd, found.n, n), n)
+    return smallest_detectable(_spread_of_clusters(found.sd, found.n, n), n, alpha=alpha)
 
 
 def _spread_of_clusters(sd: float, n: int, n_clusters: float) -> float:
@@ -310,7 +378,7 @@ def _interval_and_p(
         return interval, None, ""
     if binary and units.n_clusters is None:
         wins, losses = int((units.sums > 0).sum()), int((units.sums < 0).sum())
-        return interval, sign_test_p(wins, losses), "McNemar's exact test"
+        return interval, mid_p(wins, losses), "McNemar's mid-p test"
     return interval, *flip_p_value(units.sums, seed, n_resamples)
 
 

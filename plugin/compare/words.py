@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,9 @@ from plugin.compare.numbers import (
     format_percent,
 )
 from plugin.compare.pairs import BestOf
-from plugin.compare.stats import decide_outcome, sign_test_p
-from plugin.records import ALL, DATA, PROMPTED, Comparison, IntervalKind, Outcome, Summary
+from plugin.compare.stats import decide_guard, decide_outcome, sign_test_p
+from plugin.records import ALL, DATA
+from plugin.results import Comparison, IntervalKind, Outcome, Summary
 
 _PROMISED_CASES, _PROMISED_CLUSTERS = 60, 10
 """From so many cases, or effective clusters, on the interval's coverage is promised."""
@@ -37,47 +39,68 @@ _EXACT_KINDS = (IntervalKind.BETTING, IntervalKind.SEQUENCE)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found about one variant over all cases.
+    """What was found about one variant against one baseline.
 
     Attributes:
-        primary: its comparison on the primary metric.
-        others: those on the other metrics.
+        primary: its comparison on the primary metric, over all cases.
+        guards: what may only veto: guard metrics and retention groups.
+        others: the other metrics, over all cases.
+        groups: the primary metric in the groups that guard nothing.
     """
 
     primary: Comparison
-    others: tuple[Comparison, ...]
-
-    @property
-    def worse(self) -> list[Comparison]:
-        """Return the other deciding metrics on which the variant is worse."""
-        return [row for row in self.others if row.outcome == "worse"]
+    guards: tuple[Comparison, ...] = ()
+    others: tuple[Comparison, ...] = ()
+    groups: tuple[Comparison, ...] = ()
 
     @property
     def outcome(self) -> Outcome | None:
-        """Return the primary metric's outcome, unless another one makes it mixed."""
-        mixed = self.worse and self.primary.outcome != "worse"
-        return "mixed" if mixed else self.primary.outcome
+        """Return the primary metric's outcome."""
+        outcome = self.primary.outcome
+        if outcome == "lost" or outcome == "kept" or outcome == "unclear":
+            return None
+        return outcome
+
+    @property
+    def lost(self) -> list[Comparison]:
+        """Return the guards that were lost."""
+        return [row for row in self.guards if row.outcome == "lost"]
+
+    @property
+    def worse(self) -> list[Comparison]:
+        """Return what got worse and is no guard: metrics, then groups."""
+        return [row for row in (*self.others, *self.groups) if row.outcome == "worse"]
 
 
 def verdict_sentence(finding: Finding, subject: str) -> str:
     """Return the answer in one line about the variant, named by the subject."""
-    row = finding.primary
-    if finding.outcome == "mixed":
-        parts = [f"{_outcome_text(row)} on {row.metric}, {_numbers_text(row)}"]
-        parts += [
-            f"{_outcome_text(worse)} on {worse.metric}, {_numbers_text(worse)}"
-            for worse in finding.worse
-        ]
-        return f"{subject} is mixed against {row.baseline}: {'; but '.join(parts)}."
+    return f"{_outcome_sentence(finding.primary, subject)}{also_lost(finding)}."
+
+
+def _outcome_sentence(row: Comparison, subject: str) -> str:
+    """Return what the primary metric shows, without a full stop."""
     if row.outcome == "equivalent":
         head = f"{subject} and {row.baseline} are equivalent on {row.metric}, to within your "
-        return f"{head}margin of {format_number(row.margin)}: {_numbers_text(row)}."
+        return f"{head}margin of {format_number(row.margin)}: {_numbers_text(row)}"
     if row.outcome == "can't tell":
         head = f"Can't tell whether {subject} is better than {row.baseline} on {row.metric}"
-        return f"{head}: {_numbers_text(row)}."
+        return f"{head}: {_numbers_text(row)}"
     small = f", by less than your margin of {format_number(row.margin)}" if _is_small(row) else ""
     found = f"is {row.outcome} than {row.baseline} on {row.metric}{small}"
-    return f"{subject} {found}: {_numbers_text(row)}."
+    return f"{subject} {found}: {_numbers_text(row)}"
+
+
+def also_lost(finding: Finding) -> str:
+    """Name the guards that were lost, to stand after what the primary metric shows; "" for none."""
+    if not finding.lost:
+        return ""
+    joined = "but" if finding.outcome in ("better", "equivalent") else "and"
+    lost = "; ".join(f"{_guard_name(row)}, {_numbers_text(row)}" for row in finding.lost)
+    return f"; {joined} lost: {lost}"
+
+
+def _guard_name(row: Comparison) -> str:
+    return row.metric if row.group == ALL else f"group {row.group}"
 
 
 def single_variant_sentence(variant: str, means: Sequence[Summary]) -> str:
@@ -86,17 +109,15 @@ def single_variant_sentence(variant: str, means: Sequence[Summary]) -> str:
     return f"There is nothing to compare: only {variant} was run. {found or 'No metric was run'}."
 
 
-def early_stop_lines(n_decisions: int, stopped: Comparison | None = None) -> list[str]:
+def early_stop_lines(stopped: Comparison | None = None) -> list[str]:
     """Say how to read a run that may stop early.
 
     Args:
-        n_decisions: comparisons that share the chance of a false outcome.
         stopped: the comparison that the verdict is about, where judging did stop early.
     """
-    among = "" if n_decisions == 1 else f", shared among {n_decisions} comparisons"
     return [
-        "Judging could stop as soon as the verdict was settled: the interval holds however often "
-        f"one looked (5% chance of a false outcome{among}); single means and groups have none.",
+        "Judging could stop as soon as the verdict was settled: the intervals hold however often "
+        "one looked; single means and groups have none.",
         *(_stopped_gain_lines(stopped) if stopped and stopped.n else []),
     ]
 
@@ -118,29 +139,31 @@ def data_quality_lines(summaries: Sequence[Summary]) -> list[str]:
     return [f"Quality of the data, which decides nothing: {found}."] if found else []
 
 
-def detail_lines(
-    findings: Sequence[Finding], groups: Sequence[Comparison], chosen: Sequence[str] = ()
-) -> tuple[str, ...]:
+def detail_lines(findings: Sequence[Finding], chosen: Sequence[str] = ()) -> tuple[str, ...]:
     """Return what the reader must know besides, most important first.
 
     Args:
         findings: the one that the verdict is about first.
-        groups: its comparisons on the primary metric by group.
         chosen: what its being the best of several does to its gain.
     """
     best, *others = findings
     row = best.primary
-    lines = [*_open_reason(row)]
-    told = best.worse if best.outcome == "mixed" else []
-    lines += [comparison_line(other.metric, other) for other in best.others if other not in told]
+    lines = [_rival_line(finding) for finding in others if finding.lost]
+    lines += [_got_worse_line(worse) for worse in best.worse]
+    lines += _open_reason(row)
+    for guard in best.guards:
+        if guard.outcome != "lost":
+            lines.append(comparison_line(f"Guard {_guard_name(guard)}", guard))
+    lines += [
+        comparison_line(other.metric, other) for other in best.others if other not in best.worse
+    ]
     lines += chosen
-    for finding in others:
-        told_line = comparison_line(f"{finding.primary.variant} on {row.metric}", finding.primary)
-        lines.append(told_line + also_worse(finding))
+    lines += [_rival_line(finding) for finding in others if not finding.lost]
     lines += _chance_lines(row)
+    groups = [group for group in best.groups if group not in best.worse]
     lines += [comparison_line(f"Group {group.group} (exploratory)", group) for group in groups]
-    if groups:
-        has_clusters = any(each.n_clusters is not None for each in (row, *groups))
+    if best.groups:
+        has_clusters = any(each.n_clusters is not None for each in (row, *best.groups))
         of_clusters = f" (or {_PROMISED_CLUSTERS} effective clusters)" if has_clusters else ""
         lines.append(
             "Groups are exploratory: they show where to look and decide nothing, and those with "
@@ -150,9 +173,33 @@ def detail_lines(
     return (*lines, *_cluster_line(row), *_promise_note(row))
 
 
+def _got_worse_line(row: Comparison) -> str:
+    """Say what got worse without being a guard, and how to make it one."""
+    chance = f", {_adjusted_p(row)}" if row.p_adjusted is not None else ""
+    if row.group == ALL:
+        name, kind = f"{row.metric} got worse", f"--guard_metric {shlex.quote(row.metric)}"
+    else:
+        name, kind = f"Group {row.group} got worse", f"--retention_group {shlex.quote(row.group)}"
+    return (
+        f"{name}: {_numbers_text(row)}{chance}. It does not count in the verdict; "
+        f"if the tune must not lose it, say so with {kind}."
+    )
+
+
+def _rival_line(finding: Finding) -> str:
+    """Return what was found about a variant that the verdict is not about."""
+    row = finding.primary
+    line = comparison_line(f"{row.variant} on {row.metric}", row)
+    return line + also_lost(finding) + also_worse(finding)
+
+
 def also_worse(finding: Finding) -> str:
-    """Name the other deciding metrics on which the variant is worse, after its own line."""
-    return "".join(f"; worse on {row.metric}, {_numbers_text(row)}" for row in finding.worse)
+    """Name what else got worse, after the variant's own line."""
+    return "".join(
+        f"; worse on {row.metric if row.group == ALL else f'group {row.group}'}, "
+        f"{_numbers_text(row)}"
+        for row in finding.worse
+    )
 
 
 def _open_reason(row: Comparison) -> list[str]:
@@ -172,8 +219,7 @@ def _open_reason(row: Comparison) -> list[str]:
         lines.append(f"There is {row.why_no_interval or 'no interval'}.")
     elif _is_left_open(row):
         lines.append(
-            "The interval leaves out zero, yet with all that was compared at once chance could "
-            f"still explain it (adjusted {format_named_p(row.p_adjusted)})."
+            f"The interval leaves out zero, yet chance could still explain it ({_adjusted_p(row)})."
         )
     return [*lines, _needed_text(row)]
 
@@ -197,13 +243,21 @@ def _needed_text(row: Comparison) -> str:
     now = ""
     if row.smallest_detectable is not None:
         now = (
-            f"; these {format_count(n)} do so for a gain of "
-            f"{format_number(row.smallest_detectable)} or more"
+            f" These {format_count(n)} find a gain of "
+            f"{format_number(row.smallest_detectable)} or more that often."
         )
     return (
         f"To find a gain of {margin} (your margin) four times out of five takes about "
-        f"{format_count(row.n_to_detect)} {noun}{now}."
+        f"{format_count(row.n_to_detect)} {noun}{_equivalence_text(row)}.{now}"
     )
+
+
+def _equivalence_text(row: Comparison) -> str:
+    """Say how many cases would show equivalence, as the end of a sentence; "" where not known."""
+    if row.n_for_equivalence is None:
+        return ""
+    n = format_count(row.n_for_equivalence)
+    return f"; to show that there is no larger one, if so, takes about {n}"
 
 
 def _chance_lines(row: Comparison) -> list[str]:
@@ -223,17 +277,39 @@ def _chance_lines(row: Comparison) -> list[str]:
     return [
         f"{counts}.",
         "The mean gain is tested by itself: chance alone would give one as large or larger with "
-        f"{format_named_p(row.p_adjusted)} (adjusted for all that was compared).",
+        f"{_adjusted_p(row)}.",
     ]
+
+
+def _adjusted_p(row: Comparison) -> str:
+    """Return the p, with the number of tests that it is adjusted for where there are several."""
+    text = format_named_p(row.p_adjusted)
+    return text if row.n_family == 1 else f"{text}, adjusted for {format_count(row.n_family)} tests"
 
 
 def comparison_line(label: str, row: Comparison) -> str:
     """Return a comparison in one line: outcome and numbers."""
-    if row.outcome is None:
+    if row.role == "described":
         return f"{label} (described only, decides nothing): {_numbers_text(row)}"
+    if row.outcome is None:
+        why = f"not tested, because {row.variant} is not shown to be better than the base"
+        return f"{label} ({why}): {_numbers_text(row)}"
     undone = "" if row.holds_at_worst else f" ({_undone_reason(row)})"
-    chance = f", adjusted {format_named_p(row.p_adjusted)}" if _is_left_open(row) else ""
-    return f"{label}: {_outcome_text(row)}{undone}, {_numbers_text(row)}{chance}"
+    chance = f", {_adjusted_p(row)}" if _is_left_open(row) else ""
+    return f"{label}: {_outcome_text(row)}{undone}, {_numbers_text(row)}{chance}{_to_tell(row)}"
+
+
+def _to_tell(row: Comparison) -> str:
+    """Say how many cases would tell whether a guard is kept; "" for all else."""
+    if row.outcome != "unclear" or row.n_to_detect is None or not row.holds_at_worst:
+        return ""
+    noun, n = ("cases", row.n) if row.n_clusters is None else ("clusters", row.n_clusters)
+    if row.n_to_detect <= n:
+        return ""
+    return (
+        f"; about {format_count(row.n_to_detect)} {noun} would show, four times out of five, "
+        f"that no more than {format_number(row.margin)} is lost, if nothing is"
+    )
 
 
 def _outcome_text(row: Comparison) -> str:
@@ -242,7 +318,10 @@ def _outcome_text(row: Comparison) -> str:
 
 def _undone_reason(row: Comparison) -> str:
     """Say what the outcome would be but for the failures."""
-    would = decide_outcome((row.ci_low, row.ci_high), row.p_adjusted, row.margin)
+    interval = (row.ci_low, row.ci_high)
+    would: str = decide_outcome(interval, row.p_adjusted, row.margin)
+    if row.role == "guard":
+        would = decide_guard(interval, row.gain, row.p_adjusted, row.margin)
     n_failed = row.n_failed_variant + row.n_failed_baseline
     failed = format_count(n_failed, "failed score", "failed scores")
     return f"would be {would}, but {failed} could undo it"
@@ -258,7 +337,7 @@ def _numbers_text(row: Comparison) -> str:
     within = format_interval(row.ci_low, row.ci_high, signed=True)
     return (
         f"{means}{direction}, gain {format_number(row.gain, signed=True)} "
-        f"({within}, {_n_text(row)}{failed_suffix(n_failed)})"
+        f"({within}, {n_text(row)}{failed_suffix(n_failed)})"
     )
 
 
@@ -269,7 +348,7 @@ def _mean_text(row: Summary) -> str:
     return f"{row.metric} {mean} ({within}, n={n}{failed_suffix(row.n_failed)})"
 
 
-def _n_text(row: Comparison | RatioEstimate | BestOf) -> str:
+def n_text(row: Comparison | RatioEstimate | BestOf) -> str:
     """Return how many cases a figure rests on, and how many clusters."""
     clusters = "" if row.n_clusters is None else f" in {format_count(row.n_clusters)} clusters"
     return f"n={format_count(row.n)}{clusters}"
@@ -323,107 +402,3 @@ def _cluster_line(row: Comparison) -> list[str]:
         f"{format_count(math.floor(row.effective_clusters + 1e-9))} of one size would; the largest "
         f"has {format_percent(row.largest_cluster_share)} of the cases."
     ]
-
-
-def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
-    """Compare the prompted base with a variant and with the base, on the primary metric.
-
-    Args:
-        over_prompt: the variant against the prompted base.
-        prompt: the prompted base against the base.
-    """
-    return [
-        comparison_line(f"{row.variant} against {row.baseline} on {row.metric}", row)
-        + also_worse(finding)
-        for finding in (over_prompt, prompt)
-        for row in (finding.primary,)
-    ]
-
-
-def prompt_share_line(row: Comparison, share: RatioEstimate) -> str:
-    """Say how much of a variant's gain the prompt alone reaches.
-
-    Args:
-        row: the variant against the base: a gain that its interval tells from zero.
-        share: the prompt's gain divided by the variant's.
-    """
-    gain = f"{row.variant}'s gain over {row.baseline}"
-    if share.ratio is None:
-        return (
-            f"What share of {gain} the prompt alone reaches cannot be told: on the "
-            f"{format_count(share.n)} cases that all three have a score for, that gain is too "
-            "close to zero."
-        )
-    within = "no interval"
-    if share.ci_low is not None and share.ci_high is not None:
-        within = f"95% interval {format_percent(share.ci_low)} to {format_percent(share.ci_high)}"
-    numbers = f"({within}, {_n_text(share)}, the cases that all three have a score for)"
-    if share.ratio < 0:
-        return (
-            f"The prompt alone reaches none of {gain}: its share is {format_percent(share.ratio)} "
-            f"{numbers}."
-        )
-    return f"The prompt alone reaches {format_percent(share.ratio)} of {gain} {numbers}."
-
-
-def upkeep_lines(over_prompt: Comparison) -> list[str]:
-    """Say what follows where a variant does not beat the prompt; empty where it does."""
-    found = {
-        "worse": "is worse than the prompt alone",
-        "equivalent": "does no better than the prompt alone",
-        "can't tell": "is not shown to beat the prompt alone",
-    }.get(over_prompt.outcome or "")
-    if not found:
-        return []
-    return [
-        f"{over_prompt.variant} {found}: a fine-tune that does not beat a good prompt may not be "
-        "worth its upkeep."
-    ]
-
-
-def best_of_line(row: Comparison, best: BestOf, has_prompt: bool) -> str:
-    """Say that the best was chosen, and what is left of its gain when that is allowed for.
-
-    Args:
-        row: the chosen one against the base.
-        best: its gain with the choice allowed for.
-        has_prompt: whether it is also compared with the prompted base.
-    """
-    head = _chosen_because(row, best.n_rivals, has_prompt)
-    if best.gain is None:
-        return f"{head}; no case has a score of all of them to allow for that."
-    if best.ci_low is None or best.ci_high is None:
-        return f"{head}; there is no interval that allows for it ({best.method})."
-    within = format_interval(best.ci_low, best.ci_high, signed=True)
-    shared = "" if best.n == row.n else ", the cases that all have a score for"
-    text = (
-        f"{head}; an interval that allows for the choice: gain "
-        f"{format_number(best.gain, signed=True)} "
-        f"({within}, {_n_text(best)}{shared})"
-    )
-    if not (_excludes_zero(row) and best.ci_low <= 0 <= best.ci_high):
-        return f"{text}."
-    text += ", which holds zero, though the one that ignores the choice does not"
-    if row.outcome in ("better", "worse"):
-        text += ". The verdict stands by its adjusted p, but confirm it on fresh cases"
-    return f"{text}."
-
-
-def early_best_of_line(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
-    """Say that the best was chosen, in a run whose intervals hold for all comparisons at once."""
-    head = _chosen_because(row, n_rivals, has_prompt)
-    if row.ci_low is None:
-        return f"{head}."
-    return f"{head}; its interval allows for the choice, since all comparisons share the 5%."
-
-
-def _chosen_because(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
-    gain = f"its gain over {row.baseline} and over {PROMPTED}" if has_prompt else "its gain"
-    return (
-        f"{row.variant} was chosen as the best of {n_rivals} on these same cases, which flatters "
-        f"{gain}"
-    )
-
-
-def _excludes_zero(row: Comparison) -> bool:
-    return (row.ci_low or 0.0) > 0 or (row.ci_high or 0.0) < 0

@@ -151,6 +151,8 @@ def published_scores(report: Report) -> dict[str, float]:
             over_base.append(row.gain)
     if over_base:
         found["score"] = max(over_base)
+    if over_base:
+        found["lost_guards"] = float(len(report.verdict.lost))
     for summary in report.summaries:
         if summary.group == ALL:
             found[f"{summary.variant}/{summary.metric}"] = summary.mean

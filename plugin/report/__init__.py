@@ -74,7 +74,13 @@ def _replace(path: Path, text: str) -> Path:
 
 def summary_json(report: Report) -> dict[str, Any]:
     """Return all but the cases and completions, ready for JSON; what is missing is None."""
-    verdict = {**_plain_json(report.verdict), "text": report.verdict.text}
+    found = report.verdict
+    verdict = {
+        **_plain_json(found),
+        "text": found.text,
+        "chip": found.chip,
+        "harms": [{"name": harm.name, **_plain_json(harm)} for harm in found.harms],
+    }
     content: dict[str, Any] = {
         "schema_version": SUMMARY_FORMAT,
         "verdict": verdict,

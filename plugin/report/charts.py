@@ -18,7 +18,7 @@ from plugin.compare.numbers import (
     format_number,
     format_range,
 )
-from plugin.records import PROMPTED, Comparison, MetricSpec, Summary
+from plugin.records import PROMPTED, MetricSpec
 from plugin.report.canvas import (
     ADAPTER_COLOURS,
     FAINT,
@@ -39,6 +39,7 @@ from plugin.report.canvas import (
     shorten_text,
 )
 from plugin.report.record import Ledger, Report
+from plugin.results import Comparison, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

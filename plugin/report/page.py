@@ -15,8 +15,9 @@ from plugin.compare.numbers import (
     format_range,
     format_rough,
 )
-from plugin.records import ALL, DATA, PROMPTED, Case, Comparison, Completion, MetricSpec
+from plugin.records import ALL, DATA, PROMPTED, Case, Completion, MetricSpec
 from plugin.report.record import CaseCell, Ledger, Report
+from plugin.results import Comparison
 from plugin.thinking import SplitText
 from plugin.trust.controls import CONTROLS, RULE_RIGHT
 from plugin.trust.exam import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own_criterion
@@ -40,8 +41,10 @@ BADGES = {
     "better": ("better", "▲"),
     "worse": ("worse", "▼"),
     "equivalent": ("equivalent", "≈"),
-    "mixed": ("mixed", "◆"),
     "can't tell": ("unsure", "?"),
+    "lost": ("worse", "▼"),
+    "kept": ("equivalent", "✓"),
+    "unclear": ("unsure", "?"),
     None: ("unsure", "–"),
 }
 """Outcome -> the class that colours its badge, and a sign for those who see no colour."""
@@ -103,7 +106,7 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         ledger=ledger,
         charts=charts,
         prompted=PROMPTED,
-        badge=BADGES[report.verdict.outcome],
+        badge=("lost", "◆") if report.verdict.lost else BADGES[report.verdict.outcome],
         headlines=[row for row in overall if _is_headline(ledger, row)],
         tables=[("overall", overall), ("groups", groups)],
         forests=_forests(ledger),

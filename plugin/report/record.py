@@ -9,19 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from plugin.certify.certificate import Certificate
 from plugin.compare.pairs import contenders, contrasts
-from plugin.records import (
-    ALL,
-    DATA,
-    Case,
-    Comparison,
-    Completion,
-    Failure,
-    MetricSpec,
-    Score,
-    Summary,
-    Variant,
-    Verdict,
-)
+from plugin.records import ALL, DATA, Case, Completion, Failure, MetricSpec, Score, Variant
+from plugin.results import Comparison, Summary, Verdict
 from plugin.thinking import SplitText
 from plugin.trust.records import Trust
 

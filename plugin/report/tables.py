@@ -5,13 +5,14 @@ Their columns stay the same for ever: the host's evals page reads them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from plugin.compare.numbers import round_published
-from plugin.records import ALL
-from plugin.report.record import Ledger, Report
+from plugin.records import ALL, DATA, Case, MetricSpec
+from plugin.report.record import CaseCell, Ledger, Report
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -20,12 +21,13 @@ SUMMARY_COLUMNS = (
     "label metric variant group score n failed ci_low ci_high higher_is_better".split()
 )
 COMPARISON_COLUMNS = (
-    "label metric variant baseline group score variant_mean baseline_mean difference gain "
-    "ci_low ci_high p_value verdict n failed_variant failed_baseline higher_is_better "
-    "partial".split()
+    "label metric variant baseline verdict gain ci_low ci_high p_value n n_clusters "
+    "effective_clusters group role variant_mean baseline_mean failed_variant failed_baseline "
+    "margin higher_is_better partial".split()
 )
 CASES_COLUMNS = (
-    "label variant metric case_id group input output expected_output score gain reason".split()
+    "label case_id metric variant gain score baseline_score group input expected_output "
+    "baseline_output output reason".split()
 )
 FAILURES_COLUMNS = "variant metric stage case_id reason".split()
 
@@ -72,40 +74,67 @@ def summary_table(ledger: Ledger) -> DataFrame:
 
 
 def comparison_table(ledger: Ledger) -> DataFrame:
-    """Return a row per comparison; `score` is the gain, and `p_value` is not adjusted yet."""
+    """Return a row per comparison; `p_value` is not adjusted, and of a guard it is that of harm."""
     rows: list[Sequence[CellValue]] = []
     for row in ledger.sort_rows(ledger.report.comparisons):
         metric = ledger.metric_name(row.metric)
         label = f"{metric}: {row.variant} vs {row.baseline}" + _group_suffix(row.group)
         rows.append(
-            (label, metric, row.variant, row.baseline, row.group, row.gain)
-            + (row.variant_mean, row.baseline_mean, row.difference, row.gain)
-            + (row.ci_low, row.ci_high, row.p_value, row.outcome, row.n)
-            + (row.n_failed_variant, row.n_failed_baseline, row.higher_is_better, row.partial)
+            (label, metric, row.variant, row.baseline, row.outcome)
+            + (row.gain, row.ci_low, row.ci_high, row.p_value)
+            + (row.n, row.n_clusters, row.effective_clusters, row.group, row.role)
+            + (row.variant_mean, row.baseline_mean, row.n_failed_variant, row.n_failed_baseline)
+            + (row.margin, row.higher_is_better, row.partial)
         )
     return _data_frame(COMPARISON_COLUMNS, rows)
 
 
 def cases_table(ledger: Ledger) -> DataFrame:
-    """Return a row per metric, variant and case that has a score or failed.
+    """Return a row per case, metric and variant against the base, the biggest losses first.
 
-    A case that has not been worked has no row: the host's chart would count it as a zero.
+    A run of the base alone has its own rows. A case that has not been worked has no row: the host's
+    chart would count it as a zero.
     """
-    report, rows = ledger.report, list[Sequence[CellValue]]()
-    for spec in report.metrics:
-        for variant in ledger.scored_names(spec):
-            for case in report.cases:
-                score, failure, gain = ledger.cell(case, variant, spec)
-                if score is None and failure is None:
-                    continue
-                reason = f"FAILED ({failure.stage}): {failure.reason}" if failure else None
-                completion = report.completions.get((case.id, variant))
-                rows.append(
-                    (f"{spec.name} / {variant}", variant, spec.name, case.id, case.group)
-                    + (case.input, completion.text if completion else None, case.expected_output)
-                    + ((score.value, gain, score.reason) if score else (None, None, reason))
-                )
-    return _data_frame(CASES_COLUMNS, rows)
+    rows = list[tuple[float, Sequence[CellValue]]]()
+    for spec in ledger.report.metrics:
+        names = ledger.scored_names(spec)
+        for variant in names[1:] or names:
+            for case in ledger.report.cases:
+                cell = ledger.cell(case, variant, spec)
+                if row := _case_row(ledger, spec, variant, case, cell):
+                    rows.append((math.inf if cell.gain is None else cell.gain, row))
+    rows.sort(key=lambda pair: pair[0])
+    return _data_frame(CASES_COLUMNS, [row for _, row in rows])
+
+
+def _case_row(
+    ledger: Ledger, spec: MetricSpec, variant: str, case: Case, own: CaseCell
+) -> Sequence[CellValue] | None:
+    """Return what a variant got on a case beside the base; None where nothing is known."""
+    base_name = ledger.baseline if variant not in (ledger.baseline, DATA) else None
+    base = ledger.cell(case, base_name, spec) if base_name else CaseCell(None, None, None)
+    if not any((own.score, own.failure, base.score, base.failure)):
+        return None
+    failed = [
+        f"FAILED ({cell.failure.stage}{who}): {cell.failure.reason}"
+        for cell, who in ((own, ""), (base, f" of {base_name}"))
+        if cell.failure
+    ]
+    reason = own.score.reason if own.score and not failed else " | ".join(failed)
+    return (
+        *(f"{spec.name} / {variant}", case.id, spec.name, variant, own.gain),
+        *(_score_of(own), _score_of(base), case.group, case.input, case.expected_output),
+        *(_text_of(ledger, case, base_name), _text_of(ledger, case, variant), reason),
+    )
+
+
+def _score_of(cell: CaseCell) -> float | None:
+    return cell.score.value if cell.score else None
+
+
+def _text_of(ledger: Ledger, case: Case, variant: str | None) -> str | None:
+    completion = ledger.report.completions.get((case.id, variant or ""))
+    return completion.text if completion else None
 
 
 def failures_table(ledger: Ledger) -> DataFrame:

@@ -19,17 +19,8 @@ from plugin.compare.numbers import (
 )
 from plugin.compare.pairs import clusters_of
 from plugin.journal import Journal
-from plugin.records import (
-    ALL,
-    PROMPTED,
-    Case,
-    Comparison,
-    Completion,
-    JudgeScore,
-    MetricSpec,
-    Summary,
-    Variant,
-)
+from plugin.records import ALL, PROMPTED, Case, Completion, JudgeScore, MetricSpec, Variant
+from plugin.results import Comparison, Summary
 from plugin.run_facts import RunState
 from plugin.trust.rater_stats import krippendorff_alpha
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from plugin.compare.pairs import Evidence, Pairs, pair_scores
 from plugin.errors import OptionError
 from plugin.journal import Journal, content_key
-from plugin.records import ALL, Case, Comparison, Completion, MetricSpec
+from plugin.records import ALL, Case, Completion, MetricSpec
+from plugin.results import Comparison
 from plugin.run_facts import Rating
 from plugin.trust.exam import can_probe
 from plugin.trust.rater_stats import (

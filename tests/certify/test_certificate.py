@@ -14,7 +14,8 @@ from plugin.certify.certificate import (
     not_applicable,
 )
 from plugin.journal import Journal
-from plugin.records import VANILLA, Variant, Verdict
+from plugin.records import VANILLA, Variant
+from plugin.results import Verdict
 from plugin.run_facts import RunState
 from tests.certify.test_measure import WHOLE
 from tests.samples import case, completion

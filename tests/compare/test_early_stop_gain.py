@@ -7,11 +7,13 @@ import statistics
 
 import numpy as np
 
+from plugin.compare.comparisons import VerdictSettings, compare, summarise
 from plugin.compare.early_stop import ConfidenceSequence, early_plan
 from plugin.compare.pairs import Evidence
-from plugin.compare.verdict import VerdictSettings, compare, decide_verdict, summarise
+from plugin.compare.verdict import decide_verdict
 from plugin.compare.words import Finding, detail_lines
-from plugin.records import Comparison, MetricSpec, Score, Variant, Verdict
+from plugin.records import MetricSpec, Score, Variant
+from plugin.results import Comparison, Verdict
 from tests.samples import case
 
 CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)

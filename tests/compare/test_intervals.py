@@ -17,7 +17,7 @@ from plugin.compare.intervals import (
     ratio_of_means,
     simultaneous_intervals,
 )
-from plugin.records import IntervalKind
+from plugin.results import IntervalKind
 from tests.compare.test_stats import gains_like_scores
 
 Draw = Callable[[np.random.Generator], tuple[list[Any], Sequence[int] | None]]

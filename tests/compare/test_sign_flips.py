@@ -12,7 +12,7 @@ import pytest
 from plugin.compare import stats
 from plugin.compare.intervals import group_units
 from plugin.compare.stats import PairedEstimate
-from plugin.records import IntervalKind
+from plugin.results import IntervalKind
 
 
 def over_clusters(means: Any, sizes: Any, **options: Any) -> PairedEstimate:

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from plugin.compare import stats
-from plugin.records import IntervalKind
+from plugin.results import IntervalKind
 
 
 def gains_like_scores(rng, n):

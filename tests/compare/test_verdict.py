@@ -6,21 +6,12 @@ import math
 import numpy as np
 import pytest
 
+from plugin.compare.comparisons import VerdictSettings, compare, summarise
 from plugin.compare.pairs import Evidence, few_clusters_note
-from plugin.compare.verdict import VerdictSettings, compare, decide_verdict, summarise
-from plugin.records import (
-    ALL,
-    DATA,
-    VANILLA,
-    Case,
-    Failure,
-    IntervalKind,
-    Message,
-    MetricSpec,
-    Score,
-    Variant,
-)
+from plugin.compare.verdict import decide_verdict
+from plugin.records import ALL, DATA, VANILLA, Case, Failure, Message, MetricSpec, Score, Variant
 from plugin.report.warnings import metric_notes
+from plugin.results import IntervalKind
 
 FAILED = "failed"
 CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
@@ -137,10 +128,10 @@ def test_groups_in_order_of_appearance_are_exploratory():
     groups = ["hard", "easy", None, "hard"] * 15
     cases = [case(n, group=group) for n, group in enumerate(groups)]
     verdict, rows = ask({CORRECTNESS: two(0.6)}, cases)
-    assert [(row.group, row.n, row.exploratory) for row in rows] == [
-        (ALL, 60, False),
-        ("hard", 30, True),
-        ("easy", 15, True),
+    assert [(row.group, row.n, row.role) for row in rows] == [
+        (ALL, 60, "primary"),
+        ("hard", 30, "exploratory"),
+        ("easy", 15, "exploratory"),
     ]
     assert any(line.startswith("Group hard (exploratory): better") for line in verdict.details)
 

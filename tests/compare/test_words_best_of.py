@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from plugin.compare.comparisons import compare
 from plugin.compare.early_stop import early_plan
 from plugin.compare.intervals import RatioEstimate
 from plugin.compare.pairs import best_of, prompt_share
-from plugin.compare.verdict import compare
-from plugin.compare.words import best_of_line, prompt_share_line
-from plugin.records import ALL, PROMPTED, VANILLA, Comparison, Variant, Verdict
+from plugin.compare.words_rivals import best_of_line, prompt_share_line
+from plugin.records import ALL, PROMPTED, VANILLA, Variant
+from plugin.results import Comparison, Verdict
 from tests.compare.test_verdict import (
     CORRECTNESS,
     FAILED,

@@ -8,17 +8,15 @@ from plugin.records import (
     PROMPTED,
     VANILLA,
     Case,
-    Comparison,
     Completion,
     Failure,
     Message,
     MetricSpec,
     Score,
-    Summary,
     Variant,
-    Verdict,
 )
 from plugin.report.record import Report
+from plugin.results import Comparison, Summary, Verdict
 
 CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
 HALLUCINATION = MetricSpec("hallucination", "Hallucination", higher_is_better=False)
@@ -75,7 +73,7 @@ def compare(metric, contrast, group, pairs, failed=(0, 0)):
     gains = [sign * (new - old) for new, old in pairs]
     low, high = _interval(gains)
     gain = statistics.mean(gains) if gains else None
-    exploratory = group != ALL
+    role = "primary" if group == ALL else "exploratory"
     return Comparison(
         metric=metric.name,
         variant=contrast.variant,
@@ -101,7 +99,7 @@ def compare(metric, contrast, group, pairs, failed=(0, 0)):
         wins=sum(gain > 0 for gain in gains),
         losses=sum(gain < 0 for gain in gains),
         higher_is_better=metric.higher_is_better,
-        exploratory=exploratory,
+        role=role,
     )
 
 

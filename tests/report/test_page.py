@@ -4,13 +4,15 @@ from html.parser import HTMLParser
 
 import pytest
 
+from plugin.compare.comparisons import VerdictSettings, compare, summarise
 from plugin.compare.numbers import format_number, format_range
 from plugin.compare.pairs import Evidence
-from plugin.compare.verdict import VerdictSettings, compare, decide_verdict, summarise
-from plugin.records import Completion, Failure, Message, Score, Verdict
+from plugin.compare.verdict import decide_verdict
+from plugin.records import Completion, Failure, Message, Score
 from plugin.report import render_report, write_report
 from plugin.report.charts import distribution_svg
 from plugin.report.page import MAX_CASES, render_page
+from plugin.results import Verdict
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 from tests.report import report_samples as samples
 

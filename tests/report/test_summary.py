@@ -2,8 +2,9 @@ import dataclasses
 import json
 import math
 
-from plugin.records import Comparison, MetricSpec
+from plugin.records import MetricSpec
 from plugin.report import summary_json, verdict_txt
+from plugin.results import Comparison
 from plugin.trust.records import Retest, Trust
 from tests.report import report_samples as samples
 

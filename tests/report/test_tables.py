@@ -3,11 +3,12 @@ import dataclasses
 
 import pytest
 
-from plugin.records import DATA, Completion, Failure, Message, MetricSpec, Score, Summary
+from plugin.records import DATA, Completion, Failure, Message, MetricSpec, Score
 from plugin.report import summary_json
 from plugin.report.page import render_page
 from plugin.report.tables import csv_text as to_csv
 from plugin.report.tables import make_tables
+from plugin.results import Summary
 from tests.report import report_samples as samples
 
 HEADERS = {

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from plugin import metrics
+from plugin.compare.comparisons import VerdictSettings, compare
 from plugin.compare.pairs import Evidence
-from plugin.compare.verdict import VerdictSettings, compare
 from plugin.records import Case, MetricSpec, Score, Variant
 from plugin.trust.humans import Rating, ResampledDraw, human_views
 from plugin.trust.rater_stats import correct_gain

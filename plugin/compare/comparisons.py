@@ -1,0 +1,361 @@
+"""Turn a run's scores into means per variant, and into comparisons that are tested in families.
+
+What a run holds beyond the listed cases, variants and metrics is not counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from plugin.compare import stats
+from plugin.compare.early_stop import EarlyPlan, EarlyResult, look_at_pairs
+from plugin.compare.families import Families, Family, Question
+from plugin.compare.intervals import Interval, no_interval
+from plugin.compare.numbers import format_count
+from plugin.compare.pairs import (
+    Evidence,
+    FailureFill,
+    Pairs,
+    clusters_of,
+    column_of,
+    groups_of,
+    pair_scores,
+)
+from plugin.records import MetricSpec
+from plugin.results import Comparison, GuardOutcome, IntervalKind, Outcome, Summary
+
+_ANYTIME = "betting interval that holds however often one looks (confidence sequence)"
+_ONE_LOOK = "no interval in a run that may stop early"
+_CONTRADICTED = "no interval: what the first pairs show and what later ones show exclude each other"
+
+
+class _FastResampling(NamedTuple):
+    """Resampling for an estimate whose interval is not used."""
+
+    seed: int = 0
+    n_resamples: int = 50
+
+
+_FAST_RESAMPLING = _FastResampling()
+
+N_RESAMPLES = 10_000
+"""Of bootstrap and permutation, where nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictSettings:
+    """How to judge the evidence.
+
+    Attributes:
+        primary_metric: name or key of the deciding metric that decides the verdict.
+        seed: of all resampling.
+        partial: not every case has been worked yet.
+        n_expected: cases that the whole run works; None for all cases of the evidence.
+        judge_label: stands in the first line when not empty.
+        n_resamples: of bootstrap and permutation.
+        early: of a run that may stop early: outcomes and intervals then come from confidence
+            sequences, and where there is none no interval is given.
+        n_worked: cases judged when such a run did stop early; 0 when it did not.
+    """
+
+    primary_metric: str
+    seed: int
+    partial: bool = False
+    n_expected: int | None = None
+    judge_label: str = ""
+    n_resamples: int = N_RESAMPLES
+    early: EarlyPlan | None = None
+    n_worked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A comparison before anything is adjusted.
+
+    Attributes:
+        p_value: of the test of its family: two-sided, of a guard one-sided for harm.
+    """
+
+    pairs: Pairs
+    family: Family
+    estimate: stats.PairedEstimate
+    p_value: float | None
+
+
+def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, ...]:
+    """Return every variant's mean on every metric, in every group; no data gives None."""
+    summaries = []
+    for spec in evidence.metrics:
+        for name in evidence.scored_names(spec):
+            column = column_of(evidence, spec, name)
+            for group, cases in groups_of(evidence.cases):
+                scored = [case for case in cases if case.id in column.scores]
+                found = stats.mean_interval(
+                    [column.scores[case.id] for case in scored],
+                    clusters=clusters_of(scored),
+                    low=spec.low,
+                    high=spec.high,
+                    seed=settings.seed,
+                    n_resamples=settings.n_resamples,
+                )
+                summaries.append(
+                    Summary(
+                        metric=spec.name,
+                        variant=name,
+                        group=group,
+                        mean=found.mean,
+                        n=found.n,
+                        n_failed=sum(case.id in column.failed for case in cases),
+                        ci_low=None if settings.early else found.ci_low,
+                        ci_high=None if settings.early else found.ci_high,
+                        higher_is_better=spec.higher_is_better,
+                    )
+                )
+    return tuple(summaries)
+
+
+def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, ...]:
+    """Compare every variant with its baselines on every metric, in every group.
+
+    Holm's adjustment runs over each family (see `Family`). An outcome that says something must also
+    hold with the failures at their worst. A contender is tested against the prompted base only
+    where it is better than the base.
+    """
+    families = Families.of(evidence, settings.primary_metric)
+    if settings.early:
+        return _compare_early(evidence, settings, settings.early, families)
+    drafts = [_draft(pairs, families, settings) for pairs in pair_scores(evidence)]
+    decided: dict[int, Comparison] = {}
+    # What comes first in the order of tests is decided first.
+    for place in sorted(range(len(drafts)), key=lambda at: drafts[at].family is Family.OVER_PROMPT):
+        draft = drafts[place]
+        better = {
+            row.variant
+            for at, row in decided.items()
+            if drafts[at].family is Family.PRIMARY and row.outcome == "better"
+        }
+        if draft.family is Family.OVER_PROMPT and draft.pairs.variant not in better:
+            decided[place] = _comparison_of(draft, None)
+            continue
+        rivals = [
+            other.p_value
+            for at, other in enumerate(drafts)
+            if at != place and other.family is draft.family and other.p_value is not None
+            if draft.family is not Family.OVER_PROMPT or other.pairs.variant in better
+        ]
+        decided[place] = _decide(draft, rivals, settings)
+    return tuple(replace(decided[place], partial=settings.partial) for place in range(len(drafts)))
+
+
+def withhold_outcomes(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Return the comparisons without outcomes, for scores from which nothing may be concluded."""
+    return tuple(
+        replace(row, outcome=("unclear" if row.role == "guard" else "can't tell"))
+        if row.outcome
+        else row
+        for row in comparisons
+    )
+
+
+def _draft(pairs: Pairs, families: Families, settings: VerdictSettings) -> _Draft:
+    family = families.find(Question(pairs.spec, pairs.contrast, pairs.group))
+    estimate = pairs.estimate(settings)
+    p_value = pairs.harm_p(settings) if family is Family.GUARDS else estimate.p_value
+    return _Draft(pairs, family, estimate, p_value)
+
+
+def _decide(draft: _Draft, rivals: list[float], settings: VerdictSettings) -> Comparison:
+    """Return the comparison, its outcome open where the failures at their worst would change it."""
+    comparison = _comparison_of(draft, rivals)
+    if _holds_at_worst(draft, comparison.outcome, rivals, settings):
+        return comparison
+    is_guard = draft.family is Family.GUARDS
+    undone: Outcome | GuardOutcome = "unclear" if is_guard else "can't tell"
+    comparison = replace(comparison, outcome=undone, holds_at_worst=False)
+    return _with_numbers_needed(comparison, draft)
+
+
+def _comparison_of(draft: _Draft, rivals: list[float] | None) -> Comparison:
+    """Return the comparison, before failures are counted at their worst.
+
+    Args:
+        draft: of it.
+        rivals: the other p-values of the family; None where it is not tested.
+    """
+    pairs, spec, found = draft.pairs, draft.pairs.spec, draft.estimate
+    n, n_family = found.n, 1 + len(rivals or ())
+    tested = rivals is not None and draft.family is not Family.DESCRIBED
+    p_adjusted = _holm_adjusted(draft.p_value, rivals or []) if tested else None
+    outcome = _outcome_of(draft.family, found, p_adjusted, spec) if tested else None
+    bare = Comparison(
+        metric=spec.name,
+        variant=pairs.variant,
+        baseline=pairs.baseline,
+        group=pairs.group,
+        n=n,
+        n_clusters=found.n_clusters,
+        effective_clusters=found.effective_clusters,
+        largest_cluster_share=found.largest_cluster_share,
+        skewness=found.skewness,
+        n_failed_variant=pairs.n_failed_variant,
+        n_failed_baseline=pairs.n_failed_baseline,
+        variant_mean=math.fsum(a for _, a, _ in pairs.whole) / n if n else None,
+        baseline_mean=math.fsum(b for _, _, b in pairs.whole) / n if n else None,
+        difference=None if found.mean is None else spec.gain(found.mean, 0.0),  # turned back
+        gain=found.mean,
+        ci_low=found.ci_low,
+        ci_high=found.ci_high,
+        p_value=draft.p_value,
+        p_adjusted=p_adjusted,
+        outcome=outcome,
+        role=draft.family.role,
+        n_family=n_family,
+        method=found.method,
+        interval_kind=found.interval_kind,
+        why_no_interval=found.why_no_interval,
+        margin=spec.margin,
+        n_to_detect=None,
+        smallest_detectable=stats.detectable_gain(found, stats.ALPHA / n_family),
+        holds_at_worst=True,
+        wins=sum(gain > 0 for gain in pairs.gains),
+        losses=sum(gain < 0 for gain in pairs.gains),
+        higher_is_better=spec.higher_is_better,
+    )
+    is_open = outcome in ("can't tell", "unclear")
+    return _with_numbers_needed(bare, draft) if is_open else bare
+
+
+def _with_numbers_needed(row: Comparison, draft: _Draft) -> Comparison:
+    """Return an open comparison with how many pairs or clusters would tell, where that is known."""
+    found, margin = draft.estimate, row.margin
+    if found.sd is None:
+        return row
+    if row.role == "guard":
+        return replace(row, n_to_detect=stats.needed_to_detect(found, margin))
+    alpha = stats.ALPHA / row.n_family
+    return replace(
+        row,
+        n_to_detect=stats.needed_to_detect(found, margin, alpha=alpha),
+        n_for_equivalence=stats.needed_for_equivalence(found, margin),
+    )
+
+
+def _outcome_of(
+    family: Family, found: stats.PairedEstimate, p_adjusted: float | None, spec: MetricSpec
+) -> Outcome | GuardOutcome:
+    interval = (found.ci_low, found.ci_high)
+    if family is Family.GUARDS:
+        return stats.decide_guard(interval, found.mean, p_adjusted, spec.margin)
+    return stats.decide_outcome(interval, p_adjusted, spec.margin)
+
+
+def _holm_adjusted(p_value: float | None, rivals: list[float]) -> float | None:
+    return None if p_value is None else stats.holm([p_value, *rivals])[0]
+
+
+def _holds_at_worst(
+    draft: _Draft,
+    outcome: Outcome | GuardOutcome | None,
+    rivals: list[float],
+    settings: VerdictSettings,
+) -> bool:
+    """Return whether the outcome stands with the failed scores at their worst against it."""
+    pairs, spec = draft.pairs, draft.pairs.spec
+    if not pairs.broken or outcome in (None, "can't tell", "unclear"):
+        return True
+    # An infinite worst score has no place in a mean: no outcome survives it.
+    if not math.isfinite(spec.worst) or not math.isfinite(spec.best):
+        return False
+    for fill in _worst_fills(spec, outcome):
+        found = pairs.estimate(settings, fill)
+        is_guard = draft.family is Family.GUARDS
+        p_value = pairs.harm_p(settings, fill) if is_guard else found.p_value
+        if _outcome_of(draft.family, found, _holm_adjusted(p_value, rivals), spec) != outcome:
+            return False
+    return True
+
+
+def _worst_fills(spec: MetricSpec, outcome: Outcome | GuardOutcome | None) -> list[FailureFill]:
+    """Return the worst that failed scores could have been, for this outcome."""
+    against, in_favour = FailureFill(spec.worst, spec.best), FailureFill(spec.best, spec.worst)
+    if outcome in ("better", "kept"):
+        return [against]
+    return [in_favour] if outcome in ("worse", "lost") else [against, in_favour]
+
+
+def _compare_early(
+    evidence: Evidence, settings: VerdictSettings, plan: EarlyPlan, families: Families
+) -> tuple[Comparison, ...]:
+    """Compare what a run that may stop early has so far.
+
+    Outcome and interval are those of the confidence sequence where it settled. Means and gain are
+    those of all judged pairs: the mean up to the stop is chosen for being far from zero.
+    """
+    rows, better = list[Comparison](), set[str]()
+    for pairs in pair_scores(evidence):
+        family = families.find(Question(pairs.spec, pairs.contrast, pairs.group))
+        row = _early_row(pairs, family, plan)
+        if family is Family.PRIMARY and row.outcome == "better":
+            better.add(row.variant)
+        # The base comes before the prompted base in the contrasts of a metric.
+        if family is Family.OVER_PROMPT and row.variant not in better:
+            row = replace(row, outcome=None)
+        rows.append(replace(row, partial=settings.partial))
+    return tuple(rows)
+
+
+def _early_row(pairs: Pairs, family: Family, plan: EarlyPlan) -> Comparison:
+    """Return one comparison of a run that may stop early."""
+    looks = plan.size(family) > 0
+    found = (
+        look_at_pairs(pairs, plan, family)
+        if looks
+        else EarlyResult(pairs, "can't tell", (None, None))
+    )
+    estimate = pairs.estimate(_FAST_RESAMPLING)
+    bare = _comparison_of(_Draft(pairs, family, estimate, None), None)
+    holds = not looks or _holds_at_worst_anytime(pairs, family, found.outcome, plan)
+    interval = _anytime_interval(found, looks, estimate.n)
+    undone: Outcome | GuardOutcome = "unclear" if family is Family.GUARDS else "can't tell"
+    own = found.outcome if holds else undone
+    is_open = looks and own == undone
+    sd, margin = estimate.sd or 0.0, pairs.spec.margin
+    return replace(
+        bare,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        outcome=own if looks else None,
+        n_family=max(1, plan.size(family)),
+        n_to_detect=stats.n_to_detect(sd, margin) if is_open else None,
+        smallest_detectable=None,
+        method=interval.method,
+        interval_kind=interval.kind,
+        why_no_interval=interval.why_none,
+        holds_at_worst=holds,
+    )
+
+
+def _anytime_interval(result: EarlyResult, looks: bool, n_judged: int) -> Interval:
+    """Return the interval of a run that may stop early, with how it was computed."""
+    low, high = result.interval
+    if low is None or high is None:
+        return no_interval(_CONTRADICTED if looks else _ONE_LOOK)
+    n = len(result.pairs.whole)
+    first = f" after the first {format_count(n)} of {format_count(n_judged)} pairs"
+    after = "" if n == n_judged else first
+    return Interval(low, high, f"{_ANYTIME}{after}", IntervalKind.SEQUENCE)
+
+
+def _holds_at_worst_anytime(
+    pairs: Pairs, family: Family, outcome: Outcome | GuardOutcome, plan: EarlyPlan
+) -> bool:
+    """Return the same as `_holds_at_worst`, by confidence sequences."""
+    if outcome in ("can't tell", "unclear") or not pairs.broken:
+        return True
+    return all(
+        look_at_pairs(pairs, plan, family, fill).outcome == outcome
+        for fill in _worst_fills(pairs.spec, outcome)
+    )

@@ -1,0 +1,114 @@
+"""Put into words how a variant stands beside a prompted base, and that it was chosen of several."""
+
+from __future__ import annotations
+
+from plugin.compare.intervals import RatioEstimate
+from plugin.compare.numbers import format_count, format_interval, format_number, format_percent
+from plugin.compare.pairs import BestOf
+from plugin.compare.words import Finding, also_worse, comparison_line, n_text
+from plugin.records import PROMPTED
+from plugin.results import Comparison
+
+
+def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
+    """Compare the prompted base with a variant and with the base, on the primary metric.
+
+    Args:
+        over_prompt: the variant against the prompted base.
+        prompt: the prompted base against the base.
+    """
+    return [
+        comparison_line(f"{row.variant} against {row.baseline} on {row.metric}", row)
+        + also_worse(finding)
+        for finding in (over_prompt, prompt)
+        for row in (finding.primary,)
+    ]
+
+
+def prompt_share_line(row: Comparison, share: RatioEstimate) -> str:
+    """Say how much of a variant's gain the prompt alone reaches.
+
+    Args:
+        row: the variant against the base: a gain that its interval tells from zero.
+        share: the prompt's gain divided by the variant's.
+    """
+    gain = f"{row.variant}'s gain over {row.baseline}"
+    if share.ratio is None:
+        return (
+            f"What share of {gain} the prompt alone reaches cannot be told: on the "
+            f"{format_count(share.n)} cases that all three have a score for, that gain is too "
+            "close to zero."
+        )
+    within = "no interval"
+    if share.ci_low is not None and share.ci_high is not None:
+        within = f"95% interval {format_percent(share.ci_low)} to {format_percent(share.ci_high)}"
+    numbers = f"({within}, {n_text(share)}, the cases that all three have a score for)"
+    if share.ratio < 0:
+        return (
+            f"The prompt alone reaches none of {gain}: its share is {format_percent(share.ratio)} "
+            f"{numbers}."
+        )
+    return f"The prompt alone reaches {format_percent(share.ratio)} of {gain} {numbers}."
+
+
+def upkeep_lines(over_prompt: Comparison) -> list[str]:
+    """Say what follows where a variant does not beat the prompt; empty where it does."""
+    found = {
+        "worse": "is worse than the prompt alone",
+        "equivalent": "does no better than the prompt alone",
+        "can't tell": "is not shown to beat the prompt alone",
+    }.get(over_prompt.outcome or "")
+    if not found:
+        return []
+    return [
+        f"{over_prompt.variant} {found}: a fine-tune that does not beat a good prompt may not be "
+        "worth its upkeep."
+    ]
+
+
+def best_of_line(row: Comparison, best: BestOf, has_prompt: bool) -> str:
+    """Say that the best was chosen, and what is left of its gain when that is allowed for.
+
+    Args:
+        row: the chosen one against the base.
+        best: its gain with the choice allowed for.
+        has_prompt: whether it is also compared with the prompted base.
+    """
+    head = _chosen_because(row, best.n_rivals, has_prompt)
+    if best.gain is None:
+        return f"{head}; no case has a score of all of them to allow for that."
+    if best.ci_low is None or best.ci_high is None:
+        return f"{head}; there is no interval that allows for it ({best.method})."
+    within = format_interval(best.ci_low, best.ci_high, signed=True)
+    shared = "" if best.n == row.n else ", the cases that all have a score for"
+    text = (
+        f"{head}; an interval that allows for the choice: gain "
+        f"{format_number(best.gain, signed=True)} "
+        f"({within}, {n_text(best)}{shared})"
+    )
+    if not (_excludes_zero(row) and best.ci_low <= 0 <= best.ci_high):
+        return f"{text}."
+    text += ", which holds zero, though the one that ignores the choice does not"
+    if row.outcome in ("better", "worse"):
+        text += ". The verdict stands by its adjusted p, but confirm it on fresh cases"
+    return f"{text}."
+
+
+def early_best_of_line(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
+    """Say that the best was chosen, in a run whose intervals hold for all comparisons at once."""
+    head = _chosen_because(row, n_rivals, has_prompt)
+    if row.ci_low is None:
+        return f"{head}."
+    return f"{head}; its interval allows for the choice, since all comparisons share the 5%."
+
+
+def _chosen_because(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
+    gain = f"its gain over {row.baseline} and over {PROMPTED}" if has_prompt else "its gain"
+    return (
+        f"{row.variant} was chosen as the best of {n_rivals} on these same cases, which flatters "
+        f"{gain}"
+    )
+
+
+def _excludes_zero(row: Comparison) -> bool:
+    return (row.ci_low or 0.0) > 0 or (row.ci_high or 0.0) < 0

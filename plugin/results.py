@@ -1,0 +1,182 @@
+"""What a run found, as frozen values: means, comparisons, and the one verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from plugin.records import ALL
+
+Outcome = Literal["better", "worse", "equivalent", "can't tell"]
+GuardOutcome = Literal["lost", "kept", "unclear"]
+Role = Literal["primary", "guard", "exploratory", "described"]
+"""Whether a comparison decides, may only veto, shows where to look, or only describes."""
+
+
+class IntervalKind(StrEnum):
+    """How an interval was computed."""
+
+    NONE = "none"
+    BOOTSTRAP = "bootstrap"
+    SIGN_FLIP = "sign-flip"
+    MAX_T = "max-t"
+    BETTING = "betting"
+    SEQUENCE = "confidence sequence"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One variant on one metric in one group: mean score with its 95% interval.
+
+    No data gives None, never zero.
+    """
+
+    metric: str
+    variant: str
+    group: str
+    mean: float | None
+    n: int
+    n_failed: int
+    ci_low: float | None
+    ci_high: float | None
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A variant against a baseline on one metric in one group, over the cases that both have.
+
+    Attributes:
+        n: pairs of scores.
+        n_clusters: clusters that the pairs belong to, None when every case stands for itself.
+        effective_clusters: how many clusters of one size would say as much (Kish); None like that.
+        largest_cluster_share: the largest cluster's share of the pairs; None like that.
+        skewness: of the clusters' mean gains; None like that.
+        n_failed_variant: cases of the group without a score of the variant.
+        n_failed_baseline: the same for the baseline.
+        difference: mean of variant minus baseline, in the metric's own direction.
+        gain: the difference, turned so that more is better.
+        ci_low: lower end of the 95% interval of the gain; None where none can be given.
+        ci_high: its upper end.
+        p_value: of "no difference", of a guard one-sided of "no harm", before adjustment.
+        p_adjusted: after Holm's step-down within the family; None where it was not tested.
+        outcome: what follows for this comparison alone; None where it only describes, or was not
+            tested because what comes before it was not shown.
+        role: of the comparison in the verdict.
+        n_family: tests that share the 5% chance of a false outcome with it, itself included.
+        method: how interval and p were computed, in words.
+        interval_kind: how the interval was computed, for decisions.
+        why_no_interval: why there is none, in words; "" where there is one.
+        margin: the smallest difference that matters.
+        n_to_detect: pairs, with clusters clusters like these, that would detect the margin with 80%
+            power, of a guard show that nothing was lost; None when settled.
+        n_for_equivalence: the same for showing that there is no gain beyond the margin.
+        smallest_detectable: the gain that these pairs or clusters detect with 80% power.
+        holds_at_worst: False when counting the failures at their worst would change the outcome.
+        wins: pairs with a positive gain.
+        losses: pairs with a negative gain.
+        partial: not every case has been worked yet.
+    """
+
+    metric: str
+    variant: str
+    baseline: str
+    group: str
+    n: int
+    n_failed_variant: int
+    n_failed_baseline: int
+    variant_mean: float | None
+    baseline_mean: float | None
+    difference: float | None
+    gain: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    p_adjusted: float | None
+    outcome: Outcome | GuardOutcome | None
+    method: str
+    margin: float
+    n_to_detect: int | None
+    smallest_detectable: float | None
+    holds_at_worst: bool
+    wins: int
+    losses: int
+    higher_is_better: bool
+    partial: bool = False
+    role: Role = "primary"
+    n_family: int = 1
+    n_for_equivalence: int | None = None
+    n_clusters: int | None = None
+    interval_kind: IntervalKind = IntervalKind.NONE
+    why_no_interval: str = ""
+    effective_clusters: float | None = None
+    largest_cluster_share: float | None = None
+    skewness: float | None = None
+
+    @property
+    def n_ties(self) -> int:
+        """Return the number of pairs with no difference at all."""
+        return self.n - self.wins - self.losses
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """A guard that a variant lost: a metric over all cases, or a retention group.
+
+    Attributes:
+        gain: mean gain, below zero.
+    """
+
+    variant: str
+    metric: str
+    group: str
+    gain: float
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+
+    @property
+    def name(self) -> str:
+        """Return what was lost, by its name."""
+        return self.metric if self.group == ALL else self.group
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The one answer.
+
+    Attributes:
+        outcome: None when there was nothing to compare.
+        sentence: the answer in one line.
+        details: what the reader must know besides, most important first.
+        primary_metric: the metric that decided.
+        variant: the one that the verdict is about; "" when there was nothing to compare.
+        harms: the guards that any variant lost.
+    """
+
+    outcome: Outcome | None
+    sentence: str
+    details: tuple[str, ...]
+    primary_metric: str | None
+    variant: str = ""
+    harms: tuple[Harm, ...] = ()
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Return what the variant that the verdict is about lost, by name."""
+        return tuple(harm.name for harm in self.harms if harm.variant == self.variant)
+
+    @property
+    def chip(self) -> str:
+        """Return the outcome in a few words, with what was lost."""
+        outcome = self.outcome or "no comparison"
+        if not self.lost:
+            return outcome
+        joined = "but" if outcome in ("better", "equivalent") else "and"
+        return f"{outcome}, {joined} lost: {', '.join(self.lost)}"
+
+    @property
+    def text(self) -> str:
+        """Return the sentence and the details, a line each."""
+        return "\n".join((self.sentence, *self.details))
