@@ -330,7 +330,6 @@ def _early_row(pairs: Pairs, family: Family, plan: EarlyPlan) -> Comparison:
         outcome=own if looks else None,
         n_family=max(1, plan.size(family)),
         n_to_detect=stats.n_to_detect(sd, margin) if is_open else None,
-        smallest_detectable=None,
         method=interval.method,
         interval_kind=interval.kind,
         why_no_interval=interval.why_none,

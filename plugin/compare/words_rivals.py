@@ -99,7 +99,7 @@ def early_best_of_line(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
     head = _chosen_because(row, n_rivals, has_prompt)
     if row.ci_low is None:
         return f"{head}."
-    return f"{head}; its interval allows for the choice, since all comparisons share the 5%."
+    return f"{head}; its interval allows for the choice, since all of them share the 5%."
 
 
 def _chosen_because(row: Comparison, n_rivals: int, has_prompt: bool) -> str:

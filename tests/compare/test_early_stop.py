@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from plugin.compare.early_stop import EarlyPlan, EarlyStopper, early_plan, look_at_pairs
+from plugin.compare.families import Family
 from plugin.compare.pairs import Evidence, pair_scores
 from plugin.records import Failure, MetricSpec, Score, Variant
 from tests.samples import case
 
 CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
-HALLUCINATION = MetricSpec("hallucination", "Hallucination", higher_is_better=False)
+HALLUCINATION = MetricSpec("hallucination", "Hallucination", higher_is_better=False, is_guard=True)
 N = 300
 
 
@@ -58,8 +59,9 @@ def outcomes(scores: list[Score], failures: list[Failure] | None = None) -> dict
     evidence = Evidence(
         cases, of(["vanilla", "tuned"]), [CORRECTNESS, HALLUCINATION], scores, failures or []
     )
+    families = {"Correctness": Family.PRIMARY, "Hallucination": Family.GUARDS}
     return {
-        p.spec.name: look_at_pairs(p, plan()).outcome
+        p.spec.name: look_at_pairs(p, plan(), families[p.spec.name]).outcome
         for p in pair_scores(evidence)
         if p.group == "all"
     }
@@ -76,15 +78,15 @@ def test_no_gain_is_not_called_one() -> None:
     assert found["Correctness"] in ("equivalent", "can't tell")
 
 
-def test_another_metric_that_may_yet_turn_out_worse_keeps_it_going() -> None:
+def test_a_guard_that_may_yet_be_lost_keeps_it_going() -> None:
     quick = judged_until_settled(results(0.25, other=0.0))
     slow = judged_until_settled(results(0.25, other=-0.045))
     assert quick is not None and (slow is None or slow > 1.5 * quick)
 
 
-def test_a_metric_that_got_worse_is_settled_as_such() -> None:
+def test_a_guard_that_is_lost_is_settled_as_such() -> None:
     found = outcomes(results(0.25, other=-0.3))
-    assert found == {"Correctness": "better", "Hallucination": "worse"}
+    assert found == {"Correctness": "better", "Hallucination": "lost"}
     assert judged_until_settled(results(0.25, other=-0.3)) is not None
 
 
@@ -137,14 +139,31 @@ def test_what_is_awaited_beside_a_prompted_base() -> None:
     cases, specs = [case(str(n)) for n in range(N)], [CORRECTNESS, HALLUCINATION]
     names = ["vanilla", "prompted", "tuned"]
     found = early_plan(cases, specs, "Correctness", of(names), seed=3)
-    assert [(spec.name, *contrast) for spec, contrast in found.to_settle] == [
-        ("Correctness", "tuned", "vanilla"),
-        ("Correctness", "tuned", "prompted"),
-        ("Hallucination", "tuned", "vanilla"),
+    assert [(asked.spec.name, *asked.contrast, family) for asked, family in found.to_settle] == [
+        ("Correctness", "tuned", "vanilla", Family.PRIMARY),
+        ("Correctness", "tuned", "prompted", Family.OVER_PROMPT),
+        ("Hallucination", "tuned", "vanilla", Family.GUARDS),
     ]
-    assert found.n_decisions == 2 * 3
+    assert [found.size(family) for family in (Family.PRIMARY, Family.GUARDS)] == [1, 1]
+    assert found.size(Family.METRICS) == 2  # Hallucination beside the prompt
     alone = early_plan(cases, specs, "Correctness", of(names[:2]), seed=3)
-    assert [contrast for _, contrast in alone.to_settle] == [("prompted", "vanilla")] * 2
+    assert [asked.contrast for asked, _ in alone.to_settle] == [("prompted", "vanilla")] * 2
+
+
+def test_a_retention_group_is_awaited_over_its_own_cases() -> None:
+    cases = [case(str(n), group="general" if n % 3 == 0 else "task") for n in range(N)]
+    cases = [replace(one, retention=one.group == "general") for one in cases]
+    names = ["vanilla", "tuned"]
+    found = early_plan(cases, [CORRECTNESS], "Correctness", of(names), seed=3)
+    (_, _), (asked, family) = found.to_settle
+    assert (asked.group, family) == ("general", Family.GUARDS)
+    assert {one.group for one in found.cases_for(asked)} == {"general"}
+    watch, scores = EarlyStopper(found), results(0.2)
+    seen = {one.id for one in found.order[:60]}
+    watch.note(s for s in scores if s.case_id in seen and s.metric == "Correctness")
+    assert not watch.is_settled  # 20 cases of the group do not show yet that nothing was lost
+    watch.note(s for s in scores if s.metric == "Correctness")
+    assert watch.is_settled
 
 
 @pytest.mark.parametrize(("prompted", "is_settled"), [(0.45, True), (0.65, False)])
@@ -167,7 +186,6 @@ def test_the_plan_is_about_what_decides_with_the_users_margin() -> None:
     cases = [case(str(n)) for n in range(20)]
     found = early_plan(cases, specs, "Correctness", of(["vanilla", "a"]), seed=3)
     assert [(spec.name, spec.margin) for spec in found.specs] == [("Correctness", 0.2)]
-    assert found.rule(found.specs[0]).margin == 0.2
-    assert found.variants == ("vanilla", "a") and sorted(c.id for c in found.order) == sorted(
-        c.id for c in cases
-    )
+    assert found.rule(found.specs[0], Family.PRIMARY).margin == 0.2
+    assert found.families.names == ("vanilla", "a")
+    assert sorted(c.id for c in found.order) == sorted(c.id for c in cases)

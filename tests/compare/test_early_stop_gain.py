@@ -9,6 +9,7 @@ import numpy as np
 
 from plugin.compare.comparisons import VerdictSettings, compare, summarise
 from plugin.compare.early_stop import ConfidenceSequence, early_plan
+from plugin.compare.families import Family
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import decide_verdict
 from plugin.compare.words import Finding, detail_lines
@@ -46,7 +47,7 @@ def ask(evidence: Evidence, n_worked: int = 0) -> tuple[Verdict, tuple[Compariso
 
 
 def n_until_settled(gains: np.ndarray) -> int | None:
-    settled = ConfidenceSequence(PLAN.rule(CORRECTNESS)).add(gains.tolist())
+    settled = ConfidenceSequence(PLAN.rule(CORRECTNESS, Family.PRIMARY)).add(gains.tolist())
     return settled.n if settled else None
 
 
@@ -58,7 +59,7 @@ def test_a_stopped_run_prints_the_mean_of_all_judged_pairs_and_the_interval_at_t
     assert n is not None and n < 40
     verdict, rows = ask(judged({"Correctness": gains, "Rubric": gains}, 80), n_worked=80)
     row = rows[0]
-    settled = ConfidenceSequence(PLAN.rule(CORRECTNESS)).add(gains.tolist())
+    settled = ConfidenceSequence(PLAN.rule(CORRECTNESS, Family.PRIMARY)).add(gains.tolist())
     assert settled and (row.ci_low, row.ci_high) == (settled.ci_low, settled.ci_high)
     assert (row.outcome, row.n) == ("better", 80)
     assert row.gain is not None and abs(row.gain - gains.mean()) < 1e-9
@@ -81,7 +82,7 @@ def test_the_number_of_cases_is_told_wherever_the_scores_show_a_spread() -> None
     assert rows[0].outcome == "can't tell" and rows[0].n_to_detect is not None
     assert "no spread" not in verdict.text
     bare = dataclasses.replace(rows[0], n_to_detect=None)
-    said = " ".join(detail_lines([Finding(bare, ())], []))
+    said = " ".join(detail_lines([Finding(bare)], []))
     assert "no spread" not in said and "was not computed" in said
 
 

@@ -16,7 +16,7 @@ from plugin.results import IntervalKind
 FAILED = "failed"
 CORRECTNESS = MetricSpec("correctness", "Correctness", higher_is_better=True)
 RELEVANCY = MetricSpec("answer_relevancy", "Answer Relevancy", higher_is_better=True)
-HALLUCINATION = MetricSpec("hallucination", "Hallucination", higher_is_better=False)
+HALLUCINATION = MetricSpec("hallucination", "Hallucination", False, is_guard=True)
 LATENCY = MetricSpec("latency", "Latency", higher_is_better=False, high=math.inf, decides=False)
 PERPLEXITY = MetricSpec(
     *("perplexity", "Perplexity"),
@@ -88,7 +88,7 @@ def test_lower_is_better_turns_the_gain_and_not_the_difference():
     _, rows = ask({CORRECTNESS: two(0.4), HALLUCINATION: two(0.2)})
     row = rows[1]
     assert row.difference < 0 < row.ci_low < row.gain == -row.difference
-    assert row.outcome == "better"
+    assert row.outcome == "kept"
     assert row.wins > row.losses
 
 
@@ -181,15 +181,21 @@ def test_no_data_gives_none_and_not_zero():
 # Families.
 
 
-def test_holm_runs_over_deciding_metrics_and_all_variants_but_not_groups():
+def test_holm_runs_over_the_variants_of_each_family():
     cases = [case(n, group="g") for n in range(60)]
     columns = {VANILLA: spread(0.4, seed=2), "a": spread(0.46), "b": spread(0.47, seed=3)}
-    _, rows = ask({CORRECTNESS: columns, HALLUCINATION: columns, LATENCY: columns}, cases)
-    for family in ("all", "g"):
-        deciding = [row for row in rows if row.group == family and row.metric != "Latency"]
-        smallest = min(deciding, key=lambda row: row.p_value)
-        assert len(deciding) == 4
-        assert smallest.p_adjusted == pytest.approx(4 * smallest.p_value)
+    _, rows = ask(
+        {CORRECTNESS: columns, HALLUCINATION: columns, RELEVANCY: columns, LATENCY: columns}, cases
+    )
+    for group in ("all", "g"):
+        for metric in ("Correctness", "Hallucination", "Answer Relevancy"):
+            found = [row for row in rows if (row.group, row.metric) == (group, metric)]
+            smallest = min(found, key=lambda row: row.p_value)
+            # In groups the other metrics are one family.
+            n = 4 if group == "g" and metric != "Correctness" else 2
+            assert smallest.n_family == n
+            if metric != "Hallucination" or group == "all":
+                assert smallest.p_adjusted == pytest.approx(min(1.0, n * smallest.p_value))
     described = [row for row in rows if row.metric == "Latency"]
     assert all(row.outcome is None and row.p_adjusted is None for row in described)
 
@@ -200,9 +206,8 @@ def test_an_interval_above_zero_is_not_enough_after_adjustment():
     _, (alone,) = ask({strict: columns})
     assert alone.outcome == "better"
     assert alone.p_value > 0.005
-    many = {name: [0.5, 0.6, 0.5] * 20 for name in "bcdefghij"}
-    tied = {VANILLA: [0.6, 0.5, 0.5] * 20} | many
-    verdict, rows = ask({strict: columns, HALLUCINATION: tied})
+    many = {name: [0.6, 0.4, 0.5] * 20 for name in "bcdefghij"}
+    verdict, rows = ask({strict: columns | many})
     assert rows[0].ci_low > 0
     assert rows[0].outcome == "can't tell"
     assert any("The interval leaves out zero" in line for line in verdict.details)
@@ -262,10 +267,12 @@ def test_cannot_tell_says_what_would_help():
     )
     assert row.n_to_detect > 60
     assert 0.05 < row.smallest_detectable < 0.1
+    assert row.n_for_equivalence > row.n_to_detect
     assert verdict.details[0] == (
         "To find a gain of 0.05 (your margin) four times out of five takes about "
-        f"{row.n_to_detect} cases; these 60 do so for a gain of {row.smallest_detectable:.2f} or "
-        "more."
+        f"{row.n_to_detect} cases; to show that there is no larger one, if so, takes about "
+        f"{row.n_for_equivalence}. These 60 find a gain of {row.smallest_detectable:.2f} or more "
+        "that often."
     )
 
 
@@ -300,7 +307,8 @@ def test_too_few_clusters():
     assert "no interval, n=60 in 5 clusters" in verdict.sentence
     assert verdict.details[:2] == (
         "There is no interval below 6 clusters, got 5: so few can never reach p < 0.05.",
-        "To find a gain of 0.05 (your margin) four times out of five takes about 8 clusters.",
+        "To find a gain of 0.05 (your margin) four times out of five takes about 8 clusters; to "
+        "show that there is no larger one, if so, takes about 10.",
     )
     assert not any("may miss" in line for line in verdict.details)
     cases = [case(n, cluster=str(n % 6)) for n in range(60)]
@@ -315,8 +323,9 @@ def test_clusters_are_what_more_of_is_asked_for():
     assert row.n_to_detect > 100
     assert verdict.details[0] == (
         "To find a gain of 0.05 (your margin) four times out of five takes about "
-        f"{row.n_to_detect} clusters; these 20 do so for a gain of {row.smallest_detectable:.2f} "
-        "or more."
+        f"{row.n_to_detect} clusters; to show that there is no larger one, if so, takes about "
+        f"{row.n_for_equivalence}. These 20 find a gain of {row.smallest_detectable:.2f} or more "
+        "that often."
     )
     _, (alone,) = ask({CORRECTNESS: scores})
     # Equal cases of one cluster tell as much as one case: as many clusters as single cases.
@@ -356,7 +365,7 @@ def test_the_counts_have_a_sign_test_of_their_own():
     )
     assert verdict.details[place + 1] == (
         "The mean gain is tested by itself: chance alone would give one as large or larger with "
-        "p<0.001 (adjusted for all that was compared)."
+        "p<0.001."
     )
 
 
@@ -383,29 +392,40 @@ def test_the_betting_interval_is_promised_at_every_size():
     assert not any("may miss" in line for line in verdict.details)
 
 
-def test_another_worse_metric_makes_it_mixed_and_is_named():
-    verdict, _ = ask({CORRECTNESS: two(0.6), RELEVANCY: two(0.4), HALLUCINATION: two(0.6)})
-    assert verdict.outcome == "mixed"
-    assert verdict.sentence.startswith(
-        "demo-adapter is mixed against vanilla: better on Correctness, 0."
-    )
-    assert "but worse on Hallucination, 0." in verdict.sentence
+def test_a_lost_guard_stands_in_the_sentence():
+    verdict, rows = ask({CORRECTNESS: two(0.6), RELEVANCY: two(0.4), HALLUCINATION: two(0.6)})
+    assert (verdict.outcome, verdict.lost) == ("better", ("Hallucination",))
+    assert verdict.chip == "better, but lost: Hallucination"
+    assert verdict.sentence.startswith("demo-adapter is better than vanilla on Correctness: 0.")
+    assert "; but lost: Hallucination, 0." in verdict.sentence
     assert "(lower is better), gain -0." in verdict.sentence
     assert "Relevancy" not in verdict.sentence
+    assert [(row.metric, row.role, row.outcome) for row in rows] == [
+        ("Correctness", "primary", "better"),
+        ("Answer Relevancy", "exploratory", "equivalent"),
+        ("Hallucination", "guard", "lost"),
+    ]
     assert any(line.startswith("Answer Relevancy: equivalent, 0.") for line in verdict.details)
 
 
-def test_mixed_although_the_primary_metric_cannot_tell():
+def test_a_guard_is_lost_although_the_primary_metric_cannot_tell_or_is_worse():
     verdict, _ = ask({CORRECTNESS: two(0.42), HALLUCINATION: two(0.6)})
-    assert verdict.outcome == "mixed"
-    assert "mixed against vanilla: can't tell on Correctness, 0." in verdict.sentence
+    assert (verdict.outcome, verdict.chip) == ("can't tell", "can't tell, and lost: Hallucination")
+    assert "; and lost: Hallucination, 0." in verdict.sentence
     assert verdict.details[0].startswith("To find a gain of 0.05 (your margin)")
-
-
-def test_worse_on_both_is_worse_and_not_mixed():
     verdict, _ = ask({CORRECTNESS: two(0.2), HALLUCINATION: two(0.6)})
-    assert verdict.outcome == "worse"
-    assert any(line.startswith("Hallucination: worse, ") for line in verdict.details)
+    assert (verdict.outcome, verdict.lost) == ("worse", ("Hallucination",))
+
+
+def test_another_metric_that_got_worse_comes_first_with_the_way_to_guard_it():
+    verdict, rows = ask({CORRECTNESS: two(0.6), RELEVANCY: two(0.2)})
+    assert (verdict.outcome, verdict.harms, verdict.chip) == ("better", (), "better")
+    assert verdict.details[0].startswith("Answer Relevancy got worse: 0.")
+    assert verdict.details[0].endswith(
+        "It does not count in the verdict; if the tune must not lose it, say so with "
+        "--guard_metric 'Answer Relevancy'."
+    )
+    assert (rows[1].role, rows[1].outcome) == ("exploratory", "worse")
 
 
 def test_a_descriptive_metric_never_decides():
@@ -428,12 +448,18 @@ def test_one_variant_has_no_verdict():
 def test_best_of_several_adapters():
     columns = two(0.5, name="a") | {"b": spread(0.7, seed=3), "c": spread(0.2, seed=4)}
     verdict, _ = ask({CORRECTNESS: columns, HALLUCINATION: columns})
-    assert verdict.sentence.startswith("b (best of 3 adapters) is mixed against vanilla: better on")
+    assert verdict.sentence.startswith("b (best of 3 adapters) is better than vanilla on Corr")
+    assert "; but lost: Hallucination, 0." in verdict.sentence
+    assert verdict.details[0].startswith("a on Correctness: better, 0.")  # it lost something, too
+    assert [(harm.variant, harm.name) for harm in verdict.harms] == [
+        ("b", "Hallucination"),
+        ("a", "Hallucination"),
+    ]
     assert any(line.startswith("a on Correctness: better, 0.") for line in verdict.details)
     assert any(line.startswith("c on Correctness: worse, 0.") for line in verdict.details)
     assert any("b was chosen as the best of 3 on these" in line for line in verdict.details)
     a = next(line for line in verdict.details if line.startswith("a on"))
-    assert "; worse on Hallucination, 0." in a
+    assert "; but lost: Hallucination, 0." in a
 
 
 def test_first_line_names_the_judge_and_a_partial_run():
@@ -609,7 +635,7 @@ def test_a_line_that_leaves_out_zero_but_cannot_tell_says_why():
     (row,) = [row for row in comparisons if row.metric == "M0" and row.group == ALL]
     assert row.ci_low > 0 and row.outcome == "can't tell"
     (line,) = [line for line in verdict.details if line.startswith("M0: can't tell")]
-    assert line.endswith(f", adjusted p={row.p_adjusted:.3f}")
+    assert line.endswith(f", p={row.p_adjusted:.3f}, adjusted for 9 tests")
 
 
 # Metrics without bounds.
