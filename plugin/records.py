@@ -60,6 +60,7 @@ class Case:
         group: a slice reported on its own.
         cluster: cases with one cluster belong together and are resampled together.
         metadata: columns that nothing here reads, kept for the reader.
+        retention: whether it is of a group that must not get worse.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Case:
     group: str | None = None
     cluster: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    retention: bool = False
 
     @property
     def input(self) -> str:
@@ -181,6 +183,7 @@ class MetricSpec:
         margin: the smallest difference that matters, in the metric's unit.
         unit: what it is counted in, as shown; "" for a plain number.
         caveat: what must be said where it is shown; "" for nothing.
+        is_guard: whether it may only veto: tested for harm beyond its margin.
     """
 
     key: str
@@ -198,6 +201,7 @@ class MetricSpec:
     margin: float = 0.05
     unit: str = ""
     caveat: str = ""
+    is_guard: bool = False
 
     def fits(self, case: Case) -> bool:
         """Return whether the case has what the metric needs."""
