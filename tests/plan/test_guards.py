@@ -168,7 +168,7 @@ def test_they_are_settings_of_a_run_that_uses_them_alone(name: str, value: objec
 DATA = [
     {"input": "Who?", "expected_output": "He.", "context": "He.", "group": "new"},
     {"input": "What?", "expected_output": "It.", "context": "It.", "group": "general"},
-    {"input": "Where?", "expected_output": "Here.", "context": "Here.", "retention": "yes"},
+    {"input": "Where?", "expected_output": "Here.", "context": "Here.", "keep": "yes"},
 ]
 
 
@@ -187,6 +187,7 @@ def test_the_plan_carries_guards_and_retention_groups_into_the_journal(tmp_path:
         margin=0.1,
         guard_metric=["Tone=0.02", "Rubric"],
         retention_group=["general"],
+        retention_column="keep",
     )
     assert [(spec.name, spec.is_guard, spec.margin) for spec in plan.specs] == [
         ("Toxicity", False, 0.1),
