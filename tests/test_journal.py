@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -61,7 +62,10 @@ STATE = RunState(
 
 def test_everything_comes_back_as_it_went_in(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    cases = (case("b", metadata={"a": "1"}), case("a", context=("x", "y\u2028z"), group="g"))
+    cases = (
+        case("b", metadata={"a": "1"}),
+        case("a", context=("x", "y\u2028z"), group="g", retention=True),
+    )
     done = completion("line one\nline two \N{SNOWMAN}", "b")
     failure = Failure("a", "judge", "no answer", "vanilla", "Token F1")
     bad_row = Failure("row 7", "data", "empty input")
@@ -256,6 +260,24 @@ def test_a_run_of_the_previous_version_is_refused_and_left_as_it_was(tmp_path: P
     assert "another version" in message and "format 1" in message and "--out" in message
     with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
         assert list(db.iterdump()) == before
+
+
+def test_a_run_from_before_guards_and_retention_groups_has_none(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin(HEADER, (case("a", group="g", retention=True),), ())
+    assert any(spec.is_guard for spec in journal.header.metrics)
+    (body,) = journal._db.execute("SELECT body FROM cases").fetchone()
+    old = {name: value for name, value in json.loads(body).items() if name != "retention"}
+    journal._db.execute("UPDATE cases SET body = ?", (json.dumps(old),))
+    (body,) = journal._db.execute("SELECT body FROM meta WHERE name = 'header'").fetchone()
+    header = json.loads(body)
+    for spec in header["metrics"]:
+        del spec["is_guard"]
+    journal._db.execute("UPDATE meta SET body = ? WHERE name = 'header'", (json.dumps(header),))
+    journal.close()
+    again = Journal.existing(tmp_path)
+    assert again.cases() == (case("a", group="g"),)
+    assert again.header.metrics == tuple(replace(one, is_guard=False) for one in HEADER.metrics)
 
 
 def test_a_full_disk_is_a_fault_that_keeps_what_is_there(tmp_path: Path) -> None:

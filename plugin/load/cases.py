@@ -21,10 +21,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugin.errors import DataError, OptionError, nearest_name
-from plugin.load.cells import read_answer, read_contexts, read_messages, read_text
+from plugin.load.cells import read_answer, read_contexts, read_flag, read_messages, read_text
 from plugin.load.columns import Columns, Layout, lay_out, parse_template
 from plugin.load.readers import Row, Table, read_files, table_from_objects
 from plugin.load.repeats import Repeats, cluster_repeats, count_repeats
+from plugin.load.retention import check_drawn, mark_retention
 from plugin.records import ALL, Case, Failure
 
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
@@ -59,6 +60,7 @@ class CaseSource:
         seed: fixes the draw.
         skip_bad_rows: record unusable rows as failures, instead of stopping.
         completion_columns: those with recorded completions, which are no expected outputs.
+        retention_groups: groups that must not get worse, besides those that a column marks.
     """
 
     dataset_name: str
@@ -69,6 +71,7 @@ class CaseSource:
     seed: int = 0
     skip_bad_rows: bool = False
     completion_columns: tuple[str, ...] = ()
+    retention_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def load_cases(source: CaseSource) -> LoadedCases:
     rows: with one seed, a smaller draw lies within every larger one.
 
     Raises:
-        OptionError: when limit, template or split cannot work.
+        OptionError: when limit, template, split or a retention group cannot work.
         DataError: when the data set cannot be read, or naming everything that is wrong in it.
     """
     _check_options(source)
@@ -124,7 +127,10 @@ def load_cases(source: CaseSource) -> LoadedCases:
     bad = [row for row in checked if row.case is None]
     if problems or len(bad) == len(checked) or (bad and not source.skip_bad_rows):
         raise DataError(_bad_rows_text(source, problems, bad, len(table.rows)))
-    cases = cluster_repeats(_draw_cases(checked, source.limit, source.seed))
+    usable = [row.case for row in checked if row.case is not None]
+    marked, notes = mark_retention(usable, source.retention_groups)
+    drawn = _draw_cases(_put_back(checked, marked), source.limit, source.seed)
+    cases = cluster_repeats(drawn)
     taken = {row.id for row in checked if row.case is not None}
     return LoadedCases(
         cases=cases,
@@ -133,7 +139,7 @@ def load_cases(source: CaseSource) -> LoadedCases:
         n_source_rows=len(table.rows),
         source=source,
         repeats=count_repeats(cases),
-        notes=layout.notes,
+        notes=(*layout.notes, *notes, *check_drawn(marked, cases, source.retention_groups)),
     )
 
 
@@ -178,6 +184,7 @@ def _read_row(row: Row, layout: Layout) -> _CheckedRow:
         group=group,
         cluster=label(names.cluster),
         metadata=_read_metadata(row.cells, layout.extra),
+        retention=read_flag(row.cells.get(names.retention), names.retention, problems),
     )
     if not _is_text(case):
         problems.append("holds half of a surrogate pair (such as \\ud83d alone), which is no text")
@@ -222,6 +229,12 @@ def _check_unique(checked: Sequence[_CheckedRow]) -> list[_CheckedRow]:
     return result
 
 
+def _put_back(checked: Sequence[_CheckedRow], cases: Sequence[Case]) -> list[_CheckedRow]:
+    """Return the rows with these cases in place of their own, in this order."""
+    new = iter(cases)
+    return [row if row.case is None else replace(row, case=next(new)) for row in checked]
+
+
 def _draw_cases(checked: Sequence[_CheckedRow], limit: float, seed: int) -> tuple[Case, ...]:
     # All rows are permuted, so that a corrected row does not change how the others are drawn.
     order = random.Random(seed).sample(range(len(checked)), len(checked))
@@ -262,7 +275,8 @@ def _case_content(case: Case) -> list[object]:
     """Return what identifies the case; metadata does not."""
     turns = [[turn.role, turn.content] for turn in case.messages]
     parts = (turns, case.expected_output, list(case.context), case.group, case.cluster)
-    return [case.id, *parts]
+    retention = [True] if case.retention else []  # a case of no such group keeps its digest
+    return [case.id, *parts, *retention]
 
 
 def _digest_cases(cases: Sequence[Case]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from plugin.errors import quote
 from plugin.load.columns import InputTemplate, Layout
 from plugin.load.readers import NumberAsWritten, Row, parse_json, type_name
 from plugin.records import Message
@@ -16,6 +17,11 @@ _ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
 
 _SPEAKERS = {"human": "user", "gpt": "assistant", **_ROLES}
 """In ShareGPT's turns, which have from and value."""
+
+_YES, _NO = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
+"""Words of a column that marks rows; whole numbers with gaps often come as 1.0 and 0.0."""
+
+_LONGEST_SHOWN = 40
 
 
 def read_messages(
@@ -72,6 +78,20 @@ def read_text(value: object, name: str, problems: list[str]) -> str | None:
     if value is not None:
         problems.append(f"{name} is {type_name(value)}; it must be text or a number")
     return None
+
+
+def read_flag(value: object, name: str, problems: list[str]) -> bool:
+    """Return whether a cell says yes; an empty one does not."""
+    word = str(value).strip().casefold() if isinstance(value, str | bool) else value
+    if word in _YES:
+        return True
+    if word is not None and word not in _NO:
+        shown = quote(value, _LONGEST_SHOWN) if isinstance(value, str) else type_name(value)
+        problems.append(
+            f"{name} is {shown}; it must be true or false (yes or no, 1 or 0; empty is false): "
+            "rename the column if it means something else"
+        )
+    return False
 
 
 def read_contexts(value: object, name: str, problems: list[str]) -> tuple[str, ...]:

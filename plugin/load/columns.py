@@ -32,6 +32,7 @@ class Columns:
     group: str = "group"
     cluster: str = "cluster"
     id: str = "id"
+    retention: str = "retention"
 
 
 @dataclass(frozen=True, slots=True)

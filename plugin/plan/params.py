@@ -154,9 +154,14 @@ class Params(ScoringParams):
         pace = {"batch_size", "concurrency", "judge_timeout_s", "workers", "ray_address"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
         besides = {"trust_report", "human_ratings"}
-        unsaid = set() if self.enable_thinking is not None else {"enable_thinking"}
+        fields = type(self).model_fields
+        unsaid = {name for name in _UNSAID if getattr(self, name) == fields[name].default}
         left_out = places | pace | ends | besides | unsaid  # a run that says nothing keeps its id
         return self.model_dump(mode="json", exclude=left_out)
+
+
+_UNSAID = ("enable_thinking", "guard_metric", "retention_group", "retention_column")
+"""Options that are no settings of a run which leaves them at their default."""
 
 
 def _split_parts(value: object) -> list[object]:

@@ -144,6 +144,12 @@ class InputParams(BaseModel):
         "Column that says which cases belong together (one document, one conversation); they are "
         "resampled together.",
     )
+    retention_column: str = column_option(
+        "retention",
+        "Column that marks rows whose group must not get worse (true or false, yes or no, 1 or 0); "
+        "such a group counts as a whole, and a marked row without a group goes into the group "
+        "'retention'.",
+    )
     id_column: str = column_option(
         "id", "Column with a stable id; without it a case's id is its row number."
     )

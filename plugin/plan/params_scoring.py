@@ -40,6 +40,23 @@ class ScoringParams(InputParams):
         "else Answer Relevancy.",
         Option("metrics", "the metric that decides the verdict", "NAME"),
     )
+    guard_metric: Texts = option(
+        (),
+        "Guard metrics",
+        "Metrics of this run that may only veto: NAME or NAME=MARGIN, your own criteria too. A "
+        "loss beyond the margin stands in the verdict. Hallucination, Faithfulness, Bias and "
+        "Toxicity are guards wherever they run; naming one of them sets its margin, and 'none' "
+        "leaves out those that you do not name. May repeat (in a form: separated by commas).",
+        Option("metrics", value="NAME[=MARGIN]", may_repeat=True),
+    )
+    retention_group: Texts = option(
+        (),
+        "Retention groups",
+        "Groups of cases that must not get worse, such as general knowledge; a loss on the primary "
+        "metric there stands in the verdict. A column of the data can mark them, too (see "
+        "--retention_column). May repeat (in a form: separated by commas).",
+        Option("metrics", value="GROUP", may_repeat=True),
+    )
     thinking: Literal["strip", "keep"] = option(
         STRIP,
         "Thoughts of thinking models",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 
@@ -16,6 +16,7 @@ from plugin.load.cases import CaseSource, LoadedCases, load_cases
 from plugin.load.columns import Columns
 from plugin.load.recordings import completion_columns
 from plugin.metrics import Metric
+from plugin.plan.guards import check_retention, choose_guards
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH
 from plugin.plan.resolve import Sources
@@ -30,6 +31,7 @@ class Plan:
 
     Attributes:
         primary: the shown name of the metric that decides.
+        guards: the shown names of those that may only veto, with their margins.
         lineup: the variants, and what generates for them.
         identity: the settings and versions that the results depend on, by name.
         digests: the files and data that they depend on, by name.
@@ -40,6 +42,7 @@ class Plan:
     loaded: LoadedCases
     metrics: tuple[Metric, ...]
     primary: str
+    guards: Mapping[str, float]
     lineup: Lineup
     judges: tuple[Judge, ...]
     second_judge: Judge | None
@@ -54,9 +57,12 @@ class Plan:
 
     @property
     def specs(self) -> tuple[MetricSpec, ...]:
-        """Return the metrics' specs with the user's margin, the primary one first."""
-        margin = self.params.margin
-        specs = [replace(metric.spec, margin=margin) for metric in self.metrics]
+        """Return the metrics' specs with the user's margins and guards, the primary one first."""
+        margin, guards = self.params.margin, self.guards
+        specs = [
+            replace(spec, margin=guards.get(spec.name, margin), is_guard=spec.name in guards)
+            for spec in (metric.spec for metric in self.metrics)
+        ]
         return tuple(sorted(specs, key=lambda spec: spec.name != self.primary))
 
     @property
@@ -93,6 +99,8 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     specs = [metric.spec for metric in chosen]
     check_engine(specs, lineup.engine)
     primary = _choose_primary(params.primary_metric, chosen)
+    guards = choose_guards(params.guard_metric, specs, primary, params.margin)
+    check_retention(loaded.cases, next(spec for spec in specs if spec.name == primary))
     if params.stop_early:
         _check_early(params, lineup, loaded, specs)
     return Plan(
@@ -109,6 +117,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         loaded=loaded,
         metrics=chosen,
         primary=primary,
+        guards=guards,
         lineup=lineup,
         judges=sources.judges,
         second_judge=sources.second_judge,
@@ -231,11 +240,13 @@ def case_source(params: Params, dataset: str) -> CaseSource:
             group=params.group_column,
             cluster=params.cluster_column,
             id=params.id_column,
+            retention=params.retention_column,
         ),
         input_template=params.input_template or None,
         limit=params.limit,
         seed=params.seed,
         skip_bad_rows=params.skip_bad_rows,
+        retention_groups=params.retention_group,
     )
 
 
