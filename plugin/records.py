@@ -48,7 +48,6 @@ class Case:
         cluster: cases with one cluster belong together and are resampled together.
         retention: its group is one that must not get worse.
         metadata: columns that nothing here reads, kept for the reader.
-        retention: whether it is of a group that must not get worse.
     """
 
     id: str
@@ -59,7 +58,6 @@ class Case:
     cluster: str | None = None
     retention: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
-    retention: bool = False
 
     @property
     def input(self) -> str:
@@ -173,7 +171,6 @@ class MetricSpec:
         margin: the smallest difference that matters, in the metric's unit.
         unit: what it is counted in, as shown; "" for a plain number.
         caveat: what must be said where it is shown; "" for nothing.
-        is_guard: whether it may only veto: tested for harm beyond its margin.
     """
 
     key: str
@@ -192,7 +189,6 @@ class MetricSpec:
     margin: float = 0.05
     unit: str = ""
     caveat: str = ""
-    is_guard: bool = False
 
     def fits(self, case: Case) -> bool:
         """Return whether the case has what the metric needs."""
