@@ -149,7 +149,7 @@ def test_judging_that_may_stop_early_says_so_first(tmp_path: Path, server: Judge
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"judge": "custom:j, custom:j"}, "judge custom:j is named twice"),
+        ({"judge": "custom:j, custom:j"}, "judge custom:j is listed twice in --judge"),
         ({"judge": "custom:j, mystery"}, "unknown judge 'mystery'"),
         ({"second_judge": "custom:j"}, "--second_judge custom:j is the first judge too"),
         (
