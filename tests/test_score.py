@@ -601,7 +601,7 @@ def test_an_empty_completion_is_described_like_any_other(journal: Journal) -> No
     (failure,) = journal.failures()
     assert (failure.metric, failure.variant, failure.stage, failure.reason) == (
         *("Tokens per Second", "vanilla", "metric"),
-        "no token was made, so there is no rate",
+        "the completion has no tokens, so there is no rate",
     )
 
 
