@@ -1,32 +1,32 @@
-"""Stop judging when the verdict is settled, by intervals that hold however often one looks.
+"""Stop judging when the verdict is settled, using intervals that stay valid at every look.
 
-A confidence sequence is an interval for every number of pairs at once: the chance that the true
-mean gain is ever outside, at any of them, is at most alpha (Waudby-Smith & Ramdas 2024, "Estimating
-means of bounded random variables by betting", 2010.09686). So judging may stop as soon as the
-interval answers the question, which an interval for a fixed number of pairs does not allow.
+A confidence sequence is an interval for every number of pairs at once: the probability that it ever
+excludes the true mean gain, at any number of pairs, is at most alpha (Waudby-Smith & Ramdas 2024,
+"Estimating means of bounded random variables by betting", 2010.09686). So judging can stop as soon
+as the interval answers the question. An interval for a fixed number of pairs does not allow this.
 
-The verdict is settled once the primary metric is, for every adapter against each of its baselines,
-and every guard is lost or kept.
+The verdict is settled when the primary metric is settled for every adapter against each of its
+baselines, and every guard is lost or kept.
 
-The bets are those of the betting interval in `intervals`: a mixture of constant ones. It settled
-earlier than the paper's predictable plug-in bets or empirical Bernstein in nearly every setting
-tried (gain 0.1, spread 0.4, up to 500 pairs: 144 pairs on average, against 171 and 226), has
-nothing to tune, and its end depends on the gains alone. A capital that bets on a higher mean falls
-in the mean it bets against, so three means (0 and either margin) decide, and no grid is needed.
+The bets are those of the betting interval in `intervals`: a mixture of constant bets. In nearly
+every setting tried, it settled earlier than the paper's predictable plug-in bets or empirical
+Bernstein (gain 0.1, spread 0.4, up to 500 pairs: 144 pairs on average, against 171 and 226). It has
+no parameters to tune, and its end depends only on the gains. The capital of a bet on a higher mean
+falls as the tested mean rises. So testing three means (0 and the two margins) is enough, and no
+grid is needed.
 
-What the promise is about: the mean over the cases that the run's cases stand for, as with every
-other interval here; each next case counts as a fresh draw of that kind. The run's own N cases are
-drawn in seeded order without replacement, and a sequence for *their* mean would shrink to a point
-as the last one is judged. That would only promise what judging the rest would say, and stopping
-early would claim more than the whole run claims, so it is not used.
+The interval is about the mean of the population that the run's cases come from, as for all other
+intervals here: each new case counts as a new draw from it. A sequence for the mean of the run's own
+N cases would shrink to a point at the last case. It would only predict the result of the full run,
+so an early stop would claim more than the full run does. It is not used.
 
-What it asks of the caller:
+Rules for the caller:
 
-- Cases in the order they were drawn, and only whole pairs: see `gains_in_order`. The order in which
-  answers happen to arrive favours the quick ones.
-- Cases that do not belong together: clusters have no sequence here.
-- After stopping, the numbers of `stats` are those of a run that was meant to be that long, and too
-  sure; the outcome and interval of `Settled` are the ones that hold.
+- Pass the cases in the order in which they were drawn, and only whole pairs (see `gains_in_order`).
+  The order in which answers arrive would favour quick answers.
+- Pass only independent cases: there is no sequence for clusters.
+- After an early stop, use the outcome and interval of `Settled`. The intervals and p-values of
+  `stats` assume a fixed number of pairs, so they are too optimistic.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ from plugin.results import GuardOutcome, Outcome
 
 @dataclass(frozen=True, slots=True)
 class SettleRule:
-    """What is to be settled, fixed before the first gain is seen.
+    """The settings of a decision, fixed before the first gain is seen.
 
     Attributes:
-        margin: the smallest gain that matters; 0 for never "equivalent".
+        margin: smallest gain that matters; with 0 the outcome is never "equivalent".
         low: smallest possible gain, below 0.
         high: largest possible gain, above 0.
-        alpha: chance of any false outcome, over all decisions together.
-        n_decisions: of the family; each decision gets its equal share of alpha (Bonferroni), so
-            that no outcome depends on how the others went.
+        alpha: probability of any false outcome, over all decisions together.
+        n_decisions: decisions in the family; each gets an equal share of alpha (Bonferroni), so
+            that no outcome depends on the other outcomes.
     """
 
     margin: float
@@ -80,23 +80,23 @@ class SettleRule:
 
     @property
     def share(self) -> float:
-        """Return the part of alpha that one decision has."""
+        """Return the share of alpha for one decision."""
         return self.alpha / self.n_decisions
 
     def to_unit_range(self, gains: Floats) -> Floats:
-        """Return gains with the range stretched to 0..1."""
+        """Return the gains scaled from their range to 0..1."""
         return (gains - self.low) / (self.high - self.low)
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An outcome that more pairs would not take back.
+    """An outcome that more pairs cannot change.
 
     Attributes:
-        outcome: "better" with the interval above 0, "worse" below, "equivalent" within the margin.
-        n: pairs that it took.
+        outcome: "better" for an interval above 0, "worse" below, "equivalent" within the margin.
+        n: number of pairs needed.
         ci_low: lower end of the interval of the mean gain after n pairs, at the rule's share.
-        ci_high: its upper end.
+        ci_high: upper end of that interval.
     """
 
     outcome: Outcome
@@ -106,25 +106,25 @@ class Settled:
 
 
 class ConfidenceSequence:
-    """The gains of one variant on one metric, taken as they come.
+    """The confidence sequence of one variant on one metric.
 
-    The first outcome stays: later pairs change neither `settled` nor its numbers, so that they do
-    not depend on how often one looked. Several outcomes at once count as in `stats.decide_outcome`:
-    a difference comes first.
+    The first outcome is final: later pairs change neither `settled` nor its numbers, so the result
+    does not depend on how often one looked. If several outcomes are reached at once, a difference
+    comes first, as in `stats.decide_outcome`.
     """
 
     def __init__(self, rule: SettleRule) -> None:
         self.rule = rule
         self.settled: Settled | None = None
         self._gains: list[float] = []
-        # Bets that the mean is higher than 0 and than -margin, lower than 0 and than +margin; the
-        # latter two are bets on a higher mean with everything mirrored.
+        # Bets that the mean is above 0, above -margin, below 0 and below +margin. The last two are
+        # bets on a higher mean of the mirrored gains.
         ends = np.array([0.0, -rule.margin, 0.0, rule.margin])
         self._mirrored = np.array([False, False, True, True])
         self._means = np.where(
             self._mirrored, 1 - rule.to_unit_range(ends), rule.to_unit_range(ends)
         )
-        # A margin beyond the range is kept by every gain, and cannot be bet against.
+        # If the margin is beyond the range, every gain is within it: this bet counts as won.
         self._won = self._means <= 0
         self._means[self._won] = 1.0
         self._logs: Floats | float = 0.0
@@ -136,7 +136,9 @@ class ConfidenceSequence:
         return len(self._gains)
 
     def add(self, gains: Sequence[float]) -> Settled | None:
-        """Look at further gains, one after another; the work is linear in their number.
+        """Add gains one after another, and return the outcome if there is one.
+
+        The time is linear in the number of gains.
 
         Raises:
             ValueError: for a gain that is not finite or outside the rule's range.
@@ -157,10 +159,10 @@ class ConfidenceSequence:
         return self.settled
 
     def interval(self, n: int | None = None) -> tuple[float, float] | None:
-        """Return what all intervals after up to n pairs have in common; n counts all pairs if None.
+        """Return the intersection of the intervals after 1 to n pairs (all pairs if n is None).
 
-        Without pairs it is the whole range. None where they have nothing in common: the gains
-        changed their kind on the way, or this is the rare run that the alpha is for.
+        Without pairs it is the whole range. None if the intersection is empty: then the gains
+        changed during the run, or this is one of the rare errors that alpha allows.
         """
         scaled = self.rule.to_unit_range(np.array(self._gains[:n]))
         if not len(scaled):
@@ -174,7 +176,7 @@ class ConfidenceSequence:
         return self.rule.low + extent * lower, self.rule.low + extent * upper
 
     def _first(self, won: NDArray[np.bool_]) -> Settled | None:
-        """Return the first outcome among the last pairs; `won` has a row a pair, a column a bet."""
+        """Return the first outcome in the latest pairs; `won` has shape (pairs, bets)."""
         held: dict[Outcome, NDArray[np.bool_]] = {
             "better": won[:, 0],
             "worse": won[:, 2],
@@ -193,12 +195,12 @@ class ConfidenceSequence:
 def gains_in_order(
     order: Sequence[str], gains: Mapping[str, float], failed: Collection[str] = ()
 ) -> list[float]:
-    """Return the gains of whole pairs in the drawn order, up to the first case not worked yet.
+    """Return the gains of whole pairs in the drawn order, up to the first unfinished case.
 
     Args:
-        order: the case ids as drawn.
-        gains: those that are there, by case id.
-        failed: cases that will have no gain; they are passed over.
+        order: the case ids in the order drawn.
+        gains: the known gains, by case id.
+        failed: ids of cases that will have no gain; they are skipped.
     """
     found = []
     for case_id in order:
@@ -211,12 +213,12 @@ def gains_in_order(
 
 @dataclass(frozen=True, slots=True)
 class EarlyPlan:
-    """What is compared, and in which order.
+    """The comparisons of a run that may stop early, and the order of its cases.
 
     Attributes:
-        order: the cases as drawn.
-        specs: the deciding metrics.
-        families: which comparisons share a 5% chance of a false outcome.
+        order: the cases in the order drawn.
+        specs: the metrics that decide.
+        families: which comparisons share a 5% probability of a false outcome.
     """
 
     order: tuple[Case, ...]
@@ -225,33 +227,33 @@ class EarlyPlan:
 
     @property
     def questions(self) -> list[tuple[Question, Family]]:
-        """Return everything that has a sequence, with its family."""
+        """Return all comparisons that have a sequence, each with its family."""
         return self.families.over_all_cases(self.specs)
 
     @property
     def to_settle(self) -> tuple[tuple[Question, Family], ...]:
-        """Return what judging goes on for until it is settled: the primary metric and guards."""
+        """Return the comparisons that must be settled before judging stops: primary and guards."""
         goals = (Family.PRIMARY, Family.OVER_PROMPT, Family.GUARDS)
         return tuple(each for each in self.questions if each[1] in goals)
 
     def size(self, family: Family) -> int:
-        """Return how many sequences of a family share its chance of a false outcome."""
+        """Return how many sequences of a family share its probability of a false outcome."""
         return sum(own is family for _, own in self.questions)
 
     def rule(self, spec: MetricSpec, family: Family) -> SettleRule:
-        """Return what is to be settled on a metric."""
+        """Return the settings of a metric's decisions in this family."""
         extent = spec.high - spec.low
         return SettleRule(spec.margin, -extent, extent, n_decisions=max(1, self.size(family)))
 
     def cases_for(self, question: Question) -> tuple[Case, ...]:
-        """Return the cases that a comparison is about, in the drawn order."""
+        """Return the cases of a comparison, in the drawn order."""
         group = question.group
         return tuple(c for c in self.order if group in (ALL, c.group) and question.spec.fits(c))
 
 
 @dataclass(slots=True)
 class _TrackedQuestion:
-    """One comparison: how far its pairs are whole."""
+    """The progress of one comparison."""
 
     question: Question
     family: Family
@@ -262,10 +264,10 @@ class _TrackedQuestion:
 
 
 class EarlyStopper:
-    """Takes scores and failures as they come, and says when nothing can change any more."""
+    """Collects scores and failures as they arrive, and tells when the verdict is settled."""
 
     def __init__(self, plan: EarlyPlan) -> None:
-        """Begin with nothing known."""
+        """Start without scores."""
         self._plan = plan
         self._values: dict[tuple[str, str, str], float | None] = {}
         self._tracks = [
@@ -279,7 +281,7 @@ class EarlyStopper:
         ]
 
     def note(self, results: Iterable[Score | Failure]) -> None:
-        """Take in what has been made; a failure is a pair that will not be."""
+        """Add new scores and failures; a failure means that its pair will stay without a gain."""
         for one in results:
             if one.variant is None:
                 continue
@@ -317,9 +319,9 @@ class EarlyStopper:
             track.sequence.add(gains)
 
     def _is_done(self, track: _TrackedQuestion, better: set[str]) -> bool:
-        """Return whether more pairs would not change what this comparison says.
+        """Return whether this comparison needs no more pairs.
 
-        Without its cases a retention group stays unclear, which does not hold up the verdict.
+        A guard that stays unclear after all its cases does not block the verdict.
         """
         if track.family is Family.GUARDS:
             margin = track.question.spec.margin
@@ -333,7 +335,7 @@ class EarlyStopper:
 def _guard_outcome(
     sequence: ConfidenceSequence, gains: Sequence[float], margin: float
 ) -> GuardOutcome:
-    """Return what a guard's sequence shows after all its pairs."""
+    """Return a guard's outcome after all its pairs so far."""
     low, high = sequence.interval() or (-math.inf, math.inf)
     if high < 0 and math.fsum(gains) / len(gains) < -margin:
         return "lost"
@@ -348,14 +350,14 @@ def early_plan(
     *,
     seed: int,
 ) -> EarlyPlan:
-    """Return what a run that may stop early compares.
+    """Return the plan of a run that may stop early.
 
     Args:
-        cases: in the order of the source.
+        cases: the cases, in the order of the source.
         specs: all metrics, with the user's margins.
-        primary: the name of the one that decides.
-        variants: the base first.
-        seed: of the order of work.
+        primary: name of the primary metric.
+        variants: the variants, the base first.
+        seed: seed for the order of the cases.
     """
     names = tuple(variant.name for variant in variants)
     families = Families(primary, names, retention_groups(cases))
@@ -364,12 +366,12 @@ def early_plan(
 
 
 class EarlyResult(NamedTuple):
-    """What a sequence says of one comparison.
+    """The result of a sequence for one comparison.
 
     Attributes:
-        pairs: those that it looked at, up to the one that settled it; of a guard all.
-        outcome: "can't tell" while nothing is settled, of a guard "unclear".
-        interval: of the mean gain; (None, None) where there is none.
+        pairs: the pairs used, up to the one that settled the comparison; for a guard all pairs.
+        outcome: the outcome; "can't tell" (for a guard "unclear") while it is not settled.
+        interval: interval of the mean gain; (None, None) if there is none.
     """
 
     pairs: Pairs
@@ -380,13 +382,13 @@ class EarlyResult(NamedTuple):
 def look_at_pairs(
     pairs: Pairs, plan: EarlyPlan, family: Family, fill: FailureFill | None = None
 ) -> EarlyResult:
-    """Look at the pairs in the drawn order.
+    """Run the sequence of one comparison over its pairs in the drawn order.
 
     Args:
-        pairs: of one comparison.
-        plan: of the run.
-        family: that the comparison belongs to.
-        fill: what to put for a failed score; None passes the broken pairs over.
+        pairs: the pairs of the comparison.
+        plan: the plan of the run.
+        family: the family of the comparison.
+        fill: values that replace failed scores; None skips the broken pairs.
     """
     whole = [*pairs.whole, *(pairs.fill_broken(fill) if fill else [])]
     by_id = {case.id: (case, own, base) for case, own, base in whole}

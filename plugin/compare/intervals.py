@@ -1,9 +1,8 @@
-"""Intervals for mean gains over cases: pure functions on floats.
+"""Compute intervals for mean gains over cases: pure functions on floats.
 
-A *unit* is what is resampled: a cluster of cases where clusters are given, else a single case.
-Cases get a bootstrap interval, clusters the one of `sign_flips`, and where too few units vary both
-get the betting interval.
-`ratio_of_means` and `simultaneous_intervals` are about several gains on the same cases.
+Resampling draws *units*: clusters of cases if clusters are given, else single cases. Cases get a
+bootstrap interval, clusters the interval of `sign_flips`, and both the betting interval if too few
+units vary. `ratio_of_means` and `simultaneous_intervals` handle several gains on the same cases.
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ LEVEL = 0.95
 """Level of every interval."""
 
 MIN_CLUSTERS = 6
-"""Below this many clusters no sign-flip test reaches p < 0.05: 2 of 2**5 patterns are 0.06."""
+"""With fewer clusters no sign-flip test reaches p < 0.05: 2 of 2**5 patterns are 0.06."""
 
 _MIN_JOINT_CLUSTERS = 20
-"""Below this many clusters the interval of a ratio and simultaneous ones are not given."""
+"""With fewer clusters there is no interval of a ratio, and there are no simultaneous intervals."""
 
 MIN_VARYING = 10
-"""A bootstrap of fewer units that differ from the most common one covers far too little."""
+"""With fewer units that differ from the most common one, a bootstrap interval is far too narrow."""
 
 BATCH = 500
-"""Resamples worked at once: bounds the memory, and stays in the processor's cache."""
+"""Number of resamples at once; limits memory and fits the processor's cache."""
 
 _TINY = 1e-9
-"""A mean gain below this is rounding."""
+"""A smaller mean gain is a rounding error."""
 
-# How much of what can be lost is bet, and how the capital is split between these bets. Any split
-# that is fixed before the data are seen is valid. Data with few varying units reward the boldest
-# bet, so it gets the most.
+# The share of the capital at risk in each bet, and how the capital is split between the bets. Any
+# split that is fixed before seeing the data is valid. The boldest bet gets the most, because it
+# wins most on data with few varying units.
 _BETS = np.array([1.0, 0.95, 0.85, 0.7, 0.5, 0.3, 0.15])
 _CAPITAL = np.array([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
 
 
 class Units(NamedTuple):
-    """What is resampled: the sum and the number of cases of each unit, shapes (n_units,)."""
+    """The units to resample: sum and number of cases of each unit, shapes (n_units,)."""
 
     sums: Floats
     sizes: Floats
@@ -54,24 +53,24 @@ class Units(NamedTuple):
 
     @property
     def noun(self) -> str:
-        """Return what the units are, in words."""
+        """Return the name of the units: "cases" or "clusters"."""
         return "cases" if self.n_clusters is None else "clusters"
 
     @property
     def effective_clusters(self) -> float | None:
-        """How many clusters of one size would say as much (Kish 1965); None without clusters."""
+        """Return how many equal-sized clusters carry as much information; None without clusters."""
         if self.n_clusters is None:
             return None
-        return float(self.sizes.sum() ** 2 / np.square(self.sizes).sum())
+        return float(self.sizes.sum() ** 2 / np.square(self.sizes).sum())  # Kish 1965
 
     @property
     def largest_cluster_share(self) -> float | None:
-        """The largest cluster's share of all cases; None without clusters."""
+        """Return the largest cluster's share of all cases; None without clusters."""
         return None if self.n_clusters is None else float(self.sizes.max() / self.sizes.sum())
 
     @property
     def skewness(self) -> float | None:
-        """The skewness of the clusters' means; None without clusters, zero where all are equal."""
+        """Return the skewness of the clusters' means, 0 if all are equal; None without clusters."""
         if self.n_clusters is None:
             return None
         means = self.sums / self.sizes
@@ -84,8 +83,8 @@ class Interval(NamedTuple):
     """A 95% interval.
 
     Attributes:
-        low: its lower end; None where none can be given.
-        high: its upper end.
+        low: lower end; None if there is no interval.
+        high: upper end; None if there is no interval.
         method: how it was computed, or why there is none, in words.
         kind: how it was computed, for decisions.
     """
@@ -97,17 +96,17 @@ class Interval(NamedTuple):
 
     @property
     def why_none(self) -> str:
-        """Return why there is no interval, in words; "" where there is one."""
+        """Return why there is no interval, in words; "" if there is one."""
         return self.method if self.kind is IntervalKind.NONE else ""
 
 
 def no_interval(why: str) -> Interval:
-    """Return the interval that cannot be given, with the reason."""
+    """Return an empty interval with the reason for it."""
     return Interval(None, None, why, IntervalKind.NONE)
 
 
 def group_units(values: Floats, clusters: Sequence[Hashable] | None) -> Units:
-    """Return the units; clusters of one case each are the same as no clusters."""
+    """Group values into units; clusters of one case each are the same as no clusters."""
     if clusters is not None and len(clusters) != len(values):
         raise ValueError(f"{len(values)} values but {len(clusters)} cluster labels")
     labels = {label: place for place, label in enumerate(dict.fromkeys(clusters or ()))}
@@ -129,19 +128,19 @@ def spread_of(units: Units) -> float | None:
 
 
 def too_few(units: Units, least_clusters: int = MIN_CLUSTERS) -> str:
-    """Say why no interval at all can be given; "" where one can."""
+    """Say why there are too few units for any interval; "" if there are enough."""
     n_units = len(units.sums)
     if units.n_clusters is not None and n_units < least_clusters:
         never = ": so few can never reach p < 0.05" if n_units < MIN_CLUSTERS else ""
-        return f"no interval below {least_clusters} clusters, got {n_units}{never}"
-    return "no interval below two cases" if n_units < 2 else ""
+        return f"no interval with fewer than {least_clusters} clusters (here {n_units}){never}"
+    return "no interval with fewer than 2 cases" if n_units < 2 else ""
 
 
 def few_vary(units: Units) -> bool:
-    """Return whether so few units vary that only a betting interval covers.
+    """Return whether so few units vary that only the betting interval has enough coverage.
 
-    Fewer than `MIN_VARYING` cases are too few. A handful of clusters that all differ is no such
-    case: of clusters, most must be equal besides.
+    Fewer than `MIN_VARYING` varying cases are too few. A few clusters that all differ are enough:
+    for clusters, more than half must also be equal to count as too few.
     """
     n = n_varying(units)
     return n < MIN_VARYING and (units.n_clusters is None or 2 * n < units.n_clusters)
@@ -154,7 +153,7 @@ def n_varying(units: Units) -> int:
 
 
 def t_quantile(df: float) -> float:
-    """Return the quantile of Student's t for the two-sided level."""
+    """Return the quantile of Student's t distribution for the two-sided level."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, (1 + LEVEL) / 2))
@@ -163,9 +162,9 @@ def t_quantile(df: float) -> float:
 def bca_interval(units: Units, seed: int, n_resamples: int) -> Interval:
     """Return the BCa bootstrap interval of the mean over cases without clusters (Efron 1987).
 
-    A bootstrap's spread is too small by sqrt(1 - 1/n) and its quantiles are the normal's, not t's;
-    the level is raised by just that much (Hesterberg 2015, "What teachers should know about the
-    bootstrap", expanded percentile interval): 95.6% for 60 units, 95.2% for 200.
+    A bootstrap's spread is too small by sqrt(1 - 1/n), and its quantiles follow the normal and not
+    the t distribution. The level is raised to correct for both (Hesterberg 2015, "What teachers
+    should know about the bootstrap", expanded percentile interval): 95.6% for 60 units.
     """
     from scipy.special import ndtr
     from scipy.stats import bootstrap
@@ -187,20 +186,20 @@ def bca_interval(units: Units, seed: int, n_resamples: int) -> Interval:
 
 
 def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) -> Interval:
-    """Return a bounded mean's interval by betting; valid at every sample size and shape.
+    """Return a betting interval of a bounded mean, valid for every sample size and distribution.
 
-    A mean m is left out when a gambler who bets that the true mean is higher, or lower, would
-    have multiplied the capital by 2 / alpha: if m is true, that happens with probability at most
+    The interval excludes a mean m if bets that the true mean is higher (or lower) would have
+    multiplied the capital by 2 / alpha. If m is true, this happens with probability at most
     alpha / 2 (Waudby-Smith & Ramdas 2024, "Estimating means of bounded random variables by
-    betting"). The bets are a fixed mixture of constant ones, so the order of the cases does not
-    matter and nothing is drawn. A cluster's stake is its share of the largest cluster's cases,
-    which keeps the mean over all cases the thing estimated; sizes are taken as given.
+    betting"). The bets are a fixed mixture of constant bets, so the order of the cases does not
+    matter and there is no randomness. A cluster's stake is its size relative to the largest
+    cluster, so that the interval is about the mean over all cases; sizes count as fixed.
 
     Args:
-        units: two or more.
-        bounds: smallest and largest possible value of a case; where one is infinite there is no
+        units: two or more units.
+        bounds: smallest and largest possible value of a case; if one is infinite, there is no
             interval.
-        alpha: of the two-sided interval.
+        alpha: error probability of the two-sided interval.
     """
     low, high = bounds
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -209,21 +208,21 @@ def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) ->
     means = np.clip((units.sums / units.sizes - low) / (high - low), 0.0, 1.0)
     lower = lower_mean(means, sizes, alpha)
     upper = 1.0 - lower_mean(1.0 - means, sizes, alpha)
-    method = f"betting interval over {len(means)} {units.noun}, of which too few vary to bootstrap"
+    method = f"betting interval over {len(means)} {units.noun} (too few vary for a bootstrap)"
     ends = low + (high - low) * lower, low + (high - low) * upper
     return Interval(*ends, method, IntervalKind.BETTING)
 
 
 def log_bets(means: Floats, mean: float | Floats, stakes: float | Floats = 1.0) -> Floats:
-    """Return what each bet on a mean above `mean` multiplies its capital by, as a log.
+    """Return the log of the factor by which each bet on a mean above `mean` changes its capital.
 
     Args:
-        means: of units, within 0..1, of any shape.
-        mean: what is bet against, above 0; goes with `means` in shape.
-        stakes: the share of its bet that a unit plays for, within 0..1; goes with `means` too.
+        means: means of units, within 0..1, of any shape.
+        mean: the mean to bet against, above 0; broadcasts with `means`.
+        stakes: the share of the bet that each unit plays for, within 0..1; broadcasts with `means`.
 
     Returns:
-        Shape (*means.shape, number of bets); -inf where a bet lost everything.
+        Shape (*means.shape, number of bets); -inf for a bet that lost everything.
     """
     with np.errstate(divide="ignore"):
         logs: Floats = np.log1p(_BETS * (stakes * (means / mean - 1.0))[..., None])
@@ -231,22 +230,22 @@ def log_bets(means: Floats, mean: float | Floats, stakes: float | Floats = 1.0) 
 
 
 def log_capital(logs: Floats) -> Floats:
-    """Return the log of all capital together; `logs` are sums per bet, shape (..., bets)."""
-    # A bold bet may have lost everything, which is -inf; the most timid one never has.
+    """Return the log of the total capital; `logs` are sums per bet, shape (..., bets)."""
+    # A bold bet may have lost everything, which is -inf; the most cautious bet never has.
     most = logs.max(axis=-1, keepdims=True)
     total: Floats = np.log(np.exp(logs - most) @ _CAPITAL) + most[..., 0]
     return total
 
 
 def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = False) -> float:
-    """Return the largest mean in 0..1 that bets on a higher one reject at alpha / 2.
+    """Return the largest mean in 0..1 that bets on a higher mean reject at alpha / 2.
 
     Args:
-        means: of units, shape (n_units,), within 0..1.
-        stakes: of units, shape (n_units,), within 0..1.
-        alpha: of the two-sided interval.
-        anytime: rejected counts what the capital rejected after any of the units, in their order,
-            not only after the last one.
+        means: means of units, shape (n_units,), within 0..1.
+        stakes: stakes of units, shape (n_units,), within 0..1.
+        alpha: error probability of the two-sided interval.
+        anytime: whether a rejection after any of the units, in their order, counts, and not only
+            one after the last unit.
     """
     from scipy.optimize import brentq
 
@@ -271,11 +270,11 @@ class RatioEstimate:
     """One mean divided by another, over the same cases.
 
     Attributes:
-        ratio: None where the divisor cannot be told from zero.
-        ci_low: lower end of the ratio's 95% interval; None where none can be given.
-        ci_high: its upper end.
-        n: cases.
-        n_clusters: number of clusters, None when every case stands for itself.
+        ratio: the ratio; None if the divisor may be zero.
+        ci_low: lower end of the ratio's 95% interval; None if there is no interval.
+        ci_high: upper end of that interval.
+        n: number of cases.
+        n_clusters: number of clusters; None if the cases are independent.
         method: how the interval was computed, or why there is none, in words.
     """
 
@@ -293,20 +292,20 @@ def ratio_of_means(
     *,
     clusters: Sequence[Hashable] | None = None,
 ) -> RatioEstimate:
-    """Divide the mean of the parts by the mean of the wholes; with its 95% interval.
+    """Divide the mean of the parts by the mean of the wholes, and give the ratio's 95% interval.
 
-    The interval is Fieller's (Fieller 1954, "Some problems in interval estimation"): all ratios r
-    for which a t test does not reject that the mean of part - r * whole is zero. It has two ends
-    just when the t test tells the mean of the wholes from zero; else no ratio is given. A cluster
-    counts with its sums, whose ratio is that of the means over all cases.
+    The interval is Fieller's (Fieller 1954, "Some problems in interval estimation"): it contains
+    all ratios r for which a t test does not reject that the mean of part - r * whole is zero. It
+    has two ends only if the t test shows that the mean of the wholes is not zero; otherwise there
+    is no ratio. Clusters enter with their sums; their ratio is that of the means over all cases.
 
     Args:
         parts: a gain per case.
-        wholes: another gain of the same cases, in the same order.
-        clusters: a label per case; cases with one label belong together.
+        wholes: another gain per case, in the same order.
+        clusters: a label per case; cases with the same label belong together.
 
     Raises:
-        ValueError: for a gain that is not finite, or sequences that do not match in number.
+        ValueError: for a gain that is not finite, or sequences of different length.
     """
     if len(parts) != len(wholes):
         raise ValueError(f"{len(parts)} parts but {len(wholes)} wholes")
@@ -330,12 +329,12 @@ def ratio_of_means(
         return estimate(ratio, None, None, f"no interval: too few {below.noun} vary")
     ends = _fieller(above.sums, below.sums)
     if ends is None:
-        return estimate(None, None, None, "no ratio: the divisor cannot be told from zero")
+        return estimate(None, None, None, "no ratio: the divisor may be zero")
     return estimate(ratio, *ends, f"Fieller's interval over {n_units} {below.noun}")
 
 
 def _fieller(above: Floats, below: Floats) -> tuple[float, float] | None:
-    """Return both ends of Fieller's interval; None where it is not bounded."""
+    """Return both ends of Fieller's interval; None if it is not bounded."""
     n_units = len(below)
     top, bottom = float(above.mean()), float(below.mean())
     reach = t_quantile(n_units - 1) ** 2
@@ -357,28 +356,28 @@ def simultaneous_intervals(
     seed: int,
     n_resamples: int = 10_000,
 ) -> tuple[Interval, ...]:
-    """Return 95% intervals of several mean gains that all hold at once, whichever is looked at.
+    """Return simultaneous 95% intervals of several mean gains.
 
-    Every interval is mean +- q standard errors, where q is the 95% quantile of the largest
-    studentised deviation over all the gains when units are resampled (max-t: Westfall & Young 1993,
-    "Resampling-based multiple testing"; Romano & Wolf 2005, "Exact and approximate stepdown methods
-    for multiple hypothesis testing"). The gains of one case are resampled together, so that what
-    they have in common, such as the base's scores, is counted once.
+    With a probability of 95% all intervals contain their mean gain at once. So they stay valid if
+    one looks only at the best gain. Every interval is mean +- q standard errors, where q is the 95%
+    quantile of the largest studentised deviation over all the gains when units are resampled
+    (max-t: Westfall & Young 1993, "Resampling-based multiple testing"; Romano & Wolf 2005, "Exact
+    and approximate stepdown methods for multiple hypothesis testing"). The gains of one case are
+    resampled together, to keep what they have in common, such as the base's scores.
 
-    A gain of which fewer than 10 units vary has no such deviation to speak of: it gets a betting
-    interval at its equal share of the 5%, and the others share what remains.
+    If fewer than 10 units of a gain vary, max-t does not work: this gain gets a betting interval at
+    its equal share of the 5%, and the other gains share the rest.
 
     Args:
         gains: the variants' gains, each over the same cases in the same order, shape (k, n).
-        clusters: a label per case; cases with one label are resampled together.
-        low: smallest possible gain; infinite where the metric has no bounds.
+        clusters: a label per case; cases with the same label are resampled together.
+        low: smallest possible gain; infinite if the metric has no bounds.
         high: largest possible gain.
-        seed: of the resampling.
-        n_resamples: of the bootstrap.
+        seed: seed of the resampling.
+        n_resamples: number of bootstrap resamples.
 
     Raises:
-        ValueError: for a gain that is not finite or out of bounds, or sequences that do not match
-            in number.
+        ValueError: for a gain that is not finite or out of bounds, or sequences of unequal length.
     """
     if len({len(own) for own in gains}) > 1:
         raise ValueError(f"gains must be over the same cases, got {[len(own) for own in gains]}")
@@ -399,7 +398,7 @@ def simultaneous_intervals(
 
 
 def _max_t(units: Units, reach: float, bounds: tuple[float, float], n_resamples: int) -> Interval:
-    """Return the mean +- reach standard errors, kept within the bounds."""
+    """Return the interval mean +- reach standard errors, cut at the bounds."""
     n = float(units.sizes.sum())
     mean, half = float(units.sums.sum()) / n, reach * (spread_of(units) or 0.0) / math.sqrt(n)
     method = f"max-t bootstrap over {len(units.sums)} {units.noun}, {n_resamples} resamples"
@@ -425,17 +424,17 @@ def _largest_deviation(units: Sequence[Units], alpha: float, seed: int, n_resamp
         # The squared residuals around each resample's own mean.
         left = weights @ squares - 2 * shift * (weights @ crossed)
         left += shift**2 * (weights @ np.square(sizes))[:, None]
-        # A resample of equal units alone has no spread: its deviation counts as the largest.
+        # A resample whose units are all equal has no spread: its deviation counts as very large.
         errors = np.sqrt(n_units / (n_units - 1) * np.maximum(left, 1e-12 * squares.sum(axis=0)))
         largest[start : start + n_rows] = np.abs(total / errors).max(axis=1)
     return float(np.quantile(largest, 1 - alpha, method="higher"))
 
 
 def check_values(values: Sequence[float], low: float, high: float, noun: str) -> Floats:
-    """Return the values as a flat array, with rounding just outside the bounds put on them.
+    """Return the values as a flat array; move values just outside the bounds onto them.
 
     Raises:
-        ValueError: naming the values that are not finite or outside the bounds.
+        ValueError: naming the values that are not finite or clearly outside the bounds.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
@@ -443,6 +442,6 @@ def check_values(values: Sequence[float], low: float, high: float, noun: str) ->
     slack = 1e-9 * (high - low) if math.isfinite(high - low) else 0.0
     bad = ~np.isfinite(array) | (array < low - slack) | (array > high + slack)
     if bad.any():
-        named = ", ".join(f"{array[i]} at place {i}" for i in np.flatnonzero(bad)[:5])
+        named = ", ".join(f"{array[i]} at index {i}" for i in np.flatnonzero(bad)[:5])
         raise ValueError(f"every {noun} must be finite and within {low} to {high}; got {named}")
     return np.clip(array, low, high)

@@ -1,6 +1,6 @@
-"""Pair a run's scores by case: what is compared with what, and the gains on the same cases.
+"""Pair a run's scores by case: which variants are compared, and their gains on the same cases.
 
-A gain also stands beside others on the same cases: a prompt's, and those of other adapters.
+A gain is also compared with other gains on the same cases: a prompt's, and other adapters'.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from plugin.records import ALL, DATA, PROMPTED, Case, Failure, MetricSpec, Score
 
 
 class Contrast(NamedTuple):
-    """What is compared with what, by name."""
+    """The names of a variant and of the baseline that it is compared with."""
 
     variant: str
     baseline: str
 
 
 def contrasts(names: Sequence[str]) -> tuple[Contrast, ...]:
-    """Return what a run compares, most important first: the one place that knows.
+    """Return all comparisons of a run, the most important first.
 
-    Every variant against the base; where one of them is `PROMPTED`, the others against it, too.
+    Every variant is compared with the base. If one of them is `PROMPTED`, the others are also
+    compared with it.
 
     Args:
-        names: of the variants, the base first.
+        names: names of the variants, the base first.
     """
     base, rivals = names[:1], contenders(names)
     prompted = [name for name in names[1:] if name == PROMPTED and name not in rivals]
@@ -43,21 +44,25 @@ def contrasts(names: Sequence[str]) -> tuple[Contrast, ...]:
 
 
 def contenders(names: Sequence[str]) -> tuple[str, ...]:
-    """Return what the verdict may be about: all but the base; `PROMPTED` only where alone."""
+    """Return the variants that the verdict can be about: all but the base.
+
+    `PROMPTED` is included only if there is no other variant.
+    """
     others = tuple(names[1:])
     return tuple(name for name in others if name != PROMPTED) or others
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a run found.
+    """The scores and failures of a run.
 
     Attributes:
-        cases: the cases of the run, worked or not.
-        variants: the base first.
-        metrics: in the order in which they are to be reported.
+        cases: all cases of the run, scored or not.
+        variants: the variants, the base first.
+        metrics: the metrics, in the order of the report.
         scores: at most one per case, variant and metric; the metric by its name or key.
-        failures: those of a case that has its score after all, or of no variant, do not count.
+        failures: failed scores. A failure is ignored if the score exists, or if it names no
+            variant.
     """
 
     cases: Sequence[Case]
@@ -68,7 +73,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         if not self.variants:
-            raise ValueError("no variant: the first one is the baseline")
+            raise ValueError("a run needs at least one variant, the baseline; got none")
         specs = {name: spec for spec in self.metrics for name in (spec.key, spec.name)}
         bad = [
             f"{score.value} (case {score.case_id}, {score.variant}, {spec.name})"
@@ -87,12 +92,12 @@ class Evidence:
         return tuple(variant.name for variant in self.variants)
 
     def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
-        """Return what the metric scores: every variant by its name, or the data alone."""
+        """Return the names that the metric scores: all variants, or only the data."""
         return (DATA,) if spec.judges_data else self.names
 
 
 class ResamplingSettings(Protocol):
-    """Where the randomness comes from."""
+    """The settings of all resampling."""
 
     @property
     def seed(self) -> int:
@@ -104,7 +109,7 @@ class ResamplingSettings(Protocol):
 
 
 class FailureFill(NamedTuple):
-    """What to put for a failed score of the variant and of the baseline."""
+    """The values that replace a failed score of the variant and of the baseline."""
 
     variant: float
     baseline: float
@@ -120,11 +125,13 @@ class ScoreColumn:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A variant and a baseline on one metric in one group.
+    """The scores of a variant and a baseline on one metric in one group.
 
     Attributes:
-        whole: (case, variant's score, baseline's score) where both exist.
-        broken: the same where at least one failed: that one is None.
+        whole: (case, variant's score, baseline's score) of cases with both scores.
+        broken: the same for cases with at least one failed score, which is None.
+        n_failed_variant: number of failed scores of the variant.
+        n_failed_baseline: number of failed scores of the baseline.
     """
 
     spec: MetricSpec
@@ -138,7 +145,7 @@ class Pairs:
 
     @property
     def contrast(self) -> Contrast:
-        """Return what is compared with what."""
+        """Return the names of the variant and the baseline."""
         return Contrast(self.variant, self.baseline)
 
     def estimate(
@@ -148,7 +155,7 @@ class Pairs:
 
         Args:
             resampling: seed and number of resamples.
-            fill: what to put for a failed score; None leaves the broken pairs out.
+            fill: values that replace failed scores; None leaves out the broken pairs.
         """
         pairs, extent = self._filled(fill), self.spec.high - self.spec.low
         return stats.paired_estimate(
@@ -187,7 +194,7 @@ class Pairs:
         return [self.spec.gain(own, base) for _, own, base in pairs]
 
     def fill_broken(self, fill: FailureFill) -> list[tuple[Case, float, float]]:
-        """Return the broken pairs with something in the place of what failed."""
+        """Return the broken pairs with these values in place of failed scores."""
         return [
             (case, fill.variant if a is None else a, fill.baseline if b is None else b)
             for case, a, b in self.broken
@@ -199,7 +206,7 @@ def _are_binary(pairs: Sequence[tuple[Case, float, float]]) -> bool:
 
 
 def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
-    """Pair all scores that are compared, by metric, contrast and group."""
+    """Yield the paired scores of every comparison, by metric, contrast and group."""
     for spec in (spec for spec in evidence.metrics if not spec.judges_data):
         columns = {name: column_of(evidence, spec, name) for name in evidence.names}
         for contrast in contrasts(evidence.names):
@@ -228,7 +235,7 @@ def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
 
 
 def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn:
-    """Return a variant's scores, and which cases failed: able to be scored, but without a score."""
+    """Return a variant's scores, and the cases that failed although the metric applies to them."""
     names = (spec.name, spec.key)
     scores = {
         score.case_id: score.value
@@ -245,44 +252,46 @@ def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn
 
 
 def groups_of(cases: Sequence[Case]) -> list[tuple[str, list[Case]]]:
-    """Return all cases, then those of each group, in the order of first appearance."""
+    """Return all cases, then the cases of each group, in order of first appearance."""
     names = dict.fromkeys(case.group for case in cases if case.group not in (None, ALL))
     named = [(str(name), [case for case in cases if case.group == name]) for name in names]
     return [(ALL, list(cases)), *named]
 
 
 def clusters_of(cases: Sequence[Case]) -> list[Hashable] | None:
-    """Return a label per case, None where no case has one; one without stands for itself."""
+    """Return a cluster label per case; None if no case has one.
+
+    A case without a cluster gets a label of its own.
+    """
     if not any(case.cluster for case in cases):
         return None
     return [(case.cluster, "" if case.cluster else case.id) for case in cases]
 
 
 def few_clusters_note(cases: Sequence[Case]) -> str:
-    """Say before a run that its clusters are too few to show any difference; "" if enough."""
+    """Warn before a run that it has too few clusters to show a difference; "" if enough."""
     n_clusters = len(set(clusters_of(cases) or ()))
     if not 0 < n_clusters < min(MIN_CLUSTERS, len(cases)):
         return ""
     return (
         f"with {format_count(n_clusters, 'cluster', 'clusters')} no difference can be shown at the "
-        f"5% level, whatever the scores; that takes {MIN_CLUSTERS} or more. Add cases of other "
-        "clusters, or, if these cases are independent, give --cluster_column a column that is not "
-        "there"
+        f"5% level; at least {MIN_CLUSTERS} are needed. Add cases of other clusters; if these "
+        "cases are independent, set --cluster_column to a name that no column has"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class BestOf:
-    """The gain of the variant that was chosen because it gained most, with the choice allowed for.
+    """The gain of the best variant, with an interval that allows for choosing the best.
 
     Attributes:
-        n_rivals: variants that it was chosen from, itself included.
-        n: cases that all of them and the base have a score for.
-        n_clusters: clusters that these belong to, None when every case stands for itself.
-        gain: its mean gain over these cases; None without any.
-        ci_low: lower end of its interval among those of all rivals, which hold all at once with
-            95%; None where none can be given.
-        ci_high: its upper end.
+        n_rivals: number of variants that it was chosen from, including itself.
+        n: cases for which all these variants and the base have a score.
+        n_clusters: clusters of these cases; None if the cases are independent.
+        gain: mean gain over these cases; None without cases.
+        ci_low: lower end of its interval. The intervals of all rivals hold at the same time with a
+            probability of 95%; None if there is no interval.
+        ci_high: upper end of that interval.
         method: how the interval was computed, or why there is none, in words.
     """
 
@@ -296,7 +305,7 @@ class BestOf:
 
 
 def prompt_share(evidence: Evidence, spec: MetricSpec, variant: str) -> RatioEstimate:
-    """Return the share of a variant's gain over the base that the prompted base reaches."""
+    """Return the prompted base's gain as a share of a variant's gain over the base."""
     cases, (prompted, own) = _shared_gains(evidence, spec, (PROMPTED, variant))
     return ratio_of_means(prompted, own, clusters=clusters_of(cases))
 
@@ -304,7 +313,7 @@ def prompt_share(evidence: Evidence, spec: MetricSpec, variant: str) -> RatioEst
 def best_of(
     evidence: Evidence, spec: MetricSpec, best: str, resampling: ResamplingSettings
 ) -> BestOf:
-    """Return the best contender's gain, by an interval that holds for all contenders at once."""
+    """Return the best contender's gain, with an interval that holds for all contenders at once."""
     rivals = contenders(evidence.names)
     cases, gains = _shared_gains(evidence, spec, rivals)
     extent, place = spec.high - spec.low, rivals.index(best)
@@ -332,7 +341,7 @@ def best_of(
 def _shared_gains(
     evidence: Evidence, spec: MetricSpec, variants: Sequence[str]
 ) -> tuple[list[Case], list[list[float]]]:
-    """Return the cases that the base and all of these have a score for, and the gains on them."""
+    """Return the cases scored for the base and all these variants, and each variant's gains."""
     base, *own = (column_of(evidence, spec, name).scores for name in (evidence.names[0], *variants))
     cases = [case for case in evidence.cases if all(case.id in scores for scores in (base, *own))]
     return cases, [[spec.gain(scores[c.id], base[c.id]) for c in cases] for scores in own]

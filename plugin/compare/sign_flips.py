@@ -1,8 +1,8 @@
-"""Sign-flip tests of "the mean gain is zero", and the interval that follows from one.
+"""Test by sign flips whether the mean gain is zero, and derive an interval from the test.
 
-If there is no difference, a unit's gain is as likely as the same gain turned round. So the signs
-are flipped at random, and p is the share of flips that are at least as far out as the data. With
-clusters the same flips give the interval, too: it holds every mean that they do not reject.
+If there is no difference, a unit's gain is as likely as its negative. So the test flips signs at
+random, and p is the share of flips whose mean is at least as extreme as that of the data. With
+clusters the flips also give the interval: it contains every mean that the test does not reject.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from plugin.compare.intervals import (
 from plugin.results import IntervalKind
 
 _MAX_ENUMERATED = 16
-"""Up to this many units every sign pattern is tried: 2**15 sums."""
+"""With at most this many units every sign pattern is tried: 2**15 sums."""
 
 _ROUNDING = 1e-12
-"""What rounding may take from a sum, as a share of the sum of sizes."""
+"""Largest rounding error of a sum, as a share of the sum of absolute values."""
 
 
 class FlipTest(NamedTuple):
-    """What the flips of whole clusters say.
+    """The result of flipping whole clusters.
 
     Attributes:
         interval: all means that the test does not reject at 5%.
-        p_value: of a mean of zero; below 0.05 just when the interval leaves out zero, unless the
-            range of the metric or too few resamples end the interval.
-        name: of the test, in words.
+        p_value: p-value of a mean of zero. It is below 0.05 exactly if the interval excludes zero,
+            except where the metric's range or too few resamples limit the interval.
+        name: name of the test, in words.
     """
 
     interval: Interval
@@ -48,7 +48,7 @@ class FlipTest(NamedTuple):
 
 
 def can_invert(units: Units) -> bool:
-    """Return whether the interval of these units comes from the flips of whole clusters."""
+    """Return whether the interval of these units comes from flipping whole clusters."""
     n_clusters = units.n_clusters
     return n_clusters is not None and n_clusters >= MIN_CLUSTERS and not few_vary(units)
 
@@ -58,20 +58,21 @@ def invert_flips(
 ) -> FlipTest:
     """Return p and the 95% interval of the mean over all cases, by flipping whole clusters.
 
-    If the true mean is m, the residuals are r = S - m n, for clusters with sums S and sizes n, and
-    the statistic is |sum of r|. A flip turns S and n of some clusters; with A and N_b their sums
-    after that, it is at least as far out as the data if |A - m N_b| >= |sum of S - m N|, which is
-    so for every m between the roots (sum of S - A) / (N - N_b) and (sum of S + A) / (N + N_b).
-    So p(m) is the share of flips whose roots have m between them, and the ends of the interval
-    are order statistics of the roots (test inversion: Lehmann & Romano 2005, section 3.5; signs
-    of clusters: Canay, Romano & Shaikh 2017, "Randomization tests under an approximate symmetry
-    assumption"). It is exact where residuals are symmetric around zero, however unequal the sizes.
+    Let clusters have sums S and sizes n, with N cases in total. If the true mean is m, residuals
+    are r = S - m n, and the statistic is |sum of r|. A flip negates S and n of some clusters; let A
+    and N_b be the sums of S and n after it. The flip is at least as extreme as the data if
+    |A - m N_b| >= |sum of S - m N|. This holds for every m between the roots
+    (sum of S - A) / (N - N_b) and (sum of S + A) / (N + N_b). So p(m) is the share of flips with m
+    between their roots, and the ends of the interval are order statistics of the roots (test
+    inversion: Lehmann & Romano 2005, section 3.5; signs of clusters: Canay, Romano & Shaikh 2017,
+    "Randomization tests under an approximate symmetry assumption"). The test is exact if residuals
+    are symmetric around zero, even with very unequal sizes.
 
     Args:
         units: clusters, at least `MIN_CLUSTERS`.
-        bounds: smallest and largest possible mean; infinite where there is none.
-        seed: of the flips, where there are too many to try all.
-        n_resamples: random flips, the data counted as one of them.
+        bounds: smallest and largest possible mean; infinite for no limit.
+        seed: seed of the random flips, used when there are too many flips to try all.
+        n_resamples: number of random flips, including the data themselves.
     """
     n_clusters = len(units.sums)
     if n_clusters <= _MAX_ENUMERATED:
@@ -83,7 +84,7 @@ def invert_flips(
         flips = f"{n - 1} random sign flips"
     lower, upper = _roots(units, flipped)
     p_value = float(((lower <= 0) & (upper >= 0)).mean())
-    # Every mean between the ends has at least this many flips that are as far out as the data.
+    # For every mean inside the interval, at least this many flips are as extreme as the data.
     least = max(1, math.ceil(round((1 - LEVEL) * n, 9)))
     low = max(bounds[0], float(np.partition(lower, least - 1)[least - 1]))
     high = min(bounds[1], -float(np.partition(-upper, least - 1)[least - 1]))
@@ -94,20 +95,20 @@ def invert_flips(
 
 
 def _roots(units: Units, flipped: Floats) -> tuple[Floats, Floats]:
-    """Return the lower and the upper root of every flip; infinite for the data themselves.
+    """Return the lower and upper root of every flip; infinite for the data themselves.
 
     Args:
         units: the clusters.
-        flipped: sums and sizes after each flip, added up, shape (n_flips, 2).
+        flipped: total sum and total size after each flip, shape (n_flips, 2).
     """
     total, n = units.sums.sum(), units.sizes.sum()
     roots = []
     for sign in (-1.0, 1.0):
         sums, sizes = (total + sign * flipped[:, 0], n + sign * flipped[:, 1])
-        # A root at zero is exactly zero, so that p and interval agree on whether it is held.
+        # Make a root at zero exactly zero, so that p and interval agree about zero.
         sums[np.abs(sums) <= _ROUNDING * np.abs(units.sums).sum()] = 0.0
         roots.append(np.divide(sums, sizes, out=np.full(len(sums), np.nan), where=sizes != 0))
-    # No cluster turned, or all of them: as far out as the data whatever the mean is.
+    # A flip of no cluster or of all clusters is as extreme as the data for every mean.
     same = np.isnan(roots[0]) | np.isnan(roots[1])
     lower, upper = np.minimum(*roots), np.maximum(*roots)
     lower[same], upper[same] = -math.inf, math.inf
@@ -115,7 +116,7 @@ def _roots(units: Units, flipped: Floats) -> tuple[Floats, Floats]:
 
 
 def flip_p_value(sums: Floats, seed: int, n_resamples: int) -> tuple[float, str]:
-    """Return the two-sided p of "no difference" of units with these sums, and the test's name."""
+    """Return the two-sided p of "no difference" for units with these sums, and the test's name."""
     nonzero = sums[sums != 0]
     if len(nonzero) <= _MAX_ENUMERATED:
         return _exact_p(nonzero), "exact sign-flip permutation test"
@@ -124,7 +125,7 @@ def flip_p_value(sums: Floats, seed: int, n_resamples: int) -> tuple[float, str]
 
 
 def flip_harm_p(sums: Floats, seed: int, n_resamples: int) -> float:
-    """Return the one-sided p of "nothing was lost" of units with these sums."""
+    """Return the one-sided p of "nothing was lost" for units with these sums."""
     nonzero = sums[sums != 0]
     if not len(nonzero):
         return 1.0
@@ -141,7 +142,7 @@ def flip_harm_p(sums: Floats, seed: int, n_resamples: int) -> float:
 def _all_flips(values: Floats) -> Floats:
     """Return the sum of the values, shape (n, ...), under every sign pattern (Fisher 1935).
 
-    A pattern and its opposite are equally far out, so the first sign stays as it is.
+    A pattern and its opposite are equally extreme, so the first sign is never flipped.
     """
     totals = values[:1]
     for value in values[1:]:
@@ -157,7 +158,7 @@ def _exact_p(nonzero: Floats) -> float:
 
 
 def _random_p(nonzero: Floats, seed: int, n_flips: int) -> float:
-    """Return the p over random sign patterns, the data counted as one (Phipson & Smyth 2010)."""
+    """Return the p over random sign patterns, including the data (Phipson & Smyth 2010)."""
     least, hits = _share_as_extreme(nonzero), 1
     for turned in _random_patterns(len(nonzero), seed, n_flips):
         hits += int((np.abs(nonzero.sum() - 2 * turned @ nonzero) >= least).sum())
@@ -165,7 +166,7 @@ def _random_p(nonzero: Floats, seed: int, n_flips: int) -> float:
 
 
 def _random_cluster_flips(units: Units, seed: int, n_resamples: int) -> Floats:
-    """Return sums and sizes added up after random flips, the first being the data themselves."""
+    """Return total sum and total size after random flips; the first row is the data themselves."""
     values = np.column_stack(units[:2])
     total = values.sum(axis=0)
     rows = [total[None, :]]
@@ -175,7 +176,7 @@ def _random_cluster_flips(units: Units, seed: int, n_resamples: int) -> Floats:
 
 
 def _random_patterns(n_units: int, seed: int, n_flips: int) -> Iterator[Floats]:
-    """Yield which units are turned, 1 or 0, in batches of shape (n, n_units)."""
+    """Yield which units are flipped (1) or not (0), in batches of shape (n, n_units)."""
     rng = np.random.default_rng((seed, 1))
     for start in range(0, n_flips, BATCH):
         shape = (min(BATCH, n_flips - start), -(-n_units // 8))
@@ -184,5 +185,5 @@ def _random_patterns(n_units: int, seed: int, n_flips: int) -> Iterator[Floats]:
 
 
 def _share_as_extreme(nonzero: Floats) -> float:
-    """Return the observed |sum|, less what rounding may take from an equal one."""
+    """Return the observed |sum|, minus a tolerance so that equal sums count despite rounding."""
     return float(abs(nonzero.sum()) - _ROUNDING * np.abs(nonzero).sum())

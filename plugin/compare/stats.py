@@ -1,6 +1,6 @@
-"""Paired differences, their tests, and power: pure functions on floats.
+"""Compute paired differences, their tests, and power: pure functions on floats.
 
-Units and clusters are those of `intervals`. Randomness comes from the seed alone, so the same
+Units and clusters are those of `intervals`. All randomness comes from the seed, so the same
 arguments give the same numbers.
 """
 
@@ -33,28 +33,29 @@ ALPHA = 0.05
 """An adjusted p below this counts as a difference."""
 
 _LARGE = 1_000_000
-"""From this many pairs on the t test and its normal approximation need the same number."""
+"""From this many pairs on the normal approximation of the t test is good enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairedEstimate:
-    """What paired gains say.
+    """The mean of paired gains with its interval, test and spread.
 
     Attributes:
         n: number of gains.
-        n_clusters: number of clusters, None when every case stands for itself.
-        effective_clusters: how many clusters of one size would say as much; None like that.
-        largest_cluster_share: the largest cluster's share of the gains; None like that.
-        skewness: of the clusters' mean gains; None like that.
-        n_nonzero: gains other than zero.
+        n_clusters: number of clusters; None if the cases are independent.
+        effective_clusters: number of equal-sized clusters with the same information; None without
+            clusters.
+        largest_cluster_share: share of the gains in the largest cluster; None without clusters.
+        skewness: skewness of the clusters' mean gains; None without clusters.
+        n_nonzero: number of gains that are not zero.
         mean: mean gain; None without data.
-        sd: the spread per case: sd / sqrt(n) is the mean's standard error, clusters counted as
-            such; None below two units.
-        ci_low: lower end of the 95% interval of the mean; None where none can be given.
-        ci_high: its upper end.
-        p_value: two-sided, of "no difference"; None without data.
+        sd: spread per case: sd / sqrt(n) is the standard error of the mean, and takes clusters into
+            account; None with fewer than two units.
+        ci_low: lower end of the 95% interval of the mean; None if there is no interval.
+        ci_high: upper end of that interval.
+        p_value: two-sided p of "no difference"; None without data.
         interval_kind: how the interval was computed, for decisions.
-        why_no_interval: why there is none, in words; "" where there is one.
+        why_no_interval: why there is no interval, in words; "" if there is one.
         method: how interval and p were computed, in words.
     """
 
@@ -98,25 +99,26 @@ def paired_estimate(
 ) -> PairedEstimate:
     """Return the mean gain, its 95% interval, and a two-sided p of "no difference".
 
-    The interval is BCa (see `bca_interval`), with clusters that of the sign-flip test (see
-    `invert_flips`). Where too few units differ from the most common one (see `few_vary`), it is the
-    betting interval (see `betting_interval`), which holds at any sample size. So gains that are all
-    zero give an interval around zero that narrows as 1/n, never [0, 0]: n equal pairs do not prove
-    that the next one is equal. The p is 1 then.
+    The interval is BCa (see `bca_interval`); with clusters it comes from the sign-flip test (see
+    `invert_flips`). If too few units differ from the most common one (see `few_vary`), it is the
+    betting interval (see `betting_interval`), which is valid for any sample size. So gains that are
+    all zero give an interval around zero that narrows as 1/n, and never [0, 0]: n equal pairs do
+    not prove that the next pair is equal. In this case p is 1.
 
     Args:
-        gains: variant minus baseline per case, turned so that more is better.
-        clusters: a label per gain; gains with one label are resampled and flipped together.
-        low: smallest possible gain; infinite where the metric has no bounds.
+        gains: the gain of each case (more is better).
+        clusters: a label per gain; gains with the same label are resampled and flipped together.
+        low: smallest possible gain; infinite if the metric has no bounds.
         high: largest possible gain.
-        seed: of all resampling.
-        n_resamples: of the bootstrap; the permutation test draws one less and counts the data
-            themselves.
-        binary: all scores were 0 or 1: p is McNemar's mid-p test, unless there are clusters.
+        seed: seed of all resampling.
+        n_resamples: number of bootstrap resamples; the permutation test draws one fewer and also
+            counts the data themselves.
+        binary: whether all scores were 0 or 1: then p is McNemar's mid-p test, unless there are
+            clusters.
 
     Raises:
-        ValueError: for a gain that is not finite or out of bounds, labels that do not match the
-            gains in number, or `binary` with other gains than -1, 0 and 1.
+        ValueError: for a gain that is not finite or out of bounds, a wrong number of labels, or
+            `binary` with gains other than -1, 0 and 1.
     """
     values = check_values(gains, low, high, "gain")
     if binary and not np.isin(values, (-1.0, 0.0, 1.0)).all():
@@ -178,7 +180,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def sign_test_p(wins: int, losses: int) -> float:
-    """Return the two-sided p of the exact sign test of these counts, ties left out; 1 without any.
+    """Return the two-sided p of the exact sign test for these counts (without ties); 1 for zero.
 
     For scores of 0 or 1 this is McNemar's exact test (McNemar 1947).
     """
@@ -188,11 +190,11 @@ def sign_test_p(wins: int, losses: int) -> float:
 
 
 def mid_p(wins: int, losses: int) -> float:
-    """Return the two-sided mid-p of these counts, ties left out; 1 without any.
+    """Return the two-sided mid-p for these counts (without ties); 1 for zero.
 
-    Half the chance of the counts themselves is taken off the exact p. For scores of 0 or 1 this is
-    McNemar's mid-p test, which finds more than the exact one and hardly ever exceeds its level
-    (Fagerland, Lydersen & Laake 2013).
+    The mid-p is the exact p minus half the probability of the observed counts. For scores of 0 or 1
+    this is McNemar's mid-p test. It has more power than the exact test and hardly ever exceeds its
+    level (Fagerland, Lydersen & Laake 2013).
     """
     from scipy.stats import binom
 
@@ -212,8 +214,8 @@ def harm_p(
 ) -> float | None:
     """Return the one-sided p of "nothing was lost"; None without data.
 
-    It is the share of sign flips whose mean is as low as that of the data or lower; for `binary`
-    scores without clusters the one-sided mid-p. The arguments are those of `paired_estimate`.
+    The p is the share of sign flips whose mean is at most that of the data; for `binary` scores
+    without clusters it is the one-sided mid-p. The arguments are those of `paired_estimate`.
     """
     from scipy.stats import binom
 
@@ -234,10 +236,10 @@ def decide_guard(
     p_adjusted: float | None,
     margin: float,
 ) -> GuardOutcome:
-    """Return what follows for a guard from its gain, its interval and the adjusted p of harm.
+    """Decide a guard's outcome from its gain, its interval and the adjusted p of harm.
 
-    Lost needs both: a loss beyond the margin, and one that chance does not explain. Kept means that
-    the interval leaves out every loss beyond the margin (non-inferiority).
+    A guard is lost if the mean loss is larger than the margin and also significant. It is kept if
+    the interval excludes every loss larger than the margin (non-inferiority).
     """
     if gain is not None and p_adjusted is not None and p_adjusted < ALPHA and gain < -margin:
         return "lost"
@@ -247,10 +249,11 @@ def decide_guard(
 def decide_outcome(
     interval: tuple[float | None, float | None], p_adjusted: float | None, margin: float
 ) -> Outcome:
-    """Return what follows from a gain's interval and adjusted p: the deciding rule.
+    """Decide the outcome of a comparison from the gain's interval and adjusted p.
 
-    A difference comes first, however small; then the interval within plus or minus the margin
-    shows equivalence (confidence interval inclusion, Westlake 1972); else nothing is shown.
+    A significant difference comes first, even a small one. Otherwise an interval within plus or
+    minus the margin shows equivalence (confidence interval inclusion, Westlake 1972). Otherwise the
+    outcome is "can't tell".
     """
     low, high = interval
     if low is None or high is None or p_adjusted is None:
@@ -261,16 +264,16 @@ def decide_outcome(
 
 
 def n_to_detect(sd: float, effect: float, power: float = 0.8, alpha: float = ALPHA) -> int | None:
-    """Return how many pairs a two-sided paired t test needs to find a true mean gain.
+    """Return how many pairs a two-sided paired t test needs to detect a true mean gain.
 
     Args:
-        sd: spread of the gains, in the unit of `effect`.
+        sd: standard deviation of the gains, in the unit of `effect`.
         effect: the true mean gain; its sign does not matter.
-        power: probability of finding it, in its true direction.
+        power: probability of detecting it, in its true direction.
         alpha: level of the test.
 
     Returns:
-        None where the spread is zero or unknown (NaN), or the effect is zero.
+        The number of pairs; None if `sd` is zero or unknown (NaN), or the effect is zero.
     """
     from scipy.special import ndtri
 
@@ -289,12 +292,12 @@ def n_to_detect(sd: float, effect: float, power: float = 0.8, alpha: float = ALP
 def smallest_detectable(
     sd: float, n: float, power: float = 0.8, alpha: float = ALPHA
 ) -> float | None:
-    """Return the mean gain that n pairs find with this power: the inverse of `n_to_detect`.
+    """Return the mean gain that n pairs detect with this power: the inverse of `n_to_detect`.
 
-    The number need not be whole: clusters of unequal sizes count with their effective number.
+    `n` can be fractional: clusters of unequal sizes count with their effective number.
 
     Returns:
-        None below two pairs, or where the spread is zero or unknown (NaN).
+        The gain; None with fewer than two pairs, or if `sd` is zero or unknown (NaN).
     """
     from scipy.optimize import brentq
 
@@ -307,10 +310,10 @@ def smallest_detectable(
 
 
 def needed_for_equivalence(found: PairedEstimate, margin: float) -> int | None:
-    """Return how many pairs or clusters show that there is no gain beyond the margin.
+    """Return how many pairs or clusters are needed to show equivalence within the margin.
 
-    Four times out of five, if there is none at all: each end of the interval stays within the
-    margin nine times out of ten.
+    The power is 80% if the true gain is zero: each end of the interval stays within the margin with
+    a probability of 90%.
     """
     return needed_to_detect(found, margin, power=0.9)
 
@@ -318,13 +321,13 @@ def needed_for_equivalence(found: PairedEstimate, margin: float) -> int | None:
 def needed_to_detect(
     found: PairedEstimate, effect: float, power: float = 0.8, alpha: float = ALPHA
 ) -> int | None:
-    """Return how many pairs find a true mean gain, with clusters how many clusters like these.
+    """Return how many pairs (or clusters like these) are needed to detect a true mean gain.
 
     Clusters of unequal sizes count with their effective number, in the spread and in the degrees
-    of freedom, and more of them are taken to be as unequal.
+    of freedom. Further clusters are assumed to be just as unequal.
 
     Returns:
-        None as `n_to_detect`, or where the spread is not known.
+        The number; None as `n_to_detect`, or if the spread is unknown.
     """
     if found.sd is None or found.n_clusters is None or found.effective_clusters is None:
         return n_to_detect(found.sd or 0.0, effect, power, alpha)
@@ -336,10 +339,10 @@ def needed_to_detect(
 
 
 def detectable_gain(found: PairedEstimate, alpha: float = ALPHA) -> float | None:
-    """Return the mean gain that these pairs or clusters find: the inverse of `needed_to_detect`.
+    """Return the mean gain that these pairs or clusters detect: the inverse of `needed_to_detect`.
 
     Returns:
-        None as `smallest_detectable`, or where there are too few clusters to show any.
+        The gain; None as `smallest_detectable`, or if there are too few clusters to show any gain.
     """
     if found.sd is None or found.n_clusters is None or found.effective_clusters is None:
         return smallest_detectable(found.sd or 0.0, found.n, alpha=alpha)
@@ -350,12 +353,12 @@ def detectable_gain(found: PairedEstimate, alpha: float = ALPHA) -> float | None
 
 
 def _spread_of_clusters(sd: float, n: int, n_clusters: float) -> float:
-    """Return the spread per cluster that gives the same standard error as `sd` gives per case."""
+    """Return the spread per cluster that gives the same standard error as `sd` per case."""
     return sd * math.sqrt(n_clusters / n)
 
 
 def _power_t(effect: float, n: float, alpha: float) -> float:
-    """Return the power of a paired t test, by the noncentral t distribution.
+    """Return the power of a paired t test, from the noncentral t distribution.
 
     Only the tail in the true direction counts (Cohen 1988, chapter 2).
     """
@@ -369,7 +372,7 @@ def _interval_and_p(
 ) -> tuple[Interval, float | None, str]:
     """Return the interval, the two-sided p of "no difference", and the name of the test.
 
-    The p is None and the name "" without data.
+    Without data the p is None and the name is "".
     """
     if can_invert(units):
         return invert_flips(units, bounds, seed, n_resamples)

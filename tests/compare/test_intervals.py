@@ -65,7 +65,7 @@ def test_a_cluster_counts_with_its_sums() -> None:
     assert scipy.stats.ttest_1samp(residuals, 0.0).pvalue == pytest.approx(0.05, abs=1e-9)
     few = ratio_of_means([0.2] * 30, [0.4] * 30, clusters=[n % 10 for n in range(30)])
     assert (few.ratio, few.ci_low) == (0.5, None)
-    assert few.method == "no interval below 20 clusters, got 10"
+    assert few.method == "no interval with fewer than 20 clusters (here 10)"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_cluster_counts_with_its_sums() -> None:
         ([], [], "no ratio: the divisor is zero"),
         ([0.2] * 60, [0.0] * 60, "no ratio: the divisor is zero"),
         ([0.1, 0.3] * 30, [0.1, -0.1] * 30, "no ratio: the divisor is zero"),
-        ([0.1, 0.3] * 30, [0.13, -0.1] * 30, "no ratio: the divisor cannot be told from zero"),
+        ([0.1, 0.3] * 30, [0.13, -0.1] * 30, "no ratio: the divisor may be zero"),
         ([0.1] * 30, [5e-17] * 30, "no ratio: the divisor is zero"),
     ],
 )
@@ -90,7 +90,7 @@ def test_without_spread_there_is_no_interval_of_no_width() -> None:
     nothing = ratio_of_means([0.0] * 60, wholes)
     same = ratio_of_means([0.2] * 60, [0.4] * 60)
     assert (nothing.ratio, nothing.ci_low, same.ratio, same.ci_low) == (0.0, None, 0.5, None)
-    assert ratio_of_means([0.2], [0.4]).method == "no interval below two cases"
+    assert ratio_of_means([0.2], [0.4]).method == "no interval with fewer than 2 cases"
 
 
 def test_bad_gains_are_refused() -> None:
@@ -189,9 +189,9 @@ def test_gains_without_spread_have_an_interval_that_holds_at_its_share() -> None
 @pytest.mark.parametrize(
     ("n", "clusters", "why"),
     [
-        (0, None, "no interval below two cases"),
-        (1, None, "no interval below two cases"),
-        (38, [n % 19 for n in range(38)], "no interval below 20 clusters, got 19"),
+        (0, None, "no interval with fewer than 2 cases"),
+        (1, None, "no interval with fewer than 2 cases"),
+        (38, [n % 19 for n in range(38)], "no interval with fewer than 20 clusters (here 19)"),
     ],
 )
 def test_too_little_gives_no_interval_and_says_why(

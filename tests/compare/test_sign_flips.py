@@ -158,7 +158,7 @@ def test_below_six_clusters_there_is_no_interval() -> None:
     # All five gain, and p is as small as it can be.
     assert found.p_value == 2 / 32
     assert found.why_no_interval == (
-        "no interval below 6 clusters, got 5: so few can never reach p < 0.05"
+        "no interval with fewer than 6 clusters (here 5): so few can never reach p < 0.05"
     )
     assert over_clusters([0.4, 0.5, 0.6, 0.7, 0.8, 0.9], [4] * 6).ci_low == pytest.approx(0.4)
 

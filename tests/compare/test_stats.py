@@ -419,7 +419,7 @@ def test_no_data_and_one_case():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1.5])
 def test_bad_values_are_refused_and_named(bad):
-    with pytest.raises(ValueError, match=f"every gain must be finite.*{bad} at place 1"):
+    with pytest.raises(ValueError, match=f"every gain must be finite.*{bad} at index 1"):
         paired([0.1, bad])
     with pytest.raises(ValueError, match="every score must be finite"):
         stats.mean_interval([bad], low=0.0, high=1.0, seed=1)

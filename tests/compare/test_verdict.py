@@ -306,7 +306,8 @@ def test_too_few_clusters():
     assert row.smallest_detectable is None
     assert "no interval, n=60 in 5 clusters" in verdict.sentence
     assert verdict.details[:2] == (
-        "There is no interval below 6 clusters, got 5: so few can never reach p < 0.05.",
+        "There is no interval with fewer than 6 clusters (here 5): so few can never reach "
+        "p < 0.05.",
         "To find a gain of 0.05 (your margin) four times out of five takes about 8 clusters; to "
         "show that there is no larger one, if so, takes about 10.",
     )
@@ -565,7 +566,7 @@ def test_bad_scores_are_refused_and_named(bad):
 
 
 def test_a_run_needs_a_baseline_and_a_primary_metric():
-    with pytest.raises(ValueError, match="the first one is the baseline"):
+    with pytest.raises(ValueError, match="at least one variant, the baseline"):
         Evidence([], [], [], [])
     with pytest.raises(ValueError, match="none here"):
         ask(Evidence([], [Variant(VANILLA, "0", "m")], [], []))

@@ -223,7 +223,7 @@ def test_interval_stays_within_the_range():
 def test_bad_gains_are_refused_and_named():
     with pytest.raises(ValueError, match="got 2 cases and 1"):
         correct_gain([0.1, 0.2], [0.1], seed=1)
-    with pytest.raises(ValueError, match="every judge's gain must be finite.*1.5 at place 1"):
+    with pytest.raises(ValueError, match="every judge's gain must be finite.*1.5 at index 1"):
         correct_gain([0.1, 1.5], [0.1, None], seed=1)
-    with pytest.raises(ValueError, match="every human gain must be finite.*nan at place 0"):
+    with pytest.raises(ValueError, match="every human gain must be finite.*nan at index 0"):
         correct_gain([0.1, 0.5], [None, math.nan], seed=1)
