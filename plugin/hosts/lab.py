@@ -137,6 +137,7 @@ def published_scores(report: Report) -> dict[str, float]:
     """Return flat finite numbers: the primary gain as `score`, every gain and every mean.
 
     `gain` is the gain over the base; with a prompted base there is `gain_over_prompted`, too.
+    `lost_guards` counts what the variant that the verdict is about lost.
     """
     found: dict[str, float | None] = {}
     names = [variant.name for variant in report.variants]
@@ -151,7 +152,6 @@ def published_scores(report: Report) -> dict[str, float]:
             over_base.append(row.gain)
     if over_base:
         found["score"] = max(over_base)
-    if over_base:
         found["lost_guards"] = float(len(report.verdict.lost))
     for summary in report.summaries:
         if summary.group == ALL:

@@ -92,8 +92,8 @@ def comparison_table(ledger: Ledger) -> DataFrame:
 def cases_table(ledger: Ledger) -> DataFrame:
     """Return a row per case, metric and variant against the base, the biggest losses first.
 
-    A run of the base alone has its own rows. A case that has not been worked has no row: the host's
-    chart would count it as a zero.
+    A run of the base alone has its own rows. A case that a variant has not worked has no row: the
+    host's chart would count it as a zero.
     """
     rows = list[tuple[float, Sequence[CellValue]]]()
     for spec in ledger.report.metrics:
@@ -110,21 +110,23 @@ def cases_table(ledger: Ledger) -> DataFrame:
 def _case_row(
     ledger: Ledger, spec: MetricSpec, variant: str, case: Case, own: CaseCell
 ) -> Sequence[CellValue] | None:
-    """Return what a variant got on a case beside the base; None where nothing is known."""
+    """Return what a variant got on a case beside the base; None where it got nothing yet."""
+    if not (own.score or own.failure):
+        return None
     base_name = ledger.baseline if variant not in (ledger.baseline, DATA) else None
     base = ledger.cell(case, base_name, spec) if base_name else CaseCell(None, None, None)
-    if not any((own.score, own.failure, base.score, base.failure)):
-        return None
-    failed = [
+    notes = [
         f"FAILED ({cell.failure.stage}{who}): {cell.failure.reason}"
         for cell, who in ((own, ""), (base, f" of {base_name}"))
         if cell.failure
     ]
-    reason = own.score.reason if own.score and not failed else " | ".join(failed)
+    if own.score and own.score.reason:
+        notes.append(own.score.reason)
     return (
         *(f"{spec.name} / {variant}", case.id, spec.name, variant, own.gain),
         *(_score_of(own), _score_of(base), case.group, case.input, case.expected_output),
-        *(_text_of(ledger, case, base_name), _text_of(ledger, case, variant), reason),
+        *(_text_of(ledger, case, base_name), _text_of(ledger, case, variant)),
+        " | ".join(notes) or None,
     )
 
 

@@ -49,11 +49,11 @@ PARAMETERS: dict[str, Any] = {
 
 COLUMNS = {
     "01_summary.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,higher_is_better",
-    "02_comparison.csv": "label,metric,variant,baseline,group,score,variant_mean,baseline_mean,"
-    "difference,gain,ci_low,ci_high,p_value,verdict,n,failed_variant,failed_baseline,"
-    "higher_is_better,partial",
-    "03_cases.csv": "label,variant,metric,case_id,group,input,output,expected_output,score,gain,"
-    "reason",
+    "02_comparison.csv": "label,metric,variant,baseline,verdict,gain,ci_low,ci_high,p_value,n,"
+    "n_clusters,effective_clusters,group,role,variant_mean,baseline_mean,failed_variant,"
+    "failed_baseline,margin,higher_is_better,partial",
+    "03_cases.csv": "label,case_id,metric,variant,gain,score,baseline_score,group,input,"
+    "expected_output,baseline_output,output,reason",
     "04_failures.csv": "variant,metric,stage,case_id,reason",
 }
 
@@ -164,8 +164,9 @@ def test_the_dashboard_sees_vanilla_beside_the_adapter(done: tuple[Workspace, st
     for row in rows:
         assert 0 <= float(row["score"]) <= 1 and row["n"] == "12" and row["failed"] == "0"
     cases = as_dashboard(files["03_cases.csv"])
-    assert len(cases) == 12 * 2 * 2
-    assert all(row["input"] and row["output"] and row["score"] for row in cases)
+    assert len(cases) == 12 * 2
+    shown = ("input", "output", "baseline_output", "score", "baseline_score", "gain")
+    assert all(row[name] for row in cases for name in shown)
 
 
 def test_the_score_is_flat_and_finite(done: tuple[Workspace, str]) -> None:
@@ -176,6 +177,7 @@ def test_the_score_is_flat_and_finite(done: tuple[Workspace, str]) -> None:
         "score",
         "gain/Correctness",
         "gain/Token F1",
+        "lost_guards",
         "vanilla/Correctness",
         "vanilla/Token F1",
         "adapter/Correctness",
@@ -491,10 +493,20 @@ def test_scores_beside_a_prompted_base() -> None:
         "score": 0.1,
         "gain/Correctness": 0.1,
         "gain_over_prompted/Correctness": 0.0,
+        "lost_guards": 0.0,
         "prompted/Correctness": 0.6,
         "tuned/Correctness": 0.6,
         "vanilla/Correctness": 0.5,
     }
+
+
+def test_lost_guards_are_counted_for_the_variant_of_the_verdict() -> None:
+    gains = {"best": {"task": 0.3, "general": -0.1}, "other": {"task": 0.0, "general": -0.1}}
+    harmful = samples.judged(gains, {"best": -0.2}, retention=("general",))
+    assert published_scores(harmful)["lost_guards"] == 2.0
+    harmless = samples.judged({"best": {"task": 0.3, "general": 0.0}}, retention=("general",))
+    assert published_scores(harmless)["lost_guards"] == 0.0
+    assert "lost_guards" not in published_scores(samples.vanilla_only())
 
 
 def test_the_score_is_the_largest_gain_over_the_base() -> None:

@@ -13,11 +13,11 @@ from tests.report import report_samples as samples
 
 HEADERS = {
     "01_summary.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,higher_is_better",
-    "02_comparison.csv": "label,metric,variant,baseline,group,score,variant_mean,baseline_mean,"
-    "difference,gain,ci_low,ci_high,p_value,verdict,n,failed_variant,failed_baseline,"
-    "higher_is_better,partial",
-    "03_cases.csv": "label,variant,metric,case_id,group,input,output,expected_output,score,gain,"
-    "reason",
+    "02_comparison.csv": "label,metric,variant,baseline,verdict,gain,ci_low,ci_high,p_value,n,"
+    "n_clusters,effective_clusters,group,role,variant_mean,baseline_mean,failed_variant,"
+    "failed_baseline,margin,higher_is_better,partial",
+    "03_cases.csv": "label,case_id,metric,variant,gain,score,baseline_score,group,input,"
+    "expected_output,baseline_output,output,reason",
     "04_failures.csv": "variant,metric,stage,case_id,reason",
 }
 
@@ -69,53 +69,90 @@ def test_summary_puts_vanilla_first_and_groups_last(report):
     assert rows[2]["higher_is_better"] == "False"
 
 
-def test_comparison_shows_gain_as_score_and_p_before_adjustment(report):
+def test_comparison_shows_gain_role_and_p_before_adjustment(report):
     first, second, third = read(report, "02_comparison.csv")[:3]
     assert first["label"] == "Correctness: tuned vs vanilla"
     assert third["label"] == "Correctness: tuned vs vanilla / easy"
     # 18 pairs: 5 losses of 0.2, 4 ties from c1, 9 wins of 0.3 less the one that failed.
     wins, losses = report.comparisons[0].wins, report.comparisons[0].losses
     gain = round((wins * 0.3 - losses * 0.2) / 18, 4)
-    assert float(first["score"]) == float(first["gain"]) == gain
+    assert float(first["gain"]) == gain
     assert first["p_value"] == "0.001"
     assert (first["n"], first["verdict"], first["partial"]) == ("18", "better", "False")
-    assert float(second["gain"]) > 0 > float(second["difference"])
-    assert third["verdict"] == "better"
+    assert (
+        float(second["gain"]) > 0 > float(second["variant_mean"]) - float(second["baseline_mean"])
+    )
+    assert (third["verdict"], third["group"], third["margin"]) == ("better", "easy", "0.05")
+    roles = [row["role"] for row in (first, second, third)]
+    assert roles == ["primary", "exploratory", "exploratory"]
+    assert (first["n_clusters"], first["effective_clusters"]) == ("", "")
 
 
-def test_cases_have_a_row_per_metric_variant_and_case_in_that_order(report):
-    rows = read(report, "03_cases.csv")
-    expected = [
-        (metric.name, variant.name, case.id)
-        for metric in report.metrics
-        for variant in report.variants
-        for case in report.cases
+def test_comparison_counts_the_clusters(report):
+    first, *others = report.comparisons
+    clustered = dataclasses.replace(first, n_clusters=7, effective_clusters=5.25)
+    row = read(dataclasses.replace(report, comparisons=(clustered, *others)), "02_comparison.csv")[
+        0
     ]
-    assert [(row["metric"], row["variant"], row["case_id"]) for row in rows] == expected
-    assert rows[0]["label"] == "Correctness / vanilla"
-    assert rows[0]["input"] == "What is 0 plus 1?"
+    assert (row["n_clusters"], row["effective_clusters"]) == ("7", "5.25")
+
+
+def test_cases_have_a_row_per_metric_and_variant_beside_the_base(report):
+    rows = read(report, "03_cases.csv")
+    assert len(rows) == len(report.metrics) * len(report.cases)
+    first = next(row for row in rows if row["case_id"] == "c0")
+    assert first == {
+        "label": "Correctness / tuned",
+        "case_id": "c0",
+        "metric": "Correctness",
+        "variant": "tuned",
+        "gain": "-0.2",
+        "score": "0.3",
+        "baseline_score": "0.5",
+        "group": "easy",
+        "input": "What is 0 plus 1?",
+        "expected_output": "1",
+        "baseline_output": "I think it is 1.",
+        "output": "It is 1, exactly.",
+        "reason": "reason c0",
+    }
+
+
+def test_the_biggest_losses_come_first_and_what_has_no_gain_last(report):
+    gains = [row["gain"] for row in read(report, "03_cases.csv")]
+    known = [float(gain) for gain in gains if gain]
+    assert known == sorted(known) and known[0] == -0.2
+    assert gains[len(known) :] == [""] * 4, "c3 and c4, on both metrics"
+
+
+def test_the_base_alone_has_rows_of_its_own():
+    rows = read(samples.vanilla_only(), "03_cases.csv")
+    assert len(rows) == 2 * 20
+    assert {(row["variant"], row["gain"], row["baseline_score"]) for row in rows} == {
+        ("vanilla", "", "")
+    }
+    assert {row["baseline_output"] for row in rows} == {""}
     assert rows[0]["output"] == "I think it is 1."
-    assert rows[0]["expected_output"] == "1"
 
 
-def test_gain_is_turned_paired_and_empty_for_the_baseline(report):
+def test_gain_is_turned_and_paired(report):
     rows = {(r["metric"], r["variant"], r["case_id"]): r for r in read(report, "03_cases.csv")}
+    assert {variant for _, variant, _ in rows} == {"tuned"}
     assert rows["Correctness", "tuned", "c0"]["gain"] == "-0.2"
-    assert rows["Hallucination", "tuned", "c0"]["gain"] == "-0.2"
-    assert rows["Hallucination", "tuned", "c0"]["score"] == "0.7"
+    turned = rows["Hallucination", "tuned", "c0"]
+    assert (turned["gain"], turned["score"], turned["baseline_score"]) == ("-0.2", "0.7", "0.5")
     assert rows["Correctness", "tuned", "c1"]["gain"] == "0.0"
-    assert rows["Correctness", "vanilla", "c0"]["gain"] == ""
-    assert rows["Correctness", "tuned", "c4"]["score"] == "0.3"
-    assert rows["Correctness", "tuned", "c4"]["gain"] == "", "vanilla's c4 failed: no pair"
+    unpaired = rows["Correctness", "tuned", "c4"]
+    assert (unpaired["score"], unpaired["baseline_score"], unpaired["gain"]) == ("0.3", "", "")
 
 
 def test_failure_is_shown_twice_and_is_no_number(report):
     rows = [row for row in read(report, "03_cases.csv") if row["reason"].startswith("FAILED")]
-    assert {(row["variant"], row["case_id"], row["score"], row["gain"]) for row in rows} == {
-        ("tuned", "c3", "", ""),
-        ("vanilla", "c4", "", ""),
+    told = {(r["case_id"], r["score"] and "scored", r["gain"], r["reason"]) for r in rows}
+    assert told == {
+        ("c3", "", "", "FAILED (judge): no verdicts"),
+        ("c4", "scored", "", "FAILED (judge of vanilla): no verdicts | reason c4"),
     }
-    assert rows[0]["reason"] == "FAILED (judge): no verdicts"
     failures = read(report, "04_failures.csv")
     assert [(row["variant"], row["metric"], row["stage"], row["case_id"]) for row in failures] == [
         ("tuned", "Correctness", "judge", "c3"),
@@ -151,6 +188,15 @@ def test_a_case_that_was_not_worked_has_no_row():
     assert {row["case_id"] for row in rows} == {"c0", "c1"}
 
 
+def test_a_case_that_the_base_alone_has_worked_has_no_row():
+    report = samples.build(3)
+    left = tuple(
+        score for score in report.scores if (score.case_id, score.variant) != ("c2", "tuned")
+    )
+    rows = read(dataclasses.replace(report, scores=left), "03_cases.csv")
+    assert {row["case_id"] for row in rows} == {"c0", "c1"}
+
+
 def test_missing_numbers_are_empty_and_not_finite_ones_too():
     bad = Summary("Correctness", "vanilla", "all", None, 0, 3, float("nan"), float("inf"), True)
     row = read(samples.build(3, summaries=(bad,)), "01_summary.csv")[0]
@@ -159,7 +205,7 @@ def test_missing_numbers_are_empty_and_not_finite_ones_too():
     comparison = read(
         samples.build(2, failed={("c0", "tuned"), ("c1", "tuned")}), "02_comparison.csv"
     )
-    empty = ("score", "variant_mean", "difference", "gain", "ci_low", "ci_high", "p_value")
+    empty = ("variant_mean", "baseline_mean", "gain", "ci_low", "ci_high", "p_value")
     assert [comparison[0][column] for column in empty] == [""] * len(empty)
 
 
@@ -187,7 +233,7 @@ def test_every_line_break_is_spelled_out():
     for column in ("input", "output", "expected_output", "group", "reason"):
         assert row[column] == spelled
     assert spelled.startswith(r"a\nb\rb")
-    assert len(rows) == 16
+    assert len(rows) == 8
     assert read(report, "04_failures.csv")[0]["reason"] == spelled
 
 
@@ -271,4 +317,7 @@ def test_a_prompted_base_has_rows_of_its_own_and_gains_stay_over_vanilla():
     assert [row["gain"] for row in rows[:3]] == ["0.1", "0.0", "0.1"]
     cases = read(report, "03_cases.csv")
     gains = {(row["variant"], row["gain"]) for row in cases if row["case_id"] == "c2"}
-    assert gains == {("vanilla", ""), ("prompted", "0.1"), ("tuned", "0.3")}
+    assert gains == {("prompted", "0.1"), ("tuned", "0.3")}
+    assert {row["baseline_output"] for row in cases if row["case_id"] == "c2"} == {
+        "I think it is 3."
+    }
