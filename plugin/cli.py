@@ -164,12 +164,12 @@ def run_lab_job() -> int:
     )
     from plugin.run import run
 
-    # The host stops a job with SIGTERM, and kills it three seconds later.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     lab.init()
     host = LabHost(lab, form_fields())
     for library in _NEEDED_AT_A_STOP:
         importlib.import_module(library)
+    # The host stops a job with SIGTERM, and kills it three seconds later.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asked = Params.parse(merge_more_options(plain_config(lab.get_config())))
         check_filled_in(asked)

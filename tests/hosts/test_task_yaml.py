@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -114,3 +115,57 @@ def test_a_stop_reaches_the_program_and_its_exit_code_the_host(
 
 def test_the_command_is_short(task: dict[str, Any]) -> None:
     assert len(task["run"]) <= 30
+
+
+def test_the_gallery_entry_is_as_the_host_reads_it() -> None:
+    page = (ROOT / "docs" / "transformer_lab.md").read_text(encoding="utf-8")
+    entry = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    assert entry["metadata"]["category"] == "eval"
+    assert {"NVIDIA", "AppleSilicon", "cpu"} <= set(entry["supportedAccelerators"])
+    for title in form_fields().values():
+        assert f"| {title} |" in page, title
+
+
+@pytest.mark.parametrize("uv", [None, "on PATH", ".local/bin"])
+def test_setup_finds_uv_or_says_what_to_do(uv: str | None, tmp_path: Path) -> None:
+    """The hosts' environments have no pip."""
+    tools, home = tmp_path / "bin", tmp_path / "home"
+    home.mkdir()
+    tools.mkdir()
+    python = tools / "python"
+    python.write_text('#!/bin/sh\ncase "$*" in *pip*) exit 1;; esac\necho 0.1.46\n')
+    places = {"on PATH": tools, ".local/bin": home / ".local" / "bin"}
+    programs = [python]
+    if uv:
+        places[uv].mkdir(parents=True, exist_ok=True)
+        programs.append(places[uv] / "uv")
+        programs[-1].write_text('#!/bin/sh\necho "uv $*"\n')
+    for program in programs:
+        program.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/bash", str(ROOT / "setup.sh")],
+        env={"HOME": str(home), "PATH": f"{tools}:/usr/bin:/bin", "VIRTUAL_ENV": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if uv:
+        assert done.returncode == 0 and "uv pip install" in done.stdout, done.stderr
+    else:
+        assert done.returncode == 1
+        assert "uv is not on PATH" in done.stderr and "Install uv" in done.stderr
+
+
+def test_a_stop_while_the_program_loads_is_no_failure(tmp_path: Path) -> None:
+    """Seen on the host: the traceback of an import, and a job called failed."""
+    (tmp_path / "lab.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py")],
+        env={**os.environ, "_TFL_JOB_ID": "1", "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout and running.stdout.readline() == "loading\n"
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
+        assert "stopped before the run began" in running.stdout.read()
