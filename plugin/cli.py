@@ -155,16 +155,28 @@ def run_lab_job() -> int:
     from lab import lab
 
     from plugin.hosts.lab import LabHost, plain_config
+    from plugin.plan.lab_form import (
+        NO_JUDGE_TEXT,
+        check_filled_in,
+        choose_metrics,
+        form_fields,
+        merge_more_options,
+    )
     from plugin.run import run
 
-    # The host stops a job with SIGTERM, and kills it three seconds later.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     lab.init()
-    host = LabHost(lab)
+    host = LabHost(lab, form_fields())
     for library in _NEEDED_AT_A_STOP:
         importlib.import_module(library)
+    # The host stops a job with SIGTERM, and kills it three seconds later.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(Params.parse(plain_config(lab.get_config())), host)
+        asked = Params.parse(merge_more_options(plain_config(lab.get_config())))
+        check_filled_in(asked)
+        params = choose_metrics(asked)
+        if params is not asked:
+            host.log(f"note: {NO_JUDGE_TEXT}")
+        run(params, host)
     except VerdictError as error:
         host.fail(error)
         return error.exit_code
@@ -174,7 +186,7 @@ def run_lab_job() -> int:
         # Some libraries take seconds to end; all that counts is saved.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(Stopped.exit_code)
+        os._exit(host.stop_exit_code)
     except Exception as error:  # the last door: the job must say why it failed
         host.fail(FaultError(f"{type(error).__name__}: {error}"))
         raise
@@ -190,7 +202,9 @@ def _save_partial_tables(host: LabHost) -> None:
     if host.folder is None:
         return
     with closing(Journal(host.folder)) as journal:
-        if journal.scores():
+        n_scores, n_completions = len(journal.scores()), len(journal.completions())
+        host.log(f"kept: {n_completions} completions and {n_scores} scores")
+        if n_scores:
             host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))
 
 

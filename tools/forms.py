@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from plugin.plan.lab_form import MORE_OPTIONS, form_fields
 from plugin.plan.options import Group
 from plugin.plan.params import Params, option_of
 
@@ -35,7 +36,7 @@ def task_yaml(text: str) -> str:
     """Return the current host's task with its parameters; the file's own words stay."""
     import yaml
 
-    parameters = {name: _parameter(name) for name in _names("lab")}
+    parameters = {name: _parameter(name, title) for name, title in form_fields().items()}
     body = yaml.safe_dump(
         {"parameters": parameters}, sort_keys=False, allow_unicode=True, width=10_000
     )
@@ -166,8 +167,10 @@ def _widget(name: str) -> dict[str, Any]:
     return about
 
 
-def _parameter(name: str) -> dict[str, Any]:
-    """Return one option in the current host's schema; its title holds the help text, too."""
+def _parameter(name: str, title: str) -> dict[str, Any]:
+    """Return one field in the current host's schema, which has no place for help."""
+    if name == MORE_OPTIONS:
+        return {"type": "string", "default": "", "title": title}
     field, shown = Params.model_fields[name], option_of(name)
     # A list default would open a JSON editor: lists are plain text, separated by commas.
     default = "" if field.default in ((), None) else field.default
@@ -179,7 +182,7 @@ def _parameter(name: str) -> dict[str, Any]:
     for word, limit in _limits(name).items():
         if word in ("minimum", "maximum"):
             about[word[:3]] = limit
-    return about | {"title": f"{field.title}: {field.description}"}
+    return about | {"title": title}
 
 
 def _type(name: str) -> str:

@@ -63,6 +63,8 @@ def read_values(arguments: Sequence[str]) -> dict[str, Any]:
 class ClassicHost:
     """See `plugin.hosts.Host`."""
 
+    stop_exit_code = 130
+
     def __init__(self, sdk: Any, workspace: str, config_value: Any, model_name: str) -> None:
         """Take what the host gives.
 

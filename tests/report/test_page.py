@@ -277,6 +277,7 @@ def test_write_publishes_all_files_in_order_and_twice_the_same(report, tmp_path)
         "02_comparison.csv",
         "03_cases.csv",
         "04_failures.csv",
+        "05_groups.csv",
         "comparison.svg",
         "distribution.svg",
         "report.html",
