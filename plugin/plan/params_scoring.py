@@ -54,7 +54,13 @@ class ScoringParams(InputParams):
         "What else the judge should look at, each as a metric of its own. Lines 'name: "
         "description', or JSON: a list of {name, description, include_context, evaluation_steps}. "
         "Without steps the judge writes them from the description, once for all cases.",
-        Option("metrics", value="TEXT", widget="GEvalTasksWidget"),
+        Option(
+            "metrics",
+            value="TEXT",
+            widget="textarea",
+            form_help="What else the judge looks at: one criterion a line, as 'name: description', "
+            "such as 'Politeness: Is the answer polite?'. Each is a metric of its own.",
+        ),
     )
     margin: float = option(
         0.05,
@@ -78,7 +84,9 @@ class ScoringParams(InputParams):
     judge_model: str = option(
         "",
         "Judge model",
-        "Who scores, from the models that the host knows. Used when Judge is empty.",
+        "Who scores. A greyed model has no key yet: store it in the host's Settings (OpenAI, "
+        "Anthropic, Azure, or any OpenAI-compatible server as Custom API). Local is the model in "
+        "the host's own server. Not needed for Exact Match, Token F1 and Perplexity.",
         Option("judge", hosts=CLASSIC, widget="ModelProviderWidget"),
     )
     second_judge: str = option(
