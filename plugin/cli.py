@@ -20,6 +20,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +211,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
     from plugin.run import run
 
     details = ""
+    in_form_words = partial(say_fields, workspace=WORKSPACE_DIR)
 
     @tlab_evals.job_wrapper()  # type: ignore[untyped-decorator]
     def job() -> None:
@@ -217,7 +219,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
         try:
             params = Params.parse(read_values(arguments))
             config = _synchronous(get_db_config_value)
-            host = ClassicHost(tlab_evals, WORKSPACE_DIR, config, params.model_name)
+            host = ClassicHost(tlab_evals, WORKSPACE_DIR, config, params.model_name, in_form_words)
             params = _translate_form(params, host)
             host.log(describe_run(params))
             details = run(params, host).verdict.sentence
@@ -226,7 +228,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
             print(details, flush=True)
             raise
         except Exception as error:  # the last door: the job must say why it failed
-            details = say_fields(_failure_reason(error), WORKSPACE_DIR)
+            details = in_form_words(_failure_reason(error))
             print(f"error: {details}", flush=True)
             raise
 

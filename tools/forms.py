@@ -24,7 +24,7 @@ CLASSIC_FORM = (
     *("baseline_prompt", "primary_metric", "margin", "system_prompt", "max_tokens"),
     *("input_column", "expected_output_column", "context_column", "group_column"),
     *("cluster_column", "id_column"),
-    *("engine", "budget", "stop_early"),
+    *("engine", "server_url", "budget"),
 )
 """The fields of the classic host's form, in order: what most people set first, cost last.
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,14 @@ def read_values(arguments: Sequence[str]) -> dict[str, Any]:
 class ClassicHost:
     """See `plugin.hosts.Host`."""
 
-    def __init__(self, sdk: Any, workspace: str, config_value: Any, model_name: str) -> None:
+    def __init__(
+        self,
+        sdk: Any,
+        workspace: str,
+        config_value: Any,
+        model_name: str,
+        reword: Callable[[str], str] = str,
+    ) -> None:
         """Take what the host gives.
 
         Args:
@@ -72,11 +79,13 @@ class ClassicHost:
             workspace: the directory of models, adaptors and datasets.
             config_value: name -> stored value of the host's settings, or None.
             model_name: the experiment's model; adapters are kept under its name.
+            reword: turns what is printed into the words of the form.
         """
         self._sdk = sdk
         self._workspace = Path(workspace)
         self._config_value = config_value
         self._model_name = model_name
+        self._reword = reword
         self._reporter = ProgressReporter(self.log, lambda percent: sdk.progress_update(percent))
 
     def open(self, run_id: str) -> Path:
@@ -160,7 +169,7 @@ class ClassicHost:
 
     def log(self, text: str) -> None:
         """Print to stdout, which is the job's output."""
-        print(text, flush=True)
+        print(self._reword(text), flush=True)
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
         """Save the detailed report, the chips and charts, and print the verdict."""
@@ -227,7 +236,7 @@ def chips_of(report: Report) -> list[dict[str, Any]]:
     named = [variant.name for variant in report.variants]
     bases = (VANILLA, PROMPTED)
     beside = [name for name in named[1:] if name not in bases] + named[1:]
-    chosen = {*named[:1], *beside[:1], DATA}
+    chosen = {*named[:1], *beside[:1]}
     shown = [row for row in _means(report) if row.variant in chosen]
     wanted = 2 if beside else _MAX_CHIPS
     metrics = list(dict.fromkeys(row.metric for row in shown))[:wanted]

@@ -30,6 +30,8 @@ class ScoringParams(InputParams):
             "metrics, such as 'Token F1, Correctness'",
             "NAMES",
             widget="AutoCompleteWidget",
+            form_help="Several may be chosen; the Introduction says what each looks at. Empty: "
+            "Answer Relevancy, and what the data allow of Correctness and Hallucination.",
             choices=metric_names(),
         ),
     )
@@ -84,9 +86,8 @@ class ScoringParams(InputParams):
     judge_model: str = option(
         "",
         "Judge model",
-        "Who scores. A greyed model has no key yet: store it in the host's Settings (OpenAI, "
-        "Anthropic, Azure, or any OpenAI-compatible server as Custom API). Local is the model in "
-        "the host's own server. Not needed for Exact Match, Token F1 and Perplexity.",
+        "Who scores. Greyed models have no key yet: store it in the host's Settings. Exact Match, "
+        "Token F1 and Perplexity need no judge.",
         Option("judge", hosts=CLASSIC, widget="ModelProviderWidget"),
     )
     second_judge: str = option(
