@@ -23,6 +23,10 @@ _PLACES = {
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z_0-9]+)")
 
 
+_LONG_PART = re.compile(r"(?<=/)[\w.-]{50,}(?=/)")
+"""A folder that the host names after a model's whole path."""
+
+
 def say_fields(text: str, workspace: str = "") -> str:
     """Return the message with titles of fields for names of options, and with short paths.
 
@@ -32,6 +36,7 @@ def say_fields(text: str, workspace: str = "") -> str:
     """
     if workspace:
         text = text.replace(str(Path(workspace)) + "/", "…/")
+        text = _LONG_PART.sub(lambda found: f"{found.group()[:8]}…{found.group()[-21:]}", text)
     return _OPTION.sub(lambda found: _title(found.group(1)) or found.group(), text)
 
 

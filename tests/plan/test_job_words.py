@@ -15,6 +15,10 @@ from plugin.plan.params import Params
         ("give it with --judge_price", "give it with Price of the judge"),
         ("--dataset_name must be given", "the data set (Dataset tab) must be given"),
         ("--nothing we know, a--limit, -- and ---limit", None),
+        (
+            f"/w/adaptors/tmp_a_{'b' * 60}_workspace_models_tiny/x",
+            "…/adaptors/tmp_a_bb…workspace_models_tiny/x",
+        ),
         ("no /w/adaptors/tiny/x, no /w/adaptors/y", "no …/adaptors/tiny/x, no …/adaptors/y"),
     ],
 )
