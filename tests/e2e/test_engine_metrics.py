@@ -98,9 +98,8 @@ def test_whatever_a_host_gets_is_finite(whole: Path) -> None:
     with closing(Journal(whole)) as journal:
         report = conclude(journal, 200)
     chips = chips_of(report)
-    assert {chip["type"] for chip in chips} == {
-        f"{name}{variant}" for name in ALL_OF_THEM for variant in ("", " · vanilla")
-    }
+    assert len(chips) == 4  # the primary metric and one more: what the host's chart has room for
+    assert {"Perplexity", "Perplexity · vanilla"} < {chip["type"] for chip in chips}
     assert all(math.isfinite(chip["score"]) for chip in chips)
     assert json.dumps(published_scores(report), allow_nan=False)
     assert {f"gain/{name}" for name in ALL_OF_THEM} <= set(published_scores(report))
