@@ -84,8 +84,8 @@ def _judged(folder: Path, **options: str) -> str:
 
 def _early(folder: Path) -> str:
     alone = [{key: value for key, value in row.items() if key != "cluster"} for row in _cases()]
-    options = {"judge": "custom:small", "predefined_tasks": "Correctness", "trust_report": "false"}
-    return _run(folder, alone, **options, stop_early="true")
+    # Without a judge's answers to wait for, it always stops after the same case.
+    return _run(folder, alone, predefined_tasks="Token F1", stop_early="true")
 
 
 def _repeats(folder: Path) -> str:
@@ -169,20 +169,25 @@ def _numbers(line: str) -> list[str]:
     return [number.replace(",", "") for number in found]
 
 
+def nearest_line(line: str, printed: str) -> str:
+    """Return the printed line that is most like this one; the line itself where none is."""
+    candidates = [other.strip() for other in printed.splitlines()]
+    return next(iter(difflib.get_close_matches(line, candidates, n=1, cutoff=0.3)), line)
+
+
 def refresh() -> None:
-    """Make the runs that are shown, and put the nearest printed line in the place of a stale one."""
+    """Put the nearest line that a run prints in the place of every stale one."""
     printed: dict[str, str] = {}
     for block in list(shown_blocks()):
         if block.run not in printed:
             with tempfile.TemporaryDirectory() as folder:
                 printed[block.run] = RUNS[block.run](Path(folder))
         text = block.document.read_text(encoding="utf-8")
-        candidates = [line.strip() for line in printed[block.run].splitlines()]
         for line in filter(None, block.lines):
             if not is_printed(line, printed[block.run]):
-                nearest = difflib.get_close_matches(line, candidates, n=1, cutoff=0.3)
-                print(f"{block.document.name}: {line}\n  -> {nearest}")
-                text = text.replace(line, nearest[0] if nearest else line)
+                near = nearest_line(line, printed[block.run])
+                print(f"{block.document.name}: {line}\n  -> {near}")
+                text = text.replace(line, near)
         block.document.write_text(text, encoding="utf-8")
 
 

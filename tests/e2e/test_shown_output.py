@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.shown_runs import DOCUMENTS, RUNS, is_printed, shown_blocks
+from tests.e2e.shown_runs import DOCUMENTS, RUNS, is_printed, nearest_line, shown_blocks
 
 _TEXT = re.compile(r"```text\n.*?```", re.DOTALL)
 _MARKED = re.compile(r"<!-- shown: \w+ -->\n\s*```text\n.*?```", re.DOTALL)
@@ -65,3 +65,10 @@ def test_lines_are_the_same_but_for_rounding_and_seconds(
     shown: str, printed: str, same: bool
 ) -> None:
     assert is_printed(shown, f"before\n  {printed}\nafter") is same
+
+
+def test_a_stale_line_is_replaced_by_the_one_most_like_it() -> None:
+    printed = "read data\n\nadapter beats vanilla on Token F1: 0.72\nGroup seen: better, 1.00\n"
+    new = "adapter beats vanilla on Token F1: 0.72"
+    assert nearest_line("adapter is better than vanilla on Token F1: 0.70", printed) == new
+    assert nearest_line("9 cases repeat", printed) == "9 cases repeat"
