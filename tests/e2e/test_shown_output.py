@@ -71,4 +71,4 @@ def test_a_stale_line_is_replaced_by_the_one_most_like_it() -> None:
     printed = "read data\n\nadapter beats vanilla on Token F1: 0.72\nGroup seen: better, 1.00\n"
     new = "adapter beats vanilla on Token F1: 0.72"
     assert nearest_line("adapter is better than vanilla on Token F1: 0.70", printed) == new
-    assert nearest_line("9 cases repeat", printed) == "9 cases repeat"
+    assert nearest_line("0.5 %", printed) == "0.5 %"
