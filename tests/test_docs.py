@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from plugin.judges import PROVIDERS
 from plugin.judges.asking import list_prices, price_of
+from plugin.load.cases import CaseSource, load_cases
 from plugin.metrics import METRICS
+from plugin.plan.command_line import parse_arguments
 from plugin.plan.params import Params
 from plugin.records import MetricSpec
 from tests.conftest import ROOT
@@ -92,6 +95,38 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", text))
     assert named - set(Params.model_fields) - OTHER_OPTIONS == set()
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of every command of this program in a page's blocks."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    return [
+        shlex.split(line, comments=True)[2:]
+        for line in text.splitlines()
+        if line.strip().startswith("python main.py ")
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_command_that_a_page_shows_can_be_typed(page: Path) -> None:
+    for arguments in commands(page):
+        given = parse_arguments(arguments)
+        if given.pop("command") == "run":
+            given.pop("config")
+            Params.parse({name: value for name, value in given.items() if value is not None})
+
+
+def test_the_readme_shows_a_run_a_resume_and_a_rebuilt_report() -> None:
+    assert [arguments[0] for arguments in commands(README)] == ["run", "resume", "report"]
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs/data.md"], ids=lambda path: path.name)
+def test_the_shown_row_of_data_can_be_read(page: Path, tmp_path: Path) -> None:
+    (row,) = re.findall(r"```json\n(.*)\n```", page.read_text(encoding="utf-8"))
+    (tmp_path / "cases.jsonl").write_text(row)
+    (case,) = load_cases(CaseSource(dataset_name=str(tmp_path / "cases.jsonl"))).cases
+    assert case.input == "Who plays Dinesh?" and case.expected_output == "Kumail Nanjiani"
+    assert case.context == ("Dinesh is played by Kumail Nanjiani.",) and case.group == "cast"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -211,7 +211,7 @@ def cost_line() -> str:
     calls, read, written = _whole_run(RUNS[0][1], has_context=False)
     minutes = _minutes(calls * SECONDS_PER_CALL / _default("concurrency"))
     return (
-        f"**What does it cost?** {N_CASES} cases under {judge.partition(':')[2]}: about "
+        f"**Cost**: {N_CASES} cases under {judge.partition(':')[2]}: about "
         f"{calls:,} calls, {_dollars(price_of(judge), read, written)}, {minutes} minutes "
         "([how this is computed, other judges, a local one](docs/judging_cost.md))."
     )
@@ -225,14 +225,19 @@ def forecast_example() -> str:
 
 
 def assumptions() -> str:
-    """Return what the table assumes, in a line."""
-    return (
-        f"Assumed: {N_CASES} cases; two variants whose answers differ; a question and an expected "
-        f"output of {N_QUESTION} characters each; answers of {N_ANSWER}; where there is context, "
-        f"{N_CONTEXT:,} characters. Reasons and the judge's exam are on. List prices of "
-        f"{PRICES_AS_OF}. Minutes: {SECONDS_PER_CALL:g} seconds a call, "
-        f"{_default('concurrency')} at once, for a paid judge; {READ_PER_S:,} tokens read and "
-        f"{WRITTEN_PER_S} written a second for a local one (about 8B, one consumer GPU)."
+    """Return what the table assumes, as a list."""
+    return "\n".join(
+        (
+            f"- **Cases**: {N_CASES}, and two variants whose answers differ.",
+            f"- **Characters**: {N_QUESTION} in a question and in an expected output, {N_ANSWER} "
+            f"in an answer, {N_CONTEXT:,} in the context where there is one.",
+            "- **Included**: reasons for the scores, and the exam of the judge.",
+            f"- **Prices**: list prices of {PRICES_AS_OF}.",
+            f"- **Minutes, paid**: {SECONDS_PER_CALL:g} seconds a call, "
+            f"{_default('concurrency')} calls at once.",
+            f"- **Minutes, local**: {READ_PER_S:,} tokens read and {WRITTEN_PER_S} written a "
+            "second, by a model of about 8B on one consumer GPU.",
+        )
     )
 
 
