@@ -60,14 +60,14 @@ STORIES = (
     Story("better", _GOOD),
     Story("worse", {"Correctness": (0.6, -0.2)}),
     Story("equivalent", {"Correctness": (0.6, 0.0)}, n=400),
-    Story("can't tell", {"Correctness": (0.5, 0.05)}, n=60, sd=0.3, shows=("", "four times out")),
+    Story("can't tell", {"Correctness": (0.5, 0.05)}, n=60, sd=0.3, shows=("", "(your margin)")),
     Story("better, but a guard is lost", _GOOD | {"Hallucination": (0.2, -0.25)}),
     Story("a guard is kept", _GOOD | {"Hallucination": (0.3, 0.1)}, shows=("Guard",)),
     Story(
         "a guard is unclear", _GOOD | {"Faithfulness": (0.7, 0.0)}, n=60, sd=0.3, shows=("Guard",)
     ),
     Story("a retention group is lost", _GOOD, n=200, retention=-0.2),
-    Story("clusters", _GOOD, n=120, has_clusters=True, shows=("", "of one size")),
+    Story("clusters", _GOOD, n=120, has_clusters=True, shows=("", "largest")),
 )
 """A story per word of the verdict, in the order of the page."""
 

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from demo import FOLDER
-from tests.e2e.conftest import Ended, demo_options, main, run_process, summary
+from tests.e2e.conftest import Ended, demo_options, main, outputs, run_process, summary
 
 ONE_PLACE = "Tokenizer and weights do not belong together; get all the model's files from one place"
 MEND = (
@@ -193,8 +193,9 @@ def test_a_token_beyond_the_tokenizer_is_written_as_nothing(
     out = tmp_path / "o"
     ended = run(out, model, engine)
     assert ended.code == 0, ended.err
-    with (out / "03_cases.csv").open(encoding="utf-8") as file:
-        assert {row["output"] for row in csv.DictReader(file)} == {""}
+    said = outputs(out)
+    assert {text for own in said.values() for text in own.values()} == {""}
+    assert {name: len(own) for name, own in said.items()} == {"vanilla": 6}
     assert (
         "warning: not one of 6 completions of vanilla ended by itself: all were cut off at "
         "--max_tokens, so that their scores say little. Check that the model knows how to end a "

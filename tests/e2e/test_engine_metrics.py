@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import shutil
@@ -35,11 +34,6 @@ from tests.e2e.conftest import (
 DESCRIPTIVE = ("Latency", "Tokens per Second", "Completion Tokens", "Cut Off")
 ALL_OF_THEM = ("Perplexity", *DESCRIPTIVE, "Token F1")
 CHOSEN = {"predefined_tasks": ", ".join(ALL_OF_THEM), "engine": "mlx"}
-
-
-def rows(out: Path) -> list[dict[str, str]]:
-    with (out / "03_cases.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def kept(out: Path, metric: str) -> dict[tuple[str, str], float]:
@@ -155,8 +149,9 @@ def test_a_killed_reading_goes_on_where_it_was(whole: Path, tmp_path: Path) -> N
         db.execute("UPDATE scores SET reason = 'kept'")
     ended = main("resume", str(out))
     assert ended.code == 0, ended.err
-    made = [row for row in rows(out) if row["metric"] == "Perplexity"]
-    assert sum(row["reason"] == "kept" for row in made) == len(before)
+    with closing(Journal(out)) as journal:
+        made = [score for score in journal.scores() if score.metric == "Perplexity"]
+    assert sum(score.reason == "kept" for score in made) == len(before)
     assert kept(out, "Perplexity") == pytest.approx(kept(whole, "Perplexity"), abs=1e-4)
     assert summary(out)["partial"] is False
 
