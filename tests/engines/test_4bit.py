@@ -57,14 +57,13 @@ def test_without_bitsandbytes_it_says_what_to_install(
     model: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch, *LIBRARIES[:-2])
-    assert refusal("transformers", model) == (
-        "--load_4bit true needs bitsandbytes and accelerate, not installed here: pip install -r "
-        "requirements-4bit.txt -c constraints/torch.txt"
-    )
+    message = refusal("transformers", model)
+    assert message.startswith("--load_4bit true needs bitsandbytes and accelerate, not installed")
+    assert message.endswith("pip install -r requirements-4bit.txt -c constraints/torch.txt")
 
 
 @pytest.mark.parametrize(
-    ("key", "words"), [("quantization", "in MLX's way"), ("quantization_config", "already")]
+    ("key", "words"), [("quantization", "in MLX format"), ("quantization_config", "already")]
 )
 def test_a_quantised_base_is_not_quantised_again(
     key: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -70,7 +70,8 @@ def test_with_nothing_installed_both_ways_are_told(machine: Any) -> None:
     machine()
     with pytest.raises(OptionError) as caught:
         engines.ready_engines("auto")
-    assert "engine 'mlx' needs mlx and mlx_lm, not installed here: pip" in str(caught.value)
+    assert "engine 'mlx' needs mlx and mlx_lm, not installed here" in str(caught.value)
+    assert "pip install -r requirements.txt" in str(caught.value)
     assert "; or engine 'transformers' needs torch and transformers and peft" in str(caught.value)
 
 
@@ -116,7 +117,7 @@ def test_a_base_quantised_by_mlx_runs_on_mlx(machine: Any, model: ModelFolder) -
     config = model.config | {"quantization": {"bits": 4, "group_size": 64}}
     quantised = dataclasses.replace(model, config=config)
     found = engines.choose_engine("auto", quantised, [])
-    assert found == ("mlx", "auto: the base is quantised in MLX's way")
+    assert found == ("mlx", "auto: the base is quantised in MLX format")
 
 
 def plain(model: ModelFolder) -> EngineSettings:

@@ -239,5 +239,5 @@ def test_an_architecture_whose_file_ends_python_is_refused(
     monkeypatch.delitem(sys.modules, "mlx_lm.models.olmo", raising=False)
     weights = FOLDER / "model" / "model.safetensors"
     folder = write_model(tmp_path / "olmo", {**TINY, "model_type": "olmo"}, weights)
-    with pytest.raises(ModelError, match="cannot load this model .it misses a library."):
+    with pytest.raises(ModelError, match="cannot load this model .a library is missing."):
         load_mlx_model(folder)

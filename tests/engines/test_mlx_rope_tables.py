@@ -218,7 +218,7 @@ def test_what_an_architecture_has_no_place_for_is_refused(
 )
 def test_two_spellings_that_differ_are_refused(key: str, old: object) -> None:
     config = {key: old, "rope_parameters": SCALED}
-    with pytest.raises(ModelError, match=f"contradicts itself: {key} says.*Take out the one"):
+    with pytest.raises(ModelError, match=f"contradicts itself: {key} says.*Remove the one"):
         rope.rope_changes(config, readers()["llama.ModelArgs"])
 
 
