@@ -129,7 +129,9 @@ def test_what_fails_for_one_case_is_counted_and_what_may_be_mended_is_tried_agai
     ended = main(*served(out, inference, **CASES))
     assert ended.code == 0, ended.err
     reasons = sorted(failure["reason"] for failure in summary(out)["failures"])
-    again = "the inference server gave no answer for this case (HTTP 500: busy); the same run tries"
+    again = (
+        "the inference server gave no answer for this case (HTTP 500: busy); a resumed run tries"
+    )
     assert reasons == [f"HTTP 400: {said}", f"{again} again"]
     inference.fault = lambda number, body: None
     before = len(inference.requests)

@@ -40,10 +40,10 @@ def refusal(*arguments: Any) -> str:
 
 def test_mlx_is_told_another_way(model: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, *LIBRARIES)
-    assert refusal("mlx", model) == (
-        "--load_4bit true: the engine 'mlx' loads a base as it is. Name a quantised MLX model with "
-        "--model_name (mlx_lm.convert -q makes one), or use --engine transformers"
-    )
+    message = refusal("mlx", model)
+    assert message.startswith("--load_4bit true: the engine 'mlx' ")
+    assert "--model_name (mlx_lm.convert -q makes one)" in message
+    assert message.endswith("--engine transformers")
 
 
 def test_auto_takes_the_engine_that_can(

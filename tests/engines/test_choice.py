@@ -61,7 +61,7 @@ def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
     with pytest.raises(OptionError) as caught:
         engines.ready_engines("transformers")
     assert str(caught.value) == (
-        "engine 'transformers' needs torch and peft, not installed here: "
+        "engine 'transformers' needs torch and peft, not installed here. Install with: "
         "pip install -r requirements-torch.txt -c constraints/torch.txt"
     )
 
@@ -165,7 +165,7 @@ def test_workers_that_cannot_be_had_are_refused(
 ) -> None:
     monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
     machine(*MLX, "ray")
-    with pytest.raises(OptionError, match="--workers 3: this machine has 2 cores"):
+    with pytest.raises(OptionError, match="--workers 3: this machine has only 2 cores"):
         engines.spread_over_workers("mlx", plain(model), 3, "")
     with pytest.raises(OptionError, match="--workers 2: engine 'server' loads no model here"):
         engines.spread_over_workers("server", plain(model), 2, "")
@@ -173,6 +173,6 @@ def test_workers_that_cannot_be_had_are_refused(
     with pytest.raises(OptionError) as caught:
         engines.spread_over_workers("mlx", plain(model), 2, "")
     assert str(caught.value) == (
-        "--workers 2 needs ray, not installed here: "
+        "--workers 2 needs ray, not installed here. Install with: "
         "pip install -r requirements-ray.txt -c constraints/default.txt"
     )

@@ -163,7 +163,7 @@ def test_the_defaults_of_transformers_are_read_or_refused_for_a_known_reason() -
         try:
             changes = rope.rope_changes(text, reader)
         except ModelError as error:
-            refused[kind] = str(error).partition(", which")[0]
+            refused[kind] = str(error).partition(", but")[0]
             continue
         theta = text["rope_parameters"].get("rope_theta")
         native = "rope_parameters" in reader.keys
