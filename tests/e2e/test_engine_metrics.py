@@ -183,7 +183,7 @@ def test_what_the_context_cannot_hold_is_a_counted_failure(tmp_path: Path) -> No
         ("3", "vanilla"),
         ("3", "adapter"),
     }
-    assert "the model's context 512; they are never cut" in found["failures"][0]["reason"]
+    assert "the model's context is 512; they are never short" in found["failures"][0]["reason"]
     (row,) = found["comparisons"]
     assert (row["n"], row["n_failed_variant"], row["n_failed_baseline"]) == (11, 1, 1)
     assert row["outcome"] == "can't tell" and not row["holds_at_worst"]
