@@ -191,10 +191,9 @@ def test_a_token_beyond_the_tokenizer_is_written_as_nothing(
     assert {text for own in said.values() for text in own.values()} == {""}
     assert {name: len(own) for name, own in said.items()} == {"vanilla": 6}
     assert (
-        "warning: not one of 6 completions of vanilla ended by itself: all were cut off at "
-        "--max_tokens, so that their scores say little. Check that the model knows how to end a "
-        "text (eos_token_id in generation_config.json, eos_token in tokenizer_config.json, the end "
-        "of a turn in the chat template), or raise --max_tokens"
+        "warning: all 6 completions of vanilla were cut off at --max_tokens, so their scores say "
+        "little. Check that the model has an end-of-text token (eos_token_id in "
+        "generation_config.json"
     ) in ended.out
 
 

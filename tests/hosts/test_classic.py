@@ -301,7 +301,7 @@ def test_a_judge_that_is_the_model_under_test_is_warned_of(
     classic.extra["LOCAL_JUDGE_BASE_URL"] = server.url
     asked = {"judge": f"local:{classic.model}", "predefined_tasks": "Bias", "limit": 0.05}
     _, printed = classic.run("job", **asked)
-    assert "warning: the judge local:…/models/tiny is the model under test itself" in printed
+    assert "warning: the judge local:…/models/tiny is the model under test, so" in printed
 
 
 def test_a_finished_evaluation_queued_again_makes_nothing_anew(done: Classic) -> None:
