@@ -12,6 +12,7 @@ import pytest
 
 from plugin import judges, metrics
 from plugin.compare.early_stop import EarlyPlan
+from plugin.compare.families import Families
 from plugin.errors import JudgeDownError, JudgeError, JudgeFailingError
 from plugin.journal import Journal
 from plugin.judges.asking import SpendLimits
@@ -896,7 +897,7 @@ def test_judging_stops_when_the_verdict_is_settled_and_is_not_taken_up_again(
     )
     cases = [case(str(i)) for i in range(200)]
     (metric,) = metrics.load(["Correctness"])
-    plan = EarlyPlan(tuple(cases), (metric.spec,), "Correctness", ("vanilla", "tuned"))
+    plan = EarlyPlan(tuple(cases), (metric.spec,), Families("Correctness", ("vanilla", "tuned")))
     items = items_to_score(cases, texts, [metric])
 
     def judge_all() -> None:

@@ -27,7 +27,7 @@ from plugin.compare.pairs import (
 from plugin.records import MetricSpec
 from plugin.results import Comparison, GuardOutcome, IntervalKind, Outcome, Summary
 
-_ANYTIME = "betting interval that holds however often one looks (confidence sequence)"
+_ANYTIME = "confidence sequence (betting)"
 _ONE_LOOK = "no interval in a run that may stop early"
 _CONTRADICTED = "no interval: what the first pairs show and what later ones show exclude each other"
 
@@ -343,7 +343,7 @@ def _anytime_interval(result: EarlyResult, looks: bool, n_judged: int) -> Interv
     if low is None or high is None:
         return no_interval(_CONTRADICTED if looks else _ONE_LOOK)
     n = len(result.pairs.whole)
-    first = f" after the first {format_count(n)} of {format_count(n_judged)} pairs"
+    first = f" over the first {format_count(n)} of {format_count(n_judged)} pairs"
     after = "" if n == n_judged else first
     return Interval(low, high, f"{_ANYTIME}{after}", IntervalKind.SEQUENCE)
 

@@ -17,7 +17,7 @@ from plugin.compare.numbers import (
     format_percent,
 )
 from plugin.compare.pairs import BestOf
-from plugin.compare.stats import decide_guard, decide_outcome, sign_test_p
+from plugin.compare.stats import ALPHA, decide_guard, decide_outcome, sign_test_p
 from plugin.records import ALL, DATA
 from plugin.results import Comparison, IntervalKind, Outcome, Summary
 
@@ -32,6 +32,11 @@ ones 91 to 95%, over lognormal ones 86 to 93%. Of 40 clusters or more, this noti
 the exponential samples and 85% of the lognormal ones at least; of symmetric samples it takes 8% at
 12 clusters, 2% at 40.
 """
+
+_ALLOWED_TO_STOP = (
+    "The interval holds although judging could stop as soon as the verdict was clear."
+)
+_NO_OTHERS = "Single means and groups have no interval."
 
 _EXACT_KINDS = (IntervalKind.BETTING, IntervalKind.SEQUENCE)
 """Their coverage is promised at every number of cases."""
@@ -80,12 +85,14 @@ def verdict_sentence(finding: Finding, subject: str) -> str:
 def _outcome_sentence(row: Comparison, subject: str) -> str:
     """Return what the primary metric shows, without a full stop."""
     if row.outcome == "equivalent":
-        head = f"{subject} and {row.baseline} are equivalent on {row.metric}, to within your "
-        return f"{head}margin of {format_number(row.margin)}: {_numbers_text(row)}"
+        head = f"{subject} and {row.baseline} are equivalent on {row.metric} (any difference is "
+        return f"{head}below your margin of {format_number(row.margin)}): {_numbers_text(row)}"
     if row.outcome == "can't tell":
         head = f"Can't tell whether {subject} is better than {row.baseline} on {row.metric}"
-        return f"{head}: {_numbers_text(row)}"
-    small = f", by less than your margin of {format_number(row.margin)}" if _is_small(row) else ""
+        why = "" if row.holds_at_worst else f", because {_failed_text(row)} missing"
+        return f"{head}{why}: {_numbers_text(row)}"
+    margin = format_number(row.margin)
+    small = f", but by less than your margin of {margin}" if _is_small(row) else ""
     found = f"is {row.outcome} than {row.baseline} on {row.metric}{small}"
     return f"{subject} {found}: {_numbers_text(row)}"
 
@@ -96,11 +103,11 @@ def also_lost(finding: Finding) -> str:
         return ""
     joined = "but" if finding.outcome in ("better", "equivalent") else "and"
     lost = "; ".join(f"{_guard_name(row)}, {_numbers_text(row)}" for row in finding.lost)
-    return f"; {joined} lost: {lost}"
+    return f"; {joined} worse on {lost}"
 
 
 def _guard_name(row: Comparison) -> str:
-    return row.metric if row.group == ALL else f"group {row.group}"
+    return f"guard metric {row.metric}" if row.group == ALL else f"retention group {row.group}"
 
 
 def single_variant_sentence(variant: str, means: Sequence[Summary]) -> str:
@@ -115,20 +122,16 @@ def early_stop_lines(stopped: Comparison | None = None) -> list[str]:
     Args:
         stopped: the comparison that the verdict is about, where judging did stop early.
     """
-    return [
-        "Judging could stop as soon as the verdict was settled: the intervals hold however often "
-        "one looked; single means and groups have none.",
-        *(_stopped_gain_lines(stopped) if stopped and stopped.n else []),
+    if stopped is None or not stopped.n:
+        return [f"{_ALLOWED_TO_STOP} {_NO_OTHERS}"]
+    n = format_count(stopped.n)
+    lines = [
+        f"The gain is the mean of all {n} judged pairs. Runs that stop early overstate gains: "
+        "expect a somewhat smaller one on fresh cases."
     ]
-
-
-def _stopped_gain_lines(row: Comparison) -> list[str]:
-    """Say what the gain and the interval of a run that stopped early rest on."""
-    interval = "" if row.ci_low is None else f"; the interval on {row.metric} is a {row.method}"
-    return [
-        f"The gain is the mean of all {format_count(row.n)} judged pairs{interval}. Runs that stop "
-        "early overstate gains: expect a somewhat smaller one on fresh cases."
-    ]
+    if stopped.ci_low is not None:
+        lines.append(f"{_ALLOWED_TO_STOP} It is a {stopped.method}. {_NO_OTHERS}")
+    return lines
 
 
 def data_quality_lines(summaries: Sequence[Summary]) -> list[str]:
@@ -150,27 +153,27 @@ def detail_lines(findings: Sequence[Finding], chosen: Sequence[str] = ()) -> tup
     row = best.primary
     lines = [_rival_line(finding) for finding in others if finding.lost]
     lines += [_got_worse_line(worse) for worse in best.worse]
-    lines += _open_reason(row)
+    lines += [*_promise_note(row), *_open_reason(row)]
     for guard in best.guards:
         if guard.outcome != "lost":
-            lines.append(comparison_line(f"Guard {_guard_name(guard)}", guard))
+            name = _guard_name(guard)
+            lines.append(comparison_line(f"{name[0].upper()}{name[1:]}", guard))
     lines += [
         comparison_line(other.metric, other) for other in best.others if other not in best.worse
     ]
     lines += chosen
     lines += [_rival_line(finding) for finding in others if not finding.lost]
-    lines += _chance_lines(row)
+    lines += _chance_line(row)
     groups = [group for group in best.groups if group not in best.worse]
     lines += [comparison_line(f"Group {group.group} (exploratory)", group) for group in groups]
     if best.groups:
         has_clusters = any(each.n_clusters is not None for each in (row, *best.groups))
-        of_clusters = f" (or {_PROMISED_CLUSTERS} effective clusters)" if has_clusters else ""
+        of_clusters = f" or {_PROMISED_CLUSTERS} effective clusters" if has_clusters else ""
         lines.append(
-            "Groups are exploratory: they show where to look and decide nothing, and those with "
-            f"fewer than {_PROMISED_CASES} cases{of_clusters} may have an interval that misses "
-            "more often than it says."
+            "Exploratory groups show where to look and decide nothing. Below "
+            f"{_PROMISED_CASES} cases{of_clusters} their intervals may be too narrow."
         )
-    return (*lines, *_cluster_line(row), *_promise_note(row))
+    return (*lines, *_cluster_line(row))
 
 
 def _got_worse_line(row: Comparison) -> str:
@@ -208,11 +211,11 @@ def _open_reason(row: Comparison) -> list[str]:
         return []
     if not row.holds_at_worst:
         return [
-            f"{row.metric} {_undone_reason(row)}, if all of them had gone against that. Resume "
-            "the run: what failed is asked again."
+            f"The cases with scores say {_would_be(row)}, but {_failed_text(row)} missing, and "
+            "could change that. Resume the run: only what failed is asked again."
         ]
     if not row.n:
-        return ["Without a case that both have a score for there is nothing to go by."]
+        return ["No case has a score of both."]
     lines = []
     low, high = row.ci_low, row.ci_high
     if low is None or high is None:
@@ -237,47 +240,39 @@ def _needed_text(row: Comparison) -> str:
     if row.n_to_detect <= n:
         return (
             f"About {format_count(row.n_to_detect)} {noun} find a gain of {margin} (your margin) "
-            f"four times out of five, and there are {format_count(n)}: the true gain may well "
-            f"be smaller. More {noun} narrow the interval."
+            f"with 80% chance, and there are {format_count(n)}: the true gain may well be "
+            f"smaller. More {noun} narrow the interval."
         )
     now = ""
     if row.smallest_detectable is not None:
-        now = (
-            f" These {format_count(n)} find a gain of "
-            f"{format_number(row.smallest_detectable)} or more that often."
-        )
+        least = format_number(row.smallest_detectable)
+        now = f"{format_count(n)} {noun} reliably find only gains of {least} or more. "
+    equivalence = ""
+    if row.n_for_equivalence is not None:
+        n_equal = format_count(row.n_for_equivalence)
+        equivalence = f", about {n_equal} would show that the difference is smaller"
     return (
-        f"To find a gain of {margin} (your margin) four times out of five takes about "
-        f"{format_count(row.n_to_detect)} {noun}{_equivalence_text(row)}.{now}"
+        f"{now}About {format_count(row.n_to_detect)} {noun} would find a gain of {margin} (your "
+        f"margin){equivalence} (80% chance)."
     )
 
 
-def _equivalence_text(row: Comparison) -> str:
-    """Say how many cases would show equivalence, as the end of a sentence; "" where not known."""
-    if row.n_for_equivalence is None:
-        return ""
-    n = format_count(row.n_for_equivalence)
-    return f"; to show that there is no larger one, if so, takes about {n}"
-
-
-def _chance_lines(row: Comparison) -> list[str]:
-    """Count the cases on the primary metric, with the sign test of these counts; then the p.
+def _chance_line(row: Comparison) -> list[str]:
+    """Count the cases on the primary metric, with their sign test, and give the mean gain's p.
 
     Where cases belong together, counts of cases have no test.
     """
     if not row.n or row.p_adjusted is None:
         return []
-    counts = (
-        f"Case by case on {row.metric}: {format_count(row.wins)} better, "
-        f"{format_count(row.losses)} worse, {format_count(row.n_ties)} the same"
-    )
-    if row.n_clusters is None:
-        chance = format_named_p(sign_test_p(row.wins, row.losses))
-        counts += f"; by a sign test, chance alone would split these counts so with {chance}"
+    sign_p = sign_test_p(row.wins, row.losses) if row.n_clusters is None else None
+    by_sign = "" if sign_p is None else f" (sign test {format_named_p(sign_p)})"
+    differ = ""
+    if sign_p is not None and (sign_p < ALPHA) != (row.p_adjusted < ALPHA):
+        differ = " They differ because a few large changes weigh more in the mean than in counts."
     return [
-        f"{counts}.",
-        "The mean gain is tested by itself: chance alone would give one as large or larger with "
-        f"{_adjusted_p(row)}.",
+        f"Case by case on {row.metric}: {format_count(row.wins)} better, "
+        f"{format_count(row.losses)} worse, {format_count(row.n_ties)} the same{by_sign}. Test of "
+        f"the mean gain: {_adjusted_p(row)}.{differ}"
     ]
 
 
@@ -291,10 +286,14 @@ def comparison_line(label: str, row: Comparison) -> str:
     """Return a comparison in one line: outcome and numbers."""
     if row.role == "described":
         return f"{label} (described only, decides nothing): {_numbers_text(row)}"
+    if row.outcome is None and row.role != "primary":
+        return f"{label}: {_numbers_text(row)}"
     if row.outcome is None:
         why = f"not tested, because {row.variant} is not shown to be better than the base"
         return f"{label} ({why}): {_numbers_text(row)}"
-    undone = "" if row.holds_at_worst else f" ({_undone_reason(row)})"
+    undone = ""
+    if not row.holds_at_worst:
+        undone = f" ({_would_be(row)} so far, but {_failed_text(row)} missing)"
     chance = f", {_adjusted_p(row)}" if _is_left_open(row) else ""
     return f"{label}: {_outcome_text(row)}{undone}, {_numbers_text(row)}{chance}{_to_tell(row)}"
 
@@ -307,24 +306,27 @@ def _to_tell(row: Comparison) -> str:
     if row.n_to_detect <= n:
         return ""
     return (
-        f"; about {format_count(row.n_to_detect)} {noun} would show, four times out of five, "
-        f"that no more than {format_number(row.margin)} is lost, if nothing is"
+        f"; about {format_count(row.n_to_detect)} {noun} would show that a loss, if any, is below "
+        f"{format_number(row.margin)} (80% chance)"
     )
 
 
 def _outcome_text(row: Comparison) -> str:
-    return f"{row.outcome} by less than your margin" if _is_small(row) else str(row.outcome)
+    return f"{row.outcome}, but by less than your margin" if _is_small(row) else str(row.outcome)
 
 
-def _undone_reason(row: Comparison) -> str:
-    """Say what the outcome would be but for the failures."""
+def _would_be(row: Comparison) -> str:
+    """Return what the outcome would be without the failures."""
     interval = (row.ci_low, row.ci_high)
-    would: str = decide_outcome(interval, row.p_adjusted, row.margin)
     if row.role == "guard":
-        would = decide_guard(interval, row.gain, row.p_adjusted, row.margin)
+        return decide_guard(interval, row.gain, row.p_adjusted, row.margin)
+    return decide_outcome(interval, row.p_adjusted, row.margin)
+
+
+def _failed_text(row: Comparison) -> str:
+    """Return how many scores failed, with its verb."""
     n_failed = row.n_failed_variant + row.n_failed_baseline
-    failed = format_count(n_failed, "failed score", "failed scores")
-    return f"would be {would}, but {failed} could undo it"
+    return format_count(n_failed, "failed score is", "failed scores are")
 
 
 def _numbers_text(row: Comparison) -> str:
@@ -377,12 +379,12 @@ def _promise_note(row: Comparison) -> list[str]:
     else:
         is_small = row.effective_clusters < _PROMISED_CLUSTERS
     if is_small:
-        why = f"this rests on fewer than {_least_promised(row)}"
+        why = f"fewer than {_least_promised(row)}"
     elif abs(row.skewness or 0.0) > _PROMISED_SKEWNESS:
-        why = "the clusters' gains are strongly skewed"
+        why = "a few clusters differ much more than the others"
     else:
         return []
-    return [f"Note: {why}, so that the interval may miss more often than it says."]
+    return [f"Caution: {why}, so the interval may be too narrow."]
 
 
 def _least_promised(row: Comparison) -> str:
@@ -396,9 +398,9 @@ def _cluster_line(row: Comparison) -> list[str]:
     """Say how the cases fall into clusters; empty where each stands for itself."""
     if row.n_clusters is None or row.effective_clusters is None:
         return []
+    n_effective = format_count(math.floor(row.effective_clusters + 1e-9))
     return [
-        f"The {format_count(row.n, 'case', 'cases')} belong to "
-        f"{format_count(row.n_clusters, 'cluster', 'clusters')}, which tell as much as "
-        f"{format_count(math.floor(row.effective_clusters + 1e-9))} of one size would; the largest "
-        f"has {format_percent(row.largest_cluster_share)} of the cases."
+        f"The {format_count(row.n, 'case is', 'cases are')} in "
+        f"{format_count(row.n_clusters, 'cluster', 'clusters')}, which count like {n_effective} of "
+        f"equal size; the largest has {format_percent(row.largest_cluster_share)} of the cases."
     ]

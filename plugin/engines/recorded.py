@@ -1,4 +1,4 @@
-"""The recorded engine hands out completions made elsewhere; it loads nothing."""
+"""Return completions that were made elsewhere; this engine loads no model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ELSEWHERE = "its completions were made elsewhere"
 
 
 def version() -> str:
-    """Return what stands where other engines name their libraries."""
+    """Return a fixed text, where other engines return their library versions."""
     return "recorded completions"
 
 
@@ -21,13 +21,13 @@ def load(recorded: Mapping[str, RecordedCompletions]) -> RecordedEngine:
     """Make the engine.
 
     Args:
-        recorded: variant's name -> what was read for the cases.
+        recorded: variant name -> the completions that were read from its file.
     """
     return RecordedEngine(recorded)
 
 
 class RecordedEngine:
-    """Hands out what was read."""
+    """Return the completions that were read from files."""
 
     notes: tuple[str, ...] = ()
 
@@ -48,21 +48,21 @@ class RecordedEngine:
         return not_applicable(variant, ELSEWHERE)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """See `Engine.generate`; the prompt's text is not looked at."""
+        """See `Engine.generate`; the prompt's text is ignored."""
         for prompt in prompts:
             yield (self._of(prompt),)
 
     def loglikelihoods(
         self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> Iterator[float]:
-        """See `Engine.loglikelihoods`; not to be had here.
+        """Refuse: completions from a file have no log-likelihoods.
 
         Raises:
             OptionError: always.
         """
         raise OptionError(
-            "recorded completions have no probabilities: leave out what asks for them, or name the "
-            "model with --model_name instead of --recorded"
+            "recorded completions have no probabilities: leave out metrics that need them, such as "
+            "Perplexity, or name the model with --model_name instead of --recorded"
         )
 
     def close(self) -> None:

@@ -28,6 +28,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 class FolderHost:
     """See `plugin.hosts.Host`; names are paths or hub ids, secrets are environment variables."""
 
+    stop_exit_code = 130
+
     def __init__(self, out: str, prefix: str = "", console: Console | None = None) -> None:
         """Write nothing yet.
 

@@ -300,6 +300,11 @@ class Price(NamedTuple):
         return cost / _MILLION
 
 
+def list_prices() -> list[tuple[str, Price]]:
+    """Return the models whose price is known, with it."""
+    return [(model, Price(*price)) for model, price in _LIST_PRICES.items()]
+
+
 def price_of(label: str, own_price: tuple[float, ...] = ()) -> Price | None:
     """Return a judge's price.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from plugin.certify.certificate import Distance
+from plugin.judges import NoJudge
 from plugin.report.canvas import inline_svg
 from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.page import render_page
@@ -113,7 +114,8 @@ def summary_json(report: Report) -> dict[str, Any]:
 def verdict_txt(report: Report) -> str:
     """Return the verdict, then the warnings, then who judged, a line each."""
     warnings = (f"Warning: {warning}" for warning in report.warnings)
-    return "\n".join((report.verdict.text, *warnings, f"Judge: {report.judge}")) + "\n"
+    judge = (f"Judge: {report.judge}",) if report.judge != NoJudge.label else ()
+    return "\n".join((report.verdict.text, *warnings, *judge)) + "\n"
 
 
 def _distance_fields(distance: Distance | None) -> dict[str, float] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,36 +51,42 @@ def render_svg(draw: Callable[[], Figure], title: str) -> str:
         draw: returns the figure; called with a fixed style that overrides the user's settings.
         title: text for screen readers; also the salt of the ids in the file.
     """
-    import logging
-
-    import matplotlib
-
     written = io.StringIO()
-    fonts = logging.getLogger("matplotlib.font_manager")
-    level = fonts.level
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_CHART_STYLE, "svg.hashsalt": title})
-        fonts.setLevel(logging.ERROR)  # Arial may be missing here; the reader's screen has a font.
-        try:
-            with _no_glyph_warnings():
-                draw().savefig(
-                    written,
-                    format="svg",
-                    facecolor=PAPER,
-                    metadata={"Date": None, "Creator": None, "Type": None, "Format": None},
-                )
-        finally:
-            fonts.setLevel(level)
+    with chart_style({"svg.hashsalt": title}):
+        draw().savefig(
+            written,
+            format="svg",
+            facecolor=PAPER,
+            metadata={"Date": None, "Creator": None, "Type": None, "Format": None},
+        )
     head, body = written.getvalue().split("<svg ", 1)
     return f'{head}<svg role="img" aria-label="{title}" {body}'
 
 
-def _no_glyph_warnings() -> Any:
-    """Silence warnings about missing glyphs: the reader's own fonts draw the text."""
+@contextmanager
+def chart_style(more: Mapping[Any, Any]) -> Iterator[None]:
+    """Set the fixed style, whatever the user's settings are, and say nothing of missing glyphs.
+
+    Glyphs of an SVG are only measured here; the reader's own fonts draw them.
+    """
+    import logging
     import warnings
 
-    return warnings.catch_warnings(action="ignore", category=UserWarning)
+    import matplotlib
+
+    fonts = logging.getLogger("matplotlib.font_manager")
+    level = fonts.level
+    with (
+        matplotlib.rc_context(),
+        warnings.catch_warnings(action="ignore", category=UserWarning),
+    ):
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**_CHART_STYLE, **more})
+        fonts.setLevel(logging.ERROR)  # Arial need not be there; the reader's screen has a font.
+        try:
+            yield
+        finally:
+            fonts.setLevel(level)
 
 
 def new_figure(height: float) -> Figure:

@@ -142,13 +142,22 @@ def _group_blocks(ledger: Ledger, colours: dict[str, str]) -> list[MeanBlock]:
         for place, (variant, colour) in enumerate(colours.items()):
             summary = ledger.summary(spec, variant, group)
             note = f"{shorten_text(variant, 24)}, {_scored_text(summary)}"
-            bars.append(MeanBar(row, "" if place else group, note, colour, summary))
+            name = "" if place else ledger.group_title(group)
+            bars.append(MeanBar(row, name, note, colour, summary))
             row += 0.6
     more = len(ledger.groups) - MAX_GROUPS
-    title = f"{spec.name} by group (exploratory)"
+    title = f"{spec.name} by group{_exploratory_note(ledger)}"
     return [
         MeanBlock(title + (f"; {more} more in the tables" if more > 0 else ""), spec, bars, True)
     ]
+
+
+def _exploratory_note(ledger: Ledger) -> str:
+    """Say that the groups are exploratory, except the retention groups among them."""
+    others = [group for group in ledger.groups if group not in ledger.retention]
+    if not others:
+        return ""
+    return " (exploratory except retention)" if ledger.retention else " (exploratory)"
 
 
 def _scored_text(summary: Summary | None) -> str:
@@ -313,7 +322,7 @@ def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, fl
     (top, height), spec, right = box, ledger.primary, WIDTH - 0.15
     if spec is None:
         return
-    caption = "by group: mean gain (exploratory)"
+    caption = "by group: mean gain" + ("" if ledger.retention else " (exploratory)")
     draw_text(fig, (right, top + 0.4), caption, color=FAINT, ha="right")
     ax = add_axes(fig, (right - 2.1, top + 0.55, 2.1, height))
     groups = ledger.groups[:MAX_GROUPS]
@@ -322,7 +331,10 @@ def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, fl
     for place, group in enumerate(groups):
         row = ledger.comparison(spec, variant, group)
         mean = format_number(row.gain if row else None, signed=True)
-        ax.text(0, place - 0.42, shorten_text(group, 22), va="center", fontsize=8)
+        name = shorten_text(group, 22)
+        if row and row.role == "guard" and row.outcome:
+            name = f"{shorten_text(group, 14)}: {row.outcome}"
+        ax.text(0, place - 0.42, name, va="center", fontsize=8)
         ax.text(1, place - 0.42, mean, va="center", ha="right", fontsize=8)
         start, gains = 0.0, ledger.gains(variant, spec, group)
         colours = (LOSS, TIE, WIN)

@@ -33,7 +33,7 @@ MAX_UNPAIRED = 100
 """How many of those may be cases without a gain, when not all fit."""
 
 MAX_ROWS = 100
-"""Rows of one table, and MAX_FILTERS groups to choose from; the CSV tables have them all."""
+"""Rows of one table and what else was lost, and MAX_FILTERS groups; the CSV tables have all."""
 
 MAX_FILTERS = 24
 
@@ -42,7 +42,7 @@ BADGES = {
     "worse": ("worse", "▼"),
     "equivalent": ("equivalent", "≈"),
     "can't tell": ("unsure", "?"),
-    "lost": ("worse", "▼"),
+    "lost": ("lost", "◆"),
     "kept": ("equivalent", "✓"),
     "unclear": ("unsure", "?"),
     None: ("unsure", "–"),
@@ -89,6 +89,20 @@ class ForestPlot(NamedTuple):
     gain: float
 
 
+class PageTable(NamedTuple):
+    """Comparisons under one heading.
+
+    Attributes:
+        kind: "overall", "retention" or "groups".
+        rows: the first ones, and after them every lost guard among the rest.
+        n_left_out: how many more there are.
+    """
+
+    kind: str
+    rows: list[Comparison]
+    n_left_out: int
+
+
 def render_page(report: Report, charts: Sequence[str]) -> str:
     """Return the whole page as HTML.
 
@@ -99,16 +113,16 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
     ledger = Ledger(report)
     entries = [entry for case in report.cases if (entry := _page_case(ledger, case))]
     shown = _choose_shown(entries)
-    overall = [row for row in ledger.sort_rows(report.comparisons) if row.group == ALL]
-    groups = [row for row in ledger.sort_rows(report.comparisons) if row.group != ALL]
+    tables = _comparison_tables(ledger)
     return _template().render(
         report=report,
         ledger=ledger,
         charts=charts,
         prompted=PROMPTED,
-        badge=("lost", "◆") if report.verdict.lost else BADGES[report.verdict.outcome],
-        headlines=[row for row in overall if _is_headline(ledger, row)],
-        tables=[("overall", overall), ("groups", groups)],
+        badge=BADGES["lost" if report.verdict.lost else report.verdict.outcome],
+        rivals_lost=_rivals_lost(report),
+        headlines=[row for row in tables[0].rows if _is_headline(ledger, row)],
+        tables=tables,
         forests=_forests(ledger),
         max_rows=MAX_ROWS,
         specs={spec.name: spec for spec in report.metrics},
@@ -121,6 +135,29 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         controls={"texts": CONTROLS, "rule": RULE_RIGHT},
         own={spec.name for spec in report.metrics if is_own_criterion(spec)},
     )
+
+
+def _comparison_tables(ledger: Ledger) -> list[PageTable]:
+    """Return the comparisons over all cases, in retention groups, and in the other groups."""
+    found: dict[str, list[Comparison]] = {"overall": [], "retention": [], "groups": []}
+    for row in ledger.sort_rows(ledger.report.comparisons):
+        is_guard = row.role == "guard"
+        kind = "overall" if row.group == ALL else "retention" if is_guard else "groups"
+        found[kind].append(row)
+    tables = []
+    for kind, rows in found.items():
+        shown = rows[:MAX_ROWS] + [row for row in rows[MAX_ROWS:] if row.outcome == "lost"]
+        tables.append(PageTable(kind, shown, len(rows) - len(shown)))
+    return tables
+
+
+def _rivals_lost(report: Report) -> dict[str, str]:
+    """Return what the variants lost that the verdict is not about, by the variant's name."""
+    lost: dict[str, list[str]] = {}
+    for harm in report.verdict.harms:
+        if harm.variant != report.verdict.variant:
+            lost.setdefault(harm.variant, []).append(harm.name)
+    return {variant: ", ".join(names) for variant, names in lost.items()}
 
 
 def _trust_lines(report: Report) -> list[str]:

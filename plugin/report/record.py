@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from plugin.certify.certificate import Certificate
+from plugin.compare.families import retention_groups
 from plugin.compare.pairs import contenders, contrasts
 from plugin.records import ALL, DATA, Case, Completion, Failure, MetricSpec, Score, Variant
 from plugin.results import Comparison, Summary, Verdict
@@ -68,7 +69,8 @@ class Ledger:
     Attributes:
         report: the report.
         variants: names of the variants, the base first.
-        groups: names of the groups in the order of the source, without "all".
+        retention: names of the groups that must not get worse.
+        groups: names of the groups in the order of the source, those first; without "all".
     """
 
     def __init__(self, report: Report) -> None:
@@ -79,9 +81,9 @@ class Ledger:
         named = [variant.name for variant in report.variants]
         others = [score.variant for score in report.scores if score.variant != DATA]
         self.variants = tuple(dict.fromkeys(named + others))
-        self.groups = tuple(
-            dict.fromkeys(c.group for c in report.cases if c.group and c.group != ALL)
-        )
+        self.retention = retention_groups(report.cases)
+        groups = dict.fromkeys(c.group for c in report.cases if c.group and c.group != ALL)
+        self.groups = tuple(sorted(groups, key=lambda group: group not in self.retention))
         self._scores = {
             (score.case_id, score.variant, self._specs[score.metric].name): score
             for score in report.scores
@@ -106,6 +108,10 @@ class Ledger:
         """Return the primary metric, or the first metric if none decided."""
         decided = self._specs.get(self.report.verdict.primary_metric or "")
         return decided or (self.report.metrics[0] if self.report.metrics else None)
+
+    def group_title(self, group: str) -> str:
+        """Return the group's name as shown, with what it is for."""
+        return f"{group} (retention)" if group in self.retention else group
 
     def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
         """Return the names that the metric scores: all variants, or only the data."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -23,13 +24,14 @@ __all__ = [
     "demo_run",
     "environment",
     "main",
+    "outputs",
     "run_process",
     "summary",
     "tables",
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ("01_summary.csv", "02_comparison.csv", "03_cases.csv", "04_failures.csv")
+TABLES = ("01_summary.csv", "02_comparison.csv", "03_cases.csv", "04_failures.csv", "05_groups.csv")
 FILES = (
     *TABLES,
     "comparison.svg",
@@ -90,6 +92,17 @@ def summary(out: Path) -> dict[str, Any]:
 
 def tables(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in TABLES}
+
+
+def outputs(out: Path, base: str = "vanilla") -> dict[str, dict[str, str]]:
+    """Return variant -> case id -> completion from the table of cases, the base's among them."""
+    found: dict[str, dict[str, str]] = {base: {}}
+    with (out / "03_cases.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["variant"], {})[row["case_id"]] = row["output"]
+            if row["variant"] != base:
+                found[base][row["case_id"]] = row["baseline_output"]
+    return found
 
 
 @pytest.fixture(scope="session")

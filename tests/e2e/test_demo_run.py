@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from tests.e2e.conftest import FILES, command, run_process, summary, tables
+from tests.e2e.conftest import FILES, command, outputs, run_process, summary, tables
 
 
 def gain(run: Path, metric: str, group: str) -> float:
@@ -35,7 +35,8 @@ def test_it_tells_the_studys_story(demo_run: Path) -> None:
 
 def test_the_verdict_is_better_and_says_who_judged(demo_run: Path) -> None:
     found = summary(demo_run)
-    assert found["verdict"]["outcome"] in ("better", "mixed")
+    assert (found["verdict"]["outcome"], found["verdict"]["chip"]) == ("better", "better")
+    assert found["verdict"]["harms"] == []
     first_line = (demo_run / "verdict.txt").read_text(encoding="utf-8").splitlines()[0]
     assert first_line.startswith("[offline (smoke-test) judge] ")
     assert first_line in (demo_run / "printed.txt").read_text(encoding="utf-8")
@@ -48,31 +49,26 @@ def test_the_shipped_adapter_behaves_as_recorded(demo_run: Path) -> None:
     from demo import FOLDER
 
     recorded = json.loads((FOLDER / "recorded.json").read_text(encoding="utf-8"))["completions"]
-    lines = (demo_run / "03_cases.csv").read_text(encoding="utf-8").splitlines()
-    rows = list(csv.DictReader(lines))
-    same = differ = 0
-    for row in rows:
-        if row["metric"] != "Token F1":
-            continue
-        variant = "vanilla" if row["variant"] == "vanilla" else "adapter"
-        expected = recorded[variant][row["case_id"]]
-        if row["output"].lstrip("' ") == expected:
-            same += 1
-        else:
-            differ += 1
+    said = outputs(demo_run)
+    assert set(said) == {"vanilla", "adapter"}
+    same = [
+        text.lstrip("' ") == recorded[variant][case_id]
+        for variant, own in said.items()
+        for case_id, text in own.items()
+    ]
     # Another processor's rounding may turn a close choice of token: a few may differ.
-    assert same >= 0.95 * (same + differ), (same, differ)
+    assert len(same) == 120 and sum(same) >= 0.95 * len(same), sum(same)
 
 
 def test_every_case_is_in_the_table_with_both_outputs(demo_run: Path) -> None:
     text = (demo_run / "03_cases.csv").read_text(encoding="utf-8")
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = [row for row in csv.DictReader(io.StringIO(text)) if row["metric"] == "Token F1"]
     n_cases = summary(demo_run)["n_cases"]
-    assert len({row["case_id"] for row in rows}) == n_cases
-    per_variant = {row["variant"]: 0 for row in rows}
-    for row in rows:
-        per_variant[row["variant"]] += row["metric"] == "Token F1"
-    assert set(per_variant.values()) == {n_cases}
+    assert len(rows) == len({row["case_id"] for row in rows}) == n_cases
+    assert {row["variant"] for row in rows} == {"adapter"}
+    assert all(row["output"] and row["baseline_output"] and row["gain"] for row in rows)
+    gains = [float(row["gain"]) for row in rows]
+    assert gains == sorted(gains)
 
 
 def test_every_number_says_how_many_and_how_many_failed(demo_run: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import shutil
@@ -35,11 +34,6 @@ from tests.e2e.conftest import (
 DESCRIPTIVE = ("Latency", "Tokens per Second", "Completion Tokens", "Cut Off")
 ALL_OF_THEM = ("Perplexity", *DESCRIPTIVE, "Token F1")
 CHOSEN = {"predefined_tasks": ", ".join(ALL_OF_THEM), "engine": "mlx"}
-
-
-def rows(out: Path) -> list[dict[str, str]]:
-    with (out / "03_cases.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def kept(out: Path, metric: str) -> dict[tuple[str, str], float]:
@@ -105,9 +99,8 @@ def test_whatever_a_host_gets_is_finite(whole: Path) -> None:
     with closing(Journal(whole)) as journal:
         report = conclude(journal, 200)
     chips = chips_of(report)
-    assert {chip["type"] for chip in chips} == {
-        f"{name}{variant}" for name in ALL_OF_THEM for variant in ("", " · vanilla")
-    }
+    assert len(chips) == 4  # the primary metric and one more: what the host's chart has room for
+    assert {"Perplexity", "Perplexity · vanilla"} < {chip["type"] for chip in chips}
     assert all(math.isfinite(chip["score"]) for chip in chips)
     assert json.dumps(published_scores(report), allow_nan=False)
     assert {f"gain/{name}" for name in ALL_OF_THEM} <= set(published_scores(report))
@@ -156,8 +149,9 @@ def test_a_killed_reading_goes_on_where_it_was(whole: Path, tmp_path: Path) -> N
         db.execute("UPDATE scores SET reason = 'kept'")
     ended = main("resume", str(out))
     assert ended.code == 0, ended.err
-    made = [row for row in rows(out) if row["metric"] == "Perplexity"]
-    assert sum(row["reason"] == "kept" for row in made) == len(before)
+    with closing(Journal(out)) as journal:
+        made = [score for score in journal.scores() if score.metric == "Perplexity"]
+    assert sum(score.reason == "kept" for score in made) == len(before)
     assert kept(out, "Perplexity") == pytest.approx(kept(whole, "Perplexity"), abs=1e-4)
     assert summary(out)["partial"] is False
 
@@ -190,7 +184,7 @@ def test_what_the_context_cannot_hold_is_a_counted_failure(tmp_path: Path) -> No
         ("3", "vanilla"),
         ("3", "adapter"),
     }
-    assert "the model's context 512; they are never cut" in found["failures"][0]["reason"]
+    assert "the model's context is 512; they are never short" in found["failures"][0]["reason"]
     (row,) = found["comparisons"]
     assert (row["n"], row["n_failed_variant"], row["n_failed_baseline"]) == (11, 1, 1)
     assert row["outcome"] == "can't tell" and not row["holds_at_worst"]

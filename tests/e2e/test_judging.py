@@ -140,7 +140,7 @@ def test_judging_that_may_stop_early_says_so_first(tmp_path: Path, server: Judge
         r"stopped early, \d+ of 200 cases judged: adapter is better", found["verdict"]["sentence"]
     )
     (row,) = [row for row in found["comparisons"] if row["group"] == "all"]
-    assert row["method"].startswith("betting interval that holds however often one looks")
+    assert row["method"].startswith("confidence sequence")
     assert row["p_value"] is None and 0 < row["ci_low"] < row["gain"] < row["ci_high"]
     assert found["partial"] is False
     assert all(row["ci_low"] is None for row in found["summaries"])

@@ -43,13 +43,21 @@ def test_a_prompted_base_is_published_everywhere(tmp_path: Path) -> None:
     assert {row["variant"] for row in over_base} == {PROMPTED, "adapter"}
     (own,) = [r for r in over_base if (r["variant"], r["group"]) == ("adapter", "all")]
     assert own["gain"] == before["comparisons"][0]["gain"]
-    assert after["verdict"]["details"][0].startswith("adapter against prompted on Token F1: ")
+    assert after["verdict"]["details"][0].startswith(
+        "adapter against prompted on Token F1 (not tested, because adapter is not shown to be "
+        "better than the base): "
+    )
     assert after["verdict"]["details"][1].startswith("prompted against vanilla on Token F1: ")
     rows = list(csv.DictReader(io.StringIO((out / "02_comparison.csv").read_text("utf-8"))))
     assert [row["label"] for row in rows[:3]] == [
         "Token F1: adapter vs vanilla",
         "Token F1: adapter vs prompted",
         "Token F1: prompted vs vanilla",
+    ]
+    assert [(row["role"], bool(row["verdict"])) for row in rows[:3]] == [
+        ("primary", True),
+        ("primary", False),
+        ("exploratory", True),
     ]
     assert any(
         line.startswith("the baseline prompt changed no output: all ")

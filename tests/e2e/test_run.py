@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo import FOLDER
-from tests.e2e.conftest import FILES, demo_options, main, run_process, summary, tables
+from tests.e2e.conftest import FILES, demo_options, main, outputs, run_process, summary, tables
 from tests.judge_server import JudgeServer
 
 METRICS = "Answer Relevancy, Hallucination, Correctness, Exact Match, Token F1"
@@ -58,13 +58,9 @@ def test_several_adapters_share_one_load(tmp_path: Path) -> None:
     ended = main(*demo_options(out), "--model_adapter", str(other))
     assert ended.code == 0, ended.err
     assert "(best of 2 adapters)" in summary(out)["verdict"]["sentence"]
-    with (out / "03_cases.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    texts = {(row["case_id"], row["variant"]): row["output"] for row in rows}
-    assert {variant for _, variant in texts} == {"vanilla", "adapter", "later"}
-    for (case_id, variant), text in texts.items():
-        if variant == "later":
-            assert text == texts[case_id, "adapter"]
+    texts = outputs(out)
+    assert set(texts) == {"vanilla", "adapter", "later"}
+    assert texts["later"] == texts["adapter"] != texts["vanilla"]
 
 
 @pytest.mark.parametrize("variants", ["vanilla only", "adapter only"])
@@ -79,14 +75,12 @@ def test_one_variant_alone_has_scores_and_no_verdict(variants: str, tmp_path: Pa
 
 
 def test_alone_and_together_the_completions_are_the_same(tmp_path: Path) -> None:
-    outputs = []
+    found = []
     for number, variants in enumerate(("vanilla and adapter", "adapter only")):
         out = tmp_path / str(number)
         assert main(*demo_options(out, variants=variants)).code == 0
-        with (out / "03_cases.csv").open(encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["variant"] == "adapter"]
-        outputs.append({row["case_id"]: row["output"] for row in rows})
-    assert outputs[0] == outputs[1]
+        found.append(outputs(out)["adapter"])
+    assert len(found[0]) == 6 and found[0] == found[1]
 
 
 def test_a_shared_cache_saves_another_run_everything(tmp_path: Path, server: JudgeServer) -> None:

@@ -75,8 +75,8 @@ def test_what_follows_the_thoughts_is_scored_and_everything_is_kept(files: Path)
     found = run(files)
     assert found["verdict"]["outcome"] == "worse"
     assert "0.50 against 1.00" in found["verdict"]["sentence"]
-    rows = {(row["variant"], row["case_id"]): row for row in table(files, "03_cases.csv")}
-    assert "<think>" in rows["base", "3"]["output"] and "word3" in rows["base", "3"]["output"]
+    rows = {row["case_id"]: row for row in table(files, "03_cases.csv")}
+    assert "<think>" in rows["3"]["baseline_output"] and "word3" in rows["3"]["baseline_output"]
     page = (files / "o" / "report.html").read_text(encoding="utf-8")
     assert (
         "<details><summary>Thoughts</summary>"
@@ -99,9 +99,10 @@ def test_nothing_after_closed_thoughts_is_an_empty_completion(files: Path) -> No
     change(files / "base.jsonl", {4: "<think>word4</think>\n"})
     found = run(files)
     assert not found["failures"]
-    rows = {(row["variant"], row["case_id"]): row for row in table(files, "03_cases.csv")}
-    assert rows["base", "4"]["score"] == "0.0"
-    assert rows["base", "4"]["reason"] == "empty completion: the worst score"
+    rows = {row["case_id"]: row for row in table(files, "03_cases.csv")}
+    assert (rows["4"]["baseline_score"], rows["4"]["gain"]) == ("0.0", "0.0")
+    page = (files / "o" / "report.html").read_text(encoding="utf-8")
+    assert page.count("empty completion: the worst score") == 1
 
 
 def test_a_completion_that_ends_inside_its_thoughts_has_failed(files: Path) -> None:

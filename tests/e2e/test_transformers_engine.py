@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.e2e.conftest import demo_options, main, run_process, summary, tables
+from tests.e2e.conftest import demo_options, main, outputs, run_process, summary, tables
 from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 METRICS = {"predefined_tasks": "Correctness, Token F1", "judge": "offline", "limit": "1"}
-
-
-def outputs(out: Path) -> dict[tuple[str, str], str]:
-    with (out / "03_cases.csv").open(encoding="utf-8") as file:
-        return {(row["case_id"], row["variant"]): row["output"] for row in csv.DictReader(file)}
 
 
 def test_the_demo_gives_the_same_table_on_both_engines(tmp_path: Path) -> None:
@@ -26,7 +20,14 @@ def test_the_demo_gives_the_same_table_on_both_engines(tmp_path: Path) -> None:
             *demo_options(tmp_path / name, engine=name, **METRICS), OMP_NUM_THREADS="1"
         )
         assert ended.code == 0, ended.err
-    one, other = outputs(tmp_path / "mlx"), outputs(tmp_path / "transformers")
+    one, other = (
+        {
+            (case_id, variant): text
+            for variant, own in outputs(tmp_path / name).items()
+            for case_id, text in own.items()
+        }
+        for name in ("mlx", "transformers")
+    )
     assert len(one) == 120
     differ = [key for key in one if one[key] != other[key]]
     assert differ == [], f"{len(differ)} of {len(one)} completions differ"

@@ -1,8 +1,12 @@
 """Reports of several shapes, with numbers that can be followed by hand."""
 
 import statistics
+from dataclasses import replace
 
-from plugin.compare.pairs import contrasts
+from plugin.compare.comparisons import VerdictSettings, summarise
+from plugin.compare.comparisons import compare as compare_evidence
+from plugin.compare.pairs import Evidence, contrasts
+from plugin.compare.verdict import decide_verdict
 from plugin.records import (
     ALL,
     PROMPTED,
@@ -68,12 +72,13 @@ def summarize(metric, variant, group, scores, n_cases):
     )
 
 
-def compare(metric, contrast, group, pairs, failed=(0, 0)):
+def compare(metric, contrast, group, pairs, failed=(0, 0), primary=CORRECTNESS):
     sign = 1 if metric.higher_is_better else -1
     gains = [sign * (new - old) for new, old in pairs]
     low, high = _interval(gains)
     gain = statistics.mean(gains) if gains else None
-    role = "primary" if group == ALL else "exploratory"
+    role = "exploratory" if group != ALL or metric is not primary else "primary"
+    role = role if metric.decides else "described"
     return Comparison(
         metric=metric.name,
         variant=contrast.variant,
@@ -140,7 +145,7 @@ def build(
                 got, base = (table[metric.name, name] for name in contrast)
                 lacking = tuple(len(ids) - sum(i in row for i in ids) for row in (got, base))
                 pairs = [(got[i], base[i]) for i in ids if i in got and i in base]
-                comparisons.append(compare(metric, contrast, group, pairs, lacking))
+                comparisons.append(compare(metric, contrast, group, pairs, lacking, metrics[0]))
     content = {
         "verdict": Verdict(
             "better",
@@ -190,3 +195,56 @@ def build(
 
 def vanilla_only(n=20):
     return build(n, adapters=(), verdict=Verdict(None, "One variant: no verdict.", (), None))
+
+
+TOXICITY = MetricSpec("toxicity", "Toxicity", higher_is_better=False, is_guard=True)
+
+
+def judged(gains, guards=(), retention=(), n=40, n_resamples=500):
+    """A report whose verdict is worked out from scores around 0.5, none of them the same.
+
+    Args:
+        gains: variant -> its gain on Correctness in each group, by the group's name.
+        guards: of Toxicity, variant -> its gain.
+        retention: names of the groups that must not get worse.
+        n: cases of each group.
+        n_resamples: of bootstrap and permutation.
+    """
+    names = list(dict.fromkeys(group for own in gains.values() for group in own))
+    cases = tuple(
+        replace(case(number, name), retention=name in retention)
+        for number, name in enumerate(name for name in names for _ in range(n))
+    )
+    metrics = (CORRECTNESS, TOXICITY) if guards else (CORRECTNESS,)
+    given = build(len(cases), metrics, tuple(gains), cases=cases)
+    scores = []
+    for number, each in enumerate(cases):
+        noise = (number % 7 - 3) / 100
+        for variant, own in {VANILLA: {}, **gains}.items():
+            gain = own.get(each.group, 0.0) + noise * (variant != VANILLA)
+            scores.append(Score(each.id, variant, CORRECTNESS.name, 0.5 + gain, "so"))
+            if guards:
+                harm = noise * (variant != VANILLA) - dict(guards).get(variant, 0.0)
+                scores.append(Score(each.id, variant, TOXICITY.name, 0.5 + harm, "so"))
+    evidence = Evidence(cases, given.variants, metrics, scores)
+    settings = VerdictSettings(CORRECTNESS.name, seed=7, n_resamples=n_resamples)
+    summaries, rows = summarise(evidence, settings), compare_evidence(evidence, settings)
+    return replace(
+        given,
+        scores=tuple(scores),
+        summaries=summaries,
+        comparisons=rows,
+        verdict=decide_verdict(evidence, summaries, rows, settings),
+        warnings=(),
+    )
+
+
+def lost_group():
+    """tuned gains 0.3 on the task, loses 0.3 in the retention group general, keeps manners."""
+    gains = {"general": -0.3, "task": 0.3, "manners": 0.0, "task 2": 0.3}
+    return judged({"tuned": gains}, retention=("general", "manners"))
+
+
+def lost_metric():
+    """tuned gains 0.3 on Correctness and is more toxic by 0.2."""
+    return judged({"tuned": {"task": 0.3}}, {"tuned": -0.2})

@@ -12,7 +12,7 @@ from plugin.records import Completion, Failure, Message, Score
 from plugin.report import render_report, write_report
 from plugin.report.charts import distribution_svg
 from plugin.report.page import MAX_CASES, render_page
-from plugin.results import Verdict
+from plugin.results import Harm, Verdict
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 from tests.report import report_samples as samples
 
@@ -81,7 +81,6 @@ def test_verdict_judge_and_warnings_come_first(report):
     [
         ("worse", "▼ worse"),
         ("equivalent", "≈ equivalent"),
-        ("mixed", "◆ mixed"),
         ("can't tell", "? can't tell"),
         (None, "– no comparison"),
     ],
@@ -89,6 +88,18 @@ def test_verdict_judge_and_warnings_come_first(report):
 def test_every_outcome_has_a_badge_in_words(outcome, badge):
     verdict = Verdict(outcome, "A sentence.", (), None)
     assert f"{badge} A sentence." in read(samples.build(4, verdict=verdict)).text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "badge"), [("lost", "◆ lost"), ("kept", "✓ kept"), ("unclear", "? unclear")]
+)
+def test_every_outcome_of_a_guard_has_a_badge_in_words(outcome, badge):
+    report = samples.build(4)
+    first, *others = report.comparisons
+    guard = dataclasses.replace(first, outcome=outcome, role="guard")
+    text = read(dataclasses.replace(report, comparisons=(guard, *others))).text
+    table = text[text.index("Over all cases.") : text.index("Charts")]
+    assert badge in table and "higher is better; guard" in table
 
 
 def test_partial_runs_say_so(report):
@@ -100,7 +111,7 @@ def test_a_comparison_carries_n_failures_interval_and_p(report):
     text = read(report).text
     row = report.comparisons[0]
     assert f"18 {row.wins} / {row.n_ties} / {row.losses} 1 1 ▲ better" in text
-    table = text[text.index("Over all cases;") : text.index("Exploratory:")]
+    table = text[text.index("Over all cases.") : text.index("Exploratory:")]
     assert format_range(row.ci_low, row.ci_high, signed=True) in table
     assert "0.004" in text
 
@@ -187,13 +198,14 @@ def test_text_from_data_and_models_is_escaped():
         expected_output=EVIL, context=(EVIL,),
     )  # fmt: skip
     made = Completion(EVIL, EVIL, EVIL, (1,), "stop", 0.1, 3)
+    harms = tuple(Harm(who, EVIL, EVIL, -0.3, None, None, 3) for who in (EVIL, EVIL + EVIL))
     report = dataclasses.replace(
         report,
         cases=(first, *report.cases[1:]),
         completions={**report.completions, (EVIL, EVIL): made},
         failures=(Failure(EVIL, "judge", EVIL, EVIL),),
         scores=tuple(dataclasses.replace(score, reason=EVIL) for score in report.scores),
-        verdict=Verdict("mixed", EVIL, (EVIL,), "Correctness"),
+        verdict=Verdict("better", EVIL, (EVIL,), "Correctness", EVIL, harms),
         judge=EVIL,
         warnings=(EVIL,),
         provenance={EVIL: [EVIL, {EVIL: EVIL}]},
@@ -265,6 +277,7 @@ def test_write_publishes_all_files_in_order_and_twice_the_same(report, tmp_path)
         "02_comparison.csv",
         "03_cases.csv",
         "04_failures.csv",
+        "05_groups.csv",
         "comparison.svg",
         "distribution.svg",
         "report.html",
@@ -397,7 +410,7 @@ def test_the_verdict_and_the_page_show_the_same_figures():
     report = samples.build(40, (samples.CORRECTNESS,), cases=cases, scores=scores)
     report = dataclasses.replace(report, summaries=summaries, comparisons=(row,), verdict=verdict)
     html = render_page(report, [])
-    text = Reader(html[html.index("Over all cases;") : html.index("All means")]).text
+    text = Reader(html[html.index("Over all cases.") : html.index("All means")]).text
     shown = (row.gain, row.ci_low, row.ci_high)
     for number in (format_number(value, signed=True) for value in shown):
         assert number in verdict.sentence and number in text

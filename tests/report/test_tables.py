@@ -12,13 +12,15 @@ from plugin.results import Summary
 from tests.report import report_samples as samples
 
 HEADERS = {
-    "01_summary.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,higher_is_better",
-    "02_comparison.csv": "label,metric,variant,baseline,group,score,variant_mean,baseline_mean,"
-    "difference,gain,ci_low,ci_high,p_value,verdict,n,failed_variant,failed_baseline,"
-    "higher_is_better,partial",
-    "03_cases.csv": "label,variant,metric,case_id,group,input,output,expected_output,score,gain,"
-    "reason",
+    "01_summary.csv": "label,metric,variant,score,n,failed,ci_low,ci_high,higher_is_better",
+    "02_comparison.csv": "label,metric,variant,baseline,verdict,gain,ci_low,ci_high,p_value,n,"
+    "n_clusters,effective_clusters,group,role,variant_mean,baseline_mean,failed_variant,"
+    "failed_baseline,margin,higher_is_better,partial",
+    "03_cases.csv": "label,case_id,metric,variant,gain,score,baseline_score,group,input,"
+    "expected_output,baseline_output,output,reason",
     "04_failures.csv": "variant,metric,stage,case_id,reason",
+    "05_groups.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,gain,gain_low,"
+    "gain_high,verdict,higher_is_better",
 }
 
 
@@ -54,68 +56,137 @@ def test_tables_are_in_publishing_order(report):
     assert list(make_tables(report)) == list(HEADERS)
 
 
-def test_summary_puts_vanilla_first_and_groups_last(report):
+def test_summary_puts_vanilla_first_and_groups_stand_apart(report):
     rows = read(report, "01_summary.csv")
-    assert [row["label"] for row in rows][:6] == [
+    assert [row["label"] for row in rows] == [
         "Correctness / vanilla",
-        "Correctness / tuned",
+        "Correctness / adapter",
         "Hallucination / vanilla",
-        "Hallucination / tuned",
-        "Correctness / vanilla / easy",
-        "Correctness / tuned / easy",
+        "Hallucination / adapter",
     ]
-    assert len(rows) == 2 * 2 * 3
+    assert [row["variant"] for row in rows] == ["vanilla", "tuned"] * 2
+    groups = read(report, "05_groups.csv")
+    assert [row["label"] for row in groups][:2] == [
+        "Correctness / vanilla / easy",
+        "Correctness / adapter / easy",
+    ]
+    assert len(groups) == 2 * 2 * 2
+    told = {(r["metric"], r["group"]): r for r in read(report, "02_comparison.csv")}
+    for row in groups:
+        want = told[row["metric"], row["group"]]["gain"] if row["variant"] == "tuned" else ""
+        assert row["gain"] == want
     assert (rows[1]["n"], rows[1]["failed"], rows[1]["higher_is_better"]) == ("19", "1", "True")
     assert rows[2]["higher_is_better"] == "False"
 
 
-def test_comparison_shows_gain_as_score_and_p_before_adjustment(report):
+def test_the_default_chart_has_at_most_eight_short_labels():
+    def labels(adapters, n_metrics, name):
+        specs = [
+            dataclasses.replace(samples.CORRECTNESS, key=f"m{n}", name=f"{name}{n}")
+            for n in range(n_metrics)
+        ]
+        rows = read(samples.build(8, tuple(specs), adapters), "01_summary.csv")
+        return [row["label"] for row in rows]
+
+    assert len(labels(("tuned",), 6, "Short")) == 8
+    assert len(labels(("tuned",), 6, "Answer Relevancy")) == 6
+    several = labels(("a", "b"), 6, "Short")
+    assert several[:3] == ["Short0 / vanilla", "Short0 / a", "Short0 / b"]
+    assert len(several) == len(set(several)) == 6
+
+
+def test_only_scores_from_0_to_1_are_charted_where_there_are_any():
+    wide = dataclasses.replace(samples.CORRECTNESS, key="wide", name="Wide", high=9.0)
+    both = read(samples.build(8, (wide, samples.HALLUCINATION)), "01_summary.csv")
+    assert {row["metric"] for row in both} == {"Hallucination"}
+    alone = read(samples.build(8, (wide,)), "01_summary.csv")
+    assert {row["metric"] for row in alone} == {"Wide"}
+
+
+def test_comparison_shows_gain_role_and_p_before_adjustment(report):
     first, second, third = read(report, "02_comparison.csv")[:3]
     assert first["label"] == "Correctness: tuned vs vanilla"
     assert third["label"] == "Correctness: tuned vs vanilla / easy"
     # 18 pairs: 5 losses of 0.2, 4 ties from c1, 9 wins of 0.3 less the one that failed.
     wins, losses = report.comparisons[0].wins, report.comparisons[0].losses
     gain = round((wins * 0.3 - losses * 0.2) / 18, 4)
-    assert float(first["score"]) == float(first["gain"]) == gain
+    assert float(first["gain"]) == gain
     assert first["p_value"] == "0.001"
     assert (first["n"], first["verdict"], first["partial"]) == ("18", "better", "False")
-    assert float(second["gain"]) > 0 > float(second["difference"])
-    assert third["verdict"] == "better"
+    assert (
+        float(second["gain"]) > 0 > float(second["variant_mean"]) - float(second["baseline_mean"])
+    )
+    assert (third["verdict"], third["group"], third["margin"]) == ("better", "easy", "0.05")
+    roles = [row["role"] for row in (first, second, third)]
+    assert roles == ["primary", "exploratory", "exploratory"]
+    assert (first["n_clusters"], first["effective_clusters"]) == ("", "")
 
 
-def test_cases_have_a_row_per_metric_variant_and_case_in_that_order(report):
-    rows = read(report, "03_cases.csv")
-    expected = [
-        (metric.name, variant.name, case.id)
-        for metric in report.metrics
-        for variant in report.variants
-        for case in report.cases
+def test_comparison_counts_the_clusters(report):
+    first, *others = report.comparisons
+    clustered = dataclasses.replace(first, n_clusters=7, effective_clusters=5.25)
+    row = read(dataclasses.replace(report, comparisons=(clustered, *others)), "02_comparison.csv")[
+        0
     ]
-    assert [(row["metric"], row["variant"], row["case_id"]) for row in rows] == expected
-    assert rows[0]["label"] == "Correctness / vanilla"
-    assert rows[0]["input"] == "What is 0 plus 1?"
+    assert (row["n_clusters"], row["effective_clusters"]) == ("7", "5.25")
+
+
+def test_cases_have_a_row_per_metric_and_variant_beside_the_base(report):
+    rows = read(report, "03_cases.csv")
+    assert len(rows) == len(report.metrics) * len(report.cases)
+    first = next(row for row in rows if row["case_id"] == "c0")
+    assert first == {
+        "label": "Correctness / tuned",
+        "case_id": "c0",
+        "metric": "Correctness",
+        "variant": "tuned",
+        "gain": "-0.2",
+        "score": "0.3",
+        "baseline_score": "0.5",
+        "group": "easy",
+        "input": "What is 0 plus 1?",
+        "expected_output": "1",
+        "baseline_output": "I think it is 1.",
+        "output": "It is 1, exactly.",
+        "reason": "reason c0",
+    }
+
+
+def test_the_biggest_losses_come_first_and_what_has_no_gain_last(report):
+    gains = [row["gain"] for row in read(report, "03_cases.csv")]
+    known = [float(gain) for gain in gains if gain]
+    assert known == sorted(known) and known[0] == -0.2
+    assert gains[len(known) :] == [""] * 4, "c3 and c4, on both metrics"
+
+
+def test_the_base_alone_has_rows_of_its_own():
+    rows = read(samples.vanilla_only(), "03_cases.csv")
+    assert len(rows) == 2 * 20
+    assert {(row["variant"], row["gain"], row["baseline_score"]) for row in rows} == {
+        ("vanilla", "", "")
+    }
+    assert {row["baseline_output"] for row in rows} == {""}
     assert rows[0]["output"] == "I think it is 1."
-    assert rows[0]["expected_output"] == "1"
 
 
-def test_gain_is_turned_paired_and_empty_for_the_baseline(report):
+def test_gain_is_turned_and_paired(report):
     rows = {(r["metric"], r["variant"], r["case_id"]): r for r in read(report, "03_cases.csv")}
+    assert {variant for _, variant, _ in rows} == {"tuned"}
     assert rows["Correctness", "tuned", "c0"]["gain"] == "-0.2"
-    assert rows["Hallucination", "tuned", "c0"]["gain"] == "-0.2"
-    assert rows["Hallucination", "tuned", "c0"]["score"] == "0.7"
+    turned = rows["Hallucination", "tuned", "c0"]
+    assert (turned["gain"], turned["score"], turned["baseline_score"]) == ("-0.2", "0.7", "0.5")
     assert rows["Correctness", "tuned", "c1"]["gain"] == "0.0"
-    assert rows["Correctness", "vanilla", "c0"]["gain"] == ""
-    assert rows["Correctness", "tuned", "c4"]["score"] == "0.3"
-    assert rows["Correctness", "tuned", "c4"]["gain"] == "", "vanilla's c4 failed: no pair"
+    unpaired = rows["Correctness", "tuned", "c4"]
+    assert (unpaired["score"], unpaired["baseline_score"], unpaired["gain"]) == ("0.3", "", "")
 
 
 def test_failure_is_shown_twice_and_is_no_number(report):
     rows = [row for row in read(report, "03_cases.csv") if row["reason"].startswith("FAILED")]
-    assert {(row["variant"], row["case_id"], row["score"], row["gain"]) for row in rows} == {
-        ("tuned", "c3", "", ""),
-        ("vanilla", "c4", "", ""),
+    told = {(r["case_id"], r["score"] and "scored", r["gain"], r["reason"]) for r in rows}
+    assert told == {
+        ("c3", "", "", "FAILED (judge): no verdicts"),
+        ("c4", "scored", "", "FAILED (judge of vanilla): no verdicts | reason c4"),
     }
-    assert rows[0]["reason"] == "FAILED (judge): no verdicts"
     failures = read(report, "04_failures.csv")
     assert [(row["variant"], row["metric"], row["stage"], row["case_id"]) for row in failures] == [
         ("tuned", "Correctness", "judge", "c3"),
@@ -151,15 +222,23 @@ def test_a_case_that_was_not_worked_has_no_row():
     assert {row["case_id"] for row in rows} == {"c0", "c1"}
 
 
+def test_a_case_that_the_base_alone_has_worked_has_no_row():
+    report = samples.build(3)
+    left = tuple(
+        score for score in report.scores if (score.case_id, score.variant) != ("c2", "tuned")
+    )
+    rows = read(dataclasses.replace(report, scores=left), "03_cases.csv")
+    assert {row["case_id"] for row in rows} == {"c0", "c1"}
+
+
 def test_missing_numbers_are_empty_and_not_finite_ones_too():
     bad = Summary("Correctness", "vanilla", "all", None, 0, 3, float("nan"), float("inf"), True)
-    row = read(samples.build(3, summaries=(bad,)), "01_summary.csv")[0]
-    assert (row["score"], row["ci_low"], row["ci_high"]) == ("", "", "")
-    assert (row["n"], row["failed"]) == ("0", "3")
+    # The host's chart would draw a missing mean as a zero.
+    assert read(samples.build(3, summaries=(bad,)), "01_summary.csv") == []
     comparison = read(
         samples.build(2, failed={("c0", "tuned"), ("c1", "tuned")}), "02_comparison.csv"
     )
-    empty = ("score", "variant_mean", "difference", "gain", "ci_low", "ci_high", "p_value")
+    empty = ("variant_mean", "baseline_mean", "gain", "ci_low", "ci_high", "p_value")
     assert [comparison[0][column] for column in empty] == [""] * len(empty)
 
 
@@ -175,7 +254,7 @@ def test_the_p_value_is_the_same_number_in_the_table_and_in_the_summary(report):
 def test_numbers_are_rounded_and_zero_has_no_sign():
     row = Summary("Correctness", "vanilla", "all", 2 / 3, 3, 0, -0.00001, 1.0, True)
     line = to_csv(make_tables(samples.build(3, summaries=(row,)))["01_summary.csv"]).splitlines()[1]
-    assert line == "Correctness / vanilla,Correctness,vanilla,all,0.6667,3,0,0.0,1.0,True"
+    assert line == "Correctness / vanilla,Correctness,vanilla,0.6667,3,0,0.0,1.0,True"
 
 
 def test_every_line_break_is_spelled_out():
@@ -187,7 +266,7 @@ def test_every_line_break_is_spelled_out():
     for column in ("input", "output", "expected_output", "group", "reason"):
         assert row[column] == spelled
     assert spelled.startswith(r"a\nb\rb")
-    assert len(rows) == 16
+    assert len(rows) == 8
     assert read(report, "04_failures.csv")[0]["reason"] == spelled
 
 
@@ -271,4 +350,7 @@ def test_a_prompted_base_has_rows_of_its_own_and_gains_stay_over_vanilla():
     assert [row["gain"] for row in rows[:3]] == ["0.1", "0.0", "0.1"]
     cases = read(report, "03_cases.csv")
     gains = {(row["variant"], row["gain"]) for row in cases if row["case_id"] == "c2"}
-    assert gains == {("vanilla", ""), ("prompted", "0.1"), ("tuned", "0.3")}
+    assert gains == {("prompted", "0.1"), ("tuned", "0.3")}
+    assert {row["baseline_output"] for row in cases if row["case_id"] == "c2"} == {
+        "I think it is 3."
+    }
