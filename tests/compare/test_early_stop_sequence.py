@@ -298,7 +298,7 @@ def test_margin_of_nothing_and_of_everything():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1.5, -1.01])
 def test_bad_gains_are_refused_and_named(bad):
     sequence = ConfidenceSequence(SettleRule(MARGIN))
-    with pytest.raises(ValueError, match=f"every gain must be finite.*-1.0 to 1.0.*{bad} at pl"):
+    with pytest.raises(ValueError, match=f"every gain must be finite.*-1.0 to 1.0.*{bad} at index"):
         sequence.add([0.1, bad])
     assert sequence.n_pairs == 0
 
