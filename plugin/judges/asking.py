@@ -301,7 +301,7 @@ class Price(NamedTuple):
 
 
 def list_prices() -> list[tuple[str, Price]]:
-    """Return the models whose price is known, with it."""
+    """Return the models with a known price, and their prices."""
     return [(model, Price(*price)) for model, price in _LIST_PRICES.items()]
 
 
