@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -12,18 +11,11 @@ def main() -> None:
     here = str(Path(__file__).resolve().parent)
     if here not in sys.path:
         sys.path.append(here)
-    if len(sys.argv) == 1 and os.environ.get("_TFL_JOB_ID"):
-        from plugin.cli import run_lab_job
+    from plugin.cli import start
 
-        sys.exit(run_lab_job())
-    if "--plugin_dir" in sys.argv:  # the classic host's harness calls this function
-        from plugin.cli import run_classic_job
-
-        run_classic_job(sys.argv[1:])
-        return
-    from plugin.cli import main as command_line
-
-    sys.exit(command_line(sys.argv[1:]))
+    code = start(sys.argv[1:])
+    if code is not None:  # else the host's own code, which called this function, goes on
+        sys.exit(code)
 
 
 if __name__ == "__main__":

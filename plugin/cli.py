@@ -1,9 +1,12 @@
 """The two ways in: the command line, and a job of a host.
 
+`start` looks in the table `HOSTS` whether a host started the program; if none did, it calls `main`.
+
 `main` runs a command that a person typed: run, certify, demo, resume, report or ratings. It returns
 the exit code: 0 done, 1 a fault (the journal is kept), 2 the user's mistake, 3 an adapter that is
 not certified, 130 interrupted. `run_lab_job` and `run_classic_job` run the program as a job of a
-Transformer Lab: its values come in, and it has its own ways to end.
+Transformer Lab, which delivers the options and has its own ways to end a job. `run_job` runs it as
+a job of any other host.
 
 What a run needs is imported when a run begins, so that help and mistyped options answer at once.
 """
@@ -20,6 +23,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,16 +70,20 @@ def main(arguments: Sequence[str]) -> int:
             params = _PARAMS_OF[command](given)
             host = FolderHost(params.out, prefix="demo-" if command == "demo" else "")
             run(params, host)
-    except VerdictError as error:
-        host.fail(error)
-        return error.exit_code
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:  # even a fault of ours loses nothing
+        return _report_error(error, host)
+    return 0
+
+
+def _report_error(error: BaseException, host: Host) -> int:
+    """Tell the host how its run ended, from within an except clause; return the exit code."""
+    if isinstance(error, KeyboardInterrupt):
         host.stopped()
         return Stopped.exit_code
-    except Exception as error:  # the last door: even a fault of ours loses nothing
-        host.fail(FaultError(f"{type(error).__name__}: {error} ({_save_traceback()})"))
-        return FaultError.exit_code
-    return 0
+    if not isinstance(error, VerdictError):
+        error = FaultError(f"{type(error).__name__}: {error} ({_save_traceback()})")
+    host.fail(error)
+    return error.exit_code
 
 
 def _certify(given: Mapping[str, Any], host: Host) -> int:
@@ -235,6 +243,27 @@ def run_classic_job(arguments: Sequence[str]) -> None:
             tlab_evals.add_job_data("completion_details", details)
 
 
+def run_job(code: str, arguments: Sequence[str]) -> int:
+    """Run as a job of a host that has no ways of its own; return the exit code.
+
+    Args:
+        code: "file:function" in `plugin.hosts`. The function takes the command line's words and
+            returns the host and the options by name.
+        arguments: the command line's words.
+    """
+    from plugin.run import run
+
+    file, _, function = code.partition(":")
+    module = importlib.import_module(f"plugin.hosts.{file}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop, like Ctrl-C
+    host, values = getattr(module, function)(arguments)
+    try:
+        run(Params.parse(values), host)
+    except (Exception, KeyboardInterrupt) as error:
+        return _report_error(error, host)
+    return 0
+
+
 def _synchronous(config_value: Callable[[str], Any]) -> Callable[[str], str | None]:
     """Return a plain function that looks a setting up; the host's is async in later releases."""
 
@@ -279,3 +308,39 @@ def _translate_form(params: Params, host: ClassicHost) -> Params:
             "settings), or write a judge such as openai:gpt-4o-mini in the field Judge"
         )
     return chosen.model_copy(update={"judge": judge, "judge_model": "", "extra_adapters": ()})
+
+
+@dataclass(frozen=True, slots=True)
+class HostEntry:
+    """A row of `HOSTS`.
+
+    Attributes:
+        is_here: takes the command line's words; whether this host started the program.
+        run_job: takes the same words, runs the program as the host's job and returns the exit
+            code; None for a host that goes on in this process.
+    """
+
+    is_here: Callable[[Sequence[str]], bool]
+    run_job: Callable[[Sequence[str]], int | None]
+
+
+HOSTS = {
+    "lab": HostEntry(
+        is_here=lambda words: not words and bool(os.environ.get("_TFL_JOB_ID")),
+        run_job=lambda _: run_lab_job(),
+    ),
+    "classic": HostEntry(is_here=lambda words: "--plugin_dir" in words, run_job=run_classic_job),
+}
+"""Every host that starts the program by itself; the first that is here runs it."""
+
+
+def start(arguments: Sequence[str]) -> int | None:
+    """Run the program for whoever started it: a host, else a person at the command line.
+
+    Returns:
+        The exit code; None where the host goes on in this process.
+    """
+    for host in HOSTS.values():
+        if host.is_here(arguments):
+            return host.run_job(arguments)
+    return main(arguments)
