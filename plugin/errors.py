@@ -85,7 +85,7 @@ class CallError(Exception):
     """A call to a judge or an inference server brought nothing that can be used.
 
     Attributes:
-        again: whether the same call may succeed later.
+        retry: whether the same call may succeed later.
         unreachable: no server answered at all.
         too_many: the server takes fewer calls at once, or in a minute.
         timed_out: the server took longer than it may.
@@ -97,7 +97,7 @@ class CallError(Exception):
         self,
         reason: str,
         *,
-        again: bool = False,
+        retry: bool = False,
         unreachable: bool = False,
         too_many: bool = False,
         timed_out: bool = False,
@@ -105,7 +105,7 @@ class CallError(Exception):
         status: int | None = None,
     ) -> None:
         super().__init__(reason)
-        self.again = again
+        self.retry = retry
         self.unreachable = unreachable
         self.too_many = too_many
         self.timed_out = timed_out

@@ -81,13 +81,13 @@ async def retry(
                 return result
         except TimeoutError:
             reason = f"no answer within {rules.timeout_s:g} s"
-            error = CallError(reason, again=True, unreachable=True, timed_out=True)
+            error = CallError(reason, retry=True, unreachable=True, timed_out=True)
         except CallError as failed:
             error = failed
         n_tried += 1
         if error.too_many or error.timed_out:  # fewer at once, and each is done sooner
             limit.note_overload()
-        if not error.again or n_tried >= (rules.n_tries_busy if error.too_many else N_TRIES):
+        if not error.retry or n_tried >= (rules.n_tries_busy if error.too_many else N_TRIES):
             raise error
         before_retry()
         await asyncio.sleep(min(error.wait_s or wait_s, _LONGEST_WAIT_S))
@@ -101,7 +101,7 @@ class Meaning(Enum):
     KEY = "no key, or one that may not do this"
     UNKNOWN = "no such model or address"
     TOO_MANY = "too many requests at once, or in a minute: wait, and send fewer"
-    AGAIN = "the server stumbled: the same request may succeed later"
+    RETRY = "the server stumbled: the same request may succeed later"
     FINAL = "anything else: the same request would fail again"
 
 
@@ -110,8 +110,8 @@ STATUSES = {
     401: Meaning.KEY,
     403: Meaning.KEY,
     404: Meaning.UNKNOWN,
-    408: Meaning.AGAIN,
-    409: Meaning.AGAIN,
+    408: Meaning.RETRY,
+    409: Meaning.RETRY,
     422: Meaning.REFUSED,
     429: Meaning.TOO_MANY,
     503: Meaning.TOO_MANY,
@@ -123,7 +123,7 @@ STATUSES = {
 def status_meaning(status: int | None) -> Meaning:
     """Return what a status means, by `STATUSES`: any other from 500 on is worth another try."""
     code = status or 0
-    return STATUSES.get(code, Meaning.AGAIN if code >= 500 else Meaning.FINAL)
+    return STATUSES.get(code, Meaning.RETRY if code >= 500 else Meaning.FINAL)
 
 
 _MAX_BODY_BYTES = 1 << 23
@@ -143,7 +143,7 @@ def read_answer(
         meaning = status_meaning(status)
         raise CallError(
             f"HTTP {status}: {error_message(decode_json(body[:_MAX_BODY_BYTES]), mask)}",
-            again=meaning in (Meaning.AGAIN, Meaning.TOO_MANY),
+            retry=meaning in (Meaning.RETRY, Meaning.TOO_MANY),
             too_many=meaning is Meaning.TOO_MANY,
             wait_s=retry_after_s(headers),
             status=status,
@@ -155,10 +155,10 @@ def read_answer(
     except (ValueError, RecursionError) as error:
         raise unreadable_error(error) from None
     if not isinstance(found, dict):
-        raise CallError("unreadable answer: no JSON object", again=True)
+        raise CallError("unreadable answer: no JSON object", retry=True)
     if found.get("error"):
         said = error_message(found, mask)
-        raise CallError(f"the server answered with an error: {said}", again=True)
+        raise CallError(f"the server answered with an error: {said}", retry=True)
     return found
 
 
@@ -190,12 +190,12 @@ def client_error(error: Exception) -> CallError:
 def no_answer_error(error: BaseException, timed_out: bool = False) -> CallError:
     """Return the error for a call that no server answered."""
     reason = f"no answer: {type(error).__name__}"
-    return CallError(reason, again=True, unreachable=True, timed_out=timed_out)
+    return CallError(reason, retry=True, unreachable=True, timed_out=timed_out)
 
 
 def unreadable_error(error: BaseException) -> CallError:
     """Return the error for an answer that is no JSON."""
-    return CallError(f"unreadable answer: {type(error).__name__}", again=True)
+    return CallError(f"unreadable answer: {type(error).__name__}", retry=True)
 
 
 def decode_json(body: bytes) -> Any:

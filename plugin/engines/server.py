@@ -172,9 +172,9 @@ class ServerCalls:
             return await retry(lambda: self._request(prompt, n_tokens), self._limit, _RULES)
         except CallError as error:
             reason = self._last = str(error)
-            if error.again:
+            if error.retry:
                 reason = f"{NO_ANSWER} ({error}); the same run tries again"
-            return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.again)
+            return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.retry)
 
     async def _request(self, prompt: Prompt, n_tokens: int) -> Completion:
         """Return the completion that one request brings.

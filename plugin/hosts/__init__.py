@@ -9,6 +9,7 @@ progress, and the last words of a job.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,9 +67,9 @@ class Host(Protocol):
 
 
 class PathHost:
-    """Take names for paths or hub ids, and secrets from the environment; print what is logged.
+    """Take names for paths or hub ids, and secrets from the environment; print messages.
 
-    The base class of a new host, which adds `open`, `publish` and `fail` (see `Host`).
+    The base class of a new host, which adds `open` and `publish` (see `Host`).
     """
 
     def model(self, name: str) -> str:
@@ -103,6 +104,10 @@ class PathHost:
     def log(self, text: str) -> None:
         """Print a line."""
         print(text, flush=True)
+
+    def fail(self, error: VerdictError) -> None:
+        """Print the message on stderr."""
+        print(f"error: {error}", file=sys.stderr, flush=True)
 
     def stopped(self) -> None:
         """Say that the run was stopped, and how to go on."""
