@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     except OptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    # A polite kill is a stop, too: what was made is kept either way.
+    # SIGTERM counts as a stop, like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from plugin.hosts.folder import FolderHost
 
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
             params = _PARAMS_OF[command](given)
             host = FolderHost(params.out, prefix="demo-" if command == "demo" else "")
             run(params, host)
-    except (Exception, KeyboardInterrupt) as error:  # even a fault of ours loses nothing
+    except (Exception, KeyboardInterrupt) as error:  # also our own bugs: the journal is kept
         return _report_error(error, host)
     return 0
 
@@ -95,12 +95,12 @@ def _certify(given: Mapping[str, Any], host: Host) -> int:
 
 
 def _save_traceback() -> str:
-    """Write the traceback to a file of its own; return where it is."""
+    """Write the traceback to a new file; return a sentence that names it."""
     with tempfile.NamedTemporaryFile(
         "w", prefix="finetune-verdict-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:
         traceback.print_exc(file=file)
-    return f"an unexpected fault: please report it with {file.name}"
+    return f"an unexpected fault: please report it and attach {file.name}"
 
 
 def _run_params(arguments: dict[str, Any]) -> Params:
@@ -112,8 +112,8 @@ def _run_params(arguments: dict[str, Any]) -> Params:
 def _demo_params(arguments: Mapping[str, Any]) -> Params:
     if not (_DEMO / "cases.jsonl").is_file():
         raise OptionError(
-            f"this copy of the program has no demo (there is no {_DEMO}): use a clone of the whole "
-            f"project, or compare your own models with `{PROGRAM} run`"
+            f"this copy of the program has no demo (there is no {_DEMO}): clone the whole project, "
+            f"or compare your own models with `{PROGRAM} run`"
         )
     return Params.parse(
         {
@@ -141,7 +141,7 @@ def _resume_params(arguments: Mapping[str, Any]) -> Params:
     journal = Journal.existing(folder)
     try:
         values = {**journal.header.params, "out": str(folder)}
-        if journal.state.ratings:  # they are there; the file may be gone
+        if journal.state.ratings:  # the journal has them; the file may be gone
             values.pop("human_ratings", None)
     finally:
         journal.close()
@@ -152,10 +152,10 @@ _PARAMS_OF = {"run": _run_params, "demo": _demo_params, "resume": _resume_params
 
 
 _NEEDED_AT_A_STOP = ("pandas", "scipy.stats", "scipy.optimize", "scipy.special")
-"""Loading them takes a second or more, which a stopped job does not have."""
+"""Libraries that take a second or more to load, which a stopped job does not have."""
 
 _FAST_RESAMPLES = 500
-"""How often the tables of a stopped job are resampled; its intervals are rougher."""
+"""Resamples for the tables of a stopped job: fewer, so its intervals are rougher."""
 
 
 def run_lab_job() -> int:
@@ -179,7 +179,7 @@ def run_lab_job() -> int:
     except KeyboardInterrupt:
         host.stopped()
         _save_partial_tables(host)
-        # Some libraries take seconds to end; all that counts is saved.
+        # Some libraries take seconds to end, and everything is saved.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(Stopped.exit_code)
@@ -190,7 +190,7 @@ def run_lab_job() -> int:
 
 
 def _save_partial_tables(host: LabHost) -> None:
-    """Save the tables of a stopped run, marked as partial; there is no time for charts and page."""
+    """Save the tables of a stopped run, marked as partial; charts and page would take too long."""
     from plugin.conclude import conclude
     from plugin.journal import Journal
     from plugin.report import write_tables
