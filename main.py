@@ -14,19 +14,13 @@ def main() -> None:
     if here not in sys.path:
         sys.path.append(here)
     if len(sys.argv) == 1 and os.environ.get("_TFL_JOB_ID"):
-        # Loading takes seconds; a Stop before the run begins is no failure, and nothing is lost.
+        # Loading takes seconds. A Stop before the run begins is no failure: nothing is lost.
         signal.signal(signal.SIGTERM, _end_before_the_run)
-        from plugin.cli import run_lab_job
+    from plugin.cli import start
 
-        sys.exit(run_lab_job())
-    if "--plugin_dir" in sys.argv:  # the classic host's harness calls this function
-        from plugin.cli import run_classic_job
-
-        run_classic_job(sys.argv[1:])
-        return
-    from plugin.cli import main as command_line
-
-    sys.exit(command_line(sys.argv[1:]))
+    code = start(sys.argv[1:])
+    if code is not None:  # else the host's own code, which called this function, goes on
+        sys.exit(code)
 
 
 def _end_before_the_run(*_: object) -> None:

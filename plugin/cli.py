@@ -1,9 +1,12 @@
 """The two ways in: the command line, and a job of a host.
 
+`start` looks in the table `HOSTS` whether a host started the program; if none did, it calls `main`.
+
 `main` runs a command that a person typed: run, certify, demo, resume, report or ratings. It returns
 the exit code: 0 done, 1 a fault (the journal is kept), 2 the user's mistake, 3 an adapter that is
 not certified, 130 interrupted. `run_lab_job` and `run_classic_job` run the program as a job of a
-Transformer Lab: its values come in, and it has its own ways to end.
+Transformer Lab, which delivers the options and has its own ways to end a job. `run_job` runs it as
+a job of any other host.
 
 What a run needs is imported when a run begins, so that help and mistyped options answer at once.
 """
@@ -20,6 +23,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     except OptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    # A polite kill is a stop, too: what was made is kept either way.
+    # SIGTERM counts as a stop, like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from plugin.hosts.folder import FolderHost
 
@@ -67,16 +71,20 @@ def main(arguments: Sequence[str]) -> int:
             params = _PARAMS_OF[command](given)
             host = FolderHost(params.out, prefix="demo-" if command == "demo" else "")
             run(params, host)
-    except VerdictError as error:
-        host.fail(error)
-        return error.exit_code
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:  # also our own bugs: the journal is kept
+        return _report_error(error, host)
+    return 0
+
+
+def _report_error(error: BaseException, host: Host) -> int:
+    """Tell the host how its run ended, from within an except clause; return the exit code."""
+    if isinstance(error, KeyboardInterrupt):
         host.stopped()
         return Stopped.exit_code
-    except Exception as error:  # the last door: even a fault of ours loses nothing
-        host.fail(FaultError(f"{type(error).__name__}: {error} ({_save_traceback()})"))
-        return FaultError.exit_code
-    return 0
+    if not isinstance(error, VerdictError):
+        error = FaultError(f"{type(error).__name__}: {error} ({_save_traceback()})")
+    host.fail(error)
+    return error.exit_code
 
 
 def _certify(given: Mapping[str, Any], host: Host) -> int:
@@ -88,12 +96,12 @@ def _certify(given: Mapping[str, Any], host: Host) -> int:
 
 
 def _save_traceback() -> str:
-    """Write the traceback to a file of its own; return where it is."""
+    """Write the traceback to a new file; return a sentence that names it."""
     with tempfile.NamedTemporaryFile(
         "w", prefix="finetune-verdict-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:
         traceback.print_exc(file=file)
-    return f"an unexpected fault: please report it with {file.name}"
+    return f"an unexpected fault: please report it and attach {file.name}"
 
 
 def _run_params(arguments: dict[str, Any]) -> Params:
@@ -105,8 +113,8 @@ def _run_params(arguments: dict[str, Any]) -> Params:
 def _demo_params(arguments: Mapping[str, Any]) -> Params:
     if not (_DEMO / "cases.jsonl").is_file():
         raise OptionError(
-            f"this copy of the program has no demo (there is no {_DEMO}): use a clone of the whole "
-            f"project, or compare your own models with `{PROGRAM} run`"
+            f"this copy of the program has no demo (there is no {_DEMO}): clone the whole project, "
+            f"or compare your own models with `{PROGRAM} run`"
         )
     return Params.parse(
         {
@@ -134,7 +142,7 @@ def _resume_params(arguments: Mapping[str, Any]) -> Params:
     journal = Journal.existing(folder)
     try:
         values = {**journal.header.params, "out": str(folder)}
-        if journal.state.ratings:  # they are there; the file may be gone
+        if journal.state.ratings:  # the journal has them; the file may be gone
             values.pop("human_ratings", None)
     finally:
         journal.close()
@@ -145,10 +153,10 @@ _PARAMS_OF = {"run": _run_params, "demo": _demo_params, "resume": _resume_params
 
 
 _NEEDED_AT_A_STOP = ("pandas", "scipy.stats", "scipy.optimize", "scipy.special")
-"""Loading them takes a second or more, which a stopped job does not have."""
+"""Libraries that take a second or more to load, which a stopped job does not have."""
 
 _FAST_RESAMPLES = 500
-"""How often the tables of a stopped job are resampled; its intervals are rougher."""
+"""Resamples for the tables of a stopped job: fewer, so its intervals are rougher."""
 
 
 def run_lab_job() -> int:
@@ -184,7 +192,7 @@ def run_lab_job() -> int:
     except KeyboardInterrupt:
         host.stopped()
         _save_partial_tables(host)
-        # Some libraries take seconds to end; all that counts is saved.
+        # Some libraries take seconds to end, and everything is saved.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(host.stop_exit_code)
@@ -195,7 +203,7 @@ def run_lab_job() -> int:
 
 
 def _save_partial_tables(host: LabHost) -> None:
-    """Save the tables of a stopped run, marked as partial; there is no time for charts and page."""
+    """Save the tables of a stopped run, marked as partial; charts and page would take too long."""
     from plugin.conclude import conclude
     from plugin.journal import Journal
     from plugin.report import write_tables
@@ -252,6 +260,27 @@ def run_classic_job(arguments: Sequence[str]) -> None:
         if details:  # the host's own text says nothing
             tlab_evals.add_job_data("completion_details", details)
     print(details, flush=True)  # the output's last line is what people read
+
+
+def run_job(code: str, arguments: Sequence[str]) -> int:
+    """Run as a job of a host that has no ways of its own; return the exit code.
+
+    Args:
+        code: "file:function" in `plugin.hosts`. The function takes the command line's words and
+            returns the host and the options by name.
+        arguments: the command line's words.
+    """
+    from plugin.run import run
+
+    file, _, function = code.partition(":")
+    module = importlib.import_module(f"plugin.hosts.{file}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop, like Ctrl-C
+    host, values = getattr(module, function)(arguments)
+    try:
+        run(Params.parse(values), host)
+    except (Exception, KeyboardInterrupt) as error:
+        return _report_error(error, host)
+    return 0
 
 
 def _synchronous(config_value: Callable[[str], Any]) -> Callable[[str], str | None]:
@@ -315,3 +344,39 @@ def _translate_form(params: Params, host: ClassicHost) -> Params:
             "Settings), or choose Metrics that need none, such as Exact Match and Token F1"
         )
     return chosen.model_copy(update={"judge": judge, "judge_model": "", "extra_adapters": ()})
+
+
+@dataclass(frozen=True, slots=True)
+class HostEntry:
+    """A row of `HOSTS`.
+
+    Attributes:
+        is_here: takes the command line's words; whether this host started the program.
+        run_job: takes the same words, runs the program as the host's job and returns the exit
+            code; None for a host that goes on in this process.
+    """
+
+    is_here: Callable[[Sequence[str]], bool]
+    run_job: Callable[[Sequence[str]], int | None]
+
+
+HOSTS = {
+    "lab": HostEntry(
+        is_here=lambda words: not words and bool(os.environ.get("_TFL_JOB_ID")),
+        run_job=lambda _: run_lab_job(),
+    ),
+    "classic": HostEntry(is_here=lambda words: "--plugin_dir" in words, run_job=run_classic_job),
+}
+"""Every host that starts the program by itself; the first that is here runs it."""
+
+
+def start(arguments: Sequence[str]) -> int | None:
+    """Run the program for whoever started it: a host, else a person at the command line.
+
+    Returns:
+        The exit code; None where the host goes on in this process.
+    """
+    for host in HOSTS.values():
+        if host.is_here(arguments):
+            return host.run_job(arguments)
+    return main(arguments)

@@ -1,4 +1,4 @@
-"""A journal -> its Report. Everything a host publishes is rebuilt here, without model or judge."""
+"""Make the report of a run from its journal alone, without model or judge."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ from plugin.trust.report import (
 
 
 def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
-    """Compare what the journal holds; a run that is not finished says that it is partial.
+    """Return the report of what the journal has; that of an unfinished run says it is partial.
 
     Args:
-        journal: of a run that began.
-        n_resamples: of bootstrap and permutation; fewer where there is no time.
+        journal: of a run that has begun.
+        n_resamples: how often bootstrap and permutation resample; fewer where time is short.
 
     Raises:
-        OptionError: when the journal's run never began.
+        OptionError: when the run has not begun.
     """
     header, state = journal.header, journal.state
     params = Params.parse(header.params)
@@ -122,7 +122,7 @@ def _trust_in_judge(
     evidence: Evidence,
     answers: Mapping[tuple[str, str], Completion],
 ) -> Trust | None:
-    """Return what is known of the judge; None where it was not examined."""
+    """Return what is known about the judge; None if it was not examined."""
     if state.exam is None:
         return None
     model = str(header.params.get("model_name", ""))
@@ -137,7 +137,7 @@ def _add_human_views(
     comparisons: Sequence[Comparison],
     settings: VerdictSettings,
 ) -> Trust | None:
-    """Return the trust report with what humans say, where they rated."""
+    """Add to the trust report what humans say, if there are ratings."""
     state = journal.state
     if not state.ratings:
         return trust
@@ -157,18 +157,18 @@ def _add_trust_lines(verdict: Verdict, judge: str, trust: Trust | None) -> Verdi
 
 
 def _with_repeats(verdict: Verdict, cases: Sequence[Case]) -> Verdict:
-    """Return the verdict with the number of repeated cases first in its details."""
+    """Put the number of repeated cases first in the verdict's details."""
     text = count_repeats(cases).text
     return replace(verdict, details=(text, *verdict.details)) if text else verdict
 
 
 def _n_judged(evidence: Evidence) -> int:
-    """Count the cases that have any score."""
+    """Count the cases with at least one score."""
     return len({score.case_id for score in evidence.scores})
 
 
 def _n_missing(evidence: Evidence) -> int:
-    """Count the scores that are neither there nor failed."""
+    """Count the scores that do not exist and have not failed."""
     made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
     failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
     return sum(

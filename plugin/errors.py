@@ -1,22 +1,22 @@
-"""Every error this project raises on purpose.
+"""Define every error that this program raises on purpose.
 
 VerdictError
 ├── UserError            the user can fix it: one clear message, exit code 2
 │   ├── OptionError      an option has a value that cannot work
 │   ├── DataError        the data set cannot be used as it is
-│   ├── ModelError       the model cannot be loaded from where it was said to be
+│   ├── ModelError       the model cannot be loaded from the place that was named
 │   ├── AdapterError     the adapter cannot be used, or not with this base model
 │   └── JudgeError       the judge cannot be used: no key, unknown model
-└── FaultError           something broke on the way: the journal is kept, exit code 1
+└── FaultError           something broke during the run: the journal is kept, exit code 1
     ├── BaseDisturbedError   the base model changed after an adapter was taken off
     ├── JournalError         the journal cannot be read or written
     ├── ServerDownError      the inference server does not answer
     ├── JudgeDownError       the judge does not answer at all
-    └── JudgeFailingError    the judge fails too many questions
+    └── JudgeFailingError    the judge fails on too many questions
 
-A message names the value, the rule and the way out. What goes wrong for a single case is not an
-exception but a `records.Failure`. Two more end no run and are caught on the way: `CallError` (one
-call to a server failed) and `LimitReached` (the user's limit on judging).
+A message names the value, the rule and the way out. A problem with a single case is not an
+exception but a `records.Failure`. Two more exceptions do not end a run, because the code catches
+them: `CallError` (one call to a server failed) and `LimitReached` (the user's limit on judging).
 """
 
 from __future__ import annotations
@@ -26,78 +26,78 @@ from collections.abc import Iterable, Sequence
 
 
 class VerdictError(Exception):
-    """Root of the tree; never raised itself."""
+    """Be the root of the tree; never raised itself."""
 
     exit_code = 1
 
 
 class UserError(VerdictError):
-    """The user's mistake, to be fixed by the user."""
+    """Say that the user made a mistake and can fix it."""
 
     exit_code = 2
 
 
 class OptionError(UserError):
-    """An option has a value that cannot work."""
+    """Say that an option has a value that cannot work."""
 
 
 class DataError(UserError):
-    """The data set cannot be used as it is."""
+    """Say that the data set cannot be used as it is."""
 
 
 class ModelError(UserError):
-    """The model cannot be loaded from where it was said to be."""
+    """Say that the model cannot be loaded from the place that was named."""
 
 
 class AdapterError(UserError):
-    """The adapter cannot be used, or not with this base model."""
+    """Say that the adapter cannot be used, or not with this base model."""
 
 
 class JudgeError(UserError):
-    """The judge cannot be used."""
+    """Say that the judge cannot be used."""
 
 
 class FaultError(VerdictError):
-    """A fault on the way; what was computed is in the journal."""
+    """Say that something broke during the run; the journal has everything made so far."""
 
 
 class BaseDisturbedError(FaultError):
-    """The base model's answers changed after an adapter was taken off."""
+    """Say that the base model's answers changed after an adapter was taken off."""
 
 
 class JournalError(FaultError):
-    """The journal cannot be read or written."""
+    """Say that the journal cannot be read or written."""
 
 
 class ServerDownError(FaultError):
-    """The inference server does not answer, or not as it should."""
+    """Say that the inference server does not answer, or answers with nonsense."""
 
 
 class JudgeDownError(FaultError):
-    """The judge does not answer at all."""
+    """Say that the judge does not answer at all."""
 
 
 class JudgeFailingError(FaultError):
-    """The judge fails on more than the share of judgments that the user allows."""
+    """Say that the judge fails on more judgments than the user allows."""
 
 
 class CallError(Exception):
-    """A call to a judge or an inference server brought nothing that can be used.
+    """Say that a call to a judge or an inference server gave nothing that can be used.
 
     Attributes:
-        again: whether the same call may succeed later.
+        retry: whether the same call may succeed later.
         unreachable: no server answered at all.
-        too_many: the server takes fewer calls at once, or in a minute.
-        timed_out: the server took longer than it may.
+        too_many: the server wants fewer calls at a time, or per minute.
+        timed_out: the server took longer than the limit.
         wait_s: how long the server asked to wait; None where it did not ask.
-        status: HTTP status of the answer; None where none came, or one of 2xx.
+        status: HTTP status of the answer; None where no answer came, or one with a status 2xx.
     """
 
     def __init__(
         self,
         reason: str,
         *,
-        again: bool = False,
+        retry: bool = False,
         unreachable: bool = False,
         too_many: bool = False,
         timed_out: bool = False,
@@ -105,7 +105,7 @@ class CallError(Exception):
         status: int | None = None,
     ) -> None:
         super().__init__(reason)
-        self.again = again
+        self.retry = retry
         self.unreachable = unreachable
         self.too_many = too_many
         self.timed_out = timed_out
@@ -114,29 +114,29 @@ class CallError(Exception):
 
 
 class LimitReached(Exception):
-    """Judging ends here, as the user wished; what was done counts."""
+    """Say that judging reached the user's limit; what was done counts."""
 
 
 def one_line(error: Exception) -> str:
-    """Return the first paragraph of what a library says, in one line."""
+    """Return the first paragraph of a library's message, as one line."""
     return " ".join(str(error).strip().split("\n\n")[0].split())
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ", did you mean 'x'?" with the known name most like the given one; "" if none is."""
+    """Return ", did you mean 'x'?" for the known name most like the given one; "" if none is."""
     nearest = nearest_name(name, known)
     return f", did you mean {nearest!r}?" if nearest else ""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Return the known name most like the given one, in any case of letters; "" if none is."""
+    """Return the known name most like the given one, upper or lower case; "" if none is."""
     by_lower = {each.lower(): each for each in known}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return by_lower[close[0]] if close else ""
 
 
 def quote(text: str, n_chars: int) -> str:
-    """Return the text in quotes, without what exceeds so many characters."""
+    """Return the text in quotes, cut after this many characters."""
     return repr(text if len(text) <= n_chars else f"{text[:n_chars]}…")
 
 

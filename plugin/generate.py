@@ -1,7 +1,7 @@
-"""Completions and likelihoods for every case and variant, each in the journal once it exists.
+"""Make the completions and likelihoods that are missing, and write each into the journal at once.
 
-Likelihoods are the scores that the engine itself gives: expected outputs are read under each
-variant instead of written. They are made with the completions, while the weights are loaded.
+A likelihood says how probable a variant finds the expected output. The engine gives it, so it is
+made together with the completions, while the weights are loaded.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def make_completions(
     progress: Progress,
     metrics: Sequence[Metric] = (),
 ) -> None:
-    """Make every completion, and every score of the engine's own, that the journal does not hold.
+    """Make every completion and every likelihood score that the journal does not have yet.
 
-    An engine is loaded only when something is missing, and released before anything else starts.
-    What its adapters do is certified before anything is generated.
+    An engine is loaded only when something is missing, and released before the next one is loaded.
+    Its adapters are certified before anything is generated.
 
     Args:
         cases: in the order of work.
-        loads: one after another.
-        journal: of the run.
-        progress: is told the stages.
-        metrics: of the run; those that are not the engine's own are left alone.
+        loads: done one after another.
+        journal: the run's.
+        progress: gets the stages.
+        metrics: the run's; only those that need likelihoods are scored here.
 
     Raises:
         UserError: when model or adapter cannot be used.
@@ -80,13 +80,13 @@ def make_completions(
 
 
 def _is_final(failure: Failure) -> bool:
-    """Return whether an engine failed in a way that asking again cannot mend."""
+    """Return whether it is an engine's failure that another try cannot fix."""
     return failure.stage == "generate" and not failure.retry
 
 
 @contextmanager
 def _time_stage(what: str, journal: Journal) -> Iterator[None]:
-    """Add the seconds that the inside takes to those of the run, however it ends."""
+    """Add the seconds that the block takes to those of the run, even if the block fails."""
     began = time.perf_counter()
     try:
         yield
@@ -101,13 +101,13 @@ def certify_adapters(
     journal: Journal,
     progress: Progress,
 ) -> None:
-    """Prove every adapter's effect, and keep the proof.
+    """Prove that every adapter has an effect, and keep the certificates.
 
     Args:
-        variants: those of the engine.
-        prompts: of the first variant; the probes are taken from these.
-        engine: that will generate with them.
-        journal: where the certificates go.
+        variants: the engine's.
+        prompts: those of the first variant; the first few are the probes.
+        engine: the one that will generate.
+        journal: gets the certificates.
         progress: counts the adapters.
 
     Raises:
@@ -126,8 +126,8 @@ def certify_adapters(
         if found.kind == "base disturbed":
             raise BaseDisturbedError(
                 f"base disturbed: after adapter {variant.name} was taken off, the base model no "
-                "longer answers as before, so later completions would not be the base's. Compare "
-                "this adapter in a run of its own"
+                "longer answers as before, so its later completions would be wrong. Compare this "
+                "adapter in a run of its own"
             )
         progress.done += 1
         progress.check()
@@ -138,7 +138,7 @@ def make_prompts(
 ) -> list[Prompt]:
     """Return the prompts, variant by variant.
 
-    They are encoded once for all variants under one system prompt.
+    Variants with the same system prompt share the encoded prompts.
     """
     made: dict[str | None, list[tuple[tuple[Message, ...], tuple[int, ...]]]] = {}
     for variant in variants:
@@ -154,13 +154,13 @@ def make_prompts(
 
 
 def _side_by_side(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Order the prompts case by case, so that a run that ends early has whole pairs."""
+    """Order the prompts case by case, so that a run that ends early has complete pairs."""
     place = {case_id: i for i, case_id in enumerate(dict.fromkeys(p.case_id for p in prompts))}
     return sorted(prompts, key=lambda prompt: place[prompt.case_id])
 
 
 def _with_system(messages: Sequence[Message], prompt: str | None) -> tuple[Message, ...]:
-    """Put the system prompt before the turns; many templates take one system turn at most."""
+    """Put the system prompt first, joined with the case's own: templates take one system turn."""
     if not prompt:
         return tuple(messages)
     if messages[0].role == "system":
@@ -183,7 +183,7 @@ def _generate(
         )
         for p in prompts
     }
-    missing: dict[str, list[Prompt]] = {}  # what is asked twice is generated once
+    missing: dict[str, list[Prompt]] = {}  # the same prompt is completed once
     for prompt in prompts:
         key = keys[prompt.case_id, prompt.variant]
         kept = journal.completion(key, shared=load.shared)
@@ -209,7 +209,7 @@ def _generate(
 
 
 def _prompt_content(prompt: Prompt) -> list[object]:
-    """Return what a completion depends on: the tokens, or the turns where there are none."""
+    """Return what the completion depends on: the tokens, or the turns where there are no tokens."""
     if prompt.token_ids:
         return list(prompt.token_ids)
     return [[turn.role, turn.content] for turn in prompt.messages]
@@ -218,7 +218,7 @@ def _prompt_content(prompt: Prompt) -> list[object]:
 def _keep_prompt_facts(
     name: str, prompts: Sequence[Prompt], journal: Journal, *, first: bool
 ) -> None:
-    """Keep what the report says of the prompts: of the baseline, or of another model."""
+    """Keep what the report says about the prompts of the baseline or of another model."""
     facts = PromptFacts(content_key([_prompt_content(prompt) for prompt in prompts]))
     if prompts[0].token_ids:
         n_tokens = sum(len(prompt.token_ids) for prompt in prompts)
@@ -232,7 +232,7 @@ def _keep_prompt_facts(
 
 
 def _keep_prompt_notes(notes: Sequence[str], journal: Journal) -> None:
-    """Keep what the report must say of how prompts were made."""
+    """Keep what the report must say about how the prompts were made."""
     if notes:
         state = journal.state
         all_notes = tuple(dict.fromkeys([*state.prompt_notes, *notes]))
@@ -240,7 +240,7 @@ def _keep_prompt_notes(notes: Sequence[str], journal: Journal) -> None:
 
 
 _WINDOW = 512
-"""Cases that may be read in another order than the drawn one, for batches of like length."""
+"""Cases that may change places within the drawn order, so that batches hold similar lengths."""
 
 PromptsByCase = Mapping[tuple[str, str], tuple[int, ...]]
 """(case id, variant) -> the prompt's token ids."""
@@ -248,7 +248,7 @@ PromptsByCase = Mapping[tuple[str, str], tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodItem:
-    """One expected output to be read under one variant for one metric."""
+    """Name one likelihood score to make: case, variant and metric."""
 
     case: Case
     variant: str
@@ -256,11 +256,11 @@ class LikelihoodItem:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Return case, variant and metric: where the score belongs."""
+        """Return case id, variant and metric, which together name the score."""
         return self.case.id, self.variant, self.metric.spec.name
 
     def failed(self, reason: str, retry: bool = False) -> Failure:
-        """Return the failure that stands for the missing score."""
+        """Return the failure that is recorded instead of the score."""
         case_id, variant, metric = self.place
         return Failure(case_id, "generate", reason, variant, metric, retry)
 
@@ -268,7 +268,7 @@ class LikelihoodItem:
 def likelihood_items(
     cases: Sequence[Case], variants: Sequence[str], metrics: Sequence[Metric]
 ) -> list[LikelihoodItem]:
-    """Return everything to be read under these variants, variant by variant."""
+    """Return all likelihood scores of these variants, variant by variant."""
     return [
         LikelihoodItem(case, variant, metric)
         for metric in metrics
@@ -280,7 +280,7 @@ def likelihood_items(
 
 
 def missing_likelihoods(wanted: Sequence[LikelihoodItem], journal: Journal) -> list[LikelihoodItem]:
-    """Return what is to be read now; a failure that is final would only come again."""
+    """Return the items without a score, except those whose failure another try cannot fix."""
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
     failures = filter(_is_final, journal.failures())
     have |= {(f.case_id, f.variant or "", f.metric or "") for f in failures}
@@ -297,11 +297,11 @@ def read_likelihoods(
     """Make every likelihood score that is missing.
 
     Args:
-        wanted: everything that this engine is to read.
-        prompts: of the same cases and variants.
-        engine: with their weights.
-        journal: where the scores go.
-        progress: has a stage for each metric.
+        wanted: all likelihood scores of this engine.
+        prompts: those of the same cases and variants.
+        engine: the one with their weights.
+        journal: gets the scores.
+        progress: gets a stage for each metric.
 
     Raises:
         BaseDisturbedError: when the base is not itself again after an adapter.
@@ -332,18 +332,19 @@ def read_likelihoods(
 
 
 def _refused_cases(expected: Mapping[str, tuple[int, ...]], journal: Journal) -> dict[str, str]:
-    """Return why some cases cannot be read here, by id.
+    """Return why this model cannot score some cases, by case id.
 
-    The first engine to read a case, which has the baseline, says which tokens it has. A model that
-    reads any of them as others is measured in another unit, on those that it reads alike too.
+    Likelihoods are compared per token, so all models must split the expected outputs into the same
+    tokens. The first engine, which has the baseline, sets the tokens. A model that splits any
+    expected output in another way is refused for all cases.
     """
     state = journal.state
     kept = state.expected_tokens
     now = {case_id: content_key(list(ids))[:16] for case_id, ids in expected.items()}
     journal.save_state(replace(state, expected_tokens={**now, **kept}))
     other = (
-        "this model's tokenizer reads expected outputs as other tokens than the baseline's, so "
-        "per token the two cannot be compared"
+        "this model's tokenizer splits expected outputs into other tokens than the baseline's, so "
+        "the two cannot be compared per token"
     )
     is_other = any(kept.get(case_id, key) != key for case_id, key in now.items())
     refused = dict.fromkeys(now, other) if is_other else {}
@@ -370,9 +371,9 @@ def _keep_likelihood(
 def _order_by_length(
     rows: Sequence[LikelihoodItem], expected: Mapping[str, tuple[int, ...]]
 ) -> list[LikelihoodItem]:
-    """Order the items the longest first, within each window of the drawn order.
+    """Order the items by length within each window of the drawn order, the longest first.
 
-    A run that ends early so has long and short cases, and where memory is short it shows at once.
+    So a run that ends early has both long and short cases, and a lack of memory shows at once.
     """
     return [
         item

@@ -1,8 +1,8 @@
-"""The journal of a run: every completion, judgment and score, the moment it exists.
+"""Keep every completion, judgment and score of a run as soon as it exists.
 
-One SQLite file per run folder (WAL, synchronous=NORMAL), each row committed when it is written, so
-that a killed run goes on where it was and nothing is made or paid for twice. The shared `Cache`
-holds the same completions and judgments by content, for other runs to use.
+Each run folder has one SQLite file (WAL, synchronous=NORMAL). Each row is committed when it is
+written, so a killed run goes on where it stopped, and nothing is made or paid for twice. The shared
+`Cache` keeps the same completions and judgments for other runs, by a key made of their content.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ CREATE TABLE IF NOT EXISTS judgments (
 
 
 class Judgment(NamedTuple):
-    """What a judge answered to one prompt, validated against its schema.
+    """Hold what a judge answered to one prompt, checked against its schema.
 
     Attributes:
         answer: the validated answer as JSON text.
-        version: the model version that the provider reports, "" where it does not.
-        n_prompt_tokens: as the provider counted, 0 where it does not.
+        version: the model version that the provider reports; "" where it reports none.
+        n_prompt_tokens: as the provider counted; 0 where it counts none.
         n_completion_tokens: likewise.
         seconds: wall time of the call.
     """
@@ -54,19 +54,19 @@ _JUDGMENT = ", ".join(Judgment._fields)
 
 
 def content_key(*parts: object) -> str:
-    """Return the sha256 of the parts' canonical JSON, 64 hex digits."""
+    """Return the sha256 of the parts as canonical JSON, 64 hex digits."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Cache:
-    """Completions and judgments by content, shared between runs."""
+    """Keep completions and judgments by a key made of their content, shared between runs."""
 
     def __init__(self, path: Path, tables: str = SHARED_TABLES) -> None:
         """Open or create the file.
 
         Raises:
-            JournalError: when it cannot be opened, or is no SQLite file.
+            JournalError: when it cannot be opened, or is not an SQLite file.
         """
         self.path = path
         with self._translate_errors():
@@ -77,12 +77,12 @@ class Cache:
             self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + tables)
 
     def close(self) -> None:
-        """Close the file; what was written is already committed."""
+        """Close the file; everything written is already committed."""
         self._db.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Write all that is written inside, or nothing; one inside another is part of it."""
+        """Commit everything written in the block, or nothing; a block inside another joins it."""
         if self._db.in_transaction:
             yield
             return
@@ -95,22 +95,22 @@ class Cache:
         self._query("COMMIT")
 
     def completion(self, key: str) -> Completion | None:
-        """Return the completion with this content key, if it was ever made."""
+        """Return the completion with this content key; None if it was never made."""
         row = self._query("SELECT body FROM completions WHERE key = ?", key).fetchone()
         return completion_from_row(row[0]) if row else None
 
     def judgment(self, key: str) -> Judgment | None:
-        """Return the judgment with this content key, if it was ever asked for."""
+        """Return the judgment with this content key; None if it was never asked for."""
         row = self._query(f"SELECT {_JUDGMENT} FROM judgments WHERE key = ?", key).fetchone()
         return Judgment(*row) if row else None
 
     def add_completion(self, key: str, completion: Completion) -> None:
-        """Keep a completion; the first one of a key stays."""
+        """Keep a completion, unless the key has one already."""
         body = json.dumps(asdict(completion), ensure_ascii=False)
         self._query("INSERT OR IGNORE INTO completions VALUES (?, ?)", key, body)
 
     def add_judgment(self, key: str, judgment: Judgment) -> None:
-        """Keep a judgment; one that is asked for anew takes the old one's place."""
+        """Keep a judgment; it replaces an older one with the same key."""
         self._query("INSERT OR REPLACE INTO judgments VALUES (?, ?, ?, ?, ?, ?)", key, *judgment)
 
     def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
@@ -123,13 +123,13 @@ class Cache:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
             raise JournalError(
-                f"{self.path}: {error}. It must be a writable file with room on its disk; "
-                "what was written before is kept"
+                f"{self.path}: {error}. The file must be writable and its disk must have room; "
+                "everything written before is kept"
             ) from error
 
 
 def completion_from_row(body: str) -> Completion:
-    """Return the completion in a row."""
+    """Return the completion that a row holds."""
     fields = json.loads(body)
     fields["token_ids"] = tuple(fields["token_ids"])
     fields.setdefault("n_tokens", len(fields["token_ids"]))  # rows made before it was counted
@@ -137,7 +137,7 @@ def completion_from_row(body: str) -> Completion:
 
 
 JOURNAL_FORMAT = 2
-"""Version 1 kept facts under free names and no `retry` of a failure; it is refused."""
+"""Version 1 had no fixed names for facts and no `retry` for failures; it is refused."""
 
 _RUN_TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL);
@@ -161,7 +161,7 @@ _STATE = TypeAdapter(RunState)
 
 
 class Journal(Cache):
-    """One run's rows; reads through to a shared cache when one is given."""
+    """Keep one run's rows; look into the shared cache, if there is one, for what is missing."""
 
     def __init__(self, folder: Path, cache: Cache | None = None) -> None:
         """Open or create the folder's journal.
@@ -199,7 +199,7 @@ class Journal(Cache):
         return cls(folder, cache)
 
     def close(self) -> None:
-        """Close the journal and its cache, and let others work on the folder."""
+        """Close the journal and its cache, and let other processes work in the folder."""
         super().close()
         if self.cache:
             self.cache.close()
@@ -207,30 +207,30 @@ class Journal(Cache):
             self._lock.close()
 
     def lock(self) -> None:
-        """Keep others from working on this run until the journal is closed.
+        """Keep other processes out of this run until the journal is closed.
 
         Raises:
-            OptionError: when another process works on it now.
+            OptionError: when another process is working on it.
         """
         self._lock = self.path.with_name("journal.lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise OptionError(
-                f"another process is working in {self.path.parent}; wait for it, stop it, or "
-                "choose another --out"
+                f"another process is working in {self.path.parent}; wait until it ends, stop it, "
+                "or choose another --out"
             ) from error
 
     @property
     def has_begun(self) -> bool:
-        """Return whether a run was begun here."""
+        """Return whether a run has begun here."""
         return self._fact("header") is not None
 
     def begin(self, header: RunHeader, cases: Sequence[Case], failures: Sequence[Failure]) -> None:
-        """Make this the journal of a new run: its header, its cases and the rows it cannot use.
+        """Begin a new run: write its header, its cases and the failures of unusable rows.
 
-        All of it is written, or nothing. What an earlier run left is gone, except for completions
-        and judgments, which are known by their content.
+        All of it is written, or nothing. The rows of an earlier run are deleted, except completions
+        and judgments, which have keys made of their content and stay valid.
         """
         with self.transaction():
             for table in ("cases", "answers", "scores", "judge_scores", "failures"):
@@ -249,32 +249,32 @@ class Journal(Cache):
         """Return what the run is.
 
         Raises:
-            OptionError: when no run was begun here.
+            OptionError: when no run has begun here.
             JournalError: when it cannot be read.
         """
         found = self._fact("header")
         if found is None:
-            raise OptionError(f"{self.path} holds a run that never began; start it with `run`")
+            raise OptionError(f"{self.path} holds no run that has begun; start one with `run`")
         with self._translate_errors():
             return _HEADER.validate_python(found)
 
     @property
     def state(self) -> RunState:
-        """Return what the run has found out so far."""
+        """Return what is known of the run so far."""
         rows = self._query("SELECT name, body FROM meta WHERE name LIKE 'state.%'")
         with self._translate_errors():
             found = {name.removeprefix("state."): json.loads(body) for name, body in rows}
             return _STATE.validate_python(found)
 
     def save_state(self, state: RunState) -> None:
-        """Keep a new state; only the fields that changed are written."""
+        """Write the fields of the state that changed."""
         before, after = (_STATE.dump_python(one, mode="json") for one in (self.state, state))
         for name, value in after.items():
             if value != before[name]:
                 self._set_fact(f"state.{name}", value)
 
     def add_seconds(self, stage: str, seconds: float) -> None:
-        """Add to the seconds of a stage, over all sessions of the run."""
+        """Add seconds to the total of a stage over all sessions of the run."""
         state = self.state
         total = state.seconds.get(stage, 0.0) + seconds
         self.save_state(replace(state, seconds={**state.seconds, stage: total}))
@@ -294,7 +294,7 @@ class Journal(Cache):
         return tuple(_case_from_row(body) for (body,) in rows)
 
     def add_answer(self, key: str, completion: Completion, shared: bool = True) -> None:
-        """Keep a completion under its content key, here and, if shared, in the shared cache."""
+        """Keep a completion under its content key here and, if `shared`, in the shared cache."""
         self.add_completion(key, completion)
         where = (completion.case_id, completion.variant)
         with self._instead_of_failure(*where, ""):
@@ -303,7 +303,7 @@ class Journal(Cache):
             self.cache.add_completion(key, completion)
 
     def completions(self) -> dict[tuple[str, str], Completion]:
-        """Return all completions that exist, by case id and variant."""
+        """Return all completions, by case id and variant."""
         rows = self._query(
             "SELECT case_id, variant, body FROM answers JOIN completions USING (key)"
         )
@@ -313,9 +313,9 @@ class Journal(Cache):
         }
 
     def split_texts(self) -> dict[tuple[str, str], SplitText]:
-        """(case id, variant) -> the completion's thoughts and answer.
+        """Return each completion's thoughts and answer, by case id and variant.
 
-        Where the run keeps the thoughts, all of a completion is its answer.
+        If the run scores the thoughts too, the whole completion is the answer.
         """
         completions = self.completions()
         if self.has_begun and self.header.strips_thoughts:
@@ -323,26 +323,26 @@ class Journal(Cache):
         return {place: SplitText("", one.text) for place, one in completions.items()}
 
     def answers(self) -> dict[tuple[str, str], Completion]:
-        """(case id, variant) -> what is scored: the completion without its thoughts.
+        """Return what is scored, the completions without their thoughts, by case id and variant.
 
         A completion that ends inside its thoughts has no answer and is left out.
         """
         return answers_in(self.completions(), self.split_texts())
 
     def completion(self, key: str, shared: bool = True) -> Completion | None:
-        """Return the completion with this key, from the shared cache too where it is shared."""
+        """Return the completion with this key; if `shared`, look into the shared cache too."""
         kept = super().completion(key)
         return self.cache.completion(key) if kept is None and self.cache and shared else kept
 
     def judgment(self, key: str) -> Judgment | None:
-        """Return the judgment with this key; one of the shared cache is copied here."""
+        """Return the judgment with this key; copy it here if the shared cache has it."""
         kept = super().judgment(key)
         if kept is None and self.cache and (kept := self.cache.judgment(key)):
             super().add_judgment(key, kept)
         return kept
 
     def judge_versions(self) -> list[str]:
-        """Return the model versions that the judge's provider reported, sorted."""
+        """Return the judges' model versions as their providers reported them, sorted."""
         rows = self._query("SELECT DISTINCT version FROM judgments WHERE version != ''")
         return sorted(version for (version,) in rows)
 
@@ -353,7 +353,7 @@ class Journal(Cache):
             self.cache.add_judgment(key, judgment)
 
     def add_score(self, score: Score) -> None:
-        """Keep a score; a failure that stood in its place is gone."""
+        """Keep a score, and delete an earlier failure of the same thing."""
         where = (score.case_id, score.variant, score.metric)
         with self._instead_of_failure(*where):
             self._query(
@@ -362,21 +362,21 @@ class Journal(Cache):
             )
 
     def add_judge_score(self, score: JudgeScore) -> None:
-        """Keep what one judge of several gave."""
+        """Keep the score that one judge of several gave."""
         self._query("INSERT OR REPLACE INTO judge_scores VALUES (?, ?, ?, ?, ?)", *astuple(score))
 
     def judge_scores(self) -> tuple[JudgeScore, ...]:
-        """Return what every judge of several gave, in no order that means anything."""
+        """Return the scores of the single judges, in any order."""
         rows = self._query("SELECT case_id, variant, metric, judge, value FROM judge_scores")
         return tuple(JudgeScore(*row) for row in rows)
 
     def scores(self) -> tuple[Score, ...]:
-        """Return all scores, in no order that means anything."""
+        """Return all scores, in any order."""
         rows = self._query("SELECT case_id, variant, metric, value, reason FROM scores")
         return tuple(Score(*row) for row in rows)
 
     def add_failure(self, failure: Failure) -> None:
-        """Keep a failure; a later one of the same thing takes its place."""
+        """Keep a failure; it replaces an earlier one of the same thing."""
         self._has_failures = True
         self._query(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
@@ -390,7 +390,7 @@ class Journal(Cache):
 
     @contextmanager
     def _instead_of_failure(self, *where: str) -> Iterator[None]:
-        """Put what is written inside in the place of the failure of this case, variant, metric."""
+        """Delete the failure of this case, variant and metric when the block has written."""
         if not self._has_failures:
             yield
             return
@@ -401,7 +401,7 @@ class Journal(Cache):
             )
 
     def failures(self) -> tuple[Failure, ...]:
-        """Return all failures, sorted."""
+        """Return all failures, sorted by variant, metric and case id."""
         rows = self._query(
             "SELECT case_id, stage, reason, variant, metric, retry FROM failures "
             "ORDER BY variant, metric, case_id"

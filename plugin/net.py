@@ -1,9 +1,9 @@
-"""Calls to servers over HTTP: how one is tried again, what an answer means, what is kept secret.
+"""Call servers over HTTP: retry calls, read answers, hide secrets.
 
-`retry` makes a call, several times if need be, within a `ConcurrencyLimit`. `read_answer` returns
-the JSON object of a good answer; any other is a `CallError`, by the one table of HTTP statuses,
-`STATUSES`. The rest reads JSON of any shape, checks keys and addresses, and masks secrets in what a
-server sends back.
+`retry` makes a call, and makes it again if it failed and another try may help, within a
+`ConcurrencyLimit`. `read_answer` returns the JSON object of a good answer and raises a `CallError`
+for any other; the table `STATUSES` says what each HTTP status means. The rest reads JSON of any
+shape, checks keys and addresses, and hides secrets in what a server sends back.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Client = TypeVar("Client")
 Result = TypeVar("Result")
 
 N_TRIES = 4
-"""Tries of one call when the server stumbles, with waits of 0.5, 1 and 2 s between them."""
+"""Tries of one call while the server has trouble, with waits of 0.5, 1 and 2 s between them."""
 
 FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
@@ -37,12 +37,12 @@ _LONGEST_WAIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class RetryRules:
-    """How often a call is tried, and how long.
+    """Say how often a call is tried, and how long each try may take.
 
     Attributes:
-        n_tries_busy: tries at most while the server says that there are too many calls.
-        timeout_s: seconds until one try is given up.
-        time_shows_load: whether the seconds that an answer takes show how busy the server is.
+        n_tries_busy: the most tries while the server says that there are too many calls.
+        timeout_s: seconds after which one try fails.
+        time_shows_load: whether a slow answer means that the server is busy.
     """
 
     n_tries_busy: int = N_TRIES
@@ -56,19 +56,19 @@ async def retry(
     rules: RetryRules,
     before_retry: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Return what a call returns, tried again while that may help.
+    """Return what a call returns; make it again while that may help.
 
-    A try holds a place of the limit, which learns how it ended; a wait holds none. A wait is as
-    long as the server asks, else twice the last one.
+    A try counts against the limit, which also learns how the try ended; waiting does not count. A
+    wait is as long as the server asks, or else twice as long as the last one.
 
     Args:
         call: makes one try.
-        limit: how many calls may be under way at once.
+        limit: how many calls may run at once.
         rules: how often, and how long.
         before_retry: called before every try but the first.
 
     Raises:
-        CallError: of the last try. Any other exception of a try ends them at once.
+        CallError: the one of the last try. Any other exception ends the tries at once.
     """
     n_tried, wait_s = 0, FIRST_WAIT_S
     while True:
@@ -81,13 +81,13 @@ async def retry(
                 return result
         except TimeoutError:
             reason = f"no answer within {rules.timeout_s:g} s"
-            error = CallError(reason, again=True, unreachable=True, timed_out=True)
+            error = CallError(reason, retry=True, unreachable=True, timed_out=True)
         except CallError as failed:
             error = failed
         n_tried += 1
-        if error.too_many or error.timed_out:  # fewer at once, and each is done sooner
+        if error.too_many or error.timed_out:  # with fewer calls at once, each is faster
             limit.note_overload()
-        if not error.again or n_tried >= (rules.n_tries_busy if error.too_many else N_TRIES):
+        if not error.retry or n_tried >= (rules.n_tries_busy if error.too_many else N_TRIES):
             raise error
         before_retry()
         await asyncio.sleep(min(error.wait_s or wait_s, _LONGEST_WAIT_S))
@@ -95,13 +95,13 @@ async def retry(
 
 
 class Meaning(Enum):
-    """What an HTTP status other than 2xx says of a request."""
+    """Name what an HTTP status other than 2xx says about a request."""
 
-    REFUSED = "not taken as it is: an option, or a prompt that is too long"
-    KEY = "no key, or one that may not do this"
-    UNKNOWN = "no such model or address"
-    TOO_MANY = "too many requests at once, or in a minute: wait, and send fewer"
-    AGAIN = "the server stumbled: the same request may succeed later"
+    REFUSED = "the server does not take an option, or the prompt is too long"
+    KEY = "the key is missing, or it may not do this"
+    UNKNOWN = "the server has no such model or address"
+    TOO_MANY = "too many requests at once or per minute: wait, then send fewer"
+    RETRY = "the server has trouble: the same request may succeed later"
     FINAL = "anything else: the same request would fail again"
 
 
@@ -110,20 +110,20 @@ STATUSES = {
     401: Meaning.KEY,
     403: Meaning.KEY,
     404: Meaning.UNKNOWN,
-    408: Meaning.AGAIN,
-    409: Meaning.AGAIN,
+    408: Meaning.RETRY,
+    409: Meaning.RETRY,
     422: Meaning.REFUSED,
     429: Meaning.TOO_MANY,
     503: Meaning.TOO_MANY,
     529: Meaning.TOO_MANY,
 }
-"""What each status means, for judges and inference servers alike; see `status_meaning`."""
+"""What each status means, for judges and inference servers; see `status_meaning`."""
 
 
 def status_meaning(status: int | None) -> Meaning:
-    """Return what a status means, by `STATUSES`: any other from 500 on is worth another try."""
+    """Return what a status means: as in `STATUSES`, else a retry from 500 on."""
     code = status or 0
-    return STATUSES.get(code, Meaning.AGAIN if code >= 500 else Meaning.FINAL)
+    return STATUSES.get(code, Meaning.RETRY if code >= 500 else Meaning.FINAL)
 
 
 _MAX_BODY_BYTES = 1 << 23
@@ -137,41 +137,41 @@ def read_answer(
 
     Raises:
         CallError: for any other answer: another status, no JSON object, one that is too long or
-            that holds an error. What the server says stands in it short and masked.
+            that holds an error. It has the server's message, shortened and without secrets.
     """
     if not 200 <= status < 300:
         meaning = status_meaning(status)
         raise CallError(
             f"HTTP {status}: {error_message(decode_json(body[:_MAX_BODY_BYTES]), mask)}",
-            again=meaning in (Meaning.AGAIN, Meaning.TOO_MANY),
+            retry=meaning in (Meaning.RETRY, Meaning.TOO_MANY),
             too_many=meaning is Meaning.TOO_MANY,
             wait_s=retry_after_s(headers),
             status=status,
         )
     if len(body) > _MAX_BODY_BYTES:
-        raise CallError(f"an answer of {len(body)} bytes; {_MAX_BODY_BYTES} are read at most")
+        raise CallError(f"the answer has {len(body)} bytes; at most {_MAX_BODY_BYTES} are read")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise unreadable_error(error) from None
     if not isinstance(found, dict):
-        raise CallError("unreadable answer: no JSON object", again=True)
+        raise CallError("unreadable answer: not a JSON object", retry=True)
     if found.get("error"):
         said = error_message(found, mask)
-        raise CallError(f"the server answered with an error: {said}", again=True)
+        raise CallError(f"the server answered with an error: {said}", retry=True)
     return found
 
 
 async def post_json(client: Any, path: str, body: Any, mask: SecretMask) -> dict[str, Any]:
-    """Return the JSON object that comes back for `body`, sent by an `httpx.AsyncClient`.
+    """Send `body` with an `httpx.AsyncClient`; return the JSON object that comes back.
 
     Raises:
-        CallError: when none comes back. Never chained to the client's error, whose request holds
-            the key.
+        CallError: when none comes back. It is not chained to the client's error, which holds the
+            request and so the key.
     """
     try:
         answer = await client.post(path, json=body)
-    except Exception as error:  # an answer may be odd in any way
+    except Exception as error:  # a broken answer can raise anything
         failed = client_error(error)
     else:
         return read_answer(answer.status_code, answer.headers, answer.content, mask)
@@ -179,7 +179,7 @@ async def post_json(client: Any, path: str, body: Any, mask: SecretMask) -> dict
 
 
 def client_error(error: Exception) -> CallError:
-    """Return the failed call that an exception of the client httpx stands for."""
+    """Return the `CallError` for an exception of the client httpx."""
     import httpx
 
     if isinstance(error, httpx.HTTPError):
@@ -188,18 +188,18 @@ def client_error(error: Exception) -> CallError:
 
 
 def no_answer_error(error: BaseException, timed_out: bool = False) -> CallError:
-    """Return the error for a call that no server answered."""
+    """Return the `CallError` for a call that no server answered."""
     reason = f"no answer: {type(error).__name__}"
-    return CallError(reason, again=True, unreachable=True, timed_out=timed_out)
+    return CallError(reason, retry=True, unreachable=True, timed_out=timed_out)
 
 
 def unreadable_error(error: BaseException) -> CallError:
-    """Return the error for an answer that is no JSON."""
-    return CallError(f"unreadable answer: {type(error).__name__}", again=True)
+    """Return the `CallError` for an answer that is not JSON."""
+    return CallError(f"unreadable answer: {type(error).__name__}", retry=True)
 
 
 def decode_json(body: bytes) -> Any:
-    """Return what a body holds: parsed JSON, else its text."""
+    """Return a body as parsed JSON, or as text if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -207,7 +207,7 @@ def decode_json(body: bytes) -> Any:
 
 
 def error_message(body: Any, mask: SecretMask) -> str:
-    """Return what a server says of an error: one short line without secrets."""
+    """Return a server's message about an error as one short line without secrets."""
     inner = get_path(body, "error") or body
     about = get_path(inner, "message") or inner
     text = about if isinstance(about, str) else json.dumps(about, ensure_ascii=False)
@@ -215,7 +215,7 @@ def error_message(body: Any, mask: SecretMask) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return how long the server asks to wait, whether it names seconds or a date."""
+    """Return the seconds that the server asks to wait, given as seconds or as a date; else None."""
     asked = headers.get("retry-after", "")
     try:
         return max(0.0, float(asked))
@@ -231,7 +231,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def get_path(value: Any, *path: str | int) -> Any:
-    """Return what lies at a path in parsed JSON of any shape; None where nothing does."""
+    """Return the value at a path in parsed JSON of any shape; None if there is none."""
     for step in path:
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None
@@ -241,17 +241,17 @@ def get_path(value: Any, *path: str | int) -> Any:
 
 
 def text_at(value: Any) -> str:
-    """Return a text from parsed JSON, "" where it is none."""
+    """Return a value from parsed JSON if it is a text, else ""."""
     return value if isinstance(value, str) else ""
 
 
 def count_at(value: Any) -> int | None:
-    """Return a count of tokens, None where the server sends none that could be one."""
+    """Return a value from parsed JSON if it can be a count of tokens, else None."""
     return value if isinstance(value, int) and 0 <= value < 2**31 else None
 
 
 def sendable(text: str) -> str:
-    """Return the text without halves of characters, which no UTF-8 can hold."""
+    """Return the text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -259,16 +259,16 @@ def make_client(who: str, make: Callable[[], Client], error_kind: type[UserError
     """Return a client that `make` makes.
 
     Args:
-        who: whose it is, as a message begins.
-        make: makes it.
-        error_kind: of the error.
+        who: whose client it is; begins the message.
+        make: makes the client.
+        error_kind: what is raised.
 
     Raises:
-        UserError: for an address or a setting of the environment that it cannot work with.
+        UserError: for an address or an environment setting that the client cannot use.
     """
     try:
         return make()
-    except Exception as error:  # bad proxies and certificates: every library has its own types
+    except Exception as error:  # each library has its own errors for bad proxies and certificates
         kind = type(error).__name__
     raise error_kind(
         f"{who}: its client cannot start ({kind}); check its address, and HTTP_PROXY, "
@@ -277,28 +277,28 @@ def make_client(who: str, make: Callable[[], Client], error_kind: type[UserError
 
 
 _SHORTEST_PIECE = 12
-"""Characters; a shorter piece of base64 may well stand in a text by chance."""
+"""Characters; a shorter piece of base64 may appear in a text by chance."""
 
 
 def check_key(key: str, name: str, error_kind: type[UserError]) -> str:
-    """Return the key, if a header can carry it.
+    """Return the key after checking that an HTTP header can carry it.
 
     Raises:
         UserError: of the kind given, naming the secret, never its value.
     """
     if not key.isascii() or not key.isprintable() or " " in key:
         raise error_kind(
-            f"{name} is no key: it holds spaces or characters that no header can carry"
+            f"{name} cannot be a key: it has spaces or characters that an HTTP header cannot "
+            "carry; copy the key again"
         )
     return key
 
 
 def check_url(url: str, name: str, error_kind: type[UserError]) -> str:
-    """Return the address, if it is one of a web server.
+    """Return the address after checking that it is a web address.
 
     Raises:
-        UserError: of the kind given, naming where the address stands and its value, without what
-            may be a password.
+        UserError: of the kind given, naming the option and the address without its password.
     """
     try:
         parts = urlsplit(url)
@@ -307,22 +307,24 @@ def check_url(url: str, name: str, error_kind: type[UserError]) -> str:
         usable = False
     if not usable or not url.isprintable() or " " in url:
         shown = re.sub(r"//.*@", "//[key]@", url)
-        raise error_kind(f"{name} {shown!r} is no http or https address")
+        raise error_kind(
+            f"{name} {shown!r} is not an http or https address, such as http://localhost:8000/v1"
+        )
     return url
 
 
 class SecretMask:
-    """Replaces secrets in texts by "[key]": raw, URL-quoted, in JSON and in base64."""
+    """Replace secrets in texts by "[key]": as they are, URL-quoted, in JSON and in base64."""
 
     def __init__(self, key: str = "", url: str = "") -> None:
-        """Take what is hidden: a key, and the user and password of an address."""
+        """Take the secrets: a key, and the user and password in an address."""
         user, at, _ = urlsplit(url).netloc.rpartition("@")
         secrets = {key, unquote(user.partition(":")[2])} | ({user, unquote(user)} if at else set())
         spellings = {s for secret in secrets - {""} for s in _spellings(secret)}
         self._spellings = sorted(spellings, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Return the text without secrets, and without what UTF-8 cannot hold."""
+        """Return the text without secrets, and without what UTF-8 cannot encode."""
         for spelling in self._spellings:
             text = text.replace(spelling, "[key]")
         return sendable(text)
@@ -338,7 +340,7 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def _pieces(secret: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
-    """Yield how the secret looks inside something longer that was encoded, at each of 3 offsets."""
+    """Yield how the secret looks in base64 as part of a longer text, at each of 3 offsets."""
     for n_before in range(3):
         text = encode(bytes(n_before) + secret).decode()
         # A character of base64 holds six bits; those at the ends also depend on the neighbours.
@@ -348,31 +350,31 @@ def _pieces(secret: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
 
 
 _GROWS_TO = 4
-"""Times the number that it starts with."""
+"""The limit grows to at most this many times its start."""
 
 _SLOW = 2.0
 _SMOOTHING = 0.1
 
 
 class ConcurrencyLimit:
-    """Lets so many calls in at once, as an async context for each.
+    """Limit how many calls run at once; each call is an async context.
 
     Additive increase, multiplicative decrease (Chiu and Jain 1989), as in TCP's congestion control:
-    one more call at once for every round that went well; half as many when the server says that it
-    is too much; a tenth fewer when answers take twice as long as they did at best.
+    one more call at once after every round without trouble; half as many when the server says that
+    it has too many; a tenth fewer when answers take twice as long as at their best.
 
     Attributes:
-        limit: calls at once now; whole calls, the fraction counts towards the next.
-        most: calls at once, at most.
+        limit: calls at once now, rounded down; the fraction counts towards the next call.
+        most: the most calls at once.
     """
 
     def __init__(self, start: int, *, adaptive: bool, most: int | None = None) -> None:
-        """Begin with so many.
+        """Begin with `start` calls at once.
 
         Args:
             start: calls at once, 1 or more.
-            adaptive: whether the number follows the server; else it stays.
-            most: calls at once, at most; four times `start` by default.
+            adaptive: whether the limit follows the server; else it stays as it is.
+            most: the most calls at once; four times `start` by default.
         """
         self.limit = float(start)
         self.most = (most or start * _GROWS_TO) if adaptive else start
@@ -393,16 +395,16 @@ class ConcurrencyLimit:
         try:
             await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():  # it was given and is not wanted any more
+            if place.done() and not place.cancelled():  # the place came too late: give it on
                 self._leave()
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        """Give the place to the next."""
+        """Give the place to the next call."""
         self._leave()
 
     def note_success(self, seconds: float | None) -> None:
-        """Note an answer in so many seconds; None where they tell nothing of the server."""
+        """Note a good answer and its seconds; None if the time does not show the server's load."""
         if not self._adaptive:
             return
         self._n_until_cut -= 1
@@ -428,7 +430,7 @@ class ConcurrencyLimit:
         self._let_in()
 
     def _shrink(self, factor: float) -> None:
-        # Calls that were under way at the last cut say nothing about the number since.
+        # Calls that began before the last cut say nothing about the limit after it.
         if self._n_until_cut <= 0:
             self._n_until_cut = int(self.limit)
             self.limit = max(1.0, self.limit * factor)

@@ -1,7 +1,8 @@
-"""The story of a run, told by `run`: read, complete, score, compare, publish.
+"""Do a run: read, complete, score, compare, publish.
 
-Below it stand its steps, in this order; then what begins from a journal (`rebuild_report`,
-`draw_for_rating`), and `certify`: the effect certificates alone, without a run.
+`run` has the steps, and the functions below it follow in this order. Then come `rebuild_report` and
+`draw_for_rating`, which begin from a journal, and `certify`, which makes the certificates without a
+run.
 """
 
 from __future__ import annotations
@@ -54,12 +55,12 @@ from plugin.worker import Progress, Stage, Worker
 
 
 def run(params: Params, host: Host) -> Report:
-    """Do everything that is not in the run folder's journal yet, and publish the result.
+    """Make everything that the journal of the run folder does not have yet, and publish the result.
 
     Raises:
-        UserError: the user can mend it.
-        FaultError: something broke; the journal holds what was made.
-        KeyboardInterrupt: the user stopped the run; the journal holds what was made.
+        UserError: when the user made a mistake and can fix it.
+        FaultError: when something broke; the journal has what was made.
+        KeyboardInterrupt: when the user stopped the run; the journal has what was made.
     """
     began = time.perf_counter()
     sources = find_sources(params, host)
@@ -80,10 +81,10 @@ def run(params: Params, host: Host) -> Report:
 
 
 def _open_journal(plan: Plan, host: Host) -> Journal:
-    """Open the folder's journal, new or of this very run; nobody else works on it meanwhile.
+    """Open the journal of the run folder for this run, and keep other processes out.
 
     Raises:
-        OptionError: when the folder holds a run with another identity, or is being worked on.
+        OptionError: when the folder holds another run, or another process is working in it.
     """
     folder = host.open(plan.run_id)
     cache_dir = plan.params.cache_dir
@@ -95,8 +96,8 @@ def _open_journal(plan: Plan, host: Host) -> Journal:
             _begin_run(journal, plan)
         elif changes:
             raise OptionError(
-                f"{folder} holds another run: {'; '.join(changes)}. Put that back as "
-                "it was to go on with it, or choose another --out"
+                f"{folder} holds another run: {'; '.join(changes)}. Change that back to go on with "
+                "that run, or choose another --out"
             )
         else:
             n_made = len(journal.completions()), len(journal.scores())
@@ -108,7 +109,7 @@ def _open_journal(plan: Plan, host: Host) -> Journal:
 
 
 def _begin_run(journal: Journal, plan: Plan) -> None:
-    """Write what the run is; all of it or nothing."""
+    """Write into the journal what the run is: all of it, or nothing."""
     judges = (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
     models = _model_names(plan.params)
     header = RunHeader(
@@ -144,7 +145,7 @@ def _model_names(params: Params) -> tuple[str, ...]:
 
 
 def _changes(header: RunHeader, plan: Plan) -> list[str]:
-    """Return what differs between the run in the folder and the planned one, a phrase each."""
+    """Return a phrase for each difference between the run in the folder and the planned one."""
     was, now = header.identity, _as_stored(plan.identity)
     settings = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     old, new = header.digests, _as_stored(plan.digests)
@@ -156,7 +157,7 @@ def _changes(header: RunHeader, plan: Plan) -> list[str]:
 
 
 def _as_stored(facts: dict[str, object]) -> dict[str, object]:
-    """Return the facts as the journal gives them back."""
+    """Return the facts as they come back from the journal."""
     kept: dict[str, object] = json.loads(json.dumps(facts))
     return kept
 
@@ -174,7 +175,7 @@ def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> None:
 
 
 def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
-    """Return what to say of adapters and completions before a judge is paid for them."""
+    """Return warnings on adapters and completions, to be shown before a judge is paid."""
     cases, completions = plan.loaded.cases, journal.completions()
     certificates = certificates_of_run(journal, plan.variants, cases, completions)
     lines = [certificate_line(each) for each in certificates if not each.holds]
@@ -183,7 +184,7 @@ def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
 
 
 def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None:
-    """Say what judging will take, and make every score that the journal does not hold yet."""
+    """Say what judging will take, and make every score that the journal does not have yet."""
     cases, seed = plan.loaded.cases, plan.params.seed
     in_order = working_order(cases, seed)
     made, answers = journal.completions().values(), journal.answers().values()
@@ -222,7 +223,7 @@ def _judging_of(plan: Plan) -> Judging:
 
 
 def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | None:
-    """Return the judges' exam; None where there is no real judge or the user wants none."""
+    """Return the judges' exam; None without a real judge, or if the user wants none."""
     asks_judge = any(can_probe(metric.spec) for metric in plan.metrics)
     is_real = not any(judge.structured for judge in plan.judges)
     if not (plan.params.trust_report and asks_judge and is_real):
@@ -247,15 +248,15 @@ def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
 
 
 def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
-    """Make everything that is published again, from the folder's journal alone.
+    """Make and publish the results again, from the folder's journal alone.
 
     Args:
         folder: the run's.
-        host: where it is published.
-        human_ratings: a file of ratings to be taken in before.
+        host: gets the results.
+        human_ratings: a file of ratings to read first; "" for none.
 
     Raises:
-        OptionError: when the folder holds no run, or the ratings do not fit it.
+        OptionError: when the folder holds no run, or the ratings do not belong to it.
     """
     with (
         closing(Journal.existing(folder)) as journal,
@@ -269,25 +270,27 @@ def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
 
 
 def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
-    """Write a template for human ratings of cases drawn at random, and record the draw.
+    """Draw cases at random, record the draw, and write a template for human ratings of them.
 
     Raises:
-        OptionError: when the folder holds no run, or nothing that humans could rate.
+        OptionError: when the folder holds no run, or no metric that humans could rate.
     """
     if n_cases < 1:
-        raise OptionError(f"--n {n_cases}: at least one case must be drawn")
+        raise OptionError(f"--n {n_cases}: draw at least one case, such as --n 50")
     with closing(Journal.existing(folder)) as journal:
         journal.lock()
         specs = journal.header.metrics
         path, n_drawn = export_ratings(journal, specs, n_cases, seed, folder)
     host.log(
-        f"{n_drawn} cases drawn: {path}\nFill in rating (on the metric's own scale, "
+        f"{n_drawn} cases drawn: {path}\nFill in the columns rating (on the metric's own scale, "
         f"{'; '.join(map(_scale_text, rateable_metrics(specs)))}) and rater; rows may stay empty.\n"
         f"Then: python main.py report {shlex.quote(str(folder))} --human_ratings "
         f"{shlex.quote(str(path))}"
     )
     if n_drawn < MIN_LABELS:
-        host.log(f"note: below {MIN_LABELS} rated cases the corrected gain has no interval")
+        host.log(
+            f"note: with fewer than {MIN_LABELS} rated cases the corrected gain has no interval"
+        )
 
 
 def _scale_text(spec: MetricSpec) -> str:
@@ -295,16 +298,16 @@ def _scale_text(spec: MetricSpec) -> str:
 
 
 def exit_now(host: Host) -> NoReturn:
-    """End the process at once: its worker cannot be interrupted; what is in the journal is safe."""
+    """End the process at once, as its worker cannot be interrupted; the journal is safe."""
     host.stopped()
     os._exit(host.stop_exit_code)
 
 
 NOT_CERTIFIED = 3
-"""The exit code of a certificate that does not hold."""
+"""Exit code of `certify` when an adapter is not certified."""
 
 PROBE_TOKENS = 32
-"""How long the completions of the probes may become."""
+"""Longest completion of a probe, in tokens."""
 
 _QUESTIONS = (
     "Who are you, and what can you do for me?",
@@ -316,11 +319,11 @@ _QUESTIONS = (
     "Summarise: The meeting was moved from Monday to Thursday, since half the team was ill.",
     "Who wrote Hamlet, and when?",
 )
-"""Probes from many fields; where a data set is given, its own cases are taken."""
+"""Probes from many fields, used where no data set is given."""
 
 
 def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
-    """Return the certificate of every adapter, with the completions of the probes compared.
+    """Return the certificate of every adapter, after comparing completions of the probes, too.
 
     Raises:
         UserError: when model, adapter or data set cannot be used.
@@ -361,9 +364,9 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
             progress.done += 1
             progress.check()
         if any(one.kind == "base disturbed" for one in found):
-            return tuple(found)  # what it would generate is nobody's
+            return tuple(found)  # its completions would be wrong
         if all(one.n_completions for one in found):
-            return tuple(found)  # an engine that can compare nothing else did so already
+            return tuple(found)  # the engine has compared completions already
         texts = _complete_probes(prompts, engine, progress)
     finally:
         engine.close()
@@ -387,7 +390,7 @@ def _complete_probes(
 def _count_completions(
     certificate: Certificate, texts: Mapping[tuple[str, str], str]
 ) -> Certificate:
-    """Return the certificate with the probes' completions, compared with the base's."""
+    """Add to the certificate how many completions of the probes differ from the base's."""
     pairs = [
         (text, texts[case_id, certificate.variant])
         for (case_id, name), text in texts.items()

@@ -1,10 +1,10 @@
-"""The one scheduler of judgments, and the forecast of what they will cost.
+"""Make the scores that are missing, and forecast what judging will cost.
 
-It calls each metric directly and never `deepeval.evaluate()`, which rewrites its result cache after
-every case, so that its own cost per case grows with their number, and which keeps no journal.
+Each metric is called directly, not through `deepeval.evaluate()`: that one rewrites its result
+cache after every case, so its cost per case grows with the number of cases, and it has no journal.
 
-The forecast counts four characters as a token, since the tokenizers of paid models cannot be had
-offline. It is meant to be right within a factor of two, and says so.
+The forecast counts four characters as a token, because the tokenizers of paid models are not
+available offline. It should be right within a factor of two, and says so.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from plugin.trust.exam import Exam
 from plugin.worker import Progress, Stage
 
 _CHAINS_PER_CALL = 2
-"""Metrics under way for each call under way: a metric asks several questions one after another, and
-more chains than calls keep every place taken until the very end."""
+"""Scores in work for each call in work. A metric asks several questions one after another, so with
+more scores than calls there is always a question ready to be asked."""
 
 _LOOK_EVERY_S = 0.1
 _WATCH_EVERY = 10
-"""Scores between two looks whether the verdict is settled."""
+"""Scores between two checks whether the verdict is settled."""
 
 _TRIED_BEFORE_STOPPING = 50
-"""Scores tried before a failing judge stops the run; fewer say little."""
+"""Scores to try before a failing judge may stop the run; fewer say little."""
 
 
 def items_to_score(
@@ -45,17 +45,17 @@ def items_to_score(
     metrics: Sequence[Metric],
     whole: Iterable[Completion] | None = None,
 ) -> list[ScoreItem]:
-    """Return the scores to be made, case by case, variants and metrics side by side.
+    """Return the scores to make, case by case, with all variants and metrics of a case together.
 
-    Those of the engine's own metrics are made with the completions, see `plugin.generate`.
-    Given cases in seeded order, a run that ends early holds whole pairs and a fair sample.
+    Likelihood scores are left out: `plugin.generate` makes them with the completions. As the cases
+    come in seeded order, a run that ends early has complete pairs and a fair sample.
 
     Args:
         cases: in the order of work.
         answers: completions without their thoughts.
-        metrics: of the run.
-        whole: all completions, with their thoughts, for metrics that read how they were made; None
-            for `answers`.
+        metrics: the run's.
+        whole: completions with their thoughts, for metrics that read how a completion was made;
+            None if these are the same as `answers`.
     """
     answers_of = _by_case(answers)
     whole_of = answers_of if whole is None else _by_case(whole)
@@ -80,7 +80,7 @@ def _by_case(completions: Iterable[Completion]) -> dict[str, list[Completion]]:
 
 
 def missing_items(items: Sequence[ScoreItem], journal: Journal) -> list[ScoreItem]:
-    """Return the items that the journal has no score of."""
+    """Return the items for which the journal has no score."""
     have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
     return [item for item in items if item.place not in have]
 
@@ -117,11 +117,11 @@ def score_all(
     exam: Exam | None = None,
     gain: RunningGain | None = None,
 ) -> None:
-    """Make every score that the journal does not hold yet; each is written when it exists.
+    """Make every score that the journal does not have yet, and write each at once.
 
-    A judgment that failed in an earlier session is asked for again. Where a limit of the user's is
-    reached, or the verdict of a run that may stop early is settled, the rest stays undone. Where
-    there is an exam, the judges go through it when the scores are made.
+    A score that failed in an earlier session is tried again. When a limit of the user is reached,
+    or the verdict is settled and the run may stop early, the rest is not scored. An exam of the
+    judges, if there is one, follows the scores.
 
     Raises:
         JudgeError: when no call can succeed (wrong key, unknown model).
@@ -148,7 +148,7 @@ def score_all(
 
 
 class _ScoringSession:
-    """One session's judging."""
+    """Score in one session of a run, and count what fails."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class _ScoringSession:
 
     @property
     def all_askers(self) -> list[Asker]:
-        """Return the judges' askers, and the second one's."""
+        """Return the askers of the judges and of the second judge."""
         return [*self._askers, *([self._second] if self._second else [])]
 
     async def work(
@@ -185,7 +185,7 @@ class _ScoringSession:
         early: EarlyPlan | None,
         exam: Exam | None,
     ) -> None:
-        """Score everything, until done, settled or halted."""
+        """Score everything, until it is done, the verdict is settled, or a limit is reached."""
         try:
             ready = await self._prepare_metrics(items if exam else missing)
             watch = EarlyStopper(early) if early else None
@@ -204,10 +204,10 @@ class _ScoringSession:
                 self._journal.save_state(replace(self._journal.state, halted=self._halted))
 
     async def _prepare_metrics(self, items: Sequence[ScoreItem]) -> dict[str, Metric | CallError]:
-        """Return the metrics by name, with their evaluation steps, which are kept in the journal.
+        """Return the metrics by name, ready to use: with evaluation steps where they need some.
 
-        The first judge writes them. A metric whose steps it could not write is an error in its
-        place.
+        The first judge writes the steps, and the journal keeps them. If it fails, the error is
+        returned in the metric's place.
         """
         metrics = {item.metric.spec.name: item.metric for item in items}
         known = self._journal.state.evaluation_steps
@@ -219,7 +219,7 @@ class _ScoringSession:
                     ready[name] = await metric.prepare(self._askers[0], known.get(name, ()))
                 except CallError as error:
                     ready[name] = CallError(f"the evaluation steps could not be written: {error}")
-                except LimitReached as limit:  # then nothing is scored in this session
+                except LimitReached as limit:  # then this session scores nothing
                     self._halted = str(limit)
                 if name not in known:
                     self._progress.done += 1
@@ -271,7 +271,7 @@ class _ScoringSession:
                     if rest and n_made % _WATCH_EVERY == 0 and watch.is_settled:
                         self._journal.save_state(replace(self._journal.state, stopped_early=True))
                         rest.clear()
-                # A metric that asks nobody never waits: let the others and the stop signal in.
+                # A metric without a judge never waits: let other tasks and a stop in.
                 await asyncio.sleep(0)
 
         n_chains = _CHAINS_PER_CALL * max(asker.concurrency.most for asker in self._askers)
@@ -295,7 +295,7 @@ class _ScoringSession:
             self._n_lost += 1
             self._progress.n_failed = self._n_lost
             self._progress.note = f"{self._n_lost} failed"
-            if asked:  # what no judge was asked for is no failure of the judge's
+            if asked:  # else it is not the judge's failure
                 self._n_failed += 1
                 self._last_failure = result.reason
         self._progress.done += 1
@@ -314,11 +314,12 @@ class _ScoringSession:
             raise JudgeFailingError(
                 f"{self._n_failed} of {n_tried} scores failed under {who}, more than "
                 f"--max_failed_share {most:g} allows, the last with: {self._last_failure}. "
-                "Everything made so far is kept: mend or change the judge, or allow more"
+                "Everything made so far is kept: fix or change the judge, or allow a larger share, "
+                "then resume"
             )
 
     async def _ask_second(self, items: Sequence[ScoreItem], second: Asker) -> None:
-        """Have the second judge score both sides of every pair that the first is unsure of."""
+        """Have the second judge score both sides of every pair of which the first is unsure."""
         places = {
             item.place: item
             for item in items
@@ -362,7 +363,7 @@ class _ScoringSession:
         self._journal.save_state(replace(self._journal.state, second_judge=facts))
 
     async def _await_all(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
-        """Wait for all of it, looking now and then whether to stop; the first error ends it."""
+        """Wait until all is done; the first error, or a stop, ends the wait."""
         tasks = {asyncio.create_task(each) for each in work}
         pending = tasks
         try:
@@ -381,14 +382,14 @@ class _ScoringSession:
 
 _CHARS_PER_TOKEN = 4
 _PROMPT_TOKENS = 450
-"""DeepEval's own words in a question, on average."""
+"""Tokens of DeepEval's own words in a question, on average."""
 
 _ANSWER_TOKENS = 60
 _FACTOR = 2
 
 
 class Forecast(NamedTuple):
-    """Of one judge."""
+    """Hold what one judge will be asked."""
 
     n_calls: int
     n_prompt_tokens: int
@@ -396,7 +397,7 @@ class Forecast(NamedTuple):
 
 
 def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | None = None) -> str:
-    """Return the forecast in words; "" where nobody is asked."""
+    """Return the forecast in words; "" where no judge is asked."""
     asked = [judge for judge in judging.judges if not judge.structured]
     found = forecast_calls(missing, judging.include_reason)
     if not (asked and found.n_calls):
@@ -411,7 +412,7 @@ def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | N
     prices = [price_of(judge.label, judging.price) for judge in asked]
     known = [price for price in prices if price]
     if len(known) < len(prices):
-        text += "; cost unknown, since a judge's price is: see --judge_price"
+        text += "; cost unknown: give the judge's price with --judge_price"
     elif any(price != Price(0, 0) for price in known):
         cost = sum(p.cost(found.n_prompt_tokens, found.n_completion_tokens) for p in known)
         at = "your price" if judging.price else f"prices of {PRICES_AS_OF}"
@@ -419,16 +420,16 @@ def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | N
     if exam:
         n_more = n_judges * exam.n_questions_at_most
         text += f"; examining the judge takes up to {n_more:,} calls more"
-    second = "; what the second judge takes comes on top" if judging.second else ""
+    second = "; the second judge comes on top" if judging.second else ""
     return f"{text}{second}"
 
 
 def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Forecast:
-    """Estimate calls and tokens of one judge; equal completions are judged once.
+    """Estimate calls and tokens of one judge; equal completions count once.
 
     Args:
-        missing: scores to be made.
-        include_reason: whether the reason of a score is asked for.
+        missing: the scores to make.
+        include_reason: whether the judge is asked for the reason of a score.
     """
     seen = set()
     n_calls = n_read = n_written = 0

@@ -1,9 +1,9 @@
-"""Two threads: the worker does the work, the main thread serves the host.
+"""Run the work in one thread while the main thread talks to the host.
 
-Only the main thread ever talks to a host, because hosts' SDKs are synchronous, belong to one
-thread and deliver a user's Stop as KeyboardInterrupt from the progress call. All heavy work of a
-run happens in one worker thread, because mlx binds its streams to the thread that loaded the model.
-What the worker is doing stands in a `Progress`, which the main thread reads.
+Only the main thread talks to a host: the SDKs of hosts are synchronous, belong to one thread, and
+raise a user's Stop as KeyboardInterrupt from the progress call. All heavy work happens in one
+worker thread, because mlx ties a model to the thread that loaded it. The worker writes what it is
+doing into a `Progress`, which the main thread reads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STOP_WITHIN_S = 1.5
 
 
 class Stopped(VerdictError):
-    """The worker saw the request to stop, and stopped."""
+    """Say that the worker stopped because it was asked to."""
 
     exit_code = 130
 
@@ -48,7 +48,7 @@ class Stage(StrEnum):
 
 
 class EndedStage(NamedTuple):
-    """A stage that is over."""
+    """Record a stage that is over."""
 
     stage: Stage
     done: int
@@ -61,13 +61,13 @@ class Progress:
     """Tell what the worker is doing; written by the worker, read by the main thread.
 
     Attributes:
-        stage: what is being done; None before the first stage.
-        done: how many of `total`, this session's and earlier ones' together.
+        stage: what the worker is doing; None before the first stage.
+        done: how many of `total` are done, in this session and earlier ones together.
         total: 0 when it cannot be known.
-        n_before: how many of `done` were there when the stage began.
+        n_before: how many were done when the stage began.
         n_failed: how many scores failed in this session.
         gain: mean gain of the first rival on the primary metric so far; None before a pair.
-        note: something worth a few words, such as the number of failures.
+        note: a few words to show beside the numbers, such as "3 failed".
         began_s: when the stage began, in seconds on the monotonic clock.
         ended: the countable stages that are over, oldest first.
         stop: set by the main thread to ask the worker to stop.
@@ -98,24 +98,24 @@ class Progress:
         self.total = total
 
     def check(self) -> None:
-        """Stop the work if the main thread asked for it; the worker calls this between steps.
+        """Raise if the main thread asked to stop; the worker calls this between steps.
 
         Raises:
-            Stopped: when the main thread asked for it.
+            Stopped: when the main thread asked to stop.
         """
         if self.stop.is_set():
             raise Stopped("stopped")
 
 
 class Worker:
-    """Run one function at a time in the worker thread, and serve the host meanwhile."""
+    """Run one function at a time in the worker thread, and keep the host up to date meanwhile."""
 
     def __init__(self, tend: Callable[[Progress], None], abandon: Callable[[], NoReturn]) -> None:
         """Start the thread.
 
         Args:
-            tend: is called in the main thread ten times a second; may raise to stop the work.
-            abandon: is called when the work does not stop in time; must end the process.
+            tend: called in the main thread ten times a second; may raise to stop the work.
+            abandon: called when the work does not stop in time; must end the process.
         """
         self.progress = Progress()
         self._tend = tend
@@ -126,7 +126,8 @@ class Worker:
         """Return the function's result.
 
         Raises:
-            BaseException: the function's own, or what `tend` raised, once the worker has stopped.
+            BaseException: what the function raised, or what `tend` raised; the latter only after
+                the worker has stopped.
         """
         future = self._pool.submit(work)
         try:
@@ -140,7 +141,7 @@ class Worker:
         return future.result()
 
     def _await_stop(self, future: Future[T]) -> None:
-        """Wait a little, or until a second Stop; a call into a library may run on for long."""
+        """Wait a moment, or until a second Stop; a call into a library may take much longer."""
         try:
             stopped = wait([future], timeout=_STOP_WITHIN_S).done
         except KeyboardInterrupt:

@@ -22,8 +22,6 @@ from tools import examples, tables
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = (README, ROOT / "info.md", ROOT / "CONTRIBUTING.md", *DOCS)
-COMING = {"architecture.md"}
-"""Pages of docs/ that are being written; a link to one that is not there yet is no fault."""
 
 FENCE = re.compile(r"^[ ]*```.*?^[ ]*```[ ]*$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -54,7 +52,7 @@ def dead_links(page: Path) -> list[str]:
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
         if not target.exists():
-            dead += [] if target.parent == ROOT / "docs" and target.name in COMING else [link]
+            dead.append(link)
         elif anchor and anchor not in anchors(target):
             dead.append(link)
     return dead

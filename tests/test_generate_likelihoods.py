@@ -168,7 +168,7 @@ def test_other_tokens_than_the_baselines_cannot_be_compared(journal: Journal) ->
         (case_id, TUNED, "Perplexity") for case_id in ("0", "1")
     }
     reason = journal.failures()[0].reason
-    assert reason.startswith("this model's tokenizer reads expected outputs as other tokens than")
+    assert "tokenizer" in reason and "cannot be compared per token" in reason
     assert not other.read  # "d" is one token to both, but a chosen case is no fair one
 
 

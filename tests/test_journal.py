@@ -152,7 +152,7 @@ def test_no_field_of_the_state_is_left_out_of_that_check() -> None:
 
 
 def test_a_run_that_never_began_has_no_header(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="never began; start it with `run`"):
+    with pytest.raises(OptionError, match="holds no run that has begun; start one with `run`"):
         Journal(tmp_path).header  # noqa: B018
 
 
@@ -285,7 +285,7 @@ def test_a_full_disk_is_a_fault_that_keeps_what_is_there(tmp_path: Path) -> None
     journal.add_score(Score("1", "vanilla", "Token F1", 0.5))
     pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
     journal._db.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(JournalError, match="what was written before is kept"):
+    with pytest.raises(JournalError, match="written before is kept"):
         for number in range(10_000):
             journal.add_judgment(str(number), Judgment("x" * 1000))
     journal.close()

@@ -159,12 +159,12 @@ EVERY_STATUS = [
     (429, Meaning.TOO_MANY),
     (503, Meaning.TOO_MANY),
     (529, Meaning.TOO_MANY),
-    (408, Meaning.AGAIN),
-    (409, Meaning.AGAIN),
-    (500, Meaning.AGAIN),
-    (502, Meaning.AGAIN),
-    (504, Meaning.AGAIN),
-    (599, Meaning.AGAIN),
+    (408, Meaning.RETRY),
+    (409, Meaning.RETRY),
+    (500, Meaning.RETRY),
+    (502, Meaning.RETRY),
+    (504, Meaning.RETRY),
+    (599, Meaning.RETRY),
     (204, Meaning.FINAL),
     (302, Meaning.FINAL),
     (402, Meaning.FINAL),
@@ -184,8 +184,8 @@ def test_the_table_is_tested_whole_and_no_status_is_final() -> None:
 
 
 ANSWERS = [(status, meaning) for status, meaning in EVERY_STATUS if status != 204]
-N_TRIED_BY_JUDGE = {Meaning.AGAIN: N_TRIES, Meaning.TOO_MANY: N_TRIES}
-N_TRIED_BY_ENGINE = {Meaning.AGAIN: N_TRIES, Meaning.TOO_MANY: N_TRIES_BUSY}
+N_TRIED_BY_JUDGE = {Meaning.RETRY: N_TRIES, Meaning.TOO_MANY: N_TRIES}
+N_TRIED_BY_ENGINE = {Meaning.RETRY: N_TRIES, Meaning.TOO_MANY: N_TRIES_BUSY}
 
 
 @pytest.mark.parametrize(("status", "meaning"), ANSWERS)
@@ -268,16 +268,16 @@ class TestReadAnswer:
     def test_what_is_no_object_may_be_one_the_next_time(self, body: bytes) -> None:
         error = self.error(body)
         assert "unreadable answer" in str(error)
-        assert error.again and not error.too_many and not error.unreachable
+        assert error.retry and not error.too_many and not error.unreachable
 
     def test_an_error_under_a_good_status(self) -> None:
         error = self.error(b'{"error": {"message": "out of memory, sk-4711-secret"}}')
         assert str(error) == "the server answered with an error: out of memory, [key]"
-        assert error.again and error.status is None
+        assert error.retry and error.status is None
 
     def test_one_that_is_too_long_is_not_asked_for_again(self) -> None:
         error = self.error(b'{"text": "%s"}' % (b"x" * 9_000_000))
-        assert "9000012 bytes" in str(error) and not error.again
+        assert "9000012 bytes" in str(error) and not error.retry
 
     def test_a_refusal_says_why_how_long_and_no_secret(self) -> None:
         said = json.dumps({"error": {"message": f"slow  down\n{'x' * 280} sk-4711-secret"}})
@@ -324,27 +324,27 @@ class TestRetry:
         return asyncio.run(retry(call, limit, rules or RetryRules(), count)), n_retries
 
     def test_waits_double_and_every_retry_is_counted(self, waits: list[float]) -> None:
-        stumble = CallError("x", again=True)
+        stumble = CallError("x", retry=True)
         assert self.tried(stumble, stumble, stumble, "well") == ("well", 3)
         assert waits == [0.5, 1.0, 2.0]
 
     def test_the_last_error_is_told(self, waits: list[float]) -> None:
-        ends = [CallError(str(i), again=True) for i in range(9)]
+        ends = [CallError(str(i), retry=True) for i in range(9)]
         with pytest.raises(CallError, match="^3$"):
             self.tried(*ends)
         assert len(waits) == N_TRIES - 1
 
     def test_the_server_says_how_long_but_not_for_ever(self, waits: list[float]) -> None:
-        ends = [CallError("x", again=True, wait_s=s) for s in (7.0, 3600.0, 0.0)]
+        ends = [CallError("x", retry=True, wait_s=s) for s in (7.0, 3600.0, 0.0)]
         assert self.tried(*ends, "well") == ("well", 3)
         assert waits == [7.0, 30.0, 2.0]
 
     def test_a_busy_server_may_get_more_tries(self) -> None:
-        busy = CallError("busy", again=True, too_many=True)
+        busy = CallError("busy", retry=True, too_many=True)
         rules = RetryRules(n_tries_busy=8)
         assert self.tried(*[busy] * 7, "well", rules=rules) == ("well", 7)
         with pytest.raises(CallError, match="other"):
-            self.tried(*[busy] * 4, CallError("other", again=True), "well", rules=rules)
+            self.tried(*[busy] * 4, CallError("other", retry=True), "well", rules=rules)
 
     @pytest.mark.parametrize("error", [CallError("no"), LimitReached("no"), JudgeError("no")])
     def test_what_is_final_ends_it_at_once(self, error: Exception, waits: list[float]) -> None:
@@ -355,7 +355,7 @@ class TestRetry:
     @pytest.mark.parametrize("cause", ["too_many", "timed_out"])
     def test_fewer_at_once_where_there_were_too_many(self, cause: str) -> None:
         limit = ConcurrencyLimit(8, adaptive=True)
-        self.tried(CallError("x", again=True, **{cause: True}), "well", limit=limit)
+        self.tried(CallError("x", retry=True, **{cause: True}), "well", limit=limit)
         assert 4 <= limit.limit < 5
 
     def test_a_call_without_an_end_is_given_up(self, waits: list[float]) -> None:

@@ -167,8 +167,8 @@ class EngineEntry:
     """
 
     module: str
-    libraries: tuple[str, ...]
-    install: str
+    libraries: tuple[str, ...] = ()
+    install: str = "nothing to install"
     gives: frozenset[str] = frozenset()
     batch_size: int = 1
     adapter_kind: Literal["mlx", "peft"] | None = None
@@ -201,9 +201,7 @@ ENGINES = {
         gives=frozenset({"seconds", "tokens", "finish_reason"}),
         batch_size=32,
     ),
-    "recorded": EngineEntry(
-        module="plugin.engines.recorded", libraries=(), install="nothing to install"
-    ),
+    "recorded": EngineEntry(module="plugin.engines.recorded"),
     "ray": EngineEntry(
         module="plugin.engines.ray",
         libraries=("ray",),

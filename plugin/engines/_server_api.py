@@ -85,10 +85,10 @@ def completion_from_reply(prompt: Prompt, reply: Any, seconds: float, chat: bool
     """
     choice = get_path(reply, "choices", 0)
     if choice is None:
-        raise CallError("the server's answer has no choices", again=True)
+        raise CallError("the server's answer has no choices", retry=True)
     text = get_path(choice, "message", "content") if chat else get_path(choice, "text")
     if not isinstance(text, str):
-        raise CallError("the server's answer has no text", again=True)
+        raise CallError("the server's answer has no text", retry=True)
     return Completion(
         case_id=prompt.case_id,
         variant=prompt.variant,

@@ -23,9 +23,10 @@ from plugin.engines._server_api import (
     fatal_error,
     request_headers,
 )
-from plugin.errors import CallError, ModelError, OptionError, ServerDownError
+from plugin.engines._text import TextEngine
+from plugin.errors import CallError, ModelError, ServerDownError
 from plugin.net import ConcurrencyLimit, RetryRules, SecretMask, make_client, post_json, retry
-from plugin.records import VANILLA, Completion, Failure, Message, Prompt
+from plugin.records import VANILLA, Completion, Failure, Prompt
 
 TIMEOUT_S = 300.0
 """A slow server with many requests at once may take minutes for each."""
@@ -61,23 +62,13 @@ def load(settings: ServedSettings) -> ServerEngine:
     return ServerEngine(settings)
 
 
-class ServerEngine:
-    """Generate with the variants that one server has."""
-
-    notes: tuple[str, ...] = ()
+class ServerEngine(TextEngine):
+    """Have one server complete prompts with the models that it knows by name."""
 
     def __init__(self, settings: ServedSettings) -> None:
         """See `load`."""
         self._settings = settings
         self._calls = ServerCalls(settings)
-
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Return nothing: tokens are the server's business."""
-        return ()
-
-    def tokens(self, text: str) -> tuple[int, ...]:
-        """Return nothing: tokens are the server's business."""
-        return ()
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
         """See `Engine.certify`."""
@@ -88,18 +79,6 @@ class ServerEngine:
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; also yields while it waits."""
         return self._calls.completions(prompts, self._settings.max_tokens)
-
-    def loglikelihoods(
-        self, variant: str, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> Iterator[float]:
-        """Refuse: the protocol returns no probabilities for a given text.
-
-        Raises:
-            OptionError: always.
-        """
-        raise OptionError(
-            "--engine server cannot compute likelihoods; use --engine mlx or transformers"
-        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -193,9 +172,9 @@ class ServerCalls:
             return await retry(lambda: self._request(prompt, n_tokens), self._limit, _RULES)
         except CallError as error:
             reason = self._last = str(error)
-            if error.again:
-                reason = f"{NO_ANSWER} ({error}); a resumed run tries again"
-            return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.again)
+            if error.retry:
+                reason = f"{NO_ANSWER} ({error}); the same run tries again"
+            return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.retry)
 
     async def _request(self, prompt: Prompt, n_tokens: int) -> Completion:
         """Send one request and return its completion.

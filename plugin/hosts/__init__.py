@@ -1,18 +1,21 @@
 """Hosts: where the program runs and where results go. The file's name is the host's name.
 
-`Host` is what every host can do; it is called from the main thread alone, because hosts' SDKs are
-synchronous. Below it stands what the hosts share that run this program as a job of theirs: the
-run's folder in their workspace, the job's progress, and what a job says at its end.
+`Host` is what every host can do. It is called from the main thread alone, because hosts' SDKs are
+synchronous. `PathHost` does the half of it that is the same wherever names are paths. The rest is
+shared by hosts that run this program as their job: the run's folder in their workspace, the job's
+progress, and the last words of a job.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from plugin.errors import OptionError, VerdictError
+from plugin.errors import AdapterError, OptionError, VerdictError
 from plugin.report.record import Report
 from plugin.worker import Progress, Stage
 
@@ -67,6 +70,58 @@ class Host(Protocol):
 
     def stopped(self) -> None:
         """Tell the user that the run was stopped, and how to go on."""
+
+
+class PathHost:
+    """Take names for paths or hub ids, and secrets from the environment; print messages.
+
+    The base class of a new host, which adds `open` and `publish` (see `Host`).
+    """
+
+    def model(self, name: str) -> str:
+        """Return the directory when there is one, else the name as a hub id."""
+        # Links are kept: their names are what fine-tuned models are shown by.
+        path = Path(os.path.expanduser(name))
+        return os.path.abspath(path) if path.exists() or _looks_like_path(name) else name
+
+    def adapter(self, name: str) -> Path:
+        """Return the adapter's directory as an absolute path."""
+        # Links are kept: their names are what adapters are shown by.
+        path = Path(os.path.abspath(Path(os.path.expanduser(name))))
+        if not path.is_dir():
+            raise AdapterError(
+                f"adapter {name!r}: no such directory (tried {path}); --model_adapter takes the "
+                "directory that holds the adapter's weights"
+            )
+        return path
+
+    def dataset(self, name: str) -> str:
+        """Return the path when there is one, else the name as a data set id."""
+        path = Path(os.path.expanduser(name))
+        return str(path.resolve()) if path.exists() else name
+
+    def secret(self, name: str) -> str | None:
+        """Return the environment variable of that name."""
+        return os.environ.get(name, "").strip() or None
+
+    def tend(self, progress: Progress) -> None:
+        """Show nothing; Ctrl-C arrives in the main thread as KeyboardInterrupt."""
+
+    def log(self, text: str) -> None:
+        """Print a line."""
+        print(text, flush=True)
+
+    def fail(self, error: VerdictError) -> None:
+        """Print the message on stderr."""
+        print(f"error: {error}", file=sys.stderr, flush=True)
+
+    def stopped(self) -> None:
+        """Say that the run was stopped, and how to go on."""
+        self.log(STOPPED_TEXT)
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 _TELL_EVERY_S = 0.5

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from plugin.errors import AdapterError, OptionError, UserError, VerdictError
+from plugin.errors import OptionError, UserError, VerdictError
+from plugin.hosts import PathHost
 from plugin.report.record import Report
 from plugin.worker import Progress
 
@@ -25,8 +26,8 @@ _LINE_EVERY_S = 5.0
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-class FolderHost:
-    """See `plugin.hosts.Host`; names are paths or hub ids, secrets are environment variables."""
+class FolderHost(PathHost):
+    """Keep a run in a folder, and show it on the terminal. See `plugin.hosts.Host`."""
 
     stop_exit_code = 130
 
@@ -56,32 +57,6 @@ class FolderHost:
             ) from error
         self._opened = folder
         return folder
-
-    def model(self, name: str) -> str:
-        """Return the directory when there is one, else the name as a hub id."""
-        # Links are kept: their names are what fine-tuned models are shown by.
-        path = Path(os.path.expanduser(name))
-        return os.path.abspath(path) if path.exists() or _looks_like_path(name) else name
-
-    def adapter(self, name: str) -> Path:
-        """Return the adapter's directory as an absolute path."""
-        # Links are kept: their names are what adapters are shown by.
-        path = Path(os.path.abspath(Path(os.path.expanduser(name))))
-        if not path.is_dir():
-            raise AdapterError(
-                f"adapter {name!r}: no such directory (tried {path}); --model_adapter takes the "
-                "directory that holds the adapter's weights"
-            )
-        return path
-
-    def dataset(self, name: str) -> str:
-        """Return the path when there is one, else the name as a data set id."""
-        path = Path(os.path.expanduser(name))
-        return str(path.resolve()) if path.exists() else name
-
-    def secret(self, name: str) -> str | None:
-        """Return the environment variable of that name."""
-        return os.environ.get(name, "").strip() or None
 
     def tend(self, progress: Progress) -> None:
         """Draw a bar on a terminal, print a line now and then elsewhere.
@@ -202,10 +177,6 @@ def _count_text(progress: Progress) -> list[str]:
         left_s = (progress.total - progress.done) * seconds / made
         parts += [f"{made / seconds:.1f}/s", f"{left_s:.0f} s left"]
     return [*parts, progress.note] if progress.note else parts
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 def _error_title(error: VerdictError) -> str:

@@ -118,7 +118,7 @@ class AnthropicJudge(HttpJudge):
         if stopped == "refusal":
             raise CallError("the model declined to answer")
         if not isinstance(blocks, list):
-            raise CallError("the server's answer has no content", again=True)
+            raise CallError("the server's answer has no content", retry=True)
         usage = get_path(reply, "usage")
         read = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         return Answer(

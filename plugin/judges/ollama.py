@@ -90,7 +90,7 @@ class OllamaJudge(HttpJudge):
         reply = await post_json(self._client, "api/chat", body, self._mask)
         message = get_path(reply, "message")
         if not isinstance(message, dict):
-            raise CallError("the server's answer has no message", again=True)
+            raise CallError("the server's answer has no message", retry=True)
         return Answer(
             text=text_at(message.get("content")),
             cut_off=get_path(reply, "done_reason") == "length",

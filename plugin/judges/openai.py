@@ -143,7 +143,7 @@ class OpenAIJudge(HttpJudge):
         )
         message = get_path(reply, "choices", 0, "message")
         if not isinstance(message, dict):
-            raise CallError("the server's answer has no choices", again=True)
+            raise CallError("the server's answer has no choices", retry=True)
         return Answer(
             text=_message_text(message.get("content")),
             cut_off=get_path(reply, "choices", 0, "finish_reason") == "length",

@@ -209,7 +209,7 @@ def test_a_folder_with_another_runs_settings(tmp_path: Path) -> None:
     assert message.startswith(f"{out} holds another run: ")
     assert "seed was 0 and is now 3" in message
     assert "max_tokens was 32 and is now 9" in message
-    assert message.endswith("Put that back as it was to go on with it, or choose another --out")
+    assert "Change that back" in message and message.endswith("--out")
     assert (out / "01_summary.csv").read_bytes() == before
 
 

@@ -166,7 +166,7 @@ def test_it_goes_on_where_it_was_and_tells_what_changed(
     pairs.write_text(pairs.read_text().replace('"tuned": "6"', '"tuned": "six"'))
     changed = main("run", *again, *words, "--out", str(out))
     assert changed.code == 2
-    assert "holds another run: the recorded completions' content changed. Put" in changed.err
+    assert "holds another run: the recorded completions' content changed. " in changed.err
     other = main("run", *again[2:], *again[:2], *words, "--out", str(out))
     assert "recorded variants was ['base', 'same'] and is now ['same', 'base']" in other.err
 

@@ -84,7 +84,7 @@ def test_it_is_resumed_and_a_changed_model_is_told(fused: Path, tmp_path: Path) 
     config = json.loads((fused / "config.json").read_text())
     (fused / "config.json").write_text(json.dumps({**config, "rope_theta": 9999.0}))
     message = refused(out, **options)
-    assert "holds another run: the tuned models' files changed. Put that back" in message
+    assert "holds another run: the tuned models' files changed. Change that back" in message
 
 
 def test_another_chat_template_is_warned_of(fused: Path, tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ class TestLineup:
         [
             (Reply(status=500, text="oops"), "HTTP 500: oops"),
             (Reply(body=b"<html>"), "unreadable answer: JSONDecodeError"),
-            (Reply(body=b"[]"), "unreadable answer: no JSON object"),
+            (Reply(body=b"[]"), "unreadable answer: not a JSON object"),
             (Reply(drop=True), "no answer: RemoteProtocolError"),
         ],
     )
@@ -470,7 +470,7 @@ class TestLineup:
                 "an inference server holds the models, so --load_4bit and --workers would do "
                 "nothing: leave that out, and start the server",
             ),
-            ({"server_url": "localhost:8000"}, "--server_url 'localhost:8000' is no http or https"),
+            ({"server_url": "localhost:8000"}, "--server_url 'localhost:8000' is not an http"),
             *(
                 ({"server_url": f"http://{url}"}, "holds more than an address; it is stored and")
                 for url in ("me:secret@host/v1", "host/v1?api_key=secret", "host/v1#secret")

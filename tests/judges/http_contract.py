@@ -73,7 +73,7 @@ def asked_for_schema(body: dict[str, Any]) -> bool:
 
 ODD_REPLIES = [
     (Reply(body=b"<html><h1>Sign in</h1></html>"), "unreadable answer"),
-    (Reply(body=b"[1, 2]"), "unreadable answer: no JSON object"),
+    (Reply(body=b"[1, 2]"), "unreadable answer: not a JSON object"),
     (Reply(body=b"{}"), "the server's answer has no"),
     (Reply(body=b'{"choices": 1, "content": 2, "message": 3}'), "answer has no"),
     (Reply(body=b'{"choices": [], "content": {}, "message": []}'), "answer has no"),
@@ -379,8 +379,8 @@ class HttpContract(HttpBasics):
             (Reply(body=b'{"content": "\xff\xfe\xfa"}'), "unreadable answer: UnicodeDecodeError"),
             (Reply(body=b""), "unreadable answer"),
             (Reply(body=b"[" * 200_000), "unreadable answer"),
-            (Reply(body=b"null"), "unreadable answer: no JSON object"),
-            (Reply(text="x" * 10_000_000), "an answer of 10"),
+            (Reply(body=b"null"), "unreadable answer: not a JSON object"),
+            (Reply(text="x" * 10_000_000), "the answer has 10"),
             (Reply(body=b"no gzip", headers={"content-encoding": "gzip"}), "DecodingError"),
             (Reply(status=418, text="teapot"), "HTTP 418: teapot"),
             (Reply(status=204, body=b""), "unreadable answer"),
@@ -444,5 +444,5 @@ class HttpContract(HttpBasics):
         name = next((name for name in secrets if name.endswith(("URL", "ENDPOINT", "HOST"))), "")
         if not name:
             pytest.skip("this kind has one address")
-        with pytest.raises(JudgeError, match=f"{name} .* is no http or https address"):
+        with pytest.raises(JudgeError, match=f"{name} .* is not an http or https address"):
             judges.load(self.spec, {**secrets, name: url}.get)

@@ -82,7 +82,7 @@ def test_a_host_is_written_as_for_ollama_itself(host: str, url: str) -> None:
 
 @pytest.mark.parametrize("host", ["ftp://box", "box:port", "a b", "[::1", "http://[bad"])
 def test_what_is_no_host_says_so(host: str) -> None:
-    with pytest.raises(JudgeError, match="OLLAMA_HOST .* is no http or https address"):
+    with pytest.raises(JudgeError, match="OLLAMA_HOST .* is not an http or https address"):
         judges.load("ollama:m", {"OLLAMA_HOST": host}.get)
 
 
