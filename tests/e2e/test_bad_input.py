@@ -51,17 +51,15 @@ def test_a_model_without_tokenizer_and_weights(tmp_path: Path, model: Path) -> N
     (model / "tokenizer.json").unlink()
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
     message = refused(tmp_path / "o", model_name=str(model))
-    assert message == (
-        f"{model} is not a complete model: weights only as pickle (pytorch_model.bin), which can "
-        "run code when read and is refused; convert them to safetensors; no tokenizer "
-        "(tokenizer.json or tokenizer.model or vocab.json or tekken.json). It must be in the "
-        "hub's layout: config.json, model*.safetensors and the tokenizer's files"
-    )
+    assert message.startswith(f"{model} is not a complete model: ")
+    assert "pickle (pytorch_model.bin), which is refused " in message
+    assert "convert them to safetensors; no tokenizer (tokenizer.json or " in message
+    assert "It must be in the hub's layout: config.json, model*.safetensors and " in message
 
 
 def test_a_hub_id_that_cannot_be_had(tmp_path: Path) -> None:
     message = refused(tmp_path / "o", model_name="nobody/no-such-model")
-    assert message.startswith("model 'nobody/no-such-model': no such directory here (")
+    assert message.startswith("model 'nobody/no-such-model': there is no directory ")
     assert message.endswith("Give a directory, or check id and network")
 
 
@@ -102,10 +100,10 @@ def test_an_adapter_folder_that_is_missing_empty_or_pickled(tmp_path: Path, adap
     empty = tmp_path / "empty"
     empty.mkdir()
     assert refused(tmp_path / "o", model_adapter=str(empty)).startswith(
-        f"{empty}: no adapter in it: the folder is empty"
+        f"{empty}: there is no adapter here: the folder is empty"
     )
     (adapter / "adapters.safetensors").rename(adapter / "adapter_model.bin")
-    assert "which is refused because reading it can run code" in refused(
+    assert "which is refused because reading such a file can run code" in refused(
         tmp_path / "o", model_adapter=str(adapter)
     )
 
@@ -360,7 +358,8 @@ def test_cases_that_repeat_each_other_are_one_cluster(tmp_path: Path) -> None:
     assert main(*demo_options(out, dataset_name=str(data), limit="1")).code == 0
     found = summary(out)
     assert found["verdict"]["details"][0] == (
-        "2 of 4 cases repeat another one; repeats count as one cluster: 2 clusters."
+        "2 of 4 cases repeat another one. A case and its repeats form one cluster: 2 clusters in "
+        "all."
     )
     assert {line["n_clusters"] for line in found["comparisons"]} == {2}
     early = {"dataset_name": str(data), "limit": "1", "stop_early": "true"}

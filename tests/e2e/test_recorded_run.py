@@ -234,7 +234,8 @@ def test_eight_copies_of_the_rows_give_the_verdict_of_one(pairs: Path, tmp_path:
     once, eight = ((one["verdict"], one["comparisons"]) for one in found)
     assert eight[0]["outcome"] == once[0]["outcome"]
     assert eight[0]["details"][0] == (
-        "168 of 192 cases repeat another one; repeats count as one cluster: 24 clusters."
+        "168 of 192 cases repeat another one. A case and its repeats form one cluster: 24 "
+        "clusters in all."
     )
     assert [row["n_clusters"] for row in once[1]] == [None] * 3
     assert [row["n_clusters"] for row in eight[1]] == [row["n"] for row in once[1]] == [24, 10, 14]

@@ -514,7 +514,7 @@ PREFIX = "base_model.model.model.layers"
         (
             _renamed,
             [
-                "none of its 12 tensors has a place in the base model",
+                "none of its 12 tensors matches a module of the base model",
                 "  base_model.model.model.blocks.1.mlp.down_proj.lora_A.weight",
             ],
         ),
@@ -543,13 +543,13 @@ PREFIX = "base_model.model.model.layers"
         (
             _lost,
             [
-                f"  {PREFIX}.3.mlp.down_proj.lora_A.weight: named by the config, missing",
-                f"  {PREFIX}.3.mlp.down_proj.lora_B.weight: named by the config, missing",
+                f"  {PREFIX}.3.mlp.down_proj.lora_A.weight: named in the config, missing",
+                f"  {PREFIX}.3.mlp.down_proj.lora_B.weight: named in the config, missing",
             ],
         ),
         (_nowhere, ["does not fit the base model", "c_attn", "check --model_name"]),
         (_pissa, ["init_lora_weights 'pissa' changes the base's own weights; save the adapter"]),
-        (_code, ["megatron_config {'a': 1} is not known here"]),
+        (_code, ["megatron_config {'a': 1} is not a known setting"]),
     ],
 )
 def test_a_bad_adapter_says_everything_that_is_wrong(
