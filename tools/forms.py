@@ -1,8 +1,9 @@
-"""Write what is generated from `Params`: the hosts' forms and the tables of options.
+"""Generate the hosts' forms and the tables of options from `Params`.
 
-`python -m tools.forms` writes index.json, task.yaml, docs/options.md and README.md's table; with
-`--check` it only says which of them are out of date and ends with 1. Each file keeps what stands
-around its generated part, but docs/options.md, which is generated whole.
+`python -m tools.forms` writes index.json, task.yaml, docs/options.md and the table in README.md.
+With `--check` it writes nothing: it names the files that are out of date and exits with 1.
+docs/options.md is generated completely; in the other files, everything around the generated part
+stays.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def index_json(text: str) -> str:
 
 
 def task_yaml(text: str) -> str:
-    """Return the current host's task with its parameters; the file's own words stay."""
+    """Return the current host's task with its parameters; the rest of the file stays."""
     import yaml
 
     parameters = {name: _parameter(name) for name in _names("lab")}
@@ -48,7 +49,7 @@ def readme(text: str) -> str:
 
 
 def options_page(_: str) -> str:
-    """Return the page of all options, under the headings of `run --help-all`, written anew."""
+    """Return the page of all options, with the same headings as `run --help-all`."""
     parts = [_OPTIONS_INTRO]
     for group in get_args(Group):
         own = [name for name in _names("cli") if option_of(name).group == group]
@@ -57,7 +58,7 @@ def options_page(_: str) -> str:
 
 
 _OPTIONS_INTRO = """# Options
-This page is generated from `plugin/plan/params.py`; `make forms` writes it anew.
+This page is generated from `plugin/plan/params.py` by `make forms`.
 
 Every option works on the command line (`python main.py run`), in a YAML or JSON file given with
 `--config`, and, where it makes sense, in the hosts' forms. Options in **bold** are those that
@@ -84,11 +85,11 @@ FILES: dict[str, Callable[[str], str]] = {
     "README.md": readme,
     "docs/options.md": options_page,
 }
-"""The generated files, and how each is made from its present text."""
+"""File name -> function that makes its new text from its present text."""
 
 
 def out_of_date() -> list[str]:
-    """Return the names of the files that differ from what would be generated."""
+    """Return the names of the files that would change."""
     return [name for name, make in FILES.items() if make(_text_of(name)) != _text_of(name)]
 
 
@@ -131,19 +132,19 @@ def _property(name: str) -> dict[str, Any]:
     about: dict[str, Any] = {"title": field.title, "type": _type(name)}
     if shown.choices:
         about["enum"] = list(shown.choices)
-    # A list without a default starts empty; the form has no way to say so.
+    # A list without a default starts empty; the form cannot express that as a default.
     if field.default != ():
         about["default"] = "" if field.default is None else field.default
-    if shown.widget == "RangeWidget":  # its slider needs both ends; Python refuses the 0
+    if shown.widget == "RangeWidget":  # a slider needs both ends; `Params` refuses the 0
         return about | {"minimum": 0, "maximum": 1, "multipleOf": 0.05}
     return about | _limits(name)
 
 
 def _criteria_property(title: str) -> dict[str, Any]:
-    """Return the list of criteria, as the host's widget fills it in."""
+    """Return the property of the criteria list, in the shape that the host's widget fills in."""
     parts = {
         "name": {"type": "string", "title": "Name"},
-        "description": {"type": "string", "title": "What the judge is to look at"},
+        "description": {"type": "string", "title": "What the judge should check"},
         "evaluation_steps": {"type": "string", "title": "Evaluation steps"},
         "include_context": {
             "type": "string",
@@ -167,9 +168,9 @@ def _widget(name: str) -> dict[str, Any]:
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    """Return one option in the current host's schema; its title holds the help text, too."""
+    """Return one option in the current host's schema; its title includes the help text."""
     field, shown = Params.model_fields[name], option_of(name)
-    # A list default would open a JSON editor: lists are plain text, separated by commas.
+    # A default of type list would open a JSON editor, so lists are text separated by commas.
     default = "" if field.default in ((), None) else field.default
     kind = {"integer": "int", "number": "float", "boolean": "bool", "string": "string"}[_type(name)]
     about: dict[str, Any] = {"type": kind, "default": default}
@@ -191,7 +192,10 @@ def _between(text: str, begin: str, end: str, body: str) -> str:
     before, _, rest = text.partition(begin)
     _, found, after = rest.partition(end)
     if not found:
-        raise SystemExit(f"the lines {begin!r} and {end!r} must stand in the file")
+        raise SystemExit(
+            f"the file must contain the lines {begin!r} and {end!r}, in this order; put them back "
+            "around the generated part"
+        )
     return f"{before}{begin}\n{body}\n{end}{after}"
 
 

@@ -126,7 +126,7 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         problems.append(f"no tokenizer ({' or '.join(_TOKENIZER_FILES)})")
     if problems:
         if (path / "adapter_config.json").is_file():
-            problems.append("but there is an adapter, which belongs into --model_adapter")
+            problems.append("but there is an adapter: give it as --model_adapter")
         raise ModelError(
             f"{path} is not a complete model: {'; '.join(problems)}. It must be in the hub's "
             "layout: config.json, model*.safetensors and the tokenizer's files"

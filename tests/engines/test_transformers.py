@@ -579,11 +579,10 @@ def test_dora_of_single_parameters_is_refused_in_plain_words(tmp_path: Path) -> 
     before = tokens(engine, VANILLA, prompts(engine)[:2])
     with pytest.raises(AdapterError) as caught:
         engine.certify(TUNED, prompts(engine))
-    assert str(caught.value) == (
-        f"{folder} is a DoRA adapter, and the engine transformers has no DoRA for some of its "
-        "modules: lora.ParamWrapper does not work with use_dora=True. --engine mlx cannot take it "
-        "either: train it as LoRA without DoRA"
-    )
+    message = str(caught.value)
+    assert message.startswith(f"{folder} is a DoRA adapter, but the engine transformers ")
+    assert "lora.ParamWrapper does not work with use_dora=True. --engine mlx cannot " in message
+    assert message.endswith("train it as LoRA without DoRA")
     assert tokens(engine, VANILLA, prompts(engine)[:2]) == before
 
 
