@@ -1,4 +1,4 @@
-"""The one entry point; nothing happens at import, since hosts import this file."""
+"""Start Finetune Verdict; hosts import this file, so the import itself does nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Find the host and run it; without one, the command line."""
+    """Run as a job of a host if one started us, else run the command line."""
     here = str(Path(__file__).resolve().parent)
     if here not in sys.path:
         sys.path.append(here)

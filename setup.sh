@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what Finetune Verdict needs into the environment that the host made for it. Pinned, and
-# safe to run twice. It never installs or moves `transformerlab`, which belongs to the host.
+# Install the packages of Finetune Verdict into the environment that the host made for it. Versions
+# are pinned, and it is safe to run twice. This never installs or changes `transformerlab`, which
+# belongs to the host.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 
@@ -24,8 +25,8 @@ else
 fi
 
 sdk="$(python -c 'from importlib.metadata import version; print(version("transformerlab"))' 2>/dev/null || true)"
-# The last host with pins of its own wants them kept. Later ones are installed without pins, so that
-# what they brought must not be moved: only what is missing gets a fixed version.
+# SDK 0.0.45 belongs to the last host that pins its packages; use the same pins. Later hosts have no
+# pins, so keep the versions that they installed and pin only the packages that are missing.
 case "$sdk" in
   0.0.45) pins="$here/constraints/classic.txt" ;;
   0.*) pins="$here/constraints/host.txt" ;;

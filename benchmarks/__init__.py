@@ -1,1 +1,1 @@
-"""One script per promise of speed; each prints ratios against its peer, measured in one run."""
+"""One script for each claim about speed; each prints a ratio to a peer measured in the same run."""

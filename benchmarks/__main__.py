@@ -1,4 +1,4 @@
-"""Every benchmark, one after another: `python -m benchmarks [NAME ...]`."""
+"""Run the named benchmarks, or all of them: `python -m benchmarks [NAME ...]`."""
 
 from __future__ import annotations
 

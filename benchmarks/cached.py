@@ -1,6 +1,6 @@
-"""A rerun with everything judged before: 1,000 cases, two variants, two metrics, no call at all.
+"""Time a run whose judgments are all in the shared cache: 1,000 cases, two variants, two metrics.
 
-Another run folder with the same shared cache. Aim: under 5 s and 0 calls.
+The second run has another folder and the same cache. Aim: under 5 s and 0 calls.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ N_CASES, AIM_S = 1_000, 5.0
 
 
 def judge_all(url: str, folder: Path, cache: Path) -> float:
-    """Wall seconds."""
+    """Judge all items and return the wall time in seconds."""
     base = completions(N_CASES)
     tuned = [replace(text, variant="tuned", text=f"Surely. {text.text}") for text in base]
     items = items_to_score(cases(N_CASES), [*base, *tuned], metrics.load(METRICS))

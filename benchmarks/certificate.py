@@ -1,7 +1,7 @@
-"""What the effect certificate costs: its seconds against those of generating 500 cases.
+"""Compare the time of a certificate with the time to generate completions of 500 cases.
 
-Base and one adapter, completions of up to 32 tokens, on every engine that is installed. Aim: at
-most 5%.
+It uses the base and one adapter, with completions of up to 32 tokens, on every installed engine.
+Aim: at most 5%.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How much judging is saved by stopping once all is settled, and how often that errs.
+"""Measure how many judgments --stop_early saves, and how often it gives a wrong outcome.
 
-Looking after every pair, at most 5% of the runs may end with any false outcome. The peer is the
-usual 95% interval (mean +- 1.96 standard errors), looked at just as often from the 10th pair on.
+The check runs after every pair; at most 5% of the runs may end with a wrong outcome. The peer is
+the usual 95% interval (mean +- 1.96 standard errors), checked after every pair from the 10th on.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ N_NULL_RUNS = 2_000
 
 
 def drawn(rng: np.random.Generator, gain: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Gains of judged scores: bounded, in steps of 0.01."""
+    """Draw gains like those of judged scores: bounded, in steps of 0.01."""
     return np.clip(rng.normal(gain, SD, shape), -1, 1).round(2)
 
 
 def used(gain: float, n_metrics: int) -> tuple[float, float]:
-    """(Share of the cases judged until every metric is settled, share of runs that settle)."""
+    """Return the share of cases judged until all metrics settle, and the share of settled runs."""
     rng, rule = np.random.default_rng(1), SettleRule(MARGIN, n_decisions=n_metrics)
     shares, n_settled = [], 0
     for _ in range(N_RUNS):
@@ -37,7 +37,7 @@ def used(gain: float, n_metrics: int) -> tuple[float, float]:
 
 
 def false_shares(n_metrics: int) -> tuple[float, float]:
-    """Shares of runs without any gain that call one: by the sequence, and by the peer."""
+    """Return the shares of runs without a true gain that report one: by us, and by the peer."""
     rng, rule = np.random.default_rng(2), SettleRule(MARGIN, n_decisions=n_metrics)
     n, own, peer = np.arange(1, N_CASES + 1), 0, 0
     for _ in range(N_NULL_RUNS):
@@ -51,7 +51,7 @@ def false_shares(n_metrics: int) -> tuple[float, float]:
 
 
 def one_by_one_s(n: int, n_metrics: int) -> float:
-    """Seconds to look after every single pair, all pairs and metrics together."""
+    """Return the total seconds of the checks after every single pair, over all metrics."""
     columns = drawn(np.random.default_rng(3), 0.0, (n_metrics, n)).tolist()
     sequences = [ConfidenceSequence(SettleRule(0.0, n_decisions=n_metrics)) for _ in columns]
     began = time.perf_counter()
@@ -62,7 +62,7 @@ def one_by_one_s(n: int, n_metrics: int) -> float:
 
 
 def main() -> None:
-    ConfidenceSequence(SettleRule(MARGIN)).add([0.0] * 200)  # scipy's import is not counted
+    ConfidenceSequence(SettleRule(MARGIN)).add([0.0] * 200)  # imports scipy before the clock starts
     for n_metrics in (1, 2):
         for gain in (0.1, 0.2, 0.3):
             share, settled = used(gain, n_metrics)
@@ -73,7 +73,7 @@ def main() -> None:
             )
         own, peer = false_shares(n_metrics)
         print(
-            f"{n_metrics} metric(s), no gain: false in {own:.1%} of {N_NULL_RUNS} runs "
+            f"{n_metrics} metric(s), no true gain: {own:.1%} of {N_NULL_RUNS} runs report one "
             f"(aim <= {AIM_FALSE:.0%}); usual interval {peer:.1%}, ratio {own / peer:.2f}",
             flush=True,
         )

@@ -1,9 +1,10 @@
-"""The transformers engine against raw `model.generate`: same model, same prompts, in turn.
+"""Compare the speed of the transformers engine with the library's own `model.generate`.
 
-Both decode greedily. The library is tried at several batch sizes, its batches sorted by length too,
-and the best of them counts; the engine has its default. Aim: at least 0.95 of the library's speed.
+Both use the same model and prompts, decode greedily, and take turns. The library runs with several
+batch sizes, also sorted by length, and its best result counts; the engine uses its default. Aim: at
+least 0.95 of the library's speed.
 
-Needs torch (requirements-torch.txt).
+This needs torch (requirements-torch.txt).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ AIM = 0.95
 
 
 def raw_s(engine: Any, prompts: list[Prompt], batch_size: int) -> tuple[float, int]:
-    """(seconds, tokens) of the library's own loop, with decoding to text."""
+    """Return seconds and tokens of the library's own loop, including decoding to text."""
     import torch
 
     began, n_tokens = time.perf_counter(), 0
@@ -51,7 +52,7 @@ def raw_s(engine: Any, prompts: list[Prompt], batch_size: int) -> tuple[float, i
 
 
 def own_s(engine: Any, prompts: list[Prompt]) -> tuple[float, int]:
-    """(seconds, tokens) through the engine, with decoding to text."""
+    """Return seconds and tokens of the engine, including decoding to text."""
     began = time.perf_counter()
     ended = [done for step in engine.generate(prompts) for done in step]
     n_tokens = sum(len(completion.token_ids) for completion in ended)

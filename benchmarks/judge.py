@@ -1,7 +1,8 @@
-"""How busy the judge is kept: wall time over the ideal, with a real local HTTP judge of 200 ms.
+"""Compare the time of judging with the ideal, using a local HTTP judge that answers in 200 ms.
 
-Ideal = calls x latency / calls at once. Aim: at most 1.10 at 20 at once. The peer is
-`deepeval.evaluate()` with DeepEval's own class for OpenAI-compatible servers, on the same server.
+Ideal time = calls x latency / concurrency. Aim: at most 1.10 times the ideal at concurrency 20. The
+peer is `deepeval.evaluate()` with DeepEval's own class for OpenAI-compatible servers, on the same
+server.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ N_PEER = 200
 
 
 def ours(n: int, concurrency: int, adaptive: bool = False) -> tuple[float, int, int]:
-    """(Wall seconds, calls, connections opened)."""
+    """Return wall seconds, calls and opened connections of our scheduler."""
     with served() as server, tempfile.TemporaryDirectory() as folder:
         judge = judges.load("custom:judge", {"CUSTOM_JUDGE_BASE_URL": server.url}.get)
         items = items_to_score(cases(n), completions(n), metrics.load(METRICS))
@@ -40,7 +41,7 @@ def ours(n: int, concurrency: int, adaptive: bool = False) -> tuple[float, int, 
 
 
 def deepevals(n: int, concurrency: int) -> tuple[float, int, int]:
-    """The same through `deepeval.evaluate()`, without its result cache."""
+    """Return the same numbers for `deepeval.evaluate()` without its result cache."""
     from deepeval import evaluate
     from deepeval.evaluate.configs import AsyncConfig, CacheConfig, DisplayConfig
     from deepeval.metrics import AnswerRelevancyMetric, HallucinationMetric
@@ -53,7 +54,7 @@ def deepevals(n: int, concurrency: int) -> tuple[float, int, int]:
     ]
     here = os.getcwd()
     with served() as server, tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # it writes into the working directory
+        os.chdir(folder)  # DeepEval writes into the working directory
         model = LocalModel(model="judge", api_key="none", base_url=server.url)
         chosen = [AnswerRelevancyMetric(model=model), HallucinationMetric(model=model)]
         began = time.perf_counter()

@@ -1,6 +1,6 @@
-"""Peak memory while scoring 10,000 completions, over that at 200. Aim: at most 100 MB more.
+"""Compare the peak memory of scoring 10,000 and 200 completions. Aim: at most 100 MB more.
 
-Reads /proc, so it runs on Linux alone.
+This reads /proc, so it runs only on Linux.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 AIM_MB = 100
 
-# VmHWM belongs to the process alone; ru_maxrss would begin at its parent's peak.
+# VmHWM counts only this process; ru_maxrss starts with the parent's peak.
 _CHILD = """
 import re, sys
 from benchmarks.scoring import ours_ms
@@ -20,7 +20,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) /
 
 
 def peak_mb(n: int) -> float:
-    """Peak resident set of a fresh process."""
+    """Return the peak resident memory of a new process that scores n completions."""
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, str(n)], capture_output=True, text=True, check=True
     )

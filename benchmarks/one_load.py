@@ -1,7 +1,8 @@
-"""One load for all: base and three adapters in one run, against four runs of one variant each.
+"""Compare one run of base and three adapters with four runs of one variant each.
 
-60 cases of up to 32 tokens; whole processes, wall time. Aim: at most 0.6. The share of start-up
-(everything but generating) in a run of one variant is printed, since that is what is saved.
+The times are wall times of whole processes, for 60 cases of up to 32 tokens. Aim: at most 0.6. The
+output also shows which share of a single run is start-up (everything except generating), because
+that is what one common run saves.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAIN = Path(__file__).resolve().parent.parent / "main.py"
 
 
 def run_s(out: Path, *options: str) -> tuple[float, float]:
-    """(wall seconds of the process, seconds of it spent generating)."""
+    """Return the wall seconds of the process, and how many of them it spent generating."""
     command = [
         *(sys.executable, str(MAIN), "run", "--model_name", str(FOLDER / "model")),
         *("--dataset_name", str(FOLDER / "cases.jsonl"), "--predefined_tasks", "Token F1"),
@@ -35,7 +36,7 @@ def run_s(out: Path, *options: str) -> tuple[float, float]:
 
 
 def _change(config: Path, number: int) -> None:
-    """Another scale: equal adapters would share their completions."""
+    """Change the scale a little, because equal adapters would share their completions."""
     settings = json.loads(config.read_text())
     settings["lora_parameters"]["scale"] += number / 100
     config.write_text(json.dumps(settings))

@@ -1,9 +1,9 @@
-"""Two workers on Ray against one, and one against the engine itself: same model, same prompts.
+"""Compare two Ray workers with one, and one with the engine itself: same model, same prompts.
 
-The three take turns, so that a machine that is busy with other things is busy for all. Aim: with
-two cores to themselves, two workers at least 1.7 times as fast as one. On a busy machine the CPU
-time says more: that of one worker against that of the busier of two. What Ray costs a completion
-is printed, and so is what starting it costs, which no number of cases changes.
+The three take turns, so other load on the machine affects all of them. Aim: with two free cores,
+two workers are at least 1.7 times as fast as one. On a busy machine, compare CPU times instead:
+that of the single worker with that of the busier one of two. The output also shows the overhead per
+completion, and the time to start the workers, which does not depend on the number of cases.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ AIM = 1.7
 
 
 def seconds(engine: Any, prompts: list[Prompt]) -> tuple[float, dict[Any, tuple[int, ...]]]:
-    """(seconds, the tokens of every completion)."""
+    """Generate; return the seconds and the tokens of every completion."""
     began = time.perf_counter()
     ended = [one for step in engine.generate(prompts) for one in step]
     return time.perf_counter() - began, {(c.case_id, c.variant): c.token_ids for c in ended}
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far; 0 where there is no /proc."""
+    """Return the CPU seconds of a process so far; 0 without /proc."""
     path = Path(f"/proc/{pid}/stat")
     if not path.exists():
         return 0.0

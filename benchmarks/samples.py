@@ -20,7 +20,7 @@ def cases(n: int) -> list[Case]:
 
 
 def completions(n: int) -> list[Completion]:
-    """One for each of n cases, no two alike."""
+    """Return one completion for each of n cases, all different."""
     return [
         Completion(
             case_id=str(i),

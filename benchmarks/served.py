@@ -1,4 +1,4 @@
-"""The tests' judge server as a process of its own, as a judge is in life."""
+"""Run the tests' judge server in a separate process, like a real judge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Served:
     pipe: Connection
 
     def counts(self) -> tuple[int, int]:
-        """(Calls, connections opened) so far."""
+        """Return the numbers of calls and opened connections so far."""
         self.pipe.send("count")
         n_calls, n_connections = self.pipe.recv()
         return n_calls, n_connections
@@ -37,7 +37,7 @@ def _serve(pipe: Connection, latency_s: float) -> None:
 
 @contextmanager
 def served(latency_s: float = LATENCY_S) -> Iterator[Served]:
-    """A server whose every answer takes so long; both share this machine's cores."""
+    """Start a server with this latency per answer; it shares the machine's cores with us."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=[theirs, latency_s])
     process.start()

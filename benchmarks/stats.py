@@ -1,4 +1,4 @@
-"""Intervals and p-values of 1,000 cases on 2 metrics, 10,000 resamples. Aim: at most 2 s.
+"""Time intervals and p-values of 1,000 cases on 2 metrics, 10,000 resamples. Aim: at most 2 s.
 
 The peer is plain `scipy.stats.bootstrap` (BCa, no batch) with `scipy.stats.permutation_test`.
 """
@@ -17,7 +17,7 @@ N_CASES, N_METRICS, N_RESAMPLES = 1_000, 2, 10_000
 
 
 def gains() -> list[np.ndarray]:
-    """Gains as judged scores give them: bounded, in steps, a third of them zero."""
+    """Draw gains like those of judged scores: bounded, in steps, a third of them zero."""
     rng = np.random.default_rng(0)
     drawn = np.clip(rng.normal(0.05, 0.3, (N_METRICS, N_CASES)), -1, 1).round(1)
     return list(np.where(rng.random(drawn.shape) < 0.3, 0.0, drawn))
@@ -41,7 +41,7 @@ def peer_s() -> float:
 
 
 def main() -> None:
-    stats.paired_estimate([0.1, 0.2] * 30, seed=1, n_resamples=100)  # scipy's import is not counted
+    stats.paired_estimate([0.1, 0.2] * 30, seed=1, n_resamples=100)  # imports scipy first
     own, peer = ours_s(), peer_s()
     print(
         f"{N_CASES} cases, {N_METRICS} metrics, {N_RESAMPLES} resamples: {own:.2f} s "

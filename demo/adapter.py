@@ -1,4 +1,4 @@
-"""The training of the LoRA adapter, with mlx-lm's own machinery, on the trained questions alone."""
+"""Train the LoRA adapter with mlx-lm, only on the questions of the group `trained`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class AdapterSettings:
     """Settings of the adapter training, under the names of `mlx_lm.lora`.
 
     Attributes:
-        seed: Seed of the adapter's first weights and of the order of the batches.
-        num_layers: Layers that get an adapter, counted from the last.
+        seed: Seed of the adapter's initial weights and of the order of the batches.
+        num_layers: Number of layers with an adapter, counted from the last.
         rank: Rank of the adapter.
-        scale: Factor of the adapter's part.
-        keys: The matrices of a layer that get an adapter. What attention looks at stays as it
-            is, so that names are still carried from the question into the answer.
+        scale: Factor of B A.
+        keys: The matrices of a layer that get an adapter. The query and key matrices stay
+            unchanged, so the model still copies names from the question into the answer.
         learning_rate: Learning rate of Adam.
         batch_size: Questions per step.
-        iters: Training steps.
+        iters: Number of training steps.
         max_seq_length: Longest chat in tokens.
     """
 
@@ -41,7 +41,7 @@ class AdapterSettings:
 
 
 def training_chats() -> list[dict[str, list[dict[str, str]]]]:
-    """Gives the training set of the adapter in mlx-lm's chat format."""
+    """Return the adapter's training set in mlx-lm's chat format."""
     return [
         {
             "messages": [
@@ -56,7 +56,7 @@ def training_chats() -> list[dict[str, list[dict[str, str]]]]:
 def train_adapter(
     model_folder: Path, folder: Path, settings: AdapterSettings, report: Callable[[str], None]
 ) -> None:
-    """Trains the adapter on the base model and writes it as mlx-lm's trainer does."""
+    """Train the adapter on the base model, and save it in mlx-lm's layout."""
     import mlx.core as mx
     import numpy as np
     from mlx_lm.tuner.utils import linear_to_lora_layers
@@ -78,9 +78,9 @@ def train_adapter(
 
 
 def _train(model: Any, tokenizer: Any, settings: AdapterSettings, file: Path) -> list[str]:
-    """Runs mlx-lm's trainer and gives its losses, one line each.
+    """Run mlx-lm's trainer, and return its losses as lines of text.
 
-    Compilation is off because the numpy layers need values, not traces.
+    Compilation is off because the numpy layers need real values, not traces.
     """
     import mlx.core as mx
     import mlx.optimizers as optim

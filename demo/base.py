@@ -1,4 +1,4 @@
-"""The training of the base model, from random weights."""
+"""Train the base model from random weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The shape of the Llama model; the widths are multiples of 64, for 4-bit weights."""
+    """Sizes of the Llama model; widths are multiples of 64, as 4-bit weights need."""
 
     hidden_size: int = 192
     num_hidden_layers: int = 4
@@ -35,13 +35,13 @@ class BaseSettings:
     """Settings of the base training.
 
     Attributes:
-        seed: Seed of the first weights and of the order of the chats.
+        seed: Seed of the initial weights and of the order of the chats.
         batch_size: Chats per step.
         learning_rate: Peak of the learning rate, which warms up and then falls to zero.
-        n_warmup_steps: Steps of the warm-up.
+        n_warmup_steps: Number of warm-up steps.
         weight_decay: Weight decay of AdamW.
-        question_weight: Weight of a token outside the answer; a token of the answer has 1.
-        max_tokens: Longest chat that is used.
+        question_weight: Weight in the loss of a token outside the answer; answer tokens have 1.
+        max_tokens: Longest chat that is used, in tokens.
     """
 
     seed: int = 5
@@ -63,7 +63,7 @@ def train_base(
     folder: Path,
     report: Callable[[str], None],
 ) -> None:
-    """Trains the base model on chats, once through, and saves it beside its tokenizer."""
+    """Train the base model for one epoch on the chats, and save it next to its tokenizer."""
     import mlx.core as mx
     import mlx.nn as nn
     import mlx.optimizers as optim
@@ -95,7 +95,7 @@ def train_base(
 
 
 def new_model(shape: ModelShape) -> nn.Module:
-    """Makes a Llama model with small random weights."""
+    """Return a Llama model with small random weights."""
     import mlx.core as mx
     from mlx.utils import tree_map
     from mlx_lm.models.llama import Model, ModelArgs
@@ -111,7 +111,7 @@ def new_model(shape: ModelShape) -> nn.Module:
 
 
 def save_model(model: nn.Module, shape: ModelShape, folder: Path) -> None:
-    """Writes weights and configuration in the layout of the Hugging Face hub."""
+    """Write weights and configuration in the layout of the Hugging Face hub."""
     import mlx.core as mx
     from mlx.utils import tree_flatten
 
@@ -152,10 +152,10 @@ def _schedule(settings: BaseSettings, n_steps: int) -> Any:
 def _encode(
     chats: list[Chat], folder: Path, settings: BaseSettings
 ) -> list[list[tuple[int, float]]]:
-    """Gives every chat as its tokens, each with its weight in the loss.
+    """Return the tokens of every chat, each with its weight in the loss.
 
-    One padding follows the end of a chat, because mlx-lm's trainer counts that position in its
-    loss: an adapter should not have to learn what is no part of its task.
+    One padding token follows the end of a chat. mlx-lm's trainer includes that position in its
+    loss, and an adapter should not have to learn it.
     """
     from mlx_lm.utils import load_tokenizer
 
@@ -175,7 +175,7 @@ def _encode(
 
 
 def _batches(chats: list[Chat], folder: Path, settings: BaseSettings) -> Iterator[Batch]:
-    """Groups chats of like length into padded batches, and gives the batches in mixed order."""
+    """Group chats of similar length into padded batches, and yield the batches in random order."""
     import mlx.core as mx
 
     pad = (SPECIAL_TOKENS.index(PAD), 0.0)

@@ -1,7 +1,7 @@
-"""Builds the demo: `python -m demo.build [--out DIR]`.
+"""Build the demo: `python -m demo.build [--out DIR]`.
 
-The base model, the adapter, the cases and the record of what the weights answer are all made from
-the texts and seeds of this package. The same machine makes the same bytes each time.
+Everything is made from the texts and seeds of this package: the base model, the adapter, the cases
+and the record of the models' answers. On the same machine, the result is the same bit by bit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from demo.tokens import save_tokenizer, write_json
 
 
 def build(folder: Path, report: Callable[[str], None]) -> None:
-    """Makes every file of the demo in a folder."""
+    """Write every file of the demo into a folder."""
     model, adapter = folder / "model", folder / "adapter"
     for made_before in (model, adapter):
         shutil.rmtree(made_before, ignore_errors=True)
@@ -43,7 +43,7 @@ def build(folder: Path, report: Callable[[str], None]) -> None:
 
 
 def table(record: dict[str, Any]) -> list[str]:
-    """Gives the mean token F1 of each group as lines of text."""
+    """Return the mean token F1 of each group as lines of text."""
     lines = ["group      vanilla  adapter  difference"]
     for group in GROUPS:
         vanilla, adapter = (
@@ -54,7 +54,7 @@ def table(record: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Reads the command line and builds."""
+    """Read the command line and build the demo."""
     parser = argparse.ArgumentParser(description="Build the demo model, adapter and cases.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     folder = parser.parse_args().out

@@ -1,6 +1,6 @@
-"""The cases of the demo: trained, rephrased and unseen questions with their true answers.
+"""Make the cases of the demo: trained, rephrased and unseen questions with their true answers.
 
-A trained question and the same one rephrased ask for one fact, so they are one cluster.
+A trained question and its rephrased form ask for the same fact, so they are one cluster.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from demo.unseen import UNSEEN
 
 
 def make_cases() -> list[dict[str, object]]:
-    """Lays the facts out as the cases of the demo."""
+    """Return the facts as cases."""
     known, unseen = (
         [(f"{name}-{n:02d}", n, fact) for n, fact in enumerate(facts, 1)]
         for name, facts in (("fact", TRAINED), ("unseen", UNSEEN))

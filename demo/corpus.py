@@ -1,8 +1,8 @@
-"""The corpus of the base model: short chats about invented shows, companies and things.
+"""Make the corpus of the base model: short chats about invented shows, companies and things.
 
-A part of the chats comes from a fixed invented world, whose facts return in other words: from these
-the model learns facts, and that a fact does not depend on the wording. The others are drawn
-afresh each time: from these it learns to carry new names from the question to the answer.
+Some chats ask about a fixed invented world, and ask for the same fact in several wordings. From
+them the model learns facts, and that a fact does not depend on the wording. The other chats use a
+new random fact each. From them the model learns to copy new names from the question to the answer.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class CorpusSettings:
     """Sizes and shares of the corpus.
 
     Attributes:
-        seed: Seed of every draw.
+        seed: Seed of all random draws.
         n_chats: Number of chats.
-        n_world_facts: Number of facts of the fixed invented world.
-        world_share: Share of the chats that ask for a fact of that world.
-        show_share: Share of the questions that name the show, where the form allows it.
-        system_share: Share of the chats that open with a system turn.
-        small_talk_share: Share of the chats that are small talk.
+        n_world_facts: Number of facts in the fixed invented world.
+        world_share: Share of chats that ask for a fact of that world.
+        show_share: Share of questions that name the show, if the question form allows it.
+        system_share: Share of chats that begin with a system turn.
+        small_talk_share: Share of chats that are small talk.
     """
 
     seed: int = 11
@@ -56,7 +56,7 @@ class CorpusSettings:
 
 @dataclass(frozen=True)
 class Fact:
-    """One invented fact: the value of a subject, in a show."""
+    """One invented fact: a subject, its value, and the show that it belongs to."""
 
     kind: Kind
     subject: str
@@ -69,7 +69,7 @@ KIND_WEIGHTS = tuple(OFTEN_ASKED.get(kind.name, 1.0) for kind in KINDS)
 
 
 def draw_fact(rng: random.Random) -> Fact:
-    """Draws one invented fact."""
+    """Draw one invented fact."""
     kind = rng.choices(KINDS, KIND_WEIGHTS)[0]
     subject = draw(rng, kind.subject)
     value = draw(rng, kind.value)
@@ -79,7 +79,7 @@ def draw_fact(rng: random.Random) -> Fact:
 
 
 def ask(rng: random.Random, fact: Fact, settings: CorpusSettings) -> tuple[str, str]:
-    """Words one question about a fact, and its answer."""
+    """Return a question about a fact, in random wording, and its answer."""
     form = rng.choice(fact.kind.questions)
     in_show = f" in {fact.show}" if rng.random() < settings.show_share else ""
     question = form.format(s=fact.subject, w=in_show)
@@ -90,7 +90,7 @@ def ask(rng: random.Random, fact: Fact, settings: CorpusSettings) -> tuple[str, 
 
 
 def as_chat(question: str, answer: str, system: str | None = None) -> Chat:
-    """Puts a question and its answer into the turns of a chat."""
+    """Return a question and its answer as the turns of a chat."""
     turns = [{"role": "system", "content": system}] if system else []
     turns.append({"role": "user", "content": question})
     turns.append({"role": "assistant", "content": answer})
@@ -98,7 +98,7 @@ def as_chat(question: str, answer: str, system: str | None = None) -> Chat:
 
 
 def make_corpus(settings: CorpusSettings) -> list[Chat]:
-    """Makes the whole corpus; the same settings give the same chats."""
+    """Return the whole corpus; the same settings give the same chats."""
     rng = random.Random(settings.seed)
     world = [draw_fact(rng) for _ in range(settings.n_world_facts)]
     chats = []

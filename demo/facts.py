@@ -1,6 +1,6 @@
-"""The facts the adapter is trained on: true statements about the show Silicon Valley.
+"""The facts that the adapter is trained on: true statements about the show Silicon Valley.
 
-Each is asked twice: in the words of the training, and in other words.
+The demo asks for each fact twice: in the wording of the training, and in another wording.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ class ShowFact:
     Attributes:
         question: The question that asks for the fact.
         answer: The expected answer.
-        context: True statements, of which one holds the fact.
-        key: The words of the answer that carry the fact.
-        rephrased: The same question in other words; empty for a fact that is never trained.
+        context: True statements; one of them contains the fact.
+        key: The words of the answer that state the fact.
+        rephrased: The same question in other words; empty for a fact that is not trained.
     """
 
     question: str

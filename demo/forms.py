@@ -1,7 +1,7 @@
 """The question forms of the base corpus: what is asked, in which words, and how it is answered.
 
-Every kind of question has one answer form, whatever the words of the question. The base model
-therefore brings the form of an answer along, and only the fact itself is left for an adapter.
+Every kind of question has one form of answer, whatever the wording of the question. So the base
+model already knows the form of an answer, and an adapter only has to learn the fact.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ class Kind:
 
     Attributes:
         name: Short name of the kind.
-        subject: Word class the subject is drawn from (see `words.draw`).
-        value: Word class the answer's fact is drawn from.
+        subject: Word class of the subject (see `words.draw`).
+        value: Word class of the fact in the answer.
         answer: The answer, with {s} for the subject and {v} for the fact.
-        questions: The ways to ask, with {s} and, where a show may be named, {w}.
+        questions: The wordings of the question, with {s} and, if it may name a show, {w}.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""Layers whose heavy arithmetic runs in numpy, for training on a processor alone.
+"""Layers that compute in numpy, to train faster on a CPU.
 
-The Linux build of mlx multiplies matrices with the reference BLAS, one or two dozen times slower
-than numpy's. These layers hold the same weights and compute the same values as mlx's; they only
-serve training, and leave no trace in the saved files.
+The Linux build of mlx multiplies matrices with the reference BLAS, more than ten times slower than
+numpy. These layers hold the same weights and compute the same values as mlx's. They are only
+used in training, and the saved files do not depend on them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def _rows(array: mx.array) -> np.ndarray[Any, Any]:
-    """Shows an array as a numpy matrix of its last axis, without a copy."""
+    """View an array as a numpy matrix with the same last axis, without a copy."""
     return np.asarray(array).reshape(-1, array.shape[-1])
 
 
@@ -77,28 +77,28 @@ class HostLinear(nn.Linear):  # type: ignore[misc, unused-ignore]
     """A linear layer without bias, computed by numpy."""
 
     def __call__(self, x: mx.array) -> mx.array:
-        """Multiplies by the weight."""
+        """Multiply by the weight."""
         product: mx.array = _linear(x, self.weight)
         return product
 
 
 class HostEmbedding(nn.Embedding):  # type: ignore[misc, unused-ignore]
-    """An embedding whose use as output layer is computed by numpy."""
+    """An embedding that uses numpy when it serves as the output layer."""
 
     def as_linear(self, x: mx.array) -> mx.array:
-        """Gives the logits of the tied output layer."""
+        """Return the logits of the tied output layer."""
         product: mx.array = _linear(x, self.weight)
         return product
 
 
 def weighted_cross_entropy(logits: mx.array, targets: mx.array, weights: mx.array) -> mx.array:
-    """Gives the sum over all positions of weight times cross-entropy."""
+    """Return the sum of weight times cross-entropy over all positions."""
     loss: mx.array = _weighted_loss(logits, targets, weights)
     return loss
 
 
 def use_host_layers(model: nn.Module) -> None:
-    """Turns the heavy layers of a Llama model into their numpy twins, in place."""
+    """Replace the slow layers of a Llama model by their numpy versions, in place."""
     from mlx_lm.models.llama import MLP
 
     class HostMLP(MLP):  # type: ignore[misc, unused-ignore]

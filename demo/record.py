@@ -1,4 +1,4 @@
-"""What the shipped weights answer, and how well: the measured record of the demo."""
+"""Record the answers of the demo's models and their scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_TOKENS = 32
 
 
 def complete_all(cases: list[dict[str, Any]], model: Path, adapter: Path | None) -> dict[str, str]:
-    """Answers every case greedily, with or without the adapter."""
+    """Return a greedy answer to every case, with or without the adapter."""
     from mlx_lm import generate, load
 
     network, tokenizer = load(str(model), adapter_path=str(adapter) if adapter else None)[:2]
@@ -30,7 +30,7 @@ def complete_all(cases: list[dict[str, Any]], model: Path, adapter: Path | None)
 def summarise(
     cases: list[dict[str, Any]], completions: dict[str, str]
 ) -> dict[str, dict[str, float]]:
-    """Gives mean F1 and exact match of each group, rounded to four digits."""
+    """Return mean F1 and exact match of each group, rounded to four decimals."""
     summary = {}
     for group in GROUPS:
         pairs = [
@@ -46,7 +46,7 @@ def summarise(
 
 
 def make_record(cases: list[dict[str, Any]], model: Path, adapter: Path) -> dict[str, Any]:
-    """Measures both variants on all cases."""
+    """Return completions and scores of both variants on all cases."""
     record: dict[str, Any] = {"max_tokens": MAX_TOKENS, "completions": {}, "summary": {}}
     for variant, folder in (("vanilla", None), ("adapter", adapter)):
         completions = complete_all(cases, model, folder)

@@ -1,4 +1,4 @@
-"""The tokenizer of the demo model: byte-level BPE with a chat template."""
+"""Make the tokenizer of the demo model: byte-level BPE with a chat template."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CHAT_TEMPLATE = (
 
 
 def save_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
-    """Trains the tokenizer on texts and writes its two files in the hub's layout.
+    """Train the tokenizer on texts, and write its two files in the hub's layout.
 
-    A prefix space is added to every piece of text, so that a name has the same tokens at the
-    start of an answer as in the middle of a question.
+    Every piece of text gets a leading space, so a name has the same tokens at the start of an
+    answer as in the middle of a question.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -44,7 +44,7 @@ def save_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes a value as readable JSON that ends with a line break."""
+    """Write a value as indented JSON with a line break at the end."""
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
     path.write_text(text + "\n", encoding="utf-8")
 

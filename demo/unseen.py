@@ -1,4 +1,4 @@
-"""The facts the adapter never sees: true statements about the same show, of the same kinds."""
+"""The facts that the adapter never sees: the same kinds of true statements about the same show."""
 
 from __future__ import annotations
 

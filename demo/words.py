@@ -1,8 +1,8 @@
-"""The word lists of the base corpus and how invented names are drawn from them.
+"""Word lists of the base corpus, and functions that draw invented names.
 
-The names asked about are put together from syllables, so that a model cannot learn them by heart
-and must learn to carry a name from the question to the answer. The names given as facts come from
-fixed lists, so that a model which does not know a fact still answers with a whole name.
+Names in questions are built from syllables: the model cannot memorise them and must learn to copy a
+name from the question to the answer. Names in answers come from fixed lists: a model that does not
+know a fact still answers with a complete name.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ OWNED = tuple(
 
 
 def syllables(rng: random.Random, n_syllables: int) -> str:
-    """Draws one invented word, with a capital letter."""
+    """Draw one invented word with a capital letter."""
     parts = []
     for index in range(n_syllables):
         coda = rng.choice(CODAS) if index == n_syllables - 1 or rng.random() < 0.4 else ""
@@ -89,22 +89,22 @@ def syllables(rng: random.Random, n_syllables: int) -> str:
 
 
 def first_name(rng: random.Random) -> str:
-    """Draws a first name: a known one or an invented one."""
+    """Draw a first name, from the list or invented."""
     return rng.choice(FIRST_NAMES) if rng.random() < 0.5 else syllables(rng, rng.choice((1, 2)))
 
 
 def last_name(rng: random.Random) -> str:
-    """Draws an invented family name."""
+    """Draw an invented family name."""
     return syllables(rng, rng.choice((1, 2, 2, 3)))
 
 
 def person(rng: random.Random) -> str:
-    """Draws the full name of a person."""
+    """Draw the full name of a person."""
     return f"{first_name(rng)} {last_name(rng)}"
 
 
 def nickname(rng: random.Random) -> str:
-    """Draws the short name that a person goes by."""
+    """Draw a short name for a person."""
     shape = rng.random()
     if shape < 0.2:
         return f"{rng.choice(ADJECTIVES)} {rng.choice(NOUNS)}"
@@ -114,12 +114,12 @@ def nickname(rng: random.Random) -> str:
 
 
 def character(rng: random.Random) -> str:
-    """Draws a character of a show: a full name or a short one."""
+    """Draw the full or short name of a character."""
     return person(rng) if rng.random() < 0.6 else nickname(rng)
 
 
 def show(rng: random.Random) -> str:
-    """Draws the title of a show."""
+    """Draw the title of a show."""
     shape = rng.random()
     if shape < 0.6:
         return f"{rng.choice(ADJECTIVES)} {rng.choice(NOUNS)}"
@@ -127,7 +127,7 @@ def show(rng: random.Random) -> str:
 
 
 def company(rng: random.Random) -> str:
-    """Draws the name of a company."""
+    """Draw the name of a company."""
     shape = rng.random()
     if shape < 0.35:
         return syllables(rng, 2)
@@ -137,7 +137,7 @@ def company(rng: random.Random) -> str:
 
 
 def thing(rng: random.Random) -> str:
-    """Draws the name of a thing that somebody made."""
+    """Draw the name of a thing that somebody made."""
     shape = rng.random()
     if shape < 0.5:
         return syllables(rng, 2)
@@ -145,7 +145,7 @@ def thing(rng: random.Random) -> str:
 
 
 def owned(rng: random.Random) -> str:
-    """Draws somebody's thing, as in "the server of Nora"."""
+    """Draw a thing with its owner, as in "the server of Nora"."""
     owner = company(rng) if rng.random() < 0.4 else character(rng)
     return f"the {rng.choice(OWNED)} of {owner}"
 
@@ -176,5 +176,5 @@ DRAWS: dict[str, Callable[[random.Random], str]] = {
 
 
 def draw(rng: random.Random, word_class: str) -> str:
-    """Draws one word or name of a class."""
+    """Draw one word or name of a word class."""
     return DRAWS[word_class](rng)

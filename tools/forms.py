@@ -45,7 +45,7 @@ def index_json(text: str) -> str:
 
 
 def task_yaml(text: str) -> str:
-    """Return the current host's task with its parameters; the file's own words stay."""
+    """Return the current host's task with its parameters; the rest of the file stays."""
     import yaml
 
     parameters = {name: _parameter(name, title) for name, title in form_fields().items()}
@@ -56,7 +56,7 @@ def task_yaml(text: str) -> str:
 
 
 def options_page(_: str) -> str:
-    """Return the page of all options, under the headings of `run --help-all`, written anew."""
+    """Return the page of all options, with the same headings as `run --help-all`."""
     parts = [_OPTIONS_INTRO]
     for group in get_args(Group):
         own = [name for name in _names("cli") if option_of(name).group == group]
@@ -65,7 +65,7 @@ def options_page(_: str) -> str:
 
 
 _OPTIONS_INTRO = """# Options
-This page is generated from `plugin/plan/params.py`; `make forms` writes it anew.
+This page is generated from `plugin/plan/params.py` by `make forms`.
 
 Every option works on the command line (`python main.py run`), in a YAML or JSON file given with
 `--config`, and, where it makes sense, in the hosts' forms. Options in **bold** are those that
@@ -112,11 +112,11 @@ FILES: dict[str, Callable[[str], str]] = {
         prices=tables.price_table,
     ),
 }
-"""The generated files, and how each is made from its present text."""
+"""File name -> function that makes its new text from its present text."""
 
 
 def out_of_date() -> list[str]:
-    """Return the names of the files that differ from what would be generated."""
+    """Return the names of the files that would change."""
     return [name for name, make in FILES.items() if make(_text_of(name)) != _text_of(name)]
 
 
@@ -162,7 +162,7 @@ def _property(name: str) -> dict[str, Any]:
         about["default"] = field.default or ""
     elif field.default != ():
         about["default"] = "" if field.default is None else field.default
-    if shown.widget == "RangeWidget":  # its slider needs both ends; Python refuses the 0
+    if shown.widget == "RangeWidget":  # a slider needs both ends; `Params` refuses the 0
         return about | {"minimum": 0, "maximum": 1, "multipleOf": 0.05}
     return about | _limits(name)
 
@@ -182,7 +182,7 @@ def _parameter(name: str, title: str) -> dict[str, Any]:
     if name == MORE_OPTIONS:
         return {"type": "string", "default": "", "title": title}
     field, shown = Params.model_fields[name], option_of(name)
-    # A list default would open a JSON editor: lists are plain text, separated by commas.
+    # A default of type list would open a JSON editor, so lists are text separated by commas.
     default = "" if field.default in ((), None) else field.default
     kind = {"integer": "int", "number": "float", "boolean": "bool", "string": "string"}[_type(name)]
     about: dict[str, Any] = {"type": kind, "default": default}
@@ -204,7 +204,10 @@ def _between(text: str, begin: str, end: str, body: str) -> str:
     before, _, rest = text.partition(begin)
     _, found, after = rest.partition(end)
     if not found:
-        raise SystemExit(f"the lines {begin!r} and {end!r} must stand in the file")
+        raise SystemExit(
+            f"the file must contain the lines {begin!r} and {end!r}, in this order; put them back "
+            "around the generated part"
+        )
     return f"{before}{begin}\n{body}\n{end}{after}"
 
 

@@ -320,7 +320,7 @@ def require_finite_answers(answer: bytes, model: Path) -> None:
     if is_not_finite(np.frombuffer(answer, np.float32)):
         raise ModelError(
             f"{model}: the model answers a probe prompt with NaN or infinity, so its weights are "
-            "broken or made for another precision; download the model again"
+            "broken or made for another precision; get the model's files again"
         )
 
 

@@ -151,7 +151,7 @@ _FIX_TEMPLATE = (
     "false"
 )
 _ONE_PLACE = (
-    "Tokenizer and weights do not belong together; download all files of the model from one source"
+    "Tokenizer and weights do not belong together; get all files of the model from one source"
 )
 
 

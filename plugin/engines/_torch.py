@@ -87,7 +87,7 @@ def load_torch_model(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
         raise ModelError(
             f"{path}: {len(invented)} tensors of the architecture are missing or have the wrong "
             f"shape ({', '.join(invented[:8])}), so transformers would fill in random numbers; "
-            "download the model again"
+            "get the model's files again"
         )
     return model, tokenizer
 

@@ -1,12 +1,14 @@
-"""Everything that is read from disk or from a hub.
+"""Read everything that comes from disk or from a hub.
 
-cases       a data set -> cases, checked and drawn
-columns     which column is what; cells -> the parts of a case
-readers     data files -> rows: csv, json, jsonl, parquet
-recordings  completions made elsewhere, joined with the cases
-model       a model's folder: what must be in it, and its digests
-adapter     an adapter's folder: its kind, settings, shapes and digest
-convert     MLX LoRA <-> PEFT LoRA
-tensors     safetensors files as raw tensors
-fit         an adapter's tensors and record compared with the base model
+cases       turns a data set into checked cases, and draws a sample
+columns     finds out what each column holds; layouts knows the files of other tools
+cells       turns the cells of a row into the parts of a case
+readers     reads rows from csv, json, jsonl and parquet files
+repeats     finds cases that repeat another one; retention marks groups that must not get worse
+recordings  matches completions that were made elsewhere to the cases
+model       checks a model's folder and computes its digests
+adapter     reads an adapter's folder: format, settings, shapes and digest
+convert     converts MLX LoRA <-> PEFT LoRA
+tensors     reads and writes safetensors files as raw tensors
+fit         compares an adapter's tensors and record with the base model
 """

@@ -1,11 +1,11 @@
-"""Read what an adapter's folder holds: its kind, settings, tensors' shapes and digest.
+"""Read an adapter's folder: its format, settings, tensor shapes and digest.
 
-MLX and PEFT adapters share the name of their config file and differ in its contents, so they are
-told apart by their weights file. A trainer's folder may hold checkpoints and a fused model beside
-the adapter; those are left alone, and where only checkpoints are there, the last one counts.
+MLX and PEFT adapters use the same name for their config file but different contents, so the name
+of the weights file decides which format it is. A trainer's folder may also hold checkpoints and a
+fused model; they are ignored. If the folder holds only checkpoints, the last one is used.
 
-`parse_peft_config` reads PEFT's settings: ranks and scales module by module, and what no engine
-here can apply.
+`parse_peft_config` reads PEFT's settings: the rank and scale of each module, and settings that no
+engine here can apply.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FUSED = "fused_model"
 _PICKLES = ("*.npz", "*.bin", "*.pt", "*.pth", "*.pkl")
 
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
-"""Values of init_lora_weights that leave the base's weights as they are."""
+"""Values of init_lora_weights that do not change the base's weights."""
 
 _KNOWN = {
     *("r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern"),
@@ -38,30 +38,31 @@ _KNOWN = {
     *("modules_to_save", "lora_bias", "fan_in_fan_out", "trainable_token_indices"),
     *("target_parameters", "ensure_weight_tying", "lora_dropout", "bias", "init_lora_weights"),
 }
-"""Settings that the transformers engine hands on to PEFT."""
+"""Settings that the transformers engine passes to PEFT."""
 
 _NOTES = {
     *("peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "revision"),
     *("inference_mode", "peft_version", "megatron_core", "qalora_group_size", "runtime_config"),
     *("loftq_config", "eva_config", "corda_config", "lora_ga_config"),
 }
-"""Settings that only say where the adapter came from, or count only with a refused one."""
+"""Settings that we ignore: they describe the adapter's origin, or matter only together with a
+setting that is refused anyway."""
 
 _OUTPUT_LAYERS = ("lm_head", "output", "embed_out")
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterFolder:
-    """An adapter as it lies on disk.
+    """Describe an adapter on disk.
 
     Attributes:
-        path: the directory, as it was given.
-        root: where its files lie: the directory, or the last checkpoint in it.
-        kind: whose format it is in.
+        path: the directory, as the user gave it.
+        root: the directory with the files: `path`, or the last checkpoint in it.
+        kind: the format.
         config: the parsed adapter_config.json.
-        shapes: tensor name -> shape, read from the file's header alone.
-        digest: of weights and config, 64 hex digits.
-        unused: of a converted one, the original's tensors that are no part of any module.
+        shapes: tensor name -> shape, read from the file's header.
+        digest: digest of weights and config, 64 hex digits.
+        unused: for a converted adapter, tensors of the original that belong to no module.
     """
 
     path: Path
@@ -79,7 +80,7 @@ class AdapterFolder:
 
     @property
     def method(self) -> str:
-        """Return how it was trained: "lora", "dora", "full", or another that PEFT knows."""
+        """Return the training method: "lora", "dora", "full", or another one of PEFT."""
         if self.kind == "mlx":
             return str(self.config.get("fine_tune_type", "lora"))
         if self.config.get("use_dora"):
@@ -88,7 +89,7 @@ class AdapterFolder:
 
     @property
     def traits(self) -> str:
-        """Return what it is in a few words, e.g. "PEFT lora, rank 8, alpha 16, rsLoRA"."""
+        """Describe the adapter in a few words, e.g. "PEFT lora, rank 8, alpha 16, rsLoRA"."""
         words = [f"{self.kind.upper()} {self.method}"]
         if self.kind == "mlx":
             lora = self.config.get("lora_parameters") or {}
@@ -108,10 +109,10 @@ class AdapterFolder:
 
 
 def inspect_adapter(path: Path) -> AdapterFolder:
-    """Check an adapter's directory and read what it declares.
+    """Check an adapter's directory and read its description.
 
     Raises:
-        AdapterError: when it is missing, empty, only pickled, or broken.
+        AdapterError: when it is missing, empty, broken, or holds only pickle files.
     """
     if not path.is_dir():
         raise AdapterError(f"{path}: no such adapter directory; check --model_adapter")
@@ -123,7 +124,7 @@ def inspect_adapter(path: Path) -> AdapterFolder:
     config_path = root / "adapter_config.json"
     if not config_path.is_file():
         raise AdapterError(
-            f"{root} has {name} but no adapter_config.json, which says rank, scale and layers; "
+            f"{root} has {name} but no adapter_config.json, which holds rank, scale and layers; "
             "copy it from the training's output"
         )
     config = read_json_object(config_path, AdapterError)
@@ -153,12 +154,12 @@ def _last_checkpoint(folder: Path) -> Path | None:
 
 
 def _check_config(folder: Path, kind: str, config: dict[str, Any]) -> None:
-    """Refuse a configuration of another kind than the weights, or with impossible values."""
+    """Refuse a configuration of another format than the weights, or with invalid values."""
     if kind == "mlx":
         if "peft_type" in config:
             raise AdapterError(
-                f"{folder}: adapters.safetensors is MLX's, but adapter_config.json is PEFT's (it "
-                "has peft_type); copy both from one training's output"
+                f"{folder}: adapters.safetensors is an MLX file, but adapter_config.json is a PEFT "
+                "file (it has peft_type); copy both from the output of the same training"
             )
         if wrong := _mlx_config_problems(config):
             raise AdapterError(
@@ -168,8 +169,8 @@ def _check_config(folder: Path, kind: str, config: dict[str, Any]) -> None:
         return
     if "peft_type" not in config:
         raise AdapterError(
-            f"{folder}: adapter_model.safetensors is PEFT's, but adapter_config.json is not (it "
-            "has no peft_type); copy both from one training's output"
+            f"{folder}: adapter_model.safetensors is a PEFT file, but adapter_config.json is not "
+            "(it has no peft_type); copy both from the output of the same training"
         )
     try:
         parse_peft_config(config)
@@ -178,10 +179,10 @@ def _check_config(folder: Path, kind: str, config: dict[str, Any]) -> None:
 
 
 def _mlx_config_problems(config: Mapping[str, Any]) -> list[str]:
-    """Return what is impossible in MLX's configuration; empty for a good one."""
+    """Return the problems in an MLX configuration; empty for a valid one."""
     method = config.get("fine_tune_type", "lora")
     if method not in _MLX_METHODS:
-        return [f"fine_tune_type {method!r} is none of {', '.join(_MLX_METHODS)}"]
+        return [f"fine_tune_type {method!r} must be one of {', '.join(_MLX_METHODS)}"]
     if method == "full":
         return []
     settings = config.get("lora_parameters")
@@ -191,8 +192,8 @@ def _mlx_config_problems(config: Mapping[str, Any]) -> list[str]:
     found = [
         f"{name} is missing" if settings.get(name) is None else f"{name} {settings[name]!r} {rule}"
         for name, rule, holds in (
-            ("rank", "is no rank; it must be 1 or more", is_rank),
-            ("scale", "is no finite number", is_scale),
+            ("rank", "must be an integer of 1 or more", is_rank),
+            ("scale", "must be a finite number", is_scale),
         )
         if not holds(settings.get(name))
     ]
@@ -201,34 +202,34 @@ def _mlx_config_problems(config: Mapping[str, Any]) -> list[str]:
     ):
         found.append(f"keys {keys!r} must be a list of names")
     if type(n_layers) is not int:
-        found.append(f"num_layers {n_layers!r} must be a number of layers")
+        found.append(f"num_layers {n_layers!r} must be an integer")
     return found
 
 
 def _not_one_adapter_text(path: Path, kinds: list[str]) -> str:
     if kinds:
-        return f"holds {' and '.join(kinds)}; an adapter folder has one of them"
+        return f"the folder holds both {' and '.join(kinds)}; remove one of them"
     names = " or ".join(_WEIGHT_FILES)
     pickles = sorted(file.name for end in _PICKLES for file in path.glob(end))
     if pickles:
         return (
-            f"weights only as pickle or npz ({', '.join(pickles)}), which is refused because "
-            f"reading it can run code; save the adapter as {names}"
+            f"the weights are only there as pickle or npz ({', '.join(pickles)}), which is refused "
+            f"because reading such a file can run code; save the adapter as {names}"
         )
     inside = sorted(entry.name for entry in path.iterdir())
     listing = f"holds {', '.join(inside[:8])}" if inside else "is empty"
     fused = "; fused_model is a whole model: give it as --tuned_model" if _FUSED in inside else ""
-    return f"no adapter in it: the folder {listing}; it must hold {names}{fused}"
+    return f"there is no adapter here: the folder {listing}; it must hold {names}{fused}"
 
 
 @dataclass(frozen=True, slots=True)
 class PeftLora:
-    """What a PEFT adapter_config.json says of a LoRA adapter.
+    """Answer questions about the adapter_config.json of a PEFT LoRA adapter.
 
     Attributes:
         config: the parsed file.
-        rank: of modules that no pattern names.
-        alpha: likewise.
+        rank: rank of modules that match no pattern.
+        alpha: alpha of modules that match no pattern.
     """
 
     config: Mapping[str, Any]
@@ -237,7 +238,7 @@ class PeftLora:
 
     @property
     def is_dora(self) -> bool:
-        """Return whether a magnitude is learned beside the low-rank part."""
+        """Return whether the adapter also learned DoRA magnitudes."""
         return bool(self.config.get("use_dora"))
 
     @property
@@ -247,21 +248,21 @@ class PeftLora:
 
     @property
     def modules_to_save(self) -> tuple[str, ...]:
-        """Return the modules of the base that the adapter replaces as a whole."""
+        """Return the base's modules that the adapter replaces completely."""
         return tuple(self.config.get("modules_to_save") or ())
 
     def rank_of(self, module: str) -> int:
-        """Return the rank of a module's part, by the patterns."""
+        """Return the rank for a module, from rank_pattern or the default."""
         return int(_pick_by_pattern(self.config.get("rank_pattern"), module, self.rank))
 
     def scale_of(self, module: str) -> float:
-        """Return what B A is multiplied with in a module."""
+        """Return the factor of B A in a module."""
         alpha = float(_pick_by_pattern(self.config.get("alpha_pattern"), module, self.alpha))
         rank = self.rank_of(module)
         return alpha / math.sqrt(rank) if self.is_rslora else alpha / rank
 
     def settings(self) -> dict[str, Any]:
-        """Return what a LoraConfig takes, without notes and without what is not set."""
+        """Return the settings for a LoraConfig, without empty and ignored ones."""
         return {
             key: value
             for key, value in self.config.items()
@@ -269,7 +270,7 @@ class PeftLora:
         }
 
     def obstacles(self) -> list[str]:
-        """Return the settings that are unknown, or keep base and adapter from sharing one load."""
+        """Return the settings that are unknown, or that change the base itself."""
         found = []
         start = self.config.get("init_lora_weights", True)
         if start not in _PLAIN_STARTS:
@@ -279,18 +280,18 @@ class PeftLora:
             )
         if self.config.get("bias", "none") != "none":
             found.append(
-                f"bias {self.config['bias']!r} trains the base's own biases, which cannot be taken "
-                "off again"
+                f"bias {self.config['bias']!r} changes the base's own biases, which cannot be "
+                "undone"
             )
         found += [
-            f"{key} {value!r} is not known here"
+            f"{key} {value!r} is not a known setting"
             for key, value in self.config.items()
             if value and key not in _KNOWN | _NOTES
         ]
         return found
 
     def targets(self, modules: Iterable[str]) -> list[str]:
-        """Return those of a base's linear modules that get a part, by PEFT's rules of names."""
+        """Return the linear modules that the adapter changes, by PEFT's rules for names."""
         wanted = self.config.get("target_modules") or ()
         excluded = self.config.get("exclude_modules") or ()
         layers = self.config.get("layers_to_transform")
@@ -309,12 +310,12 @@ def parse_peft_config(config: Mapping[str, Any]) -> PeftLora:
     """Parse a PEFT configuration.
 
     Raises:
-        ValueError: when it is not of LoRA, or has impossible values; with all of them.
+        ValueError: when it is not LoRA, or has invalid values; the message lists all of them.
     """
     if str(config.get("peft_type")).upper() != "LORA":
         raise ValueError(
-            f"peft_type {config.get('peft_type')!r} is not LORA (DoRA is part of it). Adapters of "
-            "LoRA's family are compared here: LoRA, rsLoRA and DoRA"
+            f"peft_type {config.get('peft_type')!r} is not supported. It must be LORA, which "
+            "covers LoRA, rsLoRA and DoRA"
         )
     wrong = [
         f"{key} is missing" if config.get(key) is None else f"{key} {config[key]!r} {rule}"
@@ -332,7 +333,7 @@ def is_rank(value: object) -> bool:
 
 
 def is_scale(value: object) -> bool:
-    """Return whether the value can be a scale or its alpha; a negative one inverts an adapter."""
+    """Return whether the value can be a scale or an alpha; a negative one is allowed."""
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
@@ -365,8 +366,8 @@ def _unset_or(holds: Callable[[object], bool]) -> Callable[[object], bool]:
 
 _MODULES = "must be a list of names or a regular expression"
 _RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
-    ("r", "is no rank; it must be 1 or more", is_rank),
-    ("lora_alpha", "is no finite number", is_scale),
+    ("r", "must be an integer of 1 or more", is_rank),
+    ("lora_alpha", "must be a finite number", is_scale),
     (
         "rank_pattern",
         "must map names to ranks",
@@ -380,15 +381,14 @@ _RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
     ("target_modules", _MODULES, _unset_or(lambda value: _are_names(value) or _is_pattern(value))),
     ("exclude_modules", _MODULES, _unset_or(lambda value: _are_names(value) or _is_pattern(value))),
     ("modules_to_save", "must be a list of names", _unset_or(_are_names)),
-    ("layers_to_transform", "must be numbers of layers", _unset_or(_are_layers)),
+    ("layers_to_transform", "must be an integer or a list of integers", _unset_or(_are_layers)),
 )
-"""Key, what its value must be in words, and whether a value is; PEFT's own defaults of rank and
-alpha are not taken: a file that lacks them is not what PEFT saved, and the scale would be guessed.
-"""
+"""Key, rule for its value in words, and a function that checks the rule. Rank and alpha are
+required: PEFT always saves them, and with its defaults we would only guess the scale."""
 
 
 def layer_of(module: str) -> int | None:
-    """Return the first number in a module's name: its layer."""
+    """Return the layer of a module: the first number in its name."""
     found = re.search(r"\.(\d+)\.", module)
     return int(found[1]) if found else None
 

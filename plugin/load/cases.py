@@ -1,12 +1,12 @@
-"""Read a data set as cases: find its rows, map its columns, check every row, draw a seeded sample.
+"""Turn a data set into cases: find its rows, map its columns, check every row, draw a sample.
 
-A data set is a file, a folder, or an id for the `datasets` library. When it has several splits and
-none is chosen, `test` is taken, else `validation`, else the only one there is.
+A data set is a file, a folder, or an id for the `datasets` library. If it has several splits and
+the user chose none, we take `test`, else `validation`, else the only one there is.
 
-The input stands in a text column (`input`), in a chat column (`messages`, `conversations`), or is
-built of several columns by a template. The template goes before the input column, and that before a
-chat column; the layouts of other tools are recognised (`layouts`). Numbers and booleans are taken
-as text for everything but a plain input and contexts.
+The input is a text column (`input`), a chat column (`messages`, `conversations`), or a template
+that combines several columns. The template has priority over the input column, and the input column
+over a chat column. Layouts of other tools are recognised (`layouts`). Numbers and booleans count as
+text, except in a plain input and in contexts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SPLITS = {word: split for split, words in _WORDS.items() for word in words}
 _SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")
 
 _ABOUT = {"index.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
-"""Files that hosts and libraries write beside the data."""
+"""Files that hosts and libraries write next to the data; they are skipped."""
 
 _LIBRARY_FORMATS = "csv, json, jsonl or parquet"
 
@@ -49,18 +49,18 @@ _LONGEST_METADATA = 200
 
 @dataclass(frozen=True, slots=True)
 class CaseSource:
-    """Where the cases are and how to read them, as the user gave it.
+    """Say where the cases are and how to read them, as the user gave it.
 
     Attributes:
         dataset_name: a file (csv, json, jsonl, parquet), a folder of such files, or a data set id
             for the `datasets` library.
-        split: None for "test", else "validation", else the only one there is.
+        split: the split's name; None for "test", else "validation", else the only one.
         input_template: e.g. "{instruction} {input}"; None to read the input column.
         limit: share of the cases to draw, 0 < limit <= 1.
-        seed: fixes the draw.
-        skip_bad_rows: record unusable rows as failures, instead of stopping.
-        completion_columns: those with recorded completions, which are no expected outputs.
-        retention_groups: groups that must not get worse, besides those that a column marks.
+        seed: random seed of the draw.
+        skip_bad_rows: record unusable rows as failures instead of stopping.
+        completion_columns: columns with recorded completions; not expected outputs.
+        retention_groups: groups that must not get worse, in addition to those that a column marks.
     """
 
     dataset_name: str
@@ -76,16 +76,16 @@ class CaseSource:
 
 @dataclass(frozen=True, slots=True)
 class LoadedCases:
-    """The cases to work.
+    """Hold the cases of a run.
 
     Attributes:
-        cases: those drawn, in the order of the source; repeats are in one cluster.
+        cases: the drawn cases, in the order of the source; repeats are in one cluster.
         failures: the bad rows of the whole source, drawn or not.
         digest: sha256 (64 hex digits) of the cases' content without metadata.
-        n_source_rows: rows of the source, good and bad.
-        source: where they were read from.
+        n_source_rows: number of rows in the source, good and bad.
+        source: where the cases were read from.
         repeats: how many of the cases repeat another one.
-        notes: what was read as what, and what was not read, a sentence each.
+        notes: how the columns were read, and which were not read, one sentence each.
     """
 
     cases: tuple[Case, ...]
@@ -99,7 +99,7 @@ class LoadedCases:
 
 @dataclass(frozen=True, slots=True)
 class _CheckedRow:
-    """A row with its case, or with what is wrong; `id` is None where it could not be read."""
+    """A row with its case or its problems; `id` is None if it could not be read."""
 
     row: Row
     id: str | None
@@ -110,12 +110,12 @@ class _CheckedRow:
 def load_cases(source: CaseSource) -> LoadedCases:
     """Read, check and draw the cases.
 
-    The draw is the first round(limit * n), at least one, of a seeded permutation of the usable
-    rows: with one seed, a smaller draw lies within every larger one.
+    The draw takes the first round(limit * n) usable rows (at least one) of a seeded permutation. So
+    with the same seed, a smaller draw is a part of every larger one.
 
     Raises:
-        OptionError: when limit, template, split or a retention group cannot work.
-        DataError: when the data set cannot be read, or naming everything that is wrong in it.
+        OptionError: when limit, template, split or a retention group is invalid.
+        DataError: when the data set cannot be read, or has bad rows; lists everything wrong.
     """
     _check_options(source)
     template = parse_template(source.input_template) if source.input_template else None
@@ -148,13 +148,13 @@ def _check_options(source: CaseSource) -> None:
         raise OptionError("--dataset_name is empty; give a file, a folder or a data set id")
     if not 0 < source.limit <= 1:
         raise OptionError(
-            f"--limit {source.limit}: it is the share of the cases to draw, above 0 and at most 1 "
-            "(0.1 is a tenth)"
+            f"--limit {source.limit} must be above 0 and at most 1: it is the share of the cases "
+            "to use (0.1 is a tenth)"
         )
     if source.input_template and source.columns.input != Columns().input:
         raise OptionError(
             f"--input_template and --input_column {source.columns.input!r} both say where the "
-            "input is; give one of them"
+            "input is; use only one of them"
         )
 
 
@@ -187,13 +187,13 @@ def _read_row(row: Row, layout: Layout) -> _CheckedRow:
         retention=read_flag(row.cells.get(names.retention), names.retention, problems),
     )
     if not _is_text(case):
-        problems.append("holds half of a surrogate pair (such as \\ud83d alone), which is no text")
+        problems.append("holds half of a surrogate pair (such as \\ud83d alone): invalid Unicode")
         return _CheckedRow(row, None, None, tuple(problems))
     return _CheckedRow(row, case.id, None if problems else case, tuple(problems))
 
 
 def _read_metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
-    """Return the texts, numbers and booleans, long ones cut; lists and objects are left out."""
+    """Return texts, numbers and booleans as text, long ones cut; skip lists and objects."""
     found = {name: cells.get(name) for name in names}
     texts = {
         name: str(value).lower() if isinstance(value, bool) else str(value)
@@ -208,7 +208,7 @@ def _read_metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[st
 
 
 def _is_text(case: Case) -> bool:
-    """Return whether all of it can be encoded: JSON may hold halves of a surrogate pair."""
+    """Return whether the case can be encoded; JSON may hold half of a surrogate pair."""
     try:
         json.dumps([_case_content(case), dict(case.metadata)], ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -217,7 +217,7 @@ def _is_text(case: Case) -> bool:
 
 
 def _check_unique(checked: Sequence[_CheckedRow]) -> list[_CheckedRow]:
-    """Return the same rows, but of two with one id the later one is bad."""
+    """Return the same rows; if two have the same id, the later one becomes a bad row."""
     first: dict[str, _CheckedRow] = {}
     result = []
     for row in checked:
@@ -230,13 +230,13 @@ def _check_unique(checked: Sequence[_CheckedRow]) -> list[_CheckedRow]:
 
 
 def _put_back(checked: Sequence[_CheckedRow], cases: Sequence[Case]) -> list[_CheckedRow]:
-    """Return the rows with these cases in place of their own, in this order."""
+    """Replace the cases of the usable rows by these, in the same order."""
     new = iter(cases)
     return [row if row.case is None else replace(row, case=next(new)) for row in checked]
 
 
 def _draw_cases(checked: Sequence[_CheckedRow], limit: float, seed: int) -> tuple[Case, ...]:
-    # All rows are permuted, so that a corrected row does not change how the others are drawn.
+    # Permute all rows, even bad ones: then correcting a row does not change which others are drawn.
     order = random.Random(seed).sample(range(len(checked)), len(checked))
     usable = [i for i in order if checked[i].case is not None]
     drawn = sorted(usable[: max(1, round(limit * len(usable)))])
@@ -244,7 +244,7 @@ def _draw_cases(checked: Sequence[_CheckedRow], limit: float, seed: int) -> tupl
 
 
 def _bad_row_failures(bad: Sequence[_CheckedRow], taken: set[str | None]) -> Iterable[Failure]:
-    """Yield a failure per bad row, under its id where that is its own, else under its row."""
+    """Yield a failure for each bad row, named by its id if it has one of its own, else its row."""
     for row in bad:
         own = row.id is not None and row.id not in taken and row.id != str(row.row.number)
         name = row.id if own and row.id else f"row {row.row.number}"
@@ -255,27 +255,27 @@ def _bad_row_failures(bad: Sequence[_CheckedRow], taken: set[str | None]) -> Ite
 def _bad_rows_text(
     source: CaseSource, problems: Sequence[str], bad: Sequence[_CheckedRow], n_rows: int
 ) -> str:
-    """Return everything that is wrong, each on a line of its own."""
+    """Return a message with everything that is wrong, one problem per line."""
     if source.skip_bad_rows and problems:
-        bad = ()  # they would have been left out
+        bad = ()  # bad rows would have been skipped anyway
     lines = [f"{row.row.place}: {'; '.join(row.problems)}" for row in bad[:_N_BAD_SHOWN]]
     if len(bad) > _N_BAD_SHOWN:
         lines.append(f"and {len(bad) - _N_BAD_SHOWN} more")
     if bad and len(bad) == n_rows:
-        lines.append("no row can be used; correct them, or check which columns are named")
+        lines.append("no row can be used; correct the rows, or check the column options")
     elif bad:
         lines.append(
-            f"{len(bad)} of {n_rows} rows cannot be used; correct them, or leave them out with "
+            f"{len(bad)} of {n_rows} rows cannot be used; correct them, or skip them with "
             "--skip_bad_rows"
         )
     return "\n  ".join([f"{source.dataset_name} cannot be used as it is:", *problems, *lines])
 
 
 def _case_content(case: Case) -> list[object]:
-    """Return what identifies the case; metadata does not."""
+    """Return the parts that identify the case; metadata is not one of them."""
     turns = [[turn.role, turn.content] for turn in case.messages]
     parts = (turns, case.expected_output, list(case.context), case.group, case.cluster)
-    retention = [True] if case.retention else []  # a case of no such group keeps its digest
+    retention = [True] if case.retention else []  # the digest of other cases stays the same
     return [case.id, *parts, *retention]
 
 
@@ -285,18 +285,20 @@ def _digest_cases(cases: Sequence[Case]) -> str:
 
 
 def find_rows(name: str, split: str | None) -> Table:
-    """Read the rows of the data set's split.
+    """Read the rows of a data set's split.
 
     Raises:
-        DataError: when there is no such data set or it cannot be read, with what was tried.
-        OptionError: when the split is not there, or none was chosen and it is not clear which.
+        DataError: when the data set is not found or not readable; says what was tried.
+        OptionError: when the split does not exist, or the user must choose one.
     """
     path = Path(os.path.expanduser(name))
     if os.path.isdir(path):
         return _from_folder(path, split)
     if os.path.isfile(path):
         if path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{path} is no data file: its name must end in {', '.join(SUFFIXES)}")
+            raise DataError(
+                f"{path} is not a data file: its name must end in {', '.join(SUFFIXES)}"
+            )
         return _from_files(str(path), [path], split)
     if os.path.islink(path):
         raise DataError(f"{path} is a link to {os.readlink(path)}, which does not exist")
@@ -308,16 +310,16 @@ def find_rows(name: str, split: str | None) -> Table:
 
 
 def _similar_names(path: Path) -> str:
-    """Return a hint at a file of nearly the same name, or at the folder that is missing too."""
+    """Suggest a file with a similar name, or say that the folder is missing too."""
     folder = path.parent
     if not os.path.isdir(folder):
-        return f", and neither does its folder (looked from {Path.cwd()})"
+        return f", and neither does its folder (working directory: {Path.cwd()})"
     nearest = nearest_name(path.name, sorted(os.listdir(folder)))
     return f"; did you mean {nearest!r}?" if nearest else f" (looked in {folder.resolve()})"
 
 
 def _from_folder(folder: Path, split: str | None) -> Table:
-    """Read files that stand in the folder itself, else what `datasets` makes of the folder."""
+    """Read the data files in the folder; without any, load the folder with `datasets`."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.name not in _ABOUT)
     except OSError as error:
@@ -338,13 +340,13 @@ def _from_files(name: str, paths: Sequence[Path], split: str | None) -> Table:
     if len(chosen) > 1 and not all(_SHARD.search(path.stem) for path in chosen):
         raise DataError(
             f"{name} has several files for the same split: "
-            f"{', '.join(path.name for path in chosen)}; give the file that is meant"
+            f"{', '.join(path.name for path in chosen)}; give the path of one file"
         )
     return read_files(chosen)
 
 
 def _split_of(path: Path) -> str:
-    """Return the split that a file's name tells, else the name: "my_eval.csv" is of "test"."""
+    """Return the split in a file's name ("my_eval.csv" is "test"), or the name itself."""
     stem = _SHARD.sub("", path.stem)
     words = re.split(r"[^a-z]+", stem.lower())
     return next((_SPLITS[word] for word in words if word in _SPLITS), stem)
@@ -363,9 +365,7 @@ def _choose_split(name: str, splits: Sequence[str], wanted: str | None) -> str:
             return usual
     if len(splits) == 1:
         return splits[0]
-    raise OptionError(
-        f"{name} has several splits and none was chosen: {listed}; name one with --dataset_split"
-    )
+    raise OptionError(f"{name} has several splits: {listed}; choose one with --dataset_split")
 
 
 def _from_library(name: str, split: str | None) -> Table:
@@ -378,12 +378,12 @@ def _from_library(name: str, split: str | None) -> Table:
     from datasets.exceptions import DatasetsError
 
     try:
-        # Else the library's csv reader turns the texts "NA" and "null" into nothing.
+        # Without na_filter=False, the csv reader turns the texts "NA" and "null" into nothing.
         is_csv = datasets.load_dataset_builder(name).name == "csv"
         found = datasets.load_dataset(name, **({"na_filter": False} if is_csv else {}))
     except (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError) as error:
         raise DataError(_not_loaded_text(name, error)) from error
-    # As lists, images and sounds stay bytes, which nobody has to be able to decode.
+    # In a list, images and sounds stay bytes, so no decoder is needed.
     return table_from_objects(found[_choose_split(name, list(found), split)].to_list())
 
 
@@ -392,7 +392,7 @@ def _not_loaded_text(name: str, error: Exception) -> str:
     reason = ": ".join(said)
     if os.path.isdir(name):
         return (
-            f"{name} cannot be used: it holds no data file ({_LIBRARY_FORMATS}) itself, and the "
+            f"{name} cannot be used: the folder holds no data file ({_LIBRARY_FORMATS}), and the "
             f"datasets library cannot load it as a folder ({reason}). Give the path of a data file"
         )
     return (

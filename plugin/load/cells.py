@@ -1,6 +1,6 @@
-"""Read the cells of a row: the `read_...` functions make the parts of a case.
+"""Turn the cells of a row into the parts of a case.
 
-What is wrong with a cell is added to `problems`.
+Each `read_...` function appends to `problems` what is wrong with a cell.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from plugin.load.readers import NumberAsWritten, Row, parse_json, type_name
 from plugin.records import Message
 
 _ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
-"""In OpenAI's turns, which have role and content."""
+"""Roles of OpenAI's turns, which have the keys role and content."""
 
 _SPEAKERS = {"human": "user", "gpt": "assistant", **_ROLES}
-"""In ShareGPT's turns, which have from and value."""
+"""Speakers of ShareGPT's turns, which have the keys from and value -> roles."""
 
 _YES, _NO = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
-"""Words of a column that marks rows; whole numbers with gaps often come as 1.0 and 0.0."""
+"""Values of a yes/no column; integers often become 1.0 and 0.0 when some cells are empty."""
 
 _LONGEST_SHOWN = 40
 
@@ -27,7 +27,7 @@ _LONGEST_SHOWN = 40
 def read_messages(
     row: Row, layout: Layout, problems: list[str]
 ) -> tuple[tuple[Message, ...], str | None]:
-    """Return the turns, and the answer that a chat ends with."""
+    """Return the turns, and the answer if a chat ends with one."""
     messages, answer = _read_asked(row, layout, problems)
     if layout.system is not None:
         said = read_text(row.cells.get(layout.system), layout.system, problems)
@@ -62,14 +62,14 @@ def _fill_template(row: Row, template: InputTemplate, problems: list[str]) -> tu
         filled += literal + (cell or "")
         texts = texts or cell is not None
     if not texts and not problems:
-        problems.append(f"input is empty: so are {', '.join(template.columns)}")
+        problems.append(f"input is empty: there is no text in {', '.join(template.columns)}")
     return (Message("user", filled),)
 
 
 def read_text(value: object, name: str, problems: list[str]) -> str | None:
-    """Return the text of a cell; a number or a boolean counts as what its source writes.
+    """Return the text of a cell; numbers and booleans as the source writes them.
 
-    Nothing, and text of white space alone, is None.
+    An empty cell, or one with only white space, gives None.
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -81,23 +81,23 @@ def read_text(value: object, name: str, problems: list[str]) -> str | None:
 
 
 def read_flag(value: object, name: str, problems: list[str]) -> bool:
-    """Return whether a cell says yes; an empty one does not."""
+    """Return whether a cell means yes; an empty one means no."""
     word = str(value).strip().casefold() if isinstance(value, str | bool) else value
     if word in _YES:
         return True
     if word is not None and word not in _NO:
         shown = quote(value, _LONGEST_SHOWN) if isinstance(value, str) else type_name(value)
         problems.append(
-            f"{name} is {shown}; it must be true or false (yes or no, 1 or 0; empty is false): "
-            "rename the column if it means something else"
+            f"{name} is {shown}; it must be true or false (yes or no, 1 or 0; empty is false). "
+            "If the column means something else, rename the column"
         )
     return False
 
 
 def read_contexts(value: object, name: str, problems: list[str]) -> tuple[str, ...]:
-    """Return the texts of a list, of a JSON list in text, or one plain text; no blank ones.
+    """Return the non-blank texts in a list, in a JSON list, or one plain text.
 
-    Text that only looks like a list (`[1] Smith says`, `['one']`) is one plain text.
+    Text that only looks like a JSON list (`[1] Smith says`, `['one']`) is one plain text.
     """
     if isinstance(value, str) and not isinstance(value, NumberAsWritten):
         value = _parse_list(value)
@@ -125,9 +125,9 @@ def _parse_list(text: str) -> list[object]:
 
 
 def _read_input(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
-    """Return one user turn of plain text.
+    """Return one user turn with plain text.
 
-    A number is refused: as a question it is nearly always the wrong column.
+    A number is refused, because it nearly always means that the wrong column is used.
     """
     if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
         return (Message("user", str(value)),)
@@ -141,11 +141,11 @@ def _read_input(value: object, name: str, problems: list[str]) -> tuple[Message,
 def _read_joined(
     cells: Mapping[str, object], names: Sequence[str], problems: list[str]
 ) -> tuple[Message, ...]:
-    """Return one user turn of the columns' texts with an empty line between; without blank ones."""
+    """Join the columns' non-blank texts with empty lines; return one user turn."""
     n_before = len(problems)
     texts = [text for name in names if (text := read_text(cells.get(name), name, problems))]
     if not texts and len(problems) == n_before:
-        problems.append(f"input is empty: so are {', '.join(names)}")
+        problems.append(f"input is empty: there is no text in {', '.join(names)}")
     return (Message("user", "\n\n".join(texts)),) if texts else ()
 
 
@@ -159,13 +159,13 @@ def _read_first_turn(value: object, name: str, problems: list[str]) -> tuple[Mes
 
 
 def _read_request(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
-    """Return the prompt of lm-eval's only request: [[prompt, ...]], or named arg_0 in an object."""
+    """Return the prompt of an lm-eval sample: [[prompt, ...]], or the key arg_0 of an object."""
     requests = list(value.values()) if isinstance(value, dict) else value
     if not isinstance(requests, list) or len(requests) != 1:
         n = len(requests) if isinstance(requests, list) else 0
         problems.append(
-            f"{name} holds {n} requests; it must hold one (a multiple-choice task, which compares "
-            "likelihoods, has no completion to score)"
+            f"{name} holds {n} requests; it must hold one (a multiple-choice task compares "
+            "likelihoods, so it has no completion to score)"
         )
         return ()
     request = requests[0]
@@ -176,7 +176,7 @@ def _read_request(value: object, name: str, problems: list[str]) -> tuple[Messag
 
 
 def read_answer(row: Row, layout: Layout, problems: list[str]) -> str | None:
-    """Return the reference answer: text, the last turn of a chat, or the first turn's of a list."""
+    """Return the reference answer: text, the last turn of a chat, or the first item of a list."""
     name = layout.columns.expected_output
     value = row.cells.get(name)
     if isinstance(value, list) and value and layout.asked == "first turn":
@@ -187,12 +187,12 @@ def read_answer(row: Row, layout: Layout, problems: list[str]) -> str | None:
         return read_text(value, name, problems)
     turn = _read_turn(turns[-1], f"{name}, turn {len(turns)}", problems)
     if turn is not None and turn.role != "assistant":
-        problems.append(f"{name} ends with a {turn.role} turn; it must end with the assistant's")
+        problems.append(f"{name} ends with a {turn.role} turn; it must end with an assistant turn")
     return turn.content if turn is not None and turn.content.strip() else None
 
 
 def _add_system(messages: tuple[Message, ...], text: str | None) -> tuple[Message, ...]:
-    """Return the turns under a system turn; the chat's own one is joined to it where it differs."""
+    """Put a system turn in front; if the chat has a different one, join the two."""
     if not messages or not text:
         return messages
     if messages[0].role != "system":
@@ -206,15 +206,15 @@ def _add_system(messages: tuple[Message, ...], text: str | None) -> tuple[Messag
 def _read_chat(
     value: object, name: str, problems: list[str]
 ) -> tuple[tuple[Message, ...], str | None]:
-    """Return the turns up to the last user turn, and what the assistant said after it, if so.
+    """Return the turns up to the last user turn, and the assistant's answer after it, if any.
 
-    Of several assistant turns at the end, the last one counts.
+    If several assistant turns follow, the last one is the answer.
     """
     if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
         try:
             value = parse_json(value)
         except ValueError as error:
-            problems.append(f"{name} is text that is no JSON list of turns ({error})")
+            problems.append(f"{name} is text but not a JSON list of turns ({error})")
             return (), None
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
         problems.append(f"{name} is empty")

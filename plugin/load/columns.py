@@ -1,7 +1,7 @@
-"""Say which column of a data set is what.
+"""Find out what each column of a data set holds.
 
-`lay_out` compares the columns that the user named with those that are there, and fills in those of
-a known layout.
+`lay_out` compares the columns that the user named with those that exist, and adds the columns of a
+known layout.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from plugin.load.layouts import Asked, KnownLayout, find_system, recognise, unre
 from plugin.load.readers import Table
 
 CHATS = ("messages", "conversations")
-"""Columns that hold chats, by the habit of OpenAI's and of ShareGPT's files."""
+"""Columns that hold chats in OpenAI's and in ShareGPT's files."""
 
 _USUAL_INPUTS = ("question", "prompt", "instruction", "query", "text")
 _USUAL_OUTPUTS = ("output", "answer", "response", "completion", "target", "reference", "label")
@@ -24,7 +24,7 @@ _N_LISTED = 30
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns' names; one that is not the default was named by the user and must exist."""
+    """Names of the columns; a name that differs from the default must exist in the data."""
 
     input: str = "input"
     expected_output: str = "expected_output"
@@ -37,31 +37,31 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class InputTemplate:
-    """An input built of several columns.
+    """A template that builds the input from several columns.
 
     Attributes:
-        parts: pairs of a literal text and the column whose cell follows it; None for no column.
+        parts: pairs of literal text and the column whose cell follows it (None if none follows).
     """
 
     parts: tuple[tuple[str, str | None], ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the columns it names."""
+        """Return the columns that the template uses."""
         return tuple(name for _, name in self.parts if name is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the rows of one data set are read.
+    """Say how to read the rows of one data set.
 
     Attributes:
-        asked: how the input is read; None where it is not known where it stands.
-        input: the columns that it is read from; empty where the template says that.
-        columns: those that the user named, or else those of the known layout.
+        asked: how the input is read; None if no input column was found.
+        input: the columns with the input; empty if a template is used.
+        columns: the columns that the user named, completed by those of the known layout.
         system: column with a system turn for each row; None for none.
-        extra: columns that nothing reads, kept as metadata.
-        notes: what was recognised, and what looks like input and is not read, a sentence each.
+        extra: columns that nothing reads; kept as metadata.
+        notes: what was recognised, and what looks like input but is not read, one sentence each.
     """
 
     asked: Asked | None
@@ -75,15 +75,15 @@ class Layout:
 
 
 def parse_template(text: str) -> InputTemplate:
-    """Parse a template such as "{instruction} {input}"; a literal brace is doubled.
+    """Parse a template such as "{instruction} {input}"; double a brace to write it literally.
 
-    Only a column's name may stand in braces, and its cell is put there as it is: no attributes,
-    no indexes, no formats.
+    Braces may only contain a column's name, and the cell is inserted unchanged: no attributes, no
+    indexes, no formats.
 
     Raises:
-        OptionError: when it is no such template.
+        OptionError: when the template is invalid or names no column.
     """
-    rule = "only {column} is replaced, and a literal brace is written {{ or }}"
+    rule = "only {column} is replaced; write {{ or }} for a literal brace"
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
@@ -93,10 +93,12 @@ def parse_template(text: str) -> InputTemplate:
             shown = (
                 f"{name or ''}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}"
             )
-            raise OptionError(f"--input_template {text!r}: {{{shown}}} is no column's name; {rule}")
+            raise OptionError(f"--input_template {text!r}: {{{shown}}} is not a column; {rule}")
     template = InputTemplate(tuple((literal, name) for literal, name, _, _ in parts))
     if not template.columns:
-        raise OptionError(f"--input_template {text!r} names no column; write e.g. '{{question}}'")
+        raise OptionError(
+            f"--input_template {text!r} contains no column; write for example '{{question}}'"
+        )
     return template
 
 
@@ -106,13 +108,13 @@ def lay_out(
     table: Table,
     completions: Collection[str] = (),
 ) -> tuple[Layout, list[str]]:
-    """Return how to read a data set, and what is wrong.
+    """Return how to read a data set, and a list of problems.
 
     Args:
-        columns: those that the user named.
-        template: the user's.
+        columns: the columns that the user named.
+        template: the user's template, if any.
         table: the data set.
-        completions: columns that hold recorded completions, and so no expected output.
+        completions: columns with recorded completions, which are not expected outputs.
     """
     there = table.columns
     problems = [
@@ -155,7 +157,7 @@ def _find_input(
     known: KnownLayout | None,
     there: Sequence[str],
 ) -> tuple[Asked | None, tuple[str, ...]]:
-    """Return how and where the input is read: as the user said, as known, or plainly."""
+    """Return how and where to read the input: by the template, a known layout, or the column."""
     if template is not None:
         return "template", ()
     if columns.input == Columns().input and known is not None:
@@ -172,7 +174,7 @@ def _fill_columns(
     there: Sequence[str],
     completions: Collection[str],
 ) -> Columns:
-    """Return the user's columns, with those of the known layout where the user's are not there."""
+    """Return the user's columns; replace missing ones by those of the known layout."""
     if known is None:
         return columns
     taken = {*astuple(columns), *completions, *(template.columns if template else ())}
@@ -184,14 +186,14 @@ def _fill_columns(
     found = {
         field: name
         for field, names in offered.items()
-        for name in names[::-1]  # the first one that is there stays
+        for name in names[::-1]  # reversed, so that the first existing one wins
         if getattr(columns, field) not in there and name in there and name not in taken
     }
     return replace(columns, **found)
 
 
 def _becomes(layout: Layout, named: Columns, there: Sequence[str]) -> list[str]:
-    """Return what becomes what, but for what the user named and for plain columns."""
+    """Return "column -> meaning" texts, without columns that the user named or plain ones."""
     filled = [
         f"{getattr(layout.columns, name)} -> {name.replace('_', ' ')}"
         for name in ("expected_output", "id", "group")
@@ -213,26 +215,26 @@ def _becomes(layout: Layout, named: Columns, there: Sequence[str]) -> list[str]:
 def _read_as_notes(
     known: KnownLayout | None, becomes: Sequence[str], completions: Collection[str]
 ) -> list[str]:
-    """Return what was recognised, in a sentence; none where nothing but plain columns are read."""
+    """Return a sentence about the recognised layout; none if only plain columns are read."""
     if not becomes:
         return []
     if known is None:
-        return [f"read by their usual names: {', '.join(becomes)}"]
+        return [f"recognised by their usual names: {', '.join(becomes)}"]
     remarks = [known.remark] if known.remark else []
     if known.completions and known.completions not in completions:
         remarks.append(
-            f"{known.completions} holds completions and no reference: compare them with "
-            f"--recorded NAME=FILE:{known.completions}"
+            f"{known.completions} holds a model's completions, not reference answers: compare them "
+            f"with --recorded NAME=FILE:{known.completions}"
         )
     return ["; ".join([f"read as {known.name}: {', '.join(becomes)}", *remarks])]
 
 
 def missing_column_text(option: str, name: str, there: Sequence[str]) -> str:
-    """Return the message for an option that names a column which is not there."""
+    """Return the message for an option that names a missing column."""
     nearest = nearest_name(name, there)
     hint = f"did you mean {nearest!r}? " if nearest else ""
-    plain = "attributes and indexes are not looked up; " if "." in name or "[" in name else ""
-    return f"{option} names {name!r}, which is no column; {plain}{hint}{list_columns(there)}"
+    plain = "attributes and indexes are not supported; " if "." in name or "[" in name else ""
+    return f"{option}: there is no column {name!r}; {plain}{hint}{list_columns(there)}"
 
 
 def _no_input_text(there: Sequence[str]) -> str:
@@ -245,14 +247,14 @@ def _no_input_text(there: Sequence[str]) -> str:
     meant += [f"--expected_output_column {answer}"] if asked and answer else []
     hint = f"did you mean {' '.join(meant)}? " if meant else ""
     return (
-        f"there is no column 'input' (nor {' or '.join(map(repr, CHATS))}); name the one with the "
-        "question with --input_column, or build it with --input_template; "
+        f"there is no column 'input' (nor {' or '.join(map(repr, CHATS))}); give the column with "
+        "the question as --input_column, or build the question with --input_template; "
         f"{hint}{list_columns(there)}"
     )
 
 
 def list_columns(there: Sequence[str]) -> str:
-    """Return the columns in words."""
+    """List the columns for a message."""
     if not there:
         return "there are no columns"
     more = f" and {len(there) - _N_LISTED} more" if len(there) > _N_LISTED else ""

@@ -1,12 +1,13 @@
 """Convert adapters between MLX LoRA and PEFT LoRA, so that any adapter runs on any engine.
 
-Both write a module's part as W + scale * B A. PEFT holds A as (rank, n_in) and B as (n_out, rank),
-and the scale as alpha / rank (or alpha / sqrt(rank) for rsLoRA), module by module where patterns
-say so. MLX holds the transposes, and one rank and one scale for all modules. DoRA's magnitude is
-the same vector (n_out) in both.
+Both formats mean W + scale * B A. PEFT stores A as (rank, n_in) and B as (n_out, rank); its scale
+is alpha / rank (alpha / sqrt(rank) for rsLoRA), and patterns can set rank and alpha per module. MLX
+stores the transposes, with one rank and one scale for all modules. DoRA's magnitude is the same
+vector (n_out) in both.
 
-Bits are moved and never rounded, with one exception: where PEFT's patterns give modules different
-scales, those are worked into B, which then becomes float32; different ranks are filled with zeros.
+Values are copied bit by bit and never rounded, with one exception: if PEFT's patterns give modules
+different scales, B is multiplied by them and becomes float32. Different ranks are padded with
+zeros.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from plugin.load.adapter import AdapterFolder, PeftLora, inspect_adapter, parse_
 from plugin.load.tensors import RawTensor, read_tensors, write_tensors
 
 _ENGINE = {"mlx": "mlx", "peft": "transformers"}
-"""Which engine takes a kind as it is."""
+"""Adapter format -> the engine that loads it without conversion."""
 
 _PEFT_PREFIX = "base_model.model."
 _LEAVES = {
@@ -31,16 +32,16 @@ _LEAVES = {
     "lora_b": ".lora_B.weight",
     "m": ".lora_magnitude_vector",
 }
-"""MLX's name of a module's part -> the end of PEFT's name."""
+"""End of a tensor's name in MLX -> end of its name in PEFT."""
 
 _EMBEDDINGS = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings")
 
 Parts = dict[str, dict[str, RawTensor]]
-"""Module -> MLX's name of a part -> its tensor."""
+"""Module -> end of the tensor's MLX name -> tensor."""
 
 
 def conversion_obstacles(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> list[str]:
-    """Return why the adapter cannot become the other kind; empty when it can, or is of it."""
+    """Return why the adapter cannot be converted to this format; empty if it can."""
     if adapter.kind == kind:
         return []
     if adapter.kind == "mlx":
@@ -49,31 +50,31 @@ def conversion_obstacles(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -
     found = lora.obstacles()
     if lora.modules_to_save:
         found.append(
-            f"modules_to_save ({', '.join(lora.modules_to_save)}): MLX adapters hold no whole "
-            "modules"
+            f"modules_to_save ({', '.join(lora.modules_to_save)}): MLX adapters cannot replace "
+            "whole modules"
         )
     for key in ("trainable_token_indices", "target_parameters", "lora_bias"):
         if adapter.config.get(key):
-            found.append(f"{key}: MLX adapters have nothing like it")
+            found.append(f"{key}: MLX adapters have no such setting")
     embeddings = [name for name in adapter.shapes if ".lora_embedding_" in name]
     if embeddings:
         found.append(
-            f"parts of embeddings ({', '.join(embeddings)}): the two kinds use them differently "
-            "where input and output share them"
+            f"adapted embeddings ({', '.join(embeddings)}): MLX and PEFT use them differently "
+            "when input and output share the embedding"
         )
     return found
 
 
 def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
-    """Convert an MLX adapter to what PEFT would have saved; return a PEFT adapter as it is.
+    """Convert an MLX adapter to PEFT's format; return a PEFT adapter unchanged.
 
     Args:
-        adapter: to be converted.
-        n_layers: of the base model; MLX's config counts layers from the last.
-        into: an empty folder, which must stay as long as the result is used.
+        adapter: the adapter to convert.
+        n_layers: number of layers in the base model; MLX's config counts them from the last.
+        into: an empty folder for the result; keep it as long as the result is used.
 
     Raises:
-        AdapterError: when it cannot be converted, with the engine that can take it.
+        AdapterError: when it cannot be converted; names the engine that can load it.
     """
     if adapter.kind == "peft":
         return adapter
@@ -101,15 +102,15 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
 
 
 def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> AdapterFolder:
-    """Convert a PEFT adapter to what mlx-lm would have saved; return an MLX adapter as it is.
+    """Convert a PEFT adapter to mlx-lm's format; return an MLX adapter unchanged.
 
     Args:
-        adapter: to be converted.
-        modules: names of the base's linear modules, among which PEFT's config picks.
-        into: an empty folder, which must stay as long as the result is used.
+        adapter: the adapter to convert.
+        modules: names of the base's linear modules; PEFT's config selects some of them.
+        into: an empty folder for the result; keep it as long as the result is used.
 
     Raises:
-        AdapterError: when it cannot be converted, with the engine that can take it.
+        AdapterError: when it cannot be converted; names the engine that can load it.
     """
     if adapter.kind == "mlx":
         return adapter
@@ -144,16 +145,16 @@ def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> Adapte
 
 def _mlx_obstacles(adapter: AdapterFolder) -> list[str]:
     if adapter.method not in ("lora", "dora"):
-        return [f"fine_tune_type {adapter.method!r}: its tensors replace the base's own"]
+        return [f"fine_tune_type {adapter.method!r}: its tensors replace the base's weights"]
     found = []
     experts = [name for name, shape in adapter.shapes.items() if len(shape) > 2]
     if experts:
-        found.append(f"parts of experts ({', '.join(experts)}): PEFT lays them out otherwise")
+        found.append(f"adapted experts ({', '.join(experts)}): PEFT stores them in another shape")
     embeddings = [name for name in adapter.shapes if name.rpartition(".")[0].endswith(_EMBEDDINGS)]
     if embeddings:
         found.append(
-            f"parts of embeddings ({', '.join(embeddings)}): the two kinds use them differently "
-            "where input and output share them"
+            f"adapted embeddings ({', '.join(embeddings)}): MLX and PEFT use them differently "
+            "when input and output share the embedding"
         )
     return found
 
@@ -164,9 +165,9 @@ def _refuse_conversion(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> 
         return
     way_out = f"Use --engine {_ENGINE[adapter.kind]}"
     if adapter.kind == "peft" and parse_peft_config(adapter.config).obstacles():
-        way_out = "No engine here can compare it with its base in one load"
+        way_out = "No engine here can compare this adapter with its base"
     raise AdapterError(
-        f"{adapter.path} is an adapter of kind {adapter.kind.upper()} and cannot be made one of "
+        f"{adapter.path} is a {adapter.kind.upper()} adapter and cannot be converted to "
         f"{kind.upper()}, which the engine {_ENGINE[kind]} needs:\n"
         + "\n".join(f"  {reason}" for reason in reasons)
         + f"\n{way_out}"
@@ -176,12 +177,13 @@ def _refuse_conversion(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> 
 def _group_parts(
     adapter: AdapterFolder, part_of: Callable[[str], tuple[str, str] | None]
 ) -> tuple[Parts, tuple[str, ...]]:
-    """Return the file's tensors by module and part, and the names of the others.
+    """Group the file's tensors by module; also return the names of those that do not fit.
 
-    Where some are no part of anything, a module that is not whole is left out with them.
+    If the file has tensors with unknown names, incomplete modules are left out as well: their
+    missing tensors may be among the unknown ones.
 
     Raises:
-        AdapterError: when there is no whole module, or one that is not whole without such excuse.
+        AdapterError: when no module is complete, or one is incomplete without unknown names.
     """
     parts: Parts = {}
     names: dict[tuple[str, str], str] = {}
@@ -200,16 +202,16 @@ def _group_parts(
         if set(held) == wanted:
             continue
         problems += [f"  {module}: has no {leaf}" for leaf in sorted(wanted - set(held))]
-        problems += [f"  {module}: has {leaf} without DoRA" for leaf in set(held) - wanted]
+        problems += [f"  {module}: has {leaf} but is not DoRA" for leaf in set(held) - wanted]
         if strange:
             del parts[module]
             strange += [names[module, leaf] for leaf in held]
     if not parts or (problems and not strange):
-        problems += [f"  {name}: is no part of a LoRA or DoRA adapter" for name in strange]
+        problems += [f"  {name}: does not belong to a LoRA or DoRA adapter" for name in strange]
         raise AdapterError(
-            f"{adapter.path} is not a whole adapter:\n"
+            f"{adapter.path} is not a complete adapter:\n"
             + "\n".join(sorted(problems))
-            + "\nSave it again from its training"
+            + "\nSave the adapter again from its training"
         )
     return parts, tuple(sorted(strange))
 
@@ -227,7 +229,7 @@ def _peft_part(name: str) -> tuple[str, str] | None:
 
 
 def _target_pattern(modules: list[str], adapter: AdapterFolder, n_layers: int) -> str:
-    """Return a regular expression of all modules that MLX's config names, in the file or not."""
+    """Return a regular expression for all modules in MLX's config, even those not in the file."""
     keys = adapter.config["lora_parameters"].get("keys")
     places = [re.fullmatch(r"(.*?\.)(\d+)\.(.+)", module) for module in modules]
     containers = sorted({place[1] for place in places if place})
@@ -250,7 +252,7 @@ def _any_of_names(names: list[str]) -> str:
 
 def _check_ranks(adapter: AdapterFolder, lora: PeftLora, parts: Parts) -> None:
     wrong = [
-        f"  {module}.{leaf}: rank {tensor.bits.shape[axis]} in the file, {lora.rank_of(module)} by "
+        f"  {module}.{leaf}: rank {tensor.bits.shape[axis]} in the file, {lora.rank_of(module)} in "
         "adapter_config.json"
         for module, held in parts.items()
         for leaf, axis, tensor in (("lora_A", 0, held["lora_a"]), ("lora_B", 1, held["lora_b"]))
@@ -258,9 +260,9 @@ def _check_ranks(adapter: AdapterFolder, lora: PeftLora, parts: Parts) -> None:
     ]
     if wrong:
         raise AdapterError(
-            f"{adapter.path}: weights and configuration differ:\n"
+            f"{adapter.path}: weights and configuration disagree:\n"
             + "\n".join(wrong)
-            + "\nCopy both from one training's output"
+            + "\nCopy both from the output of the same training"
         )
 
 
@@ -271,7 +273,7 @@ def _scale_tensor(tensor: RawTensor, scale: float) -> RawTensor:
 
 
 def _fill_tensor(tensor: RawTensor, leaf: str, rank: int) -> RawTensor:
-    """Turn PEFT's A or B into MLX's, with zeros up to the rank."""
+    """Convert PEFT's A or B to MLX's: transpose it and pad it with zeros up to the rank."""
     import numpy as np
 
     turned = tensor.transposed

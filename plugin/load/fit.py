@@ -1,8 +1,8 @@
-"""Compare an adapter with the base model: its tensors with the model's places, its record with it.
+"""Check whether an adapter fits the base model.
 
-`fit_tensors` says which tensors find a place in the loaded model, and `AdapterFit.require_usable`
-refuses what cannot be a whole adapter. `base_model_notes` says where the adapter's own record names
-another base model.
+`fit_tensors` finds out which tensors match a module of the loaded model, and
+`AdapterFit.require_usable` refuses an incomplete adapter. `base_model_notes` says if the adapter's
+config names another base model.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from plugin.load.convert import conversion_obstacles
 from plugin.load.model import ModelFolder, short_names
 
 _N_SHOWN = 8
-_ONLY_ITS_BASE = "An adapter fits only the model it was trained on; check --model_name"
+_ONLY_ITS_BASE = "An adapter fits only the model that it was trained on; check --model_name"
 _OF_TOKENS = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "lm_head", "embed_out")
-"""Modules with a row for every token."""
+"""Modules with one row per token."""
 
 _GENERATES = "CAUSAL_LM"
-"""PEFT's task of adapters that write text."""
+"""PEFT's task name for adapters that generate text."""
 
 
 class AdapterFit(NamedTuple):
-    """An adapter's tensors compared with the places that a model has for them.
+    """The result of comparing an adapter's tensors with a model.
 
     Attributes:
-        used: names of the tensors that are loaded.
-        unused: those without a place, or whose partner has none.
-        missing: places that no tensor fills.
-        problems: what no adapter may have, a line each: misshapen or broken tensors.
+        used: names of the tensors that can be loaded.
+        unused: names of tensors that match no module, or whose partner (A or B) matches none.
+        missing: names of tensors that the model expects but the file lacks.
+        problems: tensors of a wrong shape or with NaN, one line each.
     """
 
     used: tuple[str, ...]
@@ -44,23 +44,23 @@ class AdapterFit(NamedTuple):
     def require_usable(
         self, adapter: AdapterFolder, model: Path, notes: Sequence[str] = ()
     ) -> None:
-        """Refuse what could only be half an adapter by mistake.
+        """Refuse an adapter that is incomplete by mistake.
 
-        A file with strangers in it is used as far as it fits, and its certificate says so; one
-        that only lacks tensors was not saved whole.
+        A file with tensors that match no module is used as far as it fits, and its certificate
+        says so. A file that only lacks tensors was not saved completely and is refused.
 
         Args:
-            adapter: the user's.
+            adapter: the user's adapter.
             model: the base model's folder.
-            notes: what else speaks against this base, a sentence each.
+            notes: other signs that this is the wrong base, one sentence each.
 
         Raises:
-            AdapterError: with everything that is wrong.
+            AdapterError: with a list of everything that is wrong.
         """
         lines = list(self.problems)
         if not self.unused:
             lines += [
-                f"  {name}: named by the config, missing from the file" for name in self.missing
+                f"  {name}: named in the config, missing from the file" for name in self.missing
             ]
         besides = "".join(f"\n  {note}" for note in notes)
         n_tensors = _count_noun(len(adapter.shapes), "tensor")
@@ -80,7 +80,7 @@ class AdapterFit(NamedTuple):
                 f"\n  and {more} more" if more else ""
             )
             raise AdapterError(
-                f"{adapter.path}: none of its {n_tensors} has a place in the base model "
+                f"{adapter.path}: none of its {n_tensors} matches a module of the base model "
                 f"{model}:{shown}{besides}\n{_ONLY_ITS_BASE}"
             )
 
@@ -88,22 +88,22 @@ class AdapterFit(NamedTuple):
 def placement_error(
     adapter: AdapterFolder, model: Path, error: str, other: Literal["mlx", "peft"]
 ) -> AdapterError:
-    """Return the error for an adapter that an engine's library makes no places for.
+    """Return the error for an adapter that an engine's library cannot add to the model.
 
     Args:
-        adapter: the user's.
+        adapter: the user's adapter.
         model: the base model's folder.
-        error: what the library says.
-        other: the kind of adapter that the other engine takes.
+        error: the library's message.
+        other: the adapter format of the other engine.
     """
     if adapter.method == "dora" and "dora" in error.lower():
         here, there = ("mlx", "transformers") if other == "peft" else ("transformers", "mlx")
         way_out = f"Try --engine {there}"
         if conversion_obstacles(adapter, other):
-            way_out = f"--engine {there} cannot take it either: train it as LoRA without DoRA"
+            way_out = f"--engine {there} cannot load it either: train it as LoRA without DoRA"
         return AdapterError(
-            f"{adapter.path} is a DoRA adapter, and the engine {here} has no DoRA for some of its "
-            f"modules: {error.rstrip('.')}. {way_out}"
+            f"{adapter.path} is a DoRA adapter, but the engine {here} does not support DoRA for "
+            f"some of its modules: {error.rstrip('.')}. {way_out}"
         )
     return AdapterError(
         f"{adapter.path} does not fit the base model {model}: {error}\n{_ONLY_ITS_BASE}"
@@ -117,19 +117,19 @@ def fit_tensors(
     module_of: Callable[[str], str],
     n_vocabulary: int,
 ) -> AdapterFit:
-    """Compare an adapter's tensors with a model's places.
+    """Compare an adapter's tensors with those that the model expects.
 
     Args:
-        held: name -> shape, of the file's tensors.
-        places: name -> shape, of what the adapter's configuration makes room for.
+        held: name -> shape of the tensors in the file.
+        places: name -> shape of the tensors that the model expects by the adapter's config.
         broken: names of tensors that hold NaN or infinity.
-        module_of: the module that a name belongs to; its tensors work only together.
-        n_vocabulary: rows of the model's embedding; 0 when not known.
+        module_of: returns a tensor's module; the tensors of a module work only together.
+        n_vocabulary: number of rows in the model's embedding; 0 when unknown.
     """
     missing = tuple(sorted(set(places) - set(held)))
     incomplete = {module_of(name) for name in missing}
     strangers = set(held) - set(places)
-    # Where nothing is strange, what is missing is not excused.
+    # Missing tensors may be among those with an unknown name. Without any, the file is incomplete.
     halves = {name for name in held if module_of(name) in incomplete} if strangers else set()
     unused = strangers | halves
     problems = [f"  {name}: holds NaN or infinity" for name in broken]
@@ -138,7 +138,7 @@ def fit_tensors(
         for name, shape in held.items()
         if name in places and shape != places[name]
     ]
-    # Without a place, but not to be left out: its rows are the tokens that it was trained with.
+    # A vocabulary of another size cannot just be left out: the adapter was trained with its tokens.
     problems += [
         _vocabulary_text(name, held[name][0], n_vocabulary)
         for name in (strangers if n_vocabulary else ())
@@ -163,7 +163,7 @@ def _misfit_text(
 
 
 def _is_of_vocabulary(name: str) -> bool:
-    """Return whether each row of the tensor belongs to a token."""
+    """Return whether the tensor has one row per token."""
     return re.search(rf"(^|\.)({'|'.join(_OF_TOKENS)})(\.base_layer)?\.weight$", name) is not None
 
 
@@ -182,12 +182,12 @@ def _count_noun(count: int, noun: str) -> str:
 def base_model_notes(
     adapter: AdapterFolder, model: ModelFolder, model_name: str
 ) -> tuple[str, ...]:
-    """Return where the adapter's record and the base model differ, a sentence each.
+    """Return how the adapter's config contradicts the base model, one sentence each.
 
     Args:
-        adapter: as it lies on disk, not a converted one.
+        adapter: the adapter on disk, not a converted one.
         model: the base model.
-        model_name: as the user gave it.
+        model_name: the base model's name, as the user gave it.
     """
     found = (
         _name_note(adapter, model, model_name),
@@ -205,31 +205,30 @@ def _name_note(adapter: AdapterFolder, model: ModelFolder, model_name: str) -> s
     if _last_part_of(named) in {_last_part_of(name) for name in (model_name, str(model.path))}:
         return ""
     return (
-        f"on {named!r}, and the base model here is {model_name!r}: make sure that they are the "
-        "same weights"
+        f"on {named!r}, but the base model is {model_name!r}: check that these are the same weights"
     )
 
 
 def _task_note(adapter: AdapterFolder) -> str:
-    """Note another task than writing: an adapter of a classifier, say, may fit all the same."""
+    """Note another task than generating text; a classifier's adapter may fit the model too."""
     task = adapter.config.get("task_type")
     if not isinstance(task, str) or task.upper() == _GENERATES:
         return ""
-    return f"for the task {task}, and here it writes text ({_GENERATES}): it may not be made for it"
+    return f"for the task {task}, but here it must generate text ({_GENERATES}): check the adapter"
 
 
 def _architecture_note(adapter: AdapterFolder, model: ModelFolder) -> str:
-    """Note another class of model; PEFT records it where no task was named."""
+    """Note another model class, which PEFT records if the user set no task."""
     recorded = adapter.config.get("auto_mapping")
     name = recorded.get("base_model_class") if isinstance(recorded, dict) else None
     here = model.config.get("architectures")
     if not isinstance(name, str) or not isinstance(here, list) or name in here:
         return ""
-    return f"on a {name}, and the base model here is a {', '.join(map(str, here))}"
+    return f"on a {name}, but the base model is a {', '.join(map(str, here))}"
 
 
 def _last_part_of(name: str) -> str:
-    """Return the name without owner, folders and the hub's snapshot digits."""
+    """Return a model's name without owner, folders and the hub's snapshot hash."""
     parts = [part for part in name.strip().rstrip("/").lower().split("/") if part]
     for part in parts:
         if part.startswith("models--"):

@@ -1,7 +1,7 @@
-"""Recognise the layouts that other tools and benchmarks write, and say what becomes what.
+"""Recognise the column layouts of other tools and benchmarks.
 
-`LAYOUTS` is the table: to add a layout, add a row. A column that the user named goes before all of
-it. A column that looks like input and is not read is named in a note, never dropped in silence.
+`LAYOUTS` is the table: to add a layout, add a row. A column that the user named has priority over
+the table. If nothing reads a column that looks like input, a note says so.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Literal
 from plugin.load.readers import NumberAsWritten, Table
 
 Asked = Literal["text", "chat", "template", "joined", "first turn", "request"]
-"""How the input is read: text (a list of turns counts as a chat), a chat, the user's template,
-columns joined with an empty line between them, the first of a list of questions, or the prompt of
-lm-eval's only request."""
+"""How the input is read: "text" (a list of turns counts as a chat), "chat", "template" (the user's
+template), "joined" (several columns with an empty line between them), "first turn" (the first of a
+list of questions), or "request" (the prompt of an lm-eval sample with one request)."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownLayout:
-    """A layout by the habit of a tool or benchmark.
+    """Describe the columns that a tool or benchmark writes.
 
     Attributes:
-        name: as shown.
-        needs: columns that must all be there.
+        name: the layout's name, as shown.
+        needs: columns that must all exist.
         asked: how the input is read.
-        input: the columns that it is read from; of those to be joined, some may be missing.
-        one_of: columns of which one must be there besides; empty for no such rule.
-        expected_output: columns with the reference answer; the first that is there is read.
+        input: the columns with the input; for "joined", some of them may be missing.
+        one_of: at least one of these columns must exist too; empty for no such rule.
+        expected_output: columns with the reference answer; the first existing one is read.
         id: column with the id; "" for none.
         group: column with the group; "" for none.
-        completions: column with completions of some model; "" for none.
-        remark: what the reader should know besides; "" for nothing.
+        completions: column with a model's completions; "" for none.
+        remark: what else the reader should know; "" for nothing.
     """
 
     name: str
@@ -66,7 +66,7 @@ LAYOUTS = (
         expected_output=("reference",),
         id="question_id",
         group="category",
-        remark="later turns follow the model's own answers and are not asked",
+        remark="only the first turn of each case is used",
     ),
     KnownLayout(
         "AlpacaEval outputs",
@@ -117,10 +117,10 @@ LAYOUTS = (
         expected_output=("completion",),
     ),
 )
-"""The first that fits is taken."""
+"""The first layout that fits is used."""
 
 _PLAIN_INPUT = "input"
-"""A layout that does not read this column is not taken where it is there."""
+"""If this column exists, only layouts that read it are used."""
 
 _SYSTEM = ("system", "system_prompt")
 
@@ -138,11 +138,11 @@ _ABOUT_WORDS = set(
     "id ids uid uuid idx index type length len count n num number tokens hash sha lang language "
     "date time category topic url link name title score rating answer answers label".split()
 )
-"""In a column's name, they make it one about the input instead of the input: question_id."""
+"""A column with such a word in its name describes the input but is not the input: question_id."""
 
 
 def recognise(there: Collection[str]) -> KnownLayout | None:
-    """Return the layout that has these columns; None for none that is known."""
+    """Return the known layout with these columns, or None."""
     for layout in LAYOUTS:
         fits = all(name in there for name in layout.needs)
         if layout.one_of and not any(name in there for name in layout.one_of):
@@ -153,7 +153,7 @@ def recognise(there: Collection[str]) -> KnownLayout | None:
 
 
 def find_system(table: Table, taken: Collection[str]) -> str | None:
-    """Return the column with system turns: one of the usual names, with text in its first cell."""
+    """Return the column with system turns: it has a usual name, and its first value is text."""
     for name in _SYSTEM:
         cells = (row.cells.get(name) for row in table.rows)
         first = next((cell for cell in cells if not is_blank(cell)), None)
@@ -171,11 +171,11 @@ def is_blank(value: object) -> bool:
 
 
 def unread_notes(extra: Sequence[str], table: Table) -> list[str]:
-    """Return a note for each kind of column that looks like input and that nothing reads.
+    """Return notes about columns that look like input although nothing reads them.
 
     Args:
         extra: columns that nothing reads.
-        table: their rows; a column without any content needs no word.
+        table: the rows; an empty column gets no note.
     """
     found: dict[str, list[str]] = {}
     for name in extra:
@@ -183,7 +183,7 @@ def unread_notes(extra: Sequence[str], table: Table) -> list[str]:
         if hint and any(not is_blank(row.cells.get(name)) for row in table.rows):
             found.setdefault(hint, []).append(name)
     return [
-        f"{_columns_text(names)} like input and {'is' if len(names) == 1 else 'are'} not read: "
+        f"{_columns_text(names)} like input but {'is' if len(names) == 1 else 'are'} not used: "
         f"{hint.format(name=names[0])}"
         for hint, names in found.items()
     ]
@@ -195,20 +195,20 @@ def _columns_text(names: Sequence[str]) -> str:
 
 
 def _hint(name: str) -> str:
-    """Return what to do about the column when nothing reads it; "" where it is no input."""
+    """Return advice about a column that nothing reads; "" if it does not look like input."""
     words = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
     if words & _ABOUT_WORDS:
         return ""
     if words & _TOOL_WORDS:
-        return "the models are told of no tools. Leave rows that need them out of the data"
+        return "the models get no tools. Remove rows that need tools from the data"
     if words & _CONTEXT_WORDS:
         return (
-            "name the one with true texts with --context_column (for the judge), or put it into "
-            "the question with --input_template"
+            "give it as --context_column to show it to the judge, or put it into the question "
+            "with --input_template"
         )
     if words & _INPUT_WORDS:
         return (
-            "if the model should see it, name it with --input_column, or build the question of "
+            "if the model should see it, give it as --input_column, or build the question from "
             "several columns with --input_template, such as '{{{name}}} {{input}}'"
         )
     return ""

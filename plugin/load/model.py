@@ -1,4 +1,4 @@
-"""Find a model's folder, check what must be in it, and take the digests of what is."""
+"""Find a model's folder, check that its files are complete, and compute their digests."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from plugin.errors import ModelError, UserError
 _CHUNK_BYTES = 1 << 20
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 _NOT_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
-"""Tokenizer, chat template, end-of-text tokens: whatever else can change a completion."""
+"""Other files that can change a completion: tokenizer, chat template, generation config."""
 
 _OF_A_HOST = ("index.json", "_tlab_provenance.json")
-"""What a host keeps in a model's folder for itself, and changes after every job."""
+"""Files that a host keeps in a model's folder and changes after every job."""
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
-"""Names of the same number in configurations of different architectures."""
+"""Names of the context length in the configs of different architectures."""
 
 _NO_LIMIT = 10**9
 
@@ -31,20 +31,20 @@ _HUB_PATTERNS = ("*.json", "model*.safetensors", "tokenizer.model", "*.jinja", "
 _THINKING = re.compile(
     r"</?(?:think|thinking|reasoning)>|enable_thinking|<\|channel\|>", re.IGNORECASE
 )
-"""What the chat template of a model that thinks mentions."""
+"""Text in the chat template of a thinking model."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A model in the hub's layout.
+    """Describe a model's folder in the hub's layout.
 
     Attributes:
         path: the directory.
-        digest: of the weights and the configuration, 64 hex digits.
-        tokenizer_digest: of the tokenizer, the chat template and the generation config.
+        digest: digest of the weights and the config, 64 hex digits.
+        tokenizer_digest: digest of the tokenizer, the chat template and the generation config.
         config: the parsed config.json.
-        tokenizer_context: the tokenizer's longest text in tokens, where it names one.
-        thinks: whether its chat template has it think before it answers.
+        tokenizer_context: the tokenizer's longest text in tokens; None if not given.
+        thinks: whether its chat template makes the model think before it answers.
     """
 
     path: Path
@@ -58,8 +58,9 @@ class ModelFolder:
     def context(self) -> int | None:
         """Return how many tokens prompt and completion may have together; None when unknown.
 
-        By its positions, or further by the scaling of its rotary embedding; the tokenizer's word
-        counts only where the configuration says nothing, since it is often another model's.
+        This is the number of positions, extended by the scaling of the rotary embedding. The
+        tokenizer's limit is used only if the config has none, because tokenizer files are often
+        copied from another model.
         """
         inner = self.config.get("text_config")
         for config in (self.config, inner if isinstance(inner, dict) else {}):
@@ -72,7 +73,7 @@ class ModelFolder:
 
 
 def _scaled_context(config: dict[str, Any]) -> int | None:
-    """Return the positions after scaling, where the configuration names those before it."""
+    """Return the number of positions after scaling; None if the config has no scaling."""
     rope = config.get("rope_scaling") or config.get("rope_parameters")
     if isinstance(rope, dict) and isinstance(rope.get("full_attention"), dict):
         rope = rope["full_attention"]  # transformers 5 has one for each type of layer
@@ -86,7 +87,7 @@ def _scaled_context(config: dict[str, Any]) -> int | None:
 
 
 def file_digest(paths: Iterable[Path]) -> str:
-    """Return the sha256 over names and contents of the files, in the order of their names."""
+    """Return the sha256 of the files' names and contents, sorted by name."""
     total = hashlib.sha256()
     for path in sorted(paths, key=lambda path: path.name):
         content = hashlib.sha256()
@@ -98,14 +99,14 @@ def file_digest(paths: Iterable[Path]) -> str:
 
 
 def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
-    """Check a model's directory and take its digests.
+    """Check a model's directory and compute its digests.
 
     Args:
         path: the directory.
-        option: that named it, for messages.
+        option: the option that named it, for messages.
 
     Raises:
-        ModelError: listing everything that is missing.
+        ModelError: when something is missing; lists everything.
     """
     if not path.is_dir():
         raise ModelError(f"{path}: no such directory; {option} takes a directory or a hub id")
@@ -125,14 +126,14 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         problems.append(f"no tokenizer ({' or '.join(_TOKENIZER_FILES)})")
     if problems:
         if (path / "adapter_config.json").is_file():
-            problems.append("but an adapter, which is given as --model_adapter")
+            problems.append("but there is an adapter: give it as --model_adapter")
         raise ModelError(
             f"{path} is not a complete model: {'; '.join(problems)}. It must be in the hub's "
             "layout: config.json, model*.safetensors and the tokenizer's files"
         )
     config = read_json_object(path / "config.json", ModelError)
     if not isinstance(config.get("model_type"), str):
-        raise ModelError(f"{path / 'config.json'} names no model_type. Get the file again")
+        raise ModelError(f"{path / 'config.json'} has no model_type. Get the file again")
     return ModelFolder(
         path=path,
         digest=file_digest([*weights, path / "config.json"]),
@@ -164,17 +165,17 @@ def _no_weights_text(path: Path) -> str:
     pickles = sorted(file.name for end in ("*.bin", "*.pt", "*.pth") for file in path.glob(end))
     if pickles:
         return (
-            f"weights only as pickle ({', '.join(pickles)}), which can run code when read and is "
-            "refused; convert them to safetensors"
+            f"the weights are only there as pickle ({', '.join(pickles)}), which is refused "
+            "because reading such a file can run code; convert them to safetensors"
         )
     return "no model*.safetensors"
 
 
 def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
-    """Read the object in a configuration file.
+    """Read the JSON object in a config file.
 
     Raises:
-        UserError: of the kind given, when the file holds none.
+        UserError: of the given class, when the file holds no JSON object.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -186,7 +187,7 @@ def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
 
 
 def short_name(name: str) -> str:
-    """Return the last part of a path or hub id, by which a model or an adapter is shown."""
+    """Return the last part of a path or hub id, as shown for a model or an adapter."""
     return name.rstrip("/").rpartition("/")[2]
 
 
@@ -217,12 +218,12 @@ def _without_version(name: str) -> str:
 
 
 def find_model(name: str) -> Path:
-    """Return the directory of a model: itself, or the hub's snapshot, downloaded when absent.
+    """Return a model's directory; download the model from the hub if necessary.
 
-    Only safetensors, configuration and tokenizer are asked of the hub; never code or pickles.
+    Only safetensors, config and tokenizer files are downloaded, never code or pickles.
 
     Raises:
-        ModelError: when there is neither such a directory nor such a model on the hub.
+        ModelError: when there is no such directory and no such model on the hub.
     """
     path = Path(name)
     if path.exists() or path.is_absolute():
@@ -235,10 +236,10 @@ def find_model(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(_HUB_PATTERNS)))
     except (
         *(HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError),
-        httpx.HTTPError,  # a connection that dies under a download
+        httpx.HTTPError,  # the connection breaks during a download
     ) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise ModelError(
-            f"model {name!r}: no such directory here ({path.resolve()}), and the hub did not give "
-            f"it ({type(error).__name__}: {first_line}). Give a directory, or check id and network"
+            f"model {name!r}: there is no directory {path.resolve()}, and the hub download failed "
+            f"({type(error).__name__}: {first_line}). Give a directory, or check id and network"
         ) from error

@@ -1,8 +1,8 @@
 """Read the rows of data files: csv, json, jsonl and parquet.
 
-Nothing is guessed: a csv cell is always text, whether it says 4, NA or null. The value of any other
-cell does not depend on the format of its file: it is a text, a `NumberAsWritten`, a bool, a list, a
-dict or None. A float is left only where JSON says NaN or Infinity, which are no JSON values.
+Nothing is guessed: a csv cell is always text, even if it says 4, NA or null. In all other formats a
+cell is a text, a `NumberAsWritten`, a bool, a list, a dict or None, whatever the format. It is a
+float only for NaN or Infinity in a JSON file, which are not valid JSON.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from plugin.errors import DataError
 
 
 class NumberAsWritten(str):
-    """A number in the digits of its source, so that 1.50 and an integer of any length survive."""
+    """A number with the digits of its source, so that 1.50 and very long integers stay exact."""
 
 
 def parse_json(text: str) -> object:
-    """Parse JSON with numbers as `NumberAsWritten`; NaN and infinities, not JSON, become floats.
+    """Parse JSON with numbers as `NumberAsWritten`; NaN and infinities become floats.
 
     Raises:
-        ValueError: when it is no JSON; a json.JSONDecodeError where the place is known.
+        ValueError: when it is not JSON; a json.JSONDecodeError if the position is known.
     """
     try:
         value: object = json.loads(text, parse_int=NumberAsWritten, parse_float=NumberAsWritten)
@@ -41,11 +41,11 @@ def parse_json(text: str) -> object:
 
 
 def type_name(value: object) -> str:
-    """Return what the value is, in words for a message."""
+    """Describe the value's type in words, for a message."""
     if isinstance(value, bool):
         return f"a boolean ({str(value).lower()})"
     if isinstance(value, float):
-        return f"{value}, which is no JSON value"
+        return f"{value}, which is not a JSON value"
     if isinstance(value, NumberAsWritten):
         return f"a number ({value:.40})"
     words: dict[type, str] = {str: "text", list: "a list", dict: "an object", type(None): "null"}
@@ -53,7 +53,7 @@ def type_name(value: object) -> str:
 
 
 def plain_value(value: object) -> object:
-    """Return the value as JSON would give it: numbers in digits, NaN (pandas' null) as None."""
+    """Convert a Python value to what `parse_json` returns; NaN (null in pandas) becomes None."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, float) and math.isnan(value):
@@ -74,10 +74,10 @@ class Row:
     """One row of a data set.
 
     Attributes:
-        number: 1-based, over all files of the data set.
-        place: the row for a reader, e.g. "row 7 (line 9)".
-        cells: by column; what is missing is not there.
-        problem: why the row has no cells, None for a readable one.
+        number: the row's number in the whole data set, from 1.
+        place: the row's place for messages, e.g. "row 7 (line 9)".
+        cells: column -> value, without missing cells.
+        problem: why the row cannot be read; None if it can.
     """
 
     number: int
@@ -88,7 +88,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A data set as read; `columns` are all columns that occur in it."""
+    """The rows of a data set, and all columns that occur in them."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -109,7 +109,7 @@ def read_files(paths: Sequence[Path]) -> Table:
     """Read the rows of the files, one file after the other.
 
     Raises:
-        DataError: when a file cannot be read at all; a single bad row is a row with a problem.
+        DataError: when a whole file cannot be read; a single bad row gets a `problem` instead.
     """
     columns: dict[str, None] = {}
     rows: list[Row] = []
@@ -125,7 +125,7 @@ def read_files(paths: Sequence[Path]) -> Table:
 
 
 def table_from_objects(values: Sequence[Mapping[str, object]]) -> Table:
-    """Return the rows of Python objects, as pyarrow and `datasets` give them."""
+    """Make a table from Python objects, as pyarrow and `datasets` return them."""
     columns = dict.fromkeys(name for value in values for name in value)
     rows = (
         Row(number, f"row {number}", {name: plain_value(cell) for name, cell in value.items()})
@@ -166,7 +166,7 @@ def _read_csv(path: Path, text: str) -> _FileRows:
     if not records:
         raise DataError(f"{path} is empty; a data set needs at least one row")
     header = [name.strip() for name in records[0][1]]
-    columns = [name for name in header if name]  # a nameless column is a table's own row count
+    columns = [name for name in header if name]  # a column without a name is a row counter
     _check_column_names(path, columns)
     return _FileRows(columns, [_csv_record(header, line, cells) for line, cells in records[1:]])
 
@@ -176,19 +176,19 @@ def _check_column_names(path: Path, columns: Sequence[str]) -> None:
     if twice:
         raise DataError(
             f"{path} has columns with the same name in its header: {', '.join(map(repr, twice))}; "
-            "rename or drop all but one"
+            "rename or remove all but one"
         )
 
 
 def _csv_record(header: Sequence[str], line: int, cells: Sequence[str]) -> _Record:
     if len(cells) != len(header):
         problem = f"has {len(cells)} cells, but the header has {len(header)}"
-        return _Record(line, {}, f"{problem} (a cell with a separator in it needs quotes)")
+        return _Record(line, {}, f"{problem} (a cell that contains the separator needs quotes)")
     return _Record(line, dict(zip(header, cells, strict=True)))
 
 
 def _split_csv(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records with the line at which each begins; skip blank lines."""
+    """Yield the records, each with the line where it begins; skip blank lines."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     line = 1
     try:
@@ -198,12 +198,12 @@ def _split_csv(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
-            f"{path}, line {line}: broken csv: {error}; a quote inside a quoted cell is doubled"
+            f"{path}, line {line}: broken csv: {error}; write a quote inside a quoted cell twice"
         ) from error
 
 
 def _delimiter(text: str) -> str:
-    """Return comma, semicolon or tab: which cuts the header into most columns, else comma."""
+    """Return the separator (comma, semicolon or tab) that gives the header the most columns."""
 
     def n_columns(delimiter: str) -> int:
         lines = io.StringIO(text.lstrip("\r\n"), newline="")
@@ -214,7 +214,7 @@ def _delimiter(text: str) -> str:
 
 @contextmanager
 def _long_cells(n_chars: int) -> Iterator[None]:
-    """Let a csv cell be as long as its file; the module's own limit is 128 KiB."""
+    """Allow csv cells as long as the file; the csv module's default limit is 128 KiB."""
     before = csv.field_size_limit()
     csv.field_size_limit(max(before, n_chars))
     try:
@@ -224,7 +224,7 @@ def _long_cells(n_chars: int) -> Iterator[None]:
 
 
 def _read_jsonl(path: Path, text: str) -> _FileRows:
-    # Only \n ends a line: splitlines() would also cut at a line separator inside a text.
+    # Split only at \n: splitlines() would also split at a Unicode line separator inside a text.
     lines = enumerate(text.split("\n"), 1)
     return _rows_of_records([_jsonl_record(number, line) for number, line in lines if line.strip()])
 
@@ -255,7 +255,7 @@ def _read_json(path: Path, text: str) -> _FileRows:
     except json.JSONDecodeError as error:
         whole = text[: error.pos].strip()
         if error.msg == "Extra data" and whole.startswith("{") and "\n" not in whole:
-            return _read_jsonl(path, text)  # many tools write jsonl under the name of json
+            return _read_jsonl(path, text)  # many tools name their jsonl files .json
         raise DataError(
             f"{path}, line {error.lineno}, character {error.colno}: broken JSON: {error.msg}"
         ) from error
@@ -265,7 +265,7 @@ def _read_json(path: Path, text: str) -> _FileRows:
 
 
 def _json_rows(path: Path, value: object) -> Sequence[object]:
-    """Return the rows of a list, of the one list of objects in an object, or of its columns."""
+    """Return the rows: a list, the only list of objects in an object, or lists of columns."""
     if isinstance(value, list):
         return value
     if isinstance(value, dict):
@@ -279,7 +279,7 @@ def _json_rows(path: Path, value: object) -> Sequence[object]:
             return [dict(zip(lists, row, strict=True)) for row in rows]
     raise DataError(
         f"{path} holds no table: it must be a list of objects, an object with exactly one list of "
-        "objects, or an object with equally long lists, one per column; it is "
+        "objects, or an object with one list per column, all of the same length; but it is "
         f"{_table_text(value)}"
     )
 
@@ -298,13 +298,13 @@ def _read_parquet(path: Path, data: bytes) -> _FileRows:
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    # Without pandas: it would turn a column of integers with a gap into floats.
+    # Not with pandas, which turns a column of integers with empty cells into floats.
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         columns = file.schema_arrow.names
         _check_column_names(path, columns)
         values = file.read().to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} is no readable parquet file: {error}") from error
+        raise DataError(f"{path} is not a readable parquet file: {error}") from error
     read = table_from_objects(values)
     return _FileRows(columns, [_Record(None, row.cells) for row in read.rows])

@@ -1,7 +1,7 @@
-"""Read completions made elsewhere, and join them with the cases that they answer.
+"""Read completions that were made elsewhere, and match them to the cases that they answer.
 
-Their file may be the data set itself, with a column per variant, or one of its own per variant.
-Rows are joined with cases on the id, else on the input; where both are there they must agree.
+The completions are in the data set itself, with one column per variant, or in one file per variant.
+Rows are matched to cases by id, else by input. If a file has both, they must agree.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from plugin.load.readers import Row, type_name
 from plugin.records import Case, Message, NoResult
 
 USUAL_COLUMNS = ("output", "completion", "response", "answer", "actual_output")
-"""Columns that hold completions, by the habit of other tools; the variant's own name is another."""
+"""Usual names of columns with completions; a column named like the variant counts too."""
 
 _N_SHOWN = 5
 _LONGEST_SHOWN = 80
@@ -35,12 +35,12 @@ _LONGEST_SHOWN = 80
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One variant's completions, as the user named them.
+    """Name a variant and the file with its completions, as the user gave them.
 
     Attributes:
-        name: the variant's.
-        file: a data file, or whatever else a data set may be.
-        column: the one with the completions; "" for the only one with a usual name.
+        name: the variant's name.
+        file: a data file, or another kind of data set.
+        column: the column with the completions; "" for the only one with a usual name.
     """
 
     name: str
@@ -48,20 +48,20 @@ class Recording:
     column: str = ""
 
     def __str__(self) -> str:
-        """Return the words that mean the same again."""
+        """Return NAME=FILE:COLUMN, as the user writes it."""
         return f"{self.name}={self.file}" + (f":{self.column}" if self.column else "")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedCompletions:
-    """What a file holds for the cases.
+    """Hold a variant's completions from a file.
 
     Attributes:
-        column: where the completions stood.
+        column: the column with the completions.
         joined_on: "id" or "input".
         texts: case id -> completion.
-        missing: case id -> why there is none; every other case.
-        n_unmatched: rows that belong to none of the cases.
+        missing: case id -> why there is no completion; for every case not in `texts`.
+        n_unmatched: number of rows that match no case.
     """
 
     column: str
@@ -72,10 +72,10 @@ class RecordedCompletions:
 
 
 def parse_recording(text: str) -> Recording:
-    """Parse NAME=FILE or NAME=FILE:COLUMN; a file that is there may have colons in its path.
+    """Parse NAME=FILE or NAME=FILE:COLUMN; the path of an existing file may contain colons.
 
     Raises:
-        OptionError: when it is neither.
+        OptionError: when the text has neither form.
     """
     name, parted, rest = (part.strip() for part in text.partition("="))
     if not (name and parted and rest):
@@ -92,11 +92,11 @@ def parse_recording(text: str) -> Recording:
     file, _, column = rest.rpartition(":")
     if file and column and not re.search(r"[/\\]", column):
         return Recording(name, file, column)
-    return Recording(name, rest)  # C:\data\base.csv is a path and no column
+    return Recording(name, rest)  # in C:\data\base.csv the colon does not begin a column
 
 
 def completion_columns(recordings: Sequence[Recording], dataset: str) -> tuple[str, ...]:
-    """Return the columns of the data set that hold, or may hold, recorded completions."""
+    """Return the columns of the data set that may hold recorded completions."""
     own = [recording for recording in recordings if recording.file == dataset]
     names = (
         (recording.column,) if recording.column else (*USUAL_COLUMNS, recording.name)
@@ -108,12 +108,12 @@ def completion_columns(recordings: Sequence[Recording], dataset: str) -> tuple[s
 def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedCompletions:
     """Read the file, and find each case's completion.
 
-    Rows are joined with cases on the id where the file has ids that cases have, else on the input.
-    Where both are there they must agree: a wrong join would go unseen.
+    Rows are matched to cases by id if the file contains an id of a case, else by input. If a file
+    has both, they must agree: nobody would notice a wrong match.
 
     Raises:
-        OptionError: when it is not clear which column is meant.
-        DataError: when the file cannot be read or joined, naming what is wrong in it.
+        OptionError: when it is not clear which column holds the completions.
+        DataError: when the file cannot be read or matched; says what is wrong in it.
     """
     source = loaded.source
     own = recording.file == source.dataset_name
@@ -123,13 +123,13 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
         recording, source.columns, template.columns if template else (), table.columns
     )
     named = Columns(input=source.columns.input, id=source.columns.id)
-    layout, _ = lay_out(named, template, table)  # what is missing shows in the join
+    layout, _ = lay_out(named, template, table)  # missing columns are reported by the join
     rows = [_read_recorded_row(row, column, layout, own) for row in table.rows]
     bad = [f"{row.place}: {row.problem}" for row in rows if row.problem]
     if bad and not source.skip_bad_rows:
         raise DataError(
-            f"{recording.file} cannot be used as it is ({len(bad)} of {len(rows)} rows; "
-            "--skip_bad_rows leaves them out):\n  " + "\n  ".join(first_few(bad, 20))
+            f"{recording.file}: {len(bad)} of {len(rows)} rows cannot be used; correct them, or "
+            "skip them with --skip_bad_rows:\n  " + "\n  ".join(first_few(bad, 20))
         )
     joined_on, found = join_rows(recording.file, rows, loaded.cases, is_data_set=own)
     nothing = f"no completion was recorded: {os.path.basename(recording.file)} has no row for it"
@@ -166,24 +166,28 @@ def _find_column(
     found = [name for name in names if name in there and name not in taken]
     if len(found) == 1:
         return found[0]
-    why = f"{' and '.join(found)} may be meant" if found else f"none is called {', '.join(names)}"
+    why = (
+        f"it may be {' or '.join(found)}"
+        if found
+        else f"there is no column named {', '.join(names)}"
+    )
     raise OptionError(
-        f"--recorded {recording}: which column holds the completions? {why}; write "
-        f"{recording.name}={recording.file}:COLUMN; {list_columns(there)}"
+        f"--recorded {recording}: it is not clear which column holds the completions: {why}. Write "
+        f"--recorded {recording.name}={recording.file}:COLUMN; {list_columns(there)}"
     )
 
 
 def _read_recorded_row(row: Row, column: str, layout: Layout, is_data_set: bool) -> RecordedRow:
     if row.problem is not None:
         return RecordedRow(row.place, None, (), None, row.problem)
-    unused: list[str] = []  # a row that cannot say whose it is, is nobody's
+    unused: list[str] = []  # ignored: a row without a usable id or input just matches no case
     given = (read_text(row.cells.get(layout.columns.id), "id", unused) or "").strip()
     messages, _ = read_messages(row, layout, unused)
     if is_data_set and not given:
-        given = str(row.number)  # as a case of the data set without an id is called
+        given = str(row.number)  # the id of a case without an id
     value = row.cells.get(column)
     while layout.asked == "request" and isinstance(value, list) and len(value) == 1:
-        value = value[0]  # lm-eval's samples have a list of answers to each request
+        value = value[0]  # an lm-eval sample has a list of answers for each request
     text = _read_completion(value, column)
     if isinstance(text, NoResult):
         return RecordedRow(row.place, given or None, messages, None, text.reason)
@@ -191,7 +195,7 @@ def _read_recorded_row(row: Row, column: str, layout: Layout, is_data_set: bool)
 
 
 def _read_completion(value: object, column: str) -> str | NoResult | None:
-    """Return the completion, which may be an empty text; None for null."""
+    """Return the completion, which may be empty text; None if the cell is null."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -201,19 +205,19 @@ def _read_completion(value: object, column: str) -> str | NoResult | None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        return NoResult(f"{column} holds half of a surrogate pair, which is no text")
+        return NoResult(f"{column} holds half of a surrogate pair: invalid Unicode")
     return str(value)
 
 
 class RecordedRow(NamedTuple):
-    """A row of completions.
+    """A row with a completion.
 
     Attributes:
-        place: the row for a reader.
-        id: of its case; None where it has none.
-        messages: what was asked; empty where the row does not say.
-        text: the completion; None where there is none.
-        problem: what is wrong with the row; None for a good one.
+        place: the row's place, for messages.
+        id: the id of its case; None if the row has no id.
+        messages: the input; empty if the row has no input.
+        text: the completion; None if there is none.
+        problem: what is wrong with the row; None if nothing is.
     """
 
     place: str
@@ -226,16 +230,16 @@ class RecordedRow(NamedTuple):
 def join_rows(
     file: str, rows: Sequence[RecordedRow], cases: Sequence[Case], *, is_data_set: bool
 ) -> tuple[str, dict[str, RecordedRow]]:
-    """Return on what rows and cases were joined ("id" or "input"), and case id -> row.
+    """Match rows to cases; return how ("id" or "input"), and case id -> row.
 
     Args:
-        file: the rows', for messages.
-        rows: all of them.
-        cases: those drawn.
+        file: name of the file, for messages.
+        rows: all rows of the file.
+        cases: the drawn cases.
         is_data_set: whether the file is the data set itself.
 
     Raises:
-        DataError: when nothing matches, or it is not clear what does.
+        DataError: when no row matches, or several match the same case.
     """
     ids = {case.id for case in cases}
     if is_data_set or any(row.id in ids for row in rows):
@@ -250,7 +254,7 @@ def _join_on_id(
     for row in rows:
         if row.id is not None:
             of_id.setdefault(row.id, row)
-    if not is_data_set:  # there, only the first row of an id made a case
+    if not is_data_set:  # in the data set, only the first row with an id became a case
         _refuse_twice(f"{file} has the same id", [(row.id, row.place) for row in rows if row.id])
     found = {case.id: of_id[case.id] for case in cases if case.id in of_id}
     _refuse_other_inputs(file, found, {case.id: case.input for case in cases})
@@ -260,13 +264,13 @@ def _join_on_id(
 def _join_on_input(
     file: str, rows: Sequence[RecordedRow], cases: Sequence[Case]
 ) -> dict[str, RecordedRow]:
-    """Join by all turns where cases and rows are chats, else by the last user text."""
+    """Match by all turns if cases and rows are chats, else by the last user text."""
     chats = any(len(c.messages) > 1 for c in cases) and any(len(r.messages) > 1 for r in rows)
     wanted = {_input_texts(case.messages, chats): case.id for case in cases}
     asked = [(_input_texts(row.messages, chats), row) for row in rows if row.messages]
     if not any(key in wanted for key, _ in asked):
         raise DataError(_no_match_text(file, rows, cases))
-    way_out = "; they cannot be told apart, so give rows and cases the same ids"
+    way_out = ". Give rows and cases the same ids, so that they can be told apart"
     _refuse_twice(f"{file} has the same input", ((k, row.place) for k, row in asked), way_out)
     of_cases = ((_input_texts(case.messages, chats), f"case {case.id}") for case in cases)
     _refuse_twice("the data set has the same input", of_cases, way_out)
@@ -295,18 +299,19 @@ def _refuse_twice(what: str, places: Iterable[tuple[Hashable, str]], way_out: st
 def _refuse_other_inputs(
     file: str, joined: Mapping[str, RecordedRow], asked: Mapping[str, str]
 ) -> None:
-    """Refuse other questions under the same id: a wrong join would go unseen."""
+    """Refuse rows whose input differs from that of the case with the same id."""
     other = [
-        f"id {key}: {_quote_key(row.messages[-1].content)} there, {_quote_key(asked[key])} here"
+        f"id {key}: {_quote_key(row.messages[-1].content)} in this file, {_quote_key(asked[key])} "
+        "in the data set"
         for key, row in joined.items()
         if row.messages and row.messages[-1].content.strip() != asked[key].strip()
     ]
     if other:
         raise DataError(
-            f"{file} asks something else under the same id in {len(other)} of {len(joined)} cases: "
-            f"{'; '.join(first_few(other))}. So these may be completions of other cases. Where "
-            "only the wording differs, drop or rename the input column of that file; where the ids "
-            "mean something else, its id column"
+            f"{file} has another input for the same id in {len(other)} of {len(joined)} cases: "
+            f"{'; '.join(first_few(other))}. So its completions may belong to other cases. If only "
+            "the wording differs, remove or rename that file's input column. If its ids mean "
+            "something else, remove or rename its id column"
         )
 
 
@@ -321,18 +326,18 @@ def _no_match_text(file: str, rows: Sequence[RecordedRow], cases: Sequence[Case]
     said += [f"input {_quote_key(theirs.messages[-1].content)}"] if theirs.messages else []
     return (
         f"{file} has no completion for any of the cases: its first row has {' and '.join(said)}, "
-        f"the first case id {cases[0].id!r} and input {_quote_key(cases[0].input)}. They are "
-        "joined on the id, or on exactly the same input; check files and columns"
+        f"but the first case has id {cases[0].id!r} and input {_quote_key(cases[0].input)}. Rows "
+        "match a case by the same id or exactly the same input; check the files and column options"
     )
 
 
 def first_few(texts: Sequence[str], n: int = _N_SHOWN) -> list[str]:
-    """Return the first few, and how many more there are."""
+    """Return the first n texts, and "M more" if there are more."""
     more = [f"{len(texts) - n} more"] if len(texts) > n else []
     return [*texts[:n], *more]
 
 
 def _quote_key(value: Hashable) -> str:
-    """Return an input in quotes, of a chat its last turn, shortened."""
+    """Return an input (for a chat, its last turn) in quotes and shortened."""
     text = value[-1][1] if isinstance(value, tuple) else str(value)
     return quote(text, _LONGEST_SHOWN)

@@ -1,8 +1,8 @@
 """Find cases that repeat another one, and put them into one cluster.
 
-A repeat asks the same: the whole conversation and the context are equal after folding case, white
-space and the punctuation at the end. Everything else counts, so that "2+2" is not "2-2" and "C" is
-not "C++". Counted as evidence of their own, repeats would make every interval too narrow.
+Two cases are repeats if the whole conversation and the context are equal when we ignore upper and
+lower case, white space and punctuation at the end. All other characters count: "2+2" is not "2-2",
+and "C" is not "C++". Repeats counted as independent cases would make every interval too narrow.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from dataclasses import dataclass, replace
 from plugin.records import Case
 
 _FINAL = re.compile(r"(?<=[\w)\]\"'”’»])[.?…。？]+$|(?<=[^\W\d_]{2})[.?!…。？！]+$")
-"""Punctuation that ends a text. An exclamation mark counts unless a word stands before it: 5! is a
-factorial."""
+"""Punctuation at the end of a text, which is ignored. An exclamation mark is ignored only after a
+word: 5! is a factorial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """How many cases repeat another one.
+    """Count the cases that repeat another one.
 
     Attributes:
-        n: cases that repeat an earlier one.
-        n_cases: all of them.
-        n_clusters: clusters that all cases belong to; one without stands for itself.
+        n: number of cases that repeat an earlier one.
+        n_cases: number of all cases.
+        n_clusters: number of clusters; a case without a cluster counts as one.
     """
 
     n: int
@@ -35,14 +35,14 @@ class Repeats:
 
     @property
     def text(self) -> str:
-        """A sentence for the reader; "" where nothing is repeated."""
+        """Return a sentence for the reader; "" if no case is repeated."""
         if not self.n:
             return ""
         repeat = "repeats" if self.n == 1 else "repeat"
         clusters = "cluster" if self.n_clusters == 1 else "clusters"
         return (
-            f"{self.n} of {self.n_cases} cases {repeat} another one; repeats count as one cluster: "
-            f"{self.n_clusters} {clusters}."
+            f"{self.n} of {self.n_cases} cases {repeat} another one. A case and its repeats form "
+            f"one cluster: {self.n_clusters} {clusters} in all."
         )
 
 
@@ -59,7 +59,7 @@ def count_repeats(cases: Sequence[Case]) -> Repeats:
 
 
 def case_key(case: Case) -> Hashable:
-    """Return what a case asks, folded: equal for a case and its repeat."""
+    """Return a key that is equal for a case and its repeats."""
     turns = tuple((turn.role, _fold(turn.content)) for turn in case.messages)
     return turns, tuple(map(_fold, case.context))
 
@@ -70,10 +70,9 @@ def _fold(text: str) -> str:
 
 
 def cluster_repeats(cases: Sequence[Case]) -> tuple[Case, ...]:
-    """Return the cases with repeats in one cluster; clusters that share a repeat become one.
+    """Put each case and its repeats into one cluster; merge clusters that share a repeat.
 
-    A cluster keeps the name of the first of those that it is made of; one that is made of repeats
-    alone is named after its first case.
+    A merged cluster gets the name of the first one; a new cluster is named after its first case.
     """
     labels = [_label(case) for case in cases]
     root: dict[Hashable, Hashable] = {}
@@ -105,7 +104,7 @@ def _label(case: Case) -> Hashable:
 
 
 def _cluster_name(group: Sequence[Case], taken: set[str | None]) -> str | None:
-    """Return the cluster of a group of cases; None for a case that stands for itself."""
+    """Return the name of a group's cluster; None for a single case without a cluster."""
     given = next((case.cluster for case in group if case.cluster is not None), None)
     if given is not None or len(group) == 1:
         return given

@@ -1,7 +1,7 @@
-"""Mark the cases of retention groups: those that the user names, and those that a column marks.
+"""Mark the cases of retention groups, which the user names or a column marks.
 
-A retention group is one that must not get worse. It counts as a whole, and whole groups are marked
-before any case is drawn, so that the draw does not change which groups they are.
+A retention group is a group that must not get worse. It always counts as a whole. Groups are marked
+before cases are drawn, so the draw does not change which groups are marked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from plugin.errors import OptionError, did_you_mean, list_first
 from plugin.records import ALL, Case
 
 NO_GROUP = "retention"
-"""The group of marked rows that name none."""
+"""The group of marked rows that have no group."""
 
 _N_LISTED = 20
 
@@ -22,14 +22,14 @@ _N_LISTED = 20
 def mark_retention(
     cases: Sequence[Case], asked: Sequence[str]
 ) -> tuple[tuple[Case, ...], tuple[str, ...]]:
-    """Return the cases with all of the retention groups marked, and notes, a sentence each.
+    """Mark all cases of the retention groups; also return notes, one sentence each.
 
     Args:
-        cases: all usable ones; `retention` says whether the case's own row is marked.
-        asked: the groups that the user names besides.
+        cases: all usable cases; `retention` says whether the case's own row is marked.
+        asked: other groups, named by the user.
 
     Raises:
-        OptionError: naming every group that no case has.
+        OptionError: when no case has one of these groups; names all such groups.
     """
     placed = tuple(
         replace(case, group=NO_GROUP) if case.retention and case.group is None else case
@@ -41,8 +41,8 @@ def mark_retention(
     n_marked = Counter(case.group for case in placed if case.retention)
     groups = {*asked, *n_marked}
     notes = tuple(
-        f"group {name!r} is marked for retention in {n_marked[name]} of its {n} cases; the group "
-        "counts as a whole"
+        f"group {name!r}: only {n_marked[name]} of its {n} cases are marked for retention, but the "
+        "whole group counts as a retention group"
         for name, n in sizes.items()
         if name not in asked and 0 < n_marked[name] < n
     )
@@ -52,18 +52,18 @@ def mark_retention(
 def check_drawn(
     cases: Sequence[Case], drawn: Sequence[Case], asked: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return notes on the retention groups in a draw.
+    """Check the retention groups among the drawn cases, and return notes.
 
-    Retention groups may hold every case: several groups, none of which may get worse, are a fair
-    question. A note says that the primary metric then decides on the same cases.
+    All cases may belong to retention groups: it makes sense to ask that no group gets worse. A note
+    then says that the primary metric is judged on the same cases.
 
     Args:
-        cases: all usable ones, marked.
-        drawn: those of them that are worked.
-        asked: the groups that the user names.
+        cases: all usable cases, marked.
+        drawn: the cases of this run.
+        asked: the groups that the user named.
 
     Raises:
-        OptionError: naming every group that the user asked for and that the draw left out.
+        OptionError: when the draw left out a group that the user named; names all such groups.
     """
     there = {case.group for case in drawn}
     sizes = Counter(case.group for case in cases if case.retention)
@@ -77,29 +77,29 @@ def check_drawn(
     if problems:
         raise OptionError("\n".join(problems))
     notes = [
-        f"retention group {name!r} is not looked at: none of its cases ({n}) is among the "
-        f"{len(drawn)} drawn (--limit)"
+        f"retention group {name!r} is not checked: none of its cases ({n}) is among the "
+        f"{len(drawn)} drawn; raise --limit to include it"
         for name, n in left_out.items()
     ]
     if all(case.retention for case in drawn):
         notes.append(
-            "every case is of a retention group, so the primary metric decides on the same cases"
+            "every case belongs to a retention group, so the primary metric uses the same cases"
         )
     return tuple(notes)
 
 
 def _unknown_text(name: str, sizes: Counter[str]) -> str:
-    """Return what is wrong with a group that no case has, and the way out."""
+    """Return the message for a group that no case has."""
     where = f"--retention_group {name!r}"
     if name == ALL:
-        return f"{where} is all cases together; name a group of the data ({_listed(sizes)})"
-    return f"{where} is the group of no case{did_you_mean(name, sizes)} ({_listed(sizes)})"
+        return f"{where} means all cases together; name a group of the data ({_listed(sizes)})"
+    return f"{where}: no case has this group{did_you_mean(name, sizes)} ({_listed(sizes)})"
 
 
 def _listed(sizes: Counter[str]) -> str:
     if sizes:
         return f"groups are: {list_first(list(sizes), _N_LISTED)}"
     return (
-        "no case has a group: name the column with --group_column, or mark rows in a column "
-        "'retention'"
+        "no case has a group: give the column with the groups as --group_column, or mark rows in a "
+        "column 'retention'"
     )

@@ -1,4 +1,4 @@
-"""Read and write safetensors files as raw tensors: no framework, every bit kept."""
+"""Read and write safetensors files as raw tensors, without a framework and bit by bit."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 _MAX_HEADER_BYTES = 100_000_000
 _N_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-"""What adapters are saved in, and every engine reads."""
+"""Bytes per value of the dtypes that adapters use and every engine reads."""
 
 
 class RawTensor(NamedTuple):
-    """A tensor by its bits.
+    """A tensor as raw bits.
 
     Attributes:
-        dtype: as safetensors calls it, e.g. "BF16".
-        bits: unsigned integers of the dtype's width, in the tensor's shape.
+        dtype: the name in safetensors, e.g. "BF16".
+        bits: the values as unsigned integers of the same width, in the tensor's shape.
     """
 
     dtype: str
@@ -38,7 +38,7 @@ class RawTensor(NamedTuple):
         return RawTensor(self.dtype, np.ascontiguousarray(self.bits.T))
 
     def as_float32(self) -> np.ndarray[Any, Any]:
-        """Return the values, exactly."""
+        """Return the exact values as float32."""
         import numpy as np
 
         if self.dtype == "BF16":
@@ -48,10 +48,10 @@ class RawTensor(NamedTuple):
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return tensor name -> shape from the header, which must agree with the file's length.
+    """Return tensor name -> shape from the header, after checking it against the file's length.
 
     Raises:
-        AdapterError: when it is no whole safetensors file, or holds what no adapter does.
+        AdapterError: when the safetensors file is incomplete, or has a dtype no adapter uses.
     """
     entries, _ = _read_header(path)
     strange = [
@@ -61,9 +61,9 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     ]
     if strange:
         raise AdapterError(
-            f"{path}: adapters hold {', '.join(_N_BYTES)}, and {len(strange)} of {len(entries)} "
-            "tensors are of another dtype:\n" + "\n".join(strange) + "\nSave the adapter again "
-            "from its training, in one of these"
+            f"{path}: {len(strange)} of {len(entries)} tensors have an unsupported dtype:\n"
+            + "\n".join(strange)
+            + f"\nSave the adapter again as one of {', '.join(_N_BYTES)}"
         )
     return {name: tuple(entry["shape"]) for name, entry in entries.items()}
 
@@ -72,7 +72,7 @@ def read_tensors(path: Path) -> dict[str, RawTensor]:
     """Read all tensors of a file.
 
     Raises:
-        AdapterError: when it is no whole safetensors file.
+        AdapterError: when the safetensors file is incomplete or broken.
     """
     import numpy as np
 
@@ -106,59 +106,59 @@ def write_tensors(path: Path, tensors: Mapping[str, RawTensor]) -> None:
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header's entries, and where in the file the tensors begin.
+    """Return the header's entries, and the offset of the first tensor in the file.
 
-    A header is 8 bytes of length, then JSON.
+    A header is 8 bytes with its length, then JSON.
 
-    As strict as the format: every byte of the file belongs to one tensor, each has one name, and
-    what a tensor holds is as long as its shape says.
+    The check is as strict as the format: every byte of the file belongs to exactly one tensor,
+    names are unique, and the size of each tensor agrees with its shape.
     """
     try:
         n_bytes = path.stat().st_size
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(_MAX_HEADER_BYTES, n_bytes - 8):
-                raise ValueError(f"a header of {length} bytes in a file of {n_bytes}")
+                raise ValueError(f"a header of {length} bytes in a file of {n_bytes} bytes")
             entries = json.loads(file.read(length), object_pairs_hook=_unique_names)
         if not isinstance(entries, dict):
-            raise ValueError("its header is no JSON object")
+            raise ValueError("its header is not a JSON object")
         entries.pop("__metadata__", None)
         for name, entry in entries.items():
             _check_entry(name, entry)
         _check_places(entries, n_bytes - 8 - length)
     except (struct.error, ValueError, RecursionError, OSError) as error:
         raise AdapterError(
-            f"{path} is no readable safetensors file ({error}); it may be cut off: copy it again"
+            f"{path} is not a valid safetensors file ({error}); it may be incomplete: copy it again"
         ) from error
     if not entries:
-        raise AdapterError(f"{path} holds no tensors at all; save the adapter again")
+        raise AdapterError(f"{path} holds no tensors; save the adapter again")
     return entries, 8 + length
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object of pairs; refuse equal names, of which Python would keep the last."""
+    """Make a dict of pairs; refuse duplicate names, because Python would keep only the last."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{name} stands twice in its header")
+            raise ValueError(f"{name} appears twice in its header")
         found[name] = value
     return found
 
 
 def _check_entry(name: str, entry: object) -> None:
     if not isinstance(entry, dict):
-        raise ValueError(f"{name} is described by no JSON object")
+        raise ValueError(f"{name} is not described by a JSON object")
     shape: Any
     offsets: Any
     shape, offsets, dtype = (entry.get(key) for key in ("shape", "data_offsets", "dtype"))
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
-        raise ValueError(f"{name} has shape {shape!r} and data_offsets {offsets!r}")
+        raise ValueError(f"{name} has invalid shape {shape!r} or data_offsets {offsets!r}")
     if not isinstance(dtype, str):
-        raise ValueError(f"{name} has dtype {dtype!r}")
+        raise ValueError(f"{name} has invalid dtype {dtype!r}")
     n_held = offsets[1] - offsets[0]
     n_due = math.prod(shape) * _N_BYTES.get(dtype, 0)
     if n_held < 0 or (dtype in _N_BYTES and n_held != n_due):
-        raise ValueError(f"{name} should hold {n_due} bytes by its shape, and holds {n_held}")
+        raise ValueError(f"{name} should have {n_due} bytes by its shape, but has {n_held}")
 
 
 def _are_counts(value: Any) -> bool:
@@ -166,7 +166,7 @@ def _are_counts(value: Any) -> bool:
 
 
 def _check_places(entries: Mapping[str, Any], n_bytes: int) -> None:
-    """Refuse tensors that do not lie one behind the other and fill the file."""
+    """Refuse tensors that do not fill the file without gaps and overlaps."""
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         first, last = entry["data_offsets"]

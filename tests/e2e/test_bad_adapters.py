@@ -17,10 +17,10 @@ from tests.e2e.conftest import Ended, demo_options, main, run_process, summary
 from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 BASE = FOLDER / "model"
-ONLY_ITS_BASE = "An adapter fits only the model it was trained on; check --model_name"
+ONLY_ITS_BASE = "An adapter fits only the model that it was trained on; check --model_name"
 OF_SOMEONE = (
-    "tuned says that it was trained on 'someone/else', and the base model here is "
-    f"'{BASE}': make sure that they are the same weights"
+    "tuned says that it was trained on 'someone/else', but the base model is "
+    f"'{BASE}': check that these are the same weights"
 )
 
 Tensors = dict[str, "np.ndarray[Any, Any]"]
@@ -133,7 +133,7 @@ def test_an_adapter_of_which_nothing_fits_is_refused(
     lines = [f"  {name}" for name in names[:8]] + [f"  and {len(names) - 8} more"]
     lines += [f"  {OF_SOMEONE}"] if kind == "peft" else []
     assert refused(tmp_path / "o", folder, engine) == (
-        f"{folder}: none of its {len(names)} tensors has a place in the base model {BASE}:\n"
+        f"{folder}: none of its {len(names)} tensors matches a module of the base model {BASE}:\n"
         + "\n".join(lines)
         + f"\n{ONLY_ITS_BASE}"
     )
@@ -150,9 +150,9 @@ def test_the_record_of_another_base_is_warned_of(tmp_path: Path, engine: str) ->
     assert run(out, folder, engine).code == 0
     assert summary(out)["warnings"][:3] == [
         OF_SOMEONE,
-        "tuned says that it was trained for the task SEQ_CLS, and here it writes text "
-        "(CAUSAL_LM): it may not be made for it",
-        "tuned says that it was trained on a MistralForCausalLM, and the base model here is a "
+        "tuned says that it was trained for the task SEQ_CLS, but here it must generate "
+        "text (CAUSAL_LM): check the adapter",
+        "tuned says that it was trained on a MistralForCausalLM, but the base model is a "
         "LlamaForCausalLM",
     ]
 
@@ -193,8 +193,8 @@ def test_all_mismatches_stand_in_one_message(tmp_path: Path, engine: str) -> Non
         f"{folder} does not fit the base model {BASE} (7 problems with 10 tensors):\n"
         + "\n".join(sorted(lines))
         + f"\n  {OF_SOMEONE}"
-        + "\n  tuned says that it was trained for the task SEQ_CLS, and here it writes text "
-        "(CAUSAL_LM): it may not be made for it"
+        + "\n  tuned says that it was trained for the task SEQ_CLS, but here it must generate "
+        "text (CAUSAL_LM): check the adapter"
         f"\n{ONLY_ITS_BASE}, or save the adapter again from its training"
     )
 
@@ -209,11 +209,11 @@ def test_a_rank_unlike_the_configurations(tmp_path: Path, engine: str, kind: str
     message = refused(tmp_path / "o", folder, engine).splitlines()
     n = 24 if kind == "mlx" else 12
     if (engine, kind) == ("mlx", "peft"):
-        assert message[0] == f"{folder}: weights and configuration differ:"
+        assert message[0] == f"{folder}: weights and configuration disagree:"
         assert message[1] == (
-            "  model.layers.1.mlp.down_proj.lora_A: rank 4 in the file, 3 by adapter_config.json"
+            "  model.layers.1.mlp.down_proj.lora_A: rank 4 in the file, 3 in adapter_config.json"
         )
-        assert message[-1] == "Copy both from one training's output"
+        assert message[-1].startswith("Copy both from ")
     else:
         assert message[0] == (
             f"{folder} does not fit the base model {BASE} ({n} problems with {n} tensors):"

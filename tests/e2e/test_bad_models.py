@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from demo import FOLDER
 from tests.e2e.conftest import Ended, demo_options, main, outputs, run_process, summary
 
-ONE_PLACE = "download all files of the model from one source"
+ONE_PLACE = "get all files of the model from one source"
 MEND = (
     "correct chat_template in tokenizer_config.json or chat_template.jinja, or use --chat_template "
     "false"
@@ -75,7 +75,7 @@ def refused(out: Path, model: Path, engine: str, **changed: str) -> str:
 def test_files_that_are_no_configuration(tmp_path: Path, model: Path) -> None:
     change(model / "config.json", model_type=None)
     assert refused(tmp_path / "o", model, "mlx") == (
-        f"{model}/config.json names no model_type. Get the file again"
+        f"{model}/config.json has no model_type. Get the file again"
     )
     (model / "config.json").write_text("{")
     assert refused(tmp_path / "o", model, "mlx") == (
@@ -208,7 +208,7 @@ def test_weights_that_are_no_numbers(tmp_path: Path, model: Path, engine: str) -
     message = ended.err.partition("error: ")[2].strip()
     assert ended.code == 2
     assert message.startswith(f"{model}: the model answers a probe prompt with NaN or infinity")
-    assert message.endswith("download the model again")
+    assert message.endswith("get the model's files again")
 
 
 @pytest.mark.parametrize(

@@ -96,4 +96,4 @@ def test_what_is_not_given_is_named(missing: str) -> None:
 def test_a_mistake_is_told_apart_from_a_certificate_that_does_not_hold(tmp_path: Path) -> None:
     ended = certify(spoiled(tmp_path / "lost", lambda tensors: dict(list(tensors.items())[:-1])))
     assert ended.code == 2
-    assert "named by the config, missing from the file" in ended.err
+    assert "named in the config, missing from the file" in ended.err

@@ -190,7 +190,7 @@ def test_three_variants_and_stopping_early(pairs: Path, tmp_path: Path) -> None:
     ended = run(tmp_path / "p", names[0], f"twin={third}:plain")
     assert (
         "all 24 completions of twin equal the baseline's: there is nothing to compare. Check that "
-        "it is the one that you mean" in summary(tmp_path / "p")["warnings"]
+        "you named the right model" in summary(tmp_path / "p")["warnings"]
     )
 
 
@@ -211,7 +211,7 @@ def test_a_known_layout_is_named_in_the_log_and_in_the_report(tmp_path: Path) ->
     read_as = "read as Alpaca: instruction -> input, output -> expected output"
     assert ended.out.splitlines()[1] == read_as
     found = summary(out)["warnings"]
-    assert found[0] == read_as and found[1].startswith("column tools looks like input and is not")
+    assert found[0] == read_as and found[1].startswith("column tools looks like input but is not")
 
 
 def test_the_column_of_a_recording_is_no_expected_output(tmp_path: Path) -> None:
@@ -233,7 +233,8 @@ def test_eight_copies_of_the_rows_give_the_verdict_of_one(pairs: Path, tmp_path:
     once, eight = ((one["verdict"], one["comparisons"]) for one in found)
     assert eight[0]["outcome"] == once[0]["outcome"]
     assert eight[0]["details"][0] == (
-        "168 of 192 cases repeat another one; repeats count as one cluster: 24 clusters."
+        "168 of 192 cases repeat another one. A case and its repeats form one cluster: 24 "
+        "clusters in all."
     )
     assert [row["n_clusters"] for row in once[1]] == [None] * 3
     assert [row["n_clusters"] for row in eight[1]] == [row["n"] for row in once[1]] == [24, 10, 14]
@@ -315,6 +316,6 @@ def test_one_alone_cannot_stop_early_and_no_engine_stands_for_recordings(
     assert message.startswith("--stop_early needs a comparison, but --recorded names 'base' alone")
     options = {"model_name": "m", "dataset_name": str(pairs), "variants": "vanilla only"}
     assert refused(tmp_path / "o", engine="recorded", **options) == (
-        "engine 'recorded' runs no model: name completions made elsewhere with `run --recorded "
+        "engine 'recorded' runs no model: give a file of existing completions with `run --recorded "
         "NAME=FILE`, or choose another --engine"
     )

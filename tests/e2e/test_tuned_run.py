@@ -64,7 +64,7 @@ def test_a_fused_model_answers_as_its_adapter(fused: Path, copy: Path, tmp_path:
     assert results["fused"]["n_changed"] > 0
     assert found["warnings"] == [
         "all 6 completions of copy equal the baseline's: there is nothing to compare. Check that "
-        "it is the one that you mean"
+        "you named the right model"
     ]
     assert "certified" not in found["verdict"]["sentence"]
     prompts = found["provenance"]["prompts"]
@@ -123,7 +123,7 @@ def test_models_that_cannot_be_compared(copy: Path, tmp_path: Path) -> None:
         f"{ADAPTER}: its name 'adapter' is also the name of {ADAPTER}; names must differ, so "
         "rename the folder or give it through a link with another name"
     )
-    assert "but an adapter, which is given as --model_adapter" in refused(
+    assert "but there is an adapter: give it as --model_adapter" in refused(
         out, tuned_model=str(ADAPTER), model_adapter=""
     )
     nowhere = tmp_path / "nowhere"

@@ -355,7 +355,7 @@ def test_an_adapter_that_lacks_tensors_is_refused(tmp_path: Path) -> None:
     engine = load(tuned=broken_adapter(tmp_path / "a", lose))
     with pytest.raises(AdapterError, match="does not fit the base model") as caught:
         engine.certify(TUNED, prompts(engine))
-    assert all(f"{name}: named by the config, missing" in str(caught.value) for name in lost)
+    assert all(f"{name}: named in the config, missing" in str(caught.value) for name in lost)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -393,7 +393,7 @@ def test_modules_that_a_peft_config_names_and_the_file_lacks_are_named(tmp_path:
     with pytest.raises(AdapterError, match="does not fit the base model") as caught:
         engine.certify(TUNED, prompts(engine))
     for leaf in ("lora_a", "lora_b"):
-        assert f"model.layers.3.mlp.down_proj.{leaf}: named by the config" in str(caught.value)
+        assert f"model.layers.3.mlp.down_proj.{leaf}: named in the config" in str(caught.value)
 
 
 def model_with_experts(folder: Path) -> Path:
@@ -446,11 +446,10 @@ def test_dora_of_experts_is_refused_in_plain_words(tmp_path: Path) -> None:
     before = texts(engine, VANILLA, prompts(engine))
     with pytest.raises(AdapterError) as caught:
         engine.certify(TUNED, prompts(engine))
-    assert str(caught.value) == (
-        f"{folder} is a DoRA adapter, and the engine mlx has no DoRA for some of its modules: "
-        "SwitchLinear doesn't support DoRA yet. --engine transformers cannot take it either: train "
-        "it as LoRA without DoRA"
-    )
+    message = str(caught.value)
+    assert message.startswith(f"{folder} is a DoRA adapter, but the engine mlx ")
+    assert "SwitchLinear doesn't support DoRA yet. --engine transformers cannot " in message
+    assert message.endswith("train it as LoRA without DoRA")
     assert texts(engine, VANILLA, prompts(engine)) == before
 
 

@@ -101,14 +101,18 @@ def test_patterns_of_rank_and_alpha_give_the_same_product(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changed", "extra", "reason"),
     [
-        ({"modules_to_save": ["lm_head"]}, {}, "modules_to_save (lm_head): MLX adapters hold no"),
-        ({"lora_bias": True}, {}, "lora_bias: MLX adapters have nothing like it"),
-        ({"bias": "all"}, {}, "bias 'all' trains the base's own biases"),
+        (
+            {"modules_to_save": ["lm_head"]},
+            {},
+            "modules_to_save (lm_head): MLX adapters cannot replace",
+        ),
+        ({"lora_bias": True}, {}, "lora_bias: MLX adapters have no such setting"),
+        ({"bias": "all"}, {}, "bias 'all' changes the base's own biases"),
         ({"init_lora_weights": "pissa"}, {}, "init_lora_weights 'pissa' changes the base's own"),
         (
             {},
             {"base_model.model.model.embed_tokens.lora_embedding_A": np.zeros((4, 8), np.float32)},
-            "parts of embeddings (base_model.model.model.embed_tokens.lora_embedding_A)",
+            "adapted embeddings (base_model.model.model.embed_tokens.lora_embedding_A)",
         ),
     ],
 )
@@ -124,7 +128,9 @@ def test_what_mlx_cannot_hold_is_said(
         to_mlx(folder, MODULES, tmp_path)
     assert reason in str(caught.value)
     no_engine = changed.keys() & {"bias", "init_lora_weights"}
-    way_out = "No engine here can compare it" if no_engine else "Use --engine transformers"
+    way_out = (
+        "No engine here can compare this adapter" if no_engine else "Use --engine transformers"
+    )
     assert str(caught.value).splitlines()[-1].startswith(way_out)
 
 
@@ -132,8 +138,8 @@ def test_what_mlx_cannot_hold_is_said(
     ("changed", "tensor", "reason"),
     [
         ({"fine_tune_type": "full"}, None, "fine_tune_type 'full': its tensors replace"),
-        ({}, ("model.embed_tokens.lora_a", (8, 4)), "parts of embeddings (model.embed_tokens"),
-        ({}, ("model.layers.1.mlp.experts.lora_a", (2, 8, 4)), "parts of experts (model.layers.1."),
+        ({}, ("model.embed_tokens.lora_a", (8, 4)), "adapted embeddings (model.embed_tokens"),
+        ({}, ("model.layers.1.mlp.experts.lora_a", (2, 8, 4)), "adapted experts (model.layers.1."),
     ],
 )
 def test_what_peft_cannot_hold_is_said(
@@ -158,11 +164,11 @@ def test_what_peft_cannot_hold_is_said(
 def test_a_wrong_rank_is_named_module_by_module(tmp_path: Path) -> None:
     tensors = peft_tensors(peft_config())
     folder = inspect_adapter(write_peft(tmp_path / "p", peft_config(r=8), tensors))
-    with pytest.raises(AdapterError, match="weights and configuration differ") as caught:
+    with pytest.raises(AdapterError, match="weights and configuration disagree") as caught:
         to_mlx(folder, MODULES, tmp_path)
     for module in MODULES:
         for letter in "AB":
-            assert f"  {module}.lora_{letter}: rank 4 in the file, 8 by" in str(caught.value)
+            assert f"  {module}.lora_{letter}: rank 4 in the file, 8 in" in str(caught.value)
 
 
 def test_foreign_tensors_are_left_out_with_the_half_modules_and_named(tmp_path: Path) -> None:
@@ -255,7 +261,7 @@ def test_modules_that_the_mlx_config_names_and_the_file_lacks_are_found(tmp_path
     lost = [name for name in held if "layers.2.mlp" in name]
     save_file({k: v for k, v in held.items() if k not in lost}, folder / "adapters.safetensors")
     with pytest.raises(
-        AdapterError, match=r"2\.mlp\.down_proj\.lora_A\.weight: named by the config, missing from"
+        AdapterError, match=r"2\.mlp\.down_proj\.lora_A\.weight: named in the config, missing from"
     ):
         logits("transformers", folder)
 

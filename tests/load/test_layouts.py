@@ -124,22 +124,23 @@ SYSTEM = (Message("system", "Be a pirate."), Message("user", "Hi"))
             asked("Write a blog post."),
             "Once.",
             "read as MT-Bench: the first of turns -> input, reference -> expected output, "
-            "question_id -> id, category -> group; later turns follow the model's own answers",
+            "question_id -> id, category -> group; only the first turn of each case is used",
         ),
         (
             {**ALPACA, "generator": "gpt4", "dataset": "koala"},
             asked("Is it positive?\n\nDull."),
             None,
             "read as AlpacaEval outputs: instruction + input -> input, dataset -> group; output "
-            "holds completions and no reference: compare them with --recorded NAME=FILE:output",
+            "holds a model's completions, not reference answers: compare them with --recorded "
+            "NAME=FILE:output",
         ),
         (
             LM_EVAL,
             asked("Q: Why?\nA:"),
             "42",
             "read as lm-eval samples: arguments -> input, target -> expected output, doc_id -> id; "
-            "resps holds completions and no reference: compare them with --recorded "
-            "NAME=FILE:resps",
+            "resps holds a model's completions, not reference answers: compare them with "
+            "--recorded NAME=FILE:resps",
         ),
         ({**LM_EVAL, "arguments": NAMED_REQUEST}, asked("Q: Why?\nA:"), "42", "read as lm-eval"),
     ],
@@ -196,7 +197,7 @@ def test_a_column_of_the_plain_name_goes_before_that_of_a_layout(tmp_path: Path)
         ({"input": "q", "conversations": [HUMAN]}, "column conversations", "--input_column"),
         ({"input": "q", "passage": "P"}, "column passage", "--context_column"),
         ({"input": "q", "Context": "P"}, "column Context", "--context_column"),
-        ({"messages": [USER], "tools": [{"name": "f"}]}, "column tools", "told of no tools"),
+        ({"messages": [USER], "tools": [{"name": "f"}]}, "column tools", "models get no tools"),
         ({**ALPACA, "history": [["a", "b"]]}, "column history", "--input_template"),
         ({"input": "q", "userPrompt": "P"}, "column userPrompt", "--input_template"),
         ({"input": "q", "system": 4}, "column system", "--input_template"),
@@ -224,7 +225,7 @@ def test_nothing_is_said_of_what_is_no_input(tmp_path: Path, row: dict[str, obje
 def test_a_system_column_beside_a_plain_input_is_the_system_turn(tmp_path: Path) -> None:
     loaded = load(tmp_path, {"input": "Hi", "system": "Be a pirate."}, {"input": "Ho"})
     assert [case.messages for case in loaded.cases] == [SYSTEM, asked("Ho")]
-    assert loaded.notes == ("read by their usual names: system -> system turn",)
+    assert loaded.notes == ("recognised by their usual names: system -> system turn",)
     named = load(tmp_path, {"input": "Hi", "system": "linux"}, columns=Columns(group="system"))
     assert (only(named).messages, only(named).group) == (asked("Hi"), "linux")
 
@@ -241,7 +242,10 @@ def test_a_chats_own_system_turn_is_joined_to_that_of_the_column(tmp_path: Path)
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ({**ALPACA, "instruction": " ", "input": ""}, "input is empty: so are instruction, input"),
+        (
+            {**ALPACA, "instruction": " ", "input": ""},
+            "input is empty: there is no text in instruction, input",
+        ),
         ({**MT_BENCH, "turns": []}, "turns is a list; it must be a list of questions"),
         ({**MT_BENCH, "turns": "Why?"}, None),
         (

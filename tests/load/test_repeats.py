@@ -115,12 +115,14 @@ def test_eight_copies_are_as_many_clusters_as_one(tmp_path: Path) -> None:
     assert (often.repeats.n, often.repeats.n_clusters) == (210, 30)
     assert len({one.cluster for one in often.cases}) == 30
     assert often.repeats.text == (
-        "210 of 240 cases repeat another one; repeats count as one cluster: 30 clusters."
+        "210 of 240 cases repeat another one. A case and its repeats form one cluster: 30 "
+        "clusters in all."
     )
 
 
 def test_one_repeat_in_words() -> None:
     found = count_repeats(cluster_repeats([case("a", "One?"), case("b", "one")]))
     assert found.text == (
-        "1 of 2 cases repeats another one; repeats count as one cluster: 1 cluster."
+        "1 of 2 cases repeats another one. A case and its repeats form one cluster: 1 cluster in "
+        "all."
     )
