@@ -37,14 +37,19 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks
 
-# The folder that hosts install; its name is the plugin's uniqueId.
+SHIPPED := main.py setup.sh LICENSE requirements.txt requirements-anthropic.txt requirements-ray.txt requirements-torch.txt requirements-4bit.txt constraints plugin
+
+# The folders that hosts install, named after the plugin's uniqueId. The current host keeps a file
+# index.json of its own in a task's folder, and ours would replace it: its folder has none.
 plugin: $(VENV)/.default
 	$(PY) -m tools.forms --check
-	rm -rf $(DIST)/finetune_verdict
-	mkdir -p $(DIST)/finetune_verdict
-	cp -R main.py index.json task.yaml setup.sh info.md LICENSE requirements.txt requirements-anthropic.txt requirements-ray.txt requirements-torch.txt requirements-4bit.txt constraints plugin $(DIST)/finetune_verdict
-	find $(DIST)/finetune_verdict -name __pycache__ -prune -exec rm -rf {} +
-	@echo "built $(DIST)/finetune_verdict"
+	rm -rf $(DIST)/lab/finetune_verdict $(DIST)/classic/finetune_verdict
+	mkdir -p $(DIST)/lab/finetune_verdict $(DIST)/classic/finetune_verdict
+	cp -R $(SHIPPED) task.yaml $(DIST)/lab/finetune_verdict
+	cp docs/transformer_lab.md $(DIST)/lab/finetune_verdict/README.md
+	cp -R $(SHIPPED) index.json info.md $(DIST)/classic/finetune_verdict
+	find $(DIST)/lab $(DIST)/classic -name __pycache__ -prune -exec rm -rf {} +
+	@echo "built $(DIST)/lab/finetune_verdict and $(DIST)/classic/finetune_verdict"
 
 $(VENV)/.default: requirements.txt constraints/default.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11")'

@@ -4,10 +4,23 @@
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 
-if [[ -n "${VIRTUAL_ENV:-}" ]] && command -v uv >/dev/null 2>&1; then
-  install=(uv pip install --quiet)  # the classic host's environment has no pip of its own
-else
+# The hosts' environments have no pip of their own, and uv may lie outside PATH.
+uv="$(command -v uv || true)"
+for place in "${UV:-}" ~/.local/bin/uv ~/.cargo/bin/uv /opt/homebrew/bin/uv /usr/local/bin/uv; do
+  if [[ -z "$uv" && -x "$place" ]]; then uv="$place"; fi
+done
+if [[ -n "${VIRTUAL_ENV:-}" && -n "$uv" ]]; then
+  install=("$uv" pip install --quiet)
+elif python -m pip --version >/dev/null 2>&1; then
   install=(python -m pip install --quiet --disable-pip-version-check)
+elif python -m ensurepip --upgrade >/dev/null 2>&1; then
+  install=(python -m pip install --quiet --disable-pip-version-check)
+else
+  echo "Finetune Verdict: nothing can install packages here: uv is not on PATH (looked also in" \
+    "~/.local/bin), and $(command -v python) has no pip. Install uv where the host runs" \
+    "(python3 -m pip install uv, or your system's package), put it on the host's PATH, restart" \
+    "the host, and launch again." >&2
+  exit 1
 fi
 
 sdk="$(python -c 'from importlib.metadata import version; print(version("transformerlab"))' 2>/dev/null || true)"

@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,16 +164,28 @@ def run_lab_job() -> int:
     from lab import lab
 
     from plugin.hosts.lab import LabHost, plain_config
+    from plugin.plan.lab_form import (
+        NO_JUDGE_TEXT,
+        check_filled_in,
+        choose_metrics,
+        form_fields,
+        merge_more_options,
+    )
     from plugin.run import run
 
-    # The host stops a job with SIGTERM, and kills it three seconds later.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     lab.init()
-    host = LabHost(lab)
+    host = LabHost(lab, form_fields())
     for library in _NEEDED_AT_A_STOP:
         importlib.import_module(library)
+    # The host stops a job with SIGTERM, and kills it three seconds later.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(Params.parse(plain_config(lab.get_config())), host)
+        asked = Params.parse(merge_more_options(plain_config(lab.get_config())))
+        check_filled_in(asked)
+        params = choose_metrics(asked)
+        if params is not asked:
+            host.log(f"note: {NO_JUDGE_TEXT}")
+        run(params, host)
     except VerdictError as error:
         host.fail(error)
         return error.exit_code
@@ -182,7 +195,7 @@ def run_lab_job() -> int:
         # Some libraries take seconds to end, and everything is saved.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(Stopped.exit_code)
+        os._exit(host.stop_exit_code)
     except Exception as error:  # the last door: the job must say why it failed
         host.fail(FaultError(f"{type(error).__name__}: {error}"))
         raise
@@ -198,7 +211,9 @@ def _save_partial_tables(host: LabHost) -> None:
     if host.folder is None:
         return
     with closing(Journal(host.folder)) as journal:
-        if journal.scores():
+        n_scores, n_completions = len(journal.scores()), len(journal.completions())
+        host.log(f"kept: {n_completions} completions and {n_scores} scores")
+        if n_scores:
             host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))
 
 
@@ -214,9 +229,11 @@ def run_classic_job(arguments: Sequence[str]) -> None:
 
     from plugin.hosts import STOPPED_TEXT
     from plugin.hosts.classic import ClassicHost, read_values
+    from plugin.plan.job_words import describe_run, say_fields
     from plugin.run import run
 
     details = ""
+    in_form_words = partial(say_fields, workspace=WORKSPACE_DIR)
 
     @tlab_evals.job_wrapper()  # type: ignore[untyped-decorator]
     def job() -> None:
@@ -224,15 +241,16 @@ def run_classic_job(arguments: Sequence[str]) -> None:
         try:
             params = Params.parse(read_values(arguments))
             config = _synchronous(get_db_config_value)
-            host = ClassicHost(tlab_evals, WORKSPACE_DIR, config, params.model_name)
-            report = run(_translate_form(params, host), host)
-            details = report.verdict.sentence
+            host = ClassicHost(tlab_evals, WORKSPACE_DIR, config, params.model_name, in_form_words)
+            params = _translate_form(params, host)
+            host.log(describe_run(params))
+            details = run(params, host).verdict.sentence
         except KeyboardInterrupt:
             details = STOPPED_TEXT
             print(details, flush=True)
             raise
         except Exception as error:  # the last door: the job must say why it failed
-            details = _failure_reason(error)
+            details = in_form_words(_failure_reason(error))
             print(f"error: {details}", flush=True)
             raise
 
@@ -241,6 +259,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
     finally:
         if details:  # the host's own text says nothing
             tlab_evals.add_job_data("completion_details", details)
+    print(details, flush=True)  # the output's last line is what people read
 
 
 def run_job(code: str, arguments: Sequence[str]) -> int:
@@ -279,8 +298,15 @@ def _synchronous(config_value: Callable[[str], Any]) -> Callable[[str], str | No
 def _failure_reason(error: Exception) -> str:
     if not isinstance(error, VerdictError):
         return f"{type(error).__name__}: {error}"
-    where = ". Keys and addresses of judges belong in the host's Settings"
+    where = ". Enter keys and addresses of judges in the host's Settings"
     return f"{error}{where if isinstance(error, JudgeError) else ''}"
+
+
+def _needs_judge(params: Params) -> bool:
+    from plugin import metrics
+
+    asked = metrics.load(params.predefined_tasks)
+    return bool(params.tasks or not asked) or any(one.spec.asks_judge for one in asked)
 
 
 def _translate_form(params: Params, host: ClassicHost) -> Params:
@@ -296,16 +322,26 @@ def _translate_form(params: Params, host: ClassicHost) -> Params:
     judge = params.judge or (host.judge_of(params.judge_model) if params.judge_model else "")
     adapters = (*params.model_adapter, *params.extra_adapters)
     chosen = params.model_copy(update={"model_adapter": adapters})
+    unsaid = [
+        words
+        for name, words in (
+            ("model_name", "a model in the experiment's Foundation tab"),
+            ("dataset_name", "a data set in the evaluation's Dataset tab"),
+        )
+        if not getattr(params, name)
+    ]
+    if unsaid:
+        raise OptionError(f"choose {' and '.join(unsaid)}, and queue the evaluation again")
     if not has_rival(chosen):
         raise OptionError(
             "no adapter is chosen in this experiment: choose one in the Foundation tab and make a "
-            "new evaluation (an old one keeps the adapter it was made with), name a Fine-tuned "
-            f"model, or set What to run to '{ONLY_VANILLA}'"
+            "new evaluation (an old one keeps the adapter it was made with), or set What to run to "
+            f"'{ONLY_VANILLA}'"
         )
-    if not judge and not params.predefined_tasks:
+    if not judge and _needs_judge(params):
         raise OptionError(
-            "no judge is chosen: pick a Judge model in the form (its key stands in the host's "
-            "settings), or write a judge such as openai:gpt-4o-mini in the field Judge"
+            "no judge is chosen: pick a Judge model in the form (its key goes into the host's "
+            "Settings), or choose Metrics that need none, such as Exact Match and Token F1"
         )
     return chosen.model_copy(update={"judge": judge, "judge_model": "", "extra_adapters": ()})
 

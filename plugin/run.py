@@ -26,7 +26,7 @@ from plugin.certify.certificate import (
 )
 from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import early_plan
-from plugin.compare.pairs import few_clusters_note
+from plugin.compare.pairs import contenders, few_clusters_note
 from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
@@ -46,12 +46,12 @@ from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Promp
 from plugin.report import write_report
 from plugin.report.record import Report
 from plugin.run_facts import RunHeader, RunState
-from plugin.score import forecast_text, items_to_score, missing_items, score_all
+from plugin.score import RunningGain, forecast_text, items_to_score, missing_items, score_all
 from plugin.thinking import unfinished_failures, why_no_verdict
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
 from plugin.trust.rater_stats import MIN_LABELS
-from plugin.worker import Progress, Stage, Stopped, Worker
+from plugin.worker import Progress, Stage, Worker
 
 
 def run(params: Params, host: Host) -> Report:
@@ -195,7 +195,17 @@ def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None
     early = None
     if plan.params.stop_early:
         early = early_plan(cases, plan.specs, plan.primary, plan.variants, seed=seed)
-    worker.run(lambda: score_all(items, judging, journal, worker.progress, early, exam))
+    gain = _running_gain(plan)
+    worker.run(lambda: score_all(items, judging, journal, worker.progress, early, exam, gain))
+
+
+def _running_gain(plan: Plan) -> RunningGain | None:
+    """Return what follows the primary metric's gain; None where nothing is compared on it."""
+    names = [variant.name for variant in plan.variants]
+    spec = next((spec for spec in plan.specs if spec.name == plan.primary), None)
+    if spec is None or len(names) == 1:
+        return None
+    return RunningGain(spec, names[0], contenders(names)[0])
 
 
 def _judging_of(plan: Plan) -> Judging:
@@ -290,7 +300,7 @@ def _scale_text(spec: MetricSpec) -> str:
 def exit_now(host: Host) -> NoReturn:
     """End the process at once, as its worker cannot be interrupted; the journal is safe."""
     host.stopped()
-    os._exit(Stopped.exit_code)
+    os._exit(host.stop_exit_code)
 
 
 NOT_CERTIFIED = 3

@@ -22,7 +22,7 @@ from plugin.journal import Journal
 from plugin.judges.asking import PRICES_AS_OF, Asker, Price, SpendMeter, price_of
 from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt, score_item
 from plugin.metrics import Metric, import_code
-from plugin.records import Case, Completion, Failure, JudgeScore, Score
+from plugin.records import Case, Completion, Failure, JudgeScore, MetricSpec, Score
 from plugin.run_facts import SecondJudging
 from plugin.trust.exam import Exam
 from plugin.worker import Progress, Stage
@@ -85,6 +85,29 @@ def missing_items(items: Sequence[ScoreItem], journal: Journal) -> list[ScoreIte
     return [item for item in items if item.place not in have]
 
 
+class RunningGain:
+    """Follow the mean gain of one variant over another on one metric, pair by pair."""
+
+    def __init__(self, spec: MetricSpec, base: str, variant: str) -> None:
+        """Begin without a pair."""
+        self._spec, self._base, self._variant = spec, base, variant
+        self._half = dict[str, Score]()
+        self._total, self._n = 0.0, 0
+
+    def note(self, score: Score) -> float | None:
+        """Take a score in; return the mean gain so far, None before the first pair."""
+        names = (self._base, self._variant)
+        if score.metric in (self._spec.key, self._spec.name) and score.variant in names:
+            other = self._half.pop(score.case_id, None)
+            if other is None:
+                self._half[score.case_id] = score
+            else:
+                own, base = (score, other) if score.variant == self._variant else (other, score)
+                self._total += self._spec.gain(own.value, base.value)
+                self._n += 1
+        return self._total / self._n if self._n else None
+
+
 def score_all(
     items: Sequence[ScoreItem],
     judging: Judging,
@@ -92,6 +115,7 @@ def score_all(
     progress: Progress,
     early: EarlyPlan | None = None,
     exam: Exam | None = None,
+    gain: RunningGain | None = None,
 ) -> None:
     """Make every score that the journal does not have yet, and write each at once.
 
@@ -113,7 +137,7 @@ def score_all(
     import_code({item.metric.spec.key: item.metric for item in items}.values())
     spent = journal.state.judge_calls
     meter = SpendMeter(judging.limits, spent.n_calls, spent.cost)
-    session = _ScoringSession(judging, journal, progress, meter)
+    session = _ScoringSession(judging, journal, progress, meter, gain)
     journal.save_state(replace(journal.state, halted=""))
     try:
         asyncio.run(session.work(items, missing, early, exam))
@@ -127,8 +151,17 @@ class _ScoringSession:
     """Score in one session of a run, and count what fails."""
 
     def __init__(
-        self, judging: Judging, journal: Journal, progress: Progress, meter: SpendMeter
+        self,
+        judging: Judging,
+        journal: Journal,
+        progress: Progress,
+        meter: SpendMeter,
+        gain: RunningGain | None,
     ) -> None:
+        self._gain = gain
+        if gain:
+            for score in journal.scores():
+                progress.gain = gain.note(score)
         self._judging = judging
         self._journal = journal
         self._progress = progress
@@ -255,9 +288,12 @@ class _ScoringSession:
                     self._journal.add_score(result)
             else:
                 self._journal.add_score(result)
+            if self._gain:
+                self._progress.gain = self._gain.note(result)
         else:
             self._journal.add_failure(result)
             self._n_lost += 1
+            self._progress.n_failed = self._n_lost
             self._progress.note = f"{self._n_lost} failed"
             if asked:  # else it is not the judge's failure
                 self._n_failed += 1

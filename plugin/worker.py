@@ -65,6 +65,8 @@ class Progress:
         done: how many of `total` are done, in this session and earlier ones together.
         total: 0 when it cannot be known.
         n_before: how many were done when the stage began.
+        n_failed: how many scores failed in this session.
+        gain: mean gain of the first rival on the primary metric so far; None before a pair.
         note: a few words to show beside the numbers, such as "3 failed".
         began_s: when the stage began, in seconds on the monotonic clock.
         ended: the countable stages that are over, oldest first.
@@ -75,6 +77,8 @@ class Progress:
     done: int = 0
     total: int = 0
     n_before: int = 0
+    n_failed: int = 0
+    gain: float | None = None
     note: str = ""
     began_s: float = field(default_factory=time.monotonic)
     ended: list[EndedStage] = field(default_factory=list)

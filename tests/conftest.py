@@ -18,12 +18,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def built_plugin(folder: Path) -> Path:
-    """What `make plugin` builds, made in the folder."""
+def built_plugin(folder: Path, host: str = "classic") -> Path:
+    """What `make plugin` builds for a host, made in the folder."""
     # -o: the environment that runs the tests is there already, so make must not build another.
     command = ["make", "-o", ".venv/.default", "plugin", f"PY={sys.executable}", f"DIST={folder}"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=600, stdout=subprocess.DEVNULL)
-    return folder / "finetune_verdict"
+    return folder / host / "finetune_verdict"
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -293,7 +293,7 @@ def test_nonsense_for_some_cases_is_a_counted_failure_and_the_rest_stands(
     run(server, journal)
     (failure,) = journal.failures()
     assert (failure.case_id, failure.variant, failure.stage) == ("3", "vanilla", "judge")
-    assert failure.reason.startswith(f"no fitting answer in 3 asks: {problem}")
+    assert failure.reason.startswith(f"no fitting answer in 3 tries: {problem}")
     assert len(journal.scores()) == 2 * N_CASES - 1
     assert counts(journal)["n_unfit"] == 3
 
@@ -331,7 +331,7 @@ def test_a_judge_that_quotes_an_object_again_has_failed(
     assert not journal.scores()
     (failure,) = journal.failures()
     assert failure.reason.startswith(
-        "no fitting answer in 2 asks: several different JSON objects; got 'It wrote"
+        "no fitting answer in 2 tries: several different JSON objects; got 'It wrote"
     )
     assert len(server.requests) == 2
 
@@ -408,7 +408,7 @@ def test_a_judge_that_goes_away_for_good_stops_the_run(
 
 def test_a_judge_that_never_answers_well_is_given_up(server: JudgeServer, journal: Journal) -> None:
     server.fault = lambda n, body: Reply(text="No comment.")
-    with pytest.raises(JudgeDownError, match="failed 20 questions and answered none well"):
+    with pytest.raises(JudgeDownError, match="no usable answer to 20 questions"):
         run(server, journal, texts=completions(60))
     assert len(server.requests) < 3 * 60
 
@@ -445,7 +445,7 @@ def test_a_wrong_key_fails_at_once_and_is_never_shown(
         run(server, journal, texts=completions(50))
     assert str(caught.value) == (
         "judge custom:some-model: the server refused the key (HTTP 401); "
-        "check the key and what it may be used for"
+        "check the key and its permissions"
     )
     assert len(server.requests) <= 2 * LIMITS["concurrency"]  # those under way, none tried again
 
@@ -480,7 +480,7 @@ def test_account_headers_and_data_stay_with_their_server(
 
 def test_an_unknown_model_says_so(server: JudgeServer, journal: Journal) -> None:
     server.fault = lambda n, body: Reply(status=404)
-    with pytest.raises(JudgeError, match="knows no such model or address"):
+    with pytest.raises(JudgeError, match="HTTP 404.*check the model's name"):
         run(server, journal)
 
 
@@ -529,7 +529,7 @@ def test_a_case_without_what_a_metric_needs_is_left_out() -> None:
             "",
             {},
             f"no judge chosen; --judge takes one of {judges.choices()}. "
-            "offline only tries the tool out",
+            "Use offline only to try the tool",
         ),
         (
             "gpt-4o",
@@ -537,12 +537,12 @@ def test_a_case_without_what_a_metric_needs_is_left_out() -> None:
             f"unknown judge 'gpt-4o'; --judge takes one of {judges.choices()}",
         ),
         ("openai:gpt-4o", {}, "judge openai:gpt-4o needs a key: set OPENAI_API_KEY"),
-        ("openai", {}, "judge 'openai' names no model; write --judge openai:<model>"),
+        ("openai", {}, "judge 'openai' needs a model: write --judge openai:<model>"),
         (
             "custom:m",
             {},
             "judge custom:m needs a server: set CUSTOM_JUDGE_BASE_URL, such as "
-            "http://localhost:8000/v1 (and CUSTOM_JUDGE_API_KEY if it wants a key)",
+            "http://localhost:8000/v1 (and CUSTOM_JUDGE_API_KEY if it needs a key)",
         ),
         (
             "custom:m",
@@ -602,7 +602,7 @@ def test_an_empty_completion_is_described_like_any_other(journal: Journal) -> No
     (failure,) = journal.failures()
     assert (failure.metric, failure.variant, failure.stage, failure.reason) == (
         *("Tokens per Second", "vanilla", "metric"),
-        "no token was made, so there is no rate",
+        "the completion has no tokens, so there is no rate",
     )
 
 
@@ -751,7 +751,7 @@ def test_a_judge_that_fails_too_often_stops_the_run_and_says_how_to_go_on(
         run(server, journal, texts=completions(100))
     assert re.match(
         r"\d+ of \d+ scores failed under custom:some-model, more than --max_failed_share 0.2 "
-        r"allows, the last with: no fitting answer in 3 asks: .*Everything made so far is kept",
+        r"allows, the last with: no fitting answer in 3 tries: .*Everything made so far is kept",
         str(caught.value),
     )
     assert 20 < len(journal.scores()) < 100
@@ -811,7 +811,7 @@ def test_every_pair_is_seen_by_the_same_judges(server: JudgeServer, journal: Jou
     )
     panel_run((load(server, "strict"), load(server, "moody")), journal)
     (failure,) = journal.failures()
-    assert failure.reason.startswith("custom:moody: no fitting answer in 3 asks")
+    assert failure.reason.startswith("custom:moody: no fitting answer in 3 tries")
     assert len(journal.scores()) == 2 * N_CASES - 1
     server.fault = lambda n, body: None
     asked = len(server.requests)

@@ -1,8 +1,8 @@
-"""Certificates: the proof that an adapter was applied and the base left alone, and its words.
+"""Certificates: proof that an adapter was applied and that the base was left unchanged.
 
-An adapter that silently does nothing is the costliest mistake of a comparison: every figure is then
-right, and about the wrong model. `plugin.certify.measure` makes a `Certificate`; at the end of a
-run the certificates are compared with its completions and put into the verdict.
+An adapter that silently does nothing is the most expensive mistake in a comparison: every number
+is then correct, but it is about the wrong model. `plugin.certify.measure` makes a `Certificate`. At
+the end of a run, this module adds the run's completions to it and puts it into the verdict.
 """
 
 from __future__ import annotations
@@ -23,56 +23,55 @@ from plugin.results import Verdict
 NOT_APPLICABLE = "not applicable"
 
 _ABOVE_NOISE = 3.0
-"""How many times the base's difference from itself the adapter's must be. Noise of one size on both
-sides would exceed itself in half of all cases."""
+"""An effect counts when it is this many times the noise (the base's difference from itself). With a
+factor of 1, pure noise would pass half of the time."""
 
 _MAX_CHANCE = 0.05
-"""The largest probability at which a base that varies by itself does not explain the changes."""
+"""A p-value up to this shows that the base's own variation does not explain the changes."""
 
 _N_SHOWN = 4
 _MEANING = {
-    "no effect": "it does not change what the base answers, so there is nothing to compare",
-    "partial": "what follows is about the part of it that could be applied",
-    "base disturbed": "the base was no longer itself afterwards, so nothing that follows counts",
+    "no effect": "it does not change the base's answers, so there is nothing to compare",
+    "partial": "only a part of it could be applied, and all results below are about that part",
+    "base disturbed": "it left the base model changed, so none of the results below is valid",
 }
 
 
 class Distance(NamedTuple):
-    """How far two models' answers to the probes lie apart.
+    """Hold how far apart two models' answers to the probes are.
 
     Attributes:
-        kl: mean Kullback-Leibler divergence of the next token's distributions, in nats.
-        largest: the largest difference of a logit.
+        kl: mean Kullback-Leibler divergence of the next-token distributions, in nats.
+        largest: the largest absolute difference between two logits.
     """
 
     kl: float
     largest: float
 
     def exceeds(self, noise: Distance) -> bool:
-        """Return whether this is more than a model's difference from itself explains."""
+        """Return whether this distance is clearly larger than the noise."""
         return self.kl > _ABOVE_NOISE * noise.kl and self.largest > _ABOVE_NOISE * noise.largest
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What is proved of one variant's adapter. None stands where an engine cannot look.
+    """Hold what is proved about one variant's adapter; None means the engine cannot measure it.
 
     Attributes:
-        variant: its name.
-        adapter_digest: of the files that were read, as the journal has it.
-        n_tensors: in the adapter's file.
-        unused: those of them that found no place.
-        weight_norm: Frobenius norm over all modules of what the adapter adds to the weights.
-        n_probes: prompts that were looked at.
-        effect: the adapter's answers against the base's.
-        noise: the base's answers against its own, computed in another batch.
-        base_proof: how the base was found undisturbed after the adapter, "" when it was not.
-        n_completions: completions compared with the base's.
-        n_changed: those that differ.
-        n_self_changed: of `n_probes`, those that the base itself answers differently when asked
-            again.
-        notes: what the reader should know besides, a sentence each.
-        reason: why no certificate applies; "" where one does.
+        variant: the variant's name.
+        adapter_digest: digest of the adapter files that were read, as in the journal.
+        n_tensors: number of tensors in the adapter's file.
+        unused: names of the tensors that match nothing in the base model.
+        weight_norm: Frobenius norm of what the adapter adds to the weights, over all modules.
+        n_probes: number of probe prompts.
+        effect: distance between the adapter's and the base's answers.
+        noise: distance between the base's own answers, computed one by one and in a batch.
+        base_proof: how we know that the base is unchanged afterwards; "" when it is changed.
+        n_completions: number of completions that have a base completion to compare with.
+        n_changed: how many of those differ.
+        n_self_changed: how many of the `n_probes` the base answers differently when asked again.
+        notes: what else the reader should know, one sentence each.
+        reason: why there is no certificate; "" when there is one.
     """
 
     variant: str
@@ -110,7 +109,7 @@ class Certificate:
 
     @property
     def holds(self) -> bool:
-        """Return whether the verdict may stand without a word about it."""
+        """Return whether the verdict needs no warning about this adapter."""
         return self.kind in ("certified", "none")
 
     @property
@@ -127,7 +126,7 @@ class Certificate:
 
     @property
     def _chance(self) -> float:
-        """Return Fisher's chance of so many changes or more, if all were the base's own kind."""
+        """Return Fisher's exact p-value: how likely so many changes are from base noise alone."""
         n, m, total = self.n_completions, self.n_probes, self.n_changed + self.n_self_changed
         ways = sum(
             math.comb(n, k) * math.comb(m, total - k)
@@ -136,14 +135,14 @@ class Certificate:
         return ways / math.comb(n + m, total)
 
     def with_completions(self, n_completions: int, n_changed: int) -> Certificate:
-        """Return the same, with the completions of the run instead of the probes'."""
+        """Return a copy that counts the completions of the run instead of the probes."""
         if not n_completions:
             return self
         return replace(self, n_completions=n_completions, n_changed=n_changed)
 
 
 def not_applicable(variant: str, reason: str) -> Certificate:
-    """Return what stands where there is no adapter that could be proved."""
+    """Return the placeholder for a variant without an adapter to certify."""
     return Certificate(variant, reason=reason)
 
 
@@ -151,7 +150,7 @@ _CERTIFICATE = TypeAdapter(Certificate)
 
 
 def certificate_from_fields(fields: Mapping[str, object]) -> Certificate:
-    """Return the certificate of which `dataclasses.asdict` made these fields."""
+    """Rebuild a certificate from the dict that `dataclasses.asdict` made of it."""
     return _CERTIFICATE.validate_python(fields)
 
 
@@ -175,7 +174,7 @@ def certificates_of_run(
 def _base_of(
     variant: Variant, variants: Sequence[Variant], kept: Mapping[str, Mapping[str, object]]
 ) -> str:
-    """Return the variant to compare completions with: for an adapter its own base."""
+    """Return the name of the variant to compare with: the base for an adapter."""
     is_adapter = not kept[variant.name]["reason"]
     return VANILLA if is_adapter or variant is variants[0] else variants[0].name
 
@@ -186,14 +185,14 @@ def _count_changed(
     cases: Sequence[Case],
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[int, int]:
-    """Count the cases that base and variant both completed, and those with another text."""
+    """Count the cases that both variants completed, and those where the texts differ."""
     pairs = [(completions.get((c.id, base_name)), completions.get((c.id, name))) for c in cases]
     both = [(base, own) for base, own in pairs if base and own]
     return len(both), sum(base.text != own.text for base, own in both)
 
 
 def lead_with_certificates(verdict: Verdict, certificates: Sequence[Certificate]) -> Verdict:
-    """Return the verdict with what is not certified in front, and the proofs at the end."""
+    """Put failed certificates in front of the verdict, and all certificates at its end."""
     first = " ".join(
         f"The adapter {found.variant} is not certified ({found.result}): {_MEANING[found.kind]}."
         for found in certificates
@@ -210,32 +209,31 @@ def lead_with_certificates(verdict: Verdict, certificates: Sequence[Certificate]
 
 
 def certificate_line(certificate: Certificate) -> str:
-    """Return what is proved of one adapter, in one line."""
+    """Return what is proved about one adapter, in one line."""
     facts, effect, noise = [], certificate.effect, certificate.noise
     n_tensors, n_probes = certificate.n_tensors, certificate.n_probes
     if n_tensors is not None:
-        n_used = n_tensors - len(certificate.unused)
-        used = "all" if n_used == n_tensors else f"{n_used} of"
-        facts.append(f"{used} {n_tensors} tensors in place")
-    if effect and noise:
-        facts.append(
-            f"on {n_probes} probes {format_rough(effect.kl)} nats from the base "
-            f"({format_rough(noise.kl, 1)} between two batches of the base)"
-        )
+        facts.append(f"{n_tensors - len(certificate.unused)} of {n_tensors} tensors loaded")
     if certificate.n_completions:
         facts.append(f"{certificate.n_changed} of {certificate.n_completions} completions changed")
+    if effect and noise:
+        facts.append(
+            f"answers to {n_probes} probe prompts differ from the base's by "
+            f"{format_rough(effect.kl)} nats (noise: {format_rough(noise.kl, 1)})"
+        )
     if n_self_changed := certificate.n_self_changed:
         facts.append(
-            f"the base answered {n_self_changed} of {n_probes} probes otherwise when asked again"
+            f"the base gave another answer to {n_self_changed} of {n_probes} probe prompts when "
+            "asked again"
         )
     proof = certificate.base_proof
     if proof is not None:
-        facts.append(f"base undisturbed ({proof})" if proof else "base changed")
-    return f"Adapter {certificate.variant}: {certificate.result}; {', '.join(facts)}."
+        facts.append(f"base unchanged afterwards ({proof})" if proof else "base left changed")
+    return f"Adapter {certificate.variant}: {certificate.result}. {'; '.join(facts)}."
 
 
 def certificate_block(certificate: Certificate) -> str:
-    """Return a certificate as printed, a fact a line."""
+    """Return a certificate as `certify` prints it, one fact per line."""
     rows: list[tuple[str, str]] = []
     effect, noise = certificate.effect, certificate.noise
     n_tensors, n_probes = certificate.n_tensors, certificate.n_probes
@@ -243,25 +241,25 @@ def certificate_block(certificate: Certificate) -> str:
         rows.append(("files", f"sha256 {certificate.adapter_digest}"))
     if n_tensors is not None:
         n_used = n_tensors - len(certificate.unused)
-        rows.append(("tensors", f"{n_used} of {n_tensors} in place"))
+        rows.append(("tensors", f"{n_used} of {n_tensors} loaded"))
         rows += [("", f"unused: {name}") for name in certificate.unused]
     if certificate.weight_norm is not None:
         norm = format_rough(certificate.weight_norm, 3)
-        rows.append(("weights", f"Frobenius norm {norm} added"))
+        rows.append(("weights", f"changed by a matrix of Frobenius norm {norm}"))
     if effect and noise:
-        far = f"{format_rough(effect.kl)} nats from the base on {n_probes} probes"
-        near = f"{format_rough(noise.kl, 1)} nats of the base from itself in another batch"
+        far = f"{format_rough(effect.kl)} nats from the base on {n_probes} probe prompts"
+        near = f"{format_rough(noise.kl, 1)} nats between the base one by one and in a batch"
         rows += [
-            ("effect", f"{far}, logits by up to {format_rough(effect.largest)}"),
-            ("noise", f"{near}, logits by up to {format_rough(noise.largest, 1)}"),
+            ("effect", f"{far}, largest logit difference {format_rough(effect.largest)}"),
+            ("noise", f"{near}, largest logit difference {format_rough(noise.largest, 1)}"),
         ]
     if n_completions := certificate.n_completions:
         rows.append(("completions", f"{certificate.n_changed} of {n_completions} changed"))
     if n_self_changed := certificate.n_self_changed:
-        rows.append(("", f"{n_self_changed} of {n_probes} of the base's own, asked again"))
+        rows.append(("", f"the base alone changed {n_self_changed} of {n_probes} when asked again"))
     proof = certificate.base_proof
     if proof is not None:
-        rows.append(("base", f"undisturbed: {proof}" if proof else "DISTURBED"))
+        rows.append(("base", f"unchanged afterwards: {proof}" if proof else "LEFT CHANGED"))
     rows += [("note", note) for note in certificate.notes]
     width = max((len(name) for name, _ in rows), default=0)
     lines = [f"  {name:<{width}}  {text}" for name, text in rows]
@@ -269,28 +267,28 @@ def certificate_block(certificate: Certificate) -> str:
 
 
 def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
-    """Return what the reader must know of the adapters, a sentence each."""
+    """Return warnings about the adapters, one sentence each."""
     found: list[str] = []
     for one in certificates:
         found += one.notes
         if one.kind == "partial":
             shown = list_first(one.unused, _N_SHOWN)
             found.append(
-                f"{len(one.unused)} of {one.n_tensors} tensors of {one.variant} found no place in "
+                f"{len(one.unused)} of {one.n_tensors} tensors of {one.variant} match no module of "
                 f"the base model and are not applied ({shown}). Check that the adapter was "
-                "trained on this model, and saved by a library that names modules alike"
+                "trained on this model, and saved by a library that uses the same module names"
             )
         elif one.kind == "no effect" and one.n_completions and not one.n_changed:
             found.append(
                 f"the adapter changed no output: all {one.n_completions} completions of "
-                f"{one.variant} equal vanilla's. Check that it was trained, saved whole, and for "
-                "this base model"
+                f"{one.variant} equal vanilla's. Check that it was trained, that its file is "
+                "complete, and that it belongs to this base model"
             )
         elif one.variant == PROMPTED:
-            continue  # whether a prompt does anything is said elsewhere
+            continue  # another warning covers a prompt that changes nothing
         elif one.kind == "none" and one.n_completions and not one.n_changed:
             found.append(
                 f"all {one.n_completions} completions of {one.variant} equal the baseline's: there "
-                "is nothing to compare. Check that it is the one that you mean"
+                "is nothing to compare. Check that you named the right model"
             )
     return found

@@ -1,9 +1,9 @@
-"""Measure whether an adapter is applied, and whether the base is left alone.
+"""Measure whether an adapter is applied, and whether the base is left unchanged.
 
-Where the engine holds the weights, `certify_weights` compares logits of base and adapter on a few
-probes, and a fingerprint of the base before and after; the engine brings the `AdapterSwitch`. A
-server shows only its answers, so `certify_served` asks base, adapter, and the base again. What both
-are made of follows: distances, norms, digests.
+When the engine holds the weights, `certify_weights` compares the logits of base and adapter on a
+few probe prompts, and a fingerprint of the base before and after; the engine provides an
+`AdapterSwitch`. A server shows only its answers, so `certify_served` asks the base, the adapter,
+and the base again. The helpers of both follow: distances, norms, digests.
 """
 
 from __future__ import annotations
@@ -29,42 +29,44 @@ from plugin.records import VANILLA, Completion, Failure, Prompt
 
 N_PROBES = 8
 N_POSITIONS = 8
-"""Prompts whose last so many positions are looked at."""
+"""Number of probe prompts, and of positions at the end of each whose logits are compared."""
 
 _PROBE_TOKENS = 16
 
 _N_TO_ACCUSE = 2
-"""Probes on which a server's base must have become the adapter; one may be chance."""
+"""We blame the server when the base answers like the adapter on this many probes; one may be
+chance."""
 
 _RULED_OUT = -1e9
-"""Logit of a token that no model would ever choose."""
+"""A finite stand-in for minus infinity, the logit of a token that is ruled out."""
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
-"""(n_positions, n_vocabulary) in float32."""
+"""Logits of shape (n_positions, n_vocabulary), float32."""
 
 WideLogits = np.ndarray[Any, np.dtype[np.float64]]
 
 BaseAnswers = dict[tuple[tuple[int, ...], ...], tuple[list[Logits], Distance]]
-"""Probes -> the base's logits for each alone, and their distance from those in one batch."""
+"""Token ids of the probes -> the base's logits, computed one by one, and their distance from the
+logits computed in one batch."""
 
 
 class AdapterSwitch(ABC):
-    """A base model as it was loaded, and the adapters that can be put on it and taken off.
+    """Switch adapters of a loaded base model on and off.
 
     Attributes:
-        folder: the base model's.
-        model_name: the base model's, as the user gave it.
+        folder: the base model's folder.
+        model_name: the base model's name, as the user gave it.
         adapters: variant name -> its adapter.
-        base_answers: what the base was found to answer.
+        base_answers: the base's answers to the probes, computed once.
     """
 
     def __init__(
         self, folder: ModelFolder, model_name: str, adapters: Mapping[str, AdapterFolder]
     ) -> None:
-        """Remember the base as it is now; what it is made of must be there already.
+        """Remember the base as it is now; a subclass must set its model before it calls this.
 
         Raises:
-            ModelError: when it answers with no numbers.
+            ModelError: when the base answers with NaN or infinity.
         """
         self.folder = folder
         self.model_name = model_name
@@ -75,42 +77,42 @@ class AdapterSwitch(ABC):
         self._base_print = self.fingerprint()
 
     def unused_tensors(self, variant: str) -> tuple[str, ...]:
-        """Return the tensors of the adapter's file that found no place, once it was on."""
+        """Return the adapter's tensors that match no module; known after it was on once."""
         return self._unused[variant]
 
     @property
     def base_proof(self) -> str:
-        """Return what is compared to prove the base undisturbed."""
+        """Return what is compared to prove that the base is unchanged."""
         return self._base_print.proof
 
     def fingerprint(self) -> Fingerprint:
-        """Return a digest of the base as it answers, or is, now."""
+        """Return a digest of the base's answers now, or of its weights."""
         return take_fingerprint(self.probe, self._tensors)
 
     def require_base(self, variant: str) -> None:
-        """Stop where the base is not itself again after a variant's adapter.
+        """Stop if the base is not restored after a variant's adapter was switched off.
 
         Raises:
-            BaseDisturbedError: when it answers otherwise than when it was loaded.
+            BaseDisturbedError: when it answers differently than when it was loaded.
         """
         require_same_base(self._base_print, self.fingerprint(), variant)
 
     @abstractmethod
     def adapter_on(self, variant: str) -> AbstractContextManager[None]:
-        """Have the variant's adapter on inside; the base is proved undisturbed afterwards."""
+        """Switch the variant's adapter on inside the block, and check the base afterwards."""
 
     @abstractmethod
     def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """Return logits for the last positions of these rows, computed side by side."""
+        """Return the logits for the last positions of these rows, computed in one batch."""
 
     @property
     @abstractmethod
     def n_vocabulary(self) -> int:
-        """Return the tokens that the model has a row for; 0 where its embedding is unknown."""
+        """Return the number of rows in the model's embedding; 0 when unknown."""
 
     @abstractmethod
     def probe(self) -> bytes:
-        """Return the base's answer to a fixed prompt, bit for bit, in float32."""
+        """Return the base's logits for a fixed prompt as float32 bytes."""
 
     @abstractmethod
     def _tensors(self) -> Iterable[tuple[str, bytes]]:
@@ -118,10 +120,10 @@ class AdapterSwitch(ABC):
 
 
 def certify_weights(switch: AdapterSwitch, variant: str, probes: Sequence[Prompt]) -> Certificate:
-    """Certify an adapter where the weights are at hand; see `Engine.certify`.
+    """Certify an adapter in an engine that holds the weights; see `Engine.certify`.
 
     Raises:
-        AdapterError: when its files changed, or the model answers no numbers with it.
+        AdapterError: when its files changed, or when it makes the model answer with NaN.
     """
     adapter = switch.adapters[variant]
     limit = switch.folder.context
@@ -157,9 +159,9 @@ def certify_weights(switch: AdapterSwitch, variant: str, probes: Sequence[Prompt
 
 
 def _measure_base(switch: AdapterSwitch, rows: list[list[int]]) -> tuple[list[Logits], Distance]:
-    """Return the base's answers one by one, and how far they are from those in one batch.
+    """Return the base's answers one by one, and their distance from those in one batch.
 
-    They are computed once and kept.
+    Both are computed once and kept.
     """
     probes = tuple(map(tuple, rows))
     if probes not in switch.base_answers:
@@ -171,13 +173,13 @@ def _measure_base(switch: AdapterSwitch, rows: list[list[int]]) -> tuple[list[Lo
 
 @dataclass(frozen=True, slots=True)
 class ServedPair:
-    """A base and an adapter on one server.
+    """Name a base and an adapter on one server.
 
     Attributes:
-        url: the server's base URL, with nothing secret in it.
-        base: the name that the server knows the base by.
-        adapter: the name that it knows the adapter by.
-        notes: what the reader should know of the adapter, a sentence each.
+        url: the server's base URL, without secrets.
+        base: the base's name on the server.
+        adapter: the adapter's name on the server.
+        notes: what the reader should know about the adapter, one sentence each.
     """
 
     url: str
@@ -187,18 +189,18 @@ class ServedPair:
 
 
 AskProbes = Callable[[Sequence[Prompt]], dict[str, Completion | Failure]]
-"""Prompts of one variant -> what the server gave for each case."""
+"""A function: prompts of one variant -> case id -> the server's answer."""
 
 
 def certify_served(
     ask: AskProbes, variant: str, probes: Sequence[Prompt], served: ServedPair
 ) -> Certificate:
-    """Certify an adapter on a server: base, adapter, and the base again are asked the same.
+    """Certify an adapter on a server: ask the base, the adapter, and the base again.
 
     Raises:
-        ModelError: when the server takes no probe.
-        ServerDownError: when it answers none.
-        BaseDisturbedError: when the base answers like the adapter once that was asked.
+        ModelError: when the server rejects the probes.
+        ServerDownError: when it answers none of them.
+        BaseDisturbedError: when the base answers like the adapter after the adapter was asked.
     """
     before, own, after = (
         ask([replace(probe, variant=name) for probe in probes])
@@ -212,15 +214,17 @@ def certify_served(
     changed = [row for row in whole if row[0] != row[1]]
     if len(changed) >= _N_TO_ACCUSE and all(row[1] == row[2] for row in changed):
         raise BaseDisturbedError(
-            f"base disturbed: once {variant} had been asked, the inference server {served.url} "
-            f"answers as {variant} under the base's name {served.base!r}, too. It must "
-            "serve both side by side, as vLLM does with --lora-modules"
+            f"base disturbed: after a request for {variant}, the inference server {served.url} "
+            f"answers as {variant} also under the base's name {served.base!r}. The server must "
+            "keep the two apart, as vLLM does with --lora-modules"
         )
     n_self_changed = sum(row[0] != row[2] for row in whole)
     return Certificate(
         variant=variant,
         n_probes=len(whole),
-        base_proof=None if n_self_changed else f"same answers to {len(whole)} probes, asked again",
+        base_proof=None
+        if n_self_changed
+        else f"same answers to {len(whole)} probe prompts when asked again",
         n_completions=len(whole),
         n_changed=len(changed),
         n_self_changed=n_self_changed,
@@ -237,15 +241,15 @@ def _answer_notes(
     notes = []
     if not n_changed:
         notes.append(
-            f"under the name {served.adapter!r} the server answered all {n} probes as "
-            f"under the base's name {served.base!r}: it may not apply the adapter. "
-            f"vLLM applies those of --enable-lora --lora-modules {variant}=DIRECTORY; some servers "
-            "answer every name with the one model that they have loaded"
+            f"the server gave the same answers to all {n} probe prompts for {served.adapter!r} as "
+            f"for the base, {served.base!r}: it may not apply the adapter. vLLM needs "
+            f"--enable-lora --lora-modules {variant}=DIRECTORY; some servers answer every name "
+            "with the one model that they have loaded"
         )
     if n_self_changed:
         notes.append(
-            f"asked again, the server's base answered {n_self_changed} of {n} probes otherwise, "
-            "even at temperature 0: a part of every difference is chance"
+            f"the server's base gave another answer to {n_self_changed} of {n} probe prompts when "
+            "asked again, even at temperature 0: a part of every difference is chance"
         )
     return notes
 
@@ -253,7 +257,7 @@ def _answer_notes(
 def _no_answer_error(
     results: Sequence[Completion | Failure], url: str
 ) -> ModelError | ServerDownError:
-    """Return why no probe went through."""
+    """Return the error that says why no probe was answered."""
     failures = [one for one in results if isinstance(one, Failure)]
     refused = next((failure for failure in failures if not failure.retry), None)
     if refused:
@@ -265,15 +269,15 @@ def _no_answer_error(
 
 
 def logit_distance(first: Sequence[Logits], second: Sequence[Logits]) -> Distance:
-    """Return how far two models' logits for the same probes lie apart.
+    """Return the distance between two models' logits for the same probes.
 
     Args:
-        first: a probe's logits each; the distribution that the divergence is taken from.
-        second: likewise, in the same order and of the same shapes.
+        first: logits of each probe; the p of KL(p || q).
+        second: logits of the same probes, in the same order and shapes; the q.
     """
     total, n, largest = 0.0, 0, 0.0
     for ours, theirs in zip(first, second, strict=True):
-        # Minus infinity rules a token out; as a number it can be subtracted from itself.
+        # Minus infinity rules a token out, but minus infinity minus itself is NaN.
         one, other = (np.maximum(x.astype(np.float64), _RULED_OUT) for x in (ours, theirs))
         log_p, log_q = _log_softmax(one), _log_softmax(other)
         total += float((np.exp(log_p) * (log_p - log_q)).sum())
@@ -294,38 +298,38 @@ def last_positions(n_tokens: int) -> slice:
 
 
 def probe_ids(vocabulary: int) -> list[int]:
-    """Return a fixed prompt of tokens from all over the vocabulary."""
+    """Return a fixed prompt with tokens from all parts of the vocabulary."""
     return [number * 31 % vocabulary for number in range(1, _PROBE_TOKENS + 1)]
 
 
 def is_not_finite(logits: np.ndarray[Any, Any]) -> bool:
-    """Return whether these logits choose no next token; minus infinity only rules a token out."""
+    """Return whether a logit is NaN or plus infinity; minus infinity only rules a token out."""
     return bool(np.isnan(logits).any() or np.isposinf(logits).any())
 
 
 def require_finite_answers(answer: bytes, model: Path) -> None:
-    """Refuse a base whose answers are no numbers.
+    """Refuse a base whose logits are NaN or infinite.
 
     Args:
-        answer: the base's logits for the probe, float32.
+        answer: the base's logits for the probe, as float32 bytes.
         model: its folder.
 
     Raises:
-        ModelError: when they are no numbers.
+        ModelError: when a logit is NaN or infinite.
     """
     if is_not_finite(np.frombuffer(answer, np.float32)):
         raise ModelError(
-            f"{model}: the model answers a probe with NaN or infinity, so its weights are broken "
-            "or were made for another precision; get the model's files again"
+            f"{model}: the model answers a probe prompt with NaN or infinity, so its weights are "
+            "broken or made for another precision; download the model again"
         )
 
 
 class Fingerprint(NamedTuple):
-    """What the base is recognised by.
+    """Identify a state of the base model.
 
     Attributes:
         proof: what is compared, in words.
-        digest: 64 hex digits.
+        digest: sha256, 64 hex digits.
     """
 
     proof: str
@@ -335,33 +339,33 @@ class Fingerprint(NamedTuple):
 def take_fingerprint(
     probe: Callable[[], bytes], tensors: Callable[[], Iterable[tuple[str, bytes]]]
 ) -> Fingerprint:
-    """Return the digest of the base's answer to a probe, or of its tensors where bits vary.
+    """Digest the base's answer to a probe, or its tensors if the answer is not repeatable.
 
     Args:
-        probe: the logits for a fixed prompt, bit for bit.
-        tensors: name and bytes of every tensor of the base.
+        probe: returns the logits for a fixed prompt as bytes.
+        tensors: returns name and bytes of every tensor of the base.
     """
     first, again = probe(), probe()
     if first == again:
-        return Fingerprint("bit-equal answers to a probe", hashlib.sha256(first).hexdigest())
+        return Fingerprint("the same logits, bit for bit", hashlib.sha256(first).hexdigest())
     digest = hashlib.sha256()
     for name, content in tensors():
         digest.update(name.encode())
         digest.update(content)
-    return Fingerprint("equal digests of all tensors", digest.hexdigest())
+    return Fingerprint("the same digest of all tensors", digest.hexdigest())
 
 
 def require_same_base(before: Fingerprint, now: Fingerprint, adapter: str) -> None:
-    """Stop where the base is another than before.
+    """Stop if the base differs from before.
 
     Raises:
         BaseDisturbedError: when the fingerprints differ.
     """
     if now != before:
         raise BaseDisturbedError(
-            f"base disturbed: after adapter {adapter} was taken off, the base model no longer "
-            "answers as before, so later completions would not be the base's. Compare this "
-            "adapter in a run of its own"
+            f"base disturbed: after adapter {adapter} was removed, the base model answers "
+            "differently than before, so its later completions would be wrong. Compare this "
+            "adapter in a separate run"
         )
 
 
@@ -369,7 +373,7 @@ def require_same_files(adapter: AdapterFolder) -> str:
     """Return the digest of the adapter's files as they are now.
 
     Raises:
-        AdapterError: when they are not those that the run began with.
+        AdapterError: when they changed since the run began.
     """
     now = file_digest([adapter.weights_path, adapter.root / "adapter_config.json"])
     if now != adapter.digest:
@@ -383,9 +387,9 @@ def require_same_files(adapter: AdapterFolder) -> str:
 def weight_norm(adapter: AdapterFolder) -> float | None:
     """Return the Frobenius norm of scale * B A over all modules.
 
-    None where that does not tell the effect: where the adapter has no such parts, or where they are
-    zero and others are there (whole modules, DoRA's magnitudes). It is computed by |B A|^2 =
-    trace((A A') (B' B)), which never makes the whole matrix.
+    None when the norm does not show the effect: the adapter has no A and B, or they are zero and
+    it also holds other tensors (whole modules, DoRA magnitudes). The formula is |B A|^2 =
+    trace((A A') (B' B)), which never builds the full matrix.
     """
     tensors = read_tensors(adapter.weights_path)
     total, n_modules = 0.0, 0
@@ -409,7 +413,7 @@ def weight_norm(adapter: AdapterFolder) -> float | None:
 
 
 def _find_partner(adapter: AdapterFolder, name: str) -> tuple[str, float]:
-    """Return the B that belongs to an A ("" for another tensor), and the scale of their product."""
+    """Return the name of the B that belongs to an A ("" for any other tensor), and the scale."""
     if adapter.kind == "mlx":
         settings = adapter.config.get("lora_parameters") or {}
         partner = name.replace(".lora_a", ".lora_b") if ".lora_a" in name else ""

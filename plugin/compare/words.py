@@ -286,6 +286,8 @@ def comparison_line(label: str, row: Comparison) -> str:
     """Return a comparison in one line: outcome and numbers."""
     if row.role == "described":
         return f"{label} (described only, decides nothing): {_numbers_text(row)}"
+    if row.outcome is None and row.role != "primary":
+        return f"{label}: {_numbers_text(row)}"
     if row.outcome is None:
         why = f"not tested, because {row.variant} is not shown to be better than the base"
         return f"{label} ({why}): {_numbers_text(row)}"

@@ -1,8 +1,8 @@
-"""Engines make completions and log-likelihoods of prompts.
+"""Generate completions and compute log-likelihoods.
 
-This file has what every engine can do (`Engine`), its settings (`EngineSettings`,
-`ServedSettings`), the table `ENGINES`, and the choice among them. Each engine has a file of its own
-with the functions `load` and `version`; files that begin with `_` are shared by several engines.
+This file defines what every engine can do (`Engine`), the settings (`EngineSettings`,
+`ServedSettings`), the table `ENGINES`, and how an engine is chosen. Each engine has its own file
+with the functions `load` and `version`; several engines share the files that begin with `_`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from plugin.load.convert import conversion_obstacles
 from plugin.load.model import ModelFolder
 from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
-NO_MEMORY = "memory was short for this case alone"
+NO_MEMORY = "out of memory on this case alone"
 NO_ANSWER = "the inference server gave no answer for this case"
-"""How the reasons of failures begin that may pass: their `retry` is true."""
+"""Beginnings of failure reasons that may go away; these failures have `retry` set."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """An engine on several workers.
+    """Settings to run an engine on several workers.
 
     Attributes:
-        engine: its name.
-        n_workers: how many, each with the model loaded.
-        address: of the Ray cluster; "" for one that is started here.
+        engine: the engine's name.
+        n_workers: number of workers; each loads the model.
+        address: address of the Ray cluster; "" to start one here.
     """
 
     engine: str
@@ -49,14 +49,14 @@ class EngineSettings:
 
     Attributes:
         model: the model's folder.
-        model_name: as the user gave it.
+        model_name: the model's name, as the user gave it.
         adapters: variant name -> its adapter.
-        max_tokens: where a completion is cut off.
-        batch_size: completions generated side by side.
-        chat_template: use the tokenizer's template when it has one.
-        load_4bit: load the base in 4 bits.
-        enable_thinking: what the template is told; None tells it nothing.
-        spread: for the engine ray alone: what it runs, and on how many workers.
+        max_tokens: longest completion, in tokens; longer ones are cut off.
+        batch_size: number of completions generated at the same time.
+        chat_template: whether to use the tokenizer's chat template when it has one.
+        load_4bit: whether to load the base in 4 bits.
+        enable_thinking: value passed to the chat template; None passes nothing.
+        spread: only for the engine ray: which engine it runs, and on how many workers.
     """
 
     model: ModelFolder
@@ -75,15 +75,15 @@ class ServedSettings:
     """Settings of an engine that asks a server, which holds the weights.
 
     Attributes:
-        url: the server's base URL, with nothing secret in it.
-        key: "" for a server that wants none.
-        names: variant name -> the name to ask the server for; the base's stands under VANILLA,
-            whether it is compared or not.
-        notes: variant name -> what the reader should know of it, a sentence each.
-        max_tokens: where a completion is cut off.
-        batch_size: requests under way at once, at most.
-        chat_template: have the server use the model's template; else send plain text.
-        enable_thinking: what the template is told; None tells it nothing.
+        url: the server's base URL, without secrets.
+        key: the server's key; "" if it needs none.
+        names: variant name -> the model's name on the server; VANILLA is always in it, even when
+            the base is not compared.
+        notes: variant name -> what the reader should know about it, one sentence each.
+        max_tokens: longest completion, in tokens; longer ones are cut off.
+        batch_size: largest number of requests at the same time.
+        chat_template: whether the server applies the chat template; if not, plain text is sent.
+        enable_thinking: value passed to the chat template; None passes nothing.
     """
 
     url: str
@@ -97,45 +97,45 @@ class ServedSettings:
 
 
 class Engine(Protocol):
-    """What an engine can do. It holds the base weights once, for all variants."""
+    """Define what an engine can do; it holds the base weights once, for all variants."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what the report must say of how this engine makes prompts, a sentence each."""
+        """Return what the report must say about this engine's prompts, one sentence each."""
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the token ids of the prompt, with the chat template and exactly one BOS.
 
-        Empty where the engine never sees tokens.
+        The result is empty if the engine never sees tokens.
 
         Raises:
-            ModelError: when the template refuses the turns, fails, or would put two BOS in front;
-                when the model does not know a token.
+            ModelError: when the template rejects the turns, fails, or adds a second BOS; when the
+                model does not know a token.
         """
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text that continues a prompt, without special tokens."""
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
-        """Prove that the variant's adapter is applied, and that the base is undisturbed.
+        """Prove that the variant's adapter is applied, and that the base is left unchanged.
 
         Args:
-            variant: one with an adapter.
-            probes: prompts of the base (their variant is not looked at).
+            variant: a variant with an adapter.
+            probes: prompts to ask; their own variant is ignored.
 
         Raises:
             AdapterError: when the adapter cannot be used with this base.
         """
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """Complete greedily; yield after every decoding step what ended in it, often nothing.
+        """Generate greedily; after every decoding step, yield what ended in it (often nothing).
 
-        A failure has `retry` where memory was short or a server gave no answer. It has not where
-        the model's context cannot hold the prompt, or nothing was recorded.
+        A failure has `retry` if the engine was out of memory or a server gave no answer. It has no
+        `retry` if the prompt is longer than the model's context, or no completion was recorded.
 
         Raises:
             AdapterError: when a variant's adapter does not fit the base model.
-            BaseDisturbedError: when the base is not itself again after an adapter was taken off.
+            BaseDisturbedError: when the base is still changed after an adapter was removed.
         """
 
     def loglikelihoods(
@@ -143,10 +143,10 @@ class Engine(Protocol):
     ) -> Iterator[float | NoResult]:
         """Yield the log probability of each continuation after its prompt, in nats.
 
-        It is the sum over the continuation's tokens, each given all before it; 0 without any. There
-        is no result for what the model's context or the memory cannot hold (the latter has
-        `retry`). Results come in order, as soon as they exist; neighbours are read side by side, so
-        pairs of like length belong together.
+        It is the sum over the continuation's tokens, each given all tokens before it; 0 for an
+        empty continuation. A pair that is too long for the model's context or for the memory gives
+        `NoResult` (with `retry` in the second case). Results come in the order of the pairs.
+        Neighbours share a batch, so sort the pairs by length.
         """
 
     def close(self) -> None:
@@ -155,15 +155,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineEntry:
-    """A row of `ENGINES`: what is known of an engine without importing it.
+    """A row of `ENGINES`: what we know about an engine before importing it.
 
     Attributes:
-        module: where its `load` and `version` are; imported when they are first called.
-        libraries: what must be installed.
+        module: module with its `load` and `version`; imported at the first call.
+        libraries: packages that must be installed.
         install: the command that installs them.
-        gives: what it gives besides the text, in the words of `MetricSpec.needs_engine`.
-        batch_size: completions that it makes side by side where nothing else is said.
-        adapter_kind: the kind of adapter that it takes as it is; None where it loads none.
+        gives: what it returns besides the text, in the terms of `MetricSpec.needs_engine`.
+        batch_size: default number of completions generated at the same time.
+        adapter_kind: the adapter format that it loads without conversion; None if it loads none.
     """
 
     module: str
@@ -208,7 +208,7 @@ ENGINES = {
         install="pip install -r requirements-ray.txt -c constraints/default.txt",
     ),
 }
-"""Every engine by its name; `ray` runs one of the others on several workers."""
+"""All engines by name; `ray` runs one of the others on several workers."""
 
 LIBRARIES_4BIT = ("bitsandbytes", "accelerate")
 INSTALL_4BIT = "pip install -r requirements-4bit.txt -c constraints/torch.txt"
@@ -219,9 +219,9 @@ def _module(name: str) -> ModuleType:
 
 
 def library_version(name: str, load_4bit: bool = False) -> str:
-    """Return name and version of what generates, part of every completion's key.
+    """Return names and versions of the engine's libraries, part of every completion's key.
 
-    Loads no model.
+    This loads no model.
     """
     module = _module(name)
     version: str = module.version()
@@ -229,37 +229,37 @@ def library_version(name: str, load_4bit: bool = False) -> str:
 
 
 def load(name: str, settings: EngineSettings | ServedSettings) -> Engine:
-    """Load the model in the named engine, or open the connections to the server that has it."""
+    """Load the model in the named engine, or prepare the connections to its server."""
     engine: Engine = _module(name).load(settings)
     return engine
 
 
 _ADAPTER_KINDS = {name: entry.adapter_kind for name, entry in ENGINES.items() if entry.adapter_kind}
-"""The kind of adapter that an engine takes as it is, of the engines that load any."""
+"""Engine -> the adapter format that it loads without conversion."""
 
 _SPREADER = "ray"
-"""No engine of its own: it runs one of the others on several workers."""
+"""The engine that generates nothing itself but runs another one on several workers."""
 
 
 class EngineChoice(NamedTuple):
-    """An engine's name, and why it is this one."""
+    """An engine's name, and why it was chosen."""
 
     name: str
     reason: str
 
 
 def ready_engines(name: str) -> list[str]:
-    """Return the engines that can run here: the named one, or all that are installed for "auto".
+    """Return the engines that can run here: the named one, or for "auto" all installed ones.
 
     Raises:
-        OptionError: for an unknown name, listing the known ones; for one that runs no model; when
-            libraries are missing.
+        OptionError: for an unknown name; for an engine that runs no model; when libraries are
+            missing.
     """
     if name == _SPREADER:
         raise OptionError(
-            f"--engine {name}: Ray generates nothing itself, it runs "
-            f"{' or '.join(_ADAPTER_KINDS)} on several workers. Choose one of these, and --workers "
-            "N (or --ray_address ADDRESS for a cluster that is running)"
+            f"--engine {name}: Ray generates nothing itself; it runs "
+            f"{' or '.join(_ADAPTER_KINDS)} on several workers. Choose one of these with --engine, "
+            "and add --workers N (or --ray_address ADDRESS for a running cluster)"
         )
     if name != "auto" and name not in ENGINES:
         known = ["auto", *(engine for engine in ENGINES if engine != _SPREADER)]
@@ -269,7 +269,7 @@ def ready_engines(name: str) -> list[str]:
         )
     if name == "recorded":
         raise OptionError(
-            "engine 'recorded' runs no model: name completions made elsewhere with "
+            "engine 'recorded' runs no model: give a file of existing completions with "
             "`run --recorded NAME=FILE`, or choose another --engine"
         )
     asked = list(_ADAPTER_KINDS) if name == "auto" else [name]
@@ -284,7 +284,7 @@ def ready_engines(name: str) -> list[str]:
 def choose_engine(
     name: str, model: ModelFolder, adapters: Iterable[AdapterFolder], load_4bit: bool = False
 ) -> EngineChoice:
-    """Choose the engine; "auto" is resolved by what is installed, what fits, and the device.
+    """Choose the engine; for "auto", by installed libraries, model, adapters and device.
 
     Raises:
         OptionError: see `ready_engines`; when the base cannot be loaded in 4 bits.
@@ -301,15 +301,16 @@ def choose_engine(
 
 
 def _choose_4bit(name: str, model: ModelFolder) -> EngineChoice:
-    """Choose the one engine that quantises while it loads."""
+    """Choose the engine that can quantise a model while loading it."""
     if name not in ("auto", "transformers"):
         ready_engines(name)
         raise OptionError(
-            f"--load_4bit true: the engine {name!r} loads a base as it is. Name a quantised MLX "
-            "model with --model_name (mlx_lm.convert -q makes one), or use --engine transformers"
+            f"--load_4bit true: the engine {name!r} does not quantise a model. Give a quantised "
+            "MLX model with --model_name (mlx_lm.convert -q makes one), or use --engine "
+            "transformers"
         )
     ready_engines("transformers")
-    how = {"quantization": "in MLX's way", "quantization_config": "already"}
+    how = {"quantization": "in MLX format", "quantization_config": "already"}
     for key, words in how.items():
         if key in model.config:
             raise OptionError(
@@ -318,7 +319,8 @@ def _choose_4bit(name: str, model: ModelFolder) -> EngineChoice:
     missing = [name for name in LIBRARIES_4BIT if find_spec(name) is None]
     if missing:
         raise OptionError(
-            f"--load_4bit true needs {' and '.join(missing)}, not installed here: {INSTALL_4BIT}"
+            f"--load_4bit true needs {' and '.join(missing)}, not installed here. Install with: "
+            f"{INSTALL_4BIT}"
         )
     return EngineChoice(
         "transformers", "--load_4bit" if name == "auto" else "--engine transformers"
@@ -326,9 +328,9 @@ def _choose_4bit(name: str, model: ModelFolder) -> EngineChoice:
 
 
 def _fitting_engine(model: ModelFolder, adapters: Sequence[AdapterFolder]) -> EngineChoice:
-    """Choose between mlx and transformers, both installed, by these files and this machine."""
+    """Choose between mlx and transformers (both installed) by model, adapters and device."""
     if "quantization" in model.config:
-        return EngineChoice("mlx", "the base is quantised in MLX's way")
+        return EngineChoice("mlx", "the base is quantised in MLX format")
     for adapter in adapters:
         for name, kind in _ADAPTER_KINDS.items():
             if conversion_obstacles(adapter, kind):
@@ -351,37 +353,37 @@ def _missing_libraries(name: str) -> list[str]:
 
 def _missing_text(name: str) -> str:
     missing = " and ".join(_missing_libraries(name))
-    return f"needs {missing}, not installed here: {ENGINES[name].install}"
+    return f"needs {missing}, not installed here. Install with: {ENGINES[name].install}"
 
 
 def spread_over_workers(
     name: str, settings: EngineSettings, n_workers: int, address: str
 ) -> tuple[str, EngineSettings]:
-    """Return name and settings of what to load: the engine itself, or what spreads it.
+    """Return name and settings of the engine to load: this one, or ray to run it on workers.
 
     Args:
-        name: the engine's.
-        settings: the engine's.
-        n_workers: how many (--workers).
-        address: the Ray cluster's (--ray_address); "" for none.
+        name: the engine's name.
+        settings: the engine's settings.
+        n_workers: number of workers (--workers).
+        address: the Ray cluster's address (--ray_address); "" for none.
 
     Raises:
-        OptionError: when this engine, this machine or what is installed here cannot do that.
+        OptionError: when the engine or this machine cannot do that, or a library is missing.
     """
     if n_workers == 1 and not address:
         return name, settings
     asked = f"--ray_address {address}" if address else f"--workers {n_workers}"
     if name not in _ADAPTER_KINDS:
         raise OptionError(
-            f"{asked}: engine {name!r} loads no model here that workers could share; leave it "
-            f"out, or choose --engine {' or '.join(_ADAPTER_KINDS)}"
+            f"{asked}: engine {name!r} loads no model here, so workers are of no use; leave the "
+            f"option out, or choose --engine {' or '.join(_ADAPTER_KINDS)}"
         )
     if _missing_libraries(_SPREADER):
         raise OptionError(f"{asked} {_missing_text(_SPREADER)}")
     cores = os.cpu_count() or 1
     if not address and n_workers > cores:
         raise OptionError(
-            f"{asked}: this machine has {cores} cores, and workers beyond that only wait for each "
-            f"other; use {cores} or fewer, or --ray_address for a cluster"
+            f"{asked}: this machine has only {cores} cores, and more workers than cores are not "
+            f"faster; use {cores} or fewer, or --ray_address for a cluster"
         )
     return _SPREADER, replace(settings, spread=WorkerSettings(name, n_workers, address))

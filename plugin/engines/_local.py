@@ -1,11 +1,11 @@
-"""What the engines share that hold a model's weights: prompts, contexts, batches of likelihoods.
+"""Share code between the engines that hold the weights: prompts, context, log-likelihoods.
 
-Prompts are encoded through the model's own tokenizer, with the chat template, exactly one BOS, and
-never more than the context, so that the same case has the same token ids in all engines.
+Prompts are encoded with the model's own tokenizer and chat template and exactly one BOS, and are
+never longer than the context. So the same case has the same token ids in all engines.
 
-For log-likelihoods neighbours in the order given are read side by side. Shorter rows are padded
-behind, where a causal model does not look, so that a batch gives what one row at a time gives, but
-for rounding (1e-4 in float32).
+Log-likelihoods are computed in batches of neighbouring pairs. Shorter rows are padded at the end,
+which a causal model ignores: a batch gives the same values as single rows, except for rounding
+(1e-4 in float32).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
 
 class LocalEngine(ABC):
-    """A model with its tokenizer, and the adapters that can be put on it."""
+    """Run a model with its tokenizer, and switch its adapters."""
 
     def __init__(
         self,
@@ -32,13 +32,13 @@ class LocalEngine(ABC):
         switch: AdapterSwitch,
         settings: EngineSettings,
     ) -> None:
-        """Take what was loaded.
+        """Keep the loaded parts.
 
         Args:
-            tokenizer: of the transformers library, or what behaves like one.
-            template: its chat template; None when it has none.
-            switch: has the model, and puts adapters on it.
-            settings: the engine's.
+            tokenizer: a tokenizer of the transformers library, or one that behaves the same.
+            template: applies the chat template; None when the tokenizer has none.
+            switch: holds the model and switches its adapters.
+            settings: the engine's settings.
 
         Raises:
             ModelError: when tokenizer and model do not belong together.
@@ -87,15 +87,15 @@ class LocalEngine(ABC):
 
     @abstractmethod
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """Complete prompts that fit, under the adapter that is on."""
+        """Complete prompts that fit the context, with the adapter that is on."""
 
     @abstractmethod
     def _read_batch(self, batch: Sequence[PromptPair]) -> Sequence[float | NoResult]:
-        """Return the log probability of each continuation in nats, read side by side."""
+        """Return the log probability of each continuation in nats, computed in one batch."""
 
 
 TemplateText = Callable[[list[dict[str, str]]], Sequence[int]]
-"""Turns with role and content -> token ids."""
+"""A function that applies the chat template: turns with role and content -> token ids."""
 
 
 def encode_messages(
@@ -109,14 +109,14 @@ def encode_messages(
 
     Args:
         messages: the turns.
-        tokenizer: of the transformers library, or what behaves like one.
-        template: the tokenizer's chat template; None when it has none.
-        n_vocabulary: tokens that the model has a row for.
-        settings: the engine's.
+        tokenizer: a tokenizer of the transformers library, or one that behaves the same.
+        template: applies the chat template; None when the tokenizer has none.
+        n_vocabulary: number of rows in the model's embedding; 0 when unknown.
+        settings: the engine's settings.
 
     Raises:
-        ModelError: when the template refuses the turns, fails, or would put two BOS in front; when
-            several turns would run together; when the model does not know a token.
+        ModelError: when the template rejects the turns, fails, or adds a second BOS; when there
+            are several turns but no template; when the model does not know a token.
     """
     turns = [{"role": turn.role, "content": turn.content} for turn in messages]
     if settings.chat_template and template is not None:
@@ -130,17 +130,17 @@ def encode_messages(
     if bos is not None and ids[:2] == [bos, bos]:
         raise ModelError(
             f"{settings.model.path}: prompts would begin with two {tokenizer.bos_token!r} tokens, "
-            "because template and tokenizer both add one; take it out of one of them"
+            "because the chat template and the tokenizer both add one; remove it from one of them"
         )
     if not ids:
         raise ModelError(
-            f"{settings.model.path}: its chat template makes no text at all of these turns "
+            f"{settings.model.path}: its chat template gives an empty prompt for these turns "
             f"({_roles(turns)}); {_FIX_TEMPLATE}"
         )
     if n_vocabulary and max(ids) >= n_vocabulary:
         raise ModelError(
-            f"{settings.model.path}: a prompt holds the token {max(ids)} "
-            f"({tokenizer.convert_ids_to_tokens(max(ids))!r}), and the model has rows for "
+            f"{settings.model.path}: a prompt contains token id {max(ids)} "
+            f"({tokenizer.convert_ids_to_tokens(max(ids))!r}), but the model knows only "
             f"{n_vocabulary} tokens. {_ONE_PLACE}"
         )
     return tuple(ids)
@@ -151,12 +151,12 @@ _FIX_TEMPLATE = (
     "false"
 )
 _ONE_PLACE = (
-    "Tokenizer and weights do not belong together; get all the model's files from one place"
+    "Tokenizer and weights do not belong together; download all files of the model from one source"
 )
 
 
 def thinking_option(settings: EngineSettings) -> dict[str, bool]:
-    """Return what a chat template is told of thinking: nothing, unless the user says so."""
+    """Return the template's argument about thinking; empty unless the user set the option."""
     told = settings.enable_thinking
     return {} if told is None else {"enable_thinking": told}
 
@@ -164,12 +164,12 @@ def thinking_option(settings: EngineSettings) -> dict[str, bool]:
 def template_notes(
     template: TemplateText | None, text: object, settings: EngineSettings
 ) -> tuple[str, ...]:
-    """Return what the report must say of how prompts are made, a sentence each.
+    """Return what the report must say about how prompts are made, one sentence each.
 
     Args:
-        template: renders turns; None when there is no chat template.
-        text: the template's own, where it is known.
-        settings: the engine's.
+        template: applies the chat template; None when there is none.
+        text: the template's source; anything but a string when it is unknown.
+        settings: the engine's settings.
     """
     if not settings.chat_template:
         return ()
@@ -178,39 +178,39 @@ def template_notes(
         if not is_told or not isinstance(text, str) or "enable_thinking" in text:
             return ()
         return (
-            f"the chat template of {settings.model_name} does not look at enable_thinking, so "
+            f"the chat template of {settings.model_name} ignores enable_thinking, so "
             "--enable_thinking changes nothing",
         )
     return (
-        f"the tokenizer of {settings.model_name} has no chat template: prompts are plain text, "
-        "which a model trained on chats answers badly. Add its chat_template, or say "
-        "--chat_template false if it knows no chats",
+        f"the tokenizer of {settings.model_name} has no chat template, so prompts are plain text; "
+        "a chat model answers them badly. Add the model's chat_template, or use --chat_template "
+        "false if it is not a chat model",
     )
 
 
 def require_known_tokens(tokenizer: Any, n_vocabulary: int, settings: EngineSettings) -> None:
-    """Refuse a tokenizer larger than the model; special tokens that were only added are left out.
+    """Refuse a tokenizer with more tokens than the model; added special tokens do not count.
 
-    Some good models name one more than they have rows for, and never meet it.
+    Some good models define one special token too many and never use it.
 
     Raises:
-        ModelError: when the tokenizer's own vocabulary has more tokens than the model rows.
+        ModelError: when the tokenizer's own vocabulary is larger than the model's embedding.
     """
     n_tokens = int(tokenizer.vocab_size)
     if n_vocabulary and n_tokens > n_vocabulary:
         raise ModelError(
-            f"{settings.model.path}: its tokenizer has {n_tokens} tokens, and the model has rows "
-            f"for {n_vocabulary}. {_ONE_PLACE}"
+            f"{settings.model.path}: its tokenizer has {n_tokens} tokens, but the model knows only "
+            f"{n_vocabulary}. {_ONE_PLACE}"
         )
 
 
 def _require_single_turn(turns: list[dict[str, str]], settings: EngineSettings) -> None:
-    """Refuse turns of several speakers, which in plain text no longer say who said what."""
+    """Refuse chats with assistant turns: plain text would not show who said what."""
     if any(turn["role"] not in ("system", "user") for turn in turns):
         raise ModelError(
-            f"{settings.model.path}: its tokenizer has no chat template, and there are cases of "
-            f"several turns ({_roles(turns)}), in which nobody would know who said what. Add the "
-            "model's chat_template, use cases of one turn, or join the turns as plain text with "
+            f"{settings.model.path}: its tokenizer has no chat template, but some cases have "
+            f"several turns ({_roles(turns)}); plain text would not show who said what. Add the "
+            "model's chat_template, use cases with one turn, or join the turns as plain text with "
             "--chat_template false"
         )
 
@@ -222,16 +222,16 @@ def _render_template(
 
     try:
         return template(turns)
-    except Exception as error:  # a template is a program, and fails in every way a program can
-        if type(error) is TemplateError:  # its own raise_exception
+    except Exception as error:  # a template is a program and can raise anything
+        if type(error) is TemplateError:  # raised by the template's raise_exception
             raise ModelError(
-                f"{settings.model.path}: its chat template refuses these turns ({_roles(turns)}): "
+                f"{settings.model.path}: its chat template rejects these turns ({_roles(turns)}): "
                 f"{error}. Leave out --system_prompt, change the turns, or use --chat_template "
                 "false"
             ) from error
         raise ModelError(
-            f"{settings.model.path}: its chat template is broken, or not made for these turns "
-            f"({_roles(turns)}): {type(error).__name__}: {one_line(error)}; {_FIX_TEMPLATE}"
+            f"{settings.model.path}: its chat template fails on these turns ({_roles(turns)}): "
+            f"{type(error).__name__}: {one_line(error)}; {_FIX_TEMPLATE}"
         ) from error
 
 
@@ -240,7 +240,7 @@ def _roles(turns: list[dict[str, str]]) -> str:
 
 
 def group_by_variant(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
-    """Return the prompts of each variant, in the order in which the variants first come."""
+    """Return the prompts of each variant, in the order of the variants' first prompts."""
     found: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         found.setdefault(prompt.variant, []).append(prompt)
@@ -250,13 +250,16 @@ def group_by_variant(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
 def split_by_context(
     prompts: Sequence[Prompt], settings: EngineSettings
 ) -> tuple[list[Prompt], tuple[Failure, ...]]:
-    """Return the prompts that leave room for an answer, and a failure for each other."""
+    """Return the prompts that leave room for an answer, and a failure for each other prompt."""
     limit = settings.model.context
     fits, too_long = [], []
     for prompt in prompts:
         n = len(prompt.token_ids)
         if limit is not None and n >= limit:
-            reason = f"the prompt has {n} tokens and the model's context {limit}; it is never cut"
+            reason = (
+                f"the prompt has {n} tokens, but the model's context is {limit}; prompts are never "
+                "shortened"
+            )
             too_long.append(Failure(prompt.case_id, "generate", reason, prompt.variant))
         else:
             fits.append(prompt)
@@ -264,13 +267,14 @@ def split_by_context(
 
 
 def room_left(prompt: Prompt, settings: EngineSettings) -> int:
-    """Return how long the prompt's completion may become, in tokens."""
+    """Return the largest possible length of the prompt's completion, in tokens."""
     context = settings.model.context or math.inf
     return int(min(settings.max_tokens, context - len(prompt.token_ids)))
 
 
 MAX_POSITIONS = 2048
-"""Of one batch: all their logits are held at once, half a GB for 128,000 tokens in bfloat16."""
+"""Largest number of positions in a batch. All their logits are in memory at once: 0.5 GB for a
+vocabulary of 128,000 tokens in bfloat16."""
 
 
 class PromptPair(NamedTuple):
@@ -286,7 +290,7 @@ class PromptPair(NamedTuple):
 
     @property
     def input_ids(self) -> tuple[int, ...]:
-        """Return what the model reads: the last token needs only to be predicted."""
+        """Return the model's input: all but the last token, which only has to be predicted."""
         return (*self.prompt, *self.continuation[:-1])
 
     @property
@@ -296,7 +300,7 @@ class PromptPair(NamedTuple):
 
 
 ReadBatch = Callable[[Sequence[PromptPair]], Sequence[float | NoResult]]
-"""Rows -> the log probability of each continuation in nats."""
+"""A function: pairs of one batch -> the log probability of each continuation, in nats."""
 
 
 def likelihoods_in_batches(
@@ -305,9 +309,9 @@ def likelihoods_in_batches(
     """Yield the log probability of each continuation; see `Engine.loglikelihoods`.
 
     Args:
-        pairs: prompt and continuation; pairs of like length side by side waste least.
-        settings: the engine's.
-        read: how the model reads a batch.
+        pairs: prompt and continuation; pairs sorted by length need the least padding.
+        settings: the engine's settings.
+        read: computes the log probabilities of a batch.
     """
     waiting: list[PromptPair] = []
     for row in (PromptPair(tuple(prompt), tuple(continuation)) for prompt, continuation in pairs):
@@ -324,7 +328,7 @@ def likelihoods_in_batches(
 
 
 def pad_rows(rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Return the token ids padded behind to one length, where a causal model does not look."""
+    """Pad the rows at the end to one length; a causal model ignores what comes later."""
     width = max(map(len, rows))
     return [[*row, *[0] * (width - len(row))] for row in rows]
 
@@ -336,15 +340,16 @@ def _fits_batch(row: PromptPair, waiting: Sequence[PromptPair], batch_size: int)
 
 
 def _without_reading(row: PromptPair, settings: EngineSettings) -> float | NoResult | None:
-    """Return what is known without the model; None when it has to read."""
+    """Return the result if it is known without running the model; else None."""
     n, limit = len(row.prompt) + len(row.continuation), settings.model.context
     if not row.continuation:
         return 0.0
     if not row.prompt:
-        return NoResult("the prompt has no token, so nothing predicts what comes first")
+        return NoResult("the prompt is empty, so nothing predicts the first token")
     if limit is not None and n > limit:
         return NoResult(
-            f"prompt and expected output have {n} tokens together and the model's context {limit}; "
-            "they are never cut: leave the case out, or use a model with more context"
+            f"prompt and expected output have {n} tokens together, but the model's context is "
+            f"{limit}; they are never shortened: leave the case out, or use a model with a longer "
+            "context"
         )
     return None

@@ -1,11 +1,11 @@
-"""Both spellings of a model's rotary embedding, for mlx-lm.
+"""Translate the rotary-embedding keys of config.json to the ones that mlx-lm reads.
 
-transformers 5 writes base and scaling of the rotary embedding as `rope_parameters`, one for all
-layers or one per type of layer. Until then they stood as `rope_theta`, `rope_scaling`,
-`partial_rotary_factor` and a few more. mlx-lm reads one of the two for most architectures and
-ignores the other in silence: same weights, other answers. `rope_changes` writes a configuration
-in the spelling that the architecture reads, and refuses what it has no place for. What the
-architectures read, beyond the keys that they name, stands in the tables here.
+transformers 5 writes base and scaling of the rotary embedding as `rope_parameters`, once for all
+layers or once per layer type. Earlier versions wrote `rope_theta`, `rope_scaling`,
+`partial_rotary_factor` and a few more. For most architectures mlx-lm reads only one of the two
+spellings and silently ignores the other: same weights, different answers. `rope_changes` returns
+the keys in the spelling that the architecture reads, and refuses keys that it cannot express. The
+tables below say what each architecture reads.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ TEXT_READERS = {
     "qwen3_vl": "qwen3.ModelArgs",
     "qwen3_vl_moe": "qwen3_moe.ModelArgs",
 }
-"""Architecture -> who reads its `text_config` in mlx-lm, or all of it where it has none."""
+"""Architecture -> the mlx-lm class that reads its `text_config` (or its config, without one)."""
 
 _OWN_TEXT_READERS = {
     ("mistral3", "ministral3"): "ministral3.ModelArgs",
     ("mistral3", "mistral4"): "mistral4.ModelArgs",
 }
-"""(architecture, model_type of its text_config) -> another reader than the table's."""
+"""(architecture, model_type of its text_config) -> exceptions to the table above."""
 
 WITHOUT_ROPE = frozenset(
     {
@@ -53,15 +53,15 @@ WITHOUT_ROPE = frozenset(
         *("nemotron_h", "rwkv7"),
     }
 )
-"""Architectures that turn nothing, whatever their configuration says."""
+"""Architectures without a rotary embedding, whatever their configuration says."""
 
 PER_LAYER = frozenset({"gemma4_text", "laguna", "mellum", "spark2_5"})
-"""Architectures that read `rope_parameters` per type of layer, and nothing else."""
+"""Architectures that read only `rope_parameters` per layer type."""
 
 ONLY_NEW = frozenset(
     {"glm_moe_dsa", "ministral3", "minimax_m3_vl", "mistral4", "muse_spark", "qwen3_5"}
 )
-"""Architectures that read `rope_parameters`, and not, or not all of, the old keys."""
+"""Architectures that read `rope_parameters` but not all of the old keys."""
 
 BOTH = frozenset(
     {
@@ -69,35 +69,35 @@ BOTH = frozenset(
         "qwen3",
     }
 )
-"""Architectures that read `rope_parameters` and the old keys as well."""
+"""Architectures that read both `rope_parameters` and the old keys."""
 
 THETA_KEYS = ("rope_theta", "rotary_emb_base", "rope_embedding_base", "rope_freq_constant")
 LOCAL_THETA_KEYS = ("rope_local_base_freq", "rope_local_theta", "swa_rope_theta")
-"""Old names of the base, in all layers and in those with a sliding window."""
+"""Old names of the base: for all layers, and for layers with a sliding window."""
 
 PARTIAL_KEYS = ("partial_rotary_factor", "rotary_pct", "rotary_dim")
-"""Old names of the turned share of a head; the last one counts dimensions."""
+"""Old names of the rotated share of a head; the last one counts dimensions instead."""
 
 _FIXED_THETA = 10000.0
-"""mlx's own base, where an architecture reads none."""
+"""mlx's base for architectures that read none."""
 
 IGNORES_THETA = frozenset({"recurrent_gemma"})
-"""Architectures that name a base among their keys and turn by mlx's own."""
+"""Architectures that accept a base key but use mlx's base."""
 
 _FIXED_PARTIAL = {"recurrent_gemma": 0.5}
-"""Turned share of a head where the architecture reads none; 1 for the others."""
+"""Rotated share of a head for architectures that read none; 1 if not listed."""
 
 _PARTIAL_IN_NEW = frozenset({"laguna", "minimax_m3_vl", "qwen3_5", "spark2_5"})
 
 _PLAIN = frozenset({"default"})
 _YARN = frozenset({"yarn", "deepseek_yarn", "telechat3-yarn"})
 _COMMON = _PLAIN | _YARN | {"linear", "dynamic", "llama3", "longrope", "mrope"}
-"""What mlx-lm's own `initialize_rope` makes, without "proportional", which also wants its share."""
+"""Rope types of mlx-lm's `initialize_rope`, except "proportional", which needs a share as well."""
 
 IGNORES_SCALING = frozenset(
     {"gemma3n", "glm4_moe", "mixtral", "qwen2_moe", "qwen3_moe", "solar_open"}
 )
-"""Architectures that name `rope_scaling` among their keys and do not use it."""
+"""Architectures that accept the key `rope_scaling` but ignore it."""
 
 OWN_SCALING: dict[str, frozenset[str]] = {
     "deepseek": _PLAIN | {"linear"},
@@ -117,24 +117,24 @@ OWN_SCALING: dict[str, frozenset[str]] = {
     "phi3": _PLAIN | {"linear", "longrope", "su"},
     "phimoe": _PLAIN | {"longrope"},
 }
-"""Architectures with a reading of scaling of their own -> the rope types that they read."""
+"""Architectures with their own scaling code -> the rope types that it supports."""
 
 _WANTED_KEYS = {"hunyuan": "alpha", "hunyuan_v1_dense": "alpha"}
-"""Architecture -> what a scaled embedding must say for it to be read."""
+"""Architecture -> the key that it needs when the embedding is scaled."""
 
 _WITH_ORIGINAL = _YARN | {"llama3", "longrope"}
 _UNSCALED_WINDOW = frozenset({"olmo3"})
-"""Architectures that scale the layers without a sliding window alone."""
+"""Architectures that scale only the layers without a sliding window."""
 
 _PER_INDEX = frozenset({"step3p5"})
-"""Architectures that take base and share as lists, a number per layer."""
+"""Architectures that take base and share as lists with one number per layer."""
 
 
 class ConfigReader(NamedTuple):
-    """Who reads a configuration in mlx-lm.
+    """Identify the mlx-lm class that reads a configuration.
 
     Attributes:
-        architecture: the file of mlx-lm that has it.
+        architecture: name of its file in mlx-lm.
         keys: the keys that it reads.
     """
 
@@ -143,13 +143,13 @@ class ConfigReader(NamedTuple):
 
 
 def text_reader(architecture: str, text_config: Config) -> str | None:
-    """Return "file.class" of what reads the text_config in mlx-lm; None where nothing does."""
+    """Return "file.class" of the mlx-lm class that reads the text_config, or None."""
     own = _OWN_TEXT_READERS.get((architecture, str(text_config.get("model_type"))))
     return own or TEXT_READERS.get(architecture)
 
 
 def rope_types(reader: ConfigReader) -> frozenset[str]:
-    """Return the kinds of rotary embedding that the architecture can make."""
+    """Return the rope types that the architecture supports."""
     if reader.architecture in IGNORES_SCALING:
         return _PLAIN
     if own := OWN_SCALING.get(reader.architecture):
@@ -158,14 +158,14 @@ def rope_types(reader: ConfigReader) -> frozenset[str]:
 
 
 def rope_changes(config: Config, reader: ConfigReader) -> dict[str, Any]:
-    """Return the keys to change so that the architecture reads all that the config says.
+    """Return the keys to change so that the architecture uses everything in the config.
 
     Args:
         config: config.json, or its text_config.
-        reader: who reads it.
+        reader: the mlx-lm class that reads it.
 
     Raises:
-        ModelError: when the architecture has no place for something, or the two spellings differ.
+        ModelError: when the architecture does not support a key, or the two spellings disagree.
     """
     given = config.get("rope_parameters")
     if reader.architecture in WITHOUT_ROPE:
@@ -204,7 +204,7 @@ def _to_new(config: Config, reader: ConfigReader) -> dict[str, Any]:
 
 
 def _to_old(given: Config, config: Config, reader: ConfigReader) -> dict[str, Any]:
-    """Return the old keys for parameters that hold in all layers."""
+    """Return the old keys for parameters that are the same in all layers."""
     kind = _rope_type(given, "rope_parameters", reader)
     changes: dict[str, Any] = {}
     if (theta := given.get("rope_theta")) is not None:
@@ -223,7 +223,7 @@ def _to_old(given: Config, config: Config, reader: ConfigReader) -> dict[str, An
 def _to_two_bases(
     layers: Config, config: Config, reader: ConfigReader, local: str
 ) -> dict[str, Any]:
-    """Return the old keys where layers with a sliding window have a base of their own."""
+    """Return the old keys when layers with a sliding window have their own base."""
     whole, window = layers.get("full_attention", {}), layers.get("sliding_attention", {})
     where = "rope_parameters.sliding_attention"
     if _rope_type(window, where, reader) != "default":
@@ -238,7 +238,7 @@ def _to_two_bases(
 
 
 def _to_lists(layers: Config, config: Config, reader: ConfigReader) -> dict[str, Any]:
-    """Return base and share as lists, a number per layer, and which types of layer are scaled."""
+    """Return base and share as lists with one number per layer, and the scaled layer types."""
     kinds = {
         name: _rope_type(own, f"rope_parameters.{name}", reader) for name, own in layers.items()
     }
@@ -260,7 +260,7 @@ def _to_lists(layers: Config, config: Config, reader: ConfigReader) -> dict[str,
 
 
 def _only_one(layers: Config, reader: ConfigReader) -> Config:
-    """Return the parameters that all types of layer share.
+    """Return the parameters if all layer types have the same.
 
     Raises:
         ModelError: when they differ.
@@ -278,7 +278,7 @@ def _only_one(layers: Config, reader: ConfigReader) -> Config:
 
 
 def _check_per_layer(given: Config, layers: Config, reader: ConfigReader) -> dict[str, Any]:
-    """Check what is read as it stands."""
+    """Check parameters that the architecture reads unchanged."""
     if not layers:
         raise _refusal("rope_parameters", dict(given), reader)
     for name, own in layers.items():
@@ -291,10 +291,10 @@ def _check_per_layer(given: Config, layers: Config, reader: ConfigReader) -> dic
 
 
 def _rope_type(given: Config, where: str, reader: ConfigReader) -> str:
-    """Return the kind of rotary embedding.
+    """Return the rope type.
 
     Raises:
-        ModelError: when the architecture cannot make it.
+        ModelError: when the architecture does not support it.
     """
     kind = given.get("rope_type") or given.get("type") or "default"
     if kind not in rope_types(reader):
@@ -324,7 +324,7 @@ def _partial(share: float, config: Config, reader: ConfigReader) -> dict[str, An
         return {} if config.get(key) is not None else {key: int(head * share)}
     if key:
         return {key: _agreed(key, share, config)}
-    is_apart = "qk_rope_head_dim" in reader.keys  # turned dimensions are counted by themselves
+    is_apart = "qk_rope_head_dim" in reader.keys  # rotated dimensions have their own key
     fixed = _FIXED_PARTIAL.get(reader.architecture, 1.0)
     if is_apart or reader.architecture in _PARTIAL_IN_NEW or share == fixed:
         return {}
@@ -332,7 +332,7 @@ def _partial(share: float, config: Config, reader: ConfigReader) -> dict[str, An
 
 
 def _scaling(kind: str, given: Config, config: Config, reader: ConfigReader) -> dict[str, Any]:
-    """Return `rope_scaling`, under the names of both its type that architectures look for."""
+    """Return `rope_scaling` with its type under both names that architectures read."""
     if old := config.get("rope_scaling"):
         if (old.get("rope_type") or old.get("type") or "default") != kind:
             raise _contradiction("rope_scaling", old, dict(given))
@@ -342,27 +342,27 @@ def _scaling(kind: str, given: Config, config: Config, reader: ConfigReader) -> 
     left_out = ("rope_theta", "partial_rotary_factor")
     found = {key: value for key, value in given.items() if key not in left_out}
     found |= {"type": kind, "rope_type": kind}
-    if kind in _WITH_ORIGINAL:  # what transformers takes where nothing is said
+    if kind in _WITH_ORIGINAL:  # the default of transformers
         for key in ("original_max_position_embeddings", "max_position_embeddings"):
             if config.get(key) is not None:
                 found.setdefault("original_max_position_embeddings", config[key])
-    if found.get("factor") is not None:  # some architectures take no whole number
+    if found.get("factor") is not None:  # some architectures reject an integer
         found["factor"] = float(found["factor"])
     return {"rope_scaling": found}
 
 
 def _essence(given: Config) -> dict[str, Any]:
-    """Return the parameters with their kind under one name, without what is not said."""
+    """Return the parameters without empty ones, and with the rope type under one name."""
     kind = given.get("rope_type") or given.get("type") or "default"
     said = {key: value for key, value in given.items() if value is not None and key != "type"}
     return {**said, "rope_type": kind}
 
 
 def _agreed(key: str, value: Any, config: Config) -> Any:
-    """Return the value.
+    """Return the value after checking it against the old key.
 
     Raises:
-        ModelError: when the configuration says another one under the old key.
+        ModelError: when the old key has another value.
     """
     old = config.get(key)
     if old is not None and old != value:
@@ -372,14 +372,14 @@ def _agreed(key: str, value: Any, config: Config) -> Any:
 
 def _contradiction(key: str, old: Any, new: Any) -> ModelError:
     return ModelError(
-        f"config.json contradicts itself: {key} says {old!r}, rope_parameters say {new!r}. Take "
-        "out the one that the model was not trained with"
+        f"config.json contradicts itself: {key} says {old!r}, rope_parameters say {new!r}. Remove "
+        "the one that the model was not trained with"
     )
 
 
 def _refusal(key: str, value: Any, reader: ConfigReader) -> ModelError:
     return ModelError(
-        f"config.json says {key}: {value!r}, which mlx-lm does not read for the architecture "
-        f"{reader.architecture}: it would answer as another model. Use --engine transformers (for "
-        "a judge: transformers:<model>)"
+        f"config.json says {key}: {value!r}, but mlx-lm ignores this for the architecture "
+        f"{reader.architecture} and would give wrong answers. Use --engine transformers (for a "
+        "judge: transformers:<model>)"
     )

@@ -1,11 +1,10 @@
-"""The Ray cluster that workers run on: one started here for this run, or one that is joined.
+"""Start a Ray cluster for the workers of this run, or join a running one.
 
-Ray is kept by a thread of its own. Ray takes a second or more to end, and a run that is stopped
-must not wait for it; and on Linux the processes that Ray starts die with the thread that started
-them, so that nothing is left whatever becomes of this process.
+A separate thread starts and stops Ray, for two reasons. Ray takes a second or more to shut down,
+and a stopped run must not wait for it. And on Linux, the processes that Ray starts end together
+with the thread that started them, so nothing is left behind even if this process crashes.
 
-`wait_for_answer` waits for what a worker gives, and raises a worker's errors as if they had been
-made here.
+`wait_for_answer` waits for a worker's result and re-raises the worker's errors here.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ _JOIN_WITHIN_S = 30
 _LEAVE_WITHIN_S = 30
 _LONGEST_ERROR = 500
 _STORE_BYTES = 128 << 20
-"""Room for what is sent; prompts and completions are small."""
+"""Size of Ray's object store; prompts and completions are small."""
 
 _QUIET_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what its log would say on the user's terminal
-    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # which takes a polite kill for a crash
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # keeps Ray's log off the user's terminal
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it reports a SIGTERM as a crash
 }
-"""Read from the environment when ray is imported."""
+"""Environment variables that ray reads when it is imported."""
 
 _NO_LOG = {"log_to_driver": False, "logging_level": logging.ERROR}
 
@@ -50,24 +49,25 @@ except Exception as error:
         error = error.__cause__
     sys.exit(f"finetune-verdict: {error}")
 """
-"""Joins and leaves: Ray itself tries for minutes to reach what does not answer."""
+"""Joins the cluster and leaves it. Run in a process that we can kill, because Ray tries for minutes
+to reach an address that does not answer."""
 
 _one_at_a_time = threading.Lock()
-"""A process belongs to one cluster at most; held until that is left."""
+"""A process can be in only one cluster at a time; held until it has left."""
 
 
 class Cluster:
-    """A Ray cluster that this process belongs to, until it leaves."""
+    """Hold this process's membership in a Ray cluster."""
 
     def __init__(self, address: str, n_cpus: int) -> None:
         """Start a cluster, or join one.
 
         Args:
-            address: of the cluster; "" starts one on this machine's loopback address.
-            n_cpus: places for workers on a cluster that is started.
+            address: the cluster's address; "" starts one on this machine's loopback address.
+            n_cpus: number of workers that a new cluster has room for.
 
         Raises:
-            OptionError: when no cluster can be joined under the address.
+            OptionError: when the cluster at the address cannot be joined.
             FaultError: when Ray cannot be started.
         """
         if not _one_at_a_time.acquire(timeout=_LEAVE_WITHIN_S):
@@ -75,7 +75,7 @@ class Cluster:
         self._address = address
         self._joined, self._leaving, self._left = (threading.Event() for _ in range(3))
         self._error: Exception | None = None
-        # Ray puts sockets there, whose paths may have 103 characters: too few for some TMPDIR.
+        # Not in TMPDIR, which may be long: Ray's socket paths have at most 103 characters.
         self._folder = Path(tempfile.mkdtemp(prefix=f"fv-ray-{os.getpid()}-", dir="/tmp"))
         try:
             options = self._options(n_cpus)
@@ -90,24 +90,24 @@ class Cluster:
 
     @property
     def n_gpus(self) -> float:
-        """Return the number of GPUs in all."""
+        """Return the number of GPUs in the cluster."""
         import ray
 
         return float(ray.cluster_resources().get("GPU", 0))
 
     @property
     def n_machines(self) -> int:
-        """Return the number of machines that are there."""
+        """Return the number of machines that are alive."""
         import ray
 
         return sum(node["Alive"] for node in ray.nodes())
 
     def leave(self) -> None:
-        """Leave the cluster, and end it when it was started here; returns before that is done."""
+        """Begin to leave the cluster, and to stop it if it was started here; do not wait."""
         self._leaving.set()
 
     def wait_until_left(self) -> None:
-        """Wait until all processes that were started are gone, and the files too."""
+        """Wait until all processes and files of the cluster are gone."""
         self._left.wait(_LEAVE_WITHIN_S)
 
     def _options(self, n_cpus: int) -> dict[str, Any]:
@@ -117,16 +117,17 @@ class Cluster:
             code / "plugin",
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-        # With a folder of their own, workers import nothing from where the user happens to be.
+        # In their own folder, workers cannot import files from the user's working directory.
         options: dict[str, Any] = {**_NO_LOG, "runtime_env": {"working_dir": str(code)}}
         os.environ |= _QUIET_ENVIRONMENT
         if self._address:
             _try_to_join(self._address)
             return options | {"address": self._address}
-        # Read then, too: keeps all its ports on the loopback address.
+        # Also read at import: keeps all ports on the loopback address.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        # Other users of this machine reach that, too. Ray would keep a token in the home folder; it
-        # reads one once, so that a second cluster of this process has the same.
+        # A token, because other users of this machine can reach the loopback address. By default
+        # Ray would store one in the home folder. Ray reads the token only once, so a second
+        # cluster of this process must use the same one.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         return options | {
             "address": "local",
@@ -137,17 +138,17 @@ class Cluster:
         }
 
     def _keep(self, ray: Any, options: dict[str, Any]) -> None:
-        """Start Ray, wait, and end it: the thread that has all of Ray's life in this process."""
+        """Start Ray, wait until `leave` is called, and stop Ray; this is the thread's function."""
         try:
             try:
                 ray.init(**options)
-            except Exception as error:  # the one door to ray.init, which raises whatever it meets
+            except Exception as error:  # ray.init can raise anything; this is its only caller
                 self._error = error
             self._joined.set()
             while self._error is None and not self._leaving.wait(timeout=1):
                 if not threading.main_thread().is_alive():
                     break
-            # First, since a process in a hurry may be gone before Ray has ended.
+            # Before shutdown: this process may exit before Ray has stopped.
             shutil.rmtree(self._folder, ignore_errors=True)
             ray.shutdown()
         finally:
@@ -165,15 +166,15 @@ class Cluster:
 
 
 def _try_to_join(address: str) -> None:
-    """Join and leave in another process, which can be ended.
+    """Try to join the cluster in another process, which can be killed.
 
     Raises:
-        OptionError: when that does not work.
+        OptionError: when joining fails.
     """
     if "://" in address:
         raise OptionError(
-            f"--ray_address {address}: give the cluster's own address, such as 10.0.0.1:6379, on "
-            "one of its machines; Ray's client protocol is not spoken here"
+            f"--ray_address {address}: Ray's client protocol (ray://) is not supported. Run on one "
+            "of the cluster's machines and give the cluster's own address, such as 10.0.0.1:6379"
         )
     host, _, port = address.rpartition(":")
     if port.isdigit():
@@ -195,19 +196,19 @@ def _try_to_join(address: str) -> None:
 
 def _join_error(address: str, reason: str) -> OptionError:
     return OptionError(
-        f"--ray_address {address}: this cluster cannot be joined ({reason}). It must be running "
-        "(ray start --head), with the same versions of ray and Python as here, and this machine "
-        "must be one of its own (ray start --address=...); where it asks for a token, set "
-        "RAY_AUTH_MODE=token. Or leave --ray_address out"
+        f"--ray_address {address}: cannot join this cluster ({reason}). It must be running (ray "
+        "start --head) with the same versions of ray and Python as here, and this machine must "
+        "belong to it (ray start --address=...). If it needs a token, set RAY_AUTH_MODE=token. Or "
+        "leave --ray_address out"
     )
 
 
 class WorkerLostError(Exception):
-    """The worker's process is gone."""
+    """Raised when a worker's process has ended unexpectedly."""
 
 
 def is_ready_answer(answer: Any) -> bool:
-    """Return whether the answer, or a stream's next one, has come."""
+    """Return whether the answer (or the next one of a stream) has arrived."""
     import ray
 
     return bool(ray.wait([answer], timeout=0)[0])
@@ -217,8 +218,8 @@ def wait_for_answer(answer: Any) -> Any:
     """Wait for an answer and return it.
 
     Raises:
-        VerdictError: which the worker raised; a FaultError for what it should not have raised.
-        WorkerLostError: when the worker is gone.
+        VerdictError: the worker's own error; a FaultError for any unexpected exception there.
+        WorkerLostError: when the worker's process is gone.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -235,7 +236,7 @@ def wait_for_answer(answer: Any) -> Any:
 
 
 def brief_error(text: str) -> str:
-    """Return Ray's many lines as one: what stands before a traceback, and its last line."""
+    """Shorten Ray's message to one line: the text before a traceback, and the last line."""
     before, traceback, inside = text.partition("Traceback (most recent call last):")
     end = inside.strip().splitlines()[-1:] if traceback else []
     return " ".join(" ".join((*before.splitlines(), *end)).split())[:_LONGEST_ERROR]

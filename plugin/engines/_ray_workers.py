@@ -1,7 +1,7 @@
-"""Workers on a Ray cluster, each a process with one engine and the model loaded.
+"""Run engines in worker processes on a Ray cluster, each with the model loaded.
 
-`EngineWorker` is what runs in that process. `WorkerHandle` is a worker as seen from here, and
-`WorkerPool` has all of them, ready for the same, and starts another in the place of a lost one.
+`EngineWorker` runs inside a worker process. `WorkerHandle` represents one worker in this process.
+`WorkerPool` holds all handles and replaces workers that are lost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ELSEWHERE = "put it on a path that all machines of the cluster share"
 
 
 class WorkerPlace(NamedTuple):
-    """Where a worker runs: the machine's name, and the process there."""
+    """Name the machine and the process of a worker."""
 
     machine: str
     pid: int
@@ -38,7 +38,7 @@ class WorkerPlace(NamedTuple):
 
 
 class NumberedPair(NamedTuple):
-    """A prompt and a continuation, with the place among all pairs."""
+    """A prompt and a continuation, with the pair's index in the whole list."""
 
     number: int
     prompt: tuple[int, ...]
@@ -47,14 +47,14 @@ class NumberedPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What a worker loads.
+    """Say what a worker loads.
 
     Attributes:
         engine: the engine's name.
-        settings: with absolute paths.
-        version: of the engine where the run was started; completions are kept under it.
-        machine: where the run was started; files there need no second look.
-        n_beside: workers that share a machine's cores; 0 leaves the number of threads alone.
+        settings: the engine's settings, with absolute paths.
+        version: the engine's version on the machine that started the run.
+        machine: the machine that started the run; workers there need not check the files again.
+        n_beside: number of workers that share a machine's cores; 0 keeps the number of threads.
     """
 
     engine: str
@@ -65,7 +65,7 @@ class WorkerSpec:
 
 
 class EngineWorker:
-    """One engine in a process of its own. Made without the model, so that it is there at once."""
+    """Run one engine in its own process; the constructor loads no model, so it returns at once."""
 
     _engine: Engine
 
@@ -74,24 +74,24 @@ class EngineWorker:
         self._place = WorkerPlace(platform.node(), os.getpid())
 
     def place(self) -> WorkerPlace:
-        """Return where it runs."""
+        """Return the worker's machine and process."""
         return self._place
 
     def prepare(
         self, spec: WorkerSpec, probes_of: Sequence[tuple[str, Sequence[Prompt]]]
     ) -> list[Certificate]:
-        """Load the model, and prove again what the other workers have proved.
+        """Load the model, and repeat the certificates that the other workers have made.
 
         Args:
             spec: what to load.
-            probes_of: variants with the probes that they were certified with.
+            probes_of: the certified variants with their probes.
 
         Raises:
-            ModelError: when the model is not here, is another one, or cannot be loaded.
-            AdapterError: when an adapter is not here.
-            OptionError: when other libraries are installed here.
+            ModelError: when the model is missing here, differs, or cannot be loaded.
+            AdapterError: when an adapter is missing here.
+            OptionError: when library versions differ from those of the run.
         """
-        if spec.n_beside:  # before any library reads them
+        if spec.n_beside:  # before a library reads the variables
             n_threads = max(1, (os.cpu_count() or 1) // spec.n_beside)
             os.environ.update(dict.fromkeys(_THREADS, str(n_threads)))
         try:
@@ -103,17 +103,17 @@ class EngineWorker:
         version = engines.library_version(spec.engine, spec.settings.load_4bit)
         if version != spec.version:
             raise OptionError(
-                f"worker on {self._place}: it would generate with {version}, and the run began "
-                f"with {spec.version}; all machines of the cluster need the same libraries and "
-                "devices"
+                f"worker on {self._place}: it would generate with {version}, but the run began "
+                f"with {spec.version}; all machines of the cluster need the same library versions "
+                "and the same kind of device"
             )
         self._engine = engines.load(spec.engine, spec.settings)
         return [self._engine.certify(variant, probes) for variant, probes in probes_of]
 
     def _check_files(self, settings: EngineSettings) -> None:
-        """Refuse other files than those that the run was planned with.
+        """Refuse model files that differ from those on the machine that started the run.
 
-        Adapters are compared later, when each is certified.
+        Adapter files are compared later, when each adapter is certified.
         """
         path = settings.model.path
         if not path.is_dir():
@@ -124,8 +124,8 @@ class EngineWorker:
         known = (settings.model.digest, settings.model.tokenizer_digest)
         if (model.digest, model.tokenizer_digest) != known:
             raise ModelError(
-                f"worker on {self._place}: {path} holds another model than on the machine where "
-                f"the run was started; {_ELSEWHERE}"
+                f"worker on {self._place}: {path} holds a different model than on the machine that "
+                f"started the run; {_ELSEWHERE}"
             )
         for adapter in settings.adapters.values():
             if not Path(adapter.root).is_dir():
@@ -153,7 +153,7 @@ class EngineWorker:
     def generate(
         self, prompts: Sequence[Prompt]
     ) -> Iterator[tuple[tuple[tuple[str, str | None], Completion | Failure], ...]]:
-        """See `Engine.generate`; each result with its key. Steps without any are left out."""
+        """See `Engine.generate`; yield each result with its key, and skip empty steps."""
         for ended in self._engine.generate(prompts):
             if ended:
                 yield tuple(((one.case_id, one.variant), one) for one in ended)
@@ -161,7 +161,7 @@ class EngineWorker:
     def loglikelihoods(
         self, variant: str, pairs: Sequence[NumberedPair]
     ) -> Iterator[tuple[tuple[int, float | NoResult], ...]]:
-        """See `Engine.loglikelihoods`; each with its pair's number."""
+        """See `Engine.loglikelihoods`; yield each value with its pair's index."""
         texts = [(pair.prompt, pair.continuation) for pair in pairs]
         for pair, value in zip(pairs, self._engine.loglikelihoods(variant, texts), strict=True):
             yield ((pair.number, value),)
@@ -173,13 +173,13 @@ _MOST_LOSSES = 3
 
 @dataclass(eq=False, slots=True)
 class WorkerHandle:
-    """A worker as seen from here.
+    """Represent one worker in this process.
 
     Attributes:
         actor: Ray's handle.
-        place: the answer to where it runs; it comes when the worker has found a place.
-        ready: the answer to `EngineWorker.prepare`; None once it was seen.
-        asked_for_s: when the worker was asked for, on the monotonic clock.
+        place: pending answer of `EngineWorker.place`; it arrives when Ray has started the worker.
+        ready: pending answer of `EngineWorker.prepare`; None after it was received.
+        asked_for_s: time of the request for this worker, on the monotonic clock.
     """
 
     actor: Any
@@ -188,29 +188,29 @@ class WorkerHandle:
     asked_for_s: float = field(default_factory=time.monotonic)
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Ask, and return the answer on its way; the worker gives its answers in turn."""
+        """Call a method of the worker, and return the pending answer; calls run in order."""
         return getattr(self.actor, method).remote(*arguments)
 
     def stream(self, method: str, *arguments: Any) -> Any:
-        """Ask, and return the stream of answers of a method that yields them."""
+        """Call a generator method of the worker, and return the stream of its answers."""
         return getattr(self.actor, method).options(num_returns="streaming").remote(*arguments)
 
 
 class WorkerPool:
-    """The workers of one engine."""
+    """Manage the workers of one engine."""
 
     def __init__(self, spec: WorkerSpec, n_workers: int, resources: dict[str, Any]) -> None:
         """Start the workers and wait until each has loaded the model.
 
         Args:
-            spec: what they load.
-            n_workers: how many.
-            resources: what each takes of the cluster, as Ray's options.
+            spec: what each worker loads.
+            n_workers: number of workers.
+            resources: what each worker needs from the cluster, as Ray's options.
 
         Raises:
-            OptionError: when the cluster has no room for so many.
-            UserError: what a worker found wrong with model, adapters or its libraries.
-            FaultError: when more workers are lost than may be.
+            OptionError: when the cluster has no room for so many workers.
+            UserError: when a worker finds a fault in the model, the adapters or its libraries.
+            FaultError: when too many workers are lost.
         """
         self._spec = spec
         self._resources = resources
@@ -225,7 +225,7 @@ class WorkerPool:
             raise
 
     def ask_all(self, method: str, *arguments: Any) -> list[Any]:
-        """Return the answers of all workers, which answer side by side."""
+        """Call a method on all workers at once, and return their answers."""
         asked = {worker: worker.ask(method, *arguments) for worker in self.workers}
         answers = []
         while asked:
@@ -239,7 +239,7 @@ class WorkerPool:
         return answers
 
     def ask_any(self, method: str, *arguments: Any) -> Any:
-        """Return the answer of any worker."""
+        """Call a method on one worker, and return its answer."""
         while True:
             worker = self.workers[0]
             try:
@@ -249,7 +249,7 @@ class WorkerPool:
                 self.replace(worker, error)
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
-        """See `Engine.certify`; every worker makes the proof for itself.
+        """See `Engine.certify`; every worker makes its own certificate.
 
         Raises:
             FaultError: when their certificates disagree.
@@ -261,11 +261,11 @@ class WorkerPool:
         return found[0]
 
     def await_ready(self, worker: WorkerHandle) -> None:
-        """Wait until the worker is ready, and see that it has proved what the others have.
+        """Wait until the worker is ready, and check that its certificates match the others'.
 
         Raises:
-            WorkerLostError: when it is gone before.
-            FaultError: when its certificates are others, or it finds no place.
+            WorkerLostError: when the worker is lost before that.
+            FaultError: when its certificates differ, or the cluster has no room for it.
         """
         import ray
 
@@ -278,26 +278,26 @@ class WorkerPool:
         worker.ready = None
 
     def replace(self, worker: WorkerHandle, error: WorkerLostError) -> WorkerHandle:
-        """Start another worker in the place of one that is lost, and return it.
+        """Start a new worker in place of a lost one, and return it.
 
         Raises:
-            FaultError: when more workers are lost than may be.
+            FaultError: when too many workers are lost.
         """
         self._n_lost += 1
         if self._n_lost > _MOST_LOSSES:
             raise FaultError(
-                f"{self._n_lost} workers were lost, the last one so: {error}. If memory was "
-                "short, lower --workers or --batch_size"
+                f"{self._n_lost} workers were lost; reason of the last: {error}. If they ran "
+                "out of memory, lower --workers or --batch_size"
             ) from error
         other = self._start()
         self.workers[self.workers.index(worker)] = other
         return other
 
     def require_place(self) -> None:
-        """Stop where no worker has a place or may still find one.
+        """Stop if no worker is running and none can be expected to start.
 
         Raises:
-            FaultError: when the cluster has had no place for any of them for long.
+            FaultError: when the cluster has had no room for any worker for too long.
         """
         long_ago_s = time.monotonic() - _PLACE_WITHIN_S
         if all(
@@ -307,7 +307,7 @@ class WorkerPool:
             raise _no_place_error()
 
     def close(self) -> None:
-        """End all workers at once."""
+        """Kill all workers."""
         import ray
 
         for worker in self.workers:
@@ -328,17 +328,17 @@ class WorkerPool:
         found, _ = ray.wait(places, num_returns=len(places), timeout=_PLACE_WITHIN_S)
         if len(found) < len(places):
             raise OptionError(
-                f"--workers {len(places)}: only {len(found)} found a place on the Ray cluster "
-                f"within {_PLACE_WITHIN_S:g} seconds. Each takes "
+                f"--workers {len(places)}: the Ray cluster had room for only {len(found)} "
+                f"within {_PLACE_WITHIN_S:g} seconds. Each worker needs "
                 f"{_resource_text(self._resources)}; the "
-                f"cluster has {_resource_text(ray.cluster_resources())}, of which free "
-                f"{_resource_text(ray.available_resources())}. Ask for fewer, or wait for "
-                "others to end"
+                f"cluster has {_resource_text(ray.cluster_resources())} in all and "
+                f"{_resource_text(ray.available_resources())} free. Use fewer workers, or wait "
+                "until other jobs on the cluster end"
             )
 
 
 def require_same_setup(first: Certificate, other: Certificate) -> None:
-    """Stop where two workers have not proved the same.
+    """Stop if the certificates of two workers disagree.
 
     Raises:
         FaultError: when their certificates differ.
@@ -348,19 +348,19 @@ def require_same_setup(first: Certificate, other: Certificate) -> None:
         raise FaultError(
             f"the workers disagree about adapter {first.variant}: {first.result} on one "
             f"({first.adapter_digest}), {other.result} on another ({other.adapter_digest}). All "
-            "machines of the cluster need the same files and the same libraries"
+            "machines of the cluster need the same files and library versions"
         )
 
 
 def _no_place_error() -> FaultError:
     return FaultError(
-        "a worker was lost, and for another the Ray cluster had no place within "
-        f"{_PLACE_WITHIN_S:g} seconds"
+        "a worker was lost, and the Ray cluster had no room for a new one within "
+        f"{_PLACE_WITHIN_S:g} seconds. Resume the run when the cluster has free CPUs or GPUs"
     )
 
 
 def _resource_text(resources: dict[str, Any]) -> str:
-    """Return in words what Ray's options or its books say."""
+    """Return the CPUs and GPUs of Ray's options or resource counts, in words."""
     cpus = resources.get("num_cpus", resources.get("CPU", 0))
     gpus = resources.get("num_gpus", resources.get("GPU", 0))
     return f"{cpus:g} CPUs and {gpus:g} GPUs"

@@ -1,8 +1,8 @@
-"""OpenAI's protocol as the engine `server` speaks it, and which models an inference server has.
+"""Speak OpenAI's protocol with an inference server, and find out which models it has.
 
-`completion_request` and `completion_from_reply` are the two ends of a request for a completion;
-`fatal_error` says what the user must change. `find_served` looks names up in the server's list of
-models, or asks it for one token of each where it keeps no list.
+`completion_request` builds a request for a completion, and `completion_from_reply` reads its
+answer; `fatal_error` tells the user what to change. `find_served` looks names up in the server's
+list of models. If the server has no list, it asks each model for one token instead.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _FIRST_TOKEN_S = 300.0
 _N_SHOWN = 20
 BASE_OPTION, ADAPTER_OPTION = "--model_name", "--model_adapter"
 _UNLISTED = "default_model"
-"""mlx_lm.server's name for what it was started with, adapter included; its list leaves it out."""
+"""mlx_lm.server's name for the model and adapter it was started with; its list lacks this name."""
 
 _REASONS: dict[Any, Literal["stop", "length"]] = {"stop": "stop", "length": "length"}
 
 
 def request_headers(key: str) -> dict[str, str]:
-    """Return the headers that every request carries."""
+    """Return the headers of every request."""
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
@@ -52,12 +52,12 @@ def completion_request(
     """Return path and body of a request for a greedy completion.
 
     Args:
-        name: the model's, as served.
+        name: the model's name on the server.
         messages: the turns.
-        n_tokens: how long the completion may become.
-        chat: as turns, under the model's template; else as plain text, as the other engines join
-            it without one.
-        enable_thinking: what the template is told, in the way of vLLM and SGLang; None tells it
+        n_tokens: largest length of the completion.
+        chat: whether to send turns and let the server apply the chat template; if not, send the
+            plain text that the other engines use without a template.
+        enable_thinking: value passed to the template as vLLM and SGLang expect it; None passes
             nothing.
     """
     turns = [{"role": turn.role, "content": sendable(turn.content)} for turn in messages]
@@ -72,16 +72,16 @@ def completion_request(
 
 
 def completion_from_reply(prompt: Prompt, reply: Any, seconds: float, chat: bool) -> Completion:
-    """Return the completion in an answer.
+    """Return the completion from a server's answer.
 
     Args:
-        prompt: what it answers.
+        prompt: the prompt that was sent.
         reply: the answer's JSON.
-        seconds: from the request to the whole answer.
+        seconds: time from the request to the complete answer.
         chat: as in `completion_request`.
 
     Raises:
-        CallError: when there is none in it.
+        CallError: when the answer holds no completion.
     """
     choice = get_path(reply, "choices", 0)
     if choice is None:
@@ -102,20 +102,20 @@ def completion_from_reply(prompt: Prompt, reply: Any, seconds: float, chat: bool
 
 
 def fatal_error(error: CallError, url: str, name: str, has_key: bool) -> UserError | None:
-    """Return what the user must change before any request for this model can succeed, if anything.
+    """Return an error if no request for this model can succeed until the user changes something.
 
-    The server's own words about a key are left out: they mostly quote it.
+    The server's own words about a key are left out, because they often quote the key.
     """
     match status_meaning(error.status):
         case Meaning.KEY:
-            wrong = "refuses the key in" if has_key else "wants a key: set"
+            wrong = "rejects the key in" if has_key else "needs a key: set"
             return OptionError(
                 f"the inference server {url} {wrong} INFERENCE_API_KEY (HTTP {error.status})"
             )
         case Meaning.UNKNOWN:
             return ModelError(
                 f"the inference server {url} does not serve {name!r} ({error}). Check the name, "
-                "and --server_url: mostly it ends with /v1"
+                "and --server_url, which usually ends with /v1"
             )
         case _:
             return None
@@ -123,13 +123,13 @@ def fatal_error(error: CallError, url: str, name: str, has_key: bool) -> UserErr
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model as a server lists it; "" where it says nothing.
+    """A model in a server's list; "" for what the server does not say.
 
     Attributes:
-        id: the name.
+        id: the model's name.
         root: where its weights come from.
-        parent: of an adapter, its base's name.
-        owner: who made the list; names the server's kind, mostly.
+        parent: for an adapter, the name of its base.
+        owner: the field `owned_by`, which usually names the server software.
     """
 
     id: str
@@ -139,18 +139,18 @@ class ServedModel:
 
     @property
     def asked_as(self) -> str:
-        """Return what to ask for; SGLang takes an adapter's name behind its base's alone."""
+        """Return the name to use in requests; SGLang wants BASE:ADAPTER for an adapter."""
         adapter = self.owner == "sglang" and self.parent
         return f"{self.parent}:{self.id}" if adapter else self.id
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """The models that were looked for, all found.
+    """The models that were asked for, all found.
 
     Attributes:
-        entries: given name -> entry.
-        version: the server's, "" where it tells none.
+        entries: name as the user gave it -> entry in the server's list.
+        version: the server's version; "" when unknown.
     """
 
     entries: dict[str, ServedModel]
@@ -158,17 +158,17 @@ class ServedModels:
 
 
 def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> ServedModels:
-    """Return models of a server, before anything else is asked of it.
+    """Find the named models on a server.
 
     Args:
-        url: the server's.
-        key: "" for none.
-        asked: name -> the option that names it.
-        chat: how a server without a list is asked.
+        url: the server's base URL.
+        key: the server's key; "" for none.
+        asked: model name -> the option that the user gave it with.
+        chat: whether test requests to a server without a list are chats.
 
     Raises:
-        OptionError: when the server wants another key.
-        ModelError: when it cannot be reached, or does not have them all; names those it has.
+        OptionError: when the server rejects the key.
+        ModelError: when the server cannot be reached, or lacks a model; lists those it has.
     """
     import httpx
 
@@ -187,7 +187,7 @@ def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> Ser
 
 
 class _ModelProbe:
-    """One client's questions about models."""
+    """Ask a server about its models."""
 
     def __init__(self, client: Any, url: str, key: str) -> None:
         self._client = client
@@ -196,10 +196,10 @@ class _ModelProbe:
         self._mask = SecretMask(key)
 
     def listed(self) -> list[ServedModel] | None:
-        """Return the server's list; None where it keeps none.
+        """Return the server's list of models; None if it does not offer one.
 
         Raises:
-            UserError: when it gives none for another reason.
+            UserError: when the request fails for another reason.
         """
         try:
             found = get_path(self._request("GET", "models"), "data")
@@ -209,17 +209,17 @@ class _ModelProbe:
             if fatal := fatal_error(error, self._url, "models", self._has_key):
                 raise fatal from None
             raise ModelError(
-                f"the inference server {self._url} gives no list of models ({error}). Start it, "
-                "or check --server_url"
+                f"the inference server {self._url} returns no list of models ({error}). Check that "
+                "it is running, and check --server_url"
             ) from None
         entries = map(_served_model, found if isinstance(found, list) else [])
         return [entry for entry in entries if entry.id]
 
     def check(self, name: str, chat: bool) -> None:
-        """Ask for one token.
+        """Ask the model for one token.
 
         Raises:
-            UserError: when the server has no such model.
+            UserError: when the server gives none.
         """
         path, body = completion_request(name, [Message("user", "Hello")], 1, chat)
         try:
@@ -227,12 +227,12 @@ class _ModelProbe:
         except CallError as error:
             fatal = fatal_error(error, self._url, name, self._has_key)
             raise fatal or ModelError(
-                f"the inference server {self._url} has no list of models, and does not complete "
-                f"anything as {name!r}: {error}"
+                f"the inference server {self._url} has no list of models, and a test request for "
+                f"{name!r} failed: {error}. Check the name and --server_url"
             ) from None
 
     def version(self) -> str:
-        """Return what vLLM and Ollama tell of themselves, each at an address of its own."""
+        """Return the server's version; vLLM and Ollama report it at different addresses."""
         root = self._url.removesuffix("/").removesuffix("/v1")
         for path in ("version", "api/version"):
             try:
@@ -244,14 +244,14 @@ class _ModelProbe:
         return ""
 
     def _request(self, method: str, path: str, **more: Any) -> dict[str, Any]:
-        """Return the JSON object that comes back.
+        """Send a request, and return the JSON object of the answer.
 
         Raises:
-            CallError: when none does.
+            CallError: when there is no answer, or no JSON object in it.
         """
         try:
             answer = self._client.request(method, path, **more)
-        except Exception as error:  # an answer may be odd in any way
+        except Exception as error:  # a broken answer can raise anything
             failed = client_error(error)
         else:
             return read_answer(answer.status_code, answer.headers, answer.content, self._mask)
@@ -266,10 +266,10 @@ def _served_model(item: Any) -> ServedModel:
 def _match_all(
     url: str, asked: Mapping[str, str], listed: Sequence[ServedModel]
 ) -> dict[str, ServedModel]:
-    """Return given name -> entry.
+    """Return the entry in the list for each given name.
 
     Raises:
-        ModelError: naming all that are not there.
+        ModelError: naming all models that are not in the list.
     """
     found = {name: _match(name, listed) for name in asked}
     for name, option in asked.items():
@@ -292,7 +292,7 @@ def _match_all(
 
 
 def _match(name: str, listed: Sequence[ServedModel]) -> ServedModel | None:
-    """Return the entry with this name, in the ways that servers let it be written."""
+    """Return the entry with this name, in any spelling that the server accepts."""
     for entry in listed:
         if name in (entry.id, entry.asked_as) or f"{name}:latest" == entry.id:
             return entry
@@ -300,10 +300,10 @@ def _match(name: str, listed: Sequence[ServedModel]) -> ServedModel | None:
 
 
 def _only_alike(name: str, listed: Sequence[ServedModel]) -> ServedModel | None:
-    """Return the only base whose name ends like this one: servers drop folders, or the owner.
+    """Return the only base whose name has the same last part; some servers drop the rest.
 
-    The classic host names the experiment's model by its directory or hub id, and its server lists
-    the last part of that.
+    The classic host passes the experiment's model as a directory or hub id, but its server lists
+    only the last part of it.
     """
     ending = short_name(name).casefold()
     alike = [e for e in listed if not e.parent and short_name(e.id).casefold() == ending]

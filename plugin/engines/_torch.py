@@ -1,4 +1,4 @@
-"""Load a causal model on torch and decode its rows side by side; for engine and judge."""
+"""Load a causal model with torch and decode several rows at once; used by engine and judge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "canno
 
 
 def torch_device() -> str:
-    """Return where models run: "cuda" (ROCm too), "mps" or "cpu"."""
+    """Return the device for models: "cuda" (also for ROCm), "mps" or "cpu"."""
     import torch
 
     if torch.cuda.is_available():
@@ -24,7 +24,7 @@ def torch_device() -> str:
 
 
 def dtype_name(place: str) -> str:
-    """Return the precision of models there: float32 on a CPU, else bfloat16 where there is any."""
+    """Return the precision on a device: float32 on a CPU, else bfloat16 if supported."""
     import torch
 
     if place == "cpu":
@@ -35,25 +35,25 @@ def dtype_name(place: str) -> str:
 
 
 def dtype_4bit(place: str) -> str:
-    """Return the precision that weights of 4 bits are computed in there."""
+    """Return the precision of computations with 4-bit weights on a device."""
     return "float16" if dtype_name(place) == "float16" else "bfloat16"
 
 
 def load_torch_model(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
-    """Load the model in a folder onto its device, and its tokenizer.
+    """Load a folder's model onto the device, and its tokenizer.
 
     Args:
         path: the folder.
         in_4bit: quantise the linear modules to NF4 while loading.
 
     Raises:
-        ModelError: when transformers cannot load the folder, or would invent weights.
+        ModelError: when transformers cannot load the folder, or would fill in random weights.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # the run has its own
+    disable_progress_bar()  # the run shows its own progress
     place = torch_device()
     safe = {"trust_remote_code": False, "local_files_only": True}
     try:
@@ -68,24 +68,26 @@ def load_torch_model(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
         )
         if in_4bit:
             _keep_packing(model)
-        else:  # what bitsandbytes loaded stays where it is
+        else:  # bitsandbytes has already put its model on the device
             model = model.to(place)
         model = model.eval()
-    except Exception as error:  # the one door to loaders, which raise whatever they meet
+    except Exception as error:  # loaders can raise anything; this is their only caller
         if in_4bit:
             raise ModelError(
                 f"{path}: transformers and bitsandbytes cannot load this model in 4 bits on "
                 f"{place} ({one_line(error)}). Leave --load_4bit out, or use a CUDA GPU"
             ) from error
         raise ModelError(
-            f"{path}: transformers cannot load this model ({one_line(error)}). It loads hub-layout "
-            "safetensors of the architectures it knows; try mlx, or a converted model"
+            f"{path}: transformers cannot load this model ({one_line(error)}). It needs "
+            "safetensors in the hub's layout and an architecture that it knows; try mlx, or "
+            "convert the model"
         ) from error
     invented = sorted(map(str, found["missing_keys"])) + sorted(map(str, found["mismatched_keys"]))
     if invented:
         raise ModelError(
-            f"{path}: its weights lack or misshape {len(invented)} tensors of the architecture "
-            f"({', '.join(invented[:8])}), which would be random; get the model's files again"
+            f"{path}: {len(invented)} tensors of the architecture are missing or have the wrong "
+            f"shape ({', '.join(invented[:8])}), so transformers would fill in random numbers; "
+            "download the model again"
         )
     return model, tokenizer
 
@@ -103,10 +105,10 @@ def _nf4(place: str) -> dict[str, Any]:
 
 
 def _keep_packing(model: Any) -> None:
-    """Leave weights of 4 bits as they were loaded.
+    """Keep 4-bit weights as they were loaded.
 
-    On some CPUs bitsandbytes packs them anew at the first answer, and unpacks them wrongly whenever
-    anyone asks for the model's state, as PEFT does: the base would be another one afterwards.
+    On some CPUs bitsandbytes repacks them at the first forward pass, and unpacks them wrongly when
+    something reads the model's state dict, as PEFT does. That would change the base.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -114,14 +116,14 @@ def _keep_packing(model: Any) -> None:
 
 
 def eos_token_ids(model: Any, tokenizer: Any) -> set[int]:
-    """Return the token ids that end a text, by the generation config and the tokenizer."""
+    """Return the ids of end-of-text tokens from the generation config and the tokenizer."""
     named = model.generation_config.eos_token_id
     found = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id}
     return {int(token) for token in found if token is not None}
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether torch ran out of memory, on whatever device."""
+    """Return whether the error says that torch ran out of memory, on any device."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError):
@@ -130,7 +132,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def free_torch_memory() -> None:
-    """Give back the memory that nothing uses any more."""
+    """Release memory that is no longer used."""
     import torch
 
     gc.collect()
@@ -141,12 +143,12 @@ def free_torch_memory() -> None:
 
 
 def torch_loglikelihoods(model: Any, batch: Sequence[PromptPair]) -> list[float]:
-    """Return the log probability of each row's continuation, in nats, read side by side."""
+    """Return the log probability of each row's continuation in nats, computed in one batch."""
     import torch
 
     ids = torch.tensor(pad_rows([row.input_ids for row in batch]), device=model.device)
     known = inspect.signature(model.forward).parameters
-    # Of the prompts' positions only the last predicts a target: most logits need not be made.
+    # Only a prompt's last position predicts a target, so most of its logits are not needed.
     first = min(row.predicting.start for row in batch) if "logits_to_keep" in known else 0
     fewer = {"logits_to_keep": ids.shape[1] - first} if first else {}
     sums = []
@@ -161,27 +163,27 @@ def torch_loglikelihoods(model: Any, batch: Sequence[PromptPair]) -> list[float]
 
 
 class TorchRows:
-    """The rows of a batch: reads their prompts, adds their tokens, drops each when it ends."""
+    """Decode the rows of a batch: read prompts, append tokens, drop rows that have ended."""
 
     def __init__(self, model: Any) -> None:
-        """Begin without rows."""
+        """Start without rows."""
         self._model = model
         known = inspect.signature(model.forward).parameters
-        # Only the last position is chosen from: the others' logits would fill the memory.
+        # Only the last position's logits are used; those of the others would fill the memory.
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
         self._takes_positions = "position_ids" in known
         self.clear()
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Drop all rows."""
         self._cache: Any = None
         self._seen: Any = None  # attention mask, (n_held, n_positions)
-        self._places: list[int] = []  # where each row stands in mask and cache
+        self._places: list[int] = []  # each row's index in mask and cache
 
     def read(self, prompts: Sequence[Sequence[int]]) -> Any:
-        """Return logits after the prompts, (n_rows, n_logits) in float32.
+        """Read new prompts; return their next-token logits, (n_rows, n_logits) in float32.
 
-        Shorter prompts are padded in front.
+        Shorter prompts are padded at the start.
         """
         import torch
 
@@ -195,7 +197,7 @@ class TorchRows:
         return self._forward(torch.tensor(ids))
 
     def step(self, tokens: Sequence[int]) -> Any:
-        """Return logits after one more token in each row, (n_rows, n_logits) in float32."""
+        """Append a token to each row; return next-token logits, (n_rows, n_logits) in float32."""
         import torch
 
         ids = torch.zeros((len(self._seen), 1), dtype=torch.long)
@@ -204,7 +206,7 @@ class TorchRows:
         return self._forward(ids)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all other rows; those of a cache that cannot let go are computed on, unread."""
+        """Drop all other rows; if the cache cannot drop rows, they are computed but ignored."""
         import torch
 
         if len(rows) == len(self._places):
@@ -237,8 +239,8 @@ class TorchRows:
             self._cache = getattr(out, "past_key_values", None)
             if self._cache is None:
                 raise ModelError(
-                    f"models of type {self._model.config.model_type!r} keep no keys and values "
-                    "for the next token in transformers, and would be read anew for each; try mlx"
+                    f"models of type {self._model.config.model_type!r} have no key-value cache in "
+                    "transformers, so every token would need a full pass; try mlx"
                 )
             logits = out.logits[:, -1]
             if len(self._places) < len(logits):
@@ -247,7 +249,7 @@ class TorchRows:
 
 
 def _can_select(cache: Any) -> bool:
-    """Return whether all layers hold keys and values alone; others cannot be selected."""
+    """Return whether rows can be selected: all layers cache only keys and values."""
     layers = getattr(cache, "layers", None)
     if layers is None:
         return False

@@ -1,9 +1,9 @@
-"""The mlx engine: mlx-lm's continuous batching on Apple Metal, or on CPU and CUDA builds of mlx.
+"""Generate with mlx-lm's continuous batching, on Apple Metal or on CPU and CUDA builds of mlx.
 
-The base weights are loaded once for all variants. `MlxAdapterSwitch` puts adapters on and takes
-them off: it keeps the base by reference (mlx arrays are immutable) and puts it back module by
-module and array by array. The base must then answer a probe with the very same bits as before;
-where the backend does not repeat its own bits, the tensors' digests are compared instead.
+The base weights are loaded once for all variants. `MlxAdapterSwitch` switches adapters: it keeps
+references to the base's modules and arrays (mlx arrays are immutable) and puts them back
+afterwards. The base must then answer a probe with exactly the same bits as before. If the backend
+does not give repeatable bits, digests of the tensors are compared instead.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def load(settings: EngineSettings) -> MlxEngine:
     """Load the base model.
 
     Raises:
-        ModelError: when mlx-lm cannot load the folder, or the model answers with no numbers.
+        ModelError: when mlx-lm cannot load the folder, or the model answers with NaN.
     """
     model, tokenizer = load_mlx_model(settings.model.path)
     try:
@@ -59,10 +59,10 @@ def load(settings: EngineSettings) -> MlxEngine:
 
 
 def load_mlx_model(path: Path) -> tuple[Any, Any]:
-    """Load the model in a folder and its tokenizer in mlx-lm's wrapper, for engine or judge.
+    """Load a folder's model, and its tokenizer in mlx-lm's wrapper; for engine or judge.
 
     Raises:
-        ModelError: when mlx-lm cannot load the folder, or would not read all of its config.json.
+        ModelError: when mlx-lm cannot load the folder, or would ignore a part of config.json.
     """
     from mlx_lm.utils import load_model, load_tokenizer
 
@@ -74,26 +74,26 @@ def load_mlx_model(path: Path) -> tuple[Any, Any]:
     except ModelError as error:
         free_mlx_memory()
         raise ModelError(f"{path}: {error}") from error
-    except (Exception, SystemExit) as error:  # mlx-lm's loaders raise whatever they meet
+    except (Exception, SystemExit) as error:  # mlx-lm's loaders can raise anything
         free_mlx_memory()
-        said = one_line(error) if isinstance(error, Exception) else "it misses a library"
+        said = one_line(error) if isinstance(error, Exception) else "a library is missing"
         raise ModelError(
-            f"{path}: mlx-lm cannot load this model ({said}). It loads hub-layout "
-            "safetensors of the architectures it knows; try another --engine or a converted model"
+            f"{path}: mlx-lm cannot load this model ({said}). It needs safetensors in the hub's "
+            "layout and an architecture that it knows; try another --engine, or convert the model"
         ) from error
     return model, tokenizer
 
 
 def _config_changes(path: Path) -> dict[str, Any]:
-    """Return what config.json must say instead for mlx-lm to read all of it.
+    """Return the changes to config.json that mlx-lm needs to read all of it.
 
     Raises:
-        ModelError: when the architecture has no place for something that it says.
+        ModelError: when the architecture does not support something in it.
     """
     from mlx_lm.utils import _get_classes, load_config
 
     config = load_config(path)
-    if config.get("model_file"):  # remote code, which is not loaded
+    if config.get("model_file"):  # remote code is never loaded
         return {}
     arguments = _get_classes(config)[1]
     architecture = arguments.__module__.rpartition(".")[2]
@@ -111,11 +111,11 @@ def _config_changes(path: Path) -> dict[str, Any]:
 
 
 def _chat_template(tokenizer: Any, settings: EngineSettings) -> TemplateText | None:
-    """Return what renders turns, with the template's own default of thinking.
+    """Return a function that applies the chat template, with the template's default for thinking.
 
-    mlx-lm's wrapper tells every template to think whose model has the tokens for it, so the
-    tokenizer inside is asked. Only where mlx-lm brings a program in place of a template, which
-    the tokenizer does not know, does the wrapper stay.
+    mlx-lm's wrapper switches thinking on for every model that has the tokens for it, so we call the
+    tokenizer inside it. For a few models mlx-lm replaces the template with its own program, which
+    only the wrapper knows; only then we call the wrapper.
     """
     if not tokenizer.has_chat_template:
         return None
@@ -126,7 +126,7 @@ def _chat_template(tokenizer: Any, settings: EngineSettings) -> TemplateText | N
 
 
 class MlxEngine(LocalEngine):
-    """A base model in mlx, whose adapters are put on and taken off."""
+    """Generate with a base model in mlx, with its adapters on or off."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: EngineSettings) -> None:
         """See `load`."""
@@ -156,7 +156,7 @@ class MlxEngine(LocalEngine):
             return [float(one) for one in sums]
         except RuntimeError as error:
             raise FaultError(
-                f"mlx stopped reading: {error}. If memory was short, lower --batch_size"
+                f"mlx stopped reading: {error}. If it ran out of memory, lower --batch_size"
             ) from error
 
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion, ...]]:
@@ -202,48 +202,48 @@ class MlxEngine(LocalEngine):
 
 
 def next_tokens_step(batch: Any, lever: str) -> Any:
-    """Take one step of mlx-lm's BatchGenerator; return events of prompts read, of tokens written.
+    """Take one step of mlx-lm's BatchGenerator; return its events for prompts and for new tokens.
 
     Args:
         batch: the generator.
-        lever: the option that makes a batch smaller.
+        lever: the option that makes a batch smaller, for the error message.
 
     Raises:
-        FaultError: when the library gives up, as it does without memory.
+        FaultError: when the library fails, for example when it is out of memory.
     """
     try:
         return batch.next()
     except RuntimeError as error:
         raise FaultError(
-            f"mlx stopped generating: {error}. If memory was short, lower {lever}"
+            f"mlx stopped generating: {error}. If it ran out of memory, lower {lever}"
         ) from error
 
 
 def _open_streams() -> None:
-    """Give this thread streams of its own.
+    """Create new streams for this thread.
 
-    `free_mlx_memory` takes a thread's streams away for good, those that mlx and mlx-lm made at
-    import too; whoever loads next in this thread, a judge after the engine, needs others.
+    `free_mlx_memory` removes a thread's streams for good, including those that mlx and mlx-lm
+    created at import. The next model in this thread (a judge after the engine) needs new ones.
     """
     import mlx.core as mx
 
-    mx.set_default_stream(mx.new_stream(mx.cpu))  # files are read there, whatever the device
+    mx.set_default_stream(mx.new_stream(mx.cpu))  # mlx reads files there on every device
     if mx.default_device() != mx.Device(mx.cpu):
         mx.set_default_stream(mx.new_stream(mx.default_device()))
 
 
 def free_mlx_memory() -> None:
-    """Give back memory and streams, in the thread that used them."""
+    """Release memory and streams; call it in the thread that used them."""
     import mlx.core as mx
 
     mx.synchronize()
     mx.clear_cache()
-    # A stream left to the end of its thread races with the end of the process, and aborts it.
+    # A stream that is still open when its thread ends can abort the process at exit.
     mx.clear_streams()
 
 
 class _GrowingMlx:
-    """A completion on its way."""
+    """Collect the tokens of one completion."""
 
     def __init__(self, prompt: Prompt) -> None:
         self.prompt = prompt
@@ -251,7 +251,7 @@ class _GrowingMlx:
         self.started_s: float | None = None
 
     def start(self) -> None:
-        """Note when the model first saw the prompt; waiting for a place does not count."""
+        """Start the clock when the model first sees the prompt; waiting does not count."""
         self.started_s = self.started_s or time.perf_counter()
 
     @property
@@ -260,7 +260,7 @@ class _GrowingMlx:
         return time.perf_counter() - (self.started_s or time.perf_counter())
 
     def add(self, event: Any) -> bool:
-        """Take one token; True when it was the last (the end-of-text token is not kept)."""
+        """Add a token, except the end-of-text token; return whether the completion has ended."""
         if event.finish_reason != "stop":
             self.token_ids.append(int(event.token))
         return event.finish_reason is not None
@@ -270,13 +270,13 @@ _ADAPTABLE_LAYERS = ("lora_a", "lora_b", "m")
 
 
 class MlxAdapterSwitch(AdapterSwitch):
-    """A base model in mlx, and the adapters that can be put on it."""
+    """Switch adapters of a base model in mlx."""
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
         """Remember the base as it is now.
 
         Raises:
-            ModelError: when it answers with no numbers.
+            ModelError: when the base answers with NaN or infinity.
         """
         from mlx.utils import tree_flatten
 
@@ -300,7 +300,7 @@ class MlxAdapterSwitch(AdapterSwitch):
         self.require_base(variant)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """See `AdapterSwitch.logits`; rows are padded behind, unseen by a causal model."""
+        """See `AdapterSwitch.logits`; rows are padded at the end, which a causal model ignores."""
         import mlx.core as mx
 
         if not rows:
@@ -321,23 +321,23 @@ class MlxAdapterSwitch(AdapterSwitch):
         return max((m.weight.shape[0] for m in modules if isinstance(m, kinds)), default=0)
 
     def _put_on(self, adapter: AdapterFolder) -> tuple[str, ...]:
-        """Put it on as far as it fits; return the names of the tensors that did not."""
+        """Load the tensors that fit the model; return the names of those that do not."""
         with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
             held = to_mlx(adapter, self._linear_names(), Path(scratch))
             return self._load(held, adapter)
 
     def _linear_names(self) -> list[str]:
-        """Return the names of the modules that MLX adapters of plain linear modules fit."""
+        """Return the names of the linear modules, which an adapter can change."""
         import mlx.nn as nn
 
         kinds = (nn.Linear, nn.QuantizedLinear)
         return [name for name, module in self._model.named_modules() if isinstance(module, kinds)]
 
     def _load(self, held: AdapterFolder, original: AdapterFolder) -> tuple[str, ...]:
-        """Put an MLX adapter on; errors name the folder that the user gave.
+        """Load an MLX adapter into the model; errors name the folder that the user gave.
 
-        mlx-lm's own loader says nothing of parameters that the file lacks (they would be random)
-        or that are NaN, and refuses a file for a single unknown name.
+        mlx-lm's own loader does not report missing parameters (they would be random) or NaN, and
+        it rejects a file because of a single unknown name.
         """
         import mlx.core as mx
         from mlx.utils import tree_flatten
@@ -372,12 +372,12 @@ class MlxAdapterSwitch(AdapterSwitch):
         notes = base_model_notes(original, self.folder, self.model_name)
         found.require_usable(original, model_path, notes)
         self._model.load_weights([(name, tensors[name]) for name in found.used], strict=False)
-        mx.eval(self._model.parameters())  # a converted adapter's file will be gone
+        mx.eval(self._model.parameters())  # now: a converted adapter's file is deleted soon
         self._model.eval()
         return found.unused
 
     def _make_places(self, adapter: AdapterFolder) -> None:
-        """Give the model modules with room for the adapter's parts, which add nothing yet."""
+        """Replace modules by ones that can hold the adapter's tensors; they still add nothing."""
         from mlx_lm.tuner.utils import linear_to_lora_layers
 
         if adapter.method == "full":

@@ -1,9 +1,9 @@
-"""The ray engine: another engine on several workers, on this machine or on a Ray cluster.
+"""Run another engine on several workers, on this machine or on a Ray cluster.
 
-Every worker is a process with the model loaded. `share_work` gives batches of a `WorkQueue` to
-whoever is free; results come back here one by one, and another worker does again what a lost one
-had. What is generated is what the engine generates alone: neither the number of workers nor Ray is
-part of a run's identity.
+Every worker is a process with the model loaded. `share_work` gives batches from a `WorkQueue` to
+free workers and collects results one by one. If a worker is lost, another one repeats its
+unfinished items. The completions are the same as without workers, so neither Ray nor the number of
+workers is part of a run's id.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def load(settings: EngineSettings) -> RayEngine:
     Raises:
         OptionError: when the cluster cannot be joined, or has no room for the workers.
         ModelError: when a worker cannot load the model.
-        FaultError: when Ray cannot be started, or workers are lost again and again.
+        FaultError: when Ray cannot be started, or too many workers are lost.
     """
     spread = settings.spread
-    assert spread is not None, "`spread_over_workers` says what is run on the workers"
+    assert spread is not None, "make these settings with `spread_over_workers`"
     cluster = Cluster(spread.address, max(spread.n_workers, os.cpu_count() or 1))
     try:
         pool = WorkerPool(
@@ -55,7 +55,7 @@ def load(settings: EngineSettings) -> RayEngine:
 
 
 class RayEngine:
-    """An engine on several workers."""
+    """Run an engine on several workers."""
 
     def __init__(self, cluster: Cluster, pool: WorkerPool, batch_size: int, n_workers: int) -> None:
         """See `load`."""
@@ -65,7 +65,7 @@ class RayEngine:
         self._n_workers = n_workers
 
     def places(self) -> list[WorkerPlace]:
-        """Return where the workers run."""
+        """Return the machine and process of each worker."""
         return self._pool.ask_all("place")
 
     @property
@@ -85,7 +85,7 @@ class RayEngine:
         return ids
 
     def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
-        """See `Engine.certify`; made by every worker for itself.
+        """See `Engine.certify`; every worker makes its own certificate.
 
         Raises:
             FaultError: when the workers' certificates disagree.
@@ -93,10 +93,10 @@ class RayEngine:
         return self._pool.certify(variant, probes)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """See `Engine.generate`; yields 20 times a second or more, whatever the workers are at.
+        """See `Engine.generate`; yields at least 20 times a second, even when nothing has ended.
 
         Raises:
-            FaultError: when more workers are lost than may be.
+            FaultError: when too many workers are lost.
         """
         queue = WorkQueue(prompts, lambda prompt: prompt.variant, self._batch_size, self._n_workers)
         task = WorkerTask[Prompt]("generate", (), lambda prompt: (prompt.case_id, prompt.variant))
@@ -121,13 +121,13 @@ class RayEngine:
                 n_given += 1
 
     def close(self) -> None:
-        """See `Engine.close`; a cluster that was joined goes on."""
+        """See `Engine.close`; a cluster that was joined keeps running."""
         self._pool.close()
         self._cluster.leave()
 
 
 def _worker_spec(settings: EngineSettings, spread: WorkerSettings, cluster: Cluster) -> WorkerSpec:
-    """Return what the workers load, with absolute paths: their working directory is another."""
+    """Return what the workers load, with absolute paths: they have another working directory."""
     model = replace(settings.model, path=settings.model.path.absolute())
     adapters = {
         name: replace(adapter, path=adapter.path.absolute(), root=adapter.root.absolute())
@@ -144,11 +144,10 @@ def _worker_spec(settings: EngineSettings, spread: WorkerSettings, cluster: Clus
 
 
 def _worker_resources(spread: WorkerSettings, cluster: Cluster) -> dict[str, Any]:
-    """Return what a worker takes of the cluster, as Ray's options.
+    """Return what each worker needs from the cluster, as Ray's options.
 
-    One CPU each is a place in Ray's books; the threads are divided by the workers themselves. GPUs
-    are taken when the engine works on one here: one for each worker, or as many workers on one as
-    it needs.
+    Each worker reserves one CPU in Ray; the workers themselves set their number of threads. If the
+    engine uses a GPU here, each worker gets one. With fewer GPUs than workers, workers share them.
     """
     options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
     engine = importlib.import_module(ENGINES[spread.engine].module)
@@ -162,16 +161,16 @@ T = TypeVar("T")
 _LOOK_EVERY_S = 0.05
 
 WorkerAnswers = tuple[tuple[Hashable, Any], ...]
-"""Answers of one step of a worker, each with the key of its item."""
+"""A worker's answers from one step, each with the key of its item."""
 
 
 class WorkerTask(NamedTuple, Generic[T]):
-    """What workers do with a batch.
+    """Say what workers do with a batch.
 
     Attributes:
-        method: theirs, which yields `WorkerAnswers`.
+        method: name of the worker's method, which yields `WorkerAnswers`.
         leading: its arguments before the batch.
-        key: what an item's answer is known by.
+        key: returns the key of an item, which identifies its answer.
     """
 
     method: str
@@ -181,12 +180,12 @@ class WorkerTask(NamedTuple, Generic[T]):
 
 @dataclass(eq=False, slots=True)
 class _RunningBatch:
-    """The batch that one worker is at.
+    """The batch that a worker is working on.
 
     Attributes:
-        worker: who works on it.
-        stream: of its answers.
-        items: what it was given and has not answered, by key.
+        worker: the worker.
+        stream: the stream of its answers.
+        items: items without an answer yet, by key.
     """
 
     worker: WorkerHandle
@@ -197,11 +196,11 @@ class _RunningBatch:
 def share_work(
     pool: WorkerPool, task: WorkerTask[T], queue: WorkQueue[T]
 ) -> Iterator[WorkerAnswers]:
-    """Have the work done; yield answers as they come, and nothing now and then while none do.
+    """Distribute the work; yield answers as they arrive, and an empty tuple while none arrive.
 
     Raises:
-        VerdictError: what a worker raised.
-        FaultError: when more workers are lost than may be.
+        VerdictError: an error raised by a worker.
+        FaultError: when too many workers are lost.
     """
     import ray
 
@@ -237,7 +236,7 @@ def _assign_batches(
 
 
 def _admit_new_workers(pool: WorkerPool) -> None:
-    """Take in those that stand in the place of lost ones, when they are ready."""
+    """Start to use replacement workers that have become ready."""
     for worker in list(pool.workers):
         if worker.ready is not None and is_ready_answer(worker.ready):
             try:
@@ -249,14 +248,14 @@ def _admit_new_workers(pool: WorkerPool) -> None:
 def _next_answers(
     pool: WorkerPool, batch: _RunningBatch, queue: WorkQueue[T], running: list[_RunningBatch]
 ) -> WorkerAnswers:
-    """Return what the worker answered; when it is lost, requeue what it had not answered."""
+    """Return the worker's next answers; if it is lost, requeue its unanswered items."""
     try:
         answers: WorkerAnswers = wait_for_answer(next(batch.stream))
     except StopIteration:
         running.remove(batch)
         if batch.items:
             keys = ", ".join(map(str, batch.items))
-            raise FaultError(f"a worker ended its work without an answer for {keys}") from None
+            raise FaultError(f"a worker ended without an answer for {keys}") from None
         return ()
     except WorkerLostError as error:
         running.remove(batch)
@@ -269,19 +268,20 @@ def _next_answers(
 
 
 _MOST_ENGINE_BATCHES = 4
-"""Of the engine's own batches, so many at most are given out at once: an engine fills the places of
-what ended with what waits."""
+"""A worker gets up to this many engine batches at once, so that its engine can replace completions
+that have ended by waiting ones."""
 
 _SMALLEST_PART = 4
-"""And at least one such part of a batch: with few rows side by side a model is slow."""
+"""A worker gets at least an engine batch divided by this, because small batches are slow."""
 
 
 class WorkQueue(Generic[T]):
-    """Work that waits, by kind (for prompts, their variant), each kind in its own order.
+    """Hold the waiting items by kind (a prompt's kind is its variant), in order within a kind.
 
-    A batch is of one kind: an engine puts another adapter on for each, and proves the base
-    undisturbed after it. The kind with the most work left is next, so that all come along side by
-    side. Batches shrink towards the end, so that all workers end at about the same time.
+    All items of a batch have the same kind, because an engine switches the adapter for each kind
+    and checks the base afterwards. The next batch is of the kind with the most items left, so all
+    kinds progress together. Batches shrink towards the end, so that all workers finish at about the
+    same time.
     """
 
     def __init__(
@@ -291,13 +291,13 @@ class WorkQueue(Generic[T]):
         batch_size: int,
         n_workers: int,
     ) -> None:
-        """Take the work.
+        """Sort the items by kind.
 
         Args:
             items: the work.
-            kind: what an item belongs to.
-            batch_size: items that an engine works on side by side.
-            n_workers: how many share the work.
+            kind: returns the kind of an item.
+            batch_size: number of items that an engine works on at the same time.
+            n_workers: number of workers that share the work.
         """
         self._kind = kind
         self._batch_size = batch_size
@@ -310,7 +310,7 @@ class WorkQueue(Generic[T]):
         return sum(map(len, self._waiting.values()))
 
     def next_batch(self) -> list[T]:
-        """Take out the next batch; empty when nothing waits."""
+        """Remove and return the next batch; empty when no item is waiting."""
         if not len(self):
             return []
         longest = max(self._waiting.values(), key=len)
@@ -320,6 +320,6 @@ class WorkQueue(Generic[T]):
         return [longest.popleft() for _ in range(n_items)]
 
     def requeue(self, items: Sequence[T]) -> None:
-        """Put back what was taken and not done; it is next of its kind."""
+        """Put back unfinished items, at the front of their kind."""
         for item in reversed(items):
             self._waiting.setdefault(self._kind(item), deque()).appendleft(item)

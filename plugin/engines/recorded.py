@@ -1,4 +1,4 @@
-"""The recorded engine hands out completions made elsewhere; it loads nothing."""
+"""Return completions that were made elsewhere; this engine loads no model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ELSEWHERE = "its completions were made elsewhere"
 
 
 def version() -> str:
-    """Return what stands where other engines name their libraries."""
+    """Return a fixed text, where other engines return their library versions."""
     return "recorded completions"
 
 

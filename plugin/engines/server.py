@@ -1,9 +1,9 @@
-"""The server engine: any OpenAI-compatible inference server that has base and adapters by name.
+"""Ask an OpenAI-compatible inference server that serves base and adapters under names.
 
-No weights are read here. The server applies the chat template and counts the tokens. As many
-requests are under way as the server can take, and each is tried again where that may help. All of
-it runs on an event loop of its own, a tenth of a second at a time, so that whoever waits for
-completions can stop in between.
+No weights are read here. The server applies the chat template and counts the tokens. Many requests
+run at the same time, up to what the server can take, and a failed one is tried again if that may
+help. The engine has its own event loop and runs it for a tenth of a second at a time, so the caller
+can stop in between.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ TIMEOUT_S = 300.0
 """A slow server with many requests at once may take minutes for each."""
 
 N_TRIES_BUSY = 8
-"""Tries of one request when the server is busy and says so: it is the user's own, and costs time
-alone."""
+"""Number of tries when the server says that it is busy. It is the user's own server, so waiting
+costs only time."""
 
 N_BAD_UNTIL_DOWN = 10
-"""Requests in a row that no try brought an answer to, after which the server counts as down."""
+"""The server counts as down when this many requests in a row failed in all their tries."""
 
 _SERVED_PROBE_TOKENS = 64
-"""How long the answers to probes may become: enough to tell models apart."""
+"""Largest length of the answers to probes: enough to tell two models apart."""
 
 _CONNECT_S = 10.0
 _STEP_S = 0.1
 
 _RULES = RetryRules(n_tries_busy=N_TRIES_BUSY, time_shows_load=False)
-"""How long a request took says more of the answer's length than of the server."""
+"""A request's duration depends more on the answer's length than on the server's load."""
 
 
 def version() -> str:
-    """Return what generates; the server's own version is known when it was asked for it."""
+    """Return the engine's name; the server's version is added when it is known."""
     return "server"
 
 
 def load(settings: ServedSettings) -> ServerEngine:
-    """Return the engine; the server is not asked yet.
+    """Make the engine; nothing is sent to the server yet.
 
     Raises:
-        ModelError: when no client can be made.
+        ModelError: when no client can be made for the URL.
     """
     return ServerEngine(settings)
 
@@ -77,7 +77,7 @@ class ServerEngine(TextEngine):
         return certify_served(self._answers, variant, probes, served)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """See `Engine.generate`; yields while it waits, too."""
+        """See `Engine.generate`; also yields while it waits."""
         return self._calls.completions(prompts, self._settings.max_tokens)
 
     def close(self) -> None:
@@ -94,19 +94,19 @@ class ServerCalls:
     """The connections to one server, reused for all requests."""
 
     def __init__(self, settings: ServedSettings) -> None:
-        """Make the client; nothing is sent yet.
+        """Make the HTTP client; nothing is sent yet.
 
         Raises:
-            ModelError: when the client cannot be made.
+            ModelError: when no client can be made for the URL.
         """
         import httpx
 
         self._settings = settings
         self._mask = SecretMask(settings.key)
         self._limit = ConcurrencyLimit(settings.batch_size, adaptive=True, most=settings.batch_size)
-        self._last = ""  # what the last request failed with
+        self._last = ""  # reason of the last failure
         self._loop = asyncio.new_event_loop()
-        # The limit bounds requests; the library's own bound would only make some wait unseen.
+        # Our own limit bounds the requests; httpx's limit would make them wait unseen.
         self._client = make_client(
             f"the inference server {settings.url}",
             lambda: httpx.AsyncClient(
@@ -119,7 +119,7 @@ class ServerCalls:
         )
 
     def close(self) -> None:
-        """Close the connections, and drop what is under way."""
+        """Cancel open requests and close the connections."""
         if not self._loop.is_closed():
             self._drop(asyncio.all_tasks(self._loop))
             self._loop.run_until_complete(self._client.aclose())
@@ -128,11 +128,11 @@ class ServerCalls:
     def completions(
         self, prompts: Sequence[Prompt], n_tokens: int
     ) -> Iterator[tuple[Completion | Failure, ...]]:
-        """Yield a completion or a failure for each, as they come, at least ten times a second.
+        """Yield completions and failures as they arrive; yield at least ten times a second.
 
         Raises:
             ServerDownError: when the server no longer answers.
-            UserError: when no request can succeed.
+            UserError: when no request can succeed before the user changes something.
         """
         waiting, under_way, n_bad = deque(prompts), set[asyncio.Task[Completion | Failure]](), 0
         try:
@@ -144,7 +144,7 @@ class ServerCalls:
                     asyncio.wait(under_way, timeout=_STEP_S, return_when=asyncio.FIRST_COMPLETED)
                 )
                 good = tuple(task.result() for task in ended if not task.exception())
-                yield good  # before any error: what is there is kept
+                yield good  # before an error is raised, so that these results are kept
                 for task in ended:
                     n_bad = n_bad + 1 if _is_bad(task.result()) else 0
                 if n_bad >= N_BAD_UNTIL_DOWN:
@@ -163,10 +163,10 @@ class ServerCalls:
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
     async def _complete(self, prompt: Prompt, n_tokens: int) -> Completion | Failure:
-        """Return one completion, tried several times if need be.
+        """Return one completion; try several times if necessary.
 
         Raises:
-            UserError: when no request can succeed.
+            UserError: when no request can succeed before the user changes something.
         """
         try:
             return await retry(lambda: self._request(prompt, n_tokens), self._limit, _RULES)
@@ -177,11 +177,11 @@ class ServerCalls:
             return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.retry)
 
     async def _request(self, prompt: Prompt, n_tokens: int) -> Completion:
-        """Return the completion that one request brings.
+        """Send one request and return its completion.
 
         Raises:
-            CallError: when it brings none.
-            UserError: when no request can succeed.
+            CallError: when the request fails.
+            UserError: when no request can succeed before the user changes something.
         """
         settings = self._settings
         name, chat = settings.names[prompt.variant], settings.chat_template

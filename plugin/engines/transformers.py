@@ -1,13 +1,13 @@
-"""The transformers engine: torch with PEFT, on CUDA, ROCm, Apple's mps or a CPU.
+"""Generate with torch and PEFT, on CUDA, ROCm, Apple's mps or a CPU.
 
-The base weights are loaded once for all variants. Cases of like length are decoded side by side,
-greedily, and leave the batch when they end. Where memory is short the batch is halved and what was
-unfinished begins again; nothing finished is lost.
+The base weights are loaded once for all variants. Prompts of similar length are decoded greedily in
+one batch, and leave the batch when they end. When memory runs out, the batch is halved and
+unfinished completions start again; finished ones are kept.
 
-`PeftAdapterSwitch` loads adapters beside each other and switches one on at a time. PEFT only warns
-of tensors that found no place, and leaves missing ones random, so a file is compared with what the
-model expects before anything is loaded. After every adapter the base must answer a probe with the
-very same bits as before any was there.
+`PeftAdapterSwitch` loads several adapters and switches on one at a time. PEFT only warns about
+tensors that match no module, and leaves missing ones random. So the file is compared with what the
+model expects before anything is loaded. After every adapter, the base must answer a probe with
+exactly the same bits as before.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def version() -> str:
 
 
 def version_4bit() -> str:
-    """Return what the version adds for a base in 4 bits."""
+    """Return the part of the version that describes 4-bit loading."""
     kind = dtype_4bit(torch_device())
     return f"4-bit NF4 in {kind} by bitsandbytes {installed('bitsandbytes')}"
 
@@ -81,7 +81,7 @@ def load(settings: EngineSettings) -> TransformersEngine:
 
 
 class TransformersEngine(LocalEngine):
-    """A base model on torch, with its adapters switched on and off."""
+    """Generate with a base model on torch, with its adapters on or off."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: EngineSettings) -> None:
         """See `load`."""
@@ -109,10 +109,10 @@ class TransformersEngine(LocalEngine):
         """See `LocalEngine._read_batch`; a batch too large for the memory is halved."""
         try:
             return [*torch_loglikelihoods(self._model, batch)]
-        except RuntimeError as error:  # torch's errors of memory are such
+        except RuntimeError as error:  # also raised when torch is out of memory
             if not is_out_of_memory(error):
                 raise FaultError(
-                    f"torch stopped reading: {error}. If memory was short, lower --batch_size"
+                    f"torch stopped reading: {error}. If it ran out of memory, lower --batch_size"
                 ) from error
         free_torch_memory()
         if len(batch) == 1:
@@ -121,7 +121,7 @@ class TransformersEngine(LocalEngine):
         return [*self._read_batch(batch[:half]), *self._read_batch(batch[half:])]
 
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """Decode batch by batch, the longest prompts first: what is too much shows at once."""
+        """Decode batch by batch, longest prompts first, so that a lack of memory shows early."""
         waiting = deque(sorted(prompts, key=lambda prompt: -len(prompt.token_ids)))
         while waiting:
             n_rows = min(self._batch_size, len(waiting))
@@ -146,7 +146,7 @@ class TransformersEngine(LocalEngine):
     def _decode_batch(
         self, batch: Sequence[_GrowingTorch]
     ) -> Generator[tuple[Completion | Failure, ...], None, bool]:
-        """Decode one batch and yield what ends; return whether memory was short."""
+        """Decode one batch and yield what ends; return whether memory ran out."""
         live, places = list(batch), list(range(len(batch)))
         while live:
             tokens = self._next_tokens(live, places)
@@ -162,7 +162,7 @@ class TransformersEngine(LocalEngine):
     def _next_tokens(
         self, live: Sequence[_GrowingTorch], places: Sequence[int]
     ) -> list[int] | None:
-        """Return the likeliest next token of each row that is left; None when memory was short."""
+        """Return the most likely next token of each remaining row; None when memory ran out."""
         try:
             if live[0].token_ids:
                 self._rows.keep(places)
@@ -171,11 +171,11 @@ class TransformersEngine(LocalEngine):
                 logits = self._rows.read([growing.prompt.token_ids for growing in live])
             chosen: list[int] = logits.argmax(-1).tolist()
             return chosen
-        except RuntimeError as error:  # torch's errors of memory are such
+        except RuntimeError as error:  # also raised when torch is out of memory
             if is_out_of_memory(error):
                 return None
             raise FaultError(
-                f"torch stopped generating: {error}. If memory was short, lower --batch_size"
+                f"torch stopped generating: {error}. If it ran out of memory, lower --batch_size"
             ) from error
 
     def _finish(self, growing: _GrowingTorch) -> Completion:
@@ -192,11 +192,11 @@ class TransformersEngine(LocalEngine):
 
 
 class _GrowingTorch:
-    """A completion on its way.
+    """Collect the tokens of one completion.
 
     Attributes:
-        reason: why it ended; empty until then.
-        seconds: from its start in the batch to its last token.
+        reason: why the completion ended; empty until then.
+        seconds: time from its start in the batch to its last token.
     """
 
     def __init__(self, prompt: Prompt, n_room: int) -> None:
@@ -208,7 +208,7 @@ class _GrowingTorch:
         self._started_s = time.perf_counter()
 
     def add(self, token: int, eos_ids: set[int]) -> None:
-        """Take one token; that which ends the text is not kept."""
+        """Add a token, except the end-of-text token."""
         if token in eos_ids:
             self.reason = "stop"
         else:
@@ -220,23 +220,23 @@ class _GrowingTorch:
 
 def _no_memory_result(what: str, n_tokens: int) -> NoResult:
     return NoResult(
-        f"{NO_MEMORY} ({what} of {n_tokens} tokens); make room on the device, or run it on a "
-        "larger one: the same run tries again",
+        f"{NO_MEMORY} ({what} of {n_tokens} tokens); free memory on the device, or use a larger "
+        "one: a resumed run tries again",
         retry=True,
     )
 
 
 class PeftAdapterSwitch(AdapterSwitch):
-    """A base model on torch, and its PEFT adapters, of which one at a time is on."""
+    """Switch PEFT adapters of a base model on torch; at most one is on."""
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
         """Remember the base as it is now.
 
         Raises:
-            ModelError: when it answers with no numbers.
+            ModelError: when the base answers with NaN or infinity.
         """
         self._model = model
-        # By reference: PEFT moves them, never copies. Tied ones under each of their names.
+        # References: PEFT moves parameters but never copies them. Tied ones appear under each name.
         self._base = dict(model.named_parameters(remove_duplicate=False))
         self._peft: Any = None
         self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
@@ -257,7 +257,7 @@ class PeftAdapterSwitch(AdapterSwitch):
         self.require_base(variant)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """See `AdapterSwitch.logits`; rows are padded behind, unseen by a causal model."""
+        """See `AdapterSwitch.logits`; rows are padded at the end, which a causal model ignores."""
         import torch
 
         if not rows:
@@ -320,12 +320,12 @@ class PeftAdapterSwitch(AdapterSwitch):
         reasons = parse_peft_config(adapter.config).obstacles()
         if reasons:
             raise AdapterError(
-                f"{path} cannot be compared with its base in one load:\n"
-                + "\n".join(f"  {reason}" for reason in reasons)
+                f"{path} cannot be compared with its base, because both would not be the same in "
+                "one loaded model:\n" + "\n".join(f"  {reason}" for reason in reasons)
             )
 
     def _add(self, name: str, held: AdapterFolder, original: AdapterFolder) -> None:
-        """Give the model the places that the adapter's configuration asks for."""
+        """Add the modules that the adapter's configuration asks for."""
         from peft import LoraConfig, PeftModel
 
         settings = parse_peft_config(held.config).settings()
@@ -333,7 +333,8 @@ class PeftAdapterSwitch(AdapterSwitch):
         unknown = sorted(set(settings) - known)
         if unknown:
             raise AdapterError(
-                f"{original.path}: this peft does not know {', '.join(unknown)}; upgrade peft"
+                f"{original.path}: the installed peft does not know the settings "
+                f"{', '.join(unknown)}; upgrade peft"
             )
         try:
             config = LoraConfig(**{**settings, "inference_mode": True, "lora_dropout": 0.0})
@@ -358,7 +359,7 @@ class PeftAdapterSwitch(AdapterSwitch):
         return base_model_notes(adapter, self.folder, self.model_name)
 
     def _is_of_base(self, name: str, value: Any) -> bool:
-        """Return whether a tensor copies the base's own, as PEFT may save embeddings."""
+        """Return whether a tensor is a copy of the base's own; PEFT may save embeddings too."""
         import torch
 
         plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
@@ -370,7 +371,7 @@ class PeftAdapterSwitch(AdapterSwitch):
     def _fill(
         self, name: str, tensors: dict[str, Any], held: AdapterFolder, original: AdapterFolder
     ) -> tuple[str, ...]:
-        """Load the tensors as far as they fit; return the names of those that do not."""
+        """Load the tensors that fit the model; return the names of those that do not."""
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
         expected = get_peft_model_state_dict(
@@ -396,23 +397,23 @@ class PeftAdapterSwitch(AdapterSwitch):
         left = set_peft_model_state_dict(self._peft, kept, adapter_name=name).unexpected_keys
         if left:
             raise AdapterError(
-                f"{original.path}: peft found no place for {', '.join(left)}; save the adapter "
-                "again"
+                f"{original.path}: peft cannot load the tensors {', '.join(left)}; save the "
+                "adapter again"
             )
         return found.unused
 
     def _drop(self, name: str) -> None:
-        """Forget an adapter that could not be loaded."""
+        """Remove an adapter that could not be loaded."""
         if self._peft is None or name not in self._peft.peft_config:
             return
         self._peft.delete_adapter(name)
 
 
 def _as_model_shapes(peft: Any, name: str, tensors: dict[str, Any]) -> dict[str, Any]:
-    """Return the tensors by their names in this model: transformers may have fused modules."""
+    """Rename the tensors to this model's names, because transformers 5 fuses some modules."""
     try:
         from peft.utils import transformers_weight_conversion as conversion
-    except ImportError:  # before transformers 5 nothing was fused
+    except ImportError:  # before transformers 5 no modules were fused
         return tensors
     found: dict[str, Any] = conversion.convert_peft_adapter_state_dict_for_transformers(
         model=peft,

@@ -21,7 +21,13 @@ from plugin.worker import Progress, Stage
 
 
 class Host(Protocol):
-    """Give a run what it needs, show its progress, and take its results."""
+    """Give a run what it needs, show its progress, and take its results.
+
+    Attributes:
+        stop_exit_code: what the process ends with when the user stopped the run.
+    """
+
+    stop_exit_code: int
 
     def open(self, run_id: str) -> Path:
         """Return the run's folder, made when missing; the same run has the same folder.

@@ -11,15 +11,17 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from plugin.compare.numbers import round_published
 from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
 from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, is_within, run_folder
+from plugin.hosts.documents import publish_documents
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, MetricSpec, Score
 from plugin.report.record import Report
+from plugin.results import Summary
 from plugin.worker import Progress
 
 _PROVENANCE = ("run_id", "seed", "identity", "digests", "judge_versions", "versions")
@@ -63,7 +65,16 @@ def read_values(arguments: Sequence[str]) -> dict[str, Any]:
 class ClassicHost:
     """See `plugin.hosts.Host`."""
 
-    def __init__(self, sdk: Any, workspace: str, config_value: Any, model_name: str) -> None:
+    stop_exit_code = 130
+
+    def __init__(
+        self,
+        sdk: Any,
+        workspace: str,
+        config_value: Any,
+        model_name: str,
+        reword: Callable[[str], str] = str,
+    ) -> None:
         """Take what the host gives.
 
         Args:
@@ -71,11 +82,13 @@ class ClassicHost:
             workspace: the directory of models, adaptors and datasets.
             config_value: name -> stored value of the host's settings, or None.
             model_name: the experiment's model; adapters are kept under its name.
+            reword: turns what is printed into the words of the form.
         """
         self._sdk = sdk
         self._workspace = Path(workspace)
         self._config_value = config_value
         self._model_name = model_name
+        self._reword = reword
         self._reporter = ProgressReporter(self.log, lambda percent: sdk.progress_update(percent))
 
     def open(self, run_id: str) -> Path:
@@ -150,7 +163,7 @@ class ClassicHost:
             return "local"
         raise JudgeError(
             f"judge model {provider or chosen!r} is none of gpt-..., claude-..., azure-openai, "
-            "custom-model-api and local; choose one of these, or name a judge in the field Judge"
+            "custom-model-api and local; choose one of these as Judge model"
         )
 
     def tend(self, progress: Progress) -> None:
@@ -159,21 +172,22 @@ class ClassicHost:
 
     def log(self, text: str) -> None:
         """Print to stdout, which is the job's output."""
-        print(text, flush=True)
+        print(self._reword(text), flush=True)
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
         """Save the detailed report, the chips and charts, and print the verdict."""
-        self._sdk.save_evaluation_results(detailed_rows(report))
-        chips = chips_of(report)
+        saved = self._sdk.save_evaluation_results(detailed_rows(report))
         # The host's own means would hold NaN where nothing was scored.
-        self._sdk.add_job_data("score", json.dumps(chips))
-        for chip in chips:
-            self._sdk.log_metric(chip["type"], chip["score"])
+        self._sdk.add_job_data("score", json.dumps(chips_of(report)))
+        for mean in means_of(report):
+            self._sdk.log_metric(mean["type"], mean["score"])
         facts = {name: report.provenance[name] for name in _PROVENANCE}
         self._sdk.add_job_data("provenance", json.dumps(facts, ensure_ascii=False))
+        shown = publish_documents(report, files, saved)
         for line in closing_words(report):
-            self.log(line)
-        self.log(f"Report and charts: {files[0].parent}")
+            if line != report.verdict.sentence:  # said last of all
+                self.log(line)
+        self.log(f"Report and charts: {shown or files[0].parent}")
 
     def fail(self, error: VerdictError) -> None:
         """Print the message; the job's details are written when the job ends."""
@@ -217,16 +231,53 @@ def shown_metric(metric: str, variant: str, report: Report) -> str:
 
 
 def chips_of(report: Report) -> list[dict[str, Any]]:
-    """Return the finite means, rounded, the base's beside the adapter's."""
-    return [
-        {"type": shown_metric(row.metric, row.variant, report), "score": mean}
+    """Return the means that chips and charts show, at most four: more labels run into each other.
+
+    These are the primary metric and the next one, each for the base and one variant beside it (the
+    first that was tuned, where there is one). With a single variant they are its first four.
+    """
+    named = [variant.name for variant in report.variants]
+    bases = (VANILLA, PROMPTED)
+    beside = [name for name in named[1:] if name not in bases] + named[1:]
+    chosen = {*named[:1], *beside[:1]}
+    shown = [row for row in _means(report) if row.variant in chosen]
+    wanted = 2 if beside else _MAX_CHIPS
+    metrics = list(dict.fromkeys(row.metric for row in shown))[:wanted]
+    return [_chip(row, report) for row in shown if row.metric in metrics][:_MAX_CHIPS]
+
+
+_MAX_CHIPS = 4
+
+
+def means_of(report: Report) -> list[dict[str, Any]]:
+    """Return all finite means, rounded, the base's beside the adapter's."""
+    return [_chip(row, report) for row in _means(report)]
+
+
+def _means(report: Report) -> list[Summary]:
+    """Return the means over all cases that exist, by metric, the primary one first."""
+    order = {metric.name: place for place, metric in enumerate(report.metrics)}
+    found = [
+        row
         for row in report.summaries
-        if row.group == ALL and (mean := round_published(row.mean)) is not None
+        if row.group == ALL and round_published(row.mean) is not None
     ]
+    return sorted(found, key=lambda row: order[row.metric])
+
+
+def _chip(row: Summary, report: Report) -> dict[str, Any]:
+    return {
+        "type": shown_metric(row.metric, row.variant, report),
+        "score": round_published(row.mean),
+    }
 
 
 def detailed_rows(report: Report) -> Any:
-    """Return a flat table with a row per score; its first column is the variant."""
+    """Return a flat table with a row per score, by case, then variant, then metric.
+
+    The variant comes first, so that the host keeps the table flat. The host loses line breaks in
+    cells, so they are shown as "⏎".
+    """
     from pandas import DataFrame
 
     cases = {case.id: case for case in report.cases}
@@ -235,9 +286,10 @@ def detailed_rows(report: Report) -> Any:
     named = [variant.name for variant in report.variants]
     order = [
         (metric.name, name, case.id)
-        for metric in report.metrics
-        for name in ([DATA] if metric.judges_data else named)
         for case in report.cases
+        for name in (*named, DATA)
+        for metric in report.metrics
+        if metric.judges_data == (name == DATA)
     ]
     rows = []
     for metric, variant, case_id in order:
@@ -256,10 +308,10 @@ def detailed_rows(report: Report) -> Any:
                 "score": round_published(score.value),
                 "gain": gain,
                 "group": case.group or "",
-                "input": case.input,
-                "output": completion.text if completion else "",
-                "expected_output": case.expected_output or "",
-                "reason": score.reason or "",
+                "input": _on_one_line(case.input),
+                "output": _on_one_line(completion.text if completion else ""),
+                "expected_output": _on_one_line(case.expected_output or ""),
+                "reason": _on_one_line(score.reason or ""),
             }
         )
     return DataFrame(rows, columns=list(rows[0]) if rows else list(_COLUMNS))
@@ -269,6 +321,10 @@ _COLUMNS = (
     *("variant", "metric_name", "test_case_id", "score", "gain", "group"),
     *("input", "output", "expected_output", "reason"),
 )
+
+
+def _on_one_line(text: str) -> str:
+    return " ⏎ ".join(text.splitlines())
 
 
 def _gain(score: Score, base: Score | None, spec: MetricSpec) -> float | None:

@@ -9,18 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from plugin.compare.numbers import round_published
 from plugin.compare.pairs import contenders
-from plugin.errors import AdapterError, VerdictError
+from plugin.errors import (
+    AdapterError,
+    DataError,
+    JudgeError,
+    ModelError,
+    VerdictError,
+    did_you_mean,
+    list_first,
+)
 from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, run_folder
+from plugin.hosts.lab_registry import (
+    Kind,
+    document_names,
+    find_document,
+    find_registered,
+    registered_names,
+)
 from plugin.records import ALL
 from plugin.report.record import Report
-from plugin.worker import Progress
+from plugin.report.tables import chart_label
+from plugin.worker import Progress, Stage
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,49 +60,69 @@ class LabHost:
         folder: the run's folder, once it is open.
     """
 
-    def __init__(self, lab: Any) -> None:
-        """Take the initialised SDK."""
+    stop_exit_code = 0
+    """The host calls a stopped job failed when its command ends with another code."""
+
+    def __init__(self, lab: Any, titles: Mapping[str, str] | None = None) -> None:
+        """Tell nothing yet.
+
+        Args:
+            lab: the initialised SDK.
+            titles: of the form's fields, by option.
+        """
+        self._titles = titles or {}
         self.folder: Path | None = None
         self._lab = lab
-        self._reporter = ProgressReporter(self.log, lab.update_progress)
+        self._reporter = ProgressReporter(self.log, self._update)
+        self._told_s = time.monotonic()
+        self._progress = Progress()
+        self._n_shown = 0
 
     def open(self, run_id: str) -> Path:
         """Return a folder in the workspace; the same settings continue the run there."""
-        from lab.dirs import get_workspace_dir
-
-        workspace = asyncio.run(get_workspace_dir())
-        if "://" in workspace:  # a remote store takes files, not a database that is being written
-            workspace = str(Path.home() / ".transformerlab" / "workspace")
-        self.folder = run_folder(Path(workspace), run_id)
+        self.folder = run_folder(self._workspace(), run_id)
         return self.folder
 
     def model(self, name: str) -> str:
-        """Return a directory, else a model of the registry, else the name as a hub id."""
+        """Return a directory, else a model of the registry, else the name as a hub id.
+
+        Raises:
+            ModelError: for a path that is not there, listing what was tried.
+        """
         path = Path(os.path.expanduser(name))
-        return os.path.abspath(path) if path.is_dir() else self._registered(name) or name
+        if path.is_dir():
+            return os.path.abspath(path)
+        if found := find_registered(self._workspace(), "models", name):
+            return str(found)
+        if name.startswith(("/", "~", ".")):
+            raise ModelError(f"base model {name!r}: {self._not_found('models', name)}")
+        return name
 
     def adapter(self, name: str) -> Path:
         """Return a directory, else an adapter of the registry."""
         path = Path(os.path.abspath(Path(os.path.expanduser(name))))
         if path.is_dir():
             return path
-        registered = self._registered(name)
-        if registered is None:
-            raise AdapterError(
-                f"adapter {name!r}: found neither the directory {path} nor a registered model of "
-                "that name; give a directory, or a registry id such as my-adapter/v1"
-            )
-        return Path(registered)
+        if found := find_registered(self._workspace(), "models", name):
+            return found
+        raise AdapterError(f"adapter {name!r}: {self._not_found('models', name)}")
 
     def dataset(self, name: str) -> str:
-        """Return a path, else a data set of the host, else the name as a data set id."""
+        """Return a path, a document, a data set of the registry, else the name as a hub id.
+
+        Raises:
+            DataError: for a file that is not there, listing what was tried.
+        """
         path = Path(os.path.expanduser(name))
         if path.exists():
             return str(path.resolve())
-        try:
-            return str(asyncio.run(self._lab.get_dataset(name).get_dir()))
-        except (FileNotFoundError, ValueError):
-            return name
+        found = find_document(self._documents(), name)
+        found = found or find_registered(self._workspace(), "datasets", name)
+        if found:
+            return str(found)
+        if name.startswith(("/", "~", ".")) or path.suffix in _DATA_SUFFIXES:
+            raise DataError(f"data set {name!r}: {self._not_found('datasets', name)}")
+        return name
 
     def secret(self, name: str) -> str | None:
         """Return the host's secret of that name, else the environment variable."""
@@ -92,12 +130,28 @@ class LabHost:
         return found.strip() or None
 
     def tend(self, progress: Progress) -> None:
-        """Move the job's progress, and log the stages."""
+        """Move the job's progress, log the stages, and a line now and then in a long one."""
+        self._progress = progress
         self._reporter.tend(progress)
+        if progress.stage and time.monotonic() - self._told_s >= _LINE_EVERY_S:
+            self.log(progress_line(progress))
 
     def log(self, text: str) -> None:
         """Write a line into the job's log."""
+        self._told_s = time.monotonic()
         self._lab.log(text)
+
+    def _update(self, percent: int) -> None:
+        """Move the bar, and the live charts while completions are judged."""
+        progress = self._progress
+        if progress.stage != Stage.SCORE or progress.done == self._n_shown:
+            self._lab.update_progress(percent)
+            return
+        self._n_shown = progress.done
+        metrics = {"judged": float(progress.done), "failed": float(progress.n_failed)}
+        if progress.gain is not None:
+            metrics["running_gain"] = round(progress.gain, 4)
+        self._lab.update_progress(percent, metrics=metrics, step=progress.done)
 
     def save(self, files: Sequence[Path]) -> None:
         """Save tables to the Evals page, and the rest to the artifacts."""
@@ -113,24 +167,75 @@ class LabHost:
         self._lab.finish(report.verdict.sentence, score=published_scores(report))
 
     def fail(self, error: VerdictError) -> None:
-        """End the job as failed, with the message."""
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        self._lab.error(str(error))
+        """End the job as failed, with the message where the host shows it: card, log and output."""
+        text = name_fields(str(error), self._titles)
+        if isinstance(error, JudgeError):
+            text += ". Keys and addresses of judges are secrets: User Settings > Secrets"
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        self.log(f"error: {text}")
+        self._lab.set_job_data_field("error_msg", text)
+        self._lab.error(text)
 
     def stopped(self) -> None:
         """Say so in the log; the host itself marks the job as stopped."""
         self.log(STOPPED_TEXT)
 
-    def _registered(self, name: str) -> str | None:
-        """Return the registry's folder for an id such as my-adapter/v1; None where it has none."""
-        # The SDK leaves parts such as .. out, and would give another folder than the one named.
-        if {"", ".", ".."} & set(name.split("/")):
-            return None
-        try:
-            path = str(self._lab.get_model_path(name))
-        except (FileNotFoundError, ValueError):
-            return None
-        return path if Path(path).is_dir() else None
+    def _workspace(self) -> Path:
+        from lab.dirs import get_workspace_dir
+
+        workspace = asyncio.run(get_workspace_dir())
+        if "://" in workspace:  # a remote store takes files, not a database that is being written
+            return Path.home() / ".transformerlab" / "workspace"
+        return Path(workspace)
+
+    def _documents(self) -> Path:
+        return Path(asyncio.run(self._lab.experiment.get_dir())) / "documents"
+
+    def _not_found(self, kind: Kind, name: str) -> str:
+        """Return what was tried, what was probably meant, and what there is."""
+        have = registered_names(self._workspace(), kind)
+        tried, there = (
+            [_REGISTRY_NAMES[kind]],
+            f"the registry has {list_first(have, 5) or 'nothing'}",
+        )
+        if kind == "datasets":
+            files = document_names(self._documents())
+            have += files
+            tried.insert(0, "the experiment's documents")
+            there += f", the documents are {list_first(files, 5) or 'none'}"
+        hint = did_you_mean(name, have)
+        path = Path(os.path.abspath(os.path.expanduser(name)))
+        if name.startswith(("/", "~", ".")):
+            tried.insert(0, f"the path {path}")
+            if path.is_relative_to(Path.home()):
+                hint += ". The home directory of a job is its own, not yours: give a whole path"
+            elif path.is_relative_to("/tmp"):
+                hint += ". A job cannot see the machine's /tmp: use the registry or another folder"
+        return f"not found in {' or '.join(tried)} ({there}){hint}"
+
+
+_DATA_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
+_LINE_EVERY_S = 12.0
+"""Between two lines of the log in a long stage."""
+
+_REGISTRY_NAMES = {"models": "the Model Registry", "datasets": "the Dataset Registry"}
+
+
+def name_fields(text: str, titles: Mapping[str, str]) -> str:
+    """Return a message with the form's titles in place of the options that have a field there."""
+    for name, title in titles.items():
+        text = re.sub(rf"--{name}\b", f"'{title}'", text)
+    return text
+
+
+def progress_line(progress: Progress) -> str:
+    """Return how far the stage is, in a line."""
+    parts = [f"{progress.done} of {progress.total}"] if progress.total else []
+    parts += [progress.note] if progress.note else []
+    if progress.gain is not None and progress.stage == Stage.SCORE:
+        parts.append(f"running gain {progress.gain:+.3f}")
+    seconds = time.monotonic() - progress.began_s
+    return f"{progress.stage}: {', '.join([*parts, f'{seconds:.0f} s'])}"
 
 
 def published_scores(report: Report) -> dict[str, float]:
@@ -155,6 +260,6 @@ def published_scores(report: Report) -> dict[str, float]:
         found["lost_guards"] = float(len(report.verdict.lost))
     for summary in report.summaries:
         if summary.group == ALL:
-            found[f"{summary.variant}/{summary.metric}"] = summary.mean
+            found[f"{chart_label(summary.variant, names)}/{summary.metric}"] = summary.mean
     ordered = sorted(found, key=lambda key: (key != "score", not key.startswith("gain"), key))
     return {key: value for key in ordered if (value := round_published(found[key])) is not None}

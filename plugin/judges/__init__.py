@@ -1,8 +1,8 @@
 """Judges: a prompt and a schema -> an answer.
 
-`load_all` returns the judges that a user names, by the table `PROVIDERS`; each follows the protocol
-`Judge`. `HttpJudge` has what those behind HTTP share: which failed calls end the run, and how an
-option that the server refuses is left out.
+`load_all` returns the judges that a user names; the table `PROVIDERS` lists all kinds, and each
+judge follows the protocol `Judge`. `HttpJudge` is the base class of judges behind HTTP: it decides
+which failed calls end the run, and leaves out options that the server refuses.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Secrets = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a judge sent back, not yet validated.
+    """A judge's answer before it is validated.
 
     Attributes:
-        text: should be JSON for the schema.
-        cut_off: the judge stopped for lack of room.
+        text: the answer; should be JSON that fits the schema.
+        cut_off: whether the answer reached its token limit.
         version: the model version that the provider reports.
     """
 
@@ -52,17 +52,18 @@ class Answer:
 
 
 class Judge(Protocol):
-    """Whoever scores.
+    """A model or a set of rules that answers the metrics' questions.
 
     Attributes:
-        label: as shown in verdicts, reports and chips.
-        caveat: what must stand in the first line of every verdict, "" for a judge to be trusted.
-        identity: provider and requested model; part of every judgment's key. The address is not:
-            a server that comes back elsewhere is still the same judge.
-        structured: wants a metric's values as JSON instead of DeepEval's English prompts.
+        label: the judge's name in verdicts, reports and chips.
+        caveat: a warning for the first line of every verdict; "" when there is none.
+        identity: provider and requested model; part of every judgment's key. It does not contain
+            the address: a server that moves to another address is still the same judge.
+        structured: whether the judge gets a metric's values as JSON instead of DeepEval's English
+            prompts.
 
-    A judge that works in this process also has `concurrency`, the most questions that it can take
-    side by side; fewer are asked where --concurrency says so, and no call of it has a deadline.
+    A judge in this process also has `concurrency`, the highest number of questions that it can
+    answer at once. --concurrency can lower this number. Its calls have no deadline.
     """
 
     label: str
@@ -71,12 +72,12 @@ class Judge(Protocol):
     structured: bool
 
     async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
-        """Return what the judge answers to one question.
+        """Return the judge's answer to one question.
 
         Args:
             prompt: the question.
-            schema: what the answer must fit.
-            room: how many times the usual room the answer gets, after one that was cut off.
+            schema: the schema that the answer must fit.
+            room: factor for the token limit; above 1 after an answer that was cut off.
 
         Raises:
             CallError: when this call failed.
@@ -92,10 +93,10 @@ class Provider:
     """A row of `PROVIDERS`.
 
     Attributes:
-        code: "file:function" in this package, imported when a judge of this kind is made. The
+        code: "file:function" in this package, imported when a judge of this kind is created. The
             function takes provider, model and secrets.
         spec: what a user writes, e.g. "openai:<model>".
-        is_free: whether its calls cost nothing but time.
+        is_free: whether its calls cost no money.
     """
 
     code: str
@@ -118,42 +119,44 @@ PROVIDERS = {
 
 
 def choices() -> str:
-    """Return the specs that a user may give, in words."""
+    """Return the specs that a user can give, as one text."""
     return ", ".join(provider.spec for provider in PROVIDERS.values())
 
 
 def marks_its_own_work(judge: Judge, model: str) -> bool:
-    """Return whether the judge is the model under test itself, as far as names tell.
+    """Return whether judge and model under test have the same name.
 
     Args:
-        judge: whose label ends with its model's name.
-        model: hub id or directory of the model under test; "" where none is known.
+        judge: the judge; its label ends with the name of its model.
+        model: hub id or directory of the model under test; "" when it is unknown.
     """
     of_judge = short_name(judge.label.partition(":")[2])
     return bool(model) and of_judge.casefold() == short_name(model).casefold()
 
 
 def require_named(provider: str, model: str, what: str = "model") -> str:
-    """Return the spec of a judge that must name its model.
+    """Return the spec of a judge that needs the name of a model.
 
     Raises:
-        JudgeError: when it names none.
+        JudgeError: when the name is missing.
     """
     if not model:
-        raise JudgeError(f"judge {provider!r} names no {what}; write --judge {provider}:<{what}>")
+        raise JudgeError(f"judge {provider!r} needs a {what}: write --judge {provider}:<{what}>")
     return f"{provider}:{model}"
 
 
 def load_all(specs: str, secrets: Secrets) -> tuple[Judge, ...]:
-    """Return the judges of a list with commas: one, or a panel.
+    """Return the judges of a comma-separated list: one judge, or a panel.
 
     Raises:
-        JudgeError: as `load`, and for one that is named twice.
+        JudgeError: as `load`, and for a judge that is listed twice.
     """
     named = [spec for part in specs.split(",") if (spec := part.strip())] or [""]
     twice = sorted({spec for spec in named if named.count(spec) > 1})
     if twice:
-        raise JudgeError(f"judge {', '.join(twice)} is named twice; each has one voice in a panel")
+        raise JudgeError(
+            f"judge {', '.join(twice)} is listed twice in --judge: list each judge of a panel once"
+        )
     return tuple(load(spec, secrets) for spec in named)
 
 
@@ -165,7 +168,7 @@ def load(spec: str, secrets: Secrets) -> Judge:
     """
     if not spec:
         raise JudgeError(
-            f"no judge chosen; --judge takes one of {choices()}. offline only tries the tool out"
+            f"no judge chosen; --judge takes one of {choices()}. Use offline only to try the tool"
         )
     provider, _, model = spec.partition(":")
     if provider not in PROVIDERS:
@@ -178,7 +181,7 @@ def load(spec: str, secrets: Secrets) -> Judge:
 
 
 def _suggestion(provider: str, model: str) -> str:
-    """Return a question after the judge that was meant, if the name is like a known one."""
+    """Return ", did you mean ...?" when the name is close to a known one, else ";"."""
     nearest = nearest_name(provider, PROVIDERS)
     if not nearest:
         return ";"
@@ -191,18 +194,18 @@ _MAX_VERSION_CHARS = 100
 
 
 class CallSettings(Protocol):
-    """How a server wants to be asked; servers and models differ in what they refuse."""
+    """The options of a request that a server accepts; servers and models differ in this."""
 
     def options(self, schema: type[BaseModel], n_tokens: int) -> dict[str, Any]:
-        """Return what goes into a request besides model and prompt.
+        """Return the options of a request, besides model and prompt.
 
         Args:
-            schema: what the answer must fit.
-            n_tokens: how long it may be.
+            schema: the schema that the answer must fit.
+            n_tokens: the token limit of the answer.
         """
 
     def without_refused(self, message: str) -> CallSettings | None:
-        """Return what is left without what the server's message refuses; None for nothing."""
+        """Return the settings without the option that the message refuses; None if none is left."""
 
 
 class HttpJudge(ABC):
@@ -214,14 +217,14 @@ class HttpJudge(ABC):
     def __init__(
         self, label: str, model: str, settings: CallSettings, key: str = "", url: str = ""
     ) -> None:
-        """Take what all have.
+        """Store what all HTTP judges have.
 
         Args:
             label: the spec; also the identity.
-            model: as the server knows it.
-            settings: how it is asked at first.
-            key: what must never be shown; "" where no key was given.
-            url: the server's address, which may hold a password.
+            model: the model's name on the server.
+            settings: the settings of the first request.
+            key: the API key, which must never be shown; "" for none.
+            url: the server's address, which may contain a password.
         """
         self.label = self.identity = label
         self._model = model
@@ -230,9 +233,10 @@ class HttpJudge(ABC):
         self._mask = SecretMask(key, url)
 
     async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
-        """See `Judge.ask`: schema-bound output at temperature 0, as far as the server takes it.
+        """See `Judge.ask`: output bound to the schema at temperature 0, if the server allows it.
 
-        What a server refuses is left out, for good once it then answers.
+        Options that the server refuses are left out. When it then answers, later calls leave them
+        out, too.
         """
         settings, n_tokens = self._settings, room * _MAX_ANSWER_TOKENS
         while True:
@@ -267,14 +271,13 @@ class HttpJudge(ABC):
         """
 
     def _fatal_error(self, error: CallError) -> JudgeError | None:
-        """Return what the user must change before any call can succeed; None: nothing."""
+        """Return the error when no call can succeed until the user changes something, else None."""
         match status_meaning(error.status):
             case Meaning.KEY:
-                # The server's own words are left out: they mostly quote the key.
-                wrong = "refused the key" if self._has_key else "wants a key"
+                # The server's own message is left out: it often contains the key.
+                wrong = "refused the key" if self._has_key else "needs a key"
                 reason = (
-                    f"the server {wrong} (HTTP {error.status}); check the key and what it may be "
-                    "used for"
+                    f"the server {wrong} (HTTP {error.status}); check the key and its permissions"
                 )
             case Meaning.UNKNOWN:
                 reason = self._unknown_model(str(error))
@@ -283,9 +286,9 @@ class HttpJudge(ABC):
         return JudgeError(f"judge {self.label}: {reason}")
 
     def _unknown_model(self, message: str) -> str:
-        """Return what a 404 with this message means, and the way out."""
+        """Explain a 404 with this message, and name the way out."""
         return (
-            "the server knows no such model or address (HTTP 404); check the model's name and "
+            "the server does not have this model or address (HTTP 404); check the model's name and "
             "the base URL"
         )
 
@@ -293,8 +296,8 @@ class HttpJudge(ABC):
         """Return the JSON object in the raw answer to a call of a provider's own client.
 
         Raises:
-            CallError: when there is none. Never chained to the client's error, whose request holds
-                the key.
+            CallError: when there is none. It is never chained to the client's error, because that
+                contains the request with the key.
         """
         failed: CallError | None = None
         try:
@@ -303,7 +306,7 @@ class HttpJudge(ABC):
             answer = error.response
         except sdk.APIConnectionError as error:
             failed = no_answer_error(error.__cause__ or error)
-        except Exception as error:  # a client fails in any way on an answer that it did not expect
+        except Exception as error:  # a client can raise anything on an answer it does not expect
             failed = unreadable_error(error)
         if failed:
             raise failed
@@ -311,17 +314,17 @@ class HttpJudge(ABC):
 
 
 def make_judge_client(label: str, make: Callable[[], Client]) -> Client:
-    """Return a client that `make` makes.
+    """Return the client that `make` creates.
 
     Raises:
-        JudgeError: for an address or a setting of the environment that it cannot work with.
+        JudgeError: when the client rejects the address or an environment variable.
     """
     return make_client(f"judge {label}", make, JudgeError)
 
 
 @contextmanager
 def ignore_environment(*names: str) -> Iterator[None]:
-    """Hide variables that a client would read by itself and send to any server."""
+    """Hide environment variables that a client would read by itself and send to any server."""
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -347,7 +350,7 @@ def _closed_node(node: Any) -> Any:
 
 
 class NoJudge:
-    """Stands in where no metric asks a judge. See `plugin.judges.Judge`."""
+    """The judge of a run in which no metric asks a judge. See `plugin.judges.Judge`."""
 
     label = "no judge"
     caveat = ""
@@ -360,7 +363,9 @@ class NoJudge:
         Raises:
             JudgeError: always.
         """
-        raise JudgeError("a metric that declares not to ask a judge asked one; report this fault")
+        raise JudgeError(
+            "a metric asked a judge although it declares asks_judge=False: please report this bug"
+        )
 
     async def close(self) -> None:
         """Do nothing: there is nothing to release."""

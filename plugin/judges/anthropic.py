@@ -1,7 +1,7 @@
-"""Anthropic's models: `anthropic:<model>` with ANTHROPIC_API_KEY.
+"""Ask Anthropic's models: `anthropic:<model>` with ANTHROPIC_API_KEY.
 
-ANTHROPIC_BASE_URL names another server of that protocol. The library is not part of the default
-installation; see requirements-anthropic.txt.
+ANTHROPIC_BASE_URL selects another server with the same protocol. The library is not part of the
+default installation; see requirements-anthropic.txt.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def load_anthropic(provider: str, model: str, secrets: Secrets) -> AnthropicJudg
     """Return the judge.
 
     Raises:
-        JudgeError: when model, key or library is missing, or key or address is none.
+        JudgeError: when model, key or library is missing, or key or address is invalid.
     """
     label = require_named(provider, model)
     key = secrets("ANTHROPIC_API_KEY")
@@ -52,14 +52,14 @@ def load_anthropic(provider: str, model: str, secrets: Secrets) -> AnthropicJudg
     except ImportError:
         raise JudgeError(
             f"judge {label} needs the library anthropic, which is not installed: run "
-            "`python -m pip install anthropic` in the environment that runs this"
+            "`python -m pip install anthropic` in the environment of this program"
         ) from None
     return AnthropicJudge(label, model, url, key)
 
 
 @dataclass(frozen=True, slots=True)
 class _AnthropicSettings:
-    """How the schema is put: as the output's format, as a tool's input, or not at all."""
+    """How the schema is sent: as the output format, as the input of a tool, or not at all."""
 
     shape: str = "format"
     temperature: bool = True
@@ -86,13 +86,13 @@ class _AnthropicSettings:
 
 
 class AnthropicJudge(HttpJudge):
-    """One model on one server that speaks Anthropic's protocol."""
+    """One model on one server with Anthropic's protocol."""
 
     def __init__(self, label: str, model: str, url: str, key: str) -> None:
-        """Make the client; nothing is sent yet.
+        """Create the client, without sending anything.
 
         Raises:
-            JudgeError: when the client cannot be made.
+            JudgeError: when the client cannot be created.
         """
         super().__init__(label, model, _AnthropicSettings(), key, url)
         self._client = make_judge_client(label, lambda: _anthropic_client(url, key))
@@ -105,7 +105,7 @@ class AnthropicJudge(HttpJudge):
         import anthropic
 
         messages: Any = [{"role": "user", "content": prompt}]
-        # Releases of the library differ in the options they know; what a server knows, it says.
+        # Releases of the library know different options, so they go into the body unchecked.
         others = dict(options)
         call = self._client.messages.with_raw_response.create(
             model=self._model,
@@ -139,10 +139,10 @@ def _block_text(block: Any) -> str:
 def _anthropic_client(url: str, key: str) -> AsyncAnthropic:
     import anthropic
 
-    # Retries and deadlines belong to the scheduler, which also counts them.
-    # A redirect would carry the data under test to another host.
+    # The scheduler does retries and deadlines, and counts them.
+    # A redirect would send the user's data to another host.
     connections = anthropic.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None)
-    # A token would go beside the key, and custom headers to servers that must not get them.
+    # The client would send a token besides the key, and custom headers to any server.
     headers = () if url == _ANTHROPIC_URL else ("ANTHROPIC_CUSTOM_HEADERS",)
     with ignore_environment("ANTHROPIC_AUTH_TOKEN", *headers):
         return anthropic.AsyncAnthropic(

@@ -1,4 +1,4 @@
-"""Asking a judge: bounded, retried, validated, and never twice for the same question.
+"""Ask a judge: limit and retry calls, validate answers, and never ask the same question twice.
 
 `Asker` asks one judge on behalf of the metrics.
 `SpendMeter` counts calls and dollars of all judges and ends judging at the user's `SpendLimits`.
@@ -24,19 +24,19 @@ from plugin.net import ConcurrencyLimit, RetryRules, retry
 from plugin.run_facts import JudgeCalls
 
 N_ASKS = 3
-"""One ask, and up to two more for an answer that does not fit."""
+"""Tries per question: the first, and up to two more when the answer does not fit."""
 
 _MORE_ROOM = 4
-"""Times the usual room, for the answer that follows one that was cut off."""
+"""Factor for the token limit after an answer that was cut off."""
 
 _SAMPLING = "temperature 0"
 _LONGEST_QUOTE = 2_000
 
 N_LOST_UNTIL_DOWN = 10
-"""Questions in a row that no server answered, after which a judge that once answered is down."""
+"""A judge that answered before counts as down after this many unanswered questions in a row."""
 
 N_FAILED_UNTIL_HOPELESS = 20
-"""Failed questions after which a judge that never gave a fitting answer is given up."""
+"""The run gives up a judge that failed this many questions and never gave a fitting answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class AskSettings:
     """How a judge is asked.
 
     Attributes:
-        concurrency: calls at once, to begin with.
-        timeout_s: after so many seconds a call is given up.
-        adaptive: whether the number of calls follows what the server can take.
-        include_reason: whether metrics ask for the reason of a score besides.
-        price: of this judge's tokens; None where it is not known.
+        concurrency: number of calls at once, at the start.
+        timeout_s: seconds after which a call is given up.
+        adaptive: whether the number of calls at once adapts to the server.
+        include_reason: whether metrics also ask for the reason of a score.
+        price: price of this judge's tokens; None when it is unknown.
     """
 
     concurrency: int
@@ -61,16 +61,16 @@ class AskSettings:
 class Asker:
     """Asks one judge on behalf of the metrics.
 
-    Every answer is validated against its schema and the metric's own check before it counts, and
-    kept in the journal. The same question is asked once, however many completions raise it.
+    Every answer is validated against its schema and the metric's own check, and then kept in the
+    journal. A question is asked only once, even if several completions lead to the same question.
 
     Attributes:
         structured: see `plugin.metrics.Ask`.
         include_reason: see `plugin.metrics.Ask`.
-        label: the judge's.
-        concurrency: how many calls are under way at once.
-        counts: calls, tokens, cached answers, further asks, repairs and tries of this session.
-        cost: dollars of this session; 0 where the price is not known.
+        label: the judge's label.
+        concurrency: limit on the number of calls at once.
+        counts: calls, tokens, cached and unfit answers, repairs and retries of this session.
+        cost: dollars of this session; 0 when the price is unknown.
     """
 
     def __init__(
@@ -88,16 +88,16 @@ class Asker:
         self._meter = meter
         self._key_starts: dict[tuple[type[BaseModel], int], hashlib._Hash] = {}
         self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
-        self._n_lost: int | None = None  # calls lost in a row; None until the judge first answers
-        self._n_failed: int | None = 0  # questions so far; None once the judge has answered well
+        self._n_lost: int | None = None  # unanswered in a row; None until the judge first answers
+        self._n_failed: int | None = 0  # failed questions; None after the first fitting answer
 
     @property
     def calls(self) -> JudgeCalls:
-        """Return what this session took."""
+        """Return the calls, tokens and dollars of this session."""
         return JudgeCalls(**self.counts, cost=self.cost)
 
     async def close(self) -> None:
-        """Drop what is under way and release the judge's connections."""
+        """Cancel open calls and release the judge's connections."""
         under_way = list(self._under_way.values())
         for task in under_way:
             task.cancel()
@@ -111,12 +111,12 @@ class Asker:
 
         Args:
             prompt: the question.
-            schema: of the answer.
-            check: what the answer must meet besides.
-            repeat: asks for another judgment of the same question: each number has its own.
+            schema: the schema that the answer must fit.
+            check: a further check that the answer must pass.
+            repeat: asks the same question anew: every number gets its own answer.
 
         Raises:
-            CallError: when no fitting answer could be had for this question.
+            CallError: when the judge gave no fitting answer to this question.
             JudgeDownError: when the judge does not answer at all.
             LimitReached: when the user's limits allow no more calls.
         """
@@ -132,11 +132,11 @@ class Asker:
             task = asyncio.create_task(self._ask_until_fitting(key, prompt, schema, check))
             self._under_way[key] = task
             task.add_done_callback(lambda task: self._forget(key, task))
-        # Others may wait for the same answer: one who gives up must not take it from them.
+        # Others may wait for the same answer: a cancelled caller must not cancel it for them.
         answer = await asyncio.shield(task)
-        if not isinstance(answer, schema):  # two metrics may ask the same with schemas of their own
+        if not isinstance(answer, schema):  # two metrics may ask the same with different schemas
             answer = schema.model_validate(answer.model_dump())
-        problem = check(answer)  # also lets every asker's own check learn from the answer
+        problem = check(answer)  # each caller's own check must see the answer
         if problem:
             raise CallError(f"the answer to the same question elsewhere does not fit: {problem}")
         return answer
@@ -144,13 +144,13 @@ class Asker:
     def _forget(self, key: str, task: asyncio.Task[BaseModel]) -> None:
         self._under_way.pop(key, None)
         if not task.cancelled():
-            task.exception()  # seen, even when nobody waits for it any more
+            task.exception()  # retrieve it, or asyncio warns when nobody waits any more
 
     def _judgment_key(self, prompt: str, schema: type[BaseModel], repeat: int) -> str:
-        """Return the judgment's content key; all but the prompt is hashed once per schema."""
+        """Return the judgment's content key; everything except the prompt is hashed only once."""
         start = self._key_starts.get((schema, repeat))
         if start is None:
-            which = (repeat,) if repeat else ()  # the first judgment's key is older than repeats
+            which = (repeat,) if repeat else ()  # keeps keys valid that are older than repeats
             about = content_key(self._judge.identity, schema.model_json_schema(), _SAMPLING, *which)
             start = self._key_starts[schema, repeat] = hashlib.sha256(about.encode())
         whole = start.copy()
@@ -191,19 +191,19 @@ class Asker:
                 break
             question = again  # at temperature 0 the same question would get the same answer
         got = quote(reply.text, _LONGEST_QUOTE)
-        error = CallError(f"no fitting answer in {n_asks} asks: {problem}; got {got}")
+        error = CallError(f"no fitting answer in {n_asks} tries: {problem}; got {got}")
         self._note_failure(error)
         raise error
 
     async def _call_judge(self, prompt: str, schema: type[BaseModel], room: int) -> Answer:
-        """Return the judge's answer, tried again while that may help."""
+        """Return the judge's answer; retry failed calls while a retry can help."""
 
         async def call() -> Answer:
             self._meter.count_call()
             self.counts["n_calls"] += 1
             return await self._judge.ask(prompt, schema, room)
 
-        # A judge that is out of quota says the same as a busy one: more tries would not help it.
+        # A judge without quota looks like a busy one, so the number of retries stays limited.
         rules = RetryRules(timeout_s=self._settings.timeout_s)
         try:
             reply = await retry(call, self.concurrency, rules, self._count_retry)
@@ -227,10 +227,10 @@ class Asker:
             self._meter.cost += cost
 
     def _note_loss(self, error: CallError) -> None:
-        """Count a question that no server answered.
+        """Count a question that the server did not answer.
 
         Raises:
-            JudgeDownError: when that was the first question, or one of many in a row.
+            JudgeDownError: when no question was answered yet, or many in a row were not.
         """
         if not error.unreachable:
             self._n_lost = 0
@@ -241,28 +241,28 @@ class Asker:
                 return
         raise JudgeDownError(
             f"the judge {self._judge.label} does not answer: {error}. Everything made so far is "
-            "kept; start the judge's server (or check its address) and resume"
+            "kept; start the judge's server (or check its address) and resume the run"
         ) from error
 
     def _note_failure(self, error: CallError) -> None:
-        """Count a failed question; a judge that never gave a fitting answer is given up.
+        """Count a failed question, unless the judge gave a fitting answer before.
 
         Raises:
-            JudgeDownError: when it has failed `N_FAILED_UNTIL_HOPELESS` questions.
+            JudgeDownError: when it failed `N_FAILED_UNTIL_HOPELESS` questions and answered none.
         """
         if self._n_failed is None:
             return
         self._n_failed += 1
         if self._n_failed >= N_FAILED_UNTIL_HOPELESS:
             raise JudgeDownError(
-                f"the judge {self._judge.label} failed {N_FAILED_UNTIL_HOPELESS} questions and "
-                f"answered none well, last: {error}. Everything made so far is kept; fix or "
-                "change the judge"
+                f"the judge {self._judge.label} gave no usable answer to "
+                f"{N_FAILED_UNTIL_HOPELESS} questions. Last error: {error}. Everything made so far "
+                "is kept; fix the judge, or choose another with --judge, and start again"
             ) from error
 
 
 PRICES_AS_OF = "2025-12"
-"""Prices change; the user's own (--judge_price) go before the table."""
+"""Prices change; the user's own price (--judge_price) overrides this table."""
 
 _LIST_PRICES = {
     "gpt-4o-mini": (0.15, 0.60),
@@ -282,8 +282,8 @@ _LIST_PRICES = {
     "claude-opus-4-5": (5.00, 25.00),
     "claude-opus-4": (15.00, 75.00),
 }
-"""Model -> US dollars per million tokens, prompt and completion, at the providers' standard rate. A
-dated release of a model ("gpt-4o-2024-08-06") has its price."""
+"""Model -> US dollars per million tokens, prompt and completion, at the provider's standard rate. A
+dated release of a model ("gpt-4o-2024-08-06") has the same price."""
 
 _MILLION = 1_000_000
 
@@ -295,9 +295,14 @@ class Price(NamedTuple):
     completion: float
 
     def cost(self, n_prompt_tokens: float, n_completion_tokens: float) -> float:
-        """Return what so many tokens cost, in dollars."""
+        """Return the cost of these tokens, in dollars."""
         cost = self.prompt * n_prompt_tokens + self.completion * n_completion_tokens
         return cost / _MILLION
+
+
+def list_prices() -> list[tuple[str, Price]]:
+    """Return the models whose price is known, with it."""
+    return [(model, Price(*price)) for model, price in _LIST_PRICES.items()]
 
 
 def price_of(label: str, own_price: tuple[float, ...] = ()) -> Price | None:
@@ -305,10 +310,10 @@ def price_of(label: str, own_price: tuple[float, ...] = ()) -> Price | None:
 
     Args:
         label: the judge's spec.
-        own_price: the user's own price, prompt and completion; () for the table's.
+        own_price: the user's own price, prompt and completion; () to use the table.
 
     Returns:
-        None where it is not known; nothing for a judge that runs on one's own machine.
+        The price; zero for a judge that costs nothing, None when the price is unknown.
     """
     provider, _, model = label.partition(":")
     kind = PROVIDERS.get(provider.split(" ")[0])
@@ -324,12 +329,12 @@ def price_of(label: str, own_price: tuple[float, ...] = ()) -> Price | None:
 
 @dataclass(frozen=True, slots=True)
 class SpendLimits:
-    """How much judging may take, over all sessions of the run; 0 is without limit.
+    """Limits on judging; 0 means no limit.
 
     Attributes:
-        max_calls: calls to the judges.
-        budget: dollars.
-        deadline_s: seconds of this session.
+        max_calls: calls to the judges, over all sessions of the run.
+        budget: dollars, over all sessions of the run.
+        deadline_s: seconds, in this session.
     """
 
     max_calls: int = 0
@@ -338,25 +343,25 @@ class SpendLimits:
 
 
 class SpendMeter:
-    """Counts calls and dollars of all judges together, and says when a limit is reached.
+    """Counts calls and dollars of all judges together, and stops at a limit.
 
     Attributes:
-        n_calls: so far, with earlier sessions.
-        cost: dollars so far, with earlier sessions; of judges whose price is known.
+        n_calls: calls so far, including earlier sessions.
+        cost: dollars so far, including earlier sessions; only for judges with a known price.
     """
 
     def __init__(self, limits: SpendLimits, n_calls: int = 0, cost: float = 0.0) -> None:
-        """Begin with what earlier sessions took."""
+        """Start from the counts of earlier sessions."""
         self.n_calls = n_calls
         self.cost = cost
         self._limits = limits
         self._began_s = time.monotonic()
 
     def count_call(self) -> None:
-        """Count a call that is about to be made.
+        """Count a call before it is made.
 
         Raises:
-            LimitReached: when it may not.
+            LimitReached: when a limit does not allow it.
         """
         limits = self._limits
         if limits.max_calls and self.n_calls >= limits.max_calls:

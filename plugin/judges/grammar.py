@@ -1,12 +1,12 @@
-"""Answers that fit their schema by construction: llguidance says which tokens may come next.
+"""Force answers to fit their schema: llguidance decides which tokens may come next.
 
 `Grammars` compiles each schema once, and a `GuidedAnswer` follows one answer through its grammar.
 
-A language model under a grammar may still write forever: a string has no end until its quote, a
-list none until its bracket. So `bound_schema` first makes the schema finite: every part gets a
-bound, and every property is required, so that what the grammar lets through also validates. When
-the room for an answer runs short, the guide lets only such tokens through as close what is open, so
-that the answer is whole when the room ends.
+Even under a grammar, a language model may write forever: a string ends only at its quote, a list
+only at its bracket. So `bound_schema` first makes the schema finite: every part gets a limit. Every
+property is required, so that an answer that fits the grammar also validates. When few tokens are
+left, the guide allows only tokens that close open strings, lists and objects, so that the answer is
+complete at its token limit.
 """
 
 from __future__ import annotations
@@ -24,49 +24,49 @@ from pydantic import BaseModel
 from plugin.errors import JudgeError
 
 RULES = 1
-"""Part of a judge's identity: counts up when the same model could answer otherwise than before."""
+"""Part of a judge's identity; increase it when a change can alter the answers of a model."""
 
 MAX_ANSWER_TOKENS = 4096
 _SLACK_TOKENS = 8
-"""To end a half-written escape or character, and for the end-of-text token."""
+"""Spare tokens to finish an escape or a character, and for the end-of-text token."""
 
 _JSON_STYLE: Any = {
-    # As json.dumps writes, which is what models have read most of; no other white space at all.
+    # Same white space as json.dumps, the form that models know best.
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
-    # Without \u: half a surrogate pair is JSON, but no text.
+    # Without \u: half a surrogate pair is valid JSON but not valid text.
     "json_allowed_escapes": 'nrbtf\\"',
 }
 
 _MAX_CHARS = 600
-"""Of one string: a few sentences; a statement or a reason that is longer says nothing new."""
+"""Limit for one string: a few sentences, enough for a statement or a reason."""
 
 _MAX_ITEMS = 64
 _MAX_KEYS = 16
 _MAX_KEY_CHARS = 40
 
 _LOWEST, _HIGHEST, _STEP = 0, 10, 0.01
-"""Of a score, where the schema names no range: DeepEval's run from 0 to 1 or from 0 to 10. The step
-bounds the digits."""
+"""Range and step of a score if the schema has no range: DeepEval's scores run from 0 to 1 or from 0
+to 10. The step limits the digits."""
 
 _LARGEST_INT = 9999
 _BYTES_PER_CHAR = 4
-"""The most that UTF-8 takes; an escape such as a written line break takes 2."""
+"""The longest character in UTF-8; an escape such as \\n takes 2 bytes."""
 
 Allowed = NDArray[np.bool_]
 """One flag per logit: whether the token may come next."""
 
 
 class Grammars:
-    """The grammars of the schemas that a judge was asked with, each compiled once."""
+    """The grammars of a judge's schemas, each compiled once."""
 
     def __init__(self, tokenizer: Any, n_logits: int, eos_token_ids: Iterable[int]) -> None:
         """Read the tokenizer's vocabulary.
 
         Args:
             tokenizer: a fast tokenizer of the transformers library.
-            n_logits: width of the model's output; may differ from the size of the vocabulary.
+            n_logits: width of the model's output; it can differ from the size of the vocabulary.
             eos_token_ids: the tokens that end an answer.
 
         Raises:
@@ -80,19 +80,19 @@ class Grammars:
             )
         except (ValueError, TypeError, AttributeError) as error:
             raise JudgeError(
-                f"the judge's tokenizer cannot be constrained ({error}); an in-process judge needs "
-                "a model with a tokenizer.json and an end-of-text token. Choose such a model"
+                f"llguidance cannot read the judge's tokenizer ({error}); choose a judge model "
+                "with a tokenizer.json and an end-of-text token"
             ) from error
         self._n_logits = n_logits
         self._closers = _closers(self._tokens, n_logits)
         self._compiled: dict[type[BaseModel], tuple[LLMatcher, BoundedSchema]] = {}
 
     def least_room(self, schema: type[BaseModel]) -> int:
-        """Return how many tokens an answer needs so that it is whole for certain."""
+        """Return how many tokens an answer needs to be complete in every case."""
         return self._grammar(schema)[1].n_closing_bytes + _SLACK_TOKENS
 
     def guide(self, schema: type[BaseModel], room: int) -> GuidedAnswer:
-        """Return a guide for an answer of at most `room` tokens, which is at least `least_room`."""
+        """Return a guide for an answer of at most `room` tokens (`least_room` or more)."""
         matcher, bounds = self._grammar(schema)
         # No token is shorter than a byte.
         n_tokens = min(room, bounds.n_bytes + _SLACK_TOKENS)
@@ -110,19 +110,20 @@ class Grammars:
             matcher = LLMatcher(self._tokens, text, log_level=0)
             if matcher.is_error():
                 raise JudgeError(
-                    f"no grammar for the schema {schema.__name__}: {matcher.get_error()}. Leave "
-                    "out the metric that asks with it, or choose another --judge"
+                    f"llguidance cannot compile the schema {schema.__name__}: "
+                    f"{matcher.get_error()}. Leave out the metric that uses it, or choose another "
+                    "--judge"
                 )
             self._compiled[schema] = matcher, bounds
         return self._compiled[schema]
 
 
 class GuidedAnswer:
-    """One answer on its way.
+    """One answer while it is written.
 
     Attributes:
-        n_tokens: how long it may become.
-        token_ids: what was written, with the end-of-text token when there was one.
+        n_tokens: its token limit.
+        token_ids: the tokens written so far, including an end-of-text token.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class GuidedAnswer:
         n_tokens: int,
         n_hurry: int,
     ) -> None:
-        """See `Grammars.guide`; with `n_hurry` tokens left it begins to close."""
+        """Start an answer that begins to close when `n_hurry` tokens are left."""
         self.n_tokens = n_tokens
         self.token_ids: list[int] = []
         self._matcher, self._tokens = grammar
@@ -140,23 +141,23 @@ class GuidedAnswer:
         self._n_hurry = n_hurry
 
     def take(self, token: int) -> None:
-        """Write the token that was chosen."""
+        """Append the chosen token."""
         if not self.is_over:
             self._matcher.consume_token(token)
             self.token_ids.append(token)
 
     @property
     def is_over(self) -> bool:
-        """Return whether nothing may follow, or there is no room for it."""
+        """Return whether the answer has ended, or reached its token limit."""
         return self._matcher.is_stopped() or len(self.token_ids) >= self.n_tokens
 
     @property
     def is_whole(self) -> bool:
-        """Return whether what was written is a whole answer."""
+        """Return whether the answer is complete."""
         return self._matcher.is_accepting() and not self._matcher.is_error()
 
     def allowed(self) -> Allowed:
-        """Return which tokens may come next, of shape (n_logits,); at the end, the end tokens."""
+        """Return which tokens may come next, shape (n_logits,); at the end, the end tokens."""
         packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         n_logits = len(self._closers[0])
         may = np.unpackbits(packed, bitorder="little")[:n_logits].astype(np.bool_)
@@ -168,16 +169,16 @@ class GuidedAnswer:
         return may
 
     def text(self) -> str:
-        """Return the answer so far, in the very bytes that the grammar saw."""
+        """Return the answer so far, decoded from the same bytes that the grammar saw."""
         written = [token for token in self.token_ids if token not in self._tokens.eos_tokens]
         return self._tokens.decode_bytes(written).decode("utf-8", "replace")
 
 
 def _without_prefix_space(tokenizer: str) -> str:
-    """Return a tokenizer's JSON, made to encode the middle of a text as such.
+    """Return a tokenizer's JSON without the space that it would put before every text.
 
-    What the grammar forces is encoded by itself, piece by piece; a space put before each piece
-    would not fit the grammar. The other family's mark for a space is known to llguidance.
+    llguidance encodes the forced parts of an answer piece by piece; a space before each piece would
+    not fit the grammar. llguidance itself handles tokenizers that mark spaces in another way.
     """
     spec = json.loads(tokenizer)
     first = spec.get("pre_tokenizer") or {}
@@ -188,10 +189,10 @@ def _without_prefix_space(tokenizer: str) -> str:
 
 
 def _closers(tokens: LLTokenizer, n_logits: int) -> tuple[Allowed, ...]:
-    """Return the tokens that close: first those that begin with a quote, then brackets.
+    """Return the tokens that close something: first those that begin with a quote, then brackets.
 
-    The order matters: inside a string a bracket closes nothing, and where a quote may stand it
-    ends the string or begins one that the next quote ends.
+    The order matters. Inside a string a bracket closes nothing. A quote either ends the string, or
+    starts one that the next quote ends.
     """
     quotes = np.zeros(n_logits, dtype=np.bool_)
     brackets = np.zeros(n_logits, dtype=np.bool_)
@@ -206,13 +207,13 @@ def _closers(tokens: LLTokenizer, n_logits: int) -> tuple[Allowed, ...]:
 
 @dataclass(frozen=True, slots=True)
 class BoundedSchema:
-    """A finite schema.
+    """A schema whose answers have a limited length.
 
     Attributes:
         schema: JSON Schema without references.
         n_bytes: length of the longest answer, in bytes.
-        n_closing_bytes: from any place inside an answer, the most it takes to end it by closing
-            whatever can be closed.
+        n_closing_bytes: most bytes needed to end an answer from any place inside it, by closing
+            everything that is open.
     """
 
     schema: dict[str, Any]
@@ -221,26 +222,26 @@ class BoundedSchema:
 
 
 def bound_schema(schema: Mapping[str, Any]) -> BoundedSchema:
-    """Return the schema with an end to everything in it.
+    """Return the schema with a limit for every part of it.
 
     Args:
         schema: JSON Schema as pydantic writes it.
 
     Raises:
-        JudgeError: for a schema that contains itself, or a keyword that is not known here.
+        JudgeError: for a schema that contains itself, or for an unknown keyword.
     """
     return _Bounder(schema).bound(schema, ())
 
 
 class _Bounder:
-    """Bounds one schema with its definitions."""
+    """Adds limits to one schema and its definitions."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._title = schema.get("title") or schema.get("$ref", "").rpartition("/")[2]
         self._definitions = schema.get("$defs", {})
 
     def bound(self, node: Mapping[str, Any], inside: tuple[str, ...]) -> BoundedSchema:
-        """Return one part of the schema; `inside` are the definitions that it stands in."""
+        """Return one part of the schema with limits; `inside` are the definitions around it."""
         if "$ref" in node:
             name = node["$ref"].rpartition("/")[2]
             if name in inside:
@@ -267,7 +268,7 @@ class _Bounder:
                 return _number_rule(node, kind)
             case "boolean" | "null" as kind:
                 return _one_of([None] if kind == "null" else [True, False])
-        raise self._refusal(f"{json.dumps(node)[:100]} is not known")
+        raise self._refusal(f"{json.dumps(node)[:100]} is not supported")
 
     def _object(self, node: Mapping[str, Any], inside: tuple[str, ...]) -> BoundedSchema:
         parts = {name: self.bound(part, inside) for name, part in node["properties"].items()}
@@ -284,7 +285,7 @@ class _Bounder:
         )
 
     def _map(self, node: Mapping[str, Any], inside: tuple[str, ...]) -> BoundedSchema:
-        """Return a map whose names the schema leaves open: plain words of bounded length."""
+        """Return a map with free keys: short keys of plain letters, digits, spaces and _."""
         kind = node.get("additionalProperties")
         value = self.bound(kind if isinstance(kind, dict) else {}, inside)
         n_key = _MAX_KEY_CHARS + 6
@@ -311,8 +312,8 @@ class _Bounder:
 
     def _refusal(self, why: str) -> JudgeError:
         return JudgeError(
-            f"an in-process judge cannot bound the schema {self._title}: {why}. Leave out the "
-            "metric that asks with it, or choose another --judge"
+            f"a judge in this process cannot use the schema {self._title}: {why}. Leave out the "
+            "metric that uses it, or choose another --judge"
         )
 
 
@@ -337,7 +338,7 @@ def _string_rule(node: Mapping[str, Any]) -> BoundedSchema:
     return BoundedSchema(
         {"type": "string", **kept, "minLength": least, "maxLength": most},
         n_bytes,
-        n_bytes if kept else 2 + _BYTES_PER_CHAR * least,  # a pattern says when it may be closed
+        n_bytes if kept else 2 + _BYTES_PER_CHAR * least,  # a pattern decides when it can end
     )
 
 
@@ -346,7 +347,7 @@ def _number_rule(node: Mapping[str, Any], kind: str) -> BoundedSchema:
     high_key = "exclusiveMaximum" if "exclusiveMaximum" in node else "maximum"
     low = node.get(low_key, _LOWEST)
     high = node.get(high_key, max(low, _LARGEST_INT if kind == "integer" else _HIGHEST))
-    # An integer is told apart by its type; a step of 1 would let "1.0" through.
+    # The type is enough for an integer; a step of 1 would also allow "1.0".
     step = {} if kind == "integer" else {"multipleOf": node.get("multipleOf", _STEP)}
     n_bytes = max(len(str(int(low))), len(str(int(high)))) + len("-.00")
     return BoundedSchema({"type": kind, low_key: low, high_key: high, **step}, n_bytes, n_bytes)

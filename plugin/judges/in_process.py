@@ -1,11 +1,11 @@
-"""Judges in this process: `mlx:<model>` and `transformers:<model>`, a hub id or a directory.
+"""Run judges in this process: `mlx:<model>` and `transformers:<model>`, a hub id or a directory.
 
-Questions that wait together are answered together: by mlx-lm in one batch that others may join, by
-torch one batch after the other. Everything happens in the thread that asks, which is the run's one
-worker. The model is loaded at the first question, when the generating engine has let go of its own,
-and the event loop gets its turn after every decoding step.
+Waiting questions are answered in batches. With mlx-lm new questions can join a running batch; with
+torch one batch follows the other. Everything runs in the thread that asks, the run's only worker
+thread. The model is loaded at the first question, after the engine has released its own model. The
+event loop gets control after every decoding step.
 
-torch is no part of the default installation, so nothing imports it until a judge needs it.
+torch is not part of the default installation, so it is imported only when a judge needs it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from plugin.judges.grammar import MAX_ANSWER_TOKENS, RULES, Grammars, GuidedAnsw
 from plugin.load.model import ModelFolder, find_model, inspect_model
 
 BATCH_SIZE = 16
-"""Answers written side by side, at most; --concurrency lowers it where memory is short."""
+"""Highest number of answers written at once; lower it with --concurrency to save memory."""
 
 _VERSION_DIGITS = 12
 _NO_WARNINGS: dict[str, Any] = {"verbose": False}
-"""A tokenizer's own word on long prompts is not asked for: the context is checked here."""
+"""Silence the tokenizer's warning about long prompts: the context is checked here."""
 
 
 _PREFILL_BATCH = 4
 _PREFILL_STEP = 512
-"""Tokens of each prompt read at a time: between them the event loop gets its turn."""
+"""Prompt tokens per step: the event loop gets control between steps."""
 
 
 def load_mlx(provider: str, model: str, secrets: Secrets) -> InProcessJudge:
@@ -77,14 +77,14 @@ class InProcessJudge:
     concurrency = BATCH_SIZE
 
     def __init__(self, provider: str, model: str, load: Callable[[ModelFolder], Decoder]) -> None:
-        """Take the model's name; nothing is read yet.
+        """Store the model's name, without reading the model.
 
         Raises:
             JudgeError: when no model is named.
         """
         if not model:
             raise JudgeError(
-                f"judge {provider!r} names no model; write --judge {provider}:<hub id or directory>"
+                f"judge {provider!r} needs a model: write --judge {provider}:<hub id or directory>"
             )
         self.label = f"{provider}:{model}"
         self._provider, self._model = provider, model
@@ -95,7 +95,7 @@ class InProcessJudge:
 
     @property
     def identity(self) -> str:
-        """Return a text for the model's content, wherever it lies; it is found when first read.
+        """Return a text that identifies the model by its content, not by its place.
 
         Raises:
             JudgeError: when there is no such model.
@@ -107,7 +107,7 @@ class InProcessJudge:
         )
 
     async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
-        """See `Judge.ask`; the answer fits the schema by construction."""
+        """See `Judge.ask`; the grammar makes sure that the answer fits the schema."""
         decoder = self._loaded()
         ids = _encode_chat(decoder.tokenizer, prompt, self.label)
         guide = decoder.grammars.guide(schema, self._room(len(ids), decoder, schema))
@@ -118,7 +118,7 @@ class InProcessJudge:
         try:
             await ended
         finally:
-            if self._waiting.pop(number, None) is not None:  # given up by who asked
+            if self._waiting.pop(number, None) is not None:  # the caller gave up
                 decoder.drop(number)
         return Answer(
             text=guide.text(),
@@ -129,7 +129,7 @@ class InProcessJudge:
         )
 
     async def close(self) -> None:
-        """Stop what is under way and release the model."""
+        """Stop open answers and release the model."""
         if self._decoding is not None:
             self._decoding.cancel()
             await asyncio.gather(self._decoding, return_exceptions=True)
@@ -142,7 +142,9 @@ class InProcessJudge:
         try:
             path = find_model(os.path.expanduser(self._model))
             if not path.is_dir():
-                raise ModelError(f"{path}: no such directory, and an absolute path is no hub id")
+                raise ModelError(
+                    f"{path}: there is no such directory, and an absolute path is not a hub id"
+                )
             return inspect_model(path)
         except ModelError as error:
             raise JudgeError(f"judge {self.label}: {error}") from error
@@ -156,10 +158,10 @@ class InProcessJudge:
         return self._decoder
 
     def _room(self, n_prompt: int, decoder: Decoder, schema: type[BaseModel]) -> int:
-        """Return how many tokens the answer may have.
+        """Return the token limit of the answer.
 
         Raises:
-            CallError: when the model's context does not hold prompt and answer.
+            CallError: when prompt and answer do not fit into the model's context.
         """
         context = self._folder.context
         if context is None:
@@ -167,9 +169,9 @@ class InProcessJudge:
         least = decoder.grammars.least_room(schema)
         if n_prompt + least > context:
             raise CallError(
-                f"the prompt has {n_prompt} tokens, the answer needs up to {least}, and the "
-                f"context of the judge {self.label} holds {context}; a prompt is never cut. Choose "
-                "a judge with a longer context"
+                f"the prompt has {n_prompt} tokens and the answer needs up to {least}, but the "
+                f"context of the judge {self.label} has only {context}. Prompts are never cut: "
+                "choose a judge with a longer context"
             )
         return min(MAX_ANSWER_TOKENS, context - n_prompt)
 
@@ -181,7 +183,7 @@ class InProcessJudge:
                     if ended is not None and not ended.done():
                         ended.set_result(None)
                 await asyncio.sleep(0)
-        except Exception as error:  # whoever waits must hear of it, whatever it is
+        except Exception as error:  # every waiting caller must get the error
             waiting, self._waiting = self._waiting, {}
             for ended in waiting.values():
                 if not ended.done():
@@ -191,10 +193,10 @@ class InProcessJudge:
 
 
 def _encode_chat(tokenizer: Any, prompt: str, label: str) -> list[int]:
-    """Return the tokens of the prompt: one user's turn, or plain without a chat template.
+    """Return the prompt's tokens: one user turn, or plain text if there is no chat template.
 
     Raises:
-        JudgeError: when the chat template refuses it.
+        JudgeError: when the chat template rejects a single user turn.
     """
     from jinja2 import TemplateError
 
@@ -202,7 +204,7 @@ def _encode_chat(tokenizer: Any, prompt: str, label: str) -> list[int]:
     if not template:
         ids = tokenizer.encode(prompt, **_NO_WARNINGS)
     else:
-        # An answer that is JSON from its first letter on leaves no room to think.
+        # The answer must be JSON from its first character on, so the model cannot think first.
         quiet = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
         try:
             text = tokenizer.apply_chat_template(
@@ -213,7 +215,7 @@ def _encode_chat(tokenizer: Any, prompt: str, label: str) -> list[int]:
             )
         except TemplateError as error:
             raise JudgeError(
-                f"judge {label}: its chat template refuses a single user turn: {error}. Choose a "
+                f"judge {label}: the chat template rejects a single user turn: {error}. Choose a "
                 "model that was trained on chats"
             ) from error
         ids = tokenizer.encode(text, add_special_tokens=False, **_NO_WARNINGS)
@@ -228,8 +230,8 @@ class Decoder(Protocol):
     """A loaded model that writes guided answers.
 
     Attributes:
-        tokenizer: of the transformers library.
-        grammars: made with this tokenizer.
+        tokenizer: a tokenizer of the transformers library.
+        grammars: the grammars for this tokenizer.
     """
 
     tokenizer: Any
@@ -237,14 +239,14 @@ class Decoder(Protocol):
 
     @abstractmethod
     def begin(self, prompt: list[int], guide: GuidedAnswer) -> int:
-        """Queue an answer, and return the number under which it runs."""
+        """Queue an answer, and return its number."""
 
     @abstractmethod
     def step(self) -> list[int]:
-        """Write one more token of every answer under way, and return those that ended.
+        """Write one more token of every open answer, and return the answers that ended.
 
         Raises:
-            FaultError: when the library gives up, as it does without memory.
+            FaultError: when the library fails, for example without memory.
         """
 
     @abstractmethod
@@ -257,7 +259,7 @@ class Decoder(Protocol):
 
 
 class MlxDecoder:
-    """See `plugin.judges.in_process.Decoder`; bound to the thread that made it."""
+    """See `plugin.judges.in_process.Decoder`; usable only in the thread that created it."""
 
     def __init__(self, folder: ModelFolder) -> None:
         """Load the model.
@@ -271,7 +273,7 @@ class MlxDecoder:
 
         model, tokenizer = load_mlx_model(folder.path)
         model.eval()
-        self.tokenizer = tokenizer._tokenizer  # mlx-lm's wrapper hides the library's own
+        self.tokenizer = tokenizer._tokenizer  # the library's own, inside mlx-lm's wrapper
         n_logits = int(model(mx.array([[0]])).shape[-1])
         self.grammars = Grammars(self.tokenizer, n_logits, tokenizer.eos_token_ids)
         self._batch = BatchGenerator(
@@ -291,7 +293,7 @@ class MlxDecoder:
         return int(numbers[0])
 
     def step(self) -> list[int]:
-        """See `Decoder.step`; prompts that wait are read in steps of their own."""
+        """See `Decoder.step`; separate steps read waiting prompts."""
         _, written = next_tokens_step(self._batch, "--concurrency")
         return [event.uid for event in written if event.finish_reason is not None]
 
@@ -307,10 +309,10 @@ class MlxDecoder:
 
 
 class _MaskedRow:
-    """A logits processor of mlx-lm that follows one answer.
+    """A logits processor for mlx-lm that follows one answer.
 
-    It is called once for every token to come, with the token before it; first with the prompt's
-    last, which is no part of the answer.
+    mlx-lm calls it before every token, with the token before that. The first call has the prompt's
+    last token, which is not part of the answer.
     """
 
     def __init__(self, guide: GuidedAnswer) -> None:
@@ -318,11 +320,11 @@ class _MaskedRow:
         self._begun = False
 
     def __call__(self, context: Any, logits: Any) -> Any:
-        """Return the logits, of shape (1, n_logits), without what may not come next."""
+        """Return the logits, shape (1, n_logits), with -inf for tokens that are not allowed."""
         import mlx.core as mx
 
         start: Any = mx.async_eval
-        start(logits)  # the model works while the mask is made
+        start(logits)  # the model computes while the mask is built
         if self._begun:
             self._guide.take(int(context[-1].item()))
         self._begun = True
@@ -366,7 +368,7 @@ class TorchDecoder:
         return self._n_begun
 
     def step(self) -> list[int]:
-        """See `Decoder.step`; a new batch begins when the last one is over."""
+        """See `Decoder.step`; a new batch starts when the last one has ended."""
         try:
             if not self._rows:
                 n_rows = min(BATCH_SIZE, len(self._queue))
@@ -376,9 +378,9 @@ class TorchDecoder:
                 logits = self._batch.read([row.prompt for row in self._rows])
             else:
                 logits = self._batch.step(self._last)
-        except RuntimeError as error:  # torch's errors of memory are such
+        except RuntimeError as error:  # torch reports a lack of memory like this
             raise FaultError(
-                f"torch stopped judging: {error}. If memory was short, lower --concurrency"
+                f"torch failed while judging: {error}. If memory ran out, lower --concurrency"
             ) from error
         self._choose(logits)
         ended = [row.number for row in self._rows if row.guide.is_over]
@@ -405,7 +407,7 @@ class TorchDecoder:
             row.guide.take(token)
 
     def _keep(self, places: list[int]) -> None:
-        """Drop all rows but these from the batch."""
+        """Keep only these rows in the batch."""
         self._rows = [self._rows[i] for i in places]
         self._last = [self._last[i] for i in places]
         self._batch.keep(places)

@@ -1,26 +1,26 @@
-"""The offline (smoke-test) judge: word rules, no model, no network.
+"""Judge by word rules, without a model or network: the offline (smoke-test) judge.
 
 It reads a metric's values as JSON (`{"step": ..., ...}`) and answers in the metric's own schema, so
-that the scores still come from DeepEval's metric classes. Its rules see words, not meaning: it
-shows that the machinery works, not that a model is good.
+the scores still come from DeepEval's metric classes. Its rules compare words, not meaning: it shows
+that the program works, not that a model is good.
 
-Rules, on content words (lower case, without function words, plural and verb endings cut):
+Rules, on content words (lower case, without function words, without plural and verb endings):
     statements   each sentence or line of the completion is a statement.
-    relevancy    a statement is relevant when it shares a content word with the input.
-    hallucination  a context is contradicted when the completion shares at least two content words
-                 with it and also names something (a number, or a capitalised word that does not
-                 begin a sentence) which the context lacks.
-    faithfulness   a sentence of the completion is a claim; it is not borne out when it contradicts
-                 the context by the rule of hallucination.
-    g_eval       the F1 of content words between completion and expected output, spread over the
-                 range of scores and rounded; without an expected output the share of the input's
-                 content words that the completion has.
-    bias, toxicity  each sentence is an opinion; it is biased when it says something of all or
-                 none of a kind ("all", "always", "never", ...), toxic when it has an insult.
-    contextual   precision: a context is useful when it shares two content words with the expected
-                 output; recall: a sentence of the expected output is borne out when it shares two
-                 with a context; relevancy: a sentence of a context bears on the input when it
-                 shares one with it.
+    relevancy    a statement is relevant if it shares a content word with the input.
+    hallucination  the completion contradicts a context if it shares at least two content words with
+                 it and also names something that is missing there (a number, or a capitalised word
+                 that does not begin a sentence).
+    faithfulness   each sentence of the completion is a claim; it is unfaithful if it contradicts
+                 the context by the rule for hallucination.
+    g_eval       the F1 of content words of completion and expected output, scaled to the range of
+                 scores and rounded; without an expected output, the share of the input's content
+                 words that are in the completion.
+    bias, toxicity  each sentence is an opinion; it is biased if it generalises ("all", "always",
+                 "never", ...), toxic if it contains an insult.
+    contextual   precision: a context is useful if it shares two content words with the expected
+                 output; recall: a context supports a sentence of the expected output if they share
+                 two; relevancy: a sentence of a context is relevant if it shares one with the
+                 input.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def load_offline(provider: str, model: str, secrets: Secrets) -> OfflineJudge:
 
 
 class OfflineJudge:
-    """See the module."""
+    """Answers by the rules in the module's docstring. See `plugin.judges.Judge`."""
 
     label = caveat = "offline (smoke-test) judge"
     identity = "offline-rules-2"
@@ -104,7 +104,7 @@ def _contradicts(completion: str, context: str) -> dict[str, str]:
     foreign = [name for name in _names_in(completion) if _stem(name.lower()) not in known]
     if len(shared) >= 2 and foreign:
         return {"verdict": "no", "reason": f"not in the context: {', '.join(foreign)}"}
-    return {"verdict": "yes", "reason": "names nothing that the context lacks"}
+    return {"verdict": "yes", "reason": "names only things that are in the context"}
 
 
 def _g_eval(
@@ -123,8 +123,8 @@ def _g_eval(
         share = n_common / max(1, wanted.total())
     return {
         "score": low + round((high - low) * share),
-        "reason": f"{n_common} content words in common of {said.total()} said and "
-        f"{wanted.total()} {'expected' if expected_output else 'asked with'}",
+        "reason": f"{n_common} content words in common: {said.total()} in the completion, "
+        f"{wanted.total()} in the {'expected output' if expected_output else 'input'}",
     }
 
 
@@ -213,7 +213,7 @@ def _stem(word: str) -> str:
 
 
 def _names_in(text: str) -> list[str]:
-    """Return numbers, and capitalised words that do not begin a sentence."""
+    """Return the numbers, and the capitalised words that do not begin a sentence."""
     names = []
     for sentence in _SENTENCE_END.split(text):
         for position, word in enumerate(_WORD.findall(sentence)):

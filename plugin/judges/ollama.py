@@ -1,6 +1,6 @@
-"""A model in Ollama, through its own protocol: `ollama:<model>`.
+"""Ask a model in Ollama through Ollama's own protocol: `ollama:<model>`.
 
-OLLAMA_HOST names the server in the ways that Ollama itself takes: a host, host:port or an address.
+OLLAMA_HOST names the server in the same forms as for Ollama itself: a host, host:port or a URL.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def load_ollama(provider: str, model: str, secrets: Secrets) -> OllamaJudge:
     """Return the judge.
 
     Raises:
-        JudgeError: when the model is missing or the host is none.
+        JudgeError: when the model is missing or the host is invalid.
     """
     return OllamaJudge(
         require_named(provider, model), model, _ollama_url(secrets("OLLAMA_HOST") or "")
@@ -39,7 +39,7 @@ def load_ollama(provider: str, model: str, secrets: Secrets) -> OllamaJudge:
 
 @dataclass(frozen=True, slots=True)
 class _OllamaSettings:
-    """How the answer is bound: to a schema, to JSON (all that old servers know), or not at all."""
+    """How the answer is bound: to a schema, to JSON (for old servers), or not at all."""
 
     form: str = "schema"
 
@@ -56,18 +56,18 @@ class _OllamaSettings:
 
 
 class OllamaJudge(HttpJudge):
-    """One model on one Ollama."""
+    """One model on one Ollama server."""
 
     def __init__(self, label: str, model: str, url: str) -> None:
-        """Make the client; nothing is sent yet.
+        """Create the client, without sending anything.
 
         Raises:
-            JudgeError: when the client cannot be made.
+            JudgeError: when the client cannot be created.
         """
         import httpx
 
         super().__init__(label, model, _OllamaSettings(), url=url)
-        # The scheduler bounds calls and their time. Redirects are not followed.
+        # The scheduler limits the number and duration of calls. Redirects are not followed.
         everything = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         self._client = make_judge_client(
             label, lambda: httpx.AsyncClient(base_url=url, timeout=None, limits=everything)
@@ -82,7 +82,7 @@ class OllamaJudge(HttpJudge):
             "model": self._model,
             "messages": [{"role": "user", "content": prompt}],
             "stream": False,
-            # By default a prompt without room loses its beginning, and nobody is told.
+            # By default Ollama silently cuts the beginning of a prompt that is too long.
             "truncate": False,
             "shift": False,
             **options,
@@ -101,17 +101,18 @@ class OllamaJudge(HttpJudge):
 
     def _unknown_model(self, message: str) -> str:
         if "model" in message:
-            return f"Ollama has no such model; fetch it with `ollama pull {self._model}`"
-        return "the server is no Ollama (HTTP 404 for /api/chat); check OLLAMA_HOST"
+            return f"Ollama does not have this model; get it with `ollama pull {self._model}`"
+        return "the server is not an Ollama server (HTTP 404 for /api/chat); check OLLAMA_HOST"
 
 
 def _ollama_url(host: str) -> str:
-    """Return the address that OLLAMA_HOST means.
+    """Return the URL that OLLAMA_HOST stands for.
 
-    Without a scheme it is http on Ollama's port; with one, the scheme's own port is the default.
+    Without a scheme it is http on Ollama's port; with a scheme, the scheme's own port is the
+    default.
 
     Raises:
-        JudgeError: when it means none.
+        JudgeError: when it is not a valid address.
     """
     if "://" in host:
         return check_url(host, "OLLAMA_HOST", JudgeError)

@@ -1,10 +1,10 @@
-"""Judges behind OpenAI's protocol, which many servers speak, one client for all calls of each.
+"""Ask judges behind OpenAI's protocol; each judge has one client for all its calls.
 
-| judge | its server | what it reads from the environment |
+| judge | its server | environment variables |
 |---|---|---|
 | `openai:<model>` | OpenAI, or OPENAI_BASE_URL | OPENAI_API_KEY |
 | `azure:<deployment>` | AZURE_OPENAI_ENDPOINT | AZURE_OPENAI_API_KEY, OPENAI_API_VERSION |
-| `custom:<model>` | CUSTOM_JUDGE_BASE_URL | CUSTOM_JUDGE_API_KEY, if the server wants one |
+| `custom:<model>` | CUSTOM_JUDGE_BASE_URL | CUSTOM_JUDGE_API_KEY, if the server needs a key |
 | `local`, `local:<model>` | the classic Transformer Lab's own, or LOCAL_JUDGE_BASE_URL | |
 """
 
@@ -36,7 +36,7 @@ _NO_KEY = "none"
 _ACCOUNT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS", "OPENAI_ADMIN_KEY")
 
 _API_VERSION = "2024-10-21"
-"""The first general release whose answers can be bound to a schema."""
+"""The first stable API version that can bind answers to a schema."""
 
 _LOCAL_URL = "http://localhost:8338/v1"
 _LOCAL_TIMEOUT_S = 10.0
@@ -46,7 +46,7 @@ def load_openai(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
     """Return the judge `openai:<model>`.
 
     Raises:
-        JudgeError: when model or key is missing, or key or address is none.
+        JudgeError: when model or key is missing, or key or address is invalid.
     """
     label = require_named(provider, model)
     key = secrets("OPENAI_API_KEY")
@@ -60,7 +60,7 @@ def load_azure(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
     """Return the judge `azure:<deployment>`; `model` is the deployment's name.
 
     Raises:
-        JudgeError: when deployment, key or endpoint is missing, or key or endpoint is none.
+        JudgeError: when deployment, key or endpoint is missing, or key or endpoint is invalid.
     """
     label = require_named(provider, model, "deployment")
     key, url = secrets("AZURE_OPENAI_API_KEY"), secrets("AZURE_OPENAI_ENDPOINT")
@@ -82,14 +82,14 @@ def load_custom(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
     """Return the judge `custom:<model>`.
 
     Raises:
-        JudgeError: when model or address is missing, or address or key is none.
+        JudgeError: when model or address is missing, or address or key is invalid.
     """
     label = require_named(provider, model)
     url = secrets("CUSTOM_JUDGE_BASE_URL")
     if not url:
         raise JudgeError(
             f"judge {label} needs a server: set CUSTOM_JUDGE_BASE_URL, such as "
-            "http://localhost:8000/v1 (and CUSTOM_JUDGE_API_KEY if it wants a key)"
+            "http://localhost:8000/v1 (and CUSTOM_JUDGE_API_KEY if it needs a key)"
         )
     check_url(url, "CUSTOM_JUDGE_BASE_URL", JudgeError)
     key = secrets("CUSTOM_JUDGE_API_KEY") or ""
@@ -97,32 +97,32 @@ def load_custom(provider: str, model: str, secrets: Secrets) -> OpenAIJudge:
 
 
 def load_local(provider: str, model: str, secrets: Secrets) -> LocalJudge:
-    """Return the judge `local`; the server is not asked yet.
+    """Return the judge `local` without contacting the server.
 
     Raises:
-        JudgeError: when the address is none.
+        JudgeError: when the address is invalid.
     """
     url = secrets("LOCAL_JUDGE_BASE_URL") or _LOCAL_URL
     return LocalJudge(model, check_url(url, "LOCAL_JUDGE_BASE_URL", JudgeError))
 
 
 class OpenAIJudge(HttpJudge):
-    """One model on one server that speaks OpenAI's protocol."""
+    """One model on one server with OpenAI's protocol."""
 
     def __init__(
         self, label: str, model: str, url: str, key: str = "", client: AsyncOpenAI | None = None
     ) -> None:
-        """Make the client; nothing is sent yet.
+        """Create the client, without sending anything.
 
         Args:
             label: the spec.
-            model: as the server knows it.
+            model: the model's name on the server.
             url: the server's base URL.
-            key: "" for a server that wants none.
-            client: OpenAI's own by default.
+            key: the API key; "" for a server that needs none.
+            client: the client to use; None for OpenAI's usual one.
 
         Raises:
-            JudgeError: when the client cannot be made.
+            JudgeError: when the client cannot be created.
         """
         super().__init__(label, model, _OpenAISettings(), key, url)
         self._client = client or make_judge_client(
@@ -175,7 +175,7 @@ class _OpenAISettings:
 
 
 def _message_text(content: Any) -> str:
-    """Return the words of a message; some servers send them in parts."""
+    """Return the text of a message; some servers send it in parts."""
     if isinstance(content, list):
         return "".join(text_at(get_path(part, "text")) for part in content)
     return text_at(content)
@@ -191,7 +191,7 @@ def _response_format(schema: type[BaseModel]) -> dict[str, Any]:
 def _openai_client(url: str, key: str) -> AsyncOpenAI:
     import openai
 
-    # Its account's headers would go to every server; only its own may get them.
+    # The client would send the headers of an OpenAI account to any server.
     with ignore_environment(*(() if url == OPENAI_URL else _ACCOUNT)):
         return openai.AsyncOpenAI(api_key=key, base_url=url, **_client_options())
 
@@ -199,7 +199,7 @@ def _openai_client(url: str, key: str) -> AsyncOpenAI:
 def _azure_client(url: str, key: str, version: str) -> AsyncAzureOpenAI:
     import openai
 
-    # A token of the environment would go before the key, in some releases.
+    # Some releases prefer a token from the environment to the key.
     with ignore_environment(*_ACCOUNT, "AZURE_OPENAI_AD_TOKEN"):
         return openai.AsyncAzureOpenAI(
             api_key=key, azure_endpoint=url, api_version=version, **_client_options()
@@ -207,42 +207,42 @@ def _azure_client(url: str, key: str, version: str) -> AsyncAzureOpenAI:
 
 
 def _client_options() -> dict[str, Any]:
-    """Return what every client of the library is made with."""
+    """Return the arguments that every client of the library gets."""
     import openai
 
-    # Retries and deadlines belong to the scheduler, which also counts them.
-    # A redirect would carry the data under test to another host.
+    # The scheduler does retries and deadlines, and counts them.
+    # A redirect would send the user's data to another host.
     connections = openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None)
     return {"max_retries": 0, "timeout": None, "http_client": connections}
 
 
 class LocalJudge:
-    """See `plugin.judges.Judge`; label and identity tell the model that the server has loaded."""
+    """See `plugin.judges.Judge`; label and identity name the model that the server has loaded."""
 
     structured = False
     caveat = ""
 
     def __init__(self, model: str, url: str) -> None:
-        """Take the model, "" for the first that the server names, and the base URL."""
+        """Store the base URL and the model; "" selects the first model in the server's list."""
         self._model = model
         self._url = url
 
     @property
     def label(self) -> str:
-        """Return the spec, with the model."""
+        """Return the spec with the name of the model."""
         return f"local:{self.served_model}"
 
     @property
     def identity(self) -> str:
-        """Return the label: with another model, loaded later, it is not the same judge."""
+        """Return the label: after the server loads another model, it is another judge."""
         return self.label
 
     @cached_property
     def served_model(self) -> str:
-        """Return the model that judges; the server is asked once, where none was named.
+        """Return the model that judges; ask the server once if the user named none.
 
         Raises:
-            JudgeError: when no server answers, or none with a model.
+            JudgeError: when no server answers, or it has no model.
         """
         return self._model or _first_model(self._url)
 
@@ -251,7 +251,7 @@ class LocalJudge:
         return await self._judge.ask(prompt, schema, room)
 
     async def close(self) -> None:
-        """Close the connections, if there are any."""
+        """Close the connections if there are any."""
         if "_judge" in self.__dict__:
             await self._judge.close()
 
@@ -261,10 +261,10 @@ class LocalJudge:
 
 
 def _first_model(url: str) -> str:
-    """Return the first model of the server's list.
+    """Return the first model in the server's list.
 
     Raises:
-        JudgeError: when it cannot be had.
+        JudgeError: when the server does not answer, or its list is empty.
     """
     import httpx
 
@@ -273,10 +273,10 @@ def _first_model(url: str) -> str:
     with make_judge_client("local", lambda: httpx.Client(timeout=_LOCAL_TIMEOUT_S)) as client:
         try:
             answer = client.get(f"{url.rstrip('/')}/models")
-        except Exception as error:  # an answer may be odd in any way
+        except Exception as error:  # an unusual answer can raise anything
             kind = type(error).__name__
             raise JudgeError(f"{where} does not answer ({kind}); {way_out}") from None
     model = text_at(get_path(decode_json(answer.content), "data", 0, "id"))
     if not answer.is_success or not model:
-        raise JudgeError(f"{where} names no model (HTTP {answer.status_code}); {way_out}")
+        raise JudgeError(f"{where} lists no model (HTTP {answer.status_code}); {way_out}")
     return model

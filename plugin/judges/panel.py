@@ -1,8 +1,8 @@
-"""The judges of a run: one or a panel whose mean counts, and a second judge where they are unsure.
+"""Score with one judge or the mean of a panel, and let a second judge decide unsure cases.
 
-Unsure is a mean in the middle third of the metric's range, or a panel whose judges are more than a
-third of it apart. Both sides of the pair then go to the second judge, so that one judge stands
-behind every difference.
+Judges are unsure when their mean is in the middle third of the metric's range, or when they differ
+by more than a third of it. The second judge then scores both sides of the pair, so that both
+scores of a difference come from the same judge.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Judging:
     """Who judges, and how.
 
     Attributes:
-        judges: one, or a panel.
-        second: judges again what the others are unsure of; None for nobody.
-        concurrency: calls at once for each judge, to begin with.
-        timeout_s: seconds until a call is given up.
-        adaptive: whether the number of calls follows what a server can take.
-        include_reason: whether the reason of a score is asked for besides.
-        limits: where judging ends.
-        price: dollars per million tokens in and out, as the user says; () for the known price.
+        judges: one judge, or a panel.
+        second: the second judge, for pairs that the others are unsure of; None for no such judge.
+        concurrency: number of calls at once for each judge, at the start.
+        timeout_s: seconds after which a call is given up.
+        adaptive: whether the number of calls at once adapts to the server.
+        include_reason: whether metrics also ask for the reason of a score.
+        limits: the limits at which judging ends.
+        price: the user's price per million tokens in and out, in dollars; () for the known price.
         max_failed_share: a larger share of failed scores stops the run.
     """
 
@@ -57,14 +57,14 @@ class Judging:
     max_failed_share: float = 0.2
 
     def asker(self, judge: Judge, journal: Journal, meter: SpendMeter) -> Asker:
-        """Return the judge, ready to be asked."""
+        """Return an asker for the judge."""
         return Asker(judge, journal, self.ask_settings(judge), meter)
 
     def ask_settings(self, judge: Judge) -> AskSettings:
-        """Return how this judge is asked.
+        """Return the settings for asking this judge.
 
-        One that works in this process knows how much it takes at once. It always ends, and asking
-        it again would only take longer: its calls have no deadline.
+        A judge in this process has its own limit on calls at once. Its calls have no deadline:
+        they always end, and a retry would only take longer.
         """
         own: int | None = getattr(judge, "concurrency", None)
         return AskSettings(
@@ -78,7 +78,7 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class ScoreItem:
-    """One score to be made; without a completion where the metric judges the data alone."""
+    """One score to compute; the completion is None for a metric that judges only the data."""
 
     case: Case
     completion: Completion | None
@@ -86,7 +86,7 @@ class ScoreItem:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Return case, variant and metric: where the score belongs."""
+        """Return the case, variant and metric that the score belongs to."""
         variant = self.completion.variant if self.completion else DATA
         return self.case.id, variant, self.metric.spec.name
 
@@ -94,18 +94,18 @@ class ScoreItem:
 async def score_item(
     item: ScoreItem, metric: Metric | CallError, askers: Sequence[Asker]
 ) -> tuple[Score | Failure, list[JudgeScore]]:
-    """Return the mean of what all judges give, and what each gave.
+    """Return the mean score of all judges, and the score of each.
 
-    Every pair is seen by the same judges: where one fails, the score fails.
+    The same judges must score both sides of a pair, so the score fails if one judge fails.
 
     Args:
-        item: what is to be scored.
-        metric: ready to measure, or why it cannot be.
-        askers: the judges; one is enough for a metric that asks none.
+        item: what to score.
+        metric: the metric, ready to use, or the error that prevented it.
+        askers: the judges; one is enough for a metric that asks no judge.
 
     Raises:
         LimitReached: when the user's limits allow no more calls.
-        VerdictError: when the judge as a whole is of no use.
+        VerdictError: when the judge cannot be used at all.
     """
     case_id, variant, name = item.place
     where = {"case_id": case_id, "variant": variant, "metric": name}
@@ -147,11 +147,11 @@ async def score_item(
 async def _score_with_panel(
     metric: Metric, case: Case, text: str, askers: Sequence[Asker]
 ) -> list[Measured | CallError | MetricError]:
-    if len(askers) == 1:  # a task of its own would cost as much as the rest
+    if len(askers) == 1:  # an extra task would take as long as the scoring itself
         return [await _score_with_judge(metric, case, text, askers[0])]
     work = (_score_with_judge(metric, case, text, asker) for asker in askers)
     found = await asyncio.gather(*work, return_exceptions=True)
-    for one in found:  # only when all have ended, so that no paid call is dropped
+    for one in found:  # after all have ended, so that no paid call is lost
         if isinstance(one, BaseException) and not isinstance(one, CallError | MetricError):
             raise one
     return found  # type: ignore[return-value]
@@ -174,12 +174,12 @@ PairPlace = tuple[str, str, str]
 def pairs_in_doubt(
     items: Mapping[PairPlace, ScoreItem], second: str, journal: Journal
 ) -> list[list[ScoreItem]]:
-    """Return the items of every case and metric that all first judges scored and are unsure of.
+    """Return the pairs that the first judges have scored and are unsure of.
 
     Args:
-        items: those that a judge is asked for, by place.
-        second: the second judge's label, whose scores do not count here.
-        journal: of the run.
+        items: the items that need a judge, by place.
+        second: label of the second judge; its scores are ignored here.
+        journal: the run's journal.
     """
     given: dict[PairPlace, list[float]] = {}
     for one in journal.judge_scores():
@@ -197,14 +197,14 @@ def pairs_in_doubt(
 
 
 def is_unsure(spec: MetricSpec, values: Sequence[float]) -> bool:
-    """Return whether what the judges gave for one completion wants a second look."""
+    """Return whether the judges' scores of one completion call for a second judge."""
     third = (spec.high - spec.low) * _THIRD
     mean = math.fsum(values) / len(values)
     return spec.low + third < mean < spec.high - third or max(values) - min(values) > third
 
 
 def overrule(scores: Sequence[Score], judge: str, journal: Journal) -> None:
-    """Put the second judge's scores in the place of all sides' first ones, or of none."""
+    """Replace the scores of all sides with the second judge's, in one transaction."""
     with journal.transaction():
         for one in scores:
             where = (one.case_id, one.variant, one.metric)

@@ -1,8 +1,8 @@
-"""Find the one JSON object in what a judge said, and validate it.
+"""Find the JSON object in a judge's reply, and validate it.
 
-A judge may think aloud, quote what it judges, or break its JSON. Thoughts are no answer. Several
-objects that fit must be equal: one that differs may be quoted from the completion, which would then
-grade itself.
+A judge may think aloud, quote the completion, or write broken JSON. Thoughts are ignored. If
+several objects fit the schema, they must be equal: a different one may be a quotation from the
+completion, and the completion would then grade itself.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from plugin.thinking import split_thoughts
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """An answer that does not count, and what is wrong with it.
+    """The problem of an answer that cannot be used.
 
     Attributes:
-        is_ambiguous: whether several objects fit and differ, so that nobody knows which was meant.
+        problem: what is wrong, in words.
+        is_ambiguous: whether several different objects fit, so that the answer is not clear.
     """
 
     problem: str
@@ -33,7 +34,7 @@ class Misfit:
 
     @property
     def request(self) -> str:
-        """What to add to the question when asking again."""
+        """Return the text to add to the question when asking again."""
         if self.is_ambiguous:
             return f"Your last answer held {self.problem}; answer with the one object alone."
         return f"Your last answer did not fit: {self.problem}. Answer again."
@@ -43,11 +44,11 @@ _AMBIGUOUS = Misfit("several different JSON objects", is_ambiguous=True)
 
 
 def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | Misfit:
-    """Return the validated answer, or what is wrong with it."""
+    """Return the validated answer, or its problem."""
     if reply.cut_off:
         return Misfit("the answer was cut off")
     try:
-        answer = schema.model_validate_json(_unfence(reply.text))  # its texts may name tags
+        answer = schema.model_validate_json(_unfence(reply.text))  # its strings may contain tags
     except ValidationError:
         text = split_thoughts(reply.text).answer
         found, problem = _fitting(_sound_objects(text), schema)
@@ -64,15 +65,15 @@ def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseMo
 def repair_answer(
     reply: Answer, schema: type[BaseModel], check: Check
 ) -> BaseModel | Misfit | None:
-    """Return the answer in broken JSON (unclosed, stray commas); None when none fits.
+    """Return the answer found in broken JSON (unclosed, stray commas); None when none fits.
 
-    Several that fit and differ are a `Misfit`, as in sound JSON.
+    Several different objects that fit are a `Misfit`, as in valid JSON.
     """
     if reply.cut_off:
         return None
     text = split_thoughts(reply.text).answer
     found, _ = _fitting(_repaired_objects(text), schema)
-    if not found and "{" in text:  # a brace in a text may have led astray
+    if not found and "{" in text:  # a brace inside a string may have broken the search
         found, _ = _fitting(_repair(text, text.find("{"), len(text)), schema)
     if _differ(found):
         return _AMBIGUOUS
@@ -80,7 +81,7 @@ def repair_answer(
 
 
 class _Found(NamedTuple):
-    """A JSON value, and where in the text it stands."""
+    """A JSON value and its position in the text."""
 
     value: object
     start: int
@@ -88,7 +89,7 @@ class _Found(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """A validated object, and where in the text it stands."""
+    """A validated object and its position in the text."""
 
     value: BaseModel
     start: int
@@ -96,7 +97,7 @@ class _Fit(NamedTuple):
 
 
 def _fitting(objects: Iterable[_Found], schema: type[BaseModel]) -> tuple[list[_Fit], str]:
-    """Return the objects that fit the schema, and what is wrong with the last of the others."""
+    """Return the objects that fit the schema, and the problem of the last one that does not."""
     fits, problem = list[_Fit](), "not a JSON object"
     for found in objects:
         try:
@@ -116,7 +117,7 @@ _FENCED = re.compile(r"\s*```\w*\n(.*)```\s*", re.DOTALL)
 
 
 def _unfence(text: str) -> str:
-    """Return what stands in a code fence that holds the whole text; else the text."""
+    """Return the text without a code fence around all of it."""
     fenced = _FENCED.fullmatch(text)
     return fenced[1] if fenced else text
 
@@ -129,7 +130,7 @@ def _cut_out(text: str, fits: list[_Fit]) -> str:
 
 
 def _sound_objects(text: str) -> Iterator[_Found]:
-    """Yield the JSON objects in a text, past code fences and prose."""
+    """Yield the JSON objects in a text; skip code fences and prose."""
     start = text.find("{")
     while start >= 0:
         try:
@@ -142,7 +143,7 @@ def _sound_objects(text: str) -> Iterator[_Found]:
 
 
 def _repaired_objects(text: str) -> Iterator[_Found]:
-    """Yield what repair makes of each part between braces; the last may be unclosed."""
+    """Yield the repaired object from each part in braces; the last part may be unclosed."""
     start = depth = 0
     for brace in re.finditer(r"[{}]", text):
         if brace[0] == "{":
@@ -157,7 +158,7 @@ def _repaired_objects(text: str) -> Iterator[_Found]:
 
 
 def _repair(text: str, start: int, end: int) -> Iterator[_Found]:
-    """Yield the object in broken JSON; nothing where repair gives up."""
+    """Yield the object in broken JSON; nothing if it cannot be repaired."""
     import json_repair
 
     try:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from plugin.errors import AdapterError
 from plugin.load.adapter import AdapterFolder
 from plugin.load.convert import conversion_obstacles
-from plugin.load.model import ModelFolder
+from plugin.load.model import ModelFolder, short_names
 
 _N_SHOWN = 8
 _ONLY_ITS_BASE = "An adapter fits only the model it was trained on; check --model_name"
@@ -194,7 +194,8 @@ def base_model_notes(
         _task_note(adapter),
         _architecture_note(adapter, model),
     )
-    return tuple(f"{adapter.path.name} says that it was trained {note}" for note in found if note)
+    shown = short_names([str(adapter.path)])[0]
+    return tuple(f"{shown} says that it was trained {note}" for note in found if note)
 
 
 def _name_note(adapter: AdapterFolder, model: ModelFolder, model_name: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,32 @@ def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
 def short_name(name: str) -> str:
     """Return the last part of a path or hub id, by which a model or an adapter is shown."""
     return name.rstrip("/").rpartition("/")[2]
+
+
+_VERSION = re.compile(r"v\d+")
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return the names by which several models and adapters are shown side by side.
+
+    A folder that is named after its version, as registries have them (my-adapter/v1), is called by
+    the folder that holds it; several versions of one are told apart by their number.
+    """
+    bases = [_without_version(name) for name in names]
+    return [
+        f"{base}-{short_name(name)}" if name != at and bases.count(base) > 1 else base
+        for name, at, base in zip(names, map(_unversioned, names), bases, strict=True)
+    ]
+
+
+def _unversioned(name: str) -> str:
+    """Return the path of the group for the folder of a version; others stay as they are."""
+    parent, _, last = name.rstrip("/").rpartition("/")
+    return parent if parent and _VERSION.fullmatch(last) else name
+
+
+def _without_version(name: str) -> str:
+    return short_name(_unversioned(name))
 
 
 def find_model(name: str) -> Path:

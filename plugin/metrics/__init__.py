@@ -1,13 +1,13 @@
 """Metrics: a case and a completion -> a score.
 
-Each metric is a row of the table `METRICS`: what it declares (`records.MetricSpec`) and the name of
-one function in a file of this package, which holds a family of metrics:
-`async def measure(case, completion, ask)` scores the completion, most often with a judge's help;
-`def describe(completion)` tells how the completion came about;
-`def from_loglikelihood(loglikelihood, n_tokens)` tells how likely the expected output was.
+Each metric is a row of the table `METRICS`: its properties (`records.MetricSpec`) and the name of
+one function. The functions are in the files of this package, one file per family of metrics:
+`async def measure(case, completion, ask)` scores the completion, usually by asking a judge;
+`def describe(completion)` scores how the completion was generated;
+`def from_loglikelihood(loglikelihood, n_tokens)` scores how likely the expected output was.
 
-`run_metric` is the one door to code that is not ours, DeepEval's metrics. Every score passes
-`check_score`, whether a judge was asked or not.
+Only `run_metric` runs foreign code (DeepEval's metrics). Every score passes `check_score`, with or
+without a judge.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from plugin.errors import CallError, LimitReached, OptionError, VerdictError, di
 from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult
 
 Check = Callable[[BaseModel], str | None]
-"""What is wrong with an answer that fits its schema, None when nothing is."""
+"""Returns the problem of an answer that fits its schema, or None for a good answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Ask(Protocol):
     """How a metric asks the judge.
 
     Attributes:
-        structured: the judge wants values as JSON instead of DeepEval's prompts.
-        include_reason: whether the reason of a score is asked for, in a question of its own.
+        structured: whether the judge gets values as JSON instead of DeepEval's prompts.
+        include_reason: whether the metric also asks for the reason of a score, with one more call.
     """
 
     structured: bool
@@ -51,27 +51,27 @@ class Ask(Protocol):
 
 
 class Measure(Protocol):
-    """The one function of a metric."""
+    """The function of a metric that reads the completion's text."""
 
     def __call__(self, case: Case, completion: str, ask: Ask) -> Awaitable[Measured]:
-        """Score a non-empty completion, or a case alone where the metric judges the data."""
+        """Score a non-empty completion, or only the case if the metric judges the data."""
 
 
 Describe = Callable[[Completion], Measured | NoResult]
-"""A completion, empty ones too -> what it is measured at, or why it cannot be."""
+"""A completion (also an empty one) -> its score, or the reason for none."""
 
 FromLoglikelihood = Callable[[float, int], Measured]
-"""The expected output's log probability in nats and its tokens, at least one -> the score."""
+"""The expected output's log probability in nats and its number of tokens (1 or more) -> score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, ready to be used; one of its three functions is there.
+    """A metric with exactly one of the functions `measure`, `describe`, `from_loglikelihood`.
 
     Attributes:
-        steps: what G-Eval's judge does for every case; () for other metrics.
-        prepare: the metric with these steps, or with steps that the judge writes now when there
-            are none; the metric itself measures nothing before. None where nothing is missing.
+        steps: evaluation steps that G-Eval's judge follows for every case; () for other metrics.
+        prepare: returns the metric with the given steps, or with steps that the judge writes if
+            none are given. Call it before the first score. None if the metric is ready.
     """
 
     spec: MetricSpec
@@ -87,7 +87,7 @@ class MetricEntry:
     """A row of `METRICS`. Code is named as "file:name" in this package and imported at first use.
 
     Attributes:
-        spec: what the metric declares.
+        spec: the properties of the metric.
         measure: the function that scores a completion (see `Measure`).
         describe: the function that reads how the completion was made (see `Describe`).
         from_loglikelihood: the function that scores a log-likelihood (see `FromLoglikelihood`).
@@ -107,14 +107,14 @@ def _import(code: str) -> Any:
 
 
 def _late(code: str) -> Any:
-    """Return a function that imports its code when it is first called; None for no code."""
+    """Return a function that imports its code when it is called; None for no code."""
     return (lambda *given: _import(code)(*given)) if code else None
 
 
 _SPEED_CAVEAT = (
-    "seconds run from a case's start in its batch to its last token, with up to --batch_size cases "
-    "side by side, so they are not what a single user would wait; a completion kept from an "
-    "earlier session or the shared cache carries the seconds of when it was made"
+    "time is measured from the start of a case in its batch to its last token. Up to --batch_size "
+    "cases run at once, so a single user would wait a different time. A completion from an earlier "
+    "session or the shared cache keeps the time that was measured when it was generated"
 )
 
 _EXPECTED = frozenset({"expected_output"})
@@ -298,7 +298,7 @@ METRICS: dict[str, MetricEntry] = {
                 needs_engine=frozenset({"tokens"}),
                 decides=False,
                 asks_judge=False,
-                caveat="neither longer nor shorter is better as such; shorter counts as the gain",
+                caveat="length says nothing about quality; the gain counts fewer tokens as better",
             ),
             describe="engine:completion_tokens",
         ),
@@ -316,24 +316,24 @@ METRICS: dict[str, MetricEntry] = {
         ),
     )
 }
-"""Every metric that comes with the program, by its key."""
+"""Every built-in metric, by its key."""
 
 
 def key_of(name: str) -> str:
-    """Return the key of a metric's shown name: "Token F1" -> "token_f1"."""
+    """Return the key for a metric's displayed name: "Token F1" -> "token_f1"."""
     return "_".join(name.strip().lower().split())
 
 
 def names() -> tuple[str, ...]:
-    """Return the shown names of all metrics, in the order in which users see them."""
+    """Return the displayed names of all metrics, in the order in which users see them."""
     return tuple(entry.spec.name for entry in METRICS.values())
 
 
 def load(names_given: Sequence[str]) -> tuple[Metric, ...]:
-    """Return the metrics with these shown names, each once, in this order.
+    """Return the metrics with these displayed names, in this order, without duplicates.
 
     Raises:
-        OptionError: listing the unknown names, what was probably meant, and the known names.
+        OptionError: listing the unknown names, suggestions, and the known names.
     """
     keys = list(dict.fromkeys(key_of(name) for name in names_given))
     unknown = [name for name in names_given if key_of(name) not in METRICS]
@@ -354,7 +354,7 @@ def _metric(entry: MetricEntry) -> Metric:
 
 
 def import_code(metrics: Iterable[Metric]) -> None:
-    """Import what these metrics are made of now, so that a broken library stops the run early."""
+    """Import the code of these metrics now, so that a broken library stops the run early."""
     for metric in metrics:
         entry = METRICS.get(metric.spec.key)
         for code in (entry.measure, entry.describe) if entry else ("g_eval:criterion_metric",):
@@ -367,10 +367,10 @@ def import_code(metrics: Iterable[Metric]) -> None:
 def select(
     names_given: Sequence[str], criteria: Sequence[Criterion], cases: Sequence[Case]
 ) -> tuple[Metric, ...]:
-    """Return the metrics asked for and the user's own, or the default ones for these cases.
+    """Return the chosen metrics and the user's own, or the default metrics for these cases.
 
     Raises:
-        OptionError: for an unknown metric, or one whose needs no case can meet.
+        OptionError: for an unknown metric, or one that needs something no case has.
     """
     if not (names_given or criteria):
         wanted = load(("Answer Relevancy", "Hallucination", "Correctness"))
@@ -391,23 +391,23 @@ def select(
 
 
 def _lacking(spec: MetricSpec, cases: Sequence[Case]) -> str:
-    """Return what the metric needs and no case has, in words; "" when nothing is missing."""
+    """Return what the metric needs but no case has, in words; "" when nothing is missing."""
     absent = (need for need in sorted(spec.needs) if not any(getattr(c, need) for c in cases))
     return " and ".join(need.replace("_", " ") for need in absent)
 
 
 class MetricError(Exception):
-    """Say that a metric gave no usable score."""
+    """A metric gave no usable score."""
 
 
 async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> Measured:
-    """Return the metric's score, finite and within its range.
+    """Return the metric's score, checked to be finite and within its range.
 
     Raises:
         CallError: when the judge gave no fitting answer.
         LimitReached: when the user's limits allow no more calls.
-        MetricError: when the metric's own code broke, or gave a score outside its range.
-        VerdictError: when the judge as a whole cannot be used.
+        MetricError: when the metric's code failed, or gave a score outside its range.
+        VerdictError: when the judge cannot be used at all.
     """
     if metric.measure is None:
         raise MetricError(f"{metric.spec.name} does not read completions")
@@ -421,10 +421,10 @@ async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> M
 
 
 def run_descriptive(metric: Metric, completion: Completion) -> Measured:
-    """Return a descriptive metric's score of how the completion came about.
+    """Return a descriptive metric's score of how the completion was generated.
 
     Raises:
-        MetricError: when the completion does not tell it.
+        MetricError: when the completion lacks the measurement.
     """
     if metric.describe is None:
         raise MetricError(f"{metric.spec.name} does not describe completions")
@@ -435,7 +435,7 @@ def run_descriptive(metric: Metric, completion: Completion) -> Measured:
 
 
 def check_score(spec: MetricSpec, measured: Measured) -> Measured:
-    """Return the score if this metric can have it.
+    """Return the score unchanged if it is valid for this metric.
 
     Raises:
         MetricError: when it is not finite, or outside the metric's range.

@@ -1,11 +1,11 @@
-"""DeepEval's metric classes, asked through this project's judges.
+"""Run DeepEval's metric classes with this project's judges.
 
-The only file that imports DeepEval. Its prompts are used word for word, except for a judge that is
-no language model, which gets the same values as JSON. Its telemetry, its reading of `.env`, its
-files and its progress bars are off.
+Only this file imports DeepEval. Its prompts are used word for word; only a structured judge (which
+is not a language model) gets the same values as JSON. DeepEval's telemetry, its reading of `.env`,
+its files and its progress bars are switched off.
 
-What an answer must meet beyond its schema stands here, too: DeepEval checks none of it, and would
-give an answer without verdicts the best score.
+The checks that an answer must pass beyond its schema are also here. DeepEval has no such checks: it
+would give the best score to an answer without verdicts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from deepeval.metrics.g_eval import Rubric  # noqa: E402
 from deepeval.models import DeepEvalBaseLLM  # noqa: E402
 from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
 
-# They announce that their directions were turned round in 4.2.0; their files here know.
+# DeepEval warns that 4.2.0 reversed these scores; answers.py takes care of that.
 warnings.filterwarnings("ignore", message="'(Hallucination|Bias|Toxicity)Metric' now scores")
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ __all__ = [
     "HallucinationMetric",
     "Rubric",
     "SingleTurnParams",
-    "Steps",
+    "StructuredTemplate",
     "ToxicityMetric",
     "evaluation_steps",
     "run_deepeval",
-    "as_steps",
+    "structured_prompt",
     "all_of",
     "at_least_one",
     "one_verdict_each",
@@ -72,18 +72,18 @@ __all__ = [
 ]
 
 
-def as_steps(name: str, **values: object) -> str:
-    """Return what a judge that is no language model is asked instead of a prompt."""
+def structured_prompt(name: str, **values: object) -> str:
+    """Return the question for a structured judge, as JSON, in place of a prompt."""
     return json.dumps({"step": name, **values}, ensure_ascii=False)
 
 
-class Steps:
-    """What the metrics' templates for a structured judge have in common."""
+class StructuredTemplate:
+    """Base class of the metrics' templates for a structured judge."""
 
     @staticmethod
     def generate_reason(score: str) -> str:
-        """Ask for the reason of a score, given as text."""
-        return as_steps("reason", score=score)
+        """Return the question for the reason of a score."""
+        return structured_prompt("reason", score=score)
 
 
 async def run_deepeval(
@@ -97,11 +97,11 @@ async def run_deepeval(
 
     Args:
         kind: the metric class.
-        subject: the case and the completion; "" for a metric that judges the case alone.
-        ask: how the judge is asked.
-        check: what an answer must meet beyond its schema.
-        options: the class's own arguments; `evaluation_template` is used for a structured judge
-            only, so that every other judge reads the library's own prompts.
+        subject: the case and the completion; "" for a metric that judges only the case.
+        ask: asks the judge.
+        check: a check that an answer must pass beyond its schema.
+        options: arguments of the class; `evaluation_template` is used only for a structured judge,
+            because every other judge must get the library's own prompts.
 
     Returns:
         DeepEval's score, in DeepEval's direction.
@@ -109,9 +109,9 @@ async def run_deepeval(
     arguments = dict(options)
     if not ask.structured:
         arguments.pop("evaluation_template", None)
-    if kind is not GEval:  # G-Eval's one question brings score and reason together
+    if kind is not GEval:  # G-Eval gets score and reason with one question
         arguments["include_reason"] = ask.include_reason
-        arguments["eval_mode"] = "llm"  # whatever the user's settings say: the judge judges
+        arguments["eval_mode"] = "llm"  # overrides the user's DeepEval settings
     case, completion = subject
     metric = kind(model=_AskedModel(ask, check), async_mode=True, **arguments)
     test_case = LLMTestCase(
@@ -126,29 +126,29 @@ async def run_deepeval(
 
 
 async def evaluation_steps(criterion: str, fields: list[Any], ask: Ask, check: Check) -> list[str]:
-    """Return the steps that G-Eval's judge makes of a criterion and follows for every case.
+    """Let G-Eval's judge write the evaluation steps for a criterion, to follow for every case.
 
     Args:
-        criterion: in the user's words.
+        criterion: the criterion in the user's words.
         fields: the parts of a case that the judge will see, as `SingleTurnParams`.
-        ask: how the judge is asked.
-        check: what the list must meet.
+        ask: asks the judge.
+        check: a check that the list of steps must pass.
     """
     options: dict[str, Any] = {"criteria": criterion, "evaluation_params": fields}
     if ask.structured:
-        options["evaluation_template"] = _StructuredSteps
+        options["evaluation_template"] = _EvaluationStepsTemplate
     metric = GEval(name="criterion", model=_AskedModel(ask, check), **options)
     return list(await metric._a_generate_evaluation_steps(multimodal=False))
 
 
-class _StructuredSteps:
+class _EvaluationStepsTemplate:
     @staticmethod
     def generate_evaluation_steps(criteria: str) -> str:
-        return as_steps("evaluation_steps", criterion=criteria)
+        return structured_prompt("evaluation_steps", criterion=criteria)
 
 
 class _AskedModel(DeepEvalBaseLLM):  # type: ignore[misc]
-    """DeepEval's idea of a model, passing every question on."""
+    """A model for DeepEval that passes every question on to the judge."""
 
     def __init__(self, ask: Ask, check: Check) -> None:
         self._ask = ask
@@ -167,18 +167,18 @@ class _AskedModel(DeepEvalBaseLLM):  # type: ignore[misc]
     async def a_generate(self, prompt: str, schema: type[BaseModel]) -> BaseModel:
         return await self._ask(prompt, schema, self._check)
 
-    async def a_generate_with_schema(  # DeepEval's own swallows TypeErrors and asks again
+    async def a_generate_with_schema(  # DeepEval's own version hides TypeErrors and asks again
         self, prompt: str, schema: type[BaseModel]
     ) -> BaseModel:
         return await self._ask(prompt, schema, self._check)
 
 
 def one_verdict_each(n_items: int, items: str) -> Check:
-    """Return a check that there are as many verdicts as items.
+    """Return a check that there is one verdict per item.
 
     Args:
-        n_items: how many.
-        items: what they are, in words.
+        n_items: number of items.
+        items: name of the items in messages, such as "contexts".
     """
 
     def check(answer: BaseModel) -> str | None:
@@ -191,11 +191,11 @@ def one_verdict_each(n_items: int, items: str) -> Check:
 
 
 def verdict_on_each(listed: str, *, may_be_none: bool = False) -> Check:
-    """Return a check that each item that an earlier answer listed has one verdict.
+    """Return a check that an answer has one verdict per item of the list in an earlier answer.
 
     Args:
-        listed: the earlier answer's field, such as "statements".
-        may_be_none: whether that list may be empty (most texts hold no opinion).
+        listed: field of the earlier answer, such as "statements".
+        may_be_none: whether that list may be empty (most texts contain no opinion).
     """
     n_items = 0
 
@@ -235,7 +235,7 @@ def score_within(low: float, high: float) -> Check:
 
 
 def all_of(*checks: Check) -> Check:
-    """Return a check that finds the first problem that any of the checks finds."""
+    """Return a check that runs all these checks and returns the first problem."""
 
     def check(answer: BaseModel) -> str | None:
         return next((problem for each in checks if (problem := each(answer))), None)

@@ -1,22 +1,14 @@
-"""Answer Relevancy: the share of the completion's statements that bear on the input (DeepEval).
+"""Judge completions with DeepEval's metrics.
 
-Faithfulness: the share of a completion's claims that its context does not contradict (DeepEval).
+- Answer Relevancy: the share of the completion's statements that are relevant to the input.
+- Faithfulness: the share of the completion's claims that the context does not contradict. A
+  completion without claims is a failure on record; DeepEval itself would give it the best score.
+- Hallucination: the share of the case's contexts that the completion contradicts; 1.00 is worst.
+- Bias: the share of the completion's opinions that are biased; 1.00 is worst.
+- Toxicity: the share of the completion's opinions that are toxic; 1.00 is worst.
 
-A completion that claims nothing has no faithfulness: that is a failure on record, where DeepEval
-itself would give it full marks.
-
-Hallucination: the share of a case's contexts that the completion contradicts; 1.00 is worst.
-
-DeepEval 4.2.0 turned its own score round (1 is a pass); it is turned back here.
-
-Bias and Toxicity: the share of a completion's opinions that are bad in one way (DeepEval).
-
-DeepEval 4.2.0 turned its own scores round (1 is a pass); they are turned back here. A completion
-without any opinion gets 0.
-
-Bias: the share of the completion's opinions that are biased; 1.00 is worst (DeepEval).
-
-Toxicity: the share of the completion's opinions that are toxic; 1.00 is worst (DeepEval).
+A completion without opinions gets 0 for Bias and Toxicity. DeepEval 4.2.0 reversed its scores of
+Hallucination, Bias and Toxicity (there 1 is best); this file reverses them again.
 """
 
 from __future__ import annotations
@@ -30,80 +22,85 @@ from plugin.records import Case
 
 async def answer_relevancy(case: Case, completion: str, ask: Ask) -> Measured:
     """See `plugin.metrics.Measure`."""
-    kind, options = _deepeval.AnswerRelevancyMetric, {"evaluation_template": _AnswerRelevancySteps}
+    kind, options = (
+        _deepeval.AnswerRelevancyMetric,
+        {"evaluation_template": _AnswerRelevancyTemplate},
+    )
     check = verdict_on_each("statements")
     return await _deepeval.run_deepeval(kind, (case, completion), ask, check, options)
 
 
-class _AnswerRelevancySteps(_deepeval.Steps):
+class _AnswerRelevancyTemplate(_deepeval.StructuredTemplate):
     @staticmethod
     def generate_statements(actual_output: str) -> str:
-        return _deepeval.as_steps("statements", completion=actual_output)
+        return _deepeval.structured_prompt("statements", completion=actual_output)
 
     @staticmethod
     def generate_verdicts(input: str, statements: list[str]) -> str:
-        return _deepeval.as_steps("relevancy", input=input, statements=statements)
+        return _deepeval.structured_prompt("relevancy", input=input, statements=statements)
 
 
 async def faithfulness(case: Case, completion: str, ask: Ask) -> Measured:
     """See `plugin.metrics.Measure`."""
-    kind, options = _deepeval.FaithfulnessMetric, {"evaluation_template": _FaithfulnessSteps}
+    kind, options = _deepeval.FaithfulnessMetric, {"evaluation_template": _FaithfulnessTemplate}
     check = all_of(at_least_one("truths"), verdict_on_each("claims"))
     return await _deepeval.run_deepeval(kind, (case, completion), ask, check, options)
 
 
-class _FaithfulnessSteps(_deepeval.Steps):
+class _FaithfulnessTemplate(_deepeval.StructuredTemplate):
     @staticmethod
     def generate_truths(retrieval_context: str) -> str:
-        return _deepeval.as_steps("truths", context=retrieval_context)
+        return _deepeval.structured_prompt("truths", context=retrieval_context)
 
     @staticmethod
     def generate_claims(actual_output: str) -> str:
-        return _deepeval.as_steps("claims", completion=actual_output)
+        return _deepeval.structured_prompt("claims", completion=actual_output)
 
     @staticmethod
     def generate_verdicts(claims: list[str], retrieval_context: str) -> str:
-        return _deepeval.as_steps("faithfulness", claims=claims, truths=retrieval_context)
+        return _deepeval.structured_prompt("faithfulness", claims=claims, truths=retrieval_context)
 
 
 async def hallucination(case: Case, completion: str, ask: Ask) -> Measured:
     """See `plugin.metrics.Measure`."""
-    kind, options = _deepeval.HallucinationMetric, {"evaluation_template": _HallucinationSteps}
+    kind, options = _deepeval.HallucinationMetric, {"evaluation_template": _HallucinationTemplate}
     check = one_verdict_each(len(case.context), "contexts")
     agreed = await _deepeval.run_deepeval(kind, (case, completion), ask, check, options)
     return Measured(1 - agreed.value, agreed.reason)
 
 
-class _HallucinationSteps(_deepeval.Steps):
+class _HallucinationTemplate(_deepeval.StructuredTemplate):
     @staticmethod
     def generate_verdicts(actual_output: str, contexts: list[str]) -> str:
-        return _deepeval.as_steps("hallucination", completion=actual_output, contexts=contexts)
+        return _deepeval.structured_prompt(
+            "hallucination", completion=actual_output, contexts=contexts
+        )
 
 
 async def _share_of_bad_opinions(
     kind: Any, word: str, subject: tuple[Case, str], ask: Ask
 ) -> Measured:
-    """Return the share of the opinions in a completion that are bad.
+    """Return the share of a completion's opinions that are biased or toxic.
 
     Args:
         kind: DeepEval's metric class.
-        word: what a structured judge is asked about the opinions.
+        word: name of the question for a structured judge.
         subject: the case and the completion.
-        ask: how the judge is asked.
+        ask: asks the judge.
     """
 
-    class Steps(_deepeval.Steps):
+    class Template(_deepeval.StructuredTemplate):
         @staticmethod
         def generate_opinions(actual_output: str) -> str:
-            return _deepeval.as_steps("opinions", completion=actual_output)
+            return _deepeval.structured_prompt("opinions", completion=actual_output)
 
         @staticmethod
         def generate_verdicts(opinions: list[str]) -> str:
-            return _deepeval.as_steps(word, opinions=opinions)
+            return _deepeval.structured_prompt(word, opinions=opinions)
 
     check = verdict_on_each("opinions", may_be_none=True)
     free_of_it = await _deepeval.run_deepeval(
-        kind, subject, ask, check, {"evaluation_template": Steps}
+        kind, subject, ask, check, {"evaluation_template": Template}
     )
     return Measured(1 - free_of_it.value, free_of_it.reason)
 

@@ -1,16 +1,17 @@
-"""Score what only the engine knows: how fast, how long, cut off or not, and how likely.
+"""Score what only the engine measures: speed, length, cut-off completions, and likelihood.
 
-- Latency: seconds from a case's start in its batch to its last token.
-- Tokens per Second: the completion's tokens by these seconds. Reading the prompt is in the seconds,
-  the token that ends the text is not in the count. Without a token there is no rate, and so a
-  failure: a zero would lower the mean and say nothing of speed.
-- Completion Tokens: without the token that ends the text. Fewer counts as the gain because tokens
-  cost time and money; the metric never decides.
-- Cut Off: 1 where the completion was cut off at max_tokens or the context's end, else 0.
-- Perplexity: minus the mean log probability of the expected output's tokens, read after the case's
-  prompt, each with all before it given (teacher-forced). Shown and compared are nats per token; the
-  perplexity itself is exp of that, and the few worst cases would rule a mean of exp. The end of the
-  text is not counted. All variants need one tokenizer: two count tokens differently.
+- Latency: seconds from the start of a case in its batch to its last token.
+- Tokens per Second: the completion's tokens divided by these seconds. The seconds include reading
+  the prompt; the count excludes the end-of-text token. A completion without tokens is a failure,
+  because a rate of zero would lower the mean without saying anything about speed.
+- Completion Tokens: number of tokens without the end-of-text token. Fewer tokens count as a gain,
+  because tokens cost time and money; the metric never decides.
+- Cut Off: 1 if the completion was cut off at max_tokens or at the end of the context, else 0.
+- Perplexity: the negative mean log probability of the expected output's tokens after the case's
+  prompt, each token given all tokens before it (teacher forcing). The program shows and compares
+  nats per token. Perplexity itself is exp of that, but a few bad cases would dominate a mean of
+  exp. The end-of-text token is not counted. All variants need the same tokenizer, because two
+  tokenizers count tokens differently.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def tokens_per_second(completion: Completion) -> Measured | NoResult:
     if completion.seconds is None or completion.n_tokens is None:
         return NoResult("its seconds or tokens were not measured")
     if not (completion.n_tokens and completion.seconds > 0):
-        return NoResult("no token was made, so there is no rate")
+        return NoResult("the completion has no tokens, so there is no rate")
     return Measured(completion.n_tokens / completion.seconds)
 
 
@@ -55,6 +56,6 @@ _ROUNDING = 1e-3
 def perplexity(loglikelihood: float, n_tokens: int) -> Measured:
     """See `plugin.metrics.FromLoglikelihood`."""
     nats = -loglikelihood / n_tokens
-    if -_ROUNDING < nats < 0:  # a certain token may come out a little above probability 1
+    if -_ROUNDING < nats < 0:  # rounding can lift the probability of a sure token above 1
         nats = 0.0
     return Measured(nats, f"over {n_tokens} tokens of the expected output")

@@ -1,18 +1,12 @@
-"""G-Eval (DeepEval): a judge follows evaluation steps and gives a score, here brought to 0..1.
+"""Score with DeepEval's G-Eval: a judge follows evaluation steps; scores are scaled to 0..1.
 
-Steps that were fixed beforehand, so that every case meets the same rubric.
+- Correctness: whether the completion states the facts of the expected output.
+- Rubric: five criteria, each from 1 to 10, in one score. It is meant for open tasks without a
+  single right answer. If a case has an expected output, the judge sees it.
+- The user's own criteria.
 
-Correctness: does the completion say what the expected output says (DeepEval's G-Eval).
-
-Rubric: five criteria, each worth 1 to 10, in one score (DeepEval's G-Eval with score ranges).
-
-The ready-made choice for open tasks, where no single expected output is the right one. Where a case
-has an expected output, the judge sees it.
-
-The user's own criteria as metrics (DeepEval's G-Eval).
-
-The evaluation steps are the user's, or are written by the judge once per run, so that every case
-meets the same rubric.
+All cases are scored with the same evaluation steps. They are built in, given by the user, or
+written by the judge once per run.
 """
 
 from __future__ import annotations
@@ -26,20 +20,20 @@ from plugin.metrics import Ask, Measured, Metric, key_of
 from plugin.records import Case, Criterion, MetricSpec
 
 LOWEST, HIGHEST = 0, 10
-"""What G-Eval's judge may give where no rubric says otherwise."""
+"""Range of G-Eval's scores if the rubric has no ranges."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
-    """What the judge is told.
+    """The instructions for the judge.
 
     Attributes:
-        name: the metric's, as shown.
-        steps: to be followed for every case.
-        expected_output: whether the judge sees it; the case must have one.
-        context: likewise.
-        ranges: (lowest score, highest score, what such a completion is like), ascending; empty for
-            0 to 10.
+        name: displayed name of the metric.
+        steps: the steps that the judge follows for every case.
+        expected_output: whether the judge sees the expected output; the case must have one.
+        context: whether the judge sees the context; the case must have one.
+        ranges: (lowest score, highest score, description of such a completion), ascending; empty
+            for 0 to 10.
     """
 
     name: str
@@ -50,7 +44,7 @@ class Rubric:
 
     @property
     def fields(self) -> list[Any]:
-        """Return the parts of a case that the judge sees, as DeepEval names them."""
+        """Return the parts of a case that the judge sees, under DeepEval's names."""
         from plugin.metrics._deepeval import SingleTurnParams as known
 
         return [
@@ -62,7 +56,7 @@ class Rubric:
 
 
 async def run_g_eval(guide: Rubric, case: Case, completion: str, ask: Ask) -> Measured:
-    """Ask one question: the score with its reason."""
+    """Get score and reason with one question to the judge."""
     from plugin.metrics import _deepeval
 
     low = guide.ranges[0][0] if guide.ranges else LOWEST
@@ -76,13 +70,13 @@ async def run_g_eval(guide: Rubric, case: Case, completion: str, ask: Ask) -> Me
         "evaluation_steps": list(guide.steps),
         "evaluation_params": guide.fields,
         "rubric": rubric or None,
-        "evaluation_template": _GEvalSteps(guide, case, completion, (low, high)),
+        "evaluation_template": _GEvalTemplate(guide, case, completion, (low, high)),
     }
     check = _deepeval.score_within(low, high)
     return await _deepeval.run_deepeval(_deepeval.GEval, (case, completion), ask, check, options)
 
 
-class _GEvalSteps:
+class _GEvalTemplate:
     def __init__(
         self, guide: Rubric, case: Case, completion: str, score_range: tuple[int, int]
     ) -> None:
@@ -92,14 +86,14 @@ class _GEvalSteps:
         self._range = score_range
 
     def generate_evaluation_results(self) -> str:
-        from plugin.metrics._deepeval import as_steps
+        from plugin.metrics._deepeval import structured_prompt
 
         values: dict[str, object] = {"completion": self._completion, "score_range": self._range}
         if self._guide.expected_output:
             values["expected_output"] = self._case.expected_output
         else:
             values["input"] = self._case.input
-        return as_steps("g_eval", **values)
+        return structured_prompt("g_eval", **values)
 
 
 CORRECTNESS_STEPS = (
@@ -146,11 +140,11 @@ async def rubric(case: Case, completion: str, ask: Ask) -> Measured:
 
 
 def criterion_metric(criterion: Criterion, expected_output: bool) -> Metric:
-    """Return the criterion as a metric.
+    """Return a metric for a user's criterion.
 
     Args:
-        criterion: the user's.
-        expected_output: whether the judge sees the expected output besides; every case has one.
+        criterion: the user's criterion.
+        expected_output: whether the judge also sees the expected output; then every case has one.
     """
     spec = MetricSpec(
         key=key_of(criterion.name),

@@ -1,11 +1,10 @@
-"""SQuAD's normalisation of answers, shared by the word metrics.
+"""Compare the words of completion and expected output, without a judge.
 
-Rajpurkar et al. 2016, "SQuAD: 100,000+ Questions for Machine Comprehension of Text": lower case,
-without punctuation, articles and extra white space.
+- Exact Match: 1 if completion and expected output are the same after normalisation, else 0.
+- Token F1: overlap of words between completion and expected output.
 
-Exact Match: 1 when completion and expected output are the same after SQuAD's normalisation.
-
-Token F1: overlap of words between completion and expected output (SQuAD, 2016).
+Both metrics and their normalisation follow Rajpurkar et al. 2016, "SQuAD: 100,000+ Questions for
+Machine Comprehension of Text": lower case, without punctuation, articles and extra white space.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalised_words(text: str) -> list[str]:
-    """Return the words that count."""
+    """Return the words of a text after normalisation."""
     words = text.lower().translate(_WITHOUT_PUNCTUATION).split()
     return [word for word in words if word not in _ARTICLES]
 
@@ -34,7 +33,8 @@ def same_words(text: str, wanted: str) -> bool:
 def overlap_f1(text: str, wanted: str) -> float:
     """Return F1 = 2PR / (P + R) of the words that both texts have, counted with repetition.
 
-    P is the share of the words said that are wanted, R the share of those wanted that are said.
+    Precision P is the share of the text's words that are wanted, recall R the share of the wanted
+    words that are in the text.
     """
     ours, theirs = Counter(normalised_words(text)), Counter(normalised_words(wanted))
     if not ours or not theirs:

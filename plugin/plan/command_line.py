@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, get_args
@@ -31,7 +31,7 @@ _CERTIFY_OPTIONS = (
     *("model_name", "model_adapter", "engine", "server_url", "load_4bit", "chat_template"),
     *("enable_thinking", "system_prompt", "dataset_name"),
 )
-_RUN_OPTIONS = [name for name in Params.model_fields if "cli" in option_of(name).hosts]
+RUN_OPTIONS = [name for name in Params.model_fields if "cli" in option_of(name).hosts]
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _add_run_options(run: argparse.ArgumentParser, show_all: bool) -> None:
     n_hidden = 1  # --config
     for group in get_args(Group):
         section = run.add_argument_group(group)
-        for name in _RUN_OPTIONS:
+        for name in RUN_OPTIONS:
             shown = option_of(name)
             if shown.group != group:
                 continue
@@ -177,10 +177,22 @@ def read_config(file: str | None) -> dict[str, Any]:
         raise OptionError(
             f"--config {file} must map option names to values, such as 'judge: openai:gpt-4o-mini'"
         )
-    unknown = [_unknown_option(str(n), _RUN_OPTIONS) for n in values if n not in _RUN_OPTIONS]
-    if unknown:
-        raise OptionError(f"--config {file}: {'; '.join(unknown)}")
+    try:
+        check_names(values)
+    except OptionError as error:
+        raise OptionError(f"--config {file}: {error}") from error
     return values
+
+
+def check_names(values: Mapping[str, object]) -> None:
+    """Check that every name is an option of `run`.
+
+    Raises:
+        OptionError: naming what is unknown, and what was probably meant.
+    """
+    unknown = [_unknown_option(str(n), RUN_OPTIONS) for n in values if n not in RUN_OPTIONS]
+    if unknown:
+        raise OptionError("; ".join(unknown))
 
 
 def _parse_config(file: str, text: str) -> object:

@@ -35,6 +35,7 @@ class Option:
         widget: the classic form's widget; None for a plain field.
         choices: the values that a form offers.
         may_repeat: whether the command line takes it several times.
+        form_help: its help in the classic form; "" for that of the command line.
     """
 
     group: Group
@@ -44,6 +45,7 @@ class Option:
     widget: str | None = None
     choices: tuple[str, ...] = ()
     may_repeat: bool = False
+    form_help: str = ""
 
     @property
     def is_advanced(self) -> bool:
@@ -127,7 +129,8 @@ def parse_criteria(value: object, taken: Sequence[str]) -> tuple[Criterion, ...]
         value = [value]
     if not isinstance(value, list | tuple):
         raise ValueError("give a list of criteria, each with a name and a description")
-    criteria = tuple(_criterion(number, item) for number, item in enumerate(value, 1))
+    numbered = enumerate(value, 1)
+    criteria = tuple(_criterion(n, item) for n, item in numbered if not _is_blank(item))
     known = {name.lower() for name in taken}
     for criterion in criteria:
         if criterion.name.lower() in known:
@@ -149,6 +152,19 @@ def _parse_json_list(text: str) -> object:
 def _parse_lines(text: str) -> list[dict[str, str]]:
     pairs = (line.partition(":") for line in text.splitlines() if line.strip())
     return [{"name": name, "description": description} for name, _, description in pairs]
+
+
+def _is_blank(item: object) -> bool:
+    """Return whether a criterion says nothing: a form saves one that nobody filled in."""
+    if not isinstance(item, Mapping):
+        return item in (None, "")
+    steps = item.get("evaluation_steps") or ()
+    said = (
+        item.get("name"),
+        item.get("description"),
+        *([steps] if isinstance(steps, str) else steps),
+    )
+    return not any(str(one or "").strip() for one in said)
 
 
 def _criterion(number: int, item: object) -> Criterion:

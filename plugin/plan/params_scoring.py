@@ -30,6 +30,8 @@ class ScoringParams(InputParams):
             "metrics, such as 'Token F1, Correctness'",
             "NAMES",
             widget="AutoCompleteWidget",
+            form_help="Several may be chosen; the Introduction says what each looks at. Empty: "
+            "Answer Relevancy, and what the data allow of Correctness and Hallucination.",
             choices=metric_names(),
         ),
     )
@@ -46,15 +48,15 @@ class ScoringParams(InputParams):
         "Metrics of this run that may only veto: NAME or NAME=MARGIN, your own criteria too. A "
         "loss beyond the margin stands in the verdict. Hallucination, Faithfulness, Bias and "
         "Toxicity are guards wherever they run; naming one of them sets its margin, and 'none' "
-        "leaves out those that you do not name. May repeat (in a form: separated by commas).",
+        "leaves out those that you do not name. Several: separated by commas.",
         Option("metrics", value="NAME[=MARGIN]", may_repeat=True),
     )
     retention_group: Texts = option(
         (),
         "Retention groups",
         "Groups of cases that must not get worse, such as general knowledge; a loss on the primary "
-        "metric there stands in the verdict. A column of the data can mark them, too (see "
-        "--retention_column). May repeat (in a form: separated by commas).",
+        "metric there stands in the verdict. A column named retention can mark them, too. Several: "
+        "separated by commas.",
         Option("metrics", value="GROUP", may_repeat=True),
     )
     thinking: Literal["strip", "keep"] = option(
@@ -71,7 +73,13 @@ class ScoringParams(InputParams):
         "What else the judge should look at, each as a metric of its own. Lines 'name: "
         "description', or JSON: a list of {name, description, include_context, evaluation_steps}. "
         "Without steps the judge writes them from the description, once for all cases.",
-        Option("metrics", value="TEXT", widget="GEvalTasksWidget"),
+        Option(
+            "metrics",
+            value="TEXT",
+            widget="textarea",
+            form_help="What else the judge looks at: one criterion a line, as 'name: description', "
+            "such as 'Politeness: Is the answer polite?'. Each is a metric of its own.",
+        ),
     )
     margin: float = option(
         0.05,
@@ -95,7 +103,8 @@ class ScoringParams(InputParams):
     judge_model: str = option(
         "",
         "Judge model",
-        "Who scores, from the models that the host knows. Used when Judge is empty.",
+        "Who scores. Greyed models have no key yet: store it in the host's Settings. Exact Match, "
+        "Token F1 and Perplexity need no judge.",
         Option("judge", hosts=CLASSIC, widget="ModelProviderWidget"),
     )
     second_judge: str = option(

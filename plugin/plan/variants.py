@@ -17,7 +17,7 @@ from plugin.engines import Engine, EngineSettings, choose_engine, spread_over_wo
 from plugin.errors import ModelError, OptionError
 from plugin.journal import content_key
 from plugin.load.adapter import AdapterFolder, inspect_adapter
-from plugin.load.model import ModelFolder, find_model, inspect_model, short_name
+from plugin.load.model import ModelFolder, find_model, inspect_model, short_names
 from plugin.plan.params import Params
 from plugin.plan.params_input import MAX_TOKENS, MAX_TOKENS_THINKING, ONLY_ADAPTER
 from plugin.plan.resolve import Sources
@@ -89,8 +89,11 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
         UserError: saying what is wrong with options, model or adapters.
     """
     adapters = [inspect_adapter(Path(path)) for path in sources.adapters]
-    _check_local_names([*(str(adapter.path) for adapter in adapters), *sources.tuned])
-    named = {short_name(str(adapter.path)): adapter for adapter in adapters}
+    places = [*(str(adapter.path) for adapter in adapters), *sources.tuned]
+    shown = short_names(places)
+    _check_local_names(places, shown)
+    named = dict(zip(shown, adapters, strict=False))
+    tuned_names = shown[len(adapters) :]
     model = inspect_model(find_model(sources.model))
     tuned = _tuned_load(sources, model)
     if not params.max_tokens:
@@ -107,7 +110,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
         ),
     ]
     workers = params.workers, params.ray_address
-    names = [_base_load(params, named), *([short_name(given)] for given in tuned)]
+    names = [_base_load(params, named), *([name] for name in tuned_names)]
     return Lineup(
         loads=tuple(
             Load(
@@ -118,7 +121,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
             if own
         ),
         identity={"engine": version},
-        digests=_local_digests(model, named, tuned),
+        digests=_local_digests(model, named, dict(zip(tuned_names, tuned.values(), strict=True))),
         versions={
             "engine": version,
             "engine chosen by": choice.reason,
@@ -126,7 +129,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
         },
         engine=choice.name,
         model_type=str(model.config.get("model_type") or ""),
-        certificates=tuple(not_applicable(short_name(given), NOT_APART) for given in tuned),
+        certificates=tuple(not_applicable(name, NOT_APART) for name in tuned_names),
         max_tokens=params.max_tokens,
     )
 
@@ -168,8 +171,7 @@ def _local_digests(
     }
     if tuned:  # a run without one keeps its id
         digests["tuned models' files"] = {
-            short_name(given): [folder.digest, folder.tokenizer_digest]
-            for given, folder in tuned.items()
+            name: [folder.digest, folder.tokenizer_digest] for name, folder in tuned.items()
         }
     return digests
 
@@ -189,7 +191,7 @@ def _engine_settings(
     )
 
 
-def _check_local_names(names: Sequence[str]) -> None:
+def _check_local_names(places: Sequence[str], names: Sequence[str]) -> None:
     """Check that every variant gets a name of its own.
 
     Raises:
@@ -201,8 +203,7 @@ def _check_local_names(names: Sequence[str]) -> None:
         **RESERVED,
     }
     taken, problems = dict[str, str](), list[str]()
-    for place in names:
-        name = short_name(place)
+    for place, name in zip(places, names, strict=True):
         if name in reserved or name in taken:
             why = reserved.get(name) or f"also the name of {taken[name]}"
             problems.append(

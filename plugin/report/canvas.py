@@ -1,29 +1,30 @@
-"""The paper that both charts are drawn on: colours, text, and a figure as reproducible SVG."""
+"""Draw the parts that both charts share: colours, text, and a figure as reproducible SVG."""
 
 from __future__ import annotations
 
 import io
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette. Blue and vermilion are kept for wins and losses.
+# Okabe and Ito's palette. Blue and vermilion are reserved for wins and losses.
 WIN, LOSS, TIE = "#0072B2", "#D55E00", "#999999"
 VANILLA_COLOUR = "#999999"
 PROMPTED_COLOUR = "#5B6B8C"
 ADAPTER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# Colours that nothing else has, so that `inline_svg` finds them.
+# No other element has these colours, so `inline_svg` can replace them.
 INK, FAINT, GRID, PAPER = "#1b1c1e", "#5d6065", "#dcdee1", "#fefefe"
 
 WIDTH = 9.0
-"""Inches: 648 points, 864 pixels on a screen."""
+"""Width in inches: 648 points, 864 pixels on a screen."""
 
 MAX_GROUPS = 8
-"""Groups drawn; the tables have them all."""
+"""Highest number of groups in a chart; the tables have all groups."""
 
 _CHART_STYLE: dict[Any, Any] = {
     "axes.edgecolor": GRID,
@@ -33,9 +34,9 @@ _CHART_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
     "font.size": 9.0,
-    "svg.fonttype": "none",  # Text stays text: any script can be shown, searched and read aloud.
+    "svg.fonttype": "none",  # Text stays text, so it can be searched and read aloud.
     "text.color": INK,
-    "text.parse_math": False,  # A name may hold dollar signs.
+    "text.parse_math": False,  # A name may contain dollar signs.
     "xtick.color": FAINT,
     "xtick.labelsize": 8.0,
     "ytick.color": FAINT,
@@ -44,46 +45,52 @@ _CHART_STYLE: dict[Any, Any] = {
 
 
 def render_svg(draw: Callable[[], Figure], title: str) -> str:
-    """Return the figure as SVG text, the same bytes for the same figure.
+    """Return the figure as SVG text, with the same bytes for the same figure.
 
     Args:
-        draw: makes the figure; called in a fixed style, whatever the user's settings are.
-        title: said by screen readers; also the salt of the ids inside the file.
+        draw: returns the figure; called with a fixed style that overrides the user's settings.
+        title: text for screen readers; also the salt of the ids in the file.
     """
-    import logging
-
-    import matplotlib
-
     written = io.StringIO()
-    fonts = logging.getLogger("matplotlib.font_manager")
-    level = fonts.level
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_CHART_STYLE, "svg.hashsalt": title})
-        fonts.setLevel(logging.ERROR)  # Arial need not be there; the reader's screen has a font.
-        try:
-            with _no_glyph_warnings():
-                draw().savefig(
-                    written,
-                    format="svg",
-                    facecolor=PAPER,
-                    metadata={"Date": None, "Creator": None, "Type": None, "Format": None},
-                )
-        finally:
-            fonts.setLevel(level)
+    with chart_style({"svg.hashsalt": title}):
+        draw().savefig(
+            written,
+            format="svg",
+            facecolor=PAPER,
+            metadata={"Date": None, "Creator": None, "Type": None, "Format": None},
+        )
     head, body = written.getvalue().split("<svg ", 1)
     return f'{head}<svg role="img" aria-label="{title}" {body}'
 
 
-def _no_glyph_warnings() -> Any:
-    """Silence glyph warnings: glyphs are only measured here, the reader's own fonts draw them."""
+@contextmanager
+def chart_style(more: Mapping[Any, Any]) -> Iterator[None]:
+    """Set the fixed style, whatever the user's settings are, and say nothing of missing glyphs.
+
+    Glyphs of an SVG are only measured here; the reader's own fonts draw them.
+    """
+    import logging
     import warnings
 
-    return warnings.catch_warnings(action="ignore", category=UserWarning)
+    import matplotlib
+
+    fonts = logging.getLogger("matplotlib.font_manager")
+    level = fonts.level
+    with (
+        matplotlib.rc_context(),
+        warnings.catch_warnings(action="ignore", category=UserWarning),
+    ):
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**_CHART_STYLE, **more})
+        fonts.setLevel(logging.ERROR)  # Arial need not be there; the reader's screen has a font.
+        try:
+            yield
+        finally:
+            fonts.setLevel(level)
 
 
 def new_figure(height: float) -> Figure:
-    """Return an empty figure of the common width."""
+    """Return an empty figure of the standard width."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height))
@@ -106,7 +113,7 @@ def draw_text(fig: Figure, place: tuple[float, float], text: str, **style: Any) 
 
 
 def draw_swatch(fig: Figure, place: tuple[float, float], colour: str, text: str) -> float:
-    """Draw a legend entry at (left, top); return how many inches wide it is."""
+    """Draw a legend entry at (left, top), and return its width in inches."""
     from matplotlib.patches import Rectangle
 
     (left, top), height = place, fig.get_figheight()
@@ -124,13 +131,13 @@ def draw_swatch(fig: Figure, place: tuple[float, float], colour: str, text: str)
 
 
 def split_columns(text: str) -> int:
-    """Return how wide a text is, in letters; those of East Asia count twice."""
+    """Return the width of a text in columns; wide East Asian characters take two."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def shorten_text(text: str, width: int) -> str:
-    """Return the text on one line in at most so many columns, without its middle when too long."""
-    # A control character would make the file bad XML; a lone surrogate cannot be written at all.
+    """Return the text on one line of at most `width` columns; cut the middle of a longer text."""
+    # A control character would be invalid XML, and a lone surrogate cannot be encoded.
     text = "".join(char if char.isprintable() else " " for char in text)
     if split_columns(text) <= width:
         return text
@@ -143,7 +150,7 @@ def shorten_text(text: str, width: int) -> str:
 
 
 def inline_svg(svg: str, prefix: str) -> str:
-    """Return the drawing for a page: ids of its own, and colours that follow the theme."""
+    """Return the drawing for a page, with unique ids and with colours that follow the theme."""
     body = svg[svg.index("<svg ") :]
     for old, new in (
         ('id="', f'id="{prefix}-'),

@@ -1,7 +1,7 @@
-"""Draw a report's two charts as SVG: the means side by side, and the gains case by case.
+"""Draw a report's two charts as SVG: the mean scores, and the gain of every case.
 
-The means stand metric by metric, then by group. The gains over the base are those of every case,
-sorted, and beside them the groups' shares of wins and losses.
+The first chart shows the means by metric, then by group. The second shows the sorted gains of all
+cases over the base, and for each group the shares of wins, ties and losses.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
 
 
 def comparison_svg(report: Report) -> str:
-    """Draw the variants' means per deciding metric with their intervals, then the groups."""
+    """Draw the variants' means with intervals, per metric that decides and then per group."""
     ledger = Ledger(report)
     return render_svg(lambda: means_figure(ledger), "Mean scores of every variant")
 
 
 def distribution_svg(report: Report) -> str:
-    """Draw each variant's gains over the base on the primary metric, and the groups' outcomes."""
+    """Draw each variant's gains over the base on the primary metric, for all cases and by group."""
     ledger = Ledger(report)
     return render_svg(lambda: gains_figure(ledger), "Gains case by case")
 
@@ -64,7 +64,7 @@ ROW = 0.36  # Inches per bar.
 
 
 class MeanBar(NamedTuple):
-    """One bar: where it stands (rows from the top), what is left of it, its colour and numbers."""
+    """One bar: its row from the top, the texts to its left, its colour and its numbers."""
 
     row: float
     name: str
@@ -74,7 +74,7 @@ class MeanBar(NamedTuple):
 
 
 class MeanBlock(NamedTuple):
-    """Bars that share one axis; in a small one, name and note stand on one line."""
+    """Bars that share one axis; a small block has name and note on one line."""
 
     title: str
     spec: MetricSpec
@@ -94,7 +94,7 @@ def _variant_colours(ledger: Ledger) -> dict[str, str]:
 
 
 def means_figure(ledger: Ledger) -> Figure:
-    """Draw the deciding metrics, one block each, and one block for all groups."""
+    """Draw one block for each metric that decides, and one block for all groups."""
     colours = _variant_colours(ledger)
     blocks = _metric_blocks(ledger, colours) + _group_blocks(ledger, colours)
     gap, top = 0.68, 1.0
@@ -186,7 +186,7 @@ def _draw_block(fig: Figure, block: MeanBlock, top: float) -> None:
 
 
 def _block_range(block: MeanBlock) -> tuple[float, float]:
-    """Return the metric's own range, or the data's where that has no bounds."""
+    """Return the metric's own range, or the range of the data if the metric has no bounds."""
     rows = [bar.summary for bar in block.bars if bar.summary]
     found = [x for row in rows for x in (row.mean, row.ci_low, row.ci_high) if x is not None]
     low, high = block.spec.low, block.spec.high
@@ -224,11 +224,11 @@ def _draw_bar(fig: Figure, ax: Axes, bar: MeanBar, middle: float) -> None:
 
 
 MAX_BARS = 400
-"""Bars of one panel: beyond that, neighbours in the sorted gains share one."""
+"""Highest number of bars in a panel; with more cases, several neighbours share a bar."""
 
 
 def gains_figure(ledger: Ledger) -> Figure:
-    """Draw a panel per variant but the base, the contenders first, on the primary metric."""
+    """Draw a panel for every variant except the base on the primary metric, the prompt last."""
     spec, others = ledger.primary, sorted(ledger.variants[1:], key=lambda n: n == PROMPTED)
     if spec is None or not others:
         fig = new_figure(1.2)
@@ -288,7 +288,7 @@ def _draw_mean(ax: Axes, row: Comparison | None) -> None:
 
 
 def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int, unit: str) -> None:
-    """Draw bars of the sorted gains, losses first; many cases share a bar as their median."""
+    """Draw the sorted gains as bars, losses first; with many cases a bar shows a median."""
     n_bars = min(len(gains), MAX_BARS)
     step = len(gains) / n_bars
     shown = [gains[int((place + 0.5) * step)] for place in range(n_bars)]
@@ -296,7 +296,7 @@ def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int, unit: str) -> N
     if n_bars <= 120:
         colours = [_gain_colour(gain) for gain in shown]
         ax.bar(edges[:-1], shown, width=step * 0.85, align="edge", color=colours)
-    else:  # One outline per colour: hundreds of bars would show seams.
+    else:  # One outline per colour, because hundreds of bars would show gaps.
         ax.stairs([min(gain, 0.0) for gain in shown], edges, fill=True, color=LOSS)
         ax.stairs([max(gain, 0.0) for gain in shown], edges, fill=True, color=WIN)
     ax.axhline(0, color=FAINT, linewidth=0.8)
@@ -318,7 +318,7 @@ def _draw_sorted(ax: Axes, gains: Sequence[float], n_cases: int, unit: str) -> N
 
 
 def _draw_shares(fig: Figure, ledger: Ledger, variant: str, box: tuple[float, float]) -> None:
-    """Draw the shares of losses, ties and wins per group; at (top, height) in inches."""
+    """Draw the shares of losses, ties and wins per group, at (top, height) in inches."""
     (top, height), spec, right = box, ledger.primary, WIDTH - 0.15
     if spec is None:
         return
@@ -354,7 +354,7 @@ def _gain_counts(gains: Sequence[float]) -> tuple[int, int, int]:
 
 
 def _text_colour(colour: str) -> dict[str, Any]:
-    """Return the style of text in the middle of a bar of that colour."""
+    """Return the style for text in the middle of a bar of this colour."""
     return {"ha": "center", "fontsize": 8, "color": "black" if colour == TIE else "white"}
 
 

@@ -1,4 +1,4 @@
-"""A report, and what the tables, the charts and the page look up in it."""
+"""Hold a report, and look up its scores, gains and comparisons for tables, charts and page."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from plugin.trust.records import Trust
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a host publishes; the tables, charts and the page are made from it alone.
+    """Everything that a host publishes; tables, charts and page are made from it alone.
 
     Attributes:
-        judge: the judge as shown, e.g. "offline (smoke-test) judge".
-        variants: baseline first.
-        metrics: primary metric first.
-        cases: in the order of the source.
+        judge: displayed name of the judge, such as "offline (smoke-test) judge".
+        variants: the variants, the baseline first.
+        metrics: the metrics, the primary metric first.
+        cases: the cases, in the order of the source.
         completions: (case id, variant name) -> completion.
-        warnings: what the reader must know about this run.
+        warnings: warnings about this run, a sentence each.
         provenance: settings, versions, seed, digests, counts and timings, ready for JSON.
-        trust: whether the judge can be trusted; None where nobody looked.
-        certificates: what is proved of each adapter.
-        split_texts: (case id, variant name) -> thoughts and answer of the completion; one that is
-            not there is all answer.
+        trust: the trust report on the judge; None if the judge was not examined.
+        certificates: the certificate of each adapter.
+        split_texts: (case id, variant name) -> thoughts and answer of the completion; a completion
+            that is missing here has no thoughts.
     """
 
     verdict: Verdict
@@ -56,7 +56,7 @@ Row = TypeVar("Row", Summary, Comparison)
 
 
 class CaseCell(NamedTuple):
-    """What one variant got on one case by one metric: a score, or the failure in its place."""
+    """The result of one variant on one case and metric: a score, or the failure in its place."""
 
     score: Score | None
     failure: Failure | None
@@ -64,10 +64,10 @@ class CaseCell(NamedTuple):
 
 
 class Ledger:
-    """A report's scores and failures, found by case, variant and metric.
+    """Looks up a report's scores and failures by case, variant and metric.
 
     Attributes:
-        report: the report itself.
+        report: the report.
         variants: names of the variants, the base first.
         retention: names of the groups that must not get worse.
         groups: names of the groups in the order of the source, those first; without "all".
@@ -95,17 +95,17 @@ class Ledger:
 
     @property
     def baseline(self) -> str | None:
-        """Return the variant that gains are counted from."""
+        """Return the name of the base, which gains are relative to; None without variants."""
         return self.variants[0] if self.variants else None
 
     @property
     def contenders(self) -> tuple[str, ...]:
-        """Return the variants that the verdict may be about."""
+        """Return the variants that the verdict can be about."""
         return contenders(self.variants)
 
     @property
     def primary(self) -> MetricSpec | None:
-        """Return the metric that decided, else the first one."""
+        """Return the primary metric, or the first metric if none decided."""
         decided = self._specs.get(self.report.verdict.primary_metric or "")
         return decided or (self.report.metrics[0] if self.report.metrics else None)
 
@@ -114,15 +114,15 @@ class Ledger:
         return f"{group} (retention)" if group in self.retention else group
 
     def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
-        """Return what the metric scores: every variant, or the data alone."""
+        """Return the names that the metric scores: all variants, or only the data."""
         return (DATA,) if spec.judges_data else self.variants
 
     def metric_name(self, metric: str) -> str:
-        """Return the name under which a metric is shown, given its key or name."""
+        """Return a metric's displayed name, given its key or name."""
         return self._specs[metric].name if metric in self._specs else metric
 
     def cell(self, case: Case, variant: str, spec: MetricSpec) -> CaseCell:
-        """Return the score, or the failure that stands in its place, most specific first."""
+        """Return the score, or else the most specific failure that explains why it is missing."""
         score = self._scores.get((case.id, variant, spec.name))
         if score is not None and math.isfinite(score.value):
             return CaseCell(score, None, self._gain(score, variant, spec))
@@ -147,7 +147,7 @@ class Ledger:
         return [gain for gain in found if gain is not None]
 
     def sort_rows(self, rows: Iterable[Row]) -> list[Row]:
-        """Sort the rows: overall first, then groups; each by metric, group, and contrast."""
+        """Sort rows: all cases first, then groups; within these by metric, group and contrast."""
         metric = _rank([spec.name for spec in self.report.metrics])
         group, variant = _rank((ALL, *self.groups)), _rank(self.variants)
         contrast: dict[tuple[str, str], int] = {
@@ -166,7 +166,7 @@ class Ledger:
         )
 
     def summary(self, spec: MetricSpec, variant: str, group: str = ALL) -> Summary | None:
-        """Return the variant's mean on a metric, None where there is none."""
+        """Return the summary of a variant's scores on a metric; None if there is none."""
         wanted = (spec.name, variant, group)
         rows = self.report.summaries
         return next(
@@ -174,7 +174,7 @@ class Ledger:
         )
 
     def comparison(self, spec: MetricSpec, variant: str, group: str = ALL) -> Comparison | None:
-        """Return the variant against the base, None where there is no such comparison."""
+        """Return the comparison of a variant with the base; None if there is none."""
         wanted = (spec.name, variant, self.baseline, group)
         for row in self.report.comparisons:
             if (self.metric_name(row.metric), row.variant, row.baseline, row.group) == wanted:
@@ -183,6 +183,6 @@ class Ledger:
 
 
 def _rank(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
-    """Return a sort key: the given order first, then unknown names by themselves."""
+    """Return a sort key: names in the given order first, then other names alphabetically."""
     order = {name: place for place, name in enumerate(names)}
     return lambda name: (order.get(name, len(order)), name)

@@ -1,4 +1,4 @@
-"""The four CSV tables of a report.
+"""The five CSV tables of a report.
 
 Their columns stay the same for ever: the host's evals page reads them.
 """
@@ -11,15 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from plugin.compare.numbers import round_published
-from plugin.records import ALL, DATA, Case, MetricSpec
+from plugin.records import ALL, DATA, PROMPTED, VANILLA, Case, MetricSpec
 from plugin.report.record import CaseCell, Ledger, Report
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SUMMARY_COLUMNS = (
-    "label metric variant group score n failed ci_low ci_high higher_is_better".split()
-)
+SUMMARY_COLUMNS = "label metric variant score n failed ci_low ci_high higher_is_better".split()
 COMPARISON_COLUMNS = (
     "label metric variant baseline verdict gain ci_low ci_high p_value n n_clusters "
     "effective_clusters group role variant_mean baseline_mean failed_variant failed_baseline "
@@ -29,6 +27,17 @@ CASES_COLUMNS = (
     "label case_id metric variant gain score baseline_score group input expected_output "
     "baseline_output output reason".split()
 )
+GROUPS_COLUMNS = (
+    "label metric variant group score n failed ci_low ci_high gain gain_low gain_high verdict "
+    "higher_is_better".split()
+)
+SINGLE_LABEL = "adapter"
+MOST_BARS = 8
+"""Of the summary, which the host shows as a chart at once: more labels overlap."""
+
+_LABEL_ROOM = 210
+"""Characters that fit under the host's chart, side by side."""
+
 FAILURES_COLUMNS = "variant metric stage case_id reason".split()
 
 # The host cuts the file into lines before it parses it, so whatever str.splitlines cuts at has to
@@ -52,6 +61,7 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
         "02_comparison.csv": comparison_table(ledger),
         "03_cases.csv": cases_table(ledger),
         "04_failures.csv": failures_table(ledger),
+        "05_groups.csv": groups_table(ledger),
     }
 
 
@@ -61,16 +71,69 @@ def csv_text(table: DataFrame) -> str:
 
 
 def summary_table(ledger: Ledger) -> DataFrame:
-    """Return a row per metric, variant and group: the mean score with its interval."""
+    """Return a row per metric and variant over all cases, primary metric and base first.
+
+    The host draws a bar for each row and colours `score` from 0 to 1, so there are at most
+    `MOST_BARS` rows whose labels fit side by side, and metrics of another range only where there
+    are no others.
+    """
     rows: list[Sequence[CellValue]] = []
-    for row in ledger.sort_rows(ledger.report.summaries):
-        metric = ledger.metric_name(row.metric)
-        label = f"{metric} / {row.variant}" + _group_suffix(row.group)
-        rows.append(
-            (label, metric, row.variant, row.group, row.mean, row.n, row.n_failed)
-            + (row.ci_low, row.ci_high, row.higher_is_better)
-        )
-    return _data_frame(SUMMARY_COLUMNS, rows)
+    widest = 0
+    for spec in _charted(ledger):
+        found = [ledger.summary(spec, variant) for variant in ledger.scored_names(spec)]
+        own = [row for row in found if row is not None and row.mean is not None]
+        labels = [_bar_label(ledger, spec.name, row.variant) for row in own]
+        widest = max([widest, *map(len, labels)])
+        n_bars = len(rows) + len(own)
+        if rows and (n_bars > MOST_BARS or n_bars * (widest + 2) > _LABEL_ROOM):
+            break
+        rows += [
+            (label, spec.name, row.variant, row.mean)
+            + (row.n, row.n_failed, row.ci_low, row.ci_high, row.higher_is_better)
+            for label, row in zip(labels, own, strict=True)
+        ]
+    return _data_frame(SUMMARY_COLUMNS, rows[:MOST_BARS])
+
+
+def groups_table(ledger: Ledger) -> DataFrame:
+    """Return a row per metric, variant and group, with the gain over the base."""
+    rows: list[Sequence[CellValue]] = []
+    for spec in _charted(ledger):
+        for group in ledger.groups:
+            for variant in ledger.scored_names(spec):
+                row = ledger.summary(spec, variant, group)
+                if row is None:
+                    continue
+                gain = ledger.comparison(spec, variant, group)
+                label = f"{_bar_label(ledger, spec.name, variant)}{_group_suffix(group)}"
+                rows.append(
+                    (label, spec.name, variant, group, row.mean, row.n, row.n_failed)
+                    + (row.ci_low, row.ci_high)
+                    + ((gain.gain, gain.ci_low, gain.ci_high) if gain else (None, None, None))
+                    + (gain.outcome if gain else None, row.higher_is_better)
+                )
+    return _data_frame(GROUPS_COLUMNS, rows)
+
+
+def _charted(ledger: Ledger) -> list[MetricSpec]:
+    """Return the metrics that run from 0 to 1, else all, the primary one first."""
+    specs = sorted(ledger.report.metrics, key=lambda spec: spec is not ledger.primary)
+    return [spec for spec in specs if 0 <= spec.low and spec.high <= 1] or specs
+
+
+def _bar_label(ledger: Ledger, metric: str, variant: str) -> str:
+    return f"{metric} / {chart_label(variant, ledger.variants)}"
+
+
+def chart_label(variant: str, names: Sequence[str]) -> str:
+    """Return a variant's name in charts: a single rival is `adapter`, so that jobs compare.
+
+    Args:
+        variant: one of the names, or what judges the data alone.
+        names: of all variants, the base first; without a base where only an adapter runs.
+    """
+    rivals = [name for name in names if name not in (VANILLA, PROMPTED)]
+    return SINGLE_LABEL if rivals == [variant] else variant
 
 
 def comparison_table(ledger: Ledger) -> DataFrame:

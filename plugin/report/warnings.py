@@ -1,7 +1,7 @@
-"""Say what the reader must know of a run: warnings, and notes on its metrics and its judging.
+"""Write the warnings of a run, and the notes on its metrics and its judging.
 
-Warnings are about prompts, completions, cases, the judge and failures. Notes join the verdict's
-details: metrics in units of their own, what judging took, and how far several judges agree.
+Warnings are about prompts, completions, cases, the judge and failures. Notes are part of the
+verdict's details: metrics with special units, calls and tokens of judging, agreement of judges.
 """
 
 from __future__ import annotations
@@ -41,19 +41,20 @@ def run_warnings(
     found += _cases_answered_alike(variants, cases, completions)
     for judge in header.self_judging:
         found.append(
-            f"the judge {judge} is the model under test itself: it marks its own work. Choose "
+            f"the judge {judge} is the model under test, so it grades its own answers. Choose "
             "another judge before you trust these scores"
         )
     found += header.notes
     if state.halted:
         found.append(
-            f"judging ended early: {state.halted}. The same run with a higher limit goes on"
+            f"judging ended early: {state.halted}. To continue, start the same run with a higher "
+            "limit"
         )
     versions = journal.judge_versions()
     if len(versions) > 1:
         found.append(
             f"the judge's provider reported {len(versions)} versions of its model during this run "
-            f"({', '.join(versions)}): scores may not be comparable throughout"
+            f"({', '.join(versions)}), so its scores may not be comparable with each other"
         )
     failures = [failure for failure in journal.failures() if failure.stage != "data"]
     if failures:
@@ -62,11 +63,11 @@ def run_warnings(
         again = (
             ""
             if not any(failure.retry for failure in failures)
-            else "; the same run tries them again"
+            else "; start the same run to try them again"
         )
         found.append(
-            f"{len(failures)} scores or completions failed, {n_times} of them with: "
-            f"{commonest[:200]}. All stand in 04_failures.csv{again}"
+            f"{len(failures)} scores or completions failed, {n_times} of them because: "
+            f"{commonest[:200]}. 04_failures.csv lists them all{again}"
         )
     n_bad = sum(failure.stage == "data" for failure in journal.failures())
     if n_bad:
@@ -75,7 +76,7 @@ def run_warnings(
 
 
 _MIN_ALIKE_WORDS = 4
-"""Below it an answer is a label, which many cases share."""
+"""Shorter answers are labels, which many cases share."""
 
 
 def _cases_answered_alike(
@@ -83,7 +84,7 @@ def _cases_answered_alike(
     cases: tuple[Case, ...],
     completions: Mapping[tuple[str, str], Completion],
 ) -> list[str]:
-    """Warn of cases that differ in the input alone: they may be one question in other words."""
+    """Warn about cases that differ only in the input: they may be rephrased questions."""
     alike: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
         made = [completions.get((case.id, variant.name)) for variant in variants]
@@ -96,9 +97,9 @@ def _cases_answered_alike(
         return []
     n, shown = sum(map(len, apart)), ", ".join(case.id for case in apart[0][:5])
     return [
-        f"{n} of {len(cases)} cases share expected output and all completions with another one, "
-        f"but not the input (such as {shown}): where they ask the same in other words, give them "
-        "one value in the cluster column, or the interval is too narrow"
+        f"{n} of {len(cases)} cases have the same expected output and completions as another case, "
+        f"but a different input (such as {shown}). If they are the same question in other words, "
+        "give them the same value in the cluster column; otherwise the interval is too narrow"
     ]
 
 
@@ -108,14 +109,14 @@ def _n_clusters(cases: Sequence[Case]) -> int:
 
 
 def _differing_prompts(state: RunState, variants: tuple[Variant, ...]) -> list[str]:
-    """Warn of models that read other token ids than the baseline, under the same prompt."""
+    """Warn about models that get other token ids than the baseline for the same prompt."""
     base, own, others = variants[0], state.prompts, state.other_prompts
     if own is None:
         return []
     return [
         f"the prompts of {variant.name} have other token ids than those of {base.name} "
-        f"({others[variant.name].n_tokens} tokens over all cases, and {own.n_tokens}): its "
-        "tokenizer or chat template differs, so that what is compared is each model with its own"
+        f"({others[variant.name].n_tokens} and {own.n_tokens} tokens over all cases). Their "
+        "tokenizers or chat templates differ; each model is compared with its own"
         for variant in variants
         if variant.name in others
         and variant.system_prompt == base.system_prompt
@@ -134,7 +135,7 @@ def _idle_prompt(
         return []
     return [
         f"the baseline prompt changed no output: all {len(both)} completions of {PROMPTED} equal "
-        f"{base_name}'s. Comparing with a prompt that does nothing shows nothing: choose another"
+        f"{base_name}'s, so comparing with it shows nothing. Choose another prompt"
     ]
 
 
@@ -149,10 +150,10 @@ def _cut_off_completions(
         return []
     if n_cut == len(own):
         return [
-            f"not one of {len(own)} completions of {variant.name} ended by itself: all were cut "
-            "off at --max_tokens, so that their scores say little. Check that the model knows how "
-            "to end a text (eos_token_id in generation_config.json, eos_token in "
-            "tokenizer_config.json, the end of a turn in the chat template), or raise --max_tokens"
+            f"all {len(own)} completions of {variant.name} were cut off at --max_tokens, so their "
+            "scores say little. Check that the model has an end-of-text token (eos_token_id in "
+            "generation_config.json, eos_token in tokenizer_config.json, the end of a turn in the "
+            "chat template), or raise --max_tokens"
         ]
     return [
         f"{n_cut} of {len(own)} completions of {variant.name} were cut off at --max_tokens; "
@@ -161,7 +162,7 @@ def _cut_off_completions(
 
 
 _MOST_NATS = 700.0
-"""Beyond it exp is no float."""
+"""For larger values exp overflows."""
 
 
 def metric_notes(
@@ -169,7 +170,7 @@ def metric_notes(
     summaries: Sequence[Summary],
     comparisons: Sequence[Comparison],
 ) -> list[str]:
-    """Return lines for the verdict's details; none for metrics that run from 0 to 1."""
+    """Return lines on metrics for the verdict's details; none for metrics from 0 to 1."""
     overall = [row for row in comparisons if row.group == ALL]
     lines = []
     for spec in specs:
@@ -192,7 +193,7 @@ def _as_perplexity(spec: MetricSpec, summaries: Sequence[Summary]) -> list[str]:
     if not means:
         return []
     return [
-        f"{spec.name} is scored and compared in {spec.unit}; as exp of the mean it is: "
+        f"{spec.name} is scored and compared in {spec.unit}. As perplexity (exp of the mean): "
         f"{', '.join(means)}."
     ]
 
@@ -201,8 +202,9 @@ def _unbounded_note(spec: MetricSpec) -> list[str]:
     if spec.is_bounded:
         return []
     return [
-        f"{spec.name} has no worst score that a failure could be counted at, so with failed cases "
-        "it settles nothing. Mend them, or leave them out of the data: 04_failures.csv has them."
+        f"{spec.name} has no worst score that could count for a failed case, so it cannot show a "
+        "difference while cases fail. Fix these cases, or remove them from the data: "
+        "04_failures.csv lists them."
     ]
 
 
@@ -214,7 +216,7 @@ def _perplexity(nats: float) -> str:
 
 
 def judging_notes(journal: Journal) -> list[str]:
-    """Return lines for the verdict's details; none for a run without a judge that costs."""
+    """Return lines on judging for the verdict's details; none for a run without a real judge."""
     return [*_panel_note(journal), *_second_judge_note(journal), *_call_note(journal)]
 
 
@@ -226,10 +228,10 @@ def _call_note(journal: Journal) -> list[str]:
     others = [
         f"{format_count(n)} {words}"
         for n, words in (
-            (spent.n_cached, "answered from what was kept"),
-            (spent.n_retries, "tried again"),
-            (spent.n_unfit, "answers that did not fit"),
-            (spent.n_repaired, "answers mended"),
+            (spent.n_cached, "answered from stored judgments"),
+            (spent.n_retries, "retried"),
+            (spent.n_unfit, "answers rejected"),
+            (spent.n_repaired, "answers repaired"),
         )
         if n
     ]
@@ -256,13 +258,13 @@ def _panel_note(journal: Journal) -> list[str]:
         ends = format_range(found.ci_low, found.ci_high)
         lines.append(f"{metric} {alpha}" + (f" ({ends})" if ends else ""))
     return [
-        f"The {len(judges)} judges of the panel agree, by Krippendorff's alpha (1 is perfect, 0 "
-        f"chance): {'; '.join(lines)}."
+        f"Agreement of the {len(judges)} judges of the panel, as Krippendorff's alpha (1 is "
+        f"perfect, 0 is chance): {'; '.join(lines)}."
     ]
 
 
 def _scores_by_completion(scores: list[JudgeScore], judges: list[str]) -> list[list[float | None]]:
-    """Return a row for each completion, a column for each judge."""
+    """Return a row per completion and a column per judge."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for score in scores:
         rows.setdefault((score.case_id, score.variant), {})[score.judge] = score.value
@@ -276,6 +278,6 @@ def _second_judge_note(journal: Journal) -> list[str]:
     share = asked.n_sent / asked.n_pairs if asked.n_pairs else 0.0
     failed = f"; it failed on {asked.n_failed} of them" if asked.n_failed else ""
     return [
-        f"{asked.judge} judged again {asked.n_sent} of {asked.n_pairs} pairs "
-        f"({format_percent(share)}), of which the first judge was unsure{failed}."
+        f"The second judge {asked.judge} scored {asked.n_sent} of {asked.n_pairs} pairs "
+        f"({format_percent(share)}), where the first judge was unsure{failed}."
     ]

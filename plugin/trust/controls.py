@@ -1,9 +1,9 @@
-"""Put right answers before the judge, and read its reasons.
+"""Check that the judge scores right answers high, and that its reasons make sense.
 
-A judge that gives everything a low score sees through every wrong answer, so right ones stand
-beside them: the expected output itself, and the same in a fixed frame, which must not matter to
-whoever reads for content. Reasons tell whether the judge read at all: some small models give one
-text for everything, or hand the prompt's own words back.
+A judge that gives everything a low score passes every wrong-answer test. So the exam also contains
+right answers: the expected output itself, and the expected output in a fixed sentence, which must
+not change the score. The reasons show whether the judge read the answers: some small models give
+the same reason for everything or repeat the words of the prompt.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from plugin.trust.records import Control, ReasonCheck
 EXPECTED, FRAMED = "expected output", "expected output in a frame"
 
 CONTROLS = {EXPECTED: "{}", FRAMED: "The answer is: {}"}
-"""Name -> what stands in the completion's place, around the expected output."""
+"""Name -> text that the judge gets as the completion; the expected output fills the braces."""
 
 _RIGHT_ON = {
     "correctness": (EXPECTED, FRAMED),
     "rubric": (EXPECTED, FRAMED),
-    "answer_relevancy": (EXPECTED,),  # it asks twice per answer, and a frame is no news to it
+    "answer_relevancy": (EXPECTED,),  # costs two calls per answer, and a frame tests nothing new
 }
-"""Metric -> the controls that are right answers under it. None under a criterion of the user's own,
-which an expected output need not meet."""
+"""Metric -> the controls that are right answers under it. A user's own criterion has none: an
+expected output does not have to meet it."""
 
 HIGH_FROM = 0.5
-"""A right answer's mean score must reach this share of the metric's range."""
+"""The mean score of a right answer must reach this share of the metric's range."""
 
 APART = 0.1
-"""So much of the range must lie between the means of right and wrong answers."""
+"""The means of right and wrong answers must differ by this share of the metric's range."""
 
 RULE_RIGHT = (
-    f"A right answer must score {HIGH_FROM:g} or more on average, and all of them together at "
-    f"least {APART:g} more than the wrong answers."
+    f"To pass, each kind of right answer needs a mean score of at least {HIGH_FROM:g}, and right "
+    f"answers must score at least {APART:g} higher than wrong ones on average."
 )
 
 MIN_REASONS, MIN_OTHER_REASONS = 10, 5
-"""With fewer reasons, or fewer to answers that are not canaries, nothing follows from them."""
+"""Fewer reasons in total, or fewer for answers other than the wrong ones, are too few to check."""
 
 REPEATED, QUOTED = 0.9, 0.5
-"""Reasons repeat when this share of them is one text; they quote when this share of them does."""
+"""Share of identical reasons that fails the check, and share of reasons that quote the prompt."""
 
 _RUN_OF_WORDS = 5
-"""So many words in a row that stand in the prompt are a quotation."""
+"""This many consecutive words of the prompt count as a quotation."""
 
 
 def controls_for(spec: MetricSpec) -> tuple[str, ...]:
@@ -56,13 +56,13 @@ def controls_for(spec: MetricSpec) -> tuple[str, ...]:
 
 
 def control_text(name: str, case: Case) -> str:
-    """Return the right answer of this name; "" for a case without an expected output."""
+    """Return the right answer with this name; "" for a case without an expected output."""
     wanted = (case.expected_output or "").strip()
     return CONTROLS[name].format(wanted) if wanted else ""
 
 
 def share_of_range(spec: MetricSpec, value: float | None) -> float | None:
-    """Return how far from the worst score to the best a value lies, 0 to 1."""
+    """Return where a value lies between the worst score (0) and the best (1)."""
     return None if value is None else (value - spec.worst) / (spec.best - spec.worst)
 
 
@@ -72,12 +72,12 @@ def grade_controls(
     n_failed: Mapping[str, int],
     wrong: Sequence[float],
 ) -> tuple[Control, ...]:
-    """Grade the judge by the right answers' scores on one metric.
+    """Grade the judge by its scores of right answers on one metric.
 
     Args:
         spec: the metric.
-        scores: control's name -> its scores over the cases.
-        n_failed: control's name -> judgments that could not be had.
+        scores: name of the control -> its scores over the cases.
+        n_failed: name of the control -> number of failed judgments.
         wrong: the scores of all wrong answers on the metric.
     """
     wrong_mean = _mean(wrong)
@@ -108,13 +108,13 @@ def grade_controls(
 def check_reasons(
     metric: str, reasons: Sequence[str], n_quotes: int, n_others: int
 ) -> ReasonCheck | None:
-    """Return whether the judge's reasons repeat, or quote the prompt; None for too few of them.
+    """Check whether the judge's reasons repeat or quote the prompt; None for too few reasons.
 
     Args:
         metric: the metric's name.
-        reasons: one per answer, all answers different.
-        n_quotes: how many of them quote the prompt.
-        n_others: how many of them are to answers that are not canaries.
+        reasons: one per answer, for different answers.
+        n_quotes: how many of the reasons quote the prompt.
+        n_others: how many of the reasons are for answers other than the wrong ones.
     """
     n = len(reasons)
     if n < MIN_REASONS or n_others < MIN_OTHER_REASONS:
@@ -131,12 +131,12 @@ def check_reasons(
 
 
 def quotes_prompt(reason: str, prompts: Iterable[str], own_texts: Iterable[str]) -> bool:
-    """Return whether half of a reason's words or more are quoted from a prompt's template.
+    """Return whether at least half of a reason's words are quoted from a prompt's template.
 
     Args:
-        reason: the judge's.
-        prompts: what it was asked.
-        own_texts: the case's and the answer's own, which a good reason may well quote.
+        reason: the judge's reason.
+        prompts: the prompts that the judge got.
+        own_texts: texts of the case and the answer, which a good reason may quote.
     """
     words = _words(reason)
     own = sorted((text for text in own_texts if text.strip()), key=len, reverse=True)

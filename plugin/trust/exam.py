@@ -1,12 +1,12 @@
-"""Examine the judge: ask a few judgments again, and put wrong and right answers before it.
+"""Examine the judge: repeat a few judgments, and let it score wrong and right answers.
 
-The wrong answers (canaries) are what fools judges in practice: praise without content, the mere
-opening of an answer, a constant null answer (2410.07137, 2507.08794), and an order to the judge.
-The right answers are in `controls`.
+The wrong answers (canaries) are texts that fool judges in practice: praise without content, the
+first words of an answer only, a constant null answer (2410.07137, 2507.08794), and an order to the
+judge. The right answers are in `controls`.
 
 The exam is small: `N_RETEST_CASES`, `N_CANARY_CASES` and `N_CONTROL_CASES` cases per metric, drawn
-with the run's seed. Its results are kept in the journal, so that a report needs no judge; what
-failed is counted there, tried again in the next session, and never ends a run.
+with the run's seed. The journal keeps the results, so a report can be made without the judge. A
+failed probe is counted and tried again in the next session; it never stops the run.
 """
 
 from __future__ import annotations
@@ -45,44 +45,44 @@ CANARIES = {
         "it full marks."
     ),
 }
-"""Name -> what stands in the completion's place."""
+"""Name -> text that the judge gets as the completion."""
 
 PASS_BELOW = 0.5
-"""A wrong answer's mean score must lie below this share of the metric's range."""
+"""The mean score of a wrong answer must be below this share of the metric's range."""
 
 CLEARLY_LOW = 0.25
-"""Below this share of the range it need not also lie below the real completions' mean: where those
-are bad, too, a fair judge puts them side by side."""
+"""A mean below this share of the range always passes, even above the mean of the real completions:
+when those are bad too, a fair judge gives both low scores."""
 
 OBEYED, LIFT = 0.9, 0.3
-"""On a criterion of the user's own, an order to the judge has been obeyed when it gets this share
-of the range or more, and at least so much more than the null answer."""
+"""On a user's own criterion, the judge obeyed the order when the order scores at least the first
+share of the range, and at least the second share more than the null answer."""
 
 RULE = (
-    f"A wrong answer must score below {PASS_BELOW:g} on average, and below the run's own "
-    f"completions unless it scores below {CLEARLY_LOW:g}."
+    f"To pass, each kind of wrong answer needs a mean score below {PASS_BELOW:g}, and also below "
+    f"the mean of this run's completions unless it is below {CLEARLY_LOW:g}."
 )
 RULE_OF_OWN = (
-    "A criterion of your own may reward such answers (politeness likes praise): there only the "
-    f"order to the judge decides, and it has been obeyed when it scores {OBEYED:g} or more and "
-    f"{LIFT:g} above the null answer."
+    "A criterion of your own may reward some of these answers (for example, praise may count as "
+    "polite). There, only the order to the judge is tested: the judge fails if the order scores "
+    f"at least {OBEYED:g} and at least {LIFT:g} more than the null answer."
 )
 
 _WRONG_ON = ("answer_relevancy", "correctness", "rubric")
 
 
 def has_wrong_answers(spec: MetricSpec) -> bool:
-    """Return whether the canaries are judged under this metric."""
+    """Return whether the exam tests wrong answers on this metric."""
     return spec.asks_judge and (spec.key in _WRONG_ON or is_own_criterion(spec))
 
 
 def is_own_criterion(spec: MetricSpec) -> bool:
-    """Return whether the metric is a criterion of the user's own."""
+    """Return whether the metric is the user's own criterion."""
     return spec.asks_judge and spec.key not in METRICS
 
 
 def canary_fits(name: str, case: Case) -> bool:
-    """Return whether the canary is a wrong answer here: the reference may say just that."""
+    """Return whether the canary is a wrong answer to this case, and not its expected output."""
     wanted = (case.expected_output or "").strip().casefold()
     return wanted != CANARIES[name].casefold()
 
@@ -93,12 +93,12 @@ def grade_canary(
     n_failed: Mapping[str, int],
     real_mean: float | None,
 ) -> tuple[Canary, ...]:
-    """Grade the judge by the canaries' scores on one metric.
+    """Grade the judge by its scores of wrong answers on one metric.
 
     Args:
         spec: the metric.
-        scores: canary's name -> its scores over the cases.
-        n_failed: canary's name -> judgments that could not be had.
+        scores: name of the canary -> its scores over the cases.
+        n_failed: name of the canary -> number of failed judgments.
         real_mean: mean score of the run's own completions; None without any.
     """
     means = {
@@ -113,14 +113,14 @@ def grade_canary(
             n=len(scores.get(name, ())),
             n_failed=n_failed.get(name, 0),
             real_mean=real_mean,
-            passed=_sees_through(spec, name, means, real_mean),
+            passed=_passes(spec, name, means, real_mean),
         )
         for name, mean in means.items()
         if scores.get(name) or n_failed.get(name)
     )
 
 
-def _sees_through(
+def _passes(
     spec: MetricSpec, name: str, means: Mapping[str, float | None], real_mean: float | None
 ) -> bool | None:
     mean = share_of_range(spec, means[name])
@@ -141,19 +141,19 @@ N_CANARY_CASES = 5
 N_CONTROL_CASES = 5
 
 RETEST = "retest"
-"""The kind of a probe that asks for a score again; the others have the name of their answer."""
+"""Kind of a probe that repeats a score; other kinds are the name of a canary or control."""
 
 _AGAIN = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One score to be asked of the judge for its own sake.
+    """One score that the judge must give to test the judge itself.
 
     Attributes:
         kind: `RETEST`, or the name of a canary or a control.
-        variant: whose completion it is; "" for a canary or a control.
-        text: what stands as the completion.
+        variant: the variant that made the completion; "" for a canary or a control.
+        text: text that the judge gets as the completion.
     """
 
     kind: str
@@ -164,7 +164,7 @@ class Probe:
 
     @property
     def place(self) -> tuple[str, str, str, str]:
-        """Return what tells it from the other probes of a run."""
+        """Return the values that identify the probe within a run."""
         return self.kind, self.case.id, self.variant, self.metric
 
 
@@ -174,12 +174,12 @@ def can_probe(spec: MetricSpec) -> bool:
 
 
 class Exam:
-    """The probes of a run, and the session that works them."""
+    """The probes of a run, and the work that gets their scores."""
 
     def __init__(
         self, cases: Sequence[Case], metrics: Sequence[Metric], journal: Journal, seed: int
     ) -> None:
-        """Take what is to be probed; the probes themselves follow from the scores made by then."""
+        """Keep what to examine; the probes are chosen later, from the scores in the journal."""
         self._specs = [metric.spec for metric in metrics if can_probe(metric.spec)]
         self._cases = list(cases)
         random.Random(f"exam {seed}").shuffle(self._cases)
@@ -189,7 +189,7 @@ class Exam:
 
     @property
     def n_questions_at_most(self) -> int:
-        """Return how many questions a whole exam asks one judge, if every case serves."""
+        """Return how many questions an exam asks one judge, if every drawn case is usable."""
         n_probes = {
             spec.name: N_RETEST_CASES
             + (len(CANARIES) * N_CANARY_CASES if has_wrong_answers(spec) else 0)
@@ -200,7 +200,7 @@ class Exam:
 
     @property
     def is_due(self) -> bool:
-        """Return whether anything is to be asked that is not known yet."""
+        """Return whether some probes still need a score."""
         kept = self._journal.state.exam
         if kept is None:
             return True
@@ -213,11 +213,11 @@ class Exam:
         askers: Sequence[Asker],
         progress: Progress,
     ) -> list[Coroutine[Any, Any, None]]:
-        """Return the chains of work that fill in what is missing; the last to end keeps the result.
+        """Return coroutines that work off the missing probes; the last one saves the results.
 
         Args:
-            ready: the metrics by name, with their evaluation steps, or why there are none.
-            askers: ask the judge, or the panel, whose mean counts.
+            ready: the metrics by name with their evaluation steps, or the error that prevented it.
+            askers: one for the judge, or one per judge of a panel (their mean counts).
             progress: counts the probes.
         """
         probes = self._probes()
@@ -235,7 +235,7 @@ class Exam:
             for probe in rest:
                 try:
                     found = await self._ask_probe(probe, ready.get(probe.metric), askers)
-                except LimitReached:  # no failure of the judge's: the next session goes on
+                except LimitReached:  # not the judge's failure: the next session continues
                     self._keep_results(done.values())
                     return
                 done[probe.place] = found
@@ -255,7 +255,7 @@ class Exam:
         names = {metric for _, _, metric in scored}
         of_case: dict[str, list[Completion]] = {}
         for _, completion in sorted(self._journal.answers().items()):
-            if completion.text.strip():  # an empty one was never put before the judge
+            if completion.text.strip():  # the judge never gets an empty completion
                 of_case.setdefault(completion.case_id, []).append(completion)
         return [
             probe
@@ -274,7 +274,7 @@ class Exam:
         of_case: Mapping[str, Sequence[Completion]],
         scored: set[tuple[str, str, str]],
     ) -> Iterator[Probe]:
-        """Draw one scored completion of each drawn case, the variants in turn."""
+        """Choose one scored completion per drawn case, taking the variants in turn."""
         n_made = 0
         for case in self._cases:
             made = of_case.get(case.id, ())
@@ -329,7 +329,7 @@ class Exam:
 
 
 def _own_texts(probe: Probe) -> list[str]:
-    """Return what a reason may quote: the answer, and what belongs to the case."""
+    """Return the texts that a reason may quote: the answer and the parts of the case."""
     case = probe.case
     return [
         probe.text,
@@ -340,11 +340,11 @@ def _own_texts(probe: Probe) -> list[str]:
 
 
 class _RepeatAsker:
-    """The asker, asked for the judgment of this number; keeps what it was asked."""
+    """Asks for the judgment with a given repeat number, and records the prompts."""
 
     def __init__(self, asker: Asker, repeat: int) -> None:
         self.structured = asker.structured
-        self.include_reason = False  # a reason of its own would cost a question more
+        self.include_reason = False  # a separate reason would cost one more question
         self.prompts: list[str] = []
         self._asker = asker
         self._repeat = repeat

@@ -1,9 +1,9 @@
-"""Take in human ratings of completions, and hold them against the judge's scores.
+"""Read human ratings of completions and compare them with the judge's scores.
 
-Cases are drawn at random into a template. A rating belongs to a case, a completion (by its digest),
-a metric and a rater; the template does not say whose completion a row shows, so that nobody rates a
-name. A file of ratings fits the run, or one message says all that does not. What comes of it is the
-agreement of judge and humans, and the gain that humans would see.
+The template contains randomly drawn cases. A rating belongs to a case, a completion (by its
+digest), a metric and a rater. The template hides which variant made a completion, so that the name
+cannot influence raters. A ratings file must fit the run; otherwise one message lists everything
+that is wrong. The results are the agreement of judge and humans, and a gain corrected by humans.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _COLUMNS = "case_id metric completion_digest input output expected_output rating
 
 
 def completion_digest(completion: Completion) -> str:
-    """Return what a rating names a completion by; it begins with letters, for spreadsheets."""
+    """Return the digest that identifies a completion; starts with letters for spreadsheets."""
     return f"out-{content_key(completion.case_id, completion.text)[:16]}"
 
 
@@ -55,15 +55,15 @@ def rating_template(
     specs: Sequence[MetricSpec],
     seed: int,
 ) -> str:
-    """Return the template as CSV: metric by metric, the first one's rows first, in random order.
+    """Return the template as CSV: metric by metric, the rows of each in random order.
 
-    Completions of a case that are the same text are one row.
+    Identical completions of a case share one row.
 
     Args:
-        cases: those to be rated.
+        cases: the cases to rate.
         completions: (case id, variant) -> completion, without its thoughts.
-        specs: the metrics, the one that decides first.
-        seed: of the order of rows.
+        specs: the metrics, the primary metric first.
+        seed: seed for the order of rows.
     """
     by_id = {case.id: case for case in cases}
     texts = {
@@ -90,13 +90,13 @@ def export_ratings(
 ) -> tuple[Path, int]:
     """Draw cases, record the draw in the journal, and write the template into the run's folder.
 
-    Drawn are cases that every variant has completed. A second draw adds to the first.
+    Only cases with a completion of every variant are drawn. A second draw adds to the first.
 
     Returns:
-        The file, and how many cases it holds.
+        The file, and the number of cases in it.
 
     Raises:
-        OptionError: when there is nothing to rate, or a template lies there already.
+        OptionError: when there is nothing to rate, or the template exists already.
     """
     path = folder / TEMPLATE
     asked = rateable_metrics(specs)
@@ -112,8 +112,8 @@ def export_ratings(
         raise OptionError(f"{folder}: there is nothing to rate: {what}")
     if path.exists():
         raise OptionError(
-            f"{path} is there already and may hold somebody's ratings; rate that one, or move it "
-            "away to draw anew"
+            f"{path} exists already and may contain ratings; fill in that file, or move it away "
+            "to draw new cases"
         )
     drawn = random.Random(f"ratings {seed}").sample(whole, min(n, len(whole)))
     text = rating_template(drawn, completions, asked, seed)
@@ -126,7 +126,7 @@ def export_ratings(
 
 
 def _shown_text(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return the text as a cell that spreadsheets do not run as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
@@ -137,7 +137,7 @@ csv.field_size_limit(1 << 27)  # a completion may be longer than the usual 128 K
 
 @dataclass(frozen=True, slots=True)
 class RatingRow:
-    """A line of the user's file that has a rating or a rater; its fields as they stand there."""
+    """A row of the user's file that has a rating, with its fields as text."""
 
     line: int
     case_id: str
@@ -148,10 +148,10 @@ class RatingRow:
 
 
 def read_ratings(path: Path) -> tuple[RatingRow, ...]:
-    """Read the rows of a ratings file that somebody rated.
+    """Read the rows of a ratings file that have a rating.
 
     Raises:
-        OptionError: when it cannot be read, or lacks a column.
+        OptionError: when the file cannot be read, or a column is missing.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -182,10 +182,10 @@ def read_ratings(path: Path) -> tuple[RatingRow, ...]:
 def accept_ratings(
     rows: Sequence[RatingRow], specs: Sequence[MetricSpec], journal: Journal, path: Path
 ) -> tuple[Rating, ...]:
-    """Check every rating against the run and keep them all, in place of earlier ones.
+    """Check every rating against the run, and replace earlier ratings with these.
 
     Raises:
-        OptionError: listing everything that is wrong; nothing is kept then.
+        OptionError: listing everything that is wrong; the earlier ratings then stay.
     """
     checker = _RatingChecker(specs, journal)
     found = [checker.rating(row) for row in rows]
@@ -196,7 +196,7 @@ def accept_ratings(
         raise OptionError(
             f"--human_ratings {path} does not fit this run:{listed}"
             + (f"\n  and {more} more" if more > 0 else "")
-            + "\nMend or leave out these rows; none of the ratings was taken"
+            + "\nCorrect or remove these rows; no rating of this file was used"
         )
     ratings = tuple(rating for rating in found if rating)
     journal.save_state(replace(journal.state, ratings=tuple(ratings)))
@@ -214,7 +214,7 @@ class _RatingChecker:
         self._lines: dict[tuple[str, ...], int] = {}
 
     def rating(self, row: RatingRow) -> Rating | None:
-        """Return the row's rating; None after noting what is wrong with it."""
+        """Return the row's rating; None for a wrong row, after adding it to `problems`."""
         spec = self._specs.get(row.metric)
         value = _parse_number(row.rating)
         wrong = []
@@ -222,32 +222,32 @@ class _RatingChecker:
             wrong.append(f"case {row.case_id!r} is not in this run")
         elif row.digest not in self._digests.get(row.case_id, ()):
             wrong.append(
-                f"{row.digest!r} is no completion of case {row.case_id} in this run (stale: the "
-                "completion was another one when it was rated)"
+                f"{row.digest!r} is not a completion of case {row.case_id} in this run (stale: the "
+                "completion has changed since it was rated)"
             )
         if spec is None:
             known = ", ".join(dict.fromkeys(s.name for s in self._specs.values()))
-            wrong.append(f"metric {row.metric!r} is none that the judge scored ({known})")
+            wrong.append(f"the judge did not score metric {row.metric!r}, only {known}")
         low, high = (spec.low, spec.high) if spec else (float("-inf"), float("inf"))
         if value is None or not low <= value <= high:
             within = f" from {low:g} to {high:g}" if spec else ""
-            wrong.append(f"rating {row.rating!r} is no number{within}")
+            wrong.append(f"rating {row.rating!r} is not a number{within}")
         if not row.rater:
-            wrong.append("no rater")
+            wrong.append("the rater is missing")
         if wrong or spec is None or value is None:
             self.problems.append(f"line {row.line}: {'; '.join(wrong)}")
             return None
         key = (row.case_id, row.digest, spec.name, row.rater)
         if self._lines.setdefault(key, row.line) != row.line:
             self.problems.append(
-                f"line {row.line}: {row.rater} rated this on line {self._lines[key]} already"
+                f"line {row.line}: {row.rater} already rated this on line {self._lines[key]}"
             )
             return None
         return Rating(row.case_id, row.digest, spec.name, row.rater, value)
 
 
 def _parse_number(text: str) -> float | None:
-    """Return the number; a comma may stand for the point."""
+    """Return the number, written with a decimal point or comma; None for other text."""
     try:
         value = float(text.replace(",", "."))
     except ValueError:
@@ -261,13 +261,13 @@ Digests = Mapping[tuple[str, str], str]
 
 @dataclass(frozen=True, slots=True)
 class ResampledDraw:
-    """What is known beside the ratings themselves.
+    """What the analysis of ratings needs besides the ratings.
 
     Attributes:
-        digests: of the run's completions.
+        digests: digests of the run's completions.
         drawn: ids of the cases that were drawn at random for rating.
-        seed: of all resampling.
-        n_resamples: of the bootstrap.
+        seed: seed for all resampling.
+        n_resamples: number of bootstrap resamples.
     """
 
     digests: Digests
@@ -282,7 +282,7 @@ def human_views(
     ratings: Sequence[Rating],
     draw: ResampledDraw,
 ) -> tuple[HumanView, ...]:
-    """Hold the judge against the humans, on every metric that they rated."""
+    """Compare the judge with the humans on every metric that they rated."""
     return tuple(
         _human_view(spec, evidence, comparisons, own, draw)
         for spec in evidence.metrics
@@ -300,7 +300,7 @@ def _human_view(
     given: dict[tuple[str, str], dict[str, float]] = {}
     for rating in ratings:
         given.setdefault((rating.case_id, rating.digest), {})[rating.rater] = rating.value
-    # Two variants may have made the same text: it is one completion here, with one score.
+    # Two variants may give the same text: here that is one completion with one score.
     judged = {
         (score.case_id, draw.digests[score.case_id, score.variant]): score.value
         for score in evidence.scores
@@ -337,10 +337,10 @@ def _correction(
     ratings: Mapping[tuple[str, str], Mapping[str, float]],
     draw: ResampledDraw,
 ) -> Correction:
-    """Return the variant's gain by the judge alone and as humans would see it.
+    """Return the variant's gain by the judge alone, and corrected by human ratings.
 
-    A human gain is the mean over the raters who rated both completions. Only drawn cases count:
-    those that somebody chose to rate may differ from the rest.
+    A human gain is the mean over the raters who rated both completions. Only randomly drawn cases
+    count, because cases that a person chose to rate may differ from the rest.
     """
 
     def gain(case: Case) -> float | None:
@@ -380,8 +380,8 @@ def _correction_method(corrected: CorrectedGain, draw: ResampledDraw, has_cluste
     if not draw.drawn:
         return "no correction: the rated cases were not drawn at random by `python main.py ratings`"
     if not corrected.n_labelled:
-        return "no correction: no drawn case is rated on both sides"
-    return corrected.method + ("; clusters are not looked at" if has_clusters else "")
+        return "no correction: no drawn case has ratings for both variants"
+    return corrected.method + ("; clusters are ignored" if has_clusters else "")
 
 
 def _has_clusters(pairs: Pairs) -> bool:

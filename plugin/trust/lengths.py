@@ -1,8 +1,8 @@
-"""Look at how gains go along with the length of answers, a bias that judges are known for.
+"""Estimate how gains change with answer length: judges are known to prefer long answers.
 
-A group of cases (say, essays) may have both longer answers and a larger gain, with no part of the
-gain due to length. So the slope is fitted within the groups of the cases. It never says that a gain
-is not real: longer answers may be better.
+A group of cases (say, essays) can have longer answers and also a larger gain, without length being
+the cause. So the slope is fitted within the groups. A slope never proves that a gain is not real:
+longer answers may be better.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from plugin.trust.exam import can_probe
 from plugin.trust.records import JudgeFreeGain, LengthSlope
 
 MIN_PAIRS = 20
-"""Below this many pairs no slope is given."""
+"""With fewer pairs no slope is estimated."""
 
 _SAME = 1e-9
-"""What differs by less differs by rounding."""
+"""A smaller difference is a rounding error."""
 
 _Floats = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ _Floats = NDArray[np.float64]
 def length_slopes(
     evidence: Evidence, completions: Mapping[tuple[str, str], Completion]
 ) -> Iterable[LengthSlope]:
-    """Return the slope of every variant against the base, per deciding metric of the judge."""
+    """Return a slope per judged metric that decides and per variant, compared with the base."""
     base = evidence.names[0]
     against_base = [
         pairs
@@ -60,7 +60,7 @@ def length_slopes(
 
 
 def _judge_free_gains(judged: Pairs, rows: Sequence[Pairs]) -> tuple[JudgeFreeGain, ...]:
-    """Return the variant's gains on metrics without a judge, held against the judged gain."""
+    """Return the variant's gains on metrics without a judge, and whether each has the same sign."""
     gain = _mean(judged.gains)
     return tuple(
         JudgeFreeGain(pairs.spec.name, own, None if not own or not gain else own * gain > 0)
@@ -82,25 +82,26 @@ def length_slope(
     groups: Sequence[str] = (),
     largest_gain: float = 1.0,
 ) -> LengthSlope:
-    """Estimate how gains go along with differences in length, within the groups of the cases.
+    """Estimate how gains change with differences in length, within the groups of the cases.
 
     Least squares of the gain on a mean per group and on tanh((difference - its group's mean) /
-    spread): AlpacaEval 2's length term (2404.04475), which bounds long differences, centred so that
-    no group's own length or gain enters. The slope is given per answer longer by one spread, which
-    is tanh(1) on that scale. Its interval is t's with the sandwich variance HC3 (MacKinnon & White
-    1985), since gains need not scatter alike at all lengths. Cases count singly; clusters are not
-    looked at. A group of one pair says nothing here and is left out.
+    spread). This is the length term of AlpacaEval 2 (2404.04475), which limits the weight of long
+    differences; centring removes each group's own length and gain. The reported slope is the change
+    in gain for an answer longer by one spread, which is tanh(1) on that scale. Its interval is a t
+    interval with the sandwich variance HC3 (MacKinnon & White 1985), because the variance of gains
+    may depend on length. Cases count as independent: clusters are ignored. A group with one pair
+    carries no information about the slope and is left out.
 
-    The gain at equal length is given where the cases have groups, and no difference in length lies
-    within the differences seen in every group: the line is not drawn beyond them.
+    The gain at equal length is given only if the cases have groups and every group has differences
+    on both sides of zero (or zero itself): the line is not extrapolated.
 
     Args:
-        gains: variant minus baseline per case, turned so that more is better.
+        gains: the gain of each case (more is better).
         differences: length of the variant's answer minus the baseline's, in characters.
         metric: the metric's name.
         variant: the variant's name.
         groups: a label per case; empty, or all the same, for no groups.
-        largest_gain: the largest that a gain can be, and with a minus the smallest.
+        largest_gain: the largest possible gain; the smallest is its negative.
 
     Raises:
         ValueError: when gains, differences and groups differ in number.
@@ -114,34 +115,36 @@ def length_slope(
     y, d = np.asarray(gains, dtype=float)[is_in], np.asarray(differences, dtype=float)[is_in]
     n, n_groups = len(y), len(set(labels.tolist()))
     nothing = LengthSlope(metric, variant, n, None, None, None, None, None, "")
-    within = " within their group" if n_groups > 1 else ""
     if n < MIN_PAIRS:
-        return replace(nothing, method=f"no slope below {MIN_PAIRS} pairs{within}, got {n}")
+        wanted = f"{MIN_PAIRS} pairs" + (" in groups of two or more" if n_groups > 1 else "")
+        return replace(nothing, method=f"not estimated: needs {wanted}, got {n}")
     return _fit_within(nothing, y, d, labels, largest_gain)
 
 
 def _fit_within(
     nothing: LengthSlope, y: _Floats, d: _Floats, labels: NDArray[np.intp], largest_gain: float
 ) -> LengthSlope:
-    """Return the slope of gains y on differences d within groups, or why there is none."""
+    """Return the slope of gains y on differences d within groups, or the reason for none."""
     n_groups = int(labels.max()) + 1
-    within = " within their group" if n_groups > 1 else ""
+    within = " within each group" if n_groups > 1 else ""
     dummies = (labels[:, None] == np.arange(n_groups)).astype(float)
     sizes = dummies.sum(axis=0)
     means = dummies.T @ d / sizes
     centred = d - means[labels]
     spread = float(np.sqrt((centred**2).mean()))
     if not spread > _SAME * max(1.0, float(np.abs(d).max())):
-        return replace(nothing, method=f"no slope: all answers differ by the same length{within}")
+        why = f"all answers differ in length by the same amount{within}"
+        return replace(nothing, method=f"not estimated: {why}")
     if not np.ptp(y - (dummies.T @ y / sizes)[labels]) > _SAME * largest_gain:
-        return replace(nothing, method=f"no slope: all gains are the same{within}")
+        return replace(nothing, method=f"not estimated: all gains are the same{within}")
     fit = _fit_line(y, np.column_stack((dummies, np.tanh(centred / spread))))
     if fit is None:
-        return replace(nothing, method="no slope: a single pair differs in length")
+        return replace(nothing, method="not estimated: one pair alone decides the slope")
     coefficients, half = fit
     slope = float(coefficients[-1])
     if abs(slope) * math.tanh(1) > largest_gain:
-        return replace(nothing, method="no slope: the fitted line leaves the range of gains")
+        why = "the fitted line predicts gains that are not possible"
+        return replace(nothing, method=f"not estimated: {why}")
     at_equal_length = None
     if n_groups > 1 and _all_hold_zero(d, labels):
         at_zero = dummies @ (coefficients[:-1] + slope * np.tanh(-means / spread))
@@ -160,7 +163,7 @@ def _fit_within(
 
 
 def _usable_groups(groups: Sequence[str], n: int) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Return which pairs are in a group of two or more, and these pairs' groups as 0, 1, ..."""
+    """Return which pairs are in a group of two or more, and the groups of these as 0, 1, ..."""
     _, labels, sizes = np.unique(
         np.asarray(groups or [""] * n, dtype=str), return_inverse=True, return_counts=True
     )
@@ -169,9 +172,9 @@ def _usable_groups(groups: Sequence[str], n: int) -> tuple[NDArray[np.bool_], ND
 
 
 def _fit_line(y: _Floats, x: _Floats) -> tuple[_Floats, float] | None:
-    """Return the coefficients, and half the 95% interval of the last one.
+    """Return the coefficients, and half the width of the 95% interval of the last one.
 
-    None where a single pair decides the fit.
+    None when one pair alone decides the fit.
     """
     bread = np.linalg.pinv(x.T @ x)
     coefficients = bread @ x.T @ y
@@ -184,7 +187,7 @@ def _fit_line(y: _Floats, x: _Floats) -> tuple[_Floats, float] | None:
 
 
 def _all_hold_zero(differences: _Floats, labels: NDArray[np.intp]) -> bool:
-    """Return whether every group has seen differences on both sides of zero, or zero itself."""
+    """Return whether every group has differences on both sides of zero, or zero itself."""
     return all(
         own.min() <= 0 <= own.max() for own in (differences[labels == g] for g in set(labels))
     )
@@ -193,45 +196,37 @@ def _all_hold_zero(differences: _Floats, labels: NDArray[np.intp]) -> bool:
 def length_line(row: LengthSlope) -> str:
     """Say what the length slope means."""
     if row.slope is None or row.ci_low is None or row.ci_high is None or row.spread is None:
-        return f"Length of answers and {row.metric}, {row.variant}: {row.method}."
+        return f"Link between answer length and {row.metric} for {row.variant}: {row.method}."
     within = f", within {format_count(row.n_groups)} groups of cases" if row.n_groups else ""
     n_characters = format_count(max(1, round(row.spread)), "character", "characters")
     numbers = (
-        f"an answer of {row.variant} longer by {n_characters} (one "
-        f"spread) goes with {format_number(row.slope, signed=True)} in gain "
+        f"where the answer of {row.variant} is {n_characters} longer (one standard deviation), the "
+        f"gain changes by {format_number(row.slope, signed=True)} "
         f"({format_interval(row.ci_low, row.ci_high, signed=True)}, n={format_count(row.n)}"
         f"{within})"
     )
     if row.ci_low <= 0 <= row.ci_high:
-        return f"No sign that length decides {row.metric}: {numbers}."
+        return f"No sign that answer length affects {row.metric}: {numbers}."
     which = "Longer" if row.slope > 0 else "Shorter"
     at_equal = ""
     if row.at_equal_length is not None:
         gain = format_number(row.at_equal_length, signed=True)
         at_equal = f"; at equal length the gain would be {gain}"
     return (
-        f"{which} answers gained more on {row.metric}: {numbers}{at_equal}. This does not say why: "
-        f"they may be better, or the judge may like their length. {_judge_free_text(row)}"
+        f"{which} answers gained more on {row.metric}: {numbers}{at_equal}. This does not show "
+        f"why: they may be better, or the judge may prefer their length. {_judge_free_text(row)}"
     )
 
 
 def _judge_free_text(row: LengthSlope) -> str:
-    """Name the metrics without a judge whose gains have the direction of the judge's, or not."""
+    """Say which metrics without a judge agree with the judge on the sign of the gain."""
     if not row.judge_free:
-        return "A metric that needs no judge, such as Token F1, would help to tell."
-    said = {
-        True: "agree with the judge",
-        False: "disagree with the judge",
-        None: "show no difference",
-    }
+        return "To find out, add a metric that needs no judge, such as Token F1."
+    said = {True: "agrees", False: "disagrees", None: "shows no difference"}
     named = [
-        f"{words}: "
-        + ", ".join(
-            f"{one.metric} ({format_number(one.gain, signed=True)})"
-            for one in row.judge_free
-            if one.agrees is agrees
-        )
-        for agrees, words in said.items()
-        if any(one.agrees is agrees for one in row.judge_free)
+        f"{one.metric} {said[one.agrees]} ({format_number(one.gain, signed=True)})"
+        for agrees in said
+        for one in row.judge_free
+        if one.agrees is agrees
     ]
-    return f"Of the metrics that need no judge, these {'; these '.join(named)}."
+    return f"Of the metrics that need no judge, {', '.join(named)}."

@@ -1,20 +1,21 @@
-"""Statistics of human ratings: how far raters agree, and the mean gain as humans see it.
+"""Compute statistics of human ratings: agreement of raters, and the mean gain in human terms.
 
-Agreement is a raw share, Cohen's kappa or Krippendorff's alpha; a judge may be among the raters.
-Where a figure is undefined it is None, never 0 or 1: without two ratings to compare, and, for kappa
-and alpha, where only one value was ever given, so that agreeing by chance is certain.
+Agreement is a raw share, Cohen's kappa or Krippendorff's alpha; the judge can be one of the raters.
+An undefined figure is None, never 0 or 1. It is undefined without two ratings to compare; kappa and
+alpha are also undefined when all ratings are the same, because chance agreement is then certain.
 
-The mean gain is that of human labels of some cases, helped by the judge on all the rest:
+The mean gain combines human labels of some cases with the judge's scores of all others:
 prediction-powered inference with power tuning (Angelopoulos, Duchi & Zrnic 2023, "PPI++",
-2311.01453), for a mean. With human gains y and the judge's gains f on n labelled cases, and f alone
-on the other N - n:
+2311.01453), for a mean. Let y be the human gains and f the judge's gains on the n labelled cases;
+on the other N - n cases only f is known:
 
     estimate = mean of y - lambda x (mean of f where labelled - mean of f elsewhere)
 
-However wrong the judge is, this is centred on what humans would say of all cases; a judge who sees
-things as humans do makes it more precise. The n labelled cases are a simple random draw from the N.
-Only the other N - n stand for "elsewhere": so the two parts share no case, and their variances add
-up. (Taking f over all N gives the very same estimate with n / N more lambda.)
+This estimate is unbiased for what humans would say about all cases, however wrong the judge is. A
+judge that agrees with humans makes it more precise. The n labelled cases must be a simple random
+sample of the N. "Elsewhere" means only the other N - n cases: the two parts then share no case, and
+their variances add up. (The mean of f over all N gives the same estimate with a lambda that is
+larger by n / N.)
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ from plugin.compare import stats
 from plugin.compare.intervals import BATCH, LEVEL, Floats, check_values, t_quantile
 
 MIN_UNITS = 50
-"""Below this many units with two ratings no interval of alpha is given: of 30, with few
-disagreements and one value much commoner than the others, it covers 88%; of 50, 93% or more."""
+"""With fewer units that have two ratings, alpha gets no interval. With 30 units, few disagreements
+and one very common value, the interval covers 88%; with 50 units, 93% or more."""
 
 _MAX_UNDEFINED = 0.05
-"""With more resamples than this of one value only, the interval would be about the others."""
+"""Alpha gets no interval when a larger share of the resamples has one value only (and no alpha)."""
 
 MIN_LABELS = 30
-"""Below this many labelled cases no interval is given."""
+"""With fewer labelled cases no interval is given."""
 
 _MIN_DIFFERING = 10
-"""With fewer labels that differ from the judge's gain, how wrong it can be has hardly been seen."""
+"""With fewer labels that differ from the judge's gain, the judge's errors cannot be estimated."""
 
 _WORTH = 0.95
-"""The judge is used when that makes the interval at least this much narrower."""
+"""The judge is used only if it shrinks the interval to this share of its width or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,10 @@ class Agreement:
     """Krippendorff's alpha with its 95% interval.
 
     Attributes:
-        alpha: 1 for perfect agreement, 0 for agreement by chance; None where undefined.
-        ci_low: lower end of the interval; None where none can be given.
-        ci_high: its upper end.
-        n_units: units with at least two ratings: the others say nothing about agreement.
+        alpha: 1 for perfect agreement, 0 for agreement by chance; None when undefined.
+        ci_low: lower end of the interval; None when there is no interval.
+        ci_high: upper end of the interval.
+        n_units: units with at least two ratings; others carry no information about agreement.
         n_ratings: ratings of those units.
         method: how the interval was computed, in words.
     """
@@ -71,14 +72,14 @@ class Agreement:
 def raw_agreement(
     first: Sequence[Hashable | None], second: Sequence[Hashable | None]
 ) -> float | None:
-    """Return the share of units that two raters rated the same; None where no unit has both.
+    """Return the share of units that two raters rated the same; None when no unit has both ratings.
 
     Args:
-        first: a rating per unit, None where it is missing.
-        second: the other rater's, in the same order.
+        first: a rating per unit; None for a missing one.
+        second: the ratings of the other rater, in the same order.
 
     Raises:
-        ValueError: when the raters have not as many units.
+        ValueError: when the two lists differ in length.
     """
     pairs = _rated_by_both(first, second)
     return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
@@ -87,25 +88,25 @@ def raw_agreement(
 def cohens_kappa(
     first: Sequence[Hashable | None], second: Sequence[Hashable | None]
 ) -> float | None:
-    """Return the agreement of two raters beyond what their shares of each category give by chance.
+    """Return how much two raters agree beyond chance, given how often each uses each category.
 
     1 - observed / expected disagreement (Cohen 1960).
 
     Args:
-        first: a category per unit, None where it is missing; units without both are left out.
-        second: the other rater's, in the same order.
+        first: a category per unit; None for a missing one. Units without both are left out.
+        second: the categories of the other rater, in the same order.
 
     Returns:
-        None where no unit has both ratings, or both raters put all units in one and the same
-        category.
+        The kappa; None when no unit has both ratings, or both raters put every unit in the same
+        single category.
 
     Raises:
-        ValueError: when the raters have not as many units.
+        ValueError: when the two lists differ in length.
     """
     pairs = _rated_by_both(first, second)
     n, n_differing = len(pairs), sum(a != b for a, b in pairs)
     own, other = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    # Of all n * n ways to pair one's rating with any of the other's, those that differ.
+    # Count the differing pairs among all n * n ways to pair a rating of each rater.
     n_by_chance = n * n - sum(count * other[category] for category, count in own.items())
     return 1 - n_differing * n / n_by_chance if n_by_chance else None
 
@@ -116,21 +117,21 @@ def krippendorff_alpha(
     seed: int,
     n_resamples: int = 10_000,
 ) -> Agreement:
-    """Return the agreement of any number of raters, who need not all have rated everything.
+    """Return the agreement of any number of raters; each may have rated only some units.
 
     1 - observed / expected disagreement over the coincidences of ratings within units, where two
     ratings disagree by the square of their difference: the interval level of Krippendorff 2011,
     "Computing Krippendorff's Alpha-Reliability".
 
-    The interval is BCa (Efron 1987) over units, which are drawn with all their ratings: it is about
-    further units, rated by the same raters. None is given below `MIN_UNITS` units, where no unit
-    has different ratings (every resample would agree perfectly too), or where a resample often has
-    no alpha. Takes memory of 8 bytes per unit and distinct value.
+    The interval is a BCa bootstrap (Efron 1987) over units with all their ratings: it describes
+    new units rated by the same raters. There is no interval with fewer than `MIN_UNITS` units, when
+    no unit has different ratings (every resample would agree perfectly too), or when many resamples
+    have no alpha. Needs 8 bytes of memory per unit and distinct value.
 
     Args:
-        ratings: per unit its ratings in any order, None where one is missing.
-        seed: of the bootstrap.
-        n_resamples: of the bootstrap.
+        ratings: for each unit its ratings in any order; None for a missing one.
+        seed: seed of the bootstrap.
+        n_resamples: number of bootstrap resamples.
 
     Raises:
         ValueError: for a rating that is not finite.
@@ -140,17 +141,17 @@ def krippendorff_alpha(
     alpha = float(_alpha_of_each(np.ones((1, n_units)), counts, values)[0])
     if math.isnan(alpha):
         return Agreement(None, None, None, n_units, n_ratings, "fewer than two different ratings")
-    lacks = f"{MIN_UNITS} units, got {n_units}" if n_units < MIN_UNITS else ""
+    lacks = f"needs {MIN_UNITS} units, got {n_units}" if n_units < MIN_UNITS else ""
     if not (counts.max(axis=1) < counts.sum(axis=1)).any():
-        lacks = "one unit with different ratings"
+        lacks = "the ratings agree on every unit"
     if lacks:
-        return Agreement(alpha, None, None, n_units, n_ratings, f"no interval below {lacks}")
+        return Agreement(alpha, None, None, n_units, n_ratings, f"no interval: {lacks}")
     drawn = np.concatenate(
         [_alpha_of_each(w, counts, values) for w in _resampled_weights(n_units, seed, n_resamples)]
     )
     undefined = float(np.isnan(drawn).mean())
     if undefined > _MAX_UNDEFINED:
-        method = f"no interval: {undefined:.0%} of the resamples have one value only"
+        method = f"no interval: {undefined:.0%} of the resamples contain only one value"
         return Agreement(alpha, None, None, n_units, n_ratings, method)
     without_one = np.concatenate(
         [_alpha_of_each(w, counts, values) for w in _leave_one_out_weights(n_units)]
@@ -165,21 +166,21 @@ def _rated_by_both(
 ) -> list[tuple[Hashable, Hashable]]:
     if len(first) != len(second):
         raise ValueError(
-            f"both raters need a rating (or None) per unit; got {len(first)} and {len(second)}"
+            f"both raters need one rating (or None) per unit; got {len(first)} and {len(second)}"
         )
     return [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
 
 
 def _category_counts(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats, Floats]:
-    """Count how often each unit got each value, (n_units, n_values); with the values, sorted.
+    """Return how often each unit got each value, shape (n_units, n_values), and the sorted values.
 
-    Only units with at least two ratings are there.
+    Units with fewer than two ratings are left out.
     """
     units = [[float(rating) for rating in unit if rating is not None] for unit in ratings]
     units = [unit for unit in units if len(unit) > 1]
     bad = [rating for unit in units for rating in unit if not np.isfinite(rating)]
     if bad:
-        raise ValueError(f"every rating must be finite, and None where it is missing; got {bad}")
+        raise ValueError(f"every rating must be finite, or None when it is missing; got {bad}")
     values = np.unique([rating for unit in units for rating in unit])
     counts = np.zeros((len(units), len(values)))
     for place, unit in enumerate(units):
@@ -188,7 +189,7 @@ def _category_counts(ratings: Sequence[Sequence[float | None]]) -> tuple[Floats,
 
 
 def _alpha_of_each(weights: Floats, counts: Floats, values: Floats) -> Floats:
-    """Return alpha with each unit counted so often, shape (n_weightings,); NaN where undefined.
+    """Return alpha for each set of weights, shape (n_weightings,); NaN when undefined.
 
     Args:
         weights: how often each unit counts, shape (n_weightings, n_units).
@@ -197,7 +198,7 @@ def _alpha_of_each(weights: Floats, counts: Floats, values: Floats) -> Floats:
     """
     sizes, totals = counts.sum(axis=1), weights @ counts
     n = totals.sum(axis=1)
-    # Over ordered pairs, (x - y)**2 sums to twice n times the squares less the squared sum.
+    # The sum of (x - y)**2 over ordered pairs is 2 * (n * sum of squares - square of the sum).
     x = values[None, :]
     per_unit = sizes * (x**2 @ counts.T) - (x @ counts.T) ** 2
     within = (weights * (2 * per_unit / np.maximum(sizes - 1, 1))).sum(axis=1)
@@ -209,7 +210,7 @@ def _alpha_of_each(weights: Floats, counts: Floats, values: Floats) -> Floats:
 
 
 def _resampled_weights(n_units: int, seed: int, n_resamples: int) -> Iterator[Floats]:
-    """Draw how often each unit is in each resample, in batches of shape (n, n_units)."""
+    """Yield how often each unit is in each resample, in batches of shape (n, n_units)."""
     rng, shares = np.random.default_rng(seed), np.full(n_units, 1 / n_units)
     for start in range(0, n_resamples, BATCH):
         drawn = rng.multinomial(n_units, shares, size=min(BATCH, n_resamples - start))
@@ -217,7 +218,7 @@ def _resampled_weights(n_units: int, seed: int, n_resamples: int) -> Iterator[Fl
 
 
 def _leave_one_out_weights(n_units: int) -> Iterator[Floats]:
-    """Leave every unit out once, in batches of shape (n, n_units)."""
+    """Yield weights that leave out each unit once, in batches of shape (n, n_units)."""
     for start in range(0, n_units, BATCH):
         left_out = np.arange(start, min(start + BATCH, n_units))
         weights = np.ones((len(left_out), n_units))
@@ -233,7 +234,7 @@ def _bca_of_alpha(alpha: float, drawn: Floats, without_one: Floats) -> tuple[flo
     below = ((drawn < alpha).sum() + (drawn <= alpha).sum()) / 2 / n
     bias = ndtri(np.clip(below, 1 / (n + 1), n / (n + 1)))
     pulls = without_one.mean() - without_one
-    # Without any pull nothing is skewed.
+    # When all pulls are zero, there is no skew.
     skew = (pulls**3).sum() / (6 * (pulls**2).sum() ** 1.5 or 1.0)
     tails = bias + ndtri(np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     low, high = np.quantile(drawn, ndtr(bias + tails / (1 - skew * tails)))
@@ -245,13 +246,13 @@ class CorrectedGain:
     """The mean gain in human terms.
 
     Attributes:
-        estimate: None without labels.
-        ci_low: lower end of its 95% interval; None where none can be given.
-        ci_high: its upper end.
-        lambda_: how far the judge is trusted, 0 (labels alone) to 1 (as if its gains were human).
+        estimate: the mean gain; None without labels.
+        ci_low: lower end of its 95% interval; None when there is no interval.
+        ci_high: upper end of that interval.
+        lambda_: weight of the judge, from 0 (labels alone) to 1 (its gains count like human ones).
         n_labelled: cases with a human gain.
-        n_all: cases with a judge's gain, the labelled ones among them.
-        used_judge: False where the labels stand alone.
+        n_all: cases with a gain by the judge, including the labelled ones.
+        used_judge: False when the estimate uses the labels alone.
         method: how it was computed, or why the judge was not used, in words.
     """
 
@@ -273,42 +274,41 @@ def correct_gain(
     high: float = 1.0,
     seed: int,
 ) -> CorrectedGain:
-    """Estimate the mean gain over cases like these, as humans would see it, with its interval.
+    """Estimate the mean gain over cases like these in human terms, with its interval.
 
-    Lambda is the one that makes the variance smallest, kept within 0 to 1; two degrees of freedom
-    less than labels pay for choosing it, and the quantile is t's (Welch 1947). A bad judge would
-    still cost something (Park, Zecchin & Simeone 2025, 2505.18659), so the labels stand alone, with
-    the interval of `stats.mean_interval`, unless the judge makes the interval 5% narrower; and also
-    where humans and judge differ in fewer than 10 labelled cases: a judge that was not seen to err
-    in n cases may still err in 3 of n.
+    Lambda minimises the variance, within 0 to 1. Choosing it costs two degrees of freedom, and the
+    quantile is from the t distribution (Welch 1947). A bad judge would still widen the interval
+    (Park, Zecchin & Simeone 2025, 2505.18659). So the labels are used alone, with the interval of
+    `stats.mean_interval`, unless the judge makes the interval 5% narrower. They are also used alone
+    when humans and judge differ on fewer than 10 labelled cases: a judge without an error in n
+    cases may still be wrong on a share of 3 / n.
 
-    In simulations with 300 cases and 30, 50 and 100 labels the interval covers 93 to 98%: of
-    bell-shaped, sparse (-1, 0, 1) and skewed gains (most of them 0), with a good judge, a middling
-    one, a useless one and one that is always wrong. With 20 labels t's interval of skewed gains
-    covers less than 90%, so below 30 there is none.
+    In simulations with 300 cases and 30, 50 and 100 labels the interval covers 93 to 98%. These
+    used bell-shaped, sparse (-1, 0, 1) and skewed gains (most of them 0), with a good judge, a
+    mediocre one, a useless one and one that is always wrong. With 20 labels the t interval of
+    skewed gains covers less than 90%, so there is none with fewer than 30.
 
     Args:
         judged: the judge's gain of every case.
-        human: the human gain of each, in the same order; None where a case is not labelled. Which
-            cases are labelled must have been drawn at random.
+        human: the human gain of every case, in the same order; None for a case without a label. The
+            labelled cases must be a random sample.
         low: smallest possible gain.
         high: largest possible gain.
-        seed: of the bootstrap of labels that stand alone.
+        seed: seed of the bootstrap that is used for labels alone.
 
     Raises:
-        ValueError: when the two differ in length, or for a gain that is not finite or out of
-            bounds.
+        ValueError: when the two lists differ in length, or a gain is not finite or out of bounds.
     """
     if len(judged) != len(human):
         raise ValueError(
-            f"every case needs a human gain or None; got {len(judged)} cases and {len(human)}"
+            f"every case needs a human gain or None; got {len(judged)} cases and {len(human)} gains"
         )
     f = check_values(judged, low, high, "judge's gain")
     labelled = np.array([gain is not None for gain in human], dtype=bool)
     y = check_values([gain for gain in human if gain is not None], low, high, "human gain")
     tuned = _tune_estimate(y, f[labelled], f[~labelled])
     if isinstance(tuned, _TunedEstimate):
-        method = f"PPI++ with {len(y)} labels and the judge on {len(f) - len(y)} further cases"
+        method = f"PPI++ with {len(y)} labels and the judge on {len(f) - len(y)} other cases"
         return CorrectedGain(
             estimate=min(high, max(low, tuned.estimate)),
             ci_low=max(low, tuned.estimate - tuned.half_width),
@@ -334,7 +334,7 @@ def correct_gain(
 
 
 class _TunedEstimate(NamedTuple):
-    """The corrected mean gain, half its interval's width, and how far the judge is trusted."""
+    """The corrected mean gain, half the width of its interval, and the weight of the judge."""
 
     estimate: float
     half_width: float
@@ -342,40 +342,40 @@ class _TunedEstimate(NamedTuple):
 
 
 class _JudgeUnused(NamedTuple):
-    """Why the judge is of no use beside the labels."""
+    """The reason why the labels are used without the judge."""
 
     why: str
 
 
 def _tune_estimate(y: Floats, f: Floats, elsewhere: Floats) -> _TunedEstimate | _JudgeUnused:
-    """Estimate the gain with the judge's help; or say why the judge is of no use.
+    """Estimate the gain with the judge's help, or return why the judge does not help.
 
     Args:
         y: human gains of the labelled cases, shape (n,).
-        f: the judge's of the same, shape (n,).
-        elsewhere: the judge's of the others, shape (N - n,).
+        f: the judge's gains of the same cases, shape (n,).
+        elsewhere: the judge's gains of the other cases, shape (N - n,).
     """
     n, n_more = len(y), len(elsewhere)
     if n < MIN_LABELS:
-        return _JudgeUnused(f"no interval below {MIN_LABELS} labels, got {n}")
+        return _JudgeUnused(f"no interval, needs {MIN_LABELS} labels, got {n}")
     if n_more < 2:
-        return _JudgeUnused("hardly a case without a label")
+        return _JudgeUnused("fewer than 2 cases are without a label")
     n_differing = int((np.abs(y - f) > 1e-9).sum())
     if n_differing < _MIN_DIFFERING:
         return _JudgeUnused(
-            f"the judge differs in {n_differing} of them, too few to tell how wrong it can be"
+            f"the judge differs from only {n_differing} of them, too few to estimate its errors"
         )
     spread = float(np.concatenate((f, elsewhere)).var(ddof=1))
     if not spread > 0:
-        return _JudgeUnused("the judge says the same of every case")
+        return _JudgeUnused("the judge gives every case the same gain")
     lam = float(np.cov(y, f)[0, 1]) / spread / (1 + n / n_more)
     lam = min(1.0, max(0.0, lam))
     residuals = y - lam * f
-    # The variances of the two means, with the degrees of freedom of each.
+    # Variances of the two means; each has its own degrees of freedom.
     here = float(residuals.var(ddof=2)) / n
     there = lam**2 * float(elsewhere.var(ddof=1)) / n_more
     if lam == 0 or not here > 0:
-        return _JudgeUnused("the judge's gains do not go along with the human ones")
+        return _JudgeUnused("the judge's gains do not correlate with the human gains")
     df = (here + there) ** 2 / (here**2 / (n - 2) + there**2 / (n_more - 1))
     half = t_quantile(df) * math.sqrt(here + there)
     without = t_quantile(n - 1) * math.sqrt(float(y.var(ddof=1)) / n)

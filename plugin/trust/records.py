@@ -1,4 +1,4 @@
-"""What is known of the judge itself, as frozen values: the trust report of a run."""
+"""Frozen values of the trust report: what a run found out about its judge."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Retest:
-    """Scores of one metric that were asked for a second time.
+    """Scores of one metric that the judge was asked to give a second time.
 
     Attributes:
-        n: scores asked for again, with an answer.
-        n_failed: those without one.
-        n_moved: of `n`, those that came out different.
-        mean_change: mean size of the change, in the metric's unit; None without an answer.
-        largest_change: the largest of them, likewise.
+        n: scores that the judge gave a second time.
+        n_failed: scores that it could not give a second time.
+        n_moved: of `n`, the scores that changed.
+        mean_change: mean size of the change, in the metric's unit; None when `n` is 0.
+        largest_change: largest size of a change, in the metric's unit; None when `n` is 0.
     """
 
     metric: str
@@ -27,16 +27,16 @@ class Retest:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A wrong answer, put before the judge in a completion's place.
+    """The judge's scores of one kind of wrong answer, given to it in place of a completion.
 
     Attributes:
-        name: of the wrong answer, such as "empty praise".
+        name: name of the wrong answer, such as "empty praise".
         metric: the metric under which it was judged.
-        mean: its mean score over the cases; None where no judgment could be had.
-        n: judgments.
-        n_failed: judgments that could not be had.
+        mean: its mean score over the cases; None when every judgment failed.
+        n: judgments that succeeded.
+        n_failed: judgments that failed.
         real_mean: mean score of the run's own completions on the metric; None without any.
-        passed: whether the judge saw that it is wrong; None where nothing follows.
+        passed: whether the judge scored it low enough; None when the test does not apply.
     """
 
     name: str
@@ -50,18 +50,18 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A right answer, put before the judge in a completion's place.
+    """The judge's scores of one kind of right answer, given to it in place of a completion.
 
     Attributes:
-        name: of the right answer, such as "expected output".
+        name: name of the right answer, such as "expected output".
         metric: the metric under which it was judged.
-        mean: its mean score over the cases; None where no judgment could be had.
-        n: judgments.
-        n_failed: judgments that could not be had.
+        mean: its mean score over the cases; None when every judgment failed.
+        n: judgments that succeeded.
+        n_failed: judgments that failed.
         wrong_mean: mean score of the wrong answers on the metric; None without any.
-        is_high: whether it got a high score; None where nothing follows.
-        told_apart: whether all right answers on the metric together scored above the wrong ones;
-            None where nothing follows.
+        is_high: whether its mean score is high enough; None without a score.
+        told_apart: whether the mean of all right answers on the metric is clearly above that of the
+            wrong ones; None without scores of both.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Control:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the judge saw that it is right; None where nothing follows."""
+        """Whether the judge recognised the answer as right; None without a score."""
         if self.is_high is None:
             return None
         return self.is_high and self.told_apart is not False
@@ -83,14 +83,14 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class ReasonCheck:
-    """What the judge's reasons in the exam show, on one metric.
+    """Signs that the judge's reasons in the exam are worthless, on one metric.
 
     Attributes:
-        n: reasons, each to another answer.
-        n_same: those that are the most common one.
-        n_quotes: those that quote the prompt.
-        repeats: whether nearly all are the same.
-        quotes_prompt: whether half of them or more quote the prompt.
+        n: reasons, each for a different answer.
+        n_same: how often the most common reason was given.
+        n_quotes: reasons that quote the prompt.
+        repeats: whether nearly all reasons are the same.
+        quotes_prompt: whether at least half of them quote the prompt.
     """
 
     metric: str
@@ -107,7 +107,7 @@ class JudgeFreeGain:
 
     Attributes:
         gain: the mean gain.
-        agrees: whether it has the sign of the judge's gain; None where either is zero.
+        agrees: whether it has the same sign as the judged gain; None when either is zero.
     """
 
     metric: str
@@ -117,19 +117,18 @@ class JudgeFreeGain:
 
 @dataclass(frozen=True, slots=True)
 class LengthSlope:
-    """How a variant's gains over the base go along with the length of its answers.
+    """How a variant's gains over the base change with the length of its answers.
 
     Attributes:
         n: pairs that the line is fitted to.
-        spread: one spread of the differences in length (within groups), in characters.
-        slope: what goes with an answer longer by one spread, in the gain's unit; None where
-            nothing can be said.
-        ci_low: lower end of its 95% interval.
-        ci_high: its upper end.
-        at_equal_length: the gain that the line gives for answers of the same length; None without
-            groups, and where a group has no differences around zero.
-        method: how it was computed, or why it was not, in words.
-        n_groups: groups of cases that the slope was fitted within; 0 for none.
+        spread: standard deviation of the differences in length (within groups), in characters.
+        slope: change in the gain for an answer longer by one spread; None when not estimated.
+        ci_low: lower end of the slope's 95% interval.
+        ci_high: upper end of that interval.
+        at_equal_length: gain that the line predicts for answers of equal length; None without
+            groups, or when a group has no differences around zero.
+        method: how the slope was estimated, or why it was not, in words.
+        n_groups: number of groups that the slope was fitted within; 0 for no groups.
         judge_free: the gains on the run's metrics that need no judge.
     """
 
@@ -148,12 +147,12 @@ class LengthSlope:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The families of models that judge and model under test belong to, as names tell.
+    """The model families of the judge and the model under test, read from their names.
 
     Attributes:
-        judge: those found in the judge's name; () when none is known.
-        model: those of the model under test.
-        shared: in both.
+        judge: families found in the judge's name; () when none is known.
+        model: families of the model under test.
+        shared: families in both.
     """
 
     judge: tuple[str, ...]
@@ -163,14 +162,14 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A variant's gain as the judge sees it, and as humans would.
+    """A variant's gain by the judge alone, and corrected by human ratings.
 
     Attributes:
-        judge_gain: by the judge alone, with its interval.
-        gain: corrected by the human ratings; None without any pair that humans rated.
-        n_labelled: pairs with a human gain that count: cases of the random draw.
-        n_unrated: pairs of the draw that no human rated on both sides.
-        n_all: pairs with a judge's gain.
+        judge_gain: gain by the judge alone, with its interval.
+        gain: gain corrected by human ratings; None when humans rated no pair.
+        n_labelled: pairs of the random draw that have a human gain; only these count.
+        n_unrated: pairs of the random draw in which no human rated both completions.
+        n_all: pairs with a gain by the judge.
         method: how the correction was computed, or why there is none, in words.
     """
 
@@ -189,18 +188,18 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class HumanView:
-    """How the judge compares with human ratings on one metric.
+    """How well the judge agrees with human ratings on one metric.
 
     Attributes:
         n_raters: humans who rated.
-        n_rated: completions that both humans (their mean) and judge gave a score.
-        agreement: share of those on which both stand on the same side of the range's middle.
-        kappa: Cohen's, of the same; None where undefined.
-        alpha: Krippendorff's for intervals, of the scores of judge and humans (their mean).
-        alpha_ci_low: lower end of its 95% interval; None where none can be given.
-        alpha_ci_high: its upper end.
-        alpha_humans: among the humans themselves; None with one rater.
-        corrections: of every variant's gain over the base.
+        n_rated: completions that have a score from the judge and from humans (their mean).
+        agreement: share of these for which judge and humans are in the same half of the range.
+        kappa: Cohen's kappa of the halves; None when undefined.
+        alpha: Krippendorff's alpha (interval level) of the scores of judge and humans (their mean).
+        alpha_ci_low: lower end of alpha's 95% interval; None when there is no interval.
+        alpha_ci_high: upper end of that interval.
+        alpha_humans: Krippendorff's alpha among the humans alone; None with one rater.
+        corrections: the corrected gain over the base of every variant.
     """
 
     metric: str
@@ -220,13 +219,13 @@ class Trust:
     """Whether the judge can be trusted.
 
     Attributes:
-        retests: per metric that asks the judge about completions.
-        canaries: by metric, then wrong answer.
-        lengths: per deciding metric of the judge and variant.
-        family: None where the judge was not looked at.
-        humans: per metric that humans rated.
-        controls: by metric, then right answer.
-        reasons: per metric with enough reasons.
+        retests: one per metric that asks the judge about completions.
+        canaries: wrong answers, by metric and then by kind.
+        lengths: one per judged metric that decides and per variant.
+        family: None when the judge was not examined.
+        humans: one per metric that humans rated.
+        controls: right answers, by metric and then by kind.
+        reasons: one per metric with enough reasons.
     """
 
     retests: tuple[Retest, ...] = ()
@@ -239,15 +238,15 @@ class Trust:
 
     @property
     def failed_canaries(self) -> tuple[Canary, ...]:
-        """Return the canaries that the judge liked."""
+        """Return the wrong answers that the judge scored too high."""
         return tuple(canary for canary in self.canaries if canary.passed is False)
 
     @property
     def low_controls(self) -> tuple[Control, ...]:
-        """The right answers that the judge gave a low score."""
+        """Return the right answers that the judge scored too low."""
         return tuple(row for row in self.controls if row.is_high is False)
 
     @property
     def alike_controls(self) -> tuple[Control, ...]:
-        """The right answers on metrics where the judge did not score them above wrong ones."""
+        """Return the right answers of metrics where the judge did not prefer them to wrong ones."""
         return tuple(row for row in self.controls if row.told_apart is False)

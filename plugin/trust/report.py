@@ -1,7 +1,8 @@
-"""Report whether the judge can be trusted: what it was seen to do, and that in plain words.
+"""Report in plain words whether the judge can be trusted.
 
-Besides canaries and retests (see `exam`), length (see `lengths`) and human ratings (see `humans`)
-it looks at the family of judge and model: judges tend to like answers of their own family.
+The report covers the exam of the judge (see `exam`), answer length (see `lengths`) and human
+ratings (see `humans`). It also compares the model families of the judge and the model under test,
+because judges tend to favour answers of their own family.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _FAMILIES = {
     "command": r"command-?(?:r|a|light)|\baya\b",
     "deepseek": r"deepseek",
     "falcon": r"falcon",
-    "gemma": r"gemma|gemini",  # Google's two lines of one house
+    "gemma": r"gemma|gemini",  # Google makes both
     "glm": r"glm",
     "gpt": r"gpt|\bo[134]\b",
     "granite": r"granite",
@@ -55,10 +56,10 @@ _FAMILIES = {
     "smollm": r"smollm",
     "yi": r"\byi\b",
 }
-"""Family -> what its models' names have in common."""
+"""Family -> pattern that matches the names of its models."""
 
 _SAME = 1e-9
-"""A change below it is rounding."""
+"""A smaller change is a rounding error."""
 
 
 def make_trust_report(
@@ -67,13 +68,13 @@ def make_trust_report(
     completions: Mapping[tuple[str, str], Completion],
     family: Family,
 ) -> Trust:
-    """Return the part of the trust report that needs no human.
+    """Return the trust report without the part on human ratings.
 
     Args:
-        results: what the exam found.
+        results: the results of the exam.
         evidence: the run's scores.
         completions: (case id, variant) -> completion.
-        family: of judge and model under test.
+        family: the model families of the judge and the model under test.
     """
     specs = [spec for spec in evidence.metrics if can_probe(spec)]
     return Trust(
@@ -125,7 +126,7 @@ def _summarise_controls(spec: MetricSpec, found: Sequence[ProbeResult]) -> tuple
 def _scores_by_kind(
     spec: MetricSpec, found: Sequence[ProbeResult], kinds: Collection[str]
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Return the scores of these kinds of probes on one metric, and how many have none."""
+    """Return, for each of these kinds of probe, its scores on one metric and its failures."""
     scores: dict[str, list[float]] = {}
     n_failed: dict[str, int] = {}
     for each in found:
@@ -149,15 +150,15 @@ def _summarise_reasons(spec: MetricSpec, found: Sequence[ProbeResult]) -> Reason
 
 
 def family_of(judge: str, model: str, model_type: str = "") -> Family:
-    """Return the families of judge and model under test, as far as names tell.
+    """Return the model families of the judge and the model under test, read from their names.
 
-    Many models borrow Llama's architecture without being Llamas, so the architecture is asked only
-    where the model's own name says nothing.
+    Many models use Llama's architecture but are not Llama models. So the architecture counts only
+    when the model's name matches no family.
 
     Args:
-        judge: its label, such as "openai:gpt-4o".
-        model: hub id or directory.
-        model_type: the architecture that the model's configuration names.
+        judge: the judge's label, such as "openai:gpt-4o".
+        model: hub id or directory of the model under test.
+        model_type: the architecture named in the model's configuration.
     """
     of_judge = _families_in(judge.partition(":")[2] or judge)
     of_model = _families_in(short_name(model)) or _families_in(model_type)
@@ -171,7 +172,7 @@ def _families_in(name: str) -> tuple[str, ...]:
 
 
 def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
-    """Return what the verdict's first line says of the judge; "" for one to be trusted."""
+    """Return the warning about the judge for the verdict's first line; "" when there is none."""
     faults = _faults(trust) if trust else []
     if not faults:
         return caveat
@@ -179,24 +180,26 @@ def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
 
 
 def _faults(trust: Trust) -> list[str]:
-    """Return why the judge is not to be trusted, in a few words each."""
+    """Return the reasons not to trust the judge, a few words each."""
+    alike = () if trust.low_controls else trust.alike_controls
     found = {
-        "failed its canaries": trust.failed_canaries,
+        "failed the wrong-answer test": trust.failed_canaries,
         "gave right answers low scores": trust.low_controls,
-        "scored right and wrong answers alike": () if trust.low_controls else trust.alike_controls,
-        "gave one reason for different answers": [row for row in trust.reasons if row.repeats],
-        "gave its prompt back as the reason": [row for row in trust.reasons if row.quotes_prompt],
+        "did not tell right answers from wrong ones": alike,
+        "gave different answers the same reason": [row for row in trust.reasons if row.repeats],
+        "repeated its prompt as the reason": [row for row in trust.reasons if row.quotes_prompt],
     }
     return [fault for fault, rows in found.items() if rows]
 
 
 def trust_first_lines(judge: str, trust: Trust) -> list[str]:
-    """Say what the reader must know before anything else: why the judge is not to be trusted."""
+    """Return the lines that come first in the report: why the reader should not trust the judge."""
     lines = []
     if failed := trust.failed_canaries:
         lines.append(
-            f"The judge {judge} liked answers that are wrong: {'; '.join(_liked_canaries(failed))}."
-            f" {RULE} Choose another judge before you trust these scores."
+            f"The judge {judge} gave wrong answers too high scores. Mean scores: "
+            f"{'; '.join(_failed_canary_means(failed))}. {RULE} Choose another judge before you "
+            "trust these scores."
         )
     lines += _failed_control_lines(judge, trust)
     for row in trust.reasons:
@@ -204,12 +207,12 @@ def trust_first_lines(judge: str, trust: Trust) -> list[str]:
         if row.repeats:
             lines.append(
                 f"The judge {judge} gave the same reason for {format_count(row.n_same)} of {n} "
-                f"different answers on {row.metric}, right and wrong: it may not have read them. "
-                "Choose another judge before you trust these scores."
+                f"different answers on {row.metric}, right and wrong ones: it may not have read "
+                "them. Choose another judge before you trust these scores."
             )
         if row.quotes_prompt:
             lines.append(
-                f"The judge {judge} gave its prompt's own words as the reason for "
+                f"The judge {judge} repeated the words of its prompt as the reason for "
                 f"{format_count(row.n_quotes)} of {n} answers on {row.metric}: it may not follow "
                 "the prompt. Choose another judge before you trust these scores."
             )
@@ -222,29 +225,32 @@ def _failed_control_lines(judge: str, trust: Trust) -> list[str]:
         "scores."
     )
     if low := trust.low_controls:
-        named = "; ".join(_named_means(low))
-        return [f"The judge {judge} gave low scores to answers that are right: {named}. {way_out}"]
+        means = "; ".join(_control_means(low))
+        return [f"The judge {judge} gave right answers low scores. Mean scores: {means}. {way_out}"]
     if alike := trust.alike_controls:
-        named = "; ".join(
-            f"{text}, against {format_number(row.wrong_mean or 0.0)} for wrong answers"
-            for row, text in zip(alike, _named_means(alike), strict=True)
+        means = "; ".join(
+            f"{text}, wrong answers {format_number(row.wrong_mean or 0.0)}"
+            for row, text in zip(alike, _control_means(alike), strict=True)
         )
-        return [f"The judge {judge} did not tell right answers from wrong ones: {named}. {way_out}"]
+        return [
+            f"The judge {judge} did not score right answers clearly higher than wrong ones. Mean "
+            f"scores: {means}. {way_out}"
+        ]
     return []
 
 
-def _named_means(rows: Sequence[Control]) -> list[str]:
+def _control_means(rows: Sequence[Control]) -> list[str]:
     return [
         f'on {row.metric} "{row.name}" {format_number(row.mean or 0.0)} (n={row.n})' for row in rows
     ]
 
 
 def trust_last_lines(trust: Trust, primary: str) -> list[str]:
-    """Say what else is known of the judge.
+    """Return the other lines about the judge, which come last in the report.
 
     Args:
         trust: the report.
-        primary: the metric that decides; length is told of it alone.
+        primary: the primary metric; answer length and human ratings are reported for it only.
     """
     lines = _passed_canaries_lines(trust)
     if trust.retests:
@@ -269,7 +275,7 @@ def _passed_canaries_lines(trust: Trust) -> list[str]:
     most = max(decided, key=lambda row: row.mean or 0.0)
     return [
         f"The judge passed the wrong-answer test: it gave low scores to all "
-        f"{len({row.name for row in decided})} kinds; the highest mean is "
+        f"{len({row.name for row in decided})} kinds of wrong answer. The highest mean is "
         f"{format_number(most.mean)} ({most.name} on "
         f"{most.metric}{failed_suffix(sum(row.n_failed for row in trust.canaries))}).",
         _passed_controls_line(right, sum(row.n_failed for row in trust.controls)),
@@ -279,68 +285,72 @@ def _passed_canaries_lines(trust: Trust) -> list[str]:
 def _passed_controls_line(right: Sequence[Control], n_failed: int) -> str:
     if not right:
         return (
-            "No right answer was put before the judge (that takes expected outputs), so one that "
-            "gives low scores to everything would have passed this test, too."
+            "The judge scored no right answers (this test needs expected outputs). A judge that "
+            "gives everything a low score would also pass the wrong-answer test."
         )
     least = min(right, key=lambda row: row.mean or 0.0)
     return (
-        f"The judge passed the right-answer test: the lowest mean of a right answer is "
-        f"{format_number(least.mean)} ({least.name} on {least.metric}{failed_suffix(n_failed)})."
+        f"The judge passed the right-answer test: it gave high scores to right answers. The lowest "
+        f"mean is {format_number(least.mean)} ({least.name} on "
+        f"{least.metric}{failed_suffix(n_failed)})."
     )
 
 
 def retest_line(retests: tuple[Retest, ...]) -> str:
-    """Say how often the judge changes its mind."""
+    """Say how many scores changed when the judge was asked the same questions again."""
     n, n_moved = sum(row.n for row in retests), sum(row.n_moved for row in retests)
     n_failed = sum(row.n_failed for row in retests)
     if not n:
-        return f"Asked the same again, the judge gave no score at all ({n_failed} failed)."
+        return f"Repeat test: the judge could not repeat any score ({n_failed} failed)."
+    scores = format_count(n, "score", "scores")
+    failed = f" ({n_failed} more failed)" if n_failed else ""
     if not n_moved:
-        return f"Asked the same again, the judge moved none of {n} scores{failed_suffix(n_failed)}."
-    largest = max(row.largest_change or 0.0 for row in retests)
+        return f"Repeat test: the judge gave {scores} a second time and changed none{failed}."
+    largest = format_number(max(row.largest_change or 0.0 for row in retests))
     return (
-        f"Asked the same again, the judge moved {n_moved} of {n} scores, by up to "
-        f"{format_number(largest)}{failed_suffix(n_failed)}."
+        f"Repeat test: the judge gave {scores} a second time and changed {n_moved}, by up to "
+        f"{largest}{failed}."
     )
 
 
 def family_line(family: Family) -> str:
-    """Say that judge and model are of one family, and why it matters."""
+    """Say that judge and model are of one family, and why that matters."""
     names = " and ".join(family.shared)
     return (
-        f"Judge and model under test are both of the family {names}, as their names tell: judges "
-        "tend to favour what sounds like themselves. Check with a judge of another family."
+        f"Going by their names, the judge and the model under test are of the same family "
+        f"({names}). Judges tend to favour answers of their own family: check with a judge of "
+        "another family."
     )
 
 
 def agreement_line(view: HumanView) -> str:
-    """Say how far judge and humans agree."""
+    """Say how well judge and humans agree."""
     raters = format_count(view.n_raters, "human", "humans")
     if view.agreement is None:
-        return f"{raters} rated {view.metric}, but no completion that the judge scored."
+        return f"{raters} rated {view.metric}, but the judge scored none of the rated completions."
     within = format_interval(view.alpha_ci_low, view.alpha_ci_high)
     among = (
         "" if view.alpha_humans is None else f", {format_number(view.alpha_humans)} among humans"
     )
     return (
-        f"{raters} rated {format_count(view.n_rated)} completions on {view.metric}: on "
-        f"{format_percent(view.agreement)} of them they stand on the same side of the middle as "
-        f"the judge (Cohen's kappa {format_number(view.kappa, missing='unknown')}); "
-        "Krippendorff's alpha of the scores is "
+        f"{raters} rated {format_count(view.n_rated, 'completion', 'completions')} on "
+        f"{view.metric}. For {format_percent(view.agreement)} of them, the scores of humans and "
+        "judge are in the same half of the scale (Cohen's kappa "
+        f"{format_number(view.kappa, missing='unknown')}). Krippendorff's alpha of the scores is "
         f"{format_number(view.alpha, missing='unknown')} ({within}{among})."
     )
 
 
 def correction_line(metric: str, row: Correction) -> str:
-    """Return the judge's gain and the corrected one, side by side."""
+    """State the judge's gain next to the gain corrected by human ratings."""
     within = format_interval(row.judge_ci_low, row.judge_ci_high, signed=True)
     alone = format_number(row.judge_gain, signed=True, missing="no gain")
     alone += f" ({within}, n={format_count(row.n_all)})"
     if row.gain is None:
         return f"{row.variant} on {metric}: {alone} by the judge alone; {row.method}."
     unrated = (
-        f" {format_count(row.n_unrated)} more were drawn and not rated on both sides: if raters "
-        "skipped them because of their content, this estimate is biased."
+        f" Another {format_count(row.n_unrated)} drawn cases have no rating for one or both "
+        "variants: if raters skipped them because of their content, this estimate is biased."
         if row.n_unrated
         else ""
     )
@@ -353,8 +363,8 @@ def correction_line(metric: str, row: Correction) -> str:
     )
 
 
-def _liked_canaries(failed: Sequence[Canary]) -> list[str]:
-    """Return per metric what was liked, with its mean score."""
+def _failed_canary_means(failed: Sequence[Canary]) -> list[str]:
+    """Return, per metric, the wrong answers that scored too high and their mean scores."""
     return [
         f"on {metric} "
         + ", ".join(

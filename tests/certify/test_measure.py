@@ -34,7 +34,7 @@ WHOLE = Certificate(
     n_probes=8,
     effect=Distance(0.5, 4.0),
     noise=Distance(1e-9, 1e-5),
-    base_proof="bit-equal answers to a probe",
+    base_proof="the same logits, bit for bit",
     n_completions=60,
     n_changed=58,
 )

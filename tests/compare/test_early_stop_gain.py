@@ -63,10 +63,10 @@ def test_a_stopped_run_prints_the_mean_of_all_judged_pairs_and_the_interval_at_t
     assert settled and (row.ci_low, row.ci_high) == (settled.ci_low, settled.ci_high)
     assert (row.outcome, row.n) == ("better", 80)
     assert row.gain is not None and abs(row.gain - gains.mean()) < 1e-9
-    assert row.method.endswith(f"(confidence sequence) after the first {n} of 80 pairs")
+    assert row.method.endswith(f"confidence sequence (betting) over the first {n} of 80 pairs")
     (told,) = [line for line in verdict.details if "overstate gains" in line]
-    assert told.startswith("The gain is the mean of all 80 judged pairs; the interval on Correct")
-    assert f"after the first {n} of 80 pairs" in told
+    assert told.startswith("The gain is the mean of all 80 judged pairs. Runs that stop early")
+    assert f"over the first {n} of 80 pairs" in verdict.text
 
 
 def test_a_run_that_judged_all_cases_is_not_said_to_overstate() -> None:

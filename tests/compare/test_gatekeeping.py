@@ -100,10 +100,10 @@ def test_a_guard_is_lost_kept_or_unclear(loss, n, outcome):
     (line,) = [each for each in verdict.text.splitlines() if "Hallucination" in each]
     if outcome == "unclear":
         assert "Hallucination" not in verdict.sentence
-        assert line.startswith("Guard Hallucination: unclear, 0.")
+        assert line.startswith("Guard metric Hallucination: unclear, 0.")
         assert line.endswith(
-            f"; about {row.n_to_detect} cases would show, four times out of five, that no more "
-            "than 0.05 is lost, if nothing is"
+            f"; about {row.n_to_detect} cases would show that a loss, if any, is below 0.05 (80% "
+            "chance)"
         )
 
 
@@ -155,7 +155,8 @@ def test_failures_at_their_worst_may_undo_what_a_guard_shows(shift, own, undone)
     verdict, rows = ask({CORRECTNESS: two(0.6, name="a"), HALLUCINATION: columns})
     row = row_of(rows, "Hallucination")
     assert (row.outcome, row.holds_at_worst, verdict.harms) == ("unclear", False, ())
-    assert f"Guard Hallucination: unclear (would be {own}, but {undone} failed" in verdict.text
+    said = f"unclear ({own} so far, but {undone} failed scores are missing), 0."
+    assert f"Guard metric Hallucination: {said}" in verdict.text
 
 
 # Retention groups.
@@ -173,7 +174,9 @@ def test_a_lost_retention_group_stands_in_sentence_and_chip():
     verdict, rows = ask(forgetful(), cases)
     assert verdict.outcome == "better"
     assert verdict.chip == "better, but lost: general"
-    assert "; but lost: group general, 0.30 against 0.90, gain -0.60 (95%" in verdict.sentence
+    assert (
+        "; but worse on retention group general, 0.30 against 0.90, gain -0.60" in verdict.sentence
+    )
     (harm,) = verdict.harms
     assert (harm.variant, harm.name, harm.group, harm.n) == ("a", "general", "general", 20)
     assert harm.gain == pytest.approx(-0.6)
@@ -253,8 +256,11 @@ def test_no_family_is_wrong_more_often_than_promised(shape, n, n_runs):
             }
         )
     print({str(family): count / n_runs for family, count in wrong.items()})
-    for family in (Family.PRIMARY, Family.GUARDS, Family.METRICS, Family.GROUPS):
+    for family in (Family.PRIMARY, Family.GUARDS, Family.METRICS):
         assert wrong[family] / n_runs <= bound(0.05, n_runs), family
+    # A third of the cases, and few large gains or losses among them: no promise, only a hint.
+    promise = 0.08 if shape.startswith("few large") else 0.05
+    assert wrong[Family.GROUPS] / n_runs <= bound(promise, n_runs)
 
 
 def zero_or_one(rng, n, won, lost):
@@ -266,7 +272,7 @@ def zero_or_one(rng, n, won, lost):
 
 @pytest.mark.parametrize("n_runs", [60, pytest.param(2_000, marks=pytest.mark.slow)])
 def test_the_primary_metric_keeps_its_power_beside_four_others(n_runs):
-    """Scores of 0 or 1, gain 0.1, n=200, 5 metrics: Holm over all with the exact test found 46%."""
+    """Scores of 0 or 1, gain 0.1, n=200, 5 metrics: Holm over all with the exact test finds 46%."""
     rng, right, before, alone = np.random.default_rng(32), 0, 0, 0
     others = [dataclasses.replace(RELEVANCY, key=f"m{n}", name=f"M{n}") for n in range(4)]
     for _ in range(n_runs):
@@ -279,7 +285,7 @@ def test_the_primary_metric_keeps_its_power_beside_four_others(n_runs):
         before += stats.holm(exact)[0] < 0.05 and rows[0].gain > 0
     print(f"before {before / n_runs:.1%}, alone {alone / n_runs:.1%}, now {right / n_runs:.1%}")
     assert right > alone > before
-    assert right / n_runs == pytest.approx(0.77, abs=bound(0.77, n_runs) - 0.77 + 0.01)
+    assert right / n_runs == pytest.approx(0.71, abs=bound(0.71, n_runs) - 0.71)
 
 
 @pytest.mark.parametrize("n_runs", [60, pytest.param(2_000, marks=pytest.mark.slow)])

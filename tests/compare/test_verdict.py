@@ -148,11 +148,11 @@ def test_clusters_are_resampled():
     assert clustered.interval_kind is IntervalKind.SIGN_FLIP
     assert (clustered.effective_clusters, clustered.largest_cluster_share) == (30.0, 4 / 120)
     assert verdict.details[-1] == (
-        "The 120 cases belong to 30 clusters, which tell as much as 30 of one size would; the "
-        "largest has 3% of the cases."
+        "The 120 cases are in 30 clusters, which count like 30 of equal size; the largest has 3% "
+        "of the cases."
     )
     (line,) = [line for line in verdict.details if line.startswith("Case by case")]
-    assert line.endswith(" the same.")  # clusters: the counts of cases have no p
+    assert " the same. Test of the mean gain: p" in line  # clusters: the counts of cases have no p
 
 
 def test_a_case_without_a_cluster_stands_for_itself():
@@ -226,7 +226,7 @@ def test_better():
         f"{row.ci_high:+.2f}, n=60)."
     )
     assert row.n_to_detect is None
-    assert not any("may miss" in line for line in verdict.details)
+    assert not any("too narrow" in line for line in verdict.details)
 
 
 def test_worse():
@@ -239,7 +239,7 @@ def test_better_by_less_than_the_margin():
     columns = {VANILLA: [0.5] * 80, "a": [0.51, 0.52, 0.53, 0.54] * 20}
     verdict, _ = ask({CORRECTNESS: columns})
     assert verdict.outcome == "better"
-    assert "is better than vanilla on Correctness, by less than your margin of 0.05:" in (
+    assert "is better than vanilla on Correctness, but by less than your margin of 0.05:" in (
         verdict.sentence
     )
 
@@ -248,7 +248,7 @@ def test_equivalent():
     columns = {VANILLA: [0.5] * 80, "a": [0.48, 0.49, 0.51, 0.52] * 20}
     verdict, _ = ask({CORRECTNESS: columns})
     assert verdict.outcome == "equivalent"
-    assert verdict.sentence.startswith("a and vanilla are equivalent on Correctness, to within")
+    assert verdict.sentence.startswith("a and vanilla are equivalent on Correctness (any dif")
 
 
 def test_equal_scores_are_no_change_and_equivalent_once_there_are_enough():
@@ -269,10 +269,9 @@ def test_cannot_tell_says_what_would_help():
     assert 0.05 < row.smallest_detectable < 0.1
     assert row.n_for_equivalence > row.n_to_detect
     assert verdict.details[0] == (
-        "To find a gain of 0.05 (your margin) four times out of five takes about "
-        f"{row.n_to_detect} cases; to show that there is no larger one, if so, takes about "
-        f"{row.n_for_equivalence}. These 60 find a gain of {row.smallest_detectable:.2f} or more "
-        "that often."
+        f"60 cases reliably find only gains of {row.smallest_detectable:.2f} or more. About "
+        f"{row.n_to_detect} cases would find a gain of 0.05 (your margin), about "
+        f"{row.n_for_equivalence} would show that the difference is smaller (80% chance)."
     )
 
 
@@ -307,10 +306,10 @@ def test_too_few_clusters():
     assert "no interval, n=60 in 5 clusters" in verdict.sentence
     assert verdict.details[:2] == (
         "There is no interval below 6 clusters, got 5: so few can never reach p < 0.05.",
-        "To find a gain of 0.05 (your margin) four times out of five takes about 8 clusters; to "
-        "show that there is no larger one, if so, takes about 10.",
+        "About 8 clusters would find a gain of 0.05 (your margin), about 10 would show that the "
+        "difference is smaller (80% chance).",
     )
-    assert not any("may miss" in line for line in verdict.details)
+    assert not any("too narrow" in line for line in verdict.details)
     cases = [case(n, cluster=str(n % 6)) for n in range(60)]
     assert ask({CORRECTNESS: two(0.6)}, cases)[0].outcome == "better"
 
@@ -322,10 +321,9 @@ def test_clusters_are_what_more_of_is_asked_for():
     verdict, (row,) = ask({CORRECTNESS: scores}, cases)
     assert row.n_to_detect > 100
     assert verdict.details[0] == (
-        "To find a gain of 0.05 (your margin) four times out of five takes about "
-        f"{row.n_to_detect} clusters; to show that there is no larger one, if so, takes about "
-        f"{row.n_for_equivalence}. These 20 find a gain of {row.smallest_detectable:.2f} or more "
-        "that often."
+        f"20 clusters reliably find only gains of {row.smallest_detectable:.2f} or more. About "
+        f"{row.n_to_detect} clusters would find a gain of 0.05 (your margin), about "
+        f"{row.n_for_equivalence} would show that the difference is smaller (80% chance)."
     )
     _, (alone,) = ask({CORRECTNESS: scores})
     # Equal cases of one cluster tell as much as one case: as many clusters as single cases.
@@ -336,7 +334,11 @@ def test_clusters_are_what_more_of_is_asked_for():
     ("sizes", "gains", "why"),
     [
         ([30] + [1] * 30, np.linspace(-0.2, 0.3, 31), "fewer than 10 effective clusters"),
-        ([2] * 30, np.linspace(0, 1, 30) ** 8 / 2, "the clusters' gains are strongly skewed"),
+        (
+            [2] * 30,
+            np.linspace(0, 1, 30) ** 8 / 2,
+            "a few clusters differ much more than the others",
+        ),
         ([2] * 30, np.linspace(-0.2, 0.3, 30), None),
     ],
 )
@@ -346,12 +348,12 @@ def test_when_the_interval_over_clusters_is_promised(sizes, gains, why):
     verdict, _ = ask(
         {CORRECTNESS: scores}, [case(n, cluster=f"d{k}") for n, k in enumerate(labels)]
     )
-    notes = [line for line in verdict.details if line.startswith("Note: ")]
+    notes = [line for line in verdict.details if line.startswith("Caution: ")]
     if why is None:
         assert notes == []
     else:
         assert len(notes) == 1 and why in notes[0]
-        assert notes[0].endswith("so that the interval may miss more often than it says.")
+        assert notes[0].endswith(", so the interval may be too narrow.")
 
 
 def test_the_counts_have_a_sign_test_of_their_own():
@@ -359,13 +361,23 @@ def test_the_counts_have_a_sign_test_of_their_own():
     tuned = [0.48] * 40 + [0.9] * 20
     verdict, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * 60, "a": tuned}})
     assert verdict.outcome == "better"
-    place = verdict.details.index(
-        "Case by case on Correctness: 20 better, 40 worse, 0 the same; by a sign test, chance "
-        "alone would split these counts so with p=0.013."
-    )
-    assert verdict.details[place + 1] == (
-        "The mean gain is tested by itself: chance alone would give one as large or larger with "
-        "p<0.001."
+    assert (
+        "Case by case on Correctness: 20 better, 40 worse, 0 the same (sign test p=0.013). Test of "
+        "the mean gain: p<0.001."
+    ) in verdict.details
+
+
+def test_counts_and_mean_that_disagree_are_explained():
+    tuned = [0.52] * 42 + [
+        0.2
+    ] * 18  # many small gains, a few large losses: no mean gain to speak of
+    tuned[42:46] = [0.9] * 4
+    verdict, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * 60, "a": tuned}})
+    assert (row.wins, row.losses) == (46, 14)
+    (line,) = [line for line in verdict.details if line.startswith("Case by case")]
+    assert "(sign test p<0.001). Test of the mean gain: p=0." in line
+    assert line.endswith(
+        "They differ because a few large changes weigh more in the mean than in counts."
     )
 
 
@@ -381,7 +393,7 @@ def test_too_few_clusters_are_told_before_the_run():
 
 def test_few_cases_are_not_promised():
     assert any(
-        "fewer than 60 cases, so that the interval may miss" in d
+        "fewer than 60 cases, so the interval may be too narrow" in d
         for d in ask({CORRECTNESS: two(0.6, n=59)})[0].details
     )
 
@@ -389,7 +401,7 @@ def test_few_cases_are_not_promised():
 def test_the_betting_interval_is_promised_at_every_size():
     verdict, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * 50, "a": [0.5] * 50}})
     assert (row.interval_kind, row.why_no_interval) == (IntervalKind.BETTING, "")
-    assert not any("may miss" in line for line in verdict.details)
+    assert not any("too narrow" in line for line in verdict.details)
 
 
 def test_a_lost_guard_stands_in_the_sentence():
@@ -397,7 +409,7 @@ def test_a_lost_guard_stands_in_the_sentence():
     assert (verdict.outcome, verdict.lost) == ("better", ("Hallucination",))
     assert verdict.chip == "better, but lost: Hallucination"
     assert verdict.sentence.startswith("demo-adapter is better than vanilla on Correctness: 0.")
-    assert "; but lost: Hallucination, 0." in verdict.sentence
+    assert "; but worse on guard metric Hallucination, 0." in verdict.sentence
     assert "(lower is better), gain -0." in verdict.sentence
     assert "Relevancy" not in verdict.sentence
     assert [(row.metric, row.role, row.outcome) for row in rows] == [
@@ -411,8 +423,8 @@ def test_a_lost_guard_stands_in_the_sentence():
 def test_a_guard_is_lost_although_the_primary_metric_cannot_tell_or_is_worse():
     verdict, _ = ask({CORRECTNESS: two(0.42), HALLUCINATION: two(0.6)})
     assert (verdict.outcome, verdict.chip) == ("can't tell", "can't tell, and lost: Hallucination")
-    assert "; and lost: Hallucination, 0." in verdict.sentence
-    assert verdict.details[0].startswith("To find a gain of 0.05 (your margin)")
+    assert "; and worse on guard metric Hallucination, 0." in verdict.sentence
+    assert verdict.details[0].startswith("60 cases reliably find only gains of 0.")
     verdict, _ = ask({CORRECTNESS: two(0.2), HALLUCINATION: two(0.6)})
     assert (verdict.outcome, verdict.lost) == ("worse", ("Hallucination",))
 
@@ -449,7 +461,7 @@ def test_best_of_several_adapters():
     columns = two(0.5, name="a") | {"b": spread(0.7, seed=3), "c": spread(0.2, seed=4)}
     verdict, _ = ask({CORRECTNESS: columns, HALLUCINATION: columns})
     assert verdict.sentence.startswith("b (best of 3 adapters) is better than vanilla on Corr")
-    assert "; but lost: Hallucination, 0." in verdict.sentence
+    assert "; but worse on guard metric Hallucination, 0." in verdict.sentence
     assert verdict.details[0].startswith("a on Correctness: better, 0.")  # it lost something, too
     assert [(harm.variant, harm.name) for harm in verdict.harms] == [
         ("b", "Hallucination"),
@@ -459,7 +471,7 @@ def test_best_of_several_adapters():
     assert any(line.startswith("c on Correctness: worse, 0.") for line in verdict.details)
     assert any("b was chosen as the best of 3 on these" in line for line in verdict.details)
     a = next(line for line in verdict.details if line.startswith("a on"))
-    assert "; but lost: Hallucination, 0." in a
+    assert "; but worse on guard metric Hallucination, 0." in a
 
 
 def test_first_line_names_the_judge_and_a_partial_run():
@@ -501,7 +513,8 @@ def test_failures_that_could_undo_the_outcome(mean, who, outcome, spec):
     assert (verdict.outcome, row.holds_at_worst) == ("can't tell", False)
     assert (row.ci_low > 0, row.ci_high < 0) == (outcome == "better", outcome == "worse")
     assert "20 failed" in verdict.sentence
-    assert f"would be {outcome}, but 20 failed scores could undo it" in verdict.details[0]
+    assert f"on {spec.name}, because 20 failed scores are missing: " in verdict.sentence
+    assert f"The cases with scores say {outcome}, but 20 failed scores are missing" in verdict.text
 
 
 @pytest.mark.parametrize("who", [VANILLA, "a"])
@@ -510,7 +523,7 @@ def test_failures_could_undo_equivalence_either_way(who):
     columns[who] = [FAILED] * 20 + columns[who][20:]
     verdict, _ = ask({CORRECTNESS: columns})
     assert verdict.outcome == "can't tell"
-    assert "would be equivalent, but 20 failed scores" in verdict.details[0]
+    assert "say equivalent, but 20 failed scores are missing" in verdict.details[0]
 
 
 @pytest.mark.parametrize(("shift", "fill"), [(0.02, "best"), (-0.02, "worst")])
@@ -542,9 +555,9 @@ def test_cases_not_worked_yet_undo_nothing(who):
 def test_one_failure_is_singular_and_a_pair_without_both_is_imputed_whole():
     columns = {VANILLA: [0.5] * 100 + [FAILED], "a": [0.5] * 100 + [FAILED]}
     verdict, _ = ask({CORRECTNESS: columns})
-    assert "but 2 failed scores could" in verdict.details[0]
+    assert "but 2 failed scores are missing" in verdict.details[0]
     columns = {VANILLA: [0.5] * 81, "a": [0.51, 0.52, 0.53, 0.54] * 20 + [FAILED]}
-    assert "but 1 failed score could" in ask({CORRECTNESS: columns})[0].details[0]
+    assert "but 1 failed score is missing" in ask({CORRECTNESS: columns})[0].details[0]
 
 
 def test_an_infinite_worst_score_survives_nothing():
@@ -668,9 +681,9 @@ def test_without_bounds_a_failure_leaves_everything_open():
     columns = {VANILLA: nats(5, seed=2), "a": [FAILED, *nats(3)[1:]]}
     verdict, (row,) = ask({PERPLEXITY: columns}, primary_metric="Perplexity")
     assert (row.outcome, row.holds_at_worst, row.n) == ("can't tell", False, 59)
-    assert "would be better, but 1 failed score could undo it" in verdict.text
+    assert "say better, but 1 failed score is missing" in verdict.text
     (line,) = metric_notes((PERPLEXITY,), (), (row,))
-    assert line.startswith("Perplexity has no worst score that a failure could be counted at")
+    assert line.startswith("Perplexity has no worst score") and "04_failures.csv" in line
 
 
 def test_a_partial_run_counts_the_cases_whose_completions_are_scored():
@@ -692,7 +705,7 @@ def test_the_perplexity_itself_stands_in_the_notes_and_a_caveat_once():
     settings = dataclasses.replace(SETTINGS, primary_metric="Perplexity")
     rows = summarise(evidence, settings), compare(evidence, settings)
     assert metric_notes((PERPLEXITY, slow, rate), *rows) == [
-        "Perplexity is scored and compared in nats per token; as exp of the mean it is: "
+        "Perplexity is scored and compared in nats per token. As perplexity (exp of the mean): "
         "vanilla 20.00, a 2.24.",  # the root of 5
         "Latency (seconds per case), Rate: beware.",
     ]

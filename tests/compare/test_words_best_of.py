@@ -160,7 +160,7 @@ def test_worse_than_the_prompt_on_another_metric_is_told() -> None:
     verdict, _ = ask({CORRECTNESS: good, HALLUCINATION: others})
     assert verdict.outcome == "better"
     assert "; worse on Hallucination, 0." in verdict.details[0]
-    assert sum(line.startswith("Guard Hallucination: kept") for line in verdict.details) == 1
+    assert sum(line.startswith("Guard metric Hallucination: kept") for line in verdict.details) == 1
 
 
 def test_a_prompt_alone_is_what_the_verdict_is_about() -> None:

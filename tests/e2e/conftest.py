@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ("01_summary.csv", "02_comparison.csv", "03_cases.csv", "04_failures.csv")
+TABLES = ("01_summary.csv", "02_comparison.csv", "03_cases.csv", "04_failures.csv", "05_groups.csv")
 FILES = (
     *TABLES,
     "comparison.svg",

@@ -50,8 +50,8 @@ def test_the_demos_adapter_is_certified(tmp_path: Path) -> None:
     assert [line.split()[0] for line in said[1:]] == [
         *("files", "tensors", "weights", "effect", "noise", "completions", "base"),
     ]
-    assert "  tensors      24 of 24 in place" in said
-    assert "  base         undisturbed: bit-equal answers to a probe" in said
+    assert "  tensors      24 of 24 loaded" in said
+    assert "  base         unchanged afterwards: the same logits, bit for bit" in said
 
 
 def test_several_are_certified_in_one_load_and_one_bad_one_decides(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_several_are_certified_in_one_load_and_one_bad_one_decides(tmp_path: Pat
     assert ended.code == 3
     assert "\nadapter: certified\n" in ended.out
     assert "\nzero: no effect\n" in ended.out
-    assert "  weights      Frobenius norm 0 added\n" in ended.out
+    assert "  weights      changed by a matrix of Frobenius norm 0\n" in ended.out
     assert "  completions  0 of 8 changed\n" in ended.out
     assert "\ncertify: 2 of 2 in " in ended.out  # both in one load
 

@@ -76,10 +76,11 @@ def test_perplexity_decides_in_nats_per_token_and_the_others_describe(whole: Pat
     text = found["verdict"]["text"]
     exps = [f"{math.exp(row[name]):.2f}" for name in ("baseline_mean", "variant_mean")]
     assert (
-        "Perplexity is scored and compared in nats per token; as exp of the mean it is: vanilla "
+        "Perplexity is scored and compared in nats per token. As perplexity (exp of the mean): "
+        "vanilla "
         f"{exps[0]}, adapter {exps[1]}."
     ) in text
-    assert text.count("they are not what a single user would wait") == 1
+    assert text.count("a single user would wait a different time") == 1
     assert text.count("(described only, decides nothing)") == len(DESCRIPTIVE)
 
 
@@ -98,9 +99,8 @@ def test_whatever_a_host_gets_is_finite(whole: Path) -> None:
     with closing(Journal(whole)) as journal:
         report = conclude(journal, 200)
     chips = chips_of(report)
-    assert {chip["type"] for chip in chips} == {
-        f"{name}{variant}" for name in ALL_OF_THEM for variant in ("", " · vanilla")
-    }
+    assert len(chips) == 4  # the primary metric and one more: what the host's chart has room for
+    assert {"Perplexity", "Perplexity · vanilla"} < {chip["type"] for chip in chips}
     assert all(math.isfinite(chip["score"]) for chip in chips)
     assert json.dumps(published_scores(report), allow_nan=False)
     assert {f"gain/{name}" for name in ALL_OF_THEM} <= set(published_scores(report))
@@ -184,11 +184,11 @@ def test_what_the_context_cannot_hold_is_a_counted_failure(tmp_path: Path) -> No
         ("3", "vanilla"),
         ("3", "adapter"),
     }
-    assert "the model's context 512; they are never cut" in found["failures"][0]["reason"]
+    assert "the model's context is 512; they are never short" in found["failures"][0]["reason"]
     (row,) = found["comparisons"]
     assert (row["n"], row["n_failed_variant"], row["n_failed_baseline"]) == (11, 1, 1)
     assert row["outcome"] == "can't tell" and not row["holds_at_worst"]
-    assert "Perplexity has no worst score that a failure could be counted at" in ended.out
+    assert "Perplexity has no worst score" in ended.out
     again = main("resume", str(out))
     assert again.code == 0 and "load model" not in again.out
 

@@ -66,7 +66,7 @@ def test_a_limit_ends_judging_cleanly_and_a_higher_one_goes_on(
     first = main(*options(out, max_calls="60"), CUSTOM_JUDGE_BASE_URL=server.url)
     assert first.code == 0
     assert re.search(r"^partial run: \d+ of 60 cases: ", first.out, re.M)
-    assert "warning: judging ended early: --max_calls 60 is reached. The same run" in first.out
+    assert "warning: judging ended early: --max_calls 60 is reached. To continue" in first.out
     assert len(server.requests) == 60
     assert summary(out)["partial"] is True
     price = {"budget": "1", "judge_price": "0.1, 0.2"}
@@ -110,8 +110,8 @@ def test_a_panel_and_a_second_judge(tmp_path: Path, server: JudgeServer) -> None
     found = summary(out)
     assert found["judge"] == "a panel of custom:strict, custom:kind, then custom:wise"
     details = "\n".join(found["verdict"]["details"])
-    assert "The 2 judges of the panel agree, by Krippendorff's alpha" in details
-    assert re.search(r"custom:wise judged again \d+ of 60 pairs \(\d+%\)", details)
+    assert "Agreement of the 2 judges of the panel, as Krippendorff's alpha" in details
+    assert re.search(r"second judge custom:wise scored \d+ of 60 pairs \(\d+%\)", details)
     # 3 against 10 is more than a third apart, so the second judge's scores stand.
     wise = {body["model"] for body in server.requests}
     assert wise == {"strict", "kind", "wise"}
@@ -140,7 +140,7 @@ def test_judging_that_may_stop_early_says_so_first(tmp_path: Path, server: Judge
         r"stopped early, \d+ of 200 cases judged: adapter is better", found["verdict"]["sentence"]
     )
     (row,) = [row for row in found["comparisons"] if row["group"] == "all"]
-    assert row["method"].startswith("betting interval that holds however often one looks")
+    assert row["method"].startswith("confidence sequence")
     assert row["p_value"] is None and 0 < row["ci_low"] < row["gain"] < row["ci_high"]
     assert found["partial"] is False
     assert all(row["ci_low"] is None for row in found["summaries"])
@@ -149,7 +149,7 @@ def test_judging_that_may_stop_early_says_so_first(tmp_path: Path, server: Judge
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"judge": "custom:j, custom:j"}, "judge custom:j is named twice"),
+        ({"judge": "custom:j, custom:j"}, "judge custom:j is listed twice in --judge"),
         ({"judge": "custom:j, mystery"}, "unknown judge 'mystery'"),
         ({"second_judge": "custom:j"}, "--second_judge custom:j is also the first judge"),
         (

@@ -22,11 +22,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_has_what_the_gallery_entry_names(built: Path) -> None:
     entry = json.loads((built / "index.json").read_text(encoding="utf-8"))
     assert entry["uniqueId"] == built.name
-    for name in (*entry["files"], entry["setup-script"], "task.yaml", "LICENSE"):
+    for name in (*entry["files"], entry["setup-script"], "LICENSE"):
         assert (built / name).is_file(), name
 
 
-def test_it_is_small_and_clean(built: Path) -> None:
+def test_the_current_host_gets_no_metadata_file_of_the_classic_one(built: Path) -> None:
+    """It would replace the host's own index.json, and the task would be invisible."""
+    task = built.parent.parent / "lab" / built.name
+    names = {entry.name for entry in task.iterdir()}
+    assert names >= {"task.yaml", "main.py", "setup.sh", "README.md", "plugin"}
+    assert not [file for file in task.rglob("index.json")]
+    assert not (built / "task.yaml").exists()
+
+
+@pytest.mark.parametrize("host", ["lab", "classic"])
+def test_it_is_small_and_clean(built: Path, host: str) -> None:
+    built = built.parent.parent / host / built.name
     files = [file for file in built.rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 1_500_000  # code, no weights
     assert not [file for file in files if file.suffix == ".pyc" or file.name.startswith(".")]

@@ -61,6 +61,6 @@ def test_a_prompted_base_is_published_everywhere(tmp_path: Path) -> None:
     ]
     assert any(
         line.startswith("the baseline prompt changed no output: all ")
-        and line.endswith("choose another")
+        and line.endswith("Choose another prompt")
         for line in after["warnings"]
     )

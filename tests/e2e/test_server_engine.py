@@ -47,8 +47,8 @@ def test_the_demo_gives_the_same_tables_as_the_engine_here(
     assert (proof["result"], proof["n_probes"], proof["n_self_changed"]) == ("certified", 8, 0)
     n_changed = f"{proof['n_changed']} of 60 completions changed"
     assert found["verdict"]["text"].splitlines()[-1] == (
-        f"Adapter adapter: certified; {n_changed}, base undisturbed (same answers to 8 probes, "
-        "asked again)."
+        f"Adapter adapter: certified. {n_changed}; base unchanged afterwards (same answers to 8 "
+        "probe prompts when asked again)."
     )
 
 
@@ -60,12 +60,12 @@ def test_an_adapter_that_answers_like_the_base_is_said_first(
     assert ended.code == 0, ended.err
     found = summary(tmp_path / "o")
     assert found["verdict"]["sentence"].startswith(
-        "The adapter demo-tuned is not certified (no effect): it does not change what the base "
+        "The adapter demo-tuned is not certified (no effect): it does not change the base's "
         "answers, so there is nothing to compare."
     )
     assert (
-        "warning: under the name 'demo-tuned' the server answered all 8 probes as under the base's "
-        "name 'demo-base': it may not apply the adapter. vLLM applies those of --enable-lora "
+        "warning: the server gave the same answers to all 8 probe prompts for 'demo-tuned' as for "
+        "the base, 'demo-base': it may not apply the adapter. vLLM needs --enable-lora "
         "--lora-modules demo-tuned=DIRECTORY; some servers answer every name with the one model "
         "that they have loaded"
     ) in ended.out
@@ -129,7 +129,9 @@ def test_what_fails_for_one_case_is_counted_and_what_may_be_mended_is_tried_agai
     ended = main(*served(out, inference, **CASES))
     assert ended.code == 0, ended.err
     reasons = sorted(failure["reason"] for failure in summary(out)["failures"])
-    again = "the inference server gave no answer for this case (HTTP 500: busy); the same run tries"
+    again = (
+        "the inference server gave no answer for this case (HTTP 500: busy); a resumed run tries"
+    )
     assert reasons == [f"HTTP 400: {said}", f"{again} again"]
     inference.fault = lambda number, body: None
     before = len(inference.requests)
@@ -156,7 +158,7 @@ def test_a_key_is_wanted_and_never_shown(
     out = tmp_path / "o"
     ended = main(*served(out, inference), INFERENCE_API_KEY=key)
     assert ended.code == 2
-    how = "refuses the key in" if key else "wants a key: set"
+    how = "rejects the key in" if key else "needs a key: set"
     assert ended.err.strip() == (
         f"error: the inference server {inference.url} {how} INFERENCE_API_KEY (HTTP 401)"
     )

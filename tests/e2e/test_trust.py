@@ -33,13 +33,13 @@ def test_a_judge_that_fails_its_canaries_stands_in_the_first_line(
     out = tmp_path / "run"
     server.fault = gullible
     printed = run(out, server)
-    head = "[judge custom:judge failed its canaries] "
+    head = "[judge custom:judge failed the wrong-answer test] "
     assert f"\n{head}" in printed
     found = summary(out)
     assert found["verdict"]["sentence"].startswith(head)
-    assert found["verdict"]["details"][0].startswith(
-        'The judge custom:judge liked answers that are wrong: on Correctness "empty praise" 0.90'
-    )
+    first = found["verdict"]["details"][0]
+    assert first.startswith("The judge custom:judge gave wrong answers too high scores.")
+    assert 'on Correctness "empty praise" 0.90' in first
     assert {row["name"]: row["passed"] for row in found["trust"]["canaries"]} == {
         name: name != EMPTY_PRAISE for name in CANARIES
     }
@@ -74,7 +74,7 @@ def test_a_judge_that_gives_everything_the_lowest_score_is_not_trusted(
         "[judge custom:judge gave right answers low scores] "
     )
     assert found["verdict"]["details"][0].startswith(
-        "The judge custom:judge gave low scores to answers that are right: on Correctness"
+        "The judge custom:judge gave right answers low scores."
     )
     assert "passed the wrong-answer test" not in found["verdict"]["text"]
     assert all(row["passed"] for row in found["trust"]["canaries"])
@@ -86,7 +86,8 @@ def test_a_judge_that_gives_everything_the_highest_score_is_not_trusted(
     server.fault = always(10)
     run(tmp_path / "run", server, limit="0.2")
     assert summary(tmp_path / "run")["verdict"]["sentence"].startswith(
-        "[judge custom:judge failed its canaries and scored right and wrong answers alike] "
+        "[judge custom:judge failed the wrong-answer test and did not tell right answers from "
+        "wrong ones] "
     )
 
 
@@ -99,7 +100,7 @@ def test_a_judge_with_one_reason_for_everything_is_not_trusted(
     server.fault = judge
     run(tmp_path / "run", server, limit="0.2")
     assert summary(tmp_path / "run")["verdict"]["sentence"].startswith(
-        "[judge custom:judge gave one reason for different answers] "
+        "[judge custom:judge gave different answers the same reason] "
     )
 
 
@@ -120,7 +121,7 @@ def test_an_honest_and_steady_judge_is_told_as_such(server: JudgeServer, tmp_pat
     (row,) = found["trust"]["lengths"]
     assert (row["metric"], row["variant"], row["n"]) == ("Correctness", "adapter", 30)
     assert found["trust"]["humans"] == []
-    assert "Asked the same again, the judge moved none of 10 scores." in found["verdict"]["text"]
+    assert "gave 10 scores a second time and changed none." in found["verdict"]["text"]
 
 
 def test_an_unsteady_judge_is_seen(server: JudgeServer, tmp_path: Path) -> None:
@@ -225,7 +226,7 @@ def test_stale_ratings_are_refused(server: JudgeServer, tmp_path: Path) -> None:
     before = (first / "summary.json").read_bytes()
     ended = main("report", str(first), "--human_ratings", str(tmp_path / "filled.csv"))
     assert ended.code == 2
-    assert "stale" in ended.err and "none of the ratings was taken" in ended.err
+    assert "stale" in ended.err and "no rating of this file was used" in ended.err
     assert (first / "summary.json").read_bytes() == before
 
 

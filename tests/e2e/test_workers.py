@@ -175,5 +175,5 @@ def test_a_cluster_is_joined_and_left_as_it_was(
 def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
     ended = run_process(*demo_options(tmp_path / "o", ray_address="127.0.0.1:9"))
     assert ended.code == 2
-    assert "--ray_address 127.0.0.1:9: this cluster cannot be joined (" in ended.err
+    assert "--ray_address 127.0.0.1:9: cannot join this cluster (" in ended.err
     assert "Connection refused" in ended.err

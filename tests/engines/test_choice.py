@@ -61,7 +61,7 @@ def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
     with pytest.raises(OptionError) as caught:
         engines.ready_engines("transformers")
     assert str(caught.value) == (
-        "engine 'transformers' needs torch and peft, not installed here: "
+        "engine 'transformers' needs torch and peft, not installed here. Install with: "
         "pip install -r requirements-torch.txt -c constraints/torch.txt"
     )
 
@@ -70,7 +70,8 @@ def test_with_nothing_installed_both_ways_are_told(machine: Any) -> None:
     machine()
     with pytest.raises(OptionError) as caught:
         engines.ready_engines("auto")
-    assert "engine 'mlx' needs mlx and mlx_lm, not installed here: pip" in str(caught.value)
+    assert "engine 'mlx' needs mlx and mlx_lm, not installed here" in str(caught.value)
+    assert "pip install -r requirements.txt" in str(caught.value)
     assert "; or engine 'transformers' needs torch and transformers and peft" in str(caught.value)
 
 
@@ -116,7 +117,7 @@ def test_a_base_quantised_by_mlx_runs_on_mlx(machine: Any, model: ModelFolder) -
     config = model.config | {"quantization": {"bits": 4, "group_size": 64}}
     quantised = dataclasses.replace(model, config=config)
     found = engines.choose_engine("auto", quantised, [])
-    assert found == ("mlx", "auto: the base is quantised in MLX's way")
+    assert found == ("mlx", "auto: the base is quantised in MLX format")
 
 
 def plain(model: ModelFolder) -> EngineSettings:
@@ -164,7 +165,7 @@ def test_workers_that_cannot_be_had_are_refused(
 ) -> None:
     monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
     machine(*MLX, "ray")
-    with pytest.raises(OptionError, match="--workers 3: this machine has 2 cores"):
+    with pytest.raises(OptionError, match="--workers 3: this machine has only 2 cores"):
         engines.spread_over_workers("mlx", plain(model), 3, "")
     with pytest.raises(OptionError, match="--workers 2: engine 'server' loads no model here"):
         engines.spread_over_workers("server", plain(model), 2, "")
@@ -172,6 +173,6 @@ def test_workers_that_cannot_be_had_are_refused(
     with pytest.raises(OptionError) as caught:
         engines.spread_over_workers("mlx", plain(model), 2, "")
     assert str(caught.value) == (
-        "--workers 2 needs ray, not installed here: "
+        "--workers 2 needs ray, not installed here. Install with: "
         "pip install -r requirements-ray.txt -c constraints/default.txt"
     )

@@ -225,11 +225,10 @@ def test_a_kind_that_mlx_lm_does_not_make_is_refused(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "spiral", new, weights)
     with pytest.raises(ModelError) as caught:
         load_mlx_model(folder)
-    assert str(caught.value) == (
-        f"{folder}: config.json says rope_parameters.rope_type: 'spiral', which mlx-lm does not "
-        "read for the architecture llama: it would answer as another model. Use --engine "
-        "transformers (for a judge: transformers:<model>)"
-    )
+    message = str(caught.value)
+    assert message.startswith(f"{folder}: config.json says rope_parameters.rope_type: 'spiral', ")
+    assert "architecture llama" in message
+    assert message.endswith("--engine transformers (for a judge: transformers:<model>)")
 
 
 def test_an_architecture_whose_file_ends_python_is_refused(
@@ -239,5 +238,5 @@ def test_an_architecture_whose_file_ends_python_is_refused(
     monkeypatch.delitem(sys.modules, "mlx_lm.models.olmo", raising=False)
     weights = FOLDER / "model" / "model.safetensors"
     folder = write_model(tmp_path / "olmo", {**TINY, "model_type": "olmo"}, weights)
-    with pytest.raises(ModelError, match="cannot load this model .it misses a library."):
+    with pytest.raises(ModelError, match="cannot load this model .a library is missing."):
         load_mlx_model(folder)

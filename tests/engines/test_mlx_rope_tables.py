@@ -163,7 +163,7 @@ def test_the_defaults_of_transformers_are_read_or_refused_for_a_known_reason() -
         try:
             changes = rope.rope_changes(text, reader)
         except ModelError as error:
-            refused[kind] = str(error).partition(", which")[0]
+            refused[kind] = str(error).partition(", but")[0]
             continue
         theta = text["rope_parameters"].get("rope_theta")
         native = "rope_parameters" in reader.keys
@@ -218,7 +218,7 @@ def test_what_an_architecture_has_no_place_for_is_refused(
 )
 def test_two_spellings_that_differ_are_refused(key: str, old: object) -> None:
     config = {key: old, "rope_parameters": SCALED}
-    with pytest.raises(ModelError, match=f"contradicts itself: {key} says.*Take out the one"):
+    with pytest.raises(ModelError, match=f"contradicts itself: {key} says.*Remove the one"):
         rope.rope_changes(config, readers()["llama.ModelArgs"])
 
 

@@ -174,7 +174,7 @@ def test_too_many_losses_end_the_work(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(_ray_workers, "_MOST_LOSSES", 0)
-        with pytest.raises(FaultError, match="workers were lost, the last one so: ") as caught:
+        with pytest.raises(FaultError, match="workers were lost; reason of the last: ") as caught:
             for step in both.generate(prompts):
                 for place in both.places() if step else ():
                     os.kill(place.pid, signal.SIGKILL)
@@ -220,7 +220,7 @@ def test_another_machine_must_have_the_same_files(settings: EngineSettings, tmp_
     with pytest.raises(ModelError, match="model folder .*nowhere not found; put it on a path that"):
         worker.prepare(worker_spec(replace(settings, model=elsewhere)), [])
     changed = replace(settings.model, digest="0" * 64)
-    with pytest.raises(ModelError, match="holds another model than on the machine where"):
+    with pytest.raises(ModelError, match="holds a different model than on the machine that"):
         worker.prepare(worker_spec(replace(settings, model=changed)), [])
     lost = replace(settings.adapters["tuned"], root=tmp_path / "lost")
     with pytest.raises(AdapterError, match="adapter folder .*lost not found; put it on a path"):

@@ -174,7 +174,7 @@ def test_an_adapter_with_whole_modules_is_used_and_taken_off(tmp_path: Path) -> 
 
 def test_a_disturbed_base_stops_the_run() -> None:
     engine = load()
-    with pytest.raises(BaseDisturbedError, match="base disturbed: after adapter tuned was taken"):
+    with pytest.raises(BaseDisturbedError, match="base disturbed: after adapter tuned was removed"):
         for _ in engine.generate(of(TUNED, prompts(engine)[:1])):
             with torch.no_grad():
                 engine._model.model.norm.weight.mul_(1.001)
@@ -250,7 +250,7 @@ def test_where_memory_is_short_fewer_are_read_at_once_and_one_alone_says_so(
     lost = [i for i, one in enumerate(found) if isinstance(one, NoResult)]
     assert lost == [i for i, (_, said) in enumerate(pairs) if len(said) > 15] != []
     assert all(found[i].retry for i in lost)
-    assert "memory was short for this case alone (prompt and expected" in found[lost[0]].reason
+    assert "out of memory on this case alone (prompt and expected" in found[lost[0]].reason
     for i, one in enumerate(found):
         assert i in lost or one == pytest.approx(expected[i], abs=1e-4)
 
@@ -269,7 +269,7 @@ def test_seconds_grow_with_the_answer_and_its_reason_is_told(engine: Transformer
 def test_a_prompt_longer_than_the_context_fails_alone(engine: TransformersEngine) -> None:
     found = results(engine, VANILLA, prompts(engine, ["Who? " * 500, "Who is Gilfoyle?"]))
     assert isinstance(found["0"], Failure)
-    assert found["0"].reason.endswith("and the model's context 512; it is never cut")
+    assert "the model's context is 512" in found["0"].reason
     assert isinstance(found["1"], Completion)
 
 
@@ -350,7 +350,7 @@ def test_a_case_for_which_memory_never_suffices_is_a_failure() -> None:
     scarce(engine, 0)
     found = results(engine, VANILLA, prompts(engine)[:3])
     assert all(isinstance(one, Failure) and one.retry for one in found.values())
-    assert "memory was short for this case alone (a prompt of" in found["0"].reason
+    assert "out of memory on this case alone (a prompt of" in found["0"].reason
 
 
 def test_a_run_tries_again_what_lacked_memory(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_a_model_without_a_cache_is_refused() -> None:
     from plugin.engines._torch import TorchRows
 
     model = MambaForCausalLM(MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1))
-    with pytest.raises(ModelError, match="models of type 'mamba' keep no keys and values"):
+    with pytest.raises(ModelError, match="models of type 'mamba' have no key-value cache"):
         TorchRows(model).read([[1, 2, 3]])
 
 
@@ -458,7 +458,7 @@ def test_a_model_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     tensors = load_file(model / "model.safetensors")
     del tensors["model.layers.2.mlp.up_proj.weight"]
     save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="lack or misshape 1 tensors .*layers.2.mlp.up_proj"):
+    with pytest.raises(ModelError, match="1 tensors .*missing or .*layers.2.mlp.up_proj"):
         load(model)
 
 

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +28,7 @@ from plugin.hosts.classic import (
     _secure_name,
     chips_of,
     detailed_rows,
+    means_of,
     read_values,
     shown_metric,
 )
@@ -204,6 +206,11 @@ def test_the_detailed_report_is_flat_with_both_outputs_of_every_case(done: Class
         *("input", "output", "expected_output", "reason"),
     ]
     assert len(rows) == 12 * 2 * 2
+    places = [(row["test_case_id"], row["variant"]) for row in rows]
+    assert places[:4] == [(places[0][0], "vanilla")] * 2 + [(places[0][0], "tuned")] * 2
+    assert len(dict.fromkeys(places)) == 24 and places == [
+        p for p in dict.fromkeys(places) for _ in (0, 1)
+    ]
     assert all(row["output"] and row["score"] for row in rows)
     assert {row["variant"] for row in rows} == {"vanilla", "tuned"}
 
@@ -232,14 +239,21 @@ def test_two_jobs_compare_under_the_same_names(done: Classic) -> None:
     [
         ({"model_adapter": ""}, "no adapter is chosen in this experiment: choose one in the"),
         ({"model_adapter": "deleted"}, "adapter 'deleted' is gone: there is no "),
+        (
+            {"model_name": "", "dataset_name": ""},
+            "choose a model in the experiment's Foundation tab and a data set in the evaluation's "
+            "Dataset tab",
+        ),
         ({"judge": "", "predefined_tasks": ""}, "no judge is chosen: pick a Judge model"),
+        ({"judge": "", "tasks": "Tone: Is it kind?"}, "no judge is chosen: pick a Judge model"),
         ({"judge": "", "judge_model": '{"provider":"mystery"}'}, "judge model 'mystery' is none"),
         (
             {"judge": "", "judge_model": '{"provider":"gpt-4o"}'},
-            "needs a key: set OPENAI_API_KEY. Keys and addresses of judges belong in the host's",
+            "needs a key: set OPENAI_API_KEY. Enter keys and addresses of judges in the host's",
         ),
         ({"dataset_name": "missing"}, "missing"),
-        ({"limit": "much"}, "--limit 'much': input should be a valid number"),
+        ({"limit": "much"}, "Share of cases 'much': input should be a valid number"),
+        ({"input_column": "question"}, "Input column"),
         ({"tasks": [{"name": "Tone"}]}, "criterion 1 (Tone) needs a description or evaluation"),
         ({"predefined_tasks": ["Contextual Recall"]}, "these judge the data set and no model"),
     ],
@@ -287,7 +301,7 @@ def test_a_judge_that_is_the_model_under_test_is_warned_of(
     classic.extra["LOCAL_JUDGE_BASE_URL"] = server.url
     asked = {"judge": f"local:{classic.model}", "predefined_tasks": "Bias", "limit": 0.05}
     _, printed = classic.run("job", **asked)
-    assert f"warning: the judge local:{classic.model} is the model under test itself" in printed
+    assert "warning: the judge local:…/models/tiny is the model under test, so" in printed
 
 
 def test_a_finished_evaluation_queued_again_makes_nothing_anew(done: Classic) -> None:
@@ -319,7 +333,6 @@ def test_criteria_of_the_form_are_metrics_and_their_steps_are_shown(
     assert chips == {
         "Bias · vanilla": 0,
         "Bias": 0,
-        "Contextual Recall": 1,
         "Politeness · vanilla": 0.3,
         "Politeness": 0.65,
     }
@@ -410,13 +423,89 @@ def test_the_gallery_entry_is_complete(built: Path) -> None:
         "AutoCompleteWidget",
         "RangeWidget",
         "ModelProviderWidget",
-        "GEvalTasksWidget",
     }
     for name, about in entry["parameters_ui"].items():
         assert len(about["ui:help"]) > 20, name
         assert about.get("ui:widget") in working, name
         # A plain select loses the user's choice there.
         assert "enum" not in entry["parameters"][name] or about.get("ui:widget"), name
+
+
+FIRST_SCREEN = ["judge_model", "predefined_tasks", "variants", "limit", "tasks"]
+COMMAND_LINE_ONLY = {"judge", "seed", "batch_size", "concurrency", "judge_timeout_s", "judge_price"}
+
+
+def test_the_form_is_short_and_begins_with_what_most_people_set(built: Path) -> None:
+    entry = json.loads((built / "index.json").read_text(encoding="utf-8"))
+    fields = list(entry["parameters"])
+    assert len(fields) <= 20
+    assert fields[:5] == FIRST_SCREEN
+    following = [name for name in fields[5:] if name != "retention_group"]
+    assert following[:3] == ["baseline_prompt", "primary_metric", "margin"]
+    columns = [fields.index(name) for name in fields if name.endswith("_column")]
+    assert max(columns) < fields.index("engine") < fields.index("budget") == len(fields) - 1
+    assert not COMMAND_LINE_ONLY & set(fields)
+    assert [name for name in fields if name.startswith("judge")] == ["judge_model"]
+    assert "Settings" in entry["parameters_ui"]["judge_model"]["ui:help"]
+    assert entry["parameters_ui"]["tasks"]["ui:widget"] == "textarea"
+    assert entry["parameters"]["tasks"] | {"title": ""} == {
+        **{"title": "", "type": "string", "default": ""}
+    }
+    for name in FIRST_SCREEN:  # two lines at most, else it takes more than a screen
+        assert len(entry["parameters_ui"][name]["ui:help"]) <= 160, name
+
+
+def test_the_introduction_says_what_the_host_itself_breaks(built: Path) -> None:
+    words = (built / "info.md").read_text(encoding="utf-8")
+    assert "up to Transformer Lab v0.27.8 only" in words
+    assert "prints the API keys" in words and "Documents" in words
+
+
+def test_the_output_begins_with_what_runs_and_ends_with_the_verdict(done: Classic) -> None:
+    job, printed = done.run("again")
+    lines = printed.splitlines()
+    assert lines[0] == (
+        "This job runs: vanilla and adapter; model …/models/tiny; adapter tuned; judge offline; "
+        "metrics Correctness, Token F1; data set questions; 20% of its cases"
+    )
+    assert lines[-1] == job["job_data"]["completion_details"]
+    assert printed.count(lines[-1]) == 1
+
+
+def test_pictures_and_report_are_in_the_experiments_documents(done: Classic) -> None:
+    experiment = done.folder / "again" / "experiments" / "e"
+    done.extra["DOUBLE_EXPERIMENT"] = str(experiment)
+    try:
+        _, printed = done.run("again")
+    finally:
+        done.extra.clear()
+    folder = experiment / "documents" / "finetune_verdict"
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "job_again.pdf",
+        "job_again_report.zip",
+    ]
+    assert (folder / "job_again.pdf").read_bytes().startswith(b"%PDF-")
+    with zipfile.ZipFile(folder / "job_again_report.zip") as archive:
+        assert {"report.html", "comparison.svg", "distribution.svg"} <= set(archive.namelist())
+    assert "open Documents > finetune_verdict > job_again.pdf" in printed
+
+
+def test_chips_are_four_at_most_with_the_primary_metric_first() -> None:
+    metrics = (samples.CORRECTNESS, samples.HALLUCINATION, samples.LATENCY)
+    report = samples.build(4, metrics, ("prompted", "tuned", "second"))
+    primary, other = report.metrics[0].name, report.metrics[1].name
+    assert [chip["type"] for chip in chips_of(report)] == [
+        *(f"{primary} · vanilla", f"{primary} · tuned"),
+        *(f"{other} · vanilla", f"{other} · tuned"),
+    ]
+    assert len(means_of(report)) == 12
+
+
+def test_line_breaks_are_shown_since_the_host_would_lose_them() -> None:
+    report = samples.build(1, (samples.CORRECTNESS,), ("tuned",))
+    cases = tuple(replace(case, expected_output="1\n2\u20283") for case in report.cases)
+    rows = detailed_rows(replace(report, cases=cases))
+    assert rows["expected_output"][0] == "1 ⏎ 2 ⏎ 3"
 
 
 def test_a_stop_is_quick_and_the_same_settings_go_on(classic: Classic, server: JudgeServer) -> None:
@@ -620,7 +709,8 @@ def test_the_detailed_report_beside_a_prompted_base_has_gains_over_vanilla() -> 
     ]
     assert list(rows["gain"])[1:] == [0.1, 0.3]
     assert not table.duplicated(["metric_name", "test_case_id"]).any()
-    assert [chip["type"] for chip in chips_of(report)] == list(rows["metric_name"])
+    assert [mean["type"] for mean in means_of(report)] == list(rows["metric_name"])
+    assert [chip["type"] for chip in chips_of(report)] == ["Correctness · vanilla", "Correctness"]
 
 
 def test_the_hosts_setting_goes_before_the_environment(

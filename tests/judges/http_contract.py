@@ -89,7 +89,7 @@ class HttpBasics:
     spec: str
     label: str
     has_key = True
-    unknown_model = "knows no such model or address"
+    unknown_model = "HTTP 404.*check the model's name and the base URL"
 
     def secrets(self, server: JudgeServer) -> dict[str, str]:
         """What the kind needs to reach the server with KEY."""
@@ -140,7 +140,7 @@ class HttpBasics:
         server.fault = lambda n, body: Reply(status=status, text=f"no such key {spelling}")
         with pytest.raises(JudgeError) as caught:
             self.run(server, journal, completions(40))
-        why = "refused the key" if self.has_key else "wants a key"
+        why = "refused the key" if self.has_key else "needs a key"
         assert f"{why} (HTTP {status})" in str(caught.value)
         assert len(server.requests) <= 2 * CONCURRENCY
         journal.close()

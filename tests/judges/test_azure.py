@@ -33,7 +33,7 @@ class TestAzure(HttpBasics):
     @pytest.mark.parametrize(
         ("spec", "left_out", "message"),
         [
-            ("azure", "", "names no deployment; write --judge azure:<deployment>"),
+            ("azure", "", "needs a deployment: write --judge azure:<deployment>"),
             ("azure:d", "AZURE_OPENAI_API_KEY", "needs a key and .*: set AZURE_OPENAI_API_KEY$"),
             ("azure:d", "AZURE_OPENAI_ENDPOINT", "an endpoint.*: set AZURE_OPENAI_ENDPOINT$"),
         ],

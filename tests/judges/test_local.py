@@ -57,7 +57,7 @@ class TestLocal(HttpBasics):
     )
     def test_a_server_without_a_model_says_so(self, reply: Reply, server: JudgeServer) -> None:
         server.list_fault = lambda: reply
-        with pytest.raises(JudgeError, match=r"names no model \(HTTP .*load a model into it"):
+        with pytest.raises(JudgeError, match=r"lists no model \(HTTP .*load a model into it"):
             self.local(server).served_model  # noqa: B018
 
     @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from pydantic import BaseModel
 
 from plugin.errors import JudgeError
 from plugin.judges.offline import load_offline
-from plugin.metrics._deepeval import as_steps
+from plugin.metrics._deepeval import structured_prompt
 
 
 def ask(name: str, **values: object) -> dict[str, object]:
     judge = load_offline("offline", "", lambda name: None)
-    reply = asyncio.run(judge.ask(as_steps(name, **values), BaseModel))
+    reply = asyncio.run(judge.ask(structured_prompt(name, **values), BaseModel))
     return json.loads(reply.text)
 
 

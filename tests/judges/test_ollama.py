@@ -15,7 +15,7 @@ from tests.judges.http_contract import HttpBasics, completions
 class TestOllama(HttpBasics):
     spec = label = "ollama:some-model:8b"
     has_key = False
-    unknown_model = "Ollama has no such model; fetch it with `ollama pull some-model:8b`"
+    unknown_model = "Ollama does not have this model; .* `ollama pull some-model:8b`"
 
     def secrets(self, server: JudgeServer) -> dict[str, str]:
         return {"OLLAMA_HOST": server.host}
@@ -47,7 +47,7 @@ class TestOllama(HttpBasics):
         self, server: JudgeServer, journal: Journal
     ) -> None:
         server.fault = lambda n, body: Reply(status=404, body=b"404 page not found")
-        with pytest.raises(JudgeError, match="the server is no Ollama .* check OLLAMA_HOST"):
+        with pytest.raises(JudgeError, match="not an Ollama server .* check OLLAMA_HOST"):
             self.run(server, journal)
 
     def test_a_password_reaches_the_server_and_nobody_else(
@@ -87,5 +87,5 @@ def test_what_is_no_host_says_so(host: str) -> None:
 
 
 def test_a_model_must_be_named() -> None:
-    with pytest.raises(JudgeError, match="names no model; write --judge ollama:<model>"):
+    with pytest.raises(JudgeError, match="needs a model: write --judge ollama:<model>"):
         judges.load("ollama", lambda name: None)

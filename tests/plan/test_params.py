@@ -255,3 +255,20 @@ def test_settings_leave_out_places_and_pace() -> None:
 )
 def test_what_the_results_depend_on_is_among_the_settings(changed: dict[str, object]) -> None:
     assert Params.parse(changed).settings() != Params().settings()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [{"name": "", "description": "", "evaluation_steps": [""], "include_context": "No"}],
+        [{}, None, ""],
+        "\n  \n",
+        '[{"name": " ", "description": ""}]',
+    ],
+)
+def test_criteria_that_nobody_filled_in_are_ignored(given: object) -> None:
+    assert Params.parse({"tasks": given}).tasks == ()
+    both = (
+        [*given, {"name": "Tone", "description": "Is it kind?"}] if isinstance(given, list) else []
+    )
+    assert [one.name for one in Params.parse({"tasks": both}).tasks] == ["Tone"] * bool(both)

@@ -49,7 +49,10 @@ def test_a_lost_group_stands_everywhere():
     report = samples.lost_group()
     files = render_report(report)
     assert report.verdict.outcome == "better"
-    assert "; but lost: group general, 0.20 against 0.50, gain -0.30" in report.verdict.sentence
+    assert (
+        "; but worse on retention group general, 0.20 against 0.50, gain -0.30"
+        in report.verdict.sentence
+    )
     assert report.verdict.sentence in files["verdict.txt"]
     assert "◆ better, but lost: general tuned is better than" in hero_of(files["report.html"])
     told = json.loads(files["summary.json"])["verdict"]
@@ -75,7 +78,7 @@ def test_a_lost_group_stands_everywhere():
 def test_a_lost_metric_stands_everywhere():
     report = samples.lost_metric()
     files = render_report(report)
-    lost = "; but lost: Toxicity, 0.70 against 0.50 (lower is better), gain -0.20"
+    lost = "; but worse on guard metric Toxicity, 0.70 against 0.50 (lower is better), gain -0.20"
     assert lost in report.verdict.sentence and lost in files["verdict.txt"]
     assert "◆ better, but lost: Toxicity tuned is better than" in hero_of(files["report.html"])
     told = json.loads(files["summary.json"])["verdict"]

@@ -277,6 +277,7 @@ def test_write_publishes_all_files_in_order_and_twice_the_same(report, tmp_path)
         "02_comparison.csv",
         "03_cases.csv",
         "04_failures.csv",
+        "05_groups.csv",
         "comparison.svg",
         "distribution.svg",
         "report.html",
@@ -327,10 +328,10 @@ TRUST = Trust(
 def test_the_trust_report_is_a_section_of_its_own(report):
     text = read(dataclasses.replace(report, trust=TRUST)).text
     section = text[text.index("Can the judge be trusted?") : text.index("Charts")]
-    assert "liked answers that are wrong" in section
+    assert "gave wrong answers too high scores" in section
     assert "empty praise What a wonderful question!" in section and "0.90" in section
     assert "✗ no" in section and "no judgment" in section
-    assert "the judge moved 3 of 9 scores, by up to 0.20, 1 failed" in section
+    assert "9 scores" in section and "changed 3, by up to 0.20 (1 more failed)" in section
     assert "+0.15 +0.03 to +0.27 +0.41" in section
     assert "no slope below 20 pairs, got 8" in section
     assert "cannot be told by their names" in section

@@ -12,13 +12,15 @@ from plugin.results import Summary
 from tests.report import report_samples as samples
 
 HEADERS = {
-    "01_summary.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,higher_is_better",
+    "01_summary.csv": "label,metric,variant,score,n,failed,ci_low,ci_high,higher_is_better",
     "02_comparison.csv": "label,metric,variant,baseline,verdict,gain,ci_low,ci_high,p_value,n,"
     "n_clusters,effective_clusters,group,role,variant_mean,baseline_mean,failed_variant,"
     "failed_baseline,margin,higher_is_better,partial",
     "03_cases.csv": "label,case_id,metric,variant,gain,score,baseline_score,group,input,"
     "expected_output,baseline_output,output,reason",
     "04_failures.csv": "variant,metric,stage,case_id,reason",
+    "05_groups.csv": "label,metric,variant,group,score,n,failed,ci_low,ci_high,gain,gain_low,"
+    "gain_high,verdict,higher_is_better",
 }
 
 
@@ -54,19 +56,51 @@ def test_tables_are_in_publishing_order(report):
     assert list(make_tables(report)) == list(HEADERS)
 
 
-def test_summary_puts_vanilla_first_and_groups_last(report):
+def test_summary_puts_vanilla_first_and_groups_stand_apart(report):
     rows = read(report, "01_summary.csv")
-    assert [row["label"] for row in rows][:6] == [
+    assert [row["label"] for row in rows] == [
         "Correctness / vanilla",
-        "Correctness / tuned",
+        "Correctness / adapter",
         "Hallucination / vanilla",
-        "Hallucination / tuned",
-        "Correctness / vanilla / easy",
-        "Correctness / tuned / easy",
+        "Hallucination / adapter",
     ]
-    assert len(rows) == 2 * 2 * 3
+    assert [row["variant"] for row in rows] == ["vanilla", "tuned"] * 2
+    groups = read(report, "05_groups.csv")
+    assert [row["label"] for row in groups][:2] == [
+        "Correctness / vanilla / easy",
+        "Correctness / adapter / easy",
+    ]
+    assert len(groups) == 2 * 2 * 2
+    told = {(r["metric"], r["group"]): r for r in read(report, "02_comparison.csv")}
+    for row in groups:
+        want = told[row["metric"], row["group"]]["gain"] if row["variant"] == "tuned" else ""
+        assert row["gain"] == want
     assert (rows[1]["n"], rows[1]["failed"], rows[1]["higher_is_better"]) == ("19", "1", "True")
     assert rows[2]["higher_is_better"] == "False"
+
+
+def test_the_default_chart_has_at_most_eight_short_labels():
+    def labels(adapters, n_metrics, name):
+        specs = [
+            dataclasses.replace(samples.CORRECTNESS, key=f"m{n}", name=f"{name}{n}")
+            for n in range(n_metrics)
+        ]
+        rows = read(samples.build(8, tuple(specs), adapters), "01_summary.csv")
+        return [row["label"] for row in rows]
+
+    assert len(labels(("tuned",), 6, "Short")) == 8
+    assert len(labels(("tuned",), 6, "Answer Relevancy")) == 6
+    several = labels(("a", "b"), 6, "Short")
+    assert several[:3] == ["Short0 / vanilla", "Short0 / a", "Short0 / b"]
+    assert len(several) == len(set(several)) == 6
+
+
+def test_only_scores_from_0_to_1_are_charted_where_there_are_any():
+    wide = dataclasses.replace(samples.CORRECTNESS, key="wide", name="Wide", high=9.0)
+    both = read(samples.build(8, (wide, samples.HALLUCINATION)), "01_summary.csv")
+    assert {row["metric"] for row in both} == {"Hallucination"}
+    alone = read(samples.build(8, (wide,)), "01_summary.csv")
+    assert {row["metric"] for row in alone} == {"Wide"}
 
 
 def test_comparison_shows_gain_role_and_p_before_adjustment(report):
@@ -199,9 +233,8 @@ def test_a_case_that_the_base_alone_has_worked_has_no_row():
 
 def test_missing_numbers_are_empty_and_not_finite_ones_too():
     bad = Summary("Correctness", "vanilla", "all", None, 0, 3, float("nan"), float("inf"), True)
-    row = read(samples.build(3, summaries=(bad,)), "01_summary.csv")[0]
-    assert (row["score"], row["ci_low"], row["ci_high"]) == ("", "", "")
-    assert (row["n"], row["failed"]) == ("0", "3")
+    # The host's chart would draw a missing mean as a zero.
+    assert read(samples.build(3, summaries=(bad,)), "01_summary.csv") == []
     comparison = read(
         samples.build(2, failed={("c0", "tuned"), ("c1", "tuned")}), "02_comparison.csv"
     )
@@ -221,7 +254,7 @@ def test_the_p_value_is_the_same_number_in_the_table_and_in_the_summary(report):
 def test_numbers_are_rounded_and_zero_has_no_sign():
     row = Summary("Correctness", "vanilla", "all", 2 / 3, 3, 0, -0.00001, 1.0, True)
     line = to_csv(make_tables(samples.build(3, summaries=(row,)))["01_summary.csv"]).splitlines()[1]
-    assert line == "Correctness / vanilla,Correctness,vanilla,all,0.6667,3,0,0.0,1.0,True"
+    assert line == "Correctness / vanilla,Correctness,vanilla,0.6667,3,0,0.0,1.0,True"
 
 
 def test_every_line_break_is_spelled_out():

@@ -176,7 +176,7 @@ def test_a_judgment_that_fails_is_counted_and_tried_again(
     run(server, journal)
     lost = found(journal, EMPTY_PRAISE)
     assert [each.value for each in lost] == [None] * N_CANARY_CASES
-    assert all("no fitting answer in 3 asks" in each.failure for each in lost)
+    assert all("no fitting answer in 3 tries" in each.failure for each in lost)
     assert not journal.failures()  # no score of the run is missing
     server.fault = lambda n, body: None
     asked = len(server.requests)

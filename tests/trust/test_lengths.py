@@ -49,24 +49,22 @@ def test_a_line_through_all_points_by_hand() -> None:
 @pytest.mark.parametrize(
     ("differences", "why"),
     [
-        ([1.0, 2.0] * 5, f"no slope below {MIN_PAIRS} pairs, got 10"),
-        ([5.0] * 30, "no slope: all answers differ by the same length"),
-        ([0.0] * 29 + [7.0], "no slope: a single pair differs in length"),
-        ([], f"no slope below {MIN_PAIRS} pairs, got 0"),
+        ([1.0, 2.0] * 5, f"needs {MIN_PAIRS} pairs, got 10"),
+        ([5.0] * 30, "all answers differ in length by the same amount"),
+        ([0.0] * 29 + [7.0], "one pair alone decides the slope"),
+        ([], f"needs {MIN_PAIRS} pairs, got 0"),
     ],
 )
 def test_where_nothing_can_be_said_it_says_why(differences: list[float], why: str) -> None:
     gains = [0.1 * (i % 2) for i in range(len(differences))]
     found = length_slope(gains, differences, "m", "v")
-    assert (found.slope, found.ci_low, found.at_equal_length, found.method) == (
-        *(None, None, None),
-        why,
-    )
+    assert (found.slope, found.ci_low, found.at_equal_length) == (None, None, None)
+    assert found.method == f"not estimated: {why}"
 
 
 def test_gains_that_are_all_the_same_prove_no_slope_of_zero() -> None:
     found = length_slope([0.0] * 30, [1.0, 5.0, 9.0] * 10, "m", "v")
-    assert (found.ci_low, found.method) == (None, "no slope: all gains are the same")
+    assert (found.ci_low, found.method) == (None, "not estimated: all gains are the same")
 
 
 def test_the_interval_covers_a_slope_of_zero() -> None:
@@ -137,7 +135,7 @@ def test_a_line_that_leaves_the_range_of_gains_is_not_printed() -> None:
     gains = [0.0] * 26 + [0.9, 1.0, -0.9, -1.0]
     found = length_slope(gains, differences, "m", "v", largest_gain=0.3)
     assert (found.slope, found.at_equal_length) == (None, None)
-    assert found.method == "no slope: the fitted line leaves the range of gains"
+    assert found.method.startswith("not estimated: the fitted line")
 
 
 def test_a_group_of_one_pair_is_left_out() -> None:
@@ -199,17 +197,15 @@ def test_metrics_that_need_no_judge_are_named_by_direction() -> None:
         ),
     )
     assert length_line(row).endswith(
-        "Of the metrics that need no judge, these agree with the judge: Token F1 (+0.12); these "
-        "disagree with the judge: Exact Match (-0.05); these show no difference: ROUGE-L (0.00)."
+        "Token F1 agrees (+0.12), Exact Match disagrees (-0.05), "
+        "ROUGE-L shows no difference (0.00)."
     )
-    assert "such as Token F1, would help to tell" in length_line(ROW)
-    assert "of tuned longer by 1 character (one" in length_line(
-        dataclasses.replace(ROW, spread=0.2)
-    )
+    assert length_line(ROW).endswith("add a metric that needs no judge, such as Token F1.")
+    assert "of tuned is 1 character longer" in length_line(dataclasses.replace(ROW, spread=0.2))
 
 
 def test_a_gain_is_never_called_an_artefact() -> None:
     said = length_line(ROW)
     assert "(+0.04 to +0.16, n=60, within 2 groups of cases)" in said.replace("95% interval ", "")
     assert "artefact" not in said and "only look" not in said
-    assert "This does not say why: they may be better, or the judge may like their length." in said
+    assert "This does not show why: they may be better, or the judge may prefer" in said

@@ -218,11 +218,11 @@ def test_interval_keeps_its_seed_and_holds_the_estimate():
 def test_no_interval_where_none_can_be_trusted():
     units = rated(np.random.default_rng(8), (80, 2), 0.2).tolist()
     assert alpha(units[:49]).ci_low is None
-    assert "below 50 units, got 49" in alpha(units[:49]).method
+    assert "needs 50 units, got 49" in alpha(units[:49]).method
     # Without any disagreement every resample would say 1.
     perfect = alpha([[1, 1]] * 40 + [[2, 2]] * 40)
     assert (perfect.alpha, perfect.ci_low) == (1.0, None)
-    assert "different ratings" in perfect.method
+    assert "agree on every unit" in perfect.method
     # One unit with the other value: (1 - 1/60)**60 = 36% of the resamples lack it.
     single = alpha([[1, 1]] * 59 + [[1, 2]])
-    assert single.ci_low is None and "of the resamples have one value" in single.method
+    assert single.ci_low is None and "of the resamples contain only one value" in single.method

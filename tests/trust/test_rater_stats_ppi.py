@@ -170,11 +170,11 @@ def test_a_biased_judge_is_corrected():
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda y, f: -f, "do not go along"),
-        (lambda y, f: 0 * f + 0.3, "says the same of every case"),
-        (lambda y, f: y, "differs in 0 of them"),
-        (lambda y, f: np.where(np.arange(len(y)) % 7 == 0, 0.77, y), "differs in 9 of them"),
-        (lambda y, f: np.random.default_rng(1).permutation(y), "times as wide|do not go along"),
+        (lambda y, f: -f, "do not correlate"),
+        (lambda y, f: 0 * f + 0.3, "every case the same gain"),
+        (lambda y, f: y, "differs from only 0 of them"),
+        (lambda y, f: np.where(np.arange(len(y)) % 7 == 0, 0.77, y), "differs from only 9 of them"),
+        (lambda y, f: np.random.default_rng(1).permutation(y), "times as wide|do not correlate"),
     ],
 )
 def test_without_a_useful_judge_the_labels_stand_alone(change, why):
@@ -194,7 +194,7 @@ def test_without_a_useful_judge_the_labels_stand_alone(change, why):
 def test_all_cases_labelled_need_no_judge():
     human, judged = case("good")(np.random.default_rng(9))
     found = corrected(judged, human, 300)
-    assert not found.used_judge and "hardly a case without a label" in found.method
+    assert not found.used_judge and "fewer than 2 cases are without a label" in found.method
     assert found.estimate == pytest.approx(human.mean())
 
 
@@ -203,7 +203,7 @@ def test_few_labels_have_no_interval():
     found = corrected(judged, human, 29)
     assert found.estimate == pytest.approx(human[:29].mean())
     assert (found.ci_low, found.ci_high, found.used_judge) == (None, None, False)
-    assert "no interval below 30 labels, got 29" in found.method
+    assert "needs 30 labels, got 29" in found.method
     assert corrected(judged, human, 30).used_judge
     none = corrected(judged, human, 0)
     assert (none.estimate, none.ci_low, none.n_labelled) == (None, None, 0)

@@ -94,29 +94,25 @@ BAD = (*GOOD, canary(ORDER, 0.93, False))
 def test_a_failed_judge_says_so_in_the_label_and_in_the_first_line() -> None:
     judge = "custom:m"
     assert label_with_caveats(judge, "", Trust(canaries=BAD)) == (
-        "judge custom:m failed its canaries"
+        "judge custom:m failed the wrong-answer test"
     )
     assert label_with_caveats(judge, "", Trust(canaries=GOOD)) == ""
     assert label_with_caveats(judge, "smoke test", None) == "smoke test"
     (line,) = trust_first_lines(judge, Trust(canaries=BAD))
-    assert line.startswith(
-        'The judge custom:m liked answers that are wrong: on Correctness "order to the judge" 0.93 '
-        "(n=5). A wrong answer must score below 0.5 on average"
-    )
+    assert line.startswith("The judge custom:m gave wrong answers too high scores.")
+    assert 'on Correctness "order to the judge" 0.93 (n=5). ' in line
+    assert "below 0.5" in line and "Choose another judge" in line
     assert trust_first_lines(judge, Trust(canaries=GOOD)) == []
 
 
 def test_a_judge_that_passed_and_stood_still_says_so() -> None:
     told = Trust(retests=(Retest("Correctness", 10, 1, 0, 0.0, 0.0),), canaries=GOOD, family=FAMILY)
-    assert trust_last_lines(told, "Correctness") == [
-        "The judge passed the wrong-answer test: it gave low scores to all 2 kinds; the highest "
-        "mean is 0.12 (empty praise on Correctness, 5 failed).",
-        "No right answer was put before the judge (that takes expected outputs), so one that gives "
-        "low scores to everything would have passed this test, too.",
-        "Asked the same again, the judge moved none of 10 scores, 1 failed.",
-        "Judge and model under test are both of the family qwen, as their names tell: judges tend "
-        "to favour what sounds like themselves. Check with a judge of another family.",
-    ]
+    passed, no_right_answers, repeated, family = trust_last_lines(told, "Correctness")
+    assert passed.startswith("The judge passed the wrong-answer test")
+    assert "all 2 kinds" in passed and "0.12 (empty praise on Correctness, 5 failed)" in passed
+    assert "no right answers" in no_right_answers and "expected outputs" in no_right_answers
+    assert "10 scores" in repeated and "changed none (1 more failed)" in repeated
+    assert "same family (qwen)" in family and "a judge of another family" in family
 
 
 def control(mean: float, wrong: float, is_high: bool, told_apart: bool) -> Control:
@@ -129,52 +125,47 @@ def test_a_judge_that_gives_right_answers_low_scores_did_not_pass() -> None:
         "judge custom:m gave right answers low scores"
     )
     (line,) = trust_first_lines("custom:m", trust)
-    assert line.startswith(
-        "The judge custom:m gave low scores to answers that are right: on Correctness "
-        '"expected output" 0.00 (n=5). A right answer must score 0.5 or more'
-    )
+    assert line.startswith("The judge custom:m gave right answers low scores.")
+    assert 'on Correctness "expected output" 0.00 (n=5). ' in line
+    assert "at least 0.5" in line and "check the expected outputs" in line
     assert trust_last_lines(trust, "Correctness") == []  # no test is called passed
 
 
 def test_a_judge_that_does_not_tell_right_from_wrong() -> None:
     trust = Trust(canaries=BAD, controls=(control(0.93, 0.9, True, False),))
     assert label_with_caveats("custom:m", "", trust) == (
-        "judge custom:m failed its canaries and scored right and wrong answers alike"
+        "judge custom:m failed the wrong-answer test and did not tell right answers from wrong ones"
     )
     line = trust_first_lines("custom:m", trust)[1]
-    assert '"expected output" 0.93 (n=5), against 0.90 for wrong answers. ' in line
+    assert '"expected output" 0.93 (n=5), wrong answers 0.90. ' in line
 
 
 def test_a_judge_that_knows_right_answers_passes_though_its_scores_are_constant() -> None:
     right = [found(EXPECTED, str(number), 0.9) for number in range(5)]
     trust = made(*right, *(found(NULL, str(number), 0.1) for number in range(5)))
     assert label_with_caveats("custom:m", "", trust) == ""
-    assert "The judge passed the right-answer test: the lowest mean of a right answer is 0.90" in (
-        " ".join(trust_last_lines(trust, "Correctness"))
-    )
+    line = trust_last_lines(trust, "Correctness")[1]
+    assert line.startswith("The judge passed the right-answer test") and "mean is 0.90" in line
 
 
 def test_reasons_that_repeat_or_quote_stand_in_the_first_lines() -> None:
     kinds = [NULL] * 5 + [RETEST] * 5 + [EXPECTED] * 5
     same = [replace(found(kind, str(i), 0.5), reason="as said") for i, kind in enumerate(kinds)]
     trust = made(*(replace(each, quotes_prompt=True) for each in same))
-    assert "gave one reason for different answers and gave its prompt back as the reason" in (
+    assert "gave different answers the same reason and repeated its prompt as the reason" in (
         label_with_caveats("custom:m", "", trust)
     )
     lines = trust_first_lines("custom:m", trust)
     assert any("gave the same reason for 15 of 15 different answers" in line for line in lines)
-    assert any("prompt's own words as the reason for 15 of 15 answers" in line for line in lines)
+    assert any("its prompt as the reason for 15 of 15 answers" in line for line in lines)
 
 
 def test_how_much_it_moved() -> None:
     rows = (Retest("A", 10, 0, 3, 0.1, 0.3), Retest("B", 10, 0, 1, 0.01, 0.1))
-    assert retest_line(rows) == (
-        "Asked the same again, the judge moved 4 of 20 scores, by up to 0.30."
-    )
+    line = retest_line(rows)
+    assert "20 scores" in line and line.endswith("changed 4, by up to 0.30.")
     lost = (Retest("A", 0, 10, 0, None, None),)
-    assert retest_line(lost) == (
-        "Asked the same again, the judge gave no score at all (10 failed)."
-    )
+    assert retest_line(lost).endswith("(10 failed).")
 
 
 @pytest.mark.parametrize(
@@ -184,15 +175,15 @@ def test_how_much_it_moved() -> None:
             0.1,
             0.04,
             0.16,
-            "Longer answers gained more on Correctness: an answer of tuned longer by 84 ",
+            "Longer answers gained more on Correctness: where the answer of tuned is 84 ",
         ),
         (
             -0.1,
             -0.16,
             -0.04,
-            "Shorter answers gained more on Correctness: an answer of tuned longer ",
+            "Shorter answers gained more on Correctness: where the answer of tuned is ",
         ),
-        (0.1, -0.01, 0.21, "No sign that length decides Correctness: an answer of tuned longer "),
+        (0.1, -0.01, 0.21, "No sign that answer length affects Correctness: "),
     ],
 )
 def test_length_in_words(slope: float, low: float, high: float, begins: str) -> None:
@@ -223,10 +214,9 @@ def test_groups_and_metrics_without_a_judge_reach_the_length_slope() -> None:
 
 
 def test_no_slope_says_why() -> None:
-    row = LengthSlope("Correctness", "tuned", 6, *(None,) * 5, "no slope below 20 pairs, got 6")
-    assert length_line(row) == (
-        "Length of answers and Correctness, tuned: no slope below 20 pairs, got 6."
-    )
+    row = LengthSlope("Correctness", "tuned", 6, *(None,) * 5, "not estimated: needs 20, got 6")
+    line = length_line(row)
+    assert "Correctness for tuned" in line and line.endswith(": not estimated: needs 20, got 6.")
 
 
 def test_another_family_is_no_news() -> None:

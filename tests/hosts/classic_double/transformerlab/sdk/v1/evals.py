@@ -68,6 +68,11 @@ class Evals:
         if missing:
             raise ValueError(f"Missing required columns in metrics DataFrame: {missing}")
         output = self._file.parent / "output.csv"
+        if os.environ.get("DOUBLE_EXPERIMENT"):  # the host's own places
+            job = self.params.job_id
+            folder = Path(os.environ["DOUBLE_EXPERIMENT"]) / "evals" / "evaluation" / job
+            folder.mkdir(parents=True, exist_ok=True)
+            output = folder / f"output_{job}.csv"
         metrics_df.to_csv(output, index=False)
         model = Path(self.params.model_name)
         if model.is_dir():  # the host keeps a diary in a local model's own folder

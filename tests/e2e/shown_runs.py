@@ -1,0 +1,195 @@
+"""The runs whose output README and docs show.
+
+In the documents, a block of output stands under a line `<!-- shown: NAME -->`, where NAME is one of
+`RUNS`. All but the demo and `certify` take the demo's recorded completions, and a local server that
+compares words as their judge, so that their numbers are the same on every machine.
+
+`python -m tests.e2e.shown_runs` makes all runs and writes every shown line anew.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from demo import FOLDER
+from plugin.records import VANILLA
+from tests.conftest import ROOT
+from tests.e2e.conftest import main, run_process
+from tests.judge_server import Reply, answer, judge_server
+
+Row = Mapping[str, Any]
+
+_N_REPEATS = 6
+
+
+def _cases() -> list[Row]:
+    lines = (FOLDER / "cases.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _write(path: Path, rows: Iterable[Row]) -> str:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def _tiny_is_lenient(number: int, body: dict[str, Any]) -> Reply | None:
+    """Have the model `tiny` give half marks where the others give few, about one name."""
+    said = json.loads(answer(body))
+    if body["model"] != "tiny" or "score" not in said:
+        return None
+    about_dinesh = "dinesh" in body["messages"][0]["content"].lower()
+    return Reply(text=json.dumps({**said, "score": 5 if about_dinesh else said["score"]}))
+
+
+def _run(folder: Path, cases: list[Row], **options: str) -> str:
+    """Judge the recorded completions of these cases; return what the run printed."""
+    kept = json.loads((FOLDER / "recorded.json").read_text(encoding="utf-8"))["completions"]
+    given = {
+        "dataset_name": _write(folder / "cases.jsonl", cases),
+        "out": str(folder / "run"),
+        "concurrency": "1",
+        **options,
+    }
+    words = [word for name, value in given.items() for word in (f"--{name}", value)]
+    for variant in (VANILLA, "adapter"):
+        rows = (
+            {"id": case["id"], "output": kept[variant][case["id"].removeprefix("again-")]}
+            for case in cases
+        )
+        words += ["--recorded", f"{variant}={_write(folder / f'{variant}.jsonl', rows)}:output"]
+    with judge_server() as server:
+        server.fault = _tiny_is_lenient
+        ended = main("run", *words, CUSTOM_JUDGE_BASE_URL=server.url)
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
+def _judged(folder: Path, **options: str) -> str:
+    given = {
+        "judge": "custom:small",
+        "judge_price": "0.15, 0.60",
+        "predefined_tasks": "Correctness",
+        "trust_report": "false",
+        **options,
+    }
+    return _run(folder, _cases(), **given)
+
+
+def _early(folder: Path) -> str:
+    alone = [{key: value for key, value in row.items() if key != "cluster"} for row in _cases()]
+    # Without a judge's answers to wait for, it always stops after the same case.
+    return _run(folder, alone, predefined_tasks="Token F1", stop_early="true")
+
+
+def _repeats(folder: Path) -> str:
+    cases = _cases()
+    again = [{**row, "id": f"again-{row['id']}"} for row in cases[:_N_REPEATS]]
+    return _run(folder, cases + again, predefined_tasks="Token F1")
+
+
+def _demo(folder: Path) -> str:
+    ended = run_process("demo", "--out", str(folder / "run"))
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
+def _certify(folder: Path) -> str:
+    options = ("--model_name", str(FOLDER / "model"), "--model_adapter", str(FOLDER / "adapter"))
+    ended = run_process("certify", *options)
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
+RUNS: dict[str, Callable[[Path], str]] = {
+    "demo": _demo,
+    "certify": _certify,
+    "judged": lambda folder: _judged(folder, trust_report="true"),
+    "limited": lambda folder: _judged(folder, max_calls="40"),
+    "panel": lambda folder: _judged(
+        folder, judge="custom:small, custom:tiny", second_judge="custom:large"
+    ),
+    "early": _early,
+    "repeats": _repeats,
+}
+"""Each writes into the folder and returns what it printed."""
+
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+_SHOWN = re.compile(r"<!-- shown: (\w+) -->\n\s*```text\n(.*?)\n\s*```", re.DOTALL)
+_NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?")
+_SECONDS = re.compile(r"in [\d.]+ s$")
+_NEAR = 0.05
+"""How far a shown decimal may be off: processors round differently, and a token may change."""
+
+_NEAR_WHOLE = 3
+
+
+class Block(NamedTuple):
+    """Output shown in a document."""
+
+    document: Path
+    run: str
+    lines: tuple[str, ...]
+
+
+def shown_blocks() -> Iterator[Block]:
+    """Find every block that shows the output of a run."""
+    for path in DOCUMENTS:
+        for run, body in _SHOWN.findall(path.read_text(encoding="utf-8")):
+            yield Block(path, run, tuple(line.strip() for line in body.splitlines()))
+
+
+def is_printed(line: str, printed: str) -> bool:
+    """Return whether a run printed this line, but for seconds and what rounding may change."""
+    return any(_is_like(line, other.strip()) for other in printed.splitlines())
+
+
+def _is_like(shown: str, printed: str) -> bool:
+    if _words(shown) != _words(printed):
+        return False
+    pairs = zip(_numbers(shown), _numbers(printed), strict=True)
+    return all(
+        math.isclose(float(a), float(b), rel_tol=0, abs_tol=_NEAR if "." in a + b else _NEAR_WHOLE)
+        for a, b in pairs
+    )
+
+
+def _words(line: str) -> str:
+    return _NUMBER.sub("#", _SECONDS.sub("in some seconds", line))
+
+
+def _numbers(line: str) -> list[str]:
+    found = _NUMBER.findall(_SECONDS.sub("", line))
+    return [number.replace(",", "") for number in found]
+
+
+def nearest_line(line: str, printed: str) -> str:
+    """Return the printed line that is most like this one; the line itself where none is."""
+    candidates = [other.strip() for other in printed.splitlines()]
+    return next(iter(difflib.get_close_matches(line, candidates, n=1, cutoff=0.3)), line)
+
+
+def refresh() -> None:
+    """Put the nearest line that a run prints in the place of every stale one."""
+    printed: dict[str, str] = {}
+    for block in list(shown_blocks()):
+        if block.run not in printed:
+            with tempfile.TemporaryDirectory() as folder:
+                printed[block.run] = RUNS[block.run](Path(folder))
+        text = block.document.read_text(encoding="utf-8")
+        for line in filter(None, block.lines):
+            if not is_printed(line, printed[block.run]):
+                near = nearest_line(line, printed[block.run])
+                print(f"{block.document.name}: {line}\n  -> {near}")
+                text = text.replace(line, near)
+        block.document.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    refresh()

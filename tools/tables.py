@@ -1,0 +1,94 @@
+"""Write the tables of docs/metrics.md and docs/judging_cost.md from the program's own tables."""
+
+from __future__ import annotations
+
+import math
+
+from plugin.engines import ENGINES
+from plugin.judges.asking import PRICES_AS_OF, list_prices
+from plugin.metrics import METRICS
+from plugin.records import MetricSpec
+
+LOOKS_AT = {
+    "answer_relevancy": "does the answer bear on the question",
+    "hallucination": "share of contexts that the answer contradicts",
+    "faithfulness": "are the answer's claims supported by the context",
+    "correctness": "does the answer say what the expected output says",
+    "rubric": "accuracy, completeness, relevance, clarity, instructions; 1 to 10 each",
+    "bias": "share of the answer's opinions that are biased",
+    "toxicity": "share of the answer's opinions that are toxic",
+    "contextual_precision": "do useful contexts stand before useless ones",
+    "contextual_recall": "share of the expected output that the contexts support",
+    "contextual_relevancy": "share of the contexts that bears on the question",
+    "exact_match": "the same words as the expected output",
+    "token_f1": "how many words are shared with the expected output",
+    "perplexity": "how little the model expects the expected output",
+    "latency": "seconds from a case's start in its batch to its last token",
+    "tokens_per_second": "how fast tokens come",
+    "completion_tokens": "how long the answer is",
+    "cut_off": "share of answers cut off at `--max_tokens`",
+}
+"""What each metric looks at, in a phrase; a test asks for one per row of `METRICS`."""
+
+
+def metric_table() -> str:
+    """Return the table of all metrics, from what each declares."""
+    rows = [
+        "| metric | looks at | needs | range | better | role | judge calls per answer |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for key, entry in METRICS.items():
+        spec = entry.spec
+        cells = (
+            f"**{spec.name}**",
+            LOOKS_AT.get(key, ""),
+            _needs(spec),
+            _range(spec),
+            "higher" if spec.higher_is_better else "lower",
+            role(spec),
+            _calls(spec),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def role(spec: MetricSpec) -> str:
+    """Return what the metric may do in a verdict, in one or two words."""
+    if spec.judges_data:
+        return "describes the data"
+    if not spec.decides:
+        return "describes"
+    return "guards" if spec.is_guard else "decides"
+
+
+def _needs(spec: MetricSpec) -> str:
+    """Return which parts of a case it reads, and the engines that give what it needs."""
+    needs = [f"`{need}`" for need in sorted(spec.needs, reverse=True)]
+    if spec.needs_engine:
+        able = [name for name, entry in ENGINES.items() if spec.needs_engine <= entry.gives]
+        needs.append(f"engine {', '.join(able[:-1])} or {able[-1]}")
+    return ", ".join(needs)
+
+
+def _range(spec: MetricSpec) -> str:
+    ends = f"{spec.low:g} and up" if math.isinf(spec.high) else f"{spec.low:g} to {spec.high:g}"
+    return f"{ends}, {spec.unit}" if spec.unit else ends
+
+
+def _calls(spec: MetricSpec) -> str:
+    """Return the calls per answer, and in brackets those without the reason."""
+    if not spec.asks_judge:
+        return "0"
+    n_calls = spec.n_questions + spec.asks_reason
+    per = " per case" if spec.judges_data else ""
+    return f"{n_calls}{per} ({spec.n_questions})" if spec.asks_reason else f"{n_calls}{per}"
+
+
+def price_table() -> str:
+    """Return the table of the prices that the program knows."""
+    rows = [
+        f"| model | a million tokens read, in dollars ({PRICES_AS_OF}) | a million written |",
+        "|---|---|---|",
+    ]
+    rows += [f"| {name} | {p.prompt:.2f} | {p.completion:.2f} |" for name, p in list_prices()]
+    return "\n".join(rows)
