@@ -32,7 +32,6 @@ from plugin.errors import FaultError, JudgeError, OptionError, VerdictError
 from plugin.plan.command_line import PROGRAM, parse_arguments, read_config
 from plugin.plan.params import Params
 from plugin.plan.params_input import ONLY_VANILLA
-from plugin.worker import Stopped
 
 if TYPE_CHECKING:
     from plugin.hosts import Host
@@ -80,7 +79,7 @@ def _report_error(error: BaseException, host: Host) -> int:
     """Tell the host how its run ended, from within an except clause; return the exit code."""
     if isinstance(error, KeyboardInterrupt):
         host.stopped()
-        return Stopped.exit_code
+        return host.stop_exit_code
     if not isinstance(error, VerdictError):
         error = FaultError(f"{type(error).__name__}: {error} ({_save_traceback()})")
     host.fail(error)

@@ -18,6 +18,7 @@ from demo import FOLDER
 from plugin import cli, engines, hosts, judges, metrics
 from plugin.journal import Journal
 from plugin.records import Completion
+from plugin.worker import Progress
 from tests.conftest import ROOT
 from tests.e2e.conftest import Ended, main, summary
 from tests.in_process import call_program
@@ -267,6 +268,25 @@ def test_the_host_hears_why_there_is_no_report(
     assert ended.code == 2
     assert "nowhere.jsonl" in ended.err
     assert not (tmp_path / "verdict.txt").exists()
+
+
+def test_the_host_hears_that_the_run_was_stopped(
+    tmp_path: Path,
+    recorded: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add("host", tmp_path, monkeypatch)
+    (tmp_path / "order.json").write_text(json.dumps({**recorded, "predefined_tasks": "Token F1"}))
+    monkeypatch.setenv("VERDICT_INBOX", str(tmp_path))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(hosts.PathHost, "tend", _stop)
+    assert cli.start([]) == 130
+    assert hosts.STOPPED_TEXT in capsys.readouterr().out
+
+
+def _stop(host: hosts.PathHost, progress: Progress) -> None:
+    raise KeyboardInterrupt
 
 
 def test_without_a_host_a_person_typed_it(capsys: pytest.CaptureFixture[str]) -> None:

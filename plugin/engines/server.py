@@ -173,7 +173,7 @@ class ServerCalls:
         except CallError as error:
             reason = self._last = str(error)
             if error.retry:
-                reason = f"{NO_ANSWER} ({error}); the same run tries again"
+                reason = f"{NO_ANSWER} ({error}); a resumed run tries again"
             return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.retry)
 
     async def _request(self, prompt: Prompt, n_tokens: int) -> Completion:

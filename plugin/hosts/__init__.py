@@ -78,6 +78,8 @@ class PathHost:
     The base class of a new host, which adds `open` and `publish` (see `Host`).
     """
 
+    stop_exit_code = 130
+
     def model(self, name: str) -> str:
         """Return the directory when there is one, else the name as a hub id."""
         # Links are kept: their names are what fine-tuned models are shown by.

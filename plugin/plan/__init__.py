@@ -1,6 +1,6 @@
-"""What the user asked for, checked before anything heavy begins.
+"""Check what the user asked for before anything slow begins.
 
-`params` has every option once; `resolve` asks the host where the named things are; `variants` says
-who is compared with whom; `plan` puts it together. Nothing is imported here, because the command
-line needs `params` alone to answer `--help` or a mistyped option.
+`params` declares every option once; `resolve` asks the host where models, adapters and data are;
+`variants` names the variants that are compared; `plan` puts all of it together. This file imports
+nothing, because the command line needs only `params` to answer `--help` or a mistyped option.
 """

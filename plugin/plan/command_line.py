@@ -1,8 +1,7 @@
-"""The command line's words -> options by name: the parser, its help, and config files.
+"""Read the words of the command line, and config files, as options by name.
 
-Commands stand in `_COMMANDS`; the options of `run` and `certify`, with their groups and help, come
-from `Params`. Whatever cannot be parsed is an OptionError of one line that says what was probably
-meant.
+`_COMMANDS` lists the commands. The options of `run` and `certify`, with their groups and help, come
+from `Params`. What cannot be parsed is an OptionError of one line that suggests what was meant.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ PROGRAM = "python main.py"
 _COMMANDS = {
     "run": "compare a base model with its adapters",
     "certify": "prove that an adapter is applied, whole, to its base model (exit code 0, else 3)",
-    "demo": "the same on a tiny model that comes with the program",
-    "resume": "go on with a run that was stopped, and try again what failed",
+    "demo": "run a comparison of tiny models that come with the program",
+    "resume": "go on with a run that was stopped, and retry what failed",
     "report": "rebuild tables, charts and report from a run's journal",
     "ratings": "write a template for human ratings of cases drawn at random",
 }
@@ -39,7 +38,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     """Return the command and its options by name.
 
     Raises:
-        OptionError: naming what is unknown, and what was probably meant.
+        OptionError: naming what is unknown and what was probably meant.
     """
     first = arguments[0] if arguments else "--help"
     if not first.startswith("-") and first not in _COMMANDS:
@@ -68,18 +67,18 @@ def _unknown_option(name: str, known: Sequence[str]) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Parse options by their whole names; say what is wrong with them in one line."""
+    """Parse options by their full names; report a mistake in one line."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message in place of printing the usage and ending the program."""
+        """Raise the message instead of printing the usage and ending the program."""
         raise OptionError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
 
 
 def _make_parser(show_all: bool) -> argparse.ArgumentParser:
-    """Return the parser of all commands; `show_all` has the help of `run` list every option."""
+    """Return the parser of all commands; with `show_all` the help of `run` lists every option."""
     parser = _Parser(
         prog=PROGRAM,
         description="Is my fine-tuned model really better than the base model, on my task?",
@@ -104,15 +103,15 @@ def _make_parser(show_all: bool) -> argparse.ArgumentParser:
     resume, report, ratings = (add[name]() for name in ("resume", "report", "ratings"))
     for command in (resume, report, ratings):
         command.add_argument("folder", metavar="DIR", help="the run's directory")
-    about = "CSV file with human ratings, taken in before"
+    about = "CSV file with human ratings to add to the run first"
     report.add_argument("--human_ratings", metavar="FILE", default="", help=about)
     ratings.add_argument("--n", type=int, default=50, help="cases to draw (default: 50)")
-    ratings.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    ratings.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     return parser
 
 
 class _ShortHelp(argparse.HelpFormatter):
-    """Put an option and its few words on one line."""
+    """Print an option and its short help on one line."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=36)
@@ -142,7 +141,7 @@ def _add_run_options(run: argparse.ArgumentParser, show_all: bool) -> None:
 
 
 def _full_help(name: str) -> str:
-    """Return what the option does, with its default and its choices."""
+    """Return the option's full help with its default and its choices."""
     field = Params.model_fields[name]
     default, choices = field.default, option_of(name).choices
     text = f"{field.description}"
@@ -175,7 +174,9 @@ def read_config(file: str | None) -> dict[str, Any]:
         raise OptionError(f"--config {file}: {error}") from error
     values = _parse_config(file, text)
     if not isinstance(values, dict):
-        raise OptionError(f"--config {file} must hold a mapping of option names to values")
+        raise OptionError(
+            f"--config {file} must map option names to values, such as 'judge: openai:gpt-4o-mini'"
+        )
     try:
         check_names(values)
     except OptionError as error:

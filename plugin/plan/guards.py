@@ -1,4 +1,4 @@
-"""Say which metrics guard the verdict, each with its margin, and check the retention groups."""
+"""Choose the metrics that guard the verdict, with their margins; check the retention groups."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from plugin.errors import OptionError, did_you_mean
 from plugin.records import Case, MetricSpec
 
 NO_DEFAULTS = "none"
-"""In place of a guard's name: leave out the default guards that are not named."""
+"""What a user writes instead of a guard's name to leave out the default guards."""
 
 
 def choose_guards(
     asked: Sequence[str], specs: Sequence[MetricSpec], primary: str, margin: float
 ) -> dict[str, float]:
-    """Return the guards' shown names with their margins, in the order of the metrics.
+    """Return the names of the guards with their margins, in the order of the metrics.
 
-    The guards are those asked for and, unless the user wants none of them, the metrics that guard
-    by default. The primary metric is never one: it decides.
+    Guards are the metrics that the user names, and those that guard by default unless the user
+    wrote "none". The primary metric is never a guard, because it decides.
 
     Args:
-        asked: NAME, NAME=MARGIN or "none".
+        asked: what the user wrote: NAME, NAME=MARGIN or "none".
         specs: the run's metrics.
-        primary: the shown name of the one that decides.
-        margin: what counts where a guard has none of its own.
+        primary: name of the metric that decides.
+        margin: for guards without a margin of their own.
 
     Raises:
-        OptionError: naming everything asked for that cannot be.
+        OptionError: naming every guard that cannot be one.
     """
     own: dict[str, set[float]] = {}
     problems = []
@@ -44,7 +44,7 @@ def choose_guards(
         own.setdefault(name, set()).update(() if given is None else (given,))
     problems += [
         f"--guard_metric {name} has the margins {' and '.join(f'{m:g}' for m in sorted(margins))}; "
-        "give one"
+        "give only one"
         for name, margins in own.items()
         if len(margins) > 1
     ]
@@ -59,10 +59,10 @@ def choose_guards(
 
 
 def _read_guard(text: str, specs: Sequence[MetricSpec], primary: str) -> tuple[str, float | None]:
-    """Return the guard's shown name and its margin; None for none of its own.
+    """Return the guard's name and its own margin; None if it has none.
 
     Raises:
-        OptionError: when it cannot be.
+        OptionError: when it cannot be a guard.
     """
     known = {metrics.key_of(spec.name): spec for spec in specs}
     name, has_margin, number = text, "", ""
@@ -75,8 +75,8 @@ def _read_guard(text: str, specs: Sequence[MetricSpec], primary: str) -> tuple[s
         raise OptionError(f"--guard_metric {text!r}: {_absent_text(name, known)}")
     if spec.name == primary:
         raise OptionError(
-            f"--guard_metric {text!r}: {spec.name} is the primary metric, which decides already; "
-            "leave it out, or name another --primary_metric"
+            f"--guard_metric {text!r}: {spec.name} is the primary metric, which already decides; "
+            "leave it out, or choose another --primary_metric"
         )
     if not spec.decides:
         why = "judges the data set and no model" if spec.judges_data else "only describes"
@@ -86,13 +86,13 @@ def _read_guard(text: str, specs: Sequence[MetricSpec], primary: str) -> tuple[s
 
 
 def _absent_text(name: str, known: Mapping[str, MetricSpec]) -> str:
-    """Return what is wrong with a metric that the run does not have, and the way out."""
+    """Say why a metric is not in this run, and what to do."""
     here = [spec.name for spec in known.values()]
     has = f"this run has {', '.join(here)}"
     if metrics.key_of(name) in metrics.METRICS:
         return f"{has}; add {name} with --predefined_tasks, or leave it out"
     hint = did_you_mean(name, [*here, *metrics.names()])
-    return f"{name!r} is no metric{hint} ({has})"
+    return f"unknown metric {name!r}{hint} ({has})"
 
 
 def _read_margin(number: str, text: str, spec: MetricSpec) -> float:
@@ -106,27 +106,27 @@ def _read_margin(number: str, text: str, spec: MetricSpec) -> float:
     below = f" and below {width:g}, the width of its range" if spec.is_bounded else ""
     raise OptionError(
         f"--guard_metric {text!r}: the margin {number!r} of {spec.name} must be a number above 0"
-        f"{below}, such as '{spec.name}=0.02'; repeat the option for another metric"
+        f"{below}, such as '{spec.name}=0.02'; repeat the option for each metric"
     )
 
 
 def check_retention(cases: Sequence[Case], primary: MetricSpec) -> None:
-    """Check that a loss in every retention group can be seen.
+    """Check that the primary metric can score at least one case of every retention group.
 
     Args:
-        cases: those of the run.
+        cases: the run's.
         primary: the metric on which a retention group must not get worse.
 
     Raises:
-        OptionError: naming every retention group without a case that the metric can score.
+        OptionError: naming every group without such a case.
     """
     sizes = Counter(case.group for case in cases if case.retention)
     scored = {case.group for case in cases if case.retention and primary.fits(case)}
     needs = " and ".join(need.replace("_", " ") for need in sorted(primary.needs))
     problems = [
         f"retention group {group!r}: {primary.name}, the primary metric, needs {needs}, and none "
-        f"of the group's cases ({n}) has it, so a loss there could not be seen. Add it to the "
-        "data, choose another --primary_metric, or make it no retention group"
+        f"of the group's cases ({n}) has it, so it cannot show a loss. Add it to the data, choose "
+        "another --primary_metric, or do not mark this group for retention"
         for group, n in sizes.items()
         if group not in scored
     ]

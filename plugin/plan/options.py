@@ -1,8 +1,8 @@
-"""What an option is made of: where and how it is shown, and how its loose values are read.
+"""Declare options: where and how each is shown, and how its values are read.
 
-`option` declares a field of `params.Params`; its `Option` says in which forms and which part of the
-help it stands. Lists, number pairs and the user's own criteria (`records.Criterion`) arrive as
-text, as JSON or typed, from people, files and forms; they are read here.
+`option` declares a field of `params.Params`; its `Option` says which forms and which part of the
+help show it. Lists, prices and the user's own criteria (`records.Criterion`) come from people,
+files and forms as text, as JSON or as typed values; the functions here read all three.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from plugin.metrics import names as metric_names
 from plugin.records import Criterion
 
 Group = Literal["model", "data", "metrics", "judge", "cost", "output", "advanced"]
-"""The headings under which help and documents list the options, in this order."""
+"""The headings of the options in help and documents, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Where and how an option is shown.
+    """Say where and how an option is shown.
 
     Attributes:
-        group: the heading under which help and documents list it.
-        short: its line in the short help, as short as possible; "" for an option that only the
-            full help shows.
-        value: what stands for its value in the help, such as DIR.
-        hosts: whose form or command line has it: "cli", "classic", "lab". What a host supplies
-            itself is not in its form.
+        group: its heading in help and documents.
+        short: its text in the short help, a few words; "" for an option that only the full help
+            shows.
+        value: the placeholder for its value in the help, such as DIR.
+        hosts: where it can be set: "cli", "classic", "lab". A host's form leaves out what the host
+            supplies itself.
         widget: the classic form's widget; None for a plain field.
         choices: the values that a form offers.
         may_repeat: whether the command line takes it several times.
@@ -62,9 +62,9 @@ def option(default: Any, title: str, help_text: str, shown: Option, **limits: An
     """Return a field of `Params`.
 
     Args:
-        default: what counts when nothing is said.
-        title: over the field in a form.
-        help_text: what it does, with its rule.
+        default: the value where the user gives none.
+        title: shown above the field in a form.
+        help_text: what it does, and which values it takes.
         shown: where and how it is shown.
         limits: pydantic's, such as ge and le.
     """
@@ -78,13 +78,13 @@ def option(default: Any, title: str, help_text: str, shown: Option, **limits: An
 
 
 def column_option(name: str, help_text: str, short: str = "") -> Any:
-    """Return the field for a column's name, which is `name` unless the user says otherwise."""
+    """Return the field for the name of a column, which is `name` by default."""
     title = f"{name.replace('_', ' ').capitalize()} column"
     return option(name, title, help_text, Option("data", short, "NAME"))
 
 
 def _read_texts(value: object) -> object:
-    """Return a tuple of texts from a list, a JSON list or a comma list; drop empty parts."""
+    """Return texts from a list, a JSON list or a text with commas; drop empty parts."""
     if isinstance(value, str):
         text = value.strip()
         value = json.loads(text) if text.startswith("[") else text.split(",")
@@ -95,7 +95,7 @@ def _read_texts(value: object) -> object:
 
 def _check_price(values: tuple[float, ...]) -> tuple[float, ...]:
     if values and (len(values) != 2 or not all(0 <= value < 1e6 for value in values)):
-        raise ValueError("two numbers, 0 or more: dollars per million tokens in and out")
+        raise ValueError("give two numbers, 0 or more: dollars per million tokens in and out")
     return values
 
 
@@ -116,11 +116,11 @@ def parse_criteria(value: object, taken: Sequence[str]) -> tuple[Criterion, ...]
     """Return criteria from a list of mappings, its JSON, or lines of text "name: description".
 
     Args:
-        value: what was given.
-        taken: names that no criterion may have.
+        value: what the user gave.
+        taken: names that a criterion must not have.
 
     Raises:
-        ValueError: naming the criterion, what is wrong with it and what is expected.
+        ValueError: naming the criterion, what is wrong with it, and what is expected.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -128,15 +128,15 @@ def parse_criteria(value: object, taken: Sequence[str]) -> tuple[Criterion, ...]
     if isinstance(value, Mapping):
         value = [value]
     if not isinstance(value, list | tuple):
-        raise ValueError("a list of criteria is expected, each with a name and a description")
+        raise ValueError("give a list of criteria, each with a name and a description")
     numbered = enumerate(value, 1)
     criteria = tuple(_criterion(n, item) for n, item in numbered if not _is_blank(item))
     known = {name.lower() for name in taken}
     for criterion in criteria:
         if criterion.name.lower() in known:
             raise ValueError(
-                f"the criterion's name {criterion.name!r} is taken; each needs a name of its own, "
-                f"unlike {', '.join(taken)}"
+                f"the criterion's name {criterion.name!r} is taken; choose a new one, other than "
+                f"{', '.join(taken)}"
             )
         known.add(criterion.name.lower())
     return criteria
@@ -146,7 +146,7 @@ def _parse_json_list(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(f"a list of criteria is expected, got broken JSON ({error})") from error
+        raise ValueError(f"give a list of criteria; this is not valid JSON ({error})") from error
 
 
 def _parse_lines(text: str) -> list[dict[str, str]]:
@@ -182,14 +182,14 @@ def _criterion(number: int, item: object) -> Criterion:
         raise ValueError(f"{where} needs a description or evaluation steps")
     context = str(item.get("include_context") or "no").strip().lower()
     if context not in _SWITCH:
-        raise ValueError(f"{where}: include_context {context!r} is not yes or no")
+        raise ValueError(f"{where}: include_context {context!r} must be yes or no")
     return Criterion(name, description, _SWITCH[context], steps)
 
 
 def _parse_steps(steps: object, where: str) -> tuple[str, ...]:
-    """Return texts from a list, its JSON, or lines; a form sends an empty text for none."""
+    """Return texts from a list, its JSON, or lines of text; "" (from a form) gives none."""
     if isinstance(steps, str):
         steps = _parse_json_list(steps) if steps.strip().startswith("[") else steps.splitlines()
     if not isinstance(steps, list | tuple):
-        raise ValueError(f"{where}: evaluation_steps {steps!r} is not a list of texts")
+        raise ValueError(f"{where}: evaluation_steps {steps!r} must be a list of texts")
     return tuple(text for step in steps if (text := str(step).strip()))

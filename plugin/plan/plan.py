@@ -1,4 +1,4 @@
-"""A `Plan` says what a run will do; what can be checked before the first heavy step was checked."""
+"""Make the `Plan` of a run: all that is known and checked before the first slow step."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from plugin.records import MetricSpec, Variant
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Hold all that a run needs to begin.
+    """Hold everything that a run needs to begin.
 
     Attributes:
-        primary: the shown name of the metric that decides.
-        guards: the shown names of those that may only veto, with their margins.
-        lineup: the variants, and what generates for them.
+        primary: name of the metric that decides.
+        guards: names of the metrics that may only veto, with their margins.
+        lineup: the variants, and the engines that complete for them.
         identity: the settings and versions that the results depend on, by name.
         digests: the files and data that they depend on, by name.
         versions: of this program, its libraries and the platform.
@@ -67,14 +67,14 @@ class Plan:
 
     @property
     def judge_label(self) -> str:
-        """Return the judges in words."""
+        """Return the judges as one phrase."""
         labels = [judge.label for judge in self.judges]
         label = labels[0] if len(labels) == 1 else f"a panel of {', '.join(labels)}"
         return f"{label}, then {self.second_judge.label}" if self.second_judge else label
 
     @property
     def caveat(self) -> str:
-        """Return what must stand in the verdict's first line; "" for nothing."""
+        """Return what the verdict's first line must say about the judges; "" for nothing."""
         judges = (*self.judges, *([self.second_judge] if self.second_judge else []))
         return ", ".join(dict.fromkeys(judge.caveat for judge in judges if judge.caveat))
 
@@ -85,10 +85,10 @@ class Plan:
 
 
 def make_plan(params: Params, sources: Sources) -> Plan:
-    """Read the data, check model and adapters, and fix what is compared with what.
+    """Read the data, check model and adapters, and decide what is compared with what.
 
     Raises:
-        UserError: naming what is wrong with data, options, model or adapter.
+        UserError: saying what is wrong with data, options, model or adapter.
     """
     recorded = completion_columns(sources.recorded, sources.dataset)
     source = replace(case_source(params, sources.dataset), completion_columns=recorded)
@@ -135,22 +135,22 @@ def make_plan(params: Params, sources: Sources) -> Plan:
 
 
 def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None) -> Lineup:
-    """Check what is to be compared, choose the engine, and name the variants.
+    """Check what will be compared, choose the engine, and name the variants.
 
     Args:
         params: what the user asked for.
         sources: where things are.
-        loaded: the cases; only what was recorded needs them, to be joined with.
+        loaded: the cases; needed only to join recorded completions with them.
 
     Raises:
-        UserError: naming what is wrong with options, model, adapters or recorded completions.
+        UserError: saying what is wrong with options, model, adapters or recorded completions.
     """
     if sources.recorded and loaded:
         return recorded_lineup(sources, loaded)
     if params.enable_thinking is not None and not params.chat_template:
         raise OptionError(
-            "--enable_thinking tells the chat template something, and --chat_template false uses "
-            "none: leave one of them out"
+            "--enable_thinking is a setting of the chat template, and --chat_template false turns "
+            "the template off: leave out one of the two"
         )
     return served_lineup(params, sources) if sources.server else local_lineup(params, sources)
 
@@ -161,11 +161,11 @@ _ENGINE_GIVES = {
     "tokens": "number of tokens",
     "finish_reason": "reason why a completion ended",
 }
-"""What an engine may give besides the text, in words that follow "no"."""
+"""What an engine may give besides the text, in words that fit after "no"."""
 
 
 def check_engine(specs: Sequence[MetricSpec], engine: str) -> None:
-    """Check that the engine gives what the metrics are made of.
+    """Check that the engine gives what the metrics need.
 
     Raises:
         OptionError: naming every metric that needs more than the engine gives.
@@ -187,10 +187,10 @@ def check_engine(specs: Sequence[MetricSpec], engine: str) -> None:
 def _check_early(
     params: Params, lineup: Lineup, loaded: LoadedCases, specs: Sequence[MetricSpec]
 ) -> None:
-    """Check that judging may stop early.
+    """Check that judging can stop early.
 
     Raises:
-        OptionError: when it may not, saying what stands in the way.
+        OptionError: when it cannot, saying why.
     """
     if params.variants != BOTH:
         raise OptionError(
@@ -199,8 +199,8 @@ def _check_early(
         )
     if len(lineup.variants) == 1:
         raise OptionError(
-            f"--stop_early needs a comparison, but --recorded names {lineup.variants[0].name!r} "
-            "alone; give a second one"
+            f"--stop_early needs a comparison, but --recorded names only "
+            f"{lineup.variants[0].name!r}; give a second --recorded"
         )
     if any(case.cluster for case in loaded.cases):
         repeats = f" ({loaded.repeats.text.rstrip('.')})" if loaded.repeats.n else ""
@@ -214,7 +214,7 @@ def _check_early(
     if unbounded:
         raise OptionError(
             f"--stop_early cannot be used with {', '.join(unbounded)}: its intervals need a worst "
-            "and a best score. Leave one of the two out"
+            "and a best score. Leave out one of the two"
         )
 
 

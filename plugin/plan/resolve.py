@@ -1,7 +1,7 @@
-"""Find what the user's names stand for: models, adapters, data set, server, cache and judges.
+"""Find the models, adapters, data set, server, cache and judges that the user named.
 
-The host is asked where things are, and options that do not go together are refused, all of this
-before a file is read. The result is a `Sources`; reading what it names is up to `plan.make_plan`.
+The host says where things are, and options that contradict each other are refused. No file is read
+here. The result is a `Sources`; `plan.make_plan` reads what it names.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _MODEL_OPTIONS = (
     *("model_name", "model_adapter", "tuned_model", "system_prompt", "baseline_prompt"),
     *("server_url", "workers", "ray_address", "load_4bit", "enable_thinking"),
 )
-"""Options that mean nothing where no model is run."""
+"""Options without a meaning in a run that has no model."""
 
 _KEY_NAME = "INFERENCE_API_KEY"
 _LOCAL_OPTIONS = ("load_4bit", "workers", "ray_address")
-"""Options that mean nothing where a server holds the weights."""
+"""Options without a meaning where a server holds the weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Tell where an inference server is.
+    """Say where an inference server is.
 
     Attributes:
-        url: its base URL; holds nothing secret.
-        key: "" where none was given.
-        chosen_by: the option that says so.
+        url: its base URL, without secrets.
+        key: "" if none was given.
+        chosen_by: the option that chose it.
     """
 
     url: str
@@ -51,15 +51,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Tell where things are: the user's names as the host knows them, and judges with their keys.
+    """Say where everything is that the user named, and hold the judges with their keys.
 
     Attributes:
-        model: directory or hub id; on a server, the name that was given; "" where only what was
-            recorded is compared.
-        adapters: directories; on a server, names.
-        tuned: the fine-tuned models, likewise or hub ids.
-        recorded: the variants whose completions were made elsewhere, the baseline first.
-        server: where the models are served; None where an engine on this machine holds them.
+        model: directory or hub id; with a server, the name that was given; "" where only recorded
+            completions are compared.
+        adapters: directories; with a server, names.
+        tuned: the fine-tuned models: directories or hub ids; with a server, names.
+        recorded: the variants with completions from files, the baseline first.
+        server: the server that holds the models; None if this machine holds them.
     """
 
     model: str
@@ -74,10 +74,10 @@ class Sources:
 
 
 def find_sources(params: Params, host: Host) -> Sources:
-    """Find everything that has a name; called in the main thread, which alone talks to the host.
+    """Find everything that the user named; call it in the main thread, as it asks the host.
 
     Raises:
-        UserError: when something is not named, not known or not allowed.
+        UserError: when something is missing, unknown or not allowed.
     """
     recorded = _resolve_recorded(params, host)
     server = None
@@ -106,10 +106,10 @@ def find_sources(params: Params, host: Host) -> Sources:
 
 
 def find_models(params: Params, host: Host) -> Sources:
-    """Find model, adapters and, where one is named, the data set; look for no judge.
+    """Find model, adapters and, if one is named, the data set; load no judge.
 
     Raises:
-        UserError: when something is not known.
+        UserError: when something is unknown.
     """
     server = find_server(params, host)
     return Sources(
@@ -124,14 +124,14 @@ def find_models(params: Params, host: Host) -> Sources:
 
 
 def has_rival(params: Params) -> bool:
-    """Return whether everything is named that --variants wants compared with the base."""
+    """Return whether something is named to compare with the base, if --variants wants that."""
     if params.variants == ONLY_VANILLA or params.model_adapter or params.tuned_model:
         return True
     return params.variants == BOTH and bool(params.baseline_prompt)
 
 
 def _check_models(params: Params) -> None:
-    """Check that what a run of models needs is named.
+    """Check that the user named all that a run of models needs.
 
     Raises:
         OptionError: when something is missing.
@@ -157,10 +157,10 @@ def _check_models(params: Params) -> None:
 
 
 def _resolve_recorded(params: Params, host: Host) -> tuple[Recording, ...]:
-    """Return what was recorded, with the files' names resolved.
+    """Return the recorded variants, with the paths of their files.
 
     Raises:
-        OptionError: naming every bad recording, and options that do not go with recordings.
+        OptionError: naming every bad recording, and options that contradict --recorded.
     """
     if not params.recorded:
         return ()
@@ -181,13 +181,13 @@ def _resolve_recorded(params: Params, host: Host) -> tuple[Recording, ...]:
         )
     if params.engine not in ("auto", "recorded"):
         problems.append(
-            f"--engine {params.engine} generates, and --recorded has completions made elsewhere: "
-            "leave one of them out"
+            f"--engine {params.engine} makes completions, but --recorded already has them: leave "
+            "out one of the two"
         )
     if params.variants != BOTH:
         problems.append(
-            f"--variants '{params.variants}' chooses between models; with --recorded the variants "
-            "are those that it names, so leave --variants out and name one alone or several"
+            f"--variants '{params.variants}' chooses between models, but with --recorded the "
+            "variants are the recorded ones: leave out --variants"
         )
     if problems:
         raise OptionError("\n".join(problems))
@@ -195,11 +195,11 @@ def _resolve_recorded(params: Params, host: Host) -> tuple[Recording, ...]:
 
 
 def find_server(params: Params, host: Host) -> Address | None:
-    """Return the server that generates; None where an engine on this machine does.
+    """Return the server that makes the completions; None if an engine on this machine does.
 
     Raises:
-        OptionError: when options do not go together, when address or key is not valid, or when
-            the engine cannot run on this machine.
+        OptionError: when options contradict each other, address or key is not valid, or the engine
+            cannot run on this machine.
     """
     url, engine = params.server_url, params.engine
     if url and engine not in ("auto", "server"):
@@ -217,31 +217,31 @@ def find_server(params: Params, host: Host) -> Address | None:
     if idle:
         raise OptionError(
             f"an inference server holds the models, so {' and '.join(idle)} would do nothing: "
-            "leave that out, and start the server with such a setting instead"
+            "leave that out, and give the server such a setting when you start it"
         )
     check_url(url, "--server_url", OptionError)
     parts = urlsplit(url)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise OptionError(
-            f"--server_url {_shown_url(url)} holds more than an address; it is stored and shown, "
-            f"so give the server's key as the secret {_KEY_NAME}"
+            f"--server_url {_shown_url(url)} has a password or a query, but the address is stored "
+            f"and shown: give only the address, and the server's key as the secret {_KEY_NAME}"
         )
     key = check_key(host.secret(_KEY_NAME) or "", _KEY_NAME, OptionError)
     return Address(url, key, "--engine server" if engine == "server" else "auto: --server_url")
 
 
 def _shown_url(url: str) -> str:
-    """Return an address without what may be secret in it."""
+    """Return an address without its password and query, which may be secret."""
     return repr(url.partition("?")[0].partition("#")[0].rpartition("@")[2])
 
 
 def _resolve_model(name: str, server: Address | None, host: Host) -> str:
-    """Return the model's directory or hub id; a server's name stays as it is."""
+    """Return the model's directory or hub id; a name on a server stays as it is."""
     return host.model(name) if name and not server else name
 
 
 def _resolve_adapters(names: Sequence[str], server: Address | None, host: Host) -> tuple[str, ...]:
-    """Return the adapters' directories; a server's names stay as they are.
+    """Return the adapters' directories; names on a server stay as they are.
 
     Raises:
         AdapterError: when the host has no such adapter.
@@ -250,25 +250,25 @@ def _resolve_adapters(names: Sequence[str], server: Address | None, host: Host) 
 
 
 def _load_second_judge(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:
-    """Return the second judge, None where none is wanted."""
+    """Return the second judge; None if the user named none."""
     if not params.second_judge:
         return None
     if params.stop_early:
         raise OptionError(
-            "--second_judge and --stop_early exclude each other: the second judge goes back to "
-            "pairs that were counted already when judging stops early; choose one"
+            "--second_judge and --stop_early cannot be used together: the second judge changes "
+            "scores after --stop_early has counted them. Leave out one of the two"
         )
     second = judges.load(params.second_judge, host.secret)
     if second.label in (judge.label for judge in first):
-        raise OptionError(f"--second_judge {second.label} is the first judge too; name another")
+        raise OptionError(f"--second_judge {second.label} is also the first judge; name another")
     return second
 
 
 def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
-    """Check that a budget can be kept.
+    """Check that the price of every judge is known, if there is a budget.
 
     Raises:
-        OptionError: when a judge's price is not known.
+        OptionError: naming the judges without a known price.
     """
     unknown = [j.label for j in judges if price_of(j.label, params.judge_price) is None]
     if params.budget and unknown:
@@ -280,7 +280,7 @@ def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
 
 
 def _cache_dir(params: Params) -> str:
-    """Return the shared cache's directory as an absolute path; "" for none."""
+    """Return the absolute path of the shared cache's directory; "" for no cache."""
     given = params.cache_dir or os.environ.get("FINETUNE_VERDICT_CACHE", "")
     if given.lower() == _NO_CACHE:
         return ""

@@ -1,7 +1,7 @@
-"""The variants of a run, and what generates for each of them: a `Lineup` of `Load`s.
+"""Make the `Lineup` of a run: its variants, grouped into `Load`s that share one engine.
 
-Variants are named in three ways. `local_lineup` here takes models and adapters on this machine;
-`variants_elsewhere` takes names that a server knows, and files of completions made elsewhere.
+`local_lineup` here is for models and adapters on this machine. `variants_elsewhere` is for names
+that a server knows, and for files with completions.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from plugin.plan.resolve import Sources
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, Variant
 
 RESERVED = {
-    DATA: "what stands where a metric judges the data and no variant",
-    ALL: "what all cases together are called",
+    DATA: "used where a metric judges the data and no variant",
+    ALL: "used for all cases together",
 }
-"""Names that no variant may have, and why."""
+"""Names that a variant must not have, and why."""
 
 NOT_APART = "a whole model, loaded by itself"
-"""Why no certificate applies to a fine-tuned model."""
+"""Why a fine-tuned model has no certificate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Hold the variants that share one engine's weights, and what makes that engine.
+    """Hold variants that share one engine and its weights, and the function that loads it.
 
     Attributes:
-        recorded: the completions were made elsewhere, each for its case: two cases that ask the
-            same may have different ones, and of the prompts nothing is known.
-        shared: whether completions go to and come from the cache that runs share. Not where
-            nobody knows the weights: a name may stand for others tomorrow.
+        recorded: whether the completions come from files. Then the prompts are unknown, and two
+            cases with the same question may have different completions.
+        shared: whether completions go into the cache that runs share, and come from it. False if
+            the weights are unknown: a name on a server may mean other weights tomorrow.
     """
 
     variants: tuple[Variant, ...]
@@ -52,19 +52,18 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Lineup:
-    """Hold the variants of a run, ready to be generated with.
+    """Hold the variants of a run and all that is needed to complete for them.
 
     Attributes:
-        loads: one after another, each holding the weights of some variants; the first one has the
-            baseline.
+        loads: done one after another; the first one has the baseline.
         identity: the settings and versions that the completions depend on, by name.
         digests: the files that they depend on, by name.
         versions: of the engine, why it was chosen, and the adapters' traits.
-        engine: the name of the one that generates.
-        model_type: the architecture that the model's configuration names, "" where it names none.
-        certificates: of variants for which it is known beforehand that none applies.
-        notes: what the reader must know of what was lined up, a sentence each.
-        max_tokens: where completions are cut off.
+        engine: name of the engine.
+        model_type: the architecture named in the model's configuration; "" if none is named.
+        certificates: those of variants to which no certificate applies.
+        notes: what the reader must know about the variants, a sentence each.
+        max_tokens: the longest completion.
     """
 
     loads: tuple[Load, ...]
@@ -87,7 +86,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
     """Return the variants of models and adapters that an engine on this machine loads.
 
     Raises:
-        UserError: naming what is wrong with options, model or adapters.
+        UserError: saying what is wrong with options, model or adapters.
     """
     adapters = [inspect_adapter(Path(path)) for path in sources.adapters]
     places = [*(str(adapter.path) for adapter in adapters), *sources.tuned]
@@ -193,14 +192,14 @@ def _engine_settings(
 
 
 def _check_local_names(places: Sequence[str], names: Sequence[str]) -> None:
-    """Check that all of them can be told apart.
+    """Check that every variant gets a name of its own.
 
     Raises:
-        OptionError: when they cannot.
+        OptionError: naming those that do not.
     """
     reserved = {
-        VANILLA: "what the base model is shown as",
-        PROMPTED: "what the base model with --baseline_prompt is shown as",
+        VANILLA: "used here for the base model",
+        PROMPTED: "used here for the base model with --baseline_prompt",
         **RESERVED,
     }
     taken, problems = dict[str, str](), list[str]()

@@ -1,7 +1,7 @@
-"""Variants whose weights are not on this machine: recorded ones and served ones.
+"""Make the lineup of variants whose weights are not on this machine.
 
-`recorded_lineup` takes completions made elsewhere and read from files; `served_lineup` takes names
-that an inference server knows.
+`recorded_lineup` is for completions from files; `served_lineup` is for names that an inference
+server knows.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from plugin.plan.variants import RESERVED, Lineup, Load
 from plugin.records import PROMPTED, VANILLA, Case, Variant
 
 OF_ITS_OWN = "a model of its own on the server"
-"""Why no certificate applies to a fine-tuned model on a server."""
+"""Why a fine-tuned model on a server has no certificate."""
 
 
 def recorded_lineup(sources: Sources, loaded: LoadedCases) -> Lineup:
-    """Return the recorded variants in the order in which they were named, the baseline first.
+    """Return the recorded variants in the order of the options, the baseline first.
 
     Raises:
-        UserError: naming what is wrong with names and files.
+        UserError: saying what is wrong with names and files.
     """
     _check_recorded_names(sources.recorded)
     found = _read_recordings(sources.recorded, loaded)
@@ -62,9 +62,13 @@ def _check_recorded_names(recordings: Sequence[Recording]) -> None:
     names = list[str]()
     for place, one in enumerate(recordings):
         if one.name in RESERVED:
-            problems.append(f"--recorded {one}: the name {one.name!r} is {RESERVED[one.name]}")
+            problems.append(
+                f"--recorded {one}: the name {one.name!r} is {RESERVED[one.name]}; choose another"
+            )
         if one.name in names:
-            problems.append(f"--recorded {one}: the name {one.name!r} is given twice")
+            problems.append(
+                f"--recorded {one}: the name {one.name!r} is given twice; choose another"
+            )
         elif one.name == VANILLA and place:
             problems.append(f"--recorded {one}: {VANILLA!r} is the baseline, so put it first")
         names.append(one.name)
@@ -85,7 +89,10 @@ def _read_recordings(
             continue
         other = places.setdefault((one.file, found[one.name].column), one.name)
         if other != one.name:
-            text = f"--recorded {one}: column {found[one.name].column} is that of {other!r}, too"
+            text = (
+                f"--recorded {one}: column {found[one.name].column} is also that of {other!r}; "
+                "name another column"
+            )
             problems.append(OptionError(text))
     if problems:
         kind = OptionError if isinstance(problems[0], OptionError) else DataError
@@ -94,7 +101,7 @@ def _read_recordings(
 
 
 def _recorded_digest(recorded: RecordedCompletions, cases: Sequence[Case]) -> str:
-    """Return the digest of what was read for the cases, wherever it lay."""
+    """Return the digest of the texts that were read for the cases, wherever the file is."""
     return content_key([[case.id, recorded.texts.get(case.id)] for case in cases])
 
 
@@ -117,8 +124,8 @@ def _unmatched_rows(
     recorded: Mapping[str, RecordedCompletions],
     loaded: LoadedCases,
 ) -> tuple[str, ...]:
-    """Return a note for each file with completions of cases that the data set does not have."""
-    if loaded.source.limit < 1:  # most rows are then of cases that were not drawn
+    """Return a note for each file that has completions of cases outside the data set."""
+    if loaded.source.limit < 1:  # then most rows belong to cases that were not drawn
         return ()
     return tuple(
         f"{recorded[one.name].n_unmatched} of the completions recorded for {one.name} belong to no "
@@ -129,10 +136,10 @@ def _unmatched_rows(
 
 
 def served_lineup(params: Params, sources: Sources) -> Lineup:
-    """Return the variants that a server has by name; the server is asked what it has.
+    """Ask the server which models it has, and return the variants.
 
     Raises:
-        UserError: naming what the server does not have, and options that cannot work.
+        UserError: naming models that the server does not have, and options that cannot work.
     """
     server, base = sources.server, sources.model
     if server is None:
@@ -170,8 +177,8 @@ def served_lineup(params: Params, sources: Sources) -> Lineup:
         if name not in left_out
     )
     engine = engines.library_version("server")
-    # A name says nothing of its weights: tomorrow the server may have others under it. So what it
-    # completes is used again in this run's folder alone, and goes to no cache that runs share.
+    # The weights behind a name are unknown, and may be others tomorrow. So the completions are used
+    # again in this run's folder only, and do not go into the cache that runs share.
     load = Load(variants, partial(engines.load, "server", settings), shared=False)
     served = {name: _served_facts(entries[name]) for name in (*sources.adapters, *sources.tuned)}
     return Lineup(
@@ -193,14 +200,14 @@ def served_lineup(params: Params, sources: Sources) -> Lineup:
 
 
 def _check_served_names(base: str, others: Sequence[str]) -> None:
-    """Check that every variant can be told from the others by its name.
+    """Check that every variant has a name of its own.
 
     Raises:
-        OptionError: when they cannot.
+        OptionError: naming those that have not.
     """
     reserved = {
-        VANILLA: "what the base model is shown as",
-        PROMPTED: "what the base model with --baseline_prompt is shown as",
+        VANILLA: "used here for the base model",
+        PROMPTED: "used here for the base model with --baseline_prompt",
         **RESERVED,
         base: "that of the base model",
     }
@@ -216,18 +223,18 @@ def _check_served_names(base: str, others: Sequence[str]) -> None:
 
 
 def _served_facts(entry: ServedModel) -> dict[str, str]:
-    """Return what the server says of a model: all that is known of its weights."""
+    """Return what the server says about a model, which is all that is known of its weights."""
     facts = {"id": entry.id, "root": entry.root, "parent": entry.parent}
     return {name: value for name, value in facts.items() if value}
 
 
 def _served_notes(adapter: ServedModel, base: ServedModel) -> tuple[str, ...]:
-    """Return a warning where the server says that the adapter belongs to another base."""
+    """Return a warning if the server says that the adapter belongs to another base."""
     if adapter.parent in ("", base.id, base.root):
         return ()
     return (
         f"the server says that {adapter.id} belongs to {adapter.parent!r}, and the base model here "
-        f"is {base.id!r}: make sure that they are the same weights",
+        f"is {base.id!r}: make sure that both have the same weights",
     )
 
 

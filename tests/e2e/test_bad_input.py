@@ -275,7 +275,7 @@ def test_a_key_that_is_wrong_is_never_shown(tmp_path: Path, server: JudgeServer)
         ("c.yaml", "seeed: 3", "unknown option 'seeed', did you mean 'seed'?"),
         ("c.yaml", "a: [", "is not valid YAML or JSON"),
         ("c.json", "{", "is not valid YAML or JSON"),
-        ("c.yaml", "- a", "must hold a mapping of option names to values"),
+        ("c.yaml", "- a", "must map option names to values"),
     ],
 )
 def test_a_config_file_that_cannot_be_used(

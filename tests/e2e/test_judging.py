@@ -151,10 +151,10 @@ def test_judging_that_may_stop_early_says_so_first(tmp_path: Path, server: Judge
     [
         ({"judge": "custom:j, custom:j"}, "judge custom:j is listed twice in --judge"),
         ({"judge": "custom:j, mystery"}, "unknown judge 'mystery'"),
-        ({"second_judge": "custom:j"}, "--second_judge custom:j is the first judge too"),
+        ({"second_judge": "custom:j"}, "--second_judge custom:j is also the first judge"),
         (
             {"second_judge": "custom:k", "stop_early": "true"},
-            "--second_judge and --stop_early exclude each other",
+            "--second_judge and --stop_early cannot be used together",
         ),
         (
             {"stop_early": "true", "variants": "vanilla only"},

@@ -192,13 +192,13 @@ def test_no_criteria_are_no_criteria(empty: object) -> None:
         ([{"name": "Tone"}], r"criterion 1 \(Tone\) needs a description or evaluation steps"),
         ([{"name": "Bias", "description": "x"}], "the criterion's name 'Bias' is taken"),
         ("Tone: a\ntone: b", "the criterion's name 'tone' is taken"),
-        ([{**FORM_TASK, "include_context": "maybe"}], "'maybe' is not yes or no"),
+        ([{**FORM_TASK, "include_context": "maybe"}], "include_context 'maybe' must be yes or no"),
         ([3], "criterion 1 is 3; it needs a name and a description"),
-        (3, "a list of criteria is expected"),
-        ('[{"name": ', "--tasks .* a list of criteria is expected, got broken JSON"),
+        (3, "--tasks .* list of criteria"),
+        ('[{"name": ', "--tasks .* list of criteria; this is not valid JSON"),
         (
             [{**FORM_TASK, "evaluation_steps": {"a": 1}}],
-            "evaluation_steps .* is not a list of texts",
+            "evaluation_steps .* must be a list of texts",
         ),
     ],
 )

@@ -108,7 +108,7 @@ def test_stopping_early_needs_bounds_of_what_decides(tmp_path: Path) -> None:
     data.write_text("input,expected_output\nWho?,He.\nWhat?,It.\n")
     assert refused(dataset=data, stop_early="true") == (
         "--stop_early cannot be used with Perplexity: its intervals need a worst and a best score. "
-        "Leave one of the two out"
+        "Leave out one of the two"
     )
     plan_of(dataset=data, stop_early="true", predefined_tasks="Latency, Token F1")
 
