@@ -316,6 +316,6 @@ def test_one_alone_cannot_stop_early_and_no_engine_stands_for_recordings(
     assert message.startswith("--stop_early needs a comparison") and "only 'base'" in message
     options = {"model_name": "m", "dataset_name": str(pairs), "variants": "vanilla only"}
     assert refused(tmp_path / "o", engine="recorded", **options) == (
-        "engine 'recorded' runs no model: name completions made elsewhere with `run --recorded "
+        "engine 'recorded' runs no model: give a file of existing completions with `run --recorded "
         "NAME=FILE`, or choose another --engine"
     )
