@@ -192,7 +192,7 @@ def test_three_variants_and_stopping_early(pairs: Path, tmp_path: Path) -> None:
     ended = run(tmp_path / "p", names[0], f"twin={third}:plain")
     assert (
         "all 24 completions of twin equal the baseline's: there is nothing to compare. Check that "
-        "it is the one that you mean" in summary(tmp_path / "p")["warnings"]
+        "you named the right model" in summary(tmp_path / "p")["warnings"]
     )
 
 
