@@ -76,6 +76,7 @@ class LabHost:
         self._reporter = ProgressReporter(self.log, self._update)
         self._told_s = time.monotonic()
         self._progress = Progress()
+        self._stage: Stage | None = None
         self._n_shown = 0
 
     def open(self, run_id: str) -> Path:
@@ -130,8 +131,14 @@ class LabHost:
         return found.strip() or None
 
     def tend(self, progress: Progress) -> None:
-        """Move the job's progress, log the stages, and a line now and then in a long one."""
+        """Move the job's progress, name its stage, and log a line now and then in a long one.
+
+        The card of a running job shows `live_status`; the SDK says "Lab initialized" there.
+        """
         self._progress = progress
+        if progress.stage and progress.stage != self._stage:
+            self._stage = progress.stage
+            self._lab.set_job_data_field("live_status", str(progress.stage))
         self._reporter.tend(progress)
         if progress.stage and time.monotonic() - self._told_s >= _LINE_EVERY_S:
             self.log(progress_line(progress))

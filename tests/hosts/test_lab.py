@@ -279,11 +279,14 @@ def test_a_full_disk_while_saving_says_so_and_nothing_has_to_be_made_again(
 
 
 def stop(running: subprocess.Popen[str]) -> None:
-    """Stop a job as the host does: SIGTERM, and SIGKILL three seconds later.
+    """Stop a job as the host does: SIGTERM twice, and SIGKILL three seconds later.
 
+    The host signals all processes of the job, and its wrapper passes the signal on to the command.
     What is measured is the work that a stop takes, which does not depend on the machine's load.
     """
     before = _cpu_seconds_of(running.pid), _cpu_seconds_of_ended()
+    running.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=300)
     assert running.returncode == 0
@@ -488,6 +491,10 @@ def test_live_figures_and_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -
         def __init__(self) -> None:
             self.lines: list[str] = []
             self.told: list[Any] = []
+            self.fields: list[tuple[str, str]] = []
+
+        def set_job_data_field(self, name: str, value: str) -> None:
+            self.fields.append((name, value))
 
         def log(self, text: str) -> None:
             self.lines.append(text)
@@ -508,6 +515,7 @@ def test_live_figures_and_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -
     assert sdk.lines[0] == "score" and len(sdk.lines) >= 4  # never 15 s without a line
     assert re.fullmatch(r"score: \d+ of 50, 1 failed, running gain \+0\.123, \d+ s", sdk.lines[1])
     assert ({"judged": 39.0, "failed": 1.0, "running_gain": 0.1235}, 39) in sdk.told
+    assert sdk.fields == [("live_status", "score")]  # the card of a running job
 
 
 def test_secrets_come_from_the_host_then_from_the_environment(
