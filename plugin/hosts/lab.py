@@ -121,7 +121,8 @@ class LabHost:
         found = found or find_registered(self._workspace(), "datasets", name)
         if found:
             return str(found)
-        if name.startswith(("/", "~", ".")) or path.suffix in _DATA_SUFFIXES:
+        is_misspelt = "/" not in name and did_you_mean(name, document_names(self._documents()))
+        if name.startswith(("/", "~", ".")) or path.suffix in _DATA_SUFFIXES or is_misspelt:
             raise DataError(f"data set {name!r}: {self._not_found('datasets', name)}")
         return name
 
@@ -175,7 +176,12 @@ class LabHost:
 
     def fail(self, error: VerdictError) -> None:
         """End the job as failed, with the message where the host shows it: card, log and output."""
-        text = name_fields(str(error), self._titles)
+        text = (
+            str(error).replace(f"{self._documents()}/", "").replace(f"{self._workspace()}/", "…/")
+        )
+        text = name_fields(text, self._titles)
+        if re.search(r"(?<![\w-])--[a-z]", text):
+            text += ". Options with -- go into 'More options'"
         if isinstance(error, JudgeError):
             text += ". Keys and addresses of judges are secrets: User Settings > Secrets"
         print(f"error: {text}", file=sys.stderr, flush=True)

@@ -480,6 +480,26 @@ def test_bad_fields_are_explained(
     assert part in workspace.job(job_id)["job_data"]["error_msg"]
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("cases.csv", "cases.csv cannot be used as it is"),
+        ("cases.cvs", "data set 'cases.cvs': not found in the experiment's documents"),
+    ],
+)
+def test_a_document_is_called_by_the_name_of_its_page(
+    name: str, told: str, workspace: Workspace
+) -> None:
+    job_id = workspace.make_job(dataset_name=name)
+    documents = workspace.folder / "experiments" / workspace.experiment / "documents"
+    documents.mkdir(parents=True)
+    (documents / "cases.csv").write_text("frage,antwort\nWho?,Me\n", encoding="utf-8")
+    assert workspace.run(job_id)[0] == 2
+    message = workspace.job(job_id)["job_data"]["error_msg"]
+    assert message.startswith(told)
+    assert ("--input_column" in message) == message.endswith("go into 'More options'")
+
+
 def test_messages_name_the_forms_titles() -> None:
     titles = {"model_name": "Base model", "limit": "Share of cases"}
     text = "--model_name and --limit, not --limits or --model"
