@@ -26,7 +26,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from plugin.errors import FaultError, JudgeError, OptionError, VerdictError
 from plugin.plan.command_line import PROGRAM, parse_arguments, read_config
@@ -177,7 +178,7 @@ def run_lab_job() -> int:
     for library in _NEEDED_AT_A_STOP:
         importlib.import_module(library)
     # The host stops a job with SIGTERM, and kills it three seconds later.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _stop_once)
     try:
         asked = Params.parse(merge_more_options(plain_config(lab.get_config())))
         check_filled_in(asked)
@@ -199,6 +200,16 @@ def run_lab_job() -> int:
         host.fail(FaultError(f"{type(error).__name__}: {error}"))
         raise
     return 0
+
+
+def _stop_once(number: int, frame: FrameType | None) -> NoReturn:
+    """Interrupt the run at the first SIGTERM and ignore the others.
+
+    One Stop arrives twice: the host signals every process of the job, and its wrapper around the
+    command passes the signal on. The second would end the run before its tables are saved.
+    """
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _save_partial_tables(host: LabHost) -> None:

@@ -76,6 +76,7 @@ class LabHost:
         self._reporter = ProgressReporter(self.log, self._update)
         self._told_s = time.monotonic()
         self._progress = Progress()
+        self._stage: Stage | None = None
         self._n_shown = 0
 
     def open(self, run_id: str) -> Path:
@@ -120,7 +121,8 @@ class LabHost:
         found = found or find_registered(self._workspace(), "datasets", name)
         if found:
             return str(found)
-        if name.startswith(("/", "~", ".")) or path.suffix in _DATA_SUFFIXES:
+        is_misspelt = "/" not in name and did_you_mean(name, document_names(self._documents()))
+        if name.startswith(("/", "~", ".")) or path.suffix in _DATA_SUFFIXES or is_misspelt:
             raise DataError(f"data set {name!r}: {self._not_found('datasets', name)}")
         return name
 
@@ -130,8 +132,14 @@ class LabHost:
         return found.strip() or None
 
     def tend(self, progress: Progress) -> None:
-        """Move the job's progress, log the stages, and a line now and then in a long one."""
+        """Move the job's progress, name its stage, and log a line now and then in a long one.
+
+        The card of a running job shows `live_status`; the SDK says "Lab initialized" there.
+        """
         self._progress = progress
+        if progress.stage and progress.stage != self._stage:
+            self._stage = progress.stage
+            self._lab.set_job_data_field("live_status", str(progress.stage))
         self._reporter.tend(progress)
         if progress.stage and time.monotonic() - self._told_s >= _LINE_EVERY_S:
             self.log(progress_line(progress))
@@ -168,7 +176,12 @@ class LabHost:
 
     def fail(self, error: VerdictError) -> None:
         """End the job as failed, with the message where the host shows it: card, log and output."""
-        text = name_fields(str(error), self._titles)
+        text = (
+            str(error).replace(f"{self._documents()}/", "").replace(f"{self._workspace()}/", "…/")
+        )
+        text = name_fields(text, self._titles)
+        if re.search(r"(?<![\w-])--[a-z]", text):
+            text += ". Options with -- go into 'More options'"
         if isinstance(error, JudgeError):
             text += ". Keys and addresses of judges are secrets: User Settings > Secrets"
         print(f"error: {text}", file=sys.stderr, flush=True)

@@ -279,11 +279,14 @@ def test_a_full_disk_while_saving_says_so_and_nothing_has_to_be_made_again(
 
 
 def stop(running: subprocess.Popen[str]) -> None:
-    """Stop a job as the host does: SIGTERM, and SIGKILL three seconds later.
+    """Stop a job as the host does: SIGTERM twice, and SIGKILL three seconds later.
 
+    The host signals all processes of the job, and its wrapper passes the signal on to the command.
     What is measured is the work that a stop takes, which does not depend on the machine's load.
     """
     before = _cpu_seconds_of(running.pid), _cpu_seconds_of_ended()
+    running.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=300)
     assert running.returncode == 0
@@ -477,6 +480,26 @@ def test_bad_fields_are_explained(
     assert part in workspace.job(job_id)["job_data"]["error_msg"]
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("cases.csv", "cases.csv cannot be used as it is"),
+        ("cases.cvs", "data set 'cases.cvs': not found in the experiment's documents"),
+    ],
+)
+def test_a_document_is_called_by_the_name_of_its_page(
+    name: str, told: str, workspace: Workspace
+) -> None:
+    job_id = workspace.make_job(dataset_name=name)
+    documents = workspace.folder / "experiments" / workspace.experiment / "documents"
+    documents.mkdir(parents=True)
+    (documents / "cases.csv").write_text("frage,antwort\nWho?,Me\n", encoding="utf-8")
+    assert workspace.run(job_id)[0] == 2
+    message = workspace.job(job_id)["job_data"]["error_msg"]
+    assert message.startswith(told)
+    assert ("--input_column" in message) == message.endswith("go into 'More options'")
+
+
 def test_messages_name_the_forms_titles() -> None:
     titles = {"model_name": "Base model", "limit": "Share of cases"}
     text = "--model_name and --limit, not --limits or --model"
@@ -488,6 +511,10 @@ def test_live_figures_and_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -
         def __init__(self) -> None:
             self.lines: list[str] = []
             self.told: list[Any] = []
+            self.fields: list[tuple[str, str]] = []
+
+        def set_job_data_field(self, name: str, value: str) -> None:
+            self.fields.append((name, value))
 
         def log(self, text: str) -> None:
             self.lines.append(text)
@@ -508,6 +535,7 @@ def test_live_figures_and_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -
     assert sdk.lines[0] == "score" and len(sdk.lines) >= 4  # never 15 s without a line
     assert re.fullmatch(r"score: \d+ of 50, 1 failed, running gain \+0\.123, \d+ s", sdk.lines[1])
     assert ({"judged": 39.0, "failed": 1.0, "running_gain": 0.1235}, 39) in sdk.told
+    assert sdk.fields == [("live_status", "score")]  # the card of a running job
 
 
 def test_secrets_come_from_the_host_then_from_the_environment(
