@@ -96,10 +96,7 @@ def test_another_chat_template_is_warned_of(fused: Path, tmp_path: Path) -> None
     assert ended.code == 0, ended.err
     (warning,) = summary(out)["warnings"]
     assert warning.startswith("the prompts of fused have other token ids than those of vanilla (")
-    assert warning.endswith(
-        "its tokenizer or chat template differs, so that what is compared is each model with its "
-        "own"
-    )
+    assert "tokenizers or chat templates differ" in warning
 
 
 def test_a_fused_model_alone_has_scores_and_no_verdict(fused: Path, tmp_path: Path) -> None:
@@ -133,7 +130,7 @@ def test_models_that_cannot_be_compared(copy: Path, tmp_path: Path) -> None:
     for name in ("vanilla", "prompted", "all", "data set"):
         (tmp_path / name).symlink_to(copy)
         message = refused(out, tuned_model=str(tmp_path / name))
-        assert message.startswith(f"{tmp_path / name}: its name {name!r} is what ")
+        assert message.startswith(f"{tmp_path / name}: its name {name!r} is ")
     assert refused(out, tuned_model=str(copy), variants="adapter only") == (
         "--variants 'adapter only' takes one adapter or fine-tuned model, got 2; several are "
         "compared through the base: choose --variants 'vanilla and adapter'"

@@ -227,17 +227,17 @@ def test_a_busy_server_gets_fewer_requests_at_once(inference: InferenceServer) -
         ),
         (
             Reply(status=500, text="oops"),
-            f"{NO_ANSWER} (HTTP 500: oops); the same run tries again",
+            f"{NO_ANSWER} (HTTP 500: oops); a resumed run tries again",
             4,
         ),
         (
             Reply(body=b'{"choices": []}'),
-            f"{NO_ANSWER} (the server's answer has no choices); the same run tries again",
+            f"{NO_ANSWER} (the server's answer has no choices); a resumed run tries again",
             4,
         ),
         (
             Reply(status=429, text="later"),
-            f"{NO_ANSWER} (HTTP 429: later); the same run tries again",
+            f"{NO_ANSWER} (HTTP 429: later); a resumed run tries again",
             8,
         ),
     ],
