@@ -209,8 +209,8 @@ class _ModelProbe:
             if fatal := fatal_error(error, self._url, "models", self._has_key):
                 raise fatal from None
             raise ModelError(
-                f"the inference server {self._url} returns no list of models ({error}). Check that "
-                "it is running, and check --server_url"
+                f"cannot read the list of models of the inference server {self._url} ({error}). "
+                "Check that it is running, and check --server_url"
             ) from None
         entries = map(_served_model, found if isinstance(found, list) else [])
         return [entry for entry in entries if entry.id]

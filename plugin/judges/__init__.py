@@ -168,7 +168,9 @@ def load(spec: str, secrets: Secrets) -> Judge:
     """
     if not spec:
         raise JudgeError(
-            f"no judge chosen; --judge takes one of {choices()}. Use offline only to try the tool"
+            f"no judge chosen; --judge takes one of {choices()}. Use offline only to try the tool. "
+            "Without a judge: --predefined_tasks 'Token F1, Exact Match', which need expected "
+            "outputs"
         )
     provider, _, model = spec.partition(":")
     if provider not in PROVIDERS:

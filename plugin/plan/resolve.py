@@ -140,7 +140,9 @@ def _check_models(params: Params) -> None:
         f"--{name}" for name in ("model_name", "dataset_name") if not getattr(params, name).strip()
     ]
     if missing:
-        raise OptionError(f"{' and '.join(missing)} must be given (try `demo` to see a run)")
+        raise OptionError(
+            f"{' and '.join(missing)} must be given (to see a run: `python main.py demo`)"
+        )
     if not has_rival(params):
         prompt = ", a prompt to beat with --baseline_prompt" if params.variants == BOTH else ""
         raise OptionError(
