@@ -30,6 +30,7 @@ class FolderHost(PathHost):
     """Keep a run in a folder, and show it on the terminal. See `plugin.hosts.Host`."""
 
     stop_exit_code = 130
+    stop_within_s = 3.0
 
     def __init__(self, out: str, prefix: str = "", console: Console | None = None) -> None:
         """Write nothing yet.
