@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
@@ -273,6 +273,14 @@ class Journal(Cache):
             if value != before[name]:
                 self._set_fact(f"state.{name}", value)
 
+    def save_calls(self, calls: Mapping[str, float]) -> None:
+        """Write the fields of `RunState.judge_calls`; much faster than `save_state`."""
+        self._query(
+            "INSERT INTO meta VALUES ('state.judge_calls', ?) "
+            "ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+            json.dumps(calls),
+        )
+
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Add seconds to the total of a stage over all sessions of the run."""
         state = self.state
@@ -346,9 +354,14 @@ class Journal(Cache):
         rows = self._query("SELECT DISTINCT version FROM judgments WHERE version != ''")
         return sorted(version for (version,) in rows)
 
-    def add_judgment(self, key: str, judgment: Judgment) -> None:
-        """Keep a judgment, here and in the shared cache."""
-        super().add_judgment(key, judgment)
+    def add_judgment(
+        self, key: str, judgment: Judgment, calls: Mapping[str, float] | None = None
+    ) -> None:
+        """Keep a judgment, here and in the shared cache; with it, what judging took so far."""
+        with self.transaction():
+            super().add_judgment(key, judgment)
+            if calls:
+                self.save_calls(calls)
         if self.cache:
             self.cache.add_judgment(key, judgment)
 

@@ -64,7 +64,7 @@ def run(params: Params, host: Host) -> Report:
     """
     began = time.perf_counter()
     sources = find_sources(params, host)
-    with closing(Worker(host.tend, partial(exit_now, host))) as worker:
+    with closing(_worker(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host)) as journal:
@@ -260,7 +260,7 @@ def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
     """
     with (
         closing(Journal.existing(folder)) as journal,
-        closing(Worker(host.tend, partial(exit_now, host))) as worker,
+        closing(_worker(host)) as worker,
     ):
         host.open(journal.header.run_id)
         if human_ratings:
@@ -295,6 +295,10 @@ def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
 
 def _scale_text(spec: MetricSpec) -> str:
     return f"{spec.name}: {spec.worst:g} is worst, {spec.best:g} is best"
+
+
+def _worker(host: Host) -> Worker:
+    return Worker(host.tend, partial(exit_now, host), host.stop_within_s)
 
 
 def exit_now(host: Host) -> NoReturn:
@@ -333,7 +337,7 @@ def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
     if missing:
         raise OptionError(f"{' and '.join(missing)} must be given: an adapter and its base model")
     sources = find_models(params, host)
-    with closing(Worker(host.tend, partial(exit_now, host))) as worker:
+    with closing(_worker(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         cases = worker.run(lambda: _probe_cases(params, sources.dataset))
         lineup = worker.run(lambda: line_up(params, sources))

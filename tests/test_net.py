@@ -235,7 +235,7 @@ def asked(judge: judges.Judge, folder: Path) -> BaseModel:
     settings = AskSettings(concurrency=1, timeout_s=5)
 
     async def story() -> BaseModel:
-        asker = Asker(judge, journal, settings, SpendMeter(SpendLimits()))
+        asker = Asker(judge, journal, settings, SpendMeter(SpendLimits(), journal))
         try:
             return await asker("How good is it?", Verdict, lambda answer: None)
         finally:

@@ -224,12 +224,14 @@ def _call_note(journal: Journal) -> list[str]:
     spent = journal.state.judge_calls
     if journal.header.caveat or not (spent.n_calls or spent.n_cached):
         return []
-    cost = f", {spent.cost:.4f} dollars" if spent.cost else ""
+    estimated = " (estimated for calls without an answer)" if spent.n_lost else ""
+    cost = f", {spent.cost:.4f} dollars{estimated}" if spent.cost else ""
     others = [
         f"{format_count(n)} {words}"
         for n, words in (
             (spent.n_cached, "answered from stored judgments"),
             (spent.n_retries, "retried"),
+            (spent.n_lost, "given up or cut off before an answer"),
             (spent.n_unfit, "answers rejected"),
             (spent.n_repaired, "answers repaired"),
         )
