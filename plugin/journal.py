@@ -20,6 +20,7 @@ from typing import NamedTuple, TextIO
 from pydantic import TypeAdapter
 
 from plugin.errors import JournalError, OptionError
+from plugin.keys import SecretMask
 from plugin.records import Case, Completion, Failure, JudgeScore, Message, Score
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, split_completions
@@ -161,10 +162,20 @@ _STATE = TypeAdapter(RunState)
 
 
 class Journal(Cache):
-    """Keep one run's rows; look into the shared cache, if there is one, for what is missing."""
+    """Keep one run's rows; look into the shared cache, if there is one, for what is missing.
 
-    def __init__(self, folder: Path, cache: Cache | None = None) -> None:
+    Secrets are replaced in all that comes from models and servers before it is written.
+    """
+
+    def __init__(
+        self, folder: Path, cache: Cache | None = None, mask: SecretMask | None = None
+    ) -> None:
         """Open or create the folder's journal.
+
+        Args:
+            folder: the run's.
+            cache: the shared one; None for none.
+            mask: hides the run's secrets; None where there are none.
 
         Raises:
             JournalError: when it cannot be opened.
@@ -172,6 +183,7 @@ class Journal(Cache):
         """
         super().__init__(folder / "journal.sqlite", SHARED_TABLES + _RUN_TABLES)
         self.cache = cache
+        self._mask = mask or SecretMask()
         self._lock: TextIO | None = None
         self._has_failures = self._query("SELECT 1 FROM failures").fetchone() is not None
         version = self._fact("schema_version")
@@ -271,7 +283,8 @@ class Journal(Cache):
         before, after = (_STATE.dump_python(one, mode="json") for one in (self.state, state))
         for name, value in after.items():
             if value != before[name]:
-                self._set_fact(f"state.{name}", value)
+                body = json.dumps(value, ensure_ascii=False)
+                self._set_fact(f"state.{name}", json.loads(self._mask.in_content(body)))
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Add seconds to the total of a stage over all sessions of the run."""
@@ -295,6 +308,7 @@ class Journal(Cache):
 
     def add_answer(self, key: str, completion: Completion, shared: bool = True) -> None:
         """Keep a completion under its content key here and, if `shared`, in the shared cache."""
+        completion = self._mask.in_completion(completion)
         self.add_completion(key, completion)
         where = (completion.case_id, completion.variant)
         with self._instead_of_failure(*where, ""):
@@ -338,6 +352,7 @@ class Journal(Cache):
         """Return the judgment with this key; copy it here if the shared cache has it."""
         kept = super().judgment(key)
         if kept is None and self.cache and (kept := self.cache.judgment(key)):
+            kept = self._mask_judgment(kept)
             super().add_judgment(key, kept)
         return kept
 
@@ -348,9 +363,14 @@ class Journal(Cache):
 
     def add_judgment(self, key: str, judgment: Judgment) -> None:
         """Keep a judgment, here and in the shared cache."""
+        judgment = self._mask_judgment(judgment)
         super().add_judgment(key, judgment)
         if self.cache:
             self.cache.add_judgment(key, judgment)
+
+    def _mask_judgment(self, judgment: Judgment) -> Judgment:
+        hide = self._mask.in_content
+        return judgment._replace(answer=hide(judgment.answer), version=hide(judgment.version))
 
     def add_score(self, score: Score) -> None:
         """Keep a score, and delete an earlier failure of the same thing."""
@@ -358,7 +378,7 @@ class Journal(Cache):
         with self._instead_of_failure(*where):
             self._query(
                 "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)",
-                *(*where, score.value, score.reason),
+                *(*where, score.value, score.reason and self._mask.in_content(score.reason)),
             )
 
     def add_judge_score(self, score: JudgeScore) -> None:
@@ -384,7 +404,7 @@ class Journal(Cache):
             failure.variant or "",
             failure.metric or "",
             failure.stage,
-            failure.reason,
+            self._mask.in_content(failure.reason),
             failure.retry,
         )
 

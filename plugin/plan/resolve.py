@@ -15,10 +15,10 @@ from plugin import judges, metrics
 from plugin.engines import ready_engines
 from plugin.errors import OptionError
 from plugin.hosts import Host
-from plugin.judges import Judge, NoJudge
+from plugin.judges import Judge, NoJudge, Secrets
 from plugin.judges.asking import price_of
+from plugin.keys import KnownSecrets, SecretMask, check_key, check_url
 from plugin.load.recordings import Recording, parse_recording
-from plugin.net import check_key, check_url
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
 
@@ -60,6 +60,7 @@ class Sources:
         tuned: the fine-tuned models, likewise or hub ids.
         recorded: the variants whose completions were made elsewhere, the baseline first.
         server: where the models are served; None where an engine on this machine holds them.
+        mask: hides all secrets that were read.
     """
 
     model: str
@@ -71,6 +72,7 @@ class Sources:
     tuned: tuple[str, ...] = ()
     recorded: tuple[Recording, ...] = ()
     server: Address | None = None
+    mask: SecretMask = field(default_factory=SecretMask)
 
 
 def find_sources(params: Params, host: Host) -> Sources:
@@ -80,17 +82,17 @@ def find_sources(params: Params, host: Host) -> Sources:
         UserError: when something is not named, not known or not allowed.
     """
     recorded = _resolve_recorded(params, host)
-    server = None
+    secrets, server = KnownSecrets(host.secret), None
     if not recorded:
         _check_models(params)
-        server = find_server(params, host)
+        server = find_server(params, secrets)
     asked = metrics.load(params.predefined_tasks)
     needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
     compares = params.variants != ONLY_VANILLA
     named: tuple[Judge, ...] = (NoJudge(),)
     if needs_judge:
-        named = judges.load_all(params.judge, host.secret)
-    second = _load_second_judge(params, named, host)
+        named = judges.load_all(params.judge, secrets)
+    second = _load_second_judge(params, named, secrets)
     _check_budget(params, (*named, *([second] if second else [])))
     return Sources(
         model=_resolve_model(params.model_name, server, host),
@@ -102,6 +104,7 @@ def find_sources(params: Params, host: Host) -> Sources:
         judges=named,
         second_judge=second,
         server=server,
+        mask=secrets.mask(),
     )
 
 
@@ -111,7 +114,7 @@ def find_models(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is not known.
     """
-    server = find_server(params, host)
+    server = find_server(params, host.secret)
     return Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter, server, host),
@@ -194,7 +197,7 @@ def _resolve_recorded(params: Params, host: Host) -> tuple[Recording, ...]:
     return tuple(found)
 
 
-def find_server(params: Params, host: Host) -> Address | None:
+def find_server(params: Params, secrets: Secrets) -> Address | None:
     """Return the server that generates; None where an engine on this machine does.
 
     Raises:
@@ -226,7 +229,7 @@ def find_server(params: Params, host: Host) -> Address | None:
             f"--server_url {_shown_url(url)} holds more than an address; it is stored and shown, "
             f"so give the server's key as the secret {_KEY_NAME}"
         )
-    key = check_key(host.secret(_KEY_NAME) or "", _KEY_NAME, OptionError)
+    key = check_key(secrets(_KEY_NAME) or "", _KEY_NAME, OptionError)
     return Address(url, key, "--engine server" if engine == "server" else "auto: --server_url")
 
 
@@ -249,7 +252,7 @@ def _resolve_adapters(names: Sequence[str], server: Address | None, host: Host) 
     return tuple(name if server else str(host.adapter(name)) for name in names)
 
 
-def _load_second_judge(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:
+def _load_second_judge(params: Params, first: tuple[Judge, ...], secrets: Secrets) -> Judge | None:
     """Return the second judge, None where none is wanted."""
     if not params.second_judge:
         return None
@@ -258,7 +261,7 @@ def _load_second_judge(params: Params, first: tuple[Judge, ...], host: Host) -> 
             "--second_judge and --stop_early exclude each other: the second judge goes back to "
             "pairs that were counted already when judging stops early; choose one"
         )
-    second = judges.load(params.second_judge, host.secret)
+    second = judges.load(params.second_judge, secrets)
     if second.label in (judge.label for judge in first):
         raise OptionError(f"--second_judge {second.label} is the first judge too; name another")
     return second
