@@ -36,6 +36,7 @@ from plugin.journal import Cache, Journal
 from plugin.judges import marks_its_own_work
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
+from plugin.keys import SecretMask
 from plugin.load.cases import load_cases
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import STRIP
@@ -45,6 +46,7 @@ from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
 from plugin.report import write_report
 from plugin.report.record import Report
+from plugin.report.warnings import masked_completions
 from plugin.run_facts import RunHeader, RunState
 from plugin.score import RunningGain, forecast_text, items_to_score, missing_items, score_all
 from plugin.thinking import unfinished_failures, why_no_verdict
@@ -67,7 +69,7 @@ def run(params: Params, host: Host) -> Report:
     with closing(_worker(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
-        with closing(_open_journal(plan, host)) as journal:
+        with closing(_open_journal(plan, host, sources.mask)) as journal:
             for text in plan.loaded.notes:
                 host.log(text)
             journal.add_seconds("prepare", time.perf_counter() - began)
@@ -80,7 +82,7 @@ def run(params: Params, host: Host) -> Report:
             return _publish(journal, host, worker)
 
 
-def _open_journal(plan: Plan, host: Host) -> Journal:
+def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
     """Open the journal of the run folder for this run, and keep other processes out.
 
     Raises:
@@ -88,7 +90,8 @@ def _open_journal(plan: Plan, host: Host) -> Journal:
     """
     folder = host.open(plan.run_id)
     cache_dir = plan.params.cache_dir
-    journal = Journal(folder, Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None)
+    cache = Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None
+    journal = Journal(folder, cache, mask)
     try:
         journal.lock()
         changes = _changes(journal.header, plan) if journal.has_begun else []
@@ -180,7 +183,8 @@ def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
     certificates = certificates_of_run(journal, plan.variants, cases, completions)
     lines = [certificate_line(each) for each in certificates if not each.holds]
     why = why_no_verdict(journal.split_texts())
-    return [*lines, *([why] if why else [])]
+    masked = masked_completions(plan.variants, completions)
+    return [*lines, *([why] if why else []), *masked]
 
 
 def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None:
