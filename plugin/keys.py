@@ -49,7 +49,7 @@ def check_url(url: str, name: str, error_kind: type[UserError]) -> str:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an unclosed bracket, a port that is no number
+    except ValueError:  # an unclosed bracket, a port that is not a number
         usable = False
     if not usable or not url.isprintable() or " " in url:
         shown = re.sub(r"//.*@", "//[key]@", url)
