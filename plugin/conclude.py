@@ -56,27 +56,17 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     Raises:
         OptionError: when the run has not begun.
     """
-    header, state = journal.header, journal.state
-    params = Params.parse(header.params)
+    header, params = journal.header, Params.parse(journal.header.params)
     variants, specs, judge = header.variants, header.metrics, header.judge
     cases, completions, answers = journal.cases(), journal.completions(), journal.answers()
     split_texts = journal.split_texts()
     evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
-    is_partial = _n_missing(evidence) > 0 and not state.stopped_early
     began = time.perf_counter()
-    trust = _trust_in_judge(header, state, evidence, answers)
-    early = None
-    if params.stop_early:
-        early = early_plan(cases, specs, header.primary_metric, variants, seed=params.seed)
-    settings = VerdictSettings(
-        primary_metric=header.primary_metric,
-        seed=params.seed,
-        partial=is_partial,
-        n_expected=len(cases),
+    trust = _trust_in_judge(header, journal.state, evidence, answers)
+    settings = replace(
+        _verdict_settings(journal, params, evidence),
         judge_label=label_with_caveats(judge, header.caveat, trust),
         n_resamples=n_resamples,
-        early=early,
-        n_worked=_n_judged(evidence) if state.stopped_early else 0,
     )
     summaries = summarise(evidence, settings)
     comparisons = compare(evidence, settings)
@@ -104,7 +94,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         failures=tuple(evidence.failures),
         summaries=summaries,
         comparisons=comparisons,
-        partial=is_partial,
+        partial=settings.partial,
         warnings=(
             *certificate_warnings(certificates),
             *run_warnings(journal, variants, completions),
@@ -113,6 +103,22 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         trust=trust,
         split_texts=split_texts,
         certificates=certificates,
+    )
+
+
+def _verdict_settings(journal: Journal, params: Params, evidence: Evidence) -> VerdictSettings:
+    """Return how to judge the evidence, but for the judge's label."""
+    primary, state, early = journal.header.primary_metric, journal.state, None
+    if params.stop_early:
+        variants = evidence.variants
+        early = early_plan(evidence.cases, evidence.metrics, primary, variants, seed=params.seed)
+    return VerdictSettings(
+        primary_metric=primary,
+        seed=params.seed,
+        partial=_n_missing(evidence) > 0 and not state.stopped_early,
+        n_expected=len(evidence.cases),
+        early=early,
+        n_worked=_n_judged(evidence) if state.stopped_early else 0,
     )
 
 

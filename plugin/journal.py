@@ -1,8 +1,8 @@
 """Keep every completion, judgment and score of a run as soon as it exists.
 
-Each run folder has one SQLite file (WAL, synchronous=NORMAL). Each row is committed when it is
-written, so a killed run goes on where it stopped, and nothing is made or paid for twice. The shared
-`Cache` keeps the same completions and judgments for other runs, by a key made of their content.
+A run folder has one SQLite file (WAL, synchronous=NORMAL). Each row is committed when written, so
+a killed run goes on where it was. The shared `Cache` keeps completions and judgments for other
+runs, by a key made of their content.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import NamedTuple, TextIO
 from pydantic import TypeAdapter
 
 from plugin.errors import JournalError, OptionError
+from plugin.keys import SecretMask
 from plugin.records import Case, Completion, Failure, JudgeScore, Message, Score
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, split_completions
@@ -161,10 +162,20 @@ _STATE = TypeAdapter(RunState)
 
 
 class Journal(Cache):
-    """Keep one run's rows; look into the shared cache, if there is one, for what is missing."""
+    """Keep one run's rows; look into the shared cache, if there is one, for what is missing.
 
-    def __init__(self, folder: Path, cache: Cache | None = None) -> None:
+    Secrets are replaced in all that comes from models and servers before it is written.
+    """
+
+    def __init__(
+        self, folder: Path, cache: Cache | None = None, mask: SecretMask | None = None
+    ) -> None:
         """Open or create the folder's journal.
+
+        Args:
+            folder: the run's.
+            cache: the shared one; None for none.
+            mask: hides the run's secrets; None where there are none.
 
         Raises:
             JournalError: when it cannot be opened.
@@ -172,6 +183,7 @@ class Journal(Cache):
         """
         super().__init__(folder / "journal.sqlite", SHARED_TABLES + _RUN_TABLES)
         self.cache = cache
+        self._mask = mask or SecretMask()
         self._lock: TextIO | None = None
         self._has_failures = self._query("SELECT 1 FROM failures").fetchone() is not None
         version = self._fact("schema_version")
@@ -271,7 +283,13 @@ class Journal(Cache):
         before, after = (_STATE.dump_python(one, mode="json") for one in (self.state, state))
         for name, value in after.items():
             if value != before[name]:
-                self._set_fact(f"state.{name}", value)
+                body = json.dumps(value, ensure_ascii=False)
+                self._set_fact(f"state.{name}", json.loads(self._mask.in_content(body)))
+
+    def save_calls(self, calls: Mapping[str, float]) -> None:
+        """Write the fields of `RunState.judge_calls`; much faster than `save_state`."""
+        row = "state.judge_calls", json.dumps(calls)
+        self._query("INSERT OR REPLACE INTO meta VALUES (?, ?)", *row)
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Add seconds to the total of a stage over all sessions of the run."""
@@ -290,11 +308,12 @@ class Journal(Cache):
 
     def cases(self) -> tuple[Case, ...]:
         """Return the run's cases, in the order of the source."""
-        rows = self._query("SELECT body FROM cases ORDER BY position")
-        return tuple(_case_from_row(body) for (body,) in rows)
+        found = self._query("SELECT body FROM cases ORDER BY position")
+        return tuple(_case_from_row(body) for (body,) in found)
 
     def add_answer(self, key: str, completion: Completion, shared: bool = True) -> None:
         """Keep a completion under its content key here and, if `shared`, in the shared cache."""
+        completion = self._mask.in_completion(completion)
         self.add_completion(key, completion)
         where = (completion.case_id, completion.variant)
         with self._instead_of_failure(*where, ""):
@@ -338,6 +357,7 @@ class Journal(Cache):
         """Return the judgment with this key; copy it here if the shared cache has it."""
         kept = super().judgment(key)
         if kept is None and self.cache and (kept := self.cache.judgment(key)):
+            kept = self._mask_judgment(kept)
             super().add_judgment(key, kept)
         return kept
 
@@ -346,11 +366,21 @@ class Journal(Cache):
         rows = self._query("SELECT DISTINCT version FROM judgments WHERE version != ''")
         return sorted(version for (version,) in rows)
 
-    def add_judgment(self, key: str, judgment: Judgment) -> None:
-        """Keep a judgment, here and in the shared cache."""
-        super().add_judgment(key, judgment)
+    def add_judgment(
+        self, key: str, judgment: Judgment, calls: Mapping[str, float] | None = None
+    ) -> None:
+        """Keep a judgment, here and in the shared cache; with it, what judging took so far."""
+        hidden = self._mask_judgment(judgment)
+        with self.transaction():
+            super().add_judgment(key, hidden)
+            if calls:
+                self.save_calls(calls)
         if self.cache:
-            self.cache.add_judgment(key, judgment)
+            self.cache.add_judgment(key, hidden)
+
+    def _mask_judgment(self, judgment: Judgment) -> Judgment:
+        hide = self._mask.in_content
+        return judgment._replace(answer=hide(judgment.answer), version=hide(judgment.version))
 
     def add_score(self, score: Score) -> None:
         """Keep a score, and delete an earlier failure of the same thing."""
@@ -358,7 +388,7 @@ class Journal(Cache):
         with self._instead_of_failure(*where):
             self._query(
                 "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)",
-                *(*where, score.value, score.reason),
+                *(*where, score.value, score.reason and self._mask.in_content(score.reason)),
             )
 
     def add_judge_score(self, score: JudgeScore) -> None:
@@ -384,7 +414,7 @@ class Journal(Cache):
             failure.variant or "",
             failure.metric or "",
             failure.stage,
-            failure.reason,
+            self._mask.in_content(failure.reason),
             failure.retry,
         )
 

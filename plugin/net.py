@@ -1,29 +1,27 @@
-"""Call servers over HTTP: retry calls, read answers, hide secrets.
+"""Call servers over HTTP: retry calls, and read their answers.
 
 `retry` makes a call, and makes it again if it failed and another try may help, within a
 `ConcurrencyLimit`. `read_answer` returns the JSON object of a good answer and raises a `CallError`
 for any other; the table `STATUSES` says what each HTTP status means. The rest reads JSON of any
-shape, checks keys and addresses, and hides secrets in what a server sends back.
+shape.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import math
-import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, TypeVar
-from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from plugin.errors import CallError, UserError
+from plugin.keys import SecretMask
 
 Client = TypeVar("Client")
 Result = TypeVar("Result")
@@ -126,7 +124,6 @@ def status_meaning(status: int | None) -> Meaning:
     return STATUSES.get(code, Meaning.RETRY if code >= 500 else Meaning.FINAL)
 
 
-_MAX_BODY_BYTES = 1 << 23
 _MAX_MESSAGE_CHARS = 300
 
 
@@ -136,20 +133,18 @@ def read_answer(
     """Return the JSON object of a good answer.
 
     Raises:
-        CallError: for any other answer: another status, no JSON object, one that is too long or
-            that holds an error. It has the server's message, shortened and without secrets.
+        CallError: for any other answer: another status, no JSON object, or one that holds an
+            error. It has the server's message, shortened and without secrets.
     """
     if not 200 <= status < 300:
         meaning = status_meaning(status)
         raise CallError(
-            f"HTTP {status}: {error_message(decode_json(body[:_MAX_BODY_BYTES]), mask)}",
+            f"HTTP {status}: {error_message(decode_json(body), mask)}",
             retry=meaning in (Meaning.RETRY, Meaning.TOO_MANY),
             too_many=meaning is Meaning.TOO_MANY,
             wait_s=retry_after_s(headers),
             status=status,
         )
-    if len(body) > _MAX_BODY_BYTES:
-        raise CallError(f"the answer has {len(body)} bytes; at most {_MAX_BODY_BYTES} are read")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -182,6 +177,8 @@ def client_error(error: Exception) -> CallError:
     """Return the `CallError` for an exception of the client httpx."""
     import httpx
 
+    if isinstance(error, CallError):
+        return error
     if isinstance(error, httpx.HTTPError):
         return no_answer_error(error, timed_out=isinstance(error, httpx.ReadTimeout))
     return unreadable_error(error)
@@ -274,79 +271,6 @@ def make_client(who: str, make: Callable[[], Client], error_kind: type[UserError
         f"{who}: its client cannot start ({kind}); check its address, and HTTP_PROXY, "
         "HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE in the environment"
     )
-
-
-_SHORTEST_PIECE = 12
-"""Characters; a shorter piece of base64 may appear in a text by chance."""
-
-
-def check_key(key: str, name: str, error_kind: type[UserError]) -> str:
-    """Return the key after checking that an HTTP header can carry it.
-
-    Raises:
-        UserError: of the kind given, naming the secret, never its value.
-    """
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise error_kind(
-            f"{name} cannot be a key: it has spaces or characters that an HTTP header cannot "
-            "carry; copy the key again"
-        )
-    return key
-
-
-def check_url(url: str, name: str, error_kind: type[UserError]) -> str:
-    """Return the address after checking that it is a web address.
-
-    Raises:
-        UserError: of the kind given, naming the option and the address without its password.
-    """
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an unclosed bracket, a port that is no number
-        usable = False
-    if not usable or not url.isprintable() or " " in url:
-        shown = re.sub(r"//.*@", "//[key]@", url)
-        raise error_kind(
-            f"{name} {shown!r} is not an http or https address, such as http://localhost:8000/v1"
-        )
-    return url
-
-
-class SecretMask:
-    """Replace secrets in texts by "[key]": as they are, URL-quoted, in JSON and in base64."""
-
-    def __init__(self, key: str = "", url: str = "") -> None:
-        """Take the secrets: a key, and the user and password in an address."""
-        user, at, _ = urlsplit(url).netloc.rpartition("@")
-        secrets = {key, unquote(user.partition(":")[2])} | ({user, unquote(user)} if at else set())
-        spellings = {s for secret in secrets - {""} for s in _spellings(secret)}
-        self._spellings = sorted(spellings, key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        """Return the text without secrets, and without what UTF-8 cannot encode."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, "[key]")
-        return sendable(text)
-
-
-def _spellings(secret: str) -> Iterator[str]:
-    quoted = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
-    yield from (secret, json.dumps(secret)[1:-1], *quoted)
-    yield from (re.sub("%..", lambda code: code[0].lower(), text) for text in quoted)
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        yield encode(secret.encode()).decode()
-        yield from _pieces(secret.encode(), encode)
-
-
-def _pieces(secret: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
-    """Yield how the secret looks in base64 as part of a longer text, at each of 3 offsets."""
-    for n_before in range(3):
-        text = encode(bytes(n_before) + secret).decode()
-        # A character of base64 holds six bits; those at the ends also depend on the neighbours.
-        piece = text[-(-8 * n_before // 6) : 8 * (n_before + len(secret)) // 6]
-        if len(piece) >= _SHORTEST_PIECE:
-            yield piece
 
 
 _GROWS_TO = 4

@@ -115,6 +115,7 @@ class Completion:
         seconds: from the case's start in its batch to its last token; None where not measured.
         n_prompt_tokens: length of the prompt; None where not counted.
         n_tokens: length of the completion; None where not counted.
+        is_masked: whether its text held a secret, which was replaced.
     """
 
     case_id: str
@@ -125,6 +126,7 @@ class Completion:
     seconds: float | None
     n_prompt_tokens: int | None
     n_tokens: int | None = None
+    is_masked: bool = False
 
     def copy_for(self, case_id: str, variant: str) -> Completion:
         """Return the same completion for another case or variant that would get it too."""

@@ -36,6 +36,7 @@ from plugin.journal import Cache, Journal
 from plugin.judges import marks_its_own_work
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
+from plugin.keys import SecretMask
 from plugin.load.cases import load_cases
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import STRIP
@@ -45,6 +46,7 @@ from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
 from plugin.report import write_report
 from plugin.report.record import Report
+from plugin.report.warnings import masked_completions
 from plugin.run_facts import RunHeader, RunState
 from plugin.score import RunningGain, forecast_text, items_to_score, missing_items, score_all
 from plugin.thinking import unfinished_failures, why_no_verdict
@@ -64,10 +66,10 @@ def run(params: Params, host: Host) -> Report:
     """
     began = time.perf_counter()
     sources = find_sources(params, host)
-    with closing(Worker(host.tend, partial(exit_now, host))) as worker:
+    with closing(_worker(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
-        with closing(_open_journal(plan, host)) as journal:
+        with closing(_open_journal(plan, host, sources.mask)) as journal:
             for text in plan.loaded.notes:
                 host.log(text)
             journal.add_seconds("prepare", time.perf_counter() - began)
@@ -80,7 +82,7 @@ def run(params: Params, host: Host) -> Report:
             return _publish(journal, host, worker)
 
 
-def _open_journal(plan: Plan, host: Host) -> Journal:
+def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
     """Open the journal of the run folder for this run, and keep other processes out.
 
     Raises:
@@ -88,7 +90,8 @@ def _open_journal(plan: Plan, host: Host) -> Journal:
     """
     folder = host.open(plan.run_id)
     cache_dir = plan.params.cache_dir
-    journal = Journal(folder, Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None)
+    cache = Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None
+    journal = Journal(folder, cache, mask)
     try:
         journal.lock()
         changes = _changes(journal.header, plan) if journal.has_begun else []
@@ -180,7 +183,8 @@ def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
     certificates = certificates_of_run(journal, plan.variants, cases, completions)
     lines = [certificate_line(each) for each in certificates if not each.holds]
     why = why_no_verdict(journal.split_texts())
-    return [*lines, *([why] if why else [])]
+    masked = masked_completions(plan.variants, completions)
+    return [*lines, *([why] if why else []), *masked]
 
 
 def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None:
@@ -260,7 +264,7 @@ def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
     """
     with (
         closing(Journal.existing(folder)) as journal,
-        closing(Worker(host.tend, partial(exit_now, host))) as worker,
+        closing(_worker(host)) as worker,
     ):
         host.open(journal.header.run_id)
         if human_ratings:
@@ -295,6 +299,10 @@ def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
 
 def _scale_text(spec: MetricSpec) -> str:
     return f"{spec.name}: {spec.worst:g} is worst, {spec.best:g} is best"
+
+
+def _worker(host: Host) -> Worker:
+    return Worker(host.tend, partial(exit_now, host), host.stop_within_s)
 
 
 def exit_now(host: Host) -> NoReturn:
@@ -333,7 +341,7 @@ def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
     if missing:
         raise OptionError(f"{' and '.join(missing)} must be given: an adapter and its base model")
     sources = find_models(params, host)
-    with closing(Worker(host.tend, partial(exit_now, host))) as worker:
+    with closing(_worker(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         cases = worker.run(lambda: _probe_cases(params, sources.dataset))
         lineup = worker.run(lambda: line_up(params, sources))

@@ -6,9 +6,8 @@ a string: to add one, add a field here.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 from plugin.records import MetricSpec, Variant
 
@@ -87,9 +86,17 @@ class SecondJudging:
 
 @dataclass(frozen=True, slots=True)
 class JudgeCalls:
-    """What judging took, over all sessions of a run; cost in US dollars."""
+    """What judging took, over all sessions of a run; written while it goes on.
+
+    Attributes:
+        n_calls: calls that were begun, whatever came of them.
+        n_lost: those of which no end was seen: under way, given up after a time limit, or cut off
+            when the run was stopped or killed.
+        cost: in US dollars; that of a lost call is estimated.
+    """
 
     n_calls: int = 0
+    n_lost: int = 0
     n_cached: int = 0
     n_retries: int = 0
     n_unfit: int = 0
@@ -97,9 +104,6 @@ class JudgeCalls:
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
     cost: float = 0.0
-
-    def __add__(self, other: JudgeCalls) -> JudgeCalls:
-        return JudgeCalls(*map(operator.add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)

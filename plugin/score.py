@@ -19,7 +19,14 @@ from typing import Any, NamedTuple
 from plugin.compare.early_stop import EarlyPlan, EarlyStopper
 from plugin.errors import CallError, JudgeFailingError, LimitReached
 from plugin.journal import Journal
-from plugin.judges.asking import PRICES_AS_OF, Asker, Price, SpendMeter, price_of
+from plugin.judges.asking import (
+    ANSWER_TOKENS,
+    CHARS_PER_TOKEN,
+    PRICES_AS_OF,
+    Asker,
+    Price,
+    SpendMeter,
+)
 from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt, score_item
 from plugin.metrics import Metric, import_code
 from plugin.records import Case, Completion, Failure, JudgeScore, MetricSpec, Score
@@ -135,15 +142,13 @@ def score_all(
         return
     started = time.perf_counter()
     import_code({item.metric.spec.key: item.metric for item in items}.values())
-    spent = journal.state.judge_calls
-    meter = SpendMeter(judging.limits, spent.n_calls, spent.cost)
+    meter = SpendMeter(judging.limits, journal)
     session = _ScoringSession(judging, journal, progress, meter, gain)
     journal.save_state(replace(journal.state, halted=""))
     try:
         asyncio.run(session.work(items, missing, early, exam))
     finally:
-        calls = sum((asker.calls for asker in session.all_askers), spent)
-        journal.save_state(replace(journal.state, judge_calls=calls))
+        meter.save()
         journal.add_seconds("score", time.perf_counter() - started)
 
 
@@ -173,11 +178,6 @@ class _ScoringSession:
         self._n_failed = 0
         self._last_failure = ""
 
-    @property
-    def all_askers(self) -> list[Asker]:
-        """Return the askers of the judges and of the second judge."""
-        return [*self._askers, *([self._second] if self._second else [])]
-
     async def work(
         self,
         items: Sequence[ScoreItem],
@@ -198,8 +198,8 @@ class _ScoringSession:
             if exam and not self._halted:
                 await self._await_all(exam.work(ready, self._askers, self._progress))
         finally:
-            for asker in self.all_askers:
-                await asker.close()
+            askers = [*self._askers, *([self._second] if self._second else [])]
+            await asyncio.gather(*(asker.close(self._progress.grace_s) for asker in askers))
             if self._halted:
                 self._journal.save_state(replace(self._journal.state, halted=self._halted))
 
@@ -380,11 +380,9 @@ class _ScoringSession:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-_CHARS_PER_TOKEN = 4
 _PROMPT_TOKENS = 450
 """Tokens of DeepEval's own words in a question, on average."""
 
-_ANSWER_TOKENS = 60
 _FACTOR = 2
 
 
@@ -409,7 +407,7 @@ def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | N
         f"{n_judges * found.n_completion_tokens:,} to write (estimated, within a factor of "
         f"{_FACTOR}; the same question is asked once)"
     )
-    prices = [price_of(judge.label, judging.price) for judge in asked]
+    prices = [judging.ask_settings(judge).price for judge in asked]
     known = [price for price in prices if price]
     if len(known) < len(prices):
         text += "; cost unknown: give the judge's price with --judge_price"
@@ -420,8 +418,7 @@ def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | N
     if exam:
         n_more = n_judges * exam.n_questions_at_most
         text += f"; examining the judge takes up to {n_more:,} calls more"
-    second = "; the second judge comes on top" if judging.second else ""
-    return f"{text}{second}"
+    return text + ("; the second judge comes on top" if judging.second else "")
 
 
 def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Forecast:
@@ -444,6 +441,6 @@ def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Foreca
         texts = (text, case.input, case.expected_output or "", *case.context)
         n_chars = sum(map(len, texts))
         n_calls += n_questions
-        n_read += n_questions * _PROMPT_TOKENS + n_chars // _CHARS_PER_TOKEN
-        n_written += n_questions * _ANSWER_TOKENS + len(text) // _CHARS_PER_TOKEN
+        n_read += n_questions * _PROMPT_TOKENS + n_chars // CHARS_PER_TOKEN
+        n_written += n_questions * ANSWER_TOKENS + len(text) // CHARS_PER_TOKEN
     return Forecast(n_calls, n_read, n_written)

@@ -21,7 +21,11 @@ from plugin.errors import VerdictError
 T = TypeVar("T")
 
 _TEND_EVERY_S = 0.1
-_STOP_WITHIN_S = 1.5
+STOP_WITHIN_S = 1.5
+"""Seconds for a stopped run to end by itself; a host may leave it more (`Host.stop_within_s`)."""
+
+_CLOSING_S = 0.5
+"""Seconds of that for everything but the calls in flight."""
 
 
 class Stopped(VerdictError):
@@ -71,6 +75,7 @@ class Progress:
         began_s: when the stage began, in seconds on the monotonic clock.
         ended: the countable stages that are over, oldest first.
         stop: set by the main thread to ask the worker to stop.
+        stop_within_s: seconds that the worker then has.
     """
 
     stage: Stage | None = None
@@ -83,6 +88,12 @@ class Progress:
     began_s: float = field(default_factory=time.monotonic)
     ended: list[EndedStage] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+    stop_within_s: float = STOP_WITHIN_S
+
+    @property
+    def grace_s(self) -> float:
+        """Return the seconds to wait for calls in flight when the work ends early."""
+        return max(0.0, self.stop_within_s - _CLOSING_S)
 
     def begin(self, stage: Stage, total: int = 0, done: int = 0) -> None:
         """End the current stage and begin another one.
@@ -110,14 +121,20 @@ class Progress:
 class Worker:
     """Run one function at a time in the worker thread, and keep the host up to date meanwhile."""
 
-    def __init__(self, tend: Callable[[Progress], None], abandon: Callable[[], NoReturn]) -> None:
+    def __init__(
+        self,
+        tend: Callable[[Progress], None],
+        abandon: Callable[[], NoReturn],
+        stop_within_s: float = STOP_WITHIN_S,
+    ) -> None:
         """Start the thread.
 
         Args:
             tend: called in the main thread ten times a second; may raise to stop the work.
             abandon: called when the work does not stop in time; must end the process.
+            stop_within_s: the time that the work has to stop.
         """
-        self.progress = Progress()
+        self.progress = Progress(stop_within_s=stop_within_s)
         self._tend = tend
         self._abandon = abandon
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
@@ -143,7 +160,7 @@ class Worker:
     def _await_stop(self, future: Future[T]) -> None:
         """Wait a moment, or until a second Stop; a call into a library may take much longer."""
         try:
-            stopped = wait([future], timeout=_STOP_WITHIN_S).done
+            stopped = wait([future], timeout=self.progress.stop_within_s).done
         except KeyboardInterrupt:
             stopped = set()
         if not stopped:

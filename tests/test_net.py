@@ -15,13 +15,13 @@ from plugin.engines.server import N_TRIES_BUSY, ServerEngine
 from plugin.errors import CallError, JudgeError, LimitReached, UserError
 from plugin.journal import Journal
 from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter
+from plugin.keys import SecretMask
 from plugin.net import (
     N_TRIES,
     STATUSES,
     ConcurrencyLimit,
     Meaning,
     RetryRules,
-    SecretMask,
     read_answer,
     retry,
     status_meaning,
@@ -235,7 +235,7 @@ def asked(judge: judges.Judge, folder: Path) -> BaseModel:
     settings = AskSettings(concurrency=1, timeout_s=5)
 
     async def story() -> BaseModel:
-        asker = Asker(judge, journal, settings, SpendMeter(SpendLimits()))
+        asker = Asker(judge, journal, settings, SpendMeter(SpendLimits(), journal))
         try:
             return await asker("How good is it?", Verdict, lambda answer: None)
         finally:
@@ -274,10 +274,6 @@ class TestReadAnswer:
         error = self.error(b'{"error": {"message": "out of memory, sk-4711-secret"}}')
         assert str(error) == "the server answered with an error: out of memory, [key]"
         assert error.retry and error.status is None
-
-    def test_one_that_is_too_long_is_not_asked_for_again(self) -> None:
-        error = self.error(b'{"text": "%s"}' % (b"x" * 9_000_000))
-        assert "9000012 bytes" in str(error) and not error.retry
 
     def test_a_refusal_says_why_how_long_and_no_secret(self) -> None:
         said = json.dumps({"error": {"message": f"slow  down\n{'x' * 280} sk-4711-secret"}})

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from plugin.worker import _STOP_WITHIN_S, _TEND_EVERY_S, Progress, Stage, Stopped, Worker
+from plugin.worker import _TEND_EVERY_S, STOP_WITHIN_S, Progress, Stage, Stopped, Worker
 
 
 def never() -> NoReturn:
@@ -106,7 +106,7 @@ def test_work_that_cannot_stop_is_left_within_two_seconds() -> None:
 
     with pytest.raises(Left):
         worker.run(work)
-    assert not ended.is_set() and _STOP_WITHIN_S < 2
+    assert not ended.is_set() and STOP_WITHIN_S < 2
     release.set()
     worker.close()
 

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from plugin.body import bound_body_sync
 from plugin.errors import CallError, ModelError, OptionError, UserError, list_first
+from plugin.keys import SecretMask
 from plugin.load.model import short_name
 from plugin.net import (
     Meaning,
-    SecretMask,
     client_error,
     count_at,
     get_path,
@@ -174,7 +175,12 @@ def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> Ser
 
     with make_client(
         f"the inference server {url}",
-        lambda: httpx.Client(base_url=url, headers=request_headers(key), timeout=_TIMEOUT_S),
+        lambda: httpx.Client(
+            base_url=url,
+            headers=request_headers(key),
+            timeout=_TIMEOUT_S,
+            event_hooks={"response": [bound_body_sync]},
+        ),
         ModelError,
     ) as client:
         probe = _ModelProbe(client, url, key)
@@ -209,11 +215,16 @@ class _ModelProbe:
             if fatal := fatal_error(error, self._url, "models", self._has_key):
                 raise fatal from None
             raise ModelError(
-                f"the inference server {self._url} returns no list of models ({error}). Check that "
-                "it is running, and check --server_url"
+                f"cannot read the list of models of the inference server {self._url} ({error}). "
+                "Check that it is running, and check --server_url"
             ) from None
-        entries = map(_served_model, found if isinstance(found, list) else [])
+        entries = map(self._served_model, found if isinstance(found, list) else [])
         return [entry for entry in entries if entry.id]
+
+    def _served_model(self, item: Any) -> ServedModel:
+        names = ("id", "root", "parent", "owned_by")
+        texts = (sendable(text_at(get_path(item, name))) for name in names)
+        return ServedModel(*map(self._mask.in_content, texts))
 
     def check(self, name: str, chat: bool) -> None:
         """Ask the model for one token.
@@ -256,11 +267,6 @@ class _ModelProbe:
         else:
             return read_answer(answer.status_code, answer.headers, answer.content, self._mask)
         raise failed
-
-
-def _served_model(item: Any) -> ServedModel:
-    names = ("id", "root", "parent", "owned_by")
-    return ServedModel(*(text_at(get_path(item, name)) for name in names))
 
 
 def _match_all(

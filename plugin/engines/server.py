@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from plugin.body import bound_body
 from plugin.certify.certificate import Certificate
 from plugin.certify.measure import ServedPair, certify_served
 from plugin.engines import NO_ANSWER, ServedSettings
@@ -25,7 +26,8 @@ from plugin.engines._server_api import (
 )
 from plugin.engines._text import TextEngine
 from plugin.errors import CallError, ModelError, ServerDownError
-from plugin.net import ConcurrencyLimit, RetryRules, SecretMask, make_client, post_json, retry
+from plugin.keys import SecretMask
+from plugin.net import ConcurrencyLimit, RetryRules, make_client, post_json, retry
 from plugin.records import VANILLA, Completion, Failure, Prompt
 
 TIMEOUT_S = 300.0
@@ -114,6 +116,7 @@ class ServerCalls:
                 headers=request_headers(settings.key),
                 timeout=httpx.Timeout(TIMEOUT_S, connect=_CONNECT_S, pool=None),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
+                event_hooks={"response": [bound_body]},
             ),
             ModelError,
         )

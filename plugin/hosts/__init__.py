@@ -17,7 +17,7 @@ from typing import Protocol
 
 from plugin.errors import AdapterError, OptionError, VerdictError
 from plugin.report.record import Report
-from plugin.worker import Progress, Stage
+from plugin.worker import STOP_WITHIN_S, Progress, Stage
 
 
 class Host(Protocol):
@@ -25,9 +25,11 @@ class Host(Protocol):
 
     Attributes:
         stop_exit_code: what the process ends with when the user stopped the run.
+        stop_within_s: seconds that a stopped run has to keep what is under way.
     """
 
     stop_exit_code: int
+    stop_within_s: float
 
     def open(self, run_id: str) -> Path:
         """Return the run's folder, made when missing; the same run has the same folder.
@@ -79,6 +81,7 @@ class PathHost:
     """
 
     stop_exit_code = 130
+    stop_within_s = STOP_WITHIN_S
 
     def model(self, name: str) -> str:
         """Return the directory when there is one, else the name as a hub id."""

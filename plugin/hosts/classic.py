@@ -22,7 +22,7 @@ from plugin.hosts.documents import publish_documents
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, MetricSpec, Score
 from plugin.report.record import Report
 from plugin.results import Summary
-from plugin.worker import Progress
+from plugin.worker import STOP_WITHIN_S, Progress
 
 _PROVENANCE = ("run_id", "seed", "identity", "digests", "judge_versions", "versions")
 """What the job's data keeps of where the numbers come from; the run folder has it all."""
@@ -66,6 +66,7 @@ class ClassicHost:
     """See `plugin.hosts.Host`."""
 
     stop_exit_code = 130
+    stop_within_s = STOP_WITHIN_S
 
     def __init__(
         self,

@@ -29,6 +29,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 class FolderHost(PathHost):
     """Keep a run in a folder, and show it on the terminal. See `plugin.hosts.Host`."""
 
+    stop_within_s = 3.0
+
     def __init__(self, out: str, prefix: str = "", console: Console | None = None) -> None:
         """Write nothing yet.
 

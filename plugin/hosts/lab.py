@@ -38,7 +38,7 @@ from plugin.hosts.lab_registry import (
 from plugin.records import ALL
 from plugin.report.record import Report
 from plugin.report.tables import chart_label
-from plugin.worker import Progress, Stage
+from plugin.worker import STOP_WITHIN_S, Progress, Stage
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,6 +62,8 @@ class LabHost:
 
     stop_exit_code = 0
     """The host calls a stopped job failed when its command ends with another code."""
+
+    stop_within_s = STOP_WITHIN_S
 
     def __init__(self, lab: Any, titles: Mapping[str, str] | None = None) -> None:
         """Tell nothing yet.

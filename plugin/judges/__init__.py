@@ -18,11 +18,11 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from plugin.errors import CallError, JudgeError, nearest_name
+from plugin.keys import SecretMask
 from plugin.load.model import short_name
 from plugin.net import (
     Client,
     Meaning,
-    SecretMask,
     make_client,
     no_answer_error,
     read_answer,
@@ -168,7 +168,9 @@ def load(spec: str, secrets: Secrets) -> Judge:
     """
     if not spec:
         raise JudgeError(
-            f"no judge chosen; --judge takes one of {choices()}. Use offline only to try the tool"
+            f"no judge chosen; --judge takes one of {choices()}. Use offline only to try the tool. "
+            "Without a judge: --predefined_tasks 'Token F1, Exact Match', which need expected "
+            "outputs"
         )
     provider, _, model = spec.partition(":")
     if provider not in PROVIDERS:
@@ -254,7 +256,7 @@ class HttpJudge(ABC):
                 self._settings = settings
                 return replace(
                     answer,
-                    text=self._mask(answer.text),
+                    text=self._mask.in_content(sendable(answer.text)),
                     version=self._mask(answer.version)[:_MAX_VERSION_CHARS],
                 )
 
@@ -305,7 +307,10 @@ class HttpJudge(ABC):
         except sdk.APIStatusError as error:
             answer = error.response
         except sdk.APIConnectionError as error:
-            failed = no_answer_error(error.__cause__ or error)
+            cause = error.__cause__ or error
+            failed = cause if isinstance(cause, CallError) else no_answer_error(cause)
+        except CallError as error:  # from our own hook; some releases wrap it, some do not
+            failed = error
         except Exception as error:  # a client can raise anything on an answer it does not expect
             failed = unreadable_error(error)
         if failed:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from plugin.body import bound_body
 from plugin.errors import CallError, JudgeError
 from plugin.judges import (
     Answer,
@@ -22,7 +23,8 @@ from plugin.judges import (
     make_judge_client,
     require_named,
 )
-from plugin.net import check_key, check_url, count_at, get_path, text_at
+from plugin.keys import check_key, check_url
+from plugin.net import count_at, get_path, text_at
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -141,7 +143,9 @@ def _anthropic_client(url: str, key: str) -> AsyncAnthropic:
 
     # The scheduler does retries and deadlines, and counts them.
     # A redirect would send the user's data to another host.
-    connections = anthropic.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None)
+    connections = anthropic.DefaultAsyncHttpxClient(
+        follow_redirects=False, timeout=None, event_hooks={"response": [bound_body]}
+    )
     # The client would send a token besides the key, and custom headers to any server.
     headers = () if url == _ANTHROPIC_URL else ("ANTHROPIC_CUSTOM_HEADERS",)
     with ignore_environment("ANTHROPIC_AUTH_TOKEN", *headers):

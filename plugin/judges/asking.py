@@ -1,7 +1,8 @@
 """Ask a judge: limit and retry calls, validate answers, and never ask the same question twice.
 
 `Asker` asks one judge on behalf of the metrics.
-`SpendMeter` counts calls and dollars of all judges and ends judging at the user's `SpendLimits`.
+`SpendMeter` counts what all judges take, and ends judging at the user's `SpendLimits`. A call is in
+the journal before it is sent, so that a run that was killed, however often, has forgotten none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -21,13 +22,16 @@ from plugin.judges import PROVIDERS, Answer, Judge
 from plugin.judges.parsing import Misfit, parse_answer, repair_answer
 from plugin.metrics import Check
 from plugin.net import ConcurrencyLimit, RetryRules, retry
-from plugin.run_facts import JudgeCalls
 
 N_ASKS = 3
 """Tries per question: the first, and up to two more when the answer does not fit."""
 
 _MORE_ROOM = 4
 """Factor for the token limit after an answer that was cut off."""
+
+CHARS_PER_TOKEN = 4
+ANSWER_TOKENS = 60
+"""Tokens of an answer, on average; the cost of a call under way is estimated with them."""
 
 _SAMPLING = "temperature 0"
 _LONGEST_QUOTE = 2_000
@@ -69,8 +73,6 @@ class Asker:
         include_reason: see `plugin.metrics.Ask`.
         label: the judge's label.
         concurrency: limit on the number of calls at once.
-        counts: calls, tokens, cached and unfit answers, repairs and retries of this session.
-        cost: dollars of this session; 0 when the price is unknown.
     """
 
     def __init__(
@@ -80,24 +82,27 @@ class Asker:
         self.include_reason = settings.include_reason
         self.label = judge.label
         self.concurrency = ConcurrencyLimit(settings.concurrency, adaptive=settings.adaptive)
-        self.counts: Counter[str] = Counter()
-        self.cost = 0.0
         self._judge = judge
         self._journal = journal
         self._settings = settings
         self._meter = meter
         self._key_starts: dict[tuple[type[BaseModel], int], hashlib._Hash] = {}
         self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
+        self._in_flight = set[asyncio.Task[object]]()  # those of them that wait for the judge
+        self._is_closing = False
+        self._n_answers, self._cost = 0, 0.0  # of this session
         self._n_lost: int | None = None  # unanswered in a row; None until the judge first answers
         self._n_failed: int | None = 0  # failed questions; None after the first fitting answer
 
-    @property
-    def calls(self) -> JudgeCalls:
-        """Return the calls, tokens and dollars of this session."""
-        return JudgeCalls(**self.counts, cost=self.cost)
+    async def close(self, wait_s: float = 0.0) -> None:
+        """Begin no more calls, and release the judge's connections.
 
-    async def close(self) -> None:
-        """Cancel open calls and release the judge's connections."""
+        Args:
+            wait_s: how long to wait for the answers of calls in flight, which are kept.
+        """
+        self._is_closing = True
+        if self._in_flight and wait_s > 0:
+            await asyncio.wait(self._in_flight, timeout=wait_s)
         under_way = list(self._under_way.values())
         for task in under_way:
             task.cancel()
@@ -125,7 +130,7 @@ class Asker:
         if kept is not None:
             answer = schema.model_validate_json(kept.answer)
             if check(answer) is None:
-                self.counts["n_cached"] += 1
+                self._meter.counts["n_cached"] += 1
                 return answer
         task = self._under_way.get(key)
         if task is None:
@@ -168,7 +173,7 @@ class Asker:
             answer = parse_answer(reply, schema, check)
             if isinstance(answer, Misfit) and not answer.is_ambiguous:
                 repaired = repair_answer(reply, schema, check)
-                self.counts["n_repaired"] += isinstance(repaired, schema)
+                self._meter.counts["n_repaired"] += isinstance(repaired, schema)
                 answer = repaired or answer
             if not isinstance(answer, Misfit):
                 judgment = Judgment(
@@ -178,11 +183,12 @@ class Asker:
                     n_completion_tokens=reply.n_completion_tokens,
                     seconds=round(time.perf_counter() - started, 4),
                 )
-                self._journal.add_judgment(key, judgment)
+                self._journal.add_judgment(key, judgment, self._meter.total)
                 self._n_failed = None
                 return answer
             problem = answer.problem
-            self.counts["n_unfit"] += 1
+            self._meter.counts["n_unfit"] += 1
+            self._meter.save()
             if reply.cut_off:
                 room = _MORE_ROOM
                 continue
@@ -196,35 +202,63 @@ class Asker:
         raise error
 
     async def _call_judge(self, prompt: str, schema: type[BaseModel], room: int) -> Answer:
-        """Return the judge's answer; retry failed calls while a retry can help."""
+        """Return the judge's answer; retry failed calls while a retry can help.
+
+        What the answer took is counted, but not written yet.
+        """
 
         async def call() -> Answer:
-            self._meter.count_call()
-            self.counts["n_calls"] += 1
-            return await self._judge.ask(prompt, schema, room)
+            self._check_open()
+            task, cost = asyncio.current_task(), self._estimate_cost(prompt)
+            self._meter.begin_call(cost)
+            assert task
+            self._in_flight.add(task)
+            try:
+                reply = await self._judge.ask(prompt, schema, room)
+            except Exception:  # but not when the call is given up: it may be paid for all the same
+                self._meter.end_call(-cost)
+                self._meter.save()
+                raise
+            finally:
+                self._in_flight.discard(task)
+            self._note_answer(reply, cost)
+            return reply
 
         # A judge without quota looks like a busy one, so the number of retries stays limited.
         rules = RetryRules(timeout_s=self._settings.timeout_s)
         try:
-            reply = await retry(call, self.concurrency, rules, self._count_retry)
+            return await retry(call, self.concurrency, rules, self._count_retry)
         except CallError as error:
             self._note_loss(error)
             self._note_failure(error)
             raise
-        self._note_answer(reply)
-        return reply
+
+    def _check_open(self) -> None:
+        """Raise when no more calls may begin, because the run ends."""
+        if self._is_closing:
+            raise LimitReached("the run ends")
 
     def _count_retry(self) -> None:
-        self.counts["n_retries"] += 1
+        self._check_open()
+        self._meter.counts["n_retries"] += 1
 
-    def _note_answer(self, reply: Answer) -> None:
+    def _estimate_cost(self, prompt: str) -> float:
+        """Return what a call will cost: as the others on average, or else by the prompt's length.
+
+        Without a known price it is 0.
+        """
+        if self._n_answers:
+            return self._cost / self._n_answers
+        price = self._settings.price
+        return price.cost(len(prompt) / CHARS_PER_TOKEN, ANSWER_TOKENS) if price else 0.0
+
+    def _note_answer(self, reply: Answer, estimated_cost: float) -> None:
+        n_read, n_written = reply.n_prompt_tokens, reply.n_completion_tokens
+        cost = self._settings.price.cost(n_read, n_written) if self._settings.price else 0.0
         self._n_lost = 0
-        self.counts["n_prompt_tokens"] += reply.n_prompt_tokens
-        self.counts["n_completion_tokens"] += reply.n_completion_tokens
-        if self._settings.price:
-            cost = self._settings.price.cost(reply.n_prompt_tokens, reply.n_completion_tokens)
-            self.cost += cost
-            self._meter.cost += cost
+        self._n_answers += 1
+        self._cost += cost
+        self._meter.end_call(cost - estimated_cost, n_read, n_written)
 
     def _note_loss(self, error: CallError) -> None:
         """Count a question that the server did not answer.
@@ -343,31 +377,55 @@ class SpendLimits:
 
 
 class SpendMeter:
-    """Counts calls and dollars of all judges together, and stops at a limit.
+    """Counts what all judges take together, over all sessions, and stops at a limit.
 
     Attributes:
-        n_calls: calls so far, including earlier sessions.
-        cost: dollars so far, including earlier sessions; only for judges with a known price.
+        counts: the fields of `plugin.run_facts.JudgeCalls` without the cost.
+        cost: dollars, only of judges with a known price; calls without an answer are estimated.
     """
 
-    def __init__(self, limits: SpendLimits, n_calls: int = 0, cost: float = 0.0) -> None:
-        """Start from the counts of earlier sessions."""
-        self.n_calls = n_calls
-        self.cost = cost
+    def __init__(self, limits: SpendLimits, journal: Journal) -> None:
+        """Go on from what the journal has counted."""
+        before = asdict(journal.state.judge_calls)
+        self.cost: float = before.pop("cost")
+        self.counts = Counter[str](before)
+        self._journal = journal
         self._limits = limits
         self._began_s = time.monotonic()
 
-    def count_call(self) -> None:
-        """Count a call before it is made.
+    @property
+    def total(self) -> dict[str, float]:
+        """Return the fields of `plugin.run_facts.JudgeCalls`."""
+        return {**self.counts, "cost": self.cost}
+
+    def save(self) -> None:
+        """Write what was counted into the journal."""
+        self._journal.save_calls(self.total)
+
+    def begin_call(self, estimated_cost: float = 0.0) -> None:
+        """Count a call, and write it, before it is made.
 
         Raises:
             LimitReached: when a limit does not allow it.
         """
-        limits = self._limits
-        if limits.max_calls and self.n_calls >= limits.max_calls:
+        limits, counts = self._limits, self.counts
+        if limits.max_calls and counts["n_calls"] >= limits.max_calls:
             raise LimitReached(f"--max_calls {limits.max_calls} is reached")
         if limits.budget and self.cost >= limits.budget:
-            raise LimitReached(f"--budget {limits.budget:g} is spent ({self.cost:.4f} dollars)")
+            also = ", calls without an answer as estimated" if counts["n_lost"] else ""
+            spent = f"{self.cost:.4f} dollars{also}"
+            raise LimitReached(f"--budget {limits.budget:g} is spent ({spent})")
         if limits.deadline_s and time.monotonic() - self._began_s > limits.deadline_s:
             raise LimitReached(f"--deadline_s {limits.deadline_s:g} is over")
-        self.n_calls += 1
+        counts["n_calls"] += 1
+        counts["n_lost"] += 1
+        self.cost += estimated_cost
+        self.save()
+
+    def end_call(self, more_cost: float, n_read: int = 0, n_written: int = 0) -> None:
+        """Count a call's end and its tokens, and correct its cost; `save` writes it."""
+        self.counts["n_lost"] -= 1
+        self.counts["n_prompt_tokens"] += n_read
+        self.counts["n_completion_tokens"] += n_written
+        # Sums of differences leave rests such as 1e-19, which would be shown as a cost.
+        self.cost = round(self.cost + more_cost, 12)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
+from plugin.body import bound_body
 from plugin.errors import CallError, JudgeError
 from plugin.judges import (
     Answer,
@@ -20,7 +21,8 @@ from plugin.judges import (
     make_judge_client,
     require_named,
 )
-from plugin.net import check_url, count_at, get_path, post_json, text_at
+from plugin.keys import check_url
+from plugin.net import count_at, get_path, post_json, text_at
 
 _HOST, _PORT = "localhost", 11434
 _FORMATS = ("schema", "json", "words")
@@ -70,7 +72,13 @@ class OllamaJudge(HttpJudge):
         # The scheduler limits the number and duration of calls. Redirects are not followed.
         everything = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         self._client = make_judge_client(
-            label, lambda: httpx.AsyncClient(base_url=url, timeout=None, limits=everything)
+            label,
+            lambda: httpx.AsyncClient(
+                base_url=url,
+                timeout=None,
+                limits=everything,
+                event_hooks={"response": [bound_body]},
+            ),
         )
 
     async def close(self) -> None:

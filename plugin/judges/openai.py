@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from plugin.body import bound_body, bound_body_sync
 from plugin.errors import CallError, JudgeError
 from plugin.judges import (
     Answer,
@@ -26,9 +27,17 @@ from plugin.judges import (
     make_judge_client,
     require_named,
 )
-from plugin.net import check_key, check_url, count_at, decode_json, get_path, text_at
+from plugin.keys import SecretMask, check_key, check_url
+from plugin.net import (
+    count_at,
+    decode_json,
+    get_path,
+    sendable,
+    text_at,
+)
 
 if TYPE_CHECKING:
+    import httpx
     from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -212,7 +221,9 @@ def _client_options() -> dict[str, Any]:
 
     # The scheduler does retries and deadlines, and counts them.
     # A redirect would send the user's data to another host.
-    connections = openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None)
+    connections = openai.DefaultAsyncHttpxClient(
+        follow_redirects=False, timeout=None, event_hooks={"response": [bound_body]}
+    )
     return {"max_retries": 0, "timeout": None, "http_client": connections}
 
 
@@ -260,23 +271,28 @@ class LocalJudge:
         return OpenAIJudge(self.label, self.served_model, self._url)
 
 
+def _local_client() -> httpx.Client:
+    import httpx
+
+    return httpx.Client(timeout=_LOCAL_TIMEOUT_S, event_hooks={"response": [bound_body_sync]})
+
+
 def _first_model(url: str) -> str:
     """Return the first model in the server's list.
 
     Raises:
         JudgeError: when the server does not answer, or its list is empty.
     """
-    import httpx
-
     where = "judge local: the local server"
     way_out = "load a model into it (Foundation tab, Run), or set LOCAL_JUDGE_BASE_URL"
-    with make_judge_client("local", lambda: httpx.Client(timeout=_LOCAL_TIMEOUT_S)) as client:
+    with make_judge_client("local", _local_client) as client:
         try:
             answer = client.get(f"{url.rstrip('/')}/models")
         except Exception as error:  # an unusual answer can raise anything
-            kind = type(error).__name__
-            raise JudgeError(f"{where} does not answer ({kind}); {way_out}") from None
-    model = text_at(get_path(decode_json(answer.content), "data", 0, "id"))
+            why = error if isinstance(error, CallError) else type(error).__name__
+            raise JudgeError(f"{where} does not answer ({why}); {way_out}") from None
+    listed = text_at(get_path(decode_json(answer.content), "data", 0, "id"))
+    model = SecretMask(url=url).in_content(sendable(listed))
     if not answer.is_success or not model:
         raise JudgeError(f"{where} lists no model (HTTP {answer.status_code}); {way_out}")
     return model

@@ -80,8 +80,8 @@ class AdapterFit(NamedTuple):
                 f"\n  and {more} more" if more else ""
             )
             raise AdapterError(
-                f"{adapter.path}: none of its {n_tensors} matches a module of the base model "
-                f"{model}:{shown}{besides}\n{_ONLY_ITS_BASE}"
+                f"{adapter.path}: the base model {model} has no module for any of its {n_tensors}"
+                f":{shown}{besides}\n{_ONLY_ITS_BASE}"
             )
 
 

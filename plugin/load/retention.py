@@ -69,7 +69,7 @@ def check_drawn(
     sizes = Counter(case.group for case in cases if case.retention)
     left_out = {name: n for name, n in sizes.items() if name not in there}
     problems = [
-        f"--retention_group {name!r}: none of its cases ({n}) is among the {len(drawn)} drawn; "
+        f"--retention_group {name!r}: the draw of {len(drawn)} cases has no case of this group; "
         "raise --limit, or leave the group out"
         for name, n in left_out.items()
         if name in asked

@@ -211,7 +211,7 @@ def verdict_on_each(listed: str, *, may_be_none: bool = False) -> Check:
 
 
 def at_least_one(*fields: str) -> Check:
-    """Return a check that none of these lists is empty."""
+    """Return a check that each of these lists has an item."""
 
     def check(answer: BaseModel) -> str | None:
         for field in fields:

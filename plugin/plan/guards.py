@@ -92,7 +92,7 @@ def _absent_text(name: str, known: Mapping[str, MetricSpec]) -> str:
     if metrics.key_of(name) in metrics.METRICS:
         return f"{has}; add {name} with --predefined_tasks, or leave it out"
     hint = did_you_mean(name, [*here, *metrics.names()])
-    return f"unknown metric {name!r}{hint} ({has})"
+    return f"unknown metric {name!r}{hint} ({has}); a guard must be one of --predefined_tasks"
 
 
 def _read_margin(number: str, text: str, spec: MetricSpec) -> float:

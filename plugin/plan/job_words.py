@@ -1,4 +1,4 @@
-"""What a job of the classic host says: what it runs, and its messages in the words of the form.
+"""The classic host's form, and what a job there says in the words of that form.
 
 Messages are written once, with the names that the command line knows. A person who fills in a form
 knows an option by its field's title, and long paths into the host's workspace tell them nothing.
@@ -11,6 +11,18 @@ from pathlib import Path
 
 from plugin.plan.params import Params
 
+CLASSIC_FORM = (
+    *("judge_model", "predefined_tasks", "variants", "limit", "tasks", "retention_group"),
+    *("baseline_prompt", "primary_metric", "margin", "system_prompt", "max_tokens"),
+    *("input_column", "expected_output_column", "context_column", "group_column"),
+    *("cluster_column", "id_column"),
+    *("engine", "server_url", "budget"),
+)
+"""The form's fields, in order: what most people set first, cost last.
+
+At most 20, so that the form stays short; the other options belong to the command line.
+"""
+
 _PLACES = {
     "model_name": "the model (Foundation tab)",
     "model_adapter": "the adapter (Foundation tab)",
@@ -20,8 +32,8 @@ _PLACES = {
 }
 """Options that the host itself asks for, outside the plugin's form."""
 
-_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z_0-9]+)")
-
+_ELSEWHERE = " (command line only)"
+_OPTION = re.compile(rf"(?<![\w-])--([a-z][a-z_0-9]+)\b(?!{re.escape(_ELSEWHERE)})")
 
 _LONG_PART = re.compile(r"(?<=/)[\w.-]{50,}(?=/)")
 """A folder that the host names after a model's whole path."""
@@ -57,8 +69,10 @@ def describe_run(params: Params) -> str:
 
 
 def _title(name: str) -> str:
-    """Return the title of an option's field; "" for what is no option."""
+    """Return what the form calls an option; "" for a word that is not an option."""
     if name in _PLACES:
         return _PLACES[name]
     field = Params.model_fields.get(name)
-    return (field.title or "") if field else ""
+    if field is None:
+        return ""
+    return (field.title or "") if name in CLASSIC_FORM else f"--{name}{_ELSEWHERE}"

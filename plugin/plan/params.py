@@ -179,7 +179,7 @@ def _explain_problem(problem: Any) -> str:
     """Return a line with the option, its value, the rule that it breaks, and what it means."""
     name, value = str(problem["loc"][0]), problem["input"]
     field = Params.model_fields[name]
-    rule = problem["msg"].removeprefix("Value error, ")
+    rule = problem["msg"].removeprefix("Value error, ").replace("Input should be", "It must be")
     if isinstance(field.default, bool) or field.annotation == bool | None:
         rule = "choose true or false"
     hint = did_you_mean(value, option_of(name).choices) if isinstance(value, str) else ""

@@ -254,7 +254,7 @@ def _choose_primary(asked: str, chosen: Sequence[Metric]) -> str:
     names = [metric.spec.name for metric in chosen if metric.spec.decides]
     if not names:
         all_of_data = all(metric.spec.judges_data for metric in chosen)
-        why = "these judge the data set and no model" if all_of_data else "none of these may decide"
+        why = "these judge the data set and no model" if all_of_data else "these only describe"
         raise OptionError(
             f"--predefined_tasks {', '.join(m.spec.name for m in chosen)}: {why}; add a metric "
             "that judges completions, such as Answer Relevancy"

@@ -15,10 +15,10 @@ from plugin import judges, metrics
 from plugin.engines import ready_engines
 from plugin.errors import OptionError
 from plugin.hosts import Host
-from plugin.judges import Judge, NoJudge
+from plugin.judges import Judge, NoJudge, Secrets
 from plugin.judges.asking import price_of
+from plugin.keys import KnownSecrets, SecretMask, check_key, check_url
 from plugin.load.recordings import Recording, parse_recording
-from plugin.net import check_key, check_url
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
 
@@ -60,6 +60,7 @@ class Sources:
         tuned: the fine-tuned models: directories or hub ids; with a server, names.
         recorded: the variants with completions from files, the baseline first.
         server: the server that holds the models; None if this machine holds them.
+        mask: hides all secrets that were read.
     """
 
     model: str
@@ -71,6 +72,7 @@ class Sources:
     tuned: tuple[str, ...] = ()
     recorded: tuple[Recording, ...] = ()
     server: Address | None = None
+    mask: SecretMask = field(default_factory=SecretMask)
 
 
 def find_sources(params: Params, host: Host) -> Sources:
@@ -80,17 +82,17 @@ def find_sources(params: Params, host: Host) -> Sources:
         UserError: when something is missing, unknown or not allowed.
     """
     recorded = _resolve_recorded(params, host)
-    server = None
+    secrets, server = KnownSecrets(host.secret), None
     if not recorded:
         _check_models(params)
-        server = find_server(params, host)
+        server = find_server(params, secrets)
     asked = metrics.load(params.predefined_tasks)
     needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
     compares = params.variants != ONLY_VANILLA
     named: tuple[Judge, ...] = (NoJudge(),)
     if needs_judge:
-        named = judges.load_all(params.judge, host.secret)
-    second = _load_second_judge(params, named, host)
+        named = judges.load_all(params.judge, secrets)
+    second = _load_second_judge(params, named, secrets)
     _check_budget(params, (*named, *([second] if second else [])))
     return Sources(
         model=_resolve_model(params.model_name, server, host),
@@ -102,6 +104,7 @@ def find_sources(params: Params, host: Host) -> Sources:
         judges=named,
         second_judge=second,
         server=server,
+        mask=secrets.mask(),
     )
 
 
@@ -111,7 +114,7 @@ def find_models(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is unknown.
     """
-    server = find_server(params, host)
+    server = find_server(params, host.secret)
     return Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter, server, host),
@@ -140,7 +143,9 @@ def _check_models(params: Params) -> None:
         f"--{name}" for name in ("model_name", "dataset_name") if not getattr(params, name).strip()
     ]
     if missing:
-        raise OptionError(f"{' and '.join(missing)} must be given (try `demo` to see a run)")
+        raise OptionError(
+            f"{' and '.join(missing)} must be given (to see a run: `python main.py demo`)"
+        )
     if not has_rival(params):
         prompt = ", a prompt to beat with --baseline_prompt" if params.variants == BOTH else ""
         raise OptionError(
@@ -194,7 +199,7 @@ def _resolve_recorded(params: Params, host: Host) -> tuple[Recording, ...]:
     return tuple(found)
 
 
-def find_server(params: Params, host: Host) -> Address | None:
+def find_server(params: Params, secrets: Secrets) -> Address | None:
     """Return the server that makes the completions; None if an engine on this machine does.
 
     Raises:
@@ -226,7 +231,7 @@ def find_server(params: Params, host: Host) -> Address | None:
             f"--server_url {_shown_url(url)} has a password or a query, but the address is stored "
             f"and shown: give only the address, and the server's key as the secret {_KEY_NAME}"
         )
-    key = check_key(host.secret(_KEY_NAME) or "", _KEY_NAME, OptionError)
+    key = check_key(secrets(_KEY_NAME) or "", _KEY_NAME, OptionError)
     return Address(url, key, "--engine server" if engine == "server" else "auto: --server_url")
 
 
@@ -249,7 +254,7 @@ def _resolve_adapters(names: Sequence[str], server: Address | None, host: Host) 
     return tuple(name if server else str(host.adapter(name)) for name in names)
 
 
-def _load_second_judge(params: Params, first: tuple[Judge, ...], host: Host) -> Judge | None:
+def _load_second_judge(params: Params, first: tuple[Judge, ...], secrets: Secrets) -> Judge | None:
     """Return the second judge; None if the user named none."""
     if not params.second_judge:
         return None
@@ -258,7 +263,7 @@ def _load_second_judge(params: Params, first: tuple[Judge, ...], host: Host) -> 
             "--second_judge and --stop_early cannot be used together: the second judge changes "
             "scores after --stop_early has counted them. Leave out one of the two"
         )
-    second = judges.load(params.second_judge, host.secret)
+    second = judges.load(params.second_judge, secrets)
     if second.label in (judge.label for judge in first):
         raise OptionError(f"--second_judge {second.label} is also the first judge; name another")
     return second

@@ -19,6 +19,7 @@ from plugin.compare.numbers import (
 )
 from plugin.compare.pairs import clusters_of
 from plugin.journal import Journal
+from plugin.keys import MASKED
 from plugin.records import ALL, PROMPTED, Case, Completion, JudgeScore, MetricSpec, Variant
 from plugin.results import Comparison, Summary
 from plugin.run_facts import RunState
@@ -34,6 +35,7 @@ def run_warnings(
     header, state = journal.header, journal.state
     found = list(state.prompt_notes)
     cases = journal.cases()
+    found += masked_completions(variants, completions)
     for variant in variants:
         found += _cut_off_completions(variant, cases, completions)
     found += _differing_prompts(state, variants)
@@ -139,6 +141,23 @@ def _idle_prompt(
     ]
 
 
+def masked_completions(
+    variants: Sequence[Variant], completions: Mapping[tuple[str, str], Completion]
+) -> list[str]:
+    """Warn about completions in which a secret was replaced, with their number per variant."""
+    n_masked = Counter(name for (_, name), one in completions.items() if one.is_masked)
+    if not n_masked:
+        return []
+    n_made = Counter(name for _, name in completions)
+    names = [variant.name for variant in variants if n_masked[variant.name]]
+    counts = ", ".join(f"{n_masked[name]} of {n_made[name]} of {name}" for name in names)
+    return [
+        f"completions held a secret of this run, such as an API key: {counts}. It was replaced by "
+        f"{MASKED} before anything was written or judged. What made them repeats what it should "
+        "not show: check the inference server or the recorded file, and replace that key"
+    ]
+
+
 def _cut_off_completions(
     variant: Variant,
     cases: tuple[Case, ...],
@@ -224,12 +243,14 @@ def _call_note(journal: Journal) -> list[str]:
     spent = journal.state.judge_calls
     if journal.header.caveat or not (spent.n_calls or spent.n_cached):
         return []
-    cost = f", {spent.cost:.4f} dollars" if spent.cost else ""
+    estimated = " (estimated for calls without an answer)" if spent.n_lost else ""
+    cost = f", {spent.cost:.4f} dollars{estimated}" if spent.cost else ""
     others = [
         f"{format_count(n)} {words}"
         for n, words in (
             (spent.n_cached, "answered from stored judgments"),
             (spent.n_retries, "retried"),
+            (spent.n_lost, "given up or cut off before an answer"),
             (spent.n_unfit, "answers rejected"),
             (spent.n_repaired, "answers repaired"),
         )

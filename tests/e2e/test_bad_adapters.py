@@ -133,7 +133,7 @@ def test_an_adapter_of_which_nothing_fits_is_refused(
     lines = [f"  {name}" for name in names[:8]] + [f"  and {len(names) - 8} more"]
     lines += [f"  {OF_SOMEONE}"] if kind == "peft" else []
     assert refused(tmp_path / "o", folder, engine) == (
-        f"{folder}: none of its {len(names)} tensors matches a module of the base model {BASE}:\n"
+        f"{folder}: the base model {BASE} has no module for any of its {len(names)} tensors:\n"
         + "\n".join(lines)
         + f"\n{ONLY_ITS_BASE}"
     )

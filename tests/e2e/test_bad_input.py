@@ -179,10 +179,10 @@ def test_hallucination_without_any_context(tmp_path: Path) -> None:
             "judge openai:gpt-4o needs a key: set OPENAI_API_KEY",
         ),
         ({"engine": "vllm"}, "unknown engine 'vllm'; --engine takes one of auto, mlx"),
-        ({"limit": "0"}, "--limit '0': input should be greater than 0"),
+        ({"limit": "0"}, "--limit '0': it must be greater than 0"),
         ({"primary_metric": "Correctness"}, "--primary_metric 'Correctness' is not among"),
         ({"model_name": "", "dataset_name": ""}, "--model_name and --dataset_name must be given"),
-        ({"variants": "all"}, "--variants 'all': input should be 'vanilla and adapter'"),
+        ({"variants": "all"}, "--variants 'all': it must be 'vanilla and adapter'"),
     ],
 )
 def test_an_option_that_cannot_work(changed: dict[str, str], message: str, tmp_path: Path) -> None:

@@ -168,8 +168,8 @@ def test_judging_that_may_stop_early_says_so_first(tmp_path: Path, server: Judge
         ({"judge_price": "1"}, "two numbers, 0 or more: dollars per million tokens in and out"),
         ({"judge_price": "a, b"}, "--judge_price"),
         ({"judge_price": "1, -2"}, "two numbers, 0 or more"),
-        ({"max_calls": "-1"}, "--max_calls '-1': input should be greater than or equal to 0"),
-        ({"max_failed_share": "2"}, "--max_failed_share '2': input should be less than or equal"),
+        ({"max_calls": "-1"}, "--max_calls '-1': it must be greater than or equal to 0"),
+        ({"max_failed_share": "2"}, "--max_failed_share '2': it must be less than or equal"),
     ],
 )
 def test_a_mistake_is_one_clear_message(

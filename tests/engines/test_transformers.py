@@ -514,7 +514,7 @@ PREFIX = "base_model.model.model.layers"
         (
             _renamed,
             [
-                "none of its 12 tensors matches a module of the base model",
+                "has no module for any of its 12 tensors",
                 "  base_model.model.model.blocks.1.mlp.down_proj.lora_A.weight",
             ],
         ),

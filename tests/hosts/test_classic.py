@@ -252,7 +252,7 @@ def test_two_jobs_compare_under_the_same_names(done: Classic) -> None:
             "needs a key: set OPENAI_API_KEY. Enter keys and addresses of judges in the host's",
         ),
         ({"dataset_name": "missing"}, "missing"),
-        ({"limit": "much"}, "Share of cases 'much': input should be a valid number"),
+        ({"limit": "much"}, "Share of cases 'much': it must be a valid number"),
         ({"input_column": "question"}, "Input column"),
         ({"tasks": [{"name": "Tone"}]}, "criterion 1 (Tone) needs a description or evaluation"),
         ({"predefined_tasks": ["Contextual Recall"]}, "these judge the data set and no model"),

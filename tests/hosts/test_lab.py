@@ -218,7 +218,7 @@ def test_the_same_settings_continue_in_another_job(done: tuple[Workspace, str]) 
         ({"model_adapter": "no-such-adapter"}, "adapter 'no-such-adapter': not found in the"),
         ({"model_adapter": ""}, "Adapter is empty: launch again with it filled in"),
         ({"judge": None}, "no judge chosen; 'Judge' takes one of"),
-        ({"limit": "much"}, "'Share of cases' 'much': input should be a valid number"),
+        ({"limit": "much"}, "'Share of cases' 'much': it must be a valid number"),
         ({"dataset_name": "/nowhere/cases.jsonl"}, "/nowhere/cases.jsonl"),
         ({"judge": "openai:gpt-4o"}, "judge openai:gpt-4o needs a key: set OPENAI_API_KEY"),
         ({"tasks": "Tone"}, "criterion 1 (Tone) needs a description or evaluation steps"),

@@ -380,8 +380,8 @@ class HttpContract(HttpBasics):
             (Reply(body=b""), "unreadable answer"),
             (Reply(body=b"[" * 200_000), "unreadable answer"),
             (Reply(body=b"null"), "unreadable answer: not a JSON object"),
-            (Reply(text="x" * 10_000_000), "the answer has 10"),
-            (Reply(body=b"no gzip", headers={"content-encoding": "gzip"}), "DecodingError"),
+            (Reply(text="x" * 10_000_000), "the answer is longer than 8388608 bytes"),
+            (Reply(body=b"no gzip", headers={"content-encoding": "gzip"}), "cannot be unpacked"),
             (Reply(status=418, text="teapot"), "HTTP 418: teapot"),
             (Reply(status=204, body=b""), "unreadable answer"),
         ],
@@ -390,12 +390,6 @@ class HttpContract(HttpBasics):
     def test_nonsense_is_a_counted_failure(
         self, reply: Reply, reason: str, server: JudgeServer, journal: Journal
     ) -> None:
-        server.fault = lambda n, body: reply
-        texts = completions(1)[:1]
-        if reply.headers.get("content-encoding"):  # counts as no answer at all
-            with pytest.raises(JudgeDownError, match=reason):
-                self.run(server, journal, texts)
-            return
         assert reason in self.one_failure(server, journal, reply)
 
     def test_a_wrong_content_type_around_a_good_answer_does_no_harm(

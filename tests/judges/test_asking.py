@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from plugin.errors import LimitReached
+from plugin.journal import Journal
 from plugin.judges.asking import Price, SpendLimits, SpendMeter, price_of
+from plugin.run_facts import JudgeCalls
 
 
 @pytest.mark.parametrize(
@@ -36,26 +42,67 @@ def test_a_price_is_per_million_tokens() -> None:
     assert Price(0.15, 0.60).cost(200_000, 50_000) == pytest.approx(0.06)
 
 
-def test_calls_and_dollars_end_where_the_user_says_with_earlier_sessions_counted() -> None:
-    meter = SpendMeter(SpendLimits(max_calls=3), n_calls=1)
-    meter.count_call()
-    meter.count_call()
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with closing(Journal(tmp_path)) as journal:
+        yield journal
+
+
+def spend_before(journal: Journal, **calls: float) -> None:
+    journal.save_calls(calls)
+
+
+def test_calls_end_where_the_user_says_with_earlier_sessions_counted(journal: Journal) -> None:
+    spend_before(journal, n_calls=1)
+    meter = SpendMeter(SpendLimits(max_calls=3), journal)
+    meter.begin_call()
+    meter.begin_call()
     with pytest.raises(LimitReached, match="^--max_calls 3 is reached$"):
-        meter.count_call()
-    meter = SpendMeter(SpendLimits(budget=0.5), cost=0.49)
-    meter.count_call()
-    meter.cost += 0.02
+        meter.begin_call()
+
+
+def test_dollars_end_where_the_user_says_with_earlier_sessions_counted(journal: Journal) -> None:
+    spend_before(journal, n_calls=1, cost=0.49)
+    meter = SpendMeter(SpendLimits(budget=0.5), journal)
+    meter.begin_call()
+    meter.end_call(0.02)
     with pytest.raises(LimitReached, match=r"^--budget 0.5 is spent \(0.5100 dollars\)$"):
-        meter.count_call()
+        meter.begin_call()
 
 
-def test_without_limits_there_are_none() -> None:
-    meter = SpendMeter(SpendLimits(), n_calls=10**6, cost=10**6)
-    meter.count_call()
-    assert meter.n_calls == 10**6 + 1
+def test_a_call_under_way_counts_with_its_estimated_cost(journal: Journal) -> None:
+    meter = SpendMeter(SpendLimits(budget=0.5), journal)
+    meter.begin_call(0.3)
+    meter.begin_call(0.3)
+    with pytest.raises(LimitReached, match=r"spent \(0.6000 dollars, calls without an answer as "):
+        meter.begin_call(0.3)
+    meter.end_call(-0.2, n_read=9, n_written=1)
+    meter.begin_call(0.3)
+    assert meter.cost == pytest.approx(0.1 + 0.3 + 0.3)
 
 
-def test_a_deadline_is_of_this_session() -> None:
-    meter = SpendMeter(SpendLimits(deadline_s=1e-9))
+def test_what_is_under_way_when_the_process_dies_stays_counted(journal: Journal) -> None:
+    meter = SpendMeter(SpendLimits(), journal)
+    for _ in range(3):
+        meter.begin_call(0.3)
+    meter.end_call(-0.2, n_read=9, n_written=1)
+    meter.save()
+    meter = SpendMeter(SpendLimits(max_calls=3), journal)  # another session, without a goodbye
+    assert journal.state.judge_calls == JudgeCalls(
+        n_calls=3, n_lost=2, n_prompt_tokens=9, n_completion_tokens=1, cost=0.7
+    )
+    with pytest.raises(LimitReached):
+        meter.begin_call()
+
+
+def test_without_limits_there_are_none(journal: Journal) -> None:
+    spend_before(journal, n_calls=10**6, cost=10**6)
+    meter = SpendMeter(SpendLimits(), journal)
+    meter.begin_call()
+    assert meter.counts["n_calls"] == 10**6 + 1
+
+
+def test_a_deadline_is_of_this_session(journal: Journal) -> None:
+    meter = SpendMeter(SpendLimits(deadline_s=1e-9), journal)
     with pytest.raises(LimitReached, match="^--deadline_s 1e-09 is over$"):
-        meter.count_call()
+        meter.begin_call()

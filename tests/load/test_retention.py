@@ -144,8 +144,8 @@ def test_a_named_group_that_is_not_drawn_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         drawn(tmp_path, retention_groups=("rare",))
     assert str(caught.value) == (
-        "--retention_group 'rare': none of its cases (1) is among the 2 drawn; raise --limit, or "
-        "leave the group out"
+        "--retention_group 'rare': the draw of 2 cases has no case of this group; raise "
+        "--limit, or leave the group out"
     )
 
 

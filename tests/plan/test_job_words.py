@@ -12,7 +12,9 @@ from plugin.plan.params import Params
     ("text", "shown"),
     [
         ("--limit 'much': a number", "Share of cases 'much': a number"),
-        ("give it with --judge_price", "give it with Price of the judge"),
+        ("say so with --retention_group general", "say so with Retention groups general"),
+        ("give it with --judge_price", "give it with --judge_price (command line only)"),
+        ("--guard_metric (command line only)", None),  # what was said in these words stays so
         ("--dataset_name must be given", "the data set (Dataset tab) must be given"),
         ("--nothing we know, a--limit, -- and ---limit", None),
         (

@@ -212,8 +212,8 @@ def test_all_bad_values_are_named_together() -> None:
         Params.parse({"limit": 0, "seed": "x", "variants": "both", "margin": float("nan")})
     message = str(caught.value)
     assert re.findall(r"^--(\w+)", message, re.M) == ["variants", "limit", "margin", "seed"]
-    assert "--limit 0: input should be greater than 0." in message
-    assert "--variants 'both': input should be 'vanilla and adapter', 'vanilla only'" in message
+    assert "--limit 0: it must be greater than 0." in message
+    assert "--variants 'both': it must be 'vanilla and adapter', 'vanilla only'" in message
 
 
 @pytest.mark.parametrize("limit", [0, -0.1, 1.1, "nan", "inf", "half", [0.5]])

@@ -87,7 +87,7 @@ def test_a_server_gives_no_log_probabilities_and_what_was_recorded_nothing_but_t
 
 def test_metrics_that_only_describe_are_not_enough() -> None:
     assert refused(predefined_tasks="Latency, Cut Off") == (
-        "--predefined_tasks Latency, Cut Off: none of these may decide; add a metric that judges "
+        "--predefined_tasks Latency, Cut Off: these only describe; add a metric that judges "
         "completions, such as Answer Relevancy"
     )
 

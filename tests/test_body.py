@@ -1,0 +1,151 @@
+"""Answers that are far too long: of each, a real server gets rid of little, and memory stays."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import BaseModel
+
+from plugin import judges
+from plugin.body import BoundedBody
+from plugin.engines import ServedSettings
+from plugin.engines._server_api import find_served
+from plugin.engines.server import ServerEngine
+from plugin.errors import CallError, JudgeError, ModelError
+from plugin.records import VANILLA, Failure, Message, Prompt
+from tests.endless_server import MIB, endless_server
+
+MOST_SENT = 24 * MIB
+"""The 8 MiB that are read, and what lies in the sockets' buffers."""
+
+MOST_MEMORY = 40 * MIB
+"""For each answer: a few copies of 8 MiB, and imports; the answer itself has 64 MiB."""
+
+CODINGS = ["", "gzip", "deflate", "tail"]
+TOO_LONG = "the answer is longer than 8388608 bytes, the most that is read"
+
+
+class Opinion(BaseModel):
+    verdict: str
+
+
+@contextmanager
+def little_memory(n_answers: int = 1) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MOST_MEMORY * n_answers, f"{peak / MIB:.0f} MiB"
+
+
+def judge_at(kind: str, url: str) -> judges.Judge:
+    pytest.importorskip("anthropic" if kind == "anthropic" else "openai")
+    address = {
+        "openai": "OPENAI_BASE_URL",
+        "custom": "CUSTOM_JUDGE_BASE_URL",
+        "azure": "AZURE_OPENAI_ENDPOINT",
+        "anthropic": "ANTHROPIC_BASE_URL",
+        "ollama": "OLLAMA_HOST",
+        "local": "LOCAL_JUDGE_BASE_URL",
+    }[kind]
+    keys = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+    return judges.load(f"{kind}:some", {address: url, **dict.fromkeys(keys, "sk-key")}.get)
+
+
+def asked(judge: judges.Judge) -> CallError:
+    async def ask() -> None:
+        try:
+            await judge.ask("Why?", Opinion)
+        finally:
+            await judge.close()
+
+    with pytest.raises(CallError) as caught:
+        asyncio.run(ask())
+    return caught.value
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("kind", ["openai", "azure", "anthropic", "ollama", "local"])
+def test_a_judge_reads_8_mib_and_hangs_up(kind: str, coding: str) -> None:
+    with endless_server(coding) as server:
+        judge = judge_at(kind, server.url)
+        with little_memory():
+            error = asked(judge)
+        assert str(error) == TOO_LONG and not error.retry
+        assert server.n_sent < MOST_SENT
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_of_a_long_message_about_an_error_the_status_counts(coding: str) -> None:
+    with endless_server(coding, status=429) as server, little_memory():
+        error = asked(judge_at("custom", server.url))
+        assert error.too_many and error.retry and str(error).startswith("HTTP 429: ")
+        assert len(str(error)) < 400
+        assert server.n_sent < MOST_SENT
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_the_server_engine_reads_8_mib_and_hangs_up(coding: str) -> None:
+    with endless_server(coding) as server:
+        settings = ServedSettings(
+            url=server.url,
+            key="",
+            names={VANILLA: "some"},
+            notes={},
+            max_tokens=8,
+            batch_size=4,
+            chat_template=True,
+        )
+        prompts = [Prompt(str(i), VANILLA, (Message("user", "Hello"),), ()) for i in range(4)]
+        with closing(ServerEngine(settings)) as engine, little_memory(4):
+            found = [one for ended in engine.generate(prompts) for one in ended]
+        assert [isinstance(one, Failure) and one.reason for one in found] == [TOO_LONG] * 4
+        assert server.n_requests == 4 and server.n_sent < 4 * MOST_SENT
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_lists_of_models_are_bounded_too(coding: str) -> None:
+    with endless_server(coding) as server, little_memory():
+        with pytest.raises(ModelError, match=TOO_LONG):
+            find_served(server.url, "", {"some": "--model_name"}, chat=True)
+        local = judges.load("local", {"LOCAL_JUDGE_BASE_URL": server.url}.get)
+        with pytest.raises(JudgeError, match=TOO_LONG):
+            _ = local.label
+        assert server.n_sent < 2 * MOST_SENT
+
+
+def unpacked(coding: str, body: bytes, n_piece: int = 7) -> bytes:
+    bounded = BoundedBody(coding)
+    for start in range(0, len(body), n_piece):
+        assert bounded.add(body[start : start + n_piece])
+    answer: Any = httpx.Response(200, headers={"content-encoding": coding})
+    bounded.put_into(answer)
+    return b"".join(answer.stream)
+
+
+def test_what_is_packed_comes_out_whole() -> None:
+    text = bytes(range(256)) * 20
+    bare = zlib.compressobj(wbits=-15)
+    assert unpacked("", text) == text
+    assert unpacked("identity", text) == text
+    assert unpacked("gzip", gzip.compress(text)) == text
+    assert unpacked(" GZip ", gzip.compress(text)) == text
+    assert unpacked("deflate", zlib.compress(text)) == text
+    assert unpacked("deflate", bare.compress(text) + bare.flush()) == text
+
+
+def test_what_cannot_be_unpacked_is_a_failed_call() -> None:
+    with pytest.raises(CallError, match="only gzip and deflate are"):
+        BoundedBody("br")
+    with pytest.raises(CallError, match="cannot be unpacked"):
+        BoundedBody("gzip").add(b"no gzip at all")
