@@ -15,6 +15,7 @@ from plugin.compare.numbers import (
     format_range,
     format_rough,
 )
+from plugin.judges import NoJudge
 from plugin.records import ALL, DATA, PROMPTED, Case, Completion, MetricSpec
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.results import Comparison
@@ -119,6 +120,7 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         ledger=ledger,
         charts=charts,
         prompted=PROMPTED,
+        no_judge=NoJudge.label,
         badge=BADGES["lost" if report.verdict.lost else report.verdict.outcome],
         rivals_lost=_rivals_lost(report),
         headlines=[row for row in tables[0].rows if _is_headline(ledger, row)],
