@@ -36,7 +36,7 @@ the exponential samples and 85% of the lognormal ones at least; of symmetric sam
 _ALLOWED_TO_STOP = (
     "The interval holds although judging could stop as soon as the verdict was clear."
 )
-_NO_OTHERS = "Single means and groups have no interval."
+_NO_OTHERS = "Single means and exploratory groups have no interval."
 
 _EXACT_KINDS = (IntervalKind.BETTING, IntervalKind.SEQUENCE)
 """Their coverage is promised at every number of cases."""
