@@ -4,7 +4,8 @@ Each metric is a row of the table `METRICS`: its properties (`records.MetricSpec
 one function. The functions are in the files of this package, one file per family of metrics:
 `async def measure(case, completion, ask)` scores the completion, usually by asking a judge;
 `def describe(completion)` scores how the completion was generated;
-`def from_loglikelihood(loglikelihood, n_tokens)` scores how likely the expected output was.
+`def from_loglikelihood(loglikelihood, n_tokens)` scores how likely the expected output was;
+`async def prefer(guide, case, first, second, ask)` says which of two completions is better.
 
 Only `run_metric` runs foreign code (DeepEval's metrics). Every score passes `check_score`, with or
 without a judge.
@@ -57,6 +58,29 @@ class Measure(Protocol):
         """Score a non-empty completion, or only the case if the metric judges the data."""
 
 
+@dataclass(frozen=True, slots=True)
+class PreferenceGuide:
+    """How the user wants completions compared.
+
+    Attributes:
+        criterion: what the judge looks at, in the user's words; "" for the general criterion.
+        shows_reference: whether the judge sees the expected output of the cases that have one.
+        is_default: whether completions are compared where the user names no metric and no case has
+            an expected output: there are two to compare, and the judge is a real one.
+    """
+
+    criterion: str = ""
+    shows_reference: bool = False
+    is_default: bool = False
+
+
+class Prefer(Protocol):
+    """The function of a metric that compares two completions of a case."""
+
+    def __call__(self, case: Case, first: str, second: str, ask: Ask) -> Awaitable[Measured]:
+        """Return how much better the first one is, a whole number from -2 to 2; 0 is a tie."""
+
+
 Describe = Callable[[Completion], Measured | NoResult]
 """A completion (also an empty one) -> its score, or the reason for none."""
 
@@ -66,7 +90,7 @@ FromLoglikelihood = Callable[[float, int], Measured]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric with exactly one of the functions `measure`, `describe`, `from_loglikelihood`.
+    """A metric with exactly one of its functions.
 
     Attributes:
         steps: evaluation steps that G-Eval's judge follows for every case; () for other metrics.
@@ -80,6 +104,7 @@ class Metric:
     prepare: Callable[[Ask, Sequence[str]], Awaitable[Metric]] | None = None
     describe: Describe | None = None
     from_loglikelihood: FromLoglikelihood | None = None
+    prefer: Prefer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +116,8 @@ class MetricEntry:
         measure: the function that scores a completion (see `Measure`).
         describe: the function that reads how the completion was made (see `Describe`).
         from_loglikelihood: the function that scores a log-likelihood (see `FromLoglikelihood`).
+        prefer: the function that compares two completions; it takes a `PreferenceGuide`, and then
+            what `Prefer` takes.
         steps: the fixed steps of a G-Eval metric.
     """
 
@@ -98,6 +125,7 @@ class MetricEntry:
     measure: str = ""
     describe: str = ""
     from_loglikelihood: str = ""
+    prefer: str = ""
     steps: str = ""
 
 
@@ -170,6 +198,16 @@ METRICS: dict[str, MetricEntry] = {
             MetricSpec(key="rubric", name="Rubric", higher_is_better=True),
             measure="g_eval:rubric",
             steps="g_eval:RUBRIC_STEPS",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="preference",
+                name="Preference",
+                higher_is_better=True,
+                n_questions=2,
+                is_relative=True,
+            ),
+            prefer="preference:prefer",
         ),
         MetricEntry(
             MetricSpec(
