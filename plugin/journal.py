@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from plugin.cache import SHARED_TABLES, Cache, Judgment, completion_from_row
 from plugin.errors import OptionError
 from plugin.keys import SecretMask
+from plugin.preference_rows import PREFERENCE_TABLES, PreferenceRows
 from plugin.records import Case, Completion, Failure, JudgeScore, Message, Score
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, split_completions
@@ -44,11 +45,17 @@ CREATE TABLE IF NOT EXISTS failures (
     retry INTEGER NOT NULL, PRIMARY KEY (case_id, variant, metric));
 """
 
+_OWN_TABLES = (
+    *("cases", "answers", "scores", "judge_scores", "failures"),
+    *("preferences", "preference_failures"),
+)
+"""What a new run does not take over."""
+
 _HEADER = TypeAdapter(RunHeader)
 _STATE = TypeAdapter(RunState)
 
 
-class Journal(Cache):
+class Journal(PreferenceRows):
     """Keep one run's rows; look into the shared cache, if there is one, for what is missing.
 
     Secrets are replaced in all that comes from models and servers before it is written.
@@ -68,7 +75,8 @@ class Journal(Cache):
             JournalError: when it cannot be opened.
             OptionError: when another version wrote it.
         """
-        super().__init__(folder / "journal.sqlite", SHARED_TABLES + _RUN_TABLES)
+        tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES
+        super().__init__(folder / "journal.sqlite", tables)
         self.cache = cache
         self._mask = mask or SecretMask()
         self._lock: TextIO | None = None
@@ -132,7 +140,7 @@ class Journal(Cache):
         and judgments, which have keys made of their content and stay valid.
         """
         with self.transaction():
-            for table in ("cases", "answers", "scores", "judge_scores", "failures"):
+            for table in _OWN_TABLES:
                 self._query(f"DELETE FROM {table}")
             self._query("DELETE FROM meta WHERE name != 'schema_version'")
             self._has_failures = False
@@ -294,6 +302,9 @@ class Journal(Cache):
 
     def add_failure(self, failure: Failure) -> None:
         """Keep a failure; it replaces an earlier one of the same thing."""
+        if failure.baseline is not None:
+            self.add_preference_failure(failure)
+            return
         self._has_failures = True
         self._query(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
@@ -318,15 +329,16 @@ class Journal(Cache):
             )
 
     def failures(self) -> tuple[Failure, ...]:
-        """Return all failures, sorted by variant, metric and case id."""
+        """Return all failures, sorted by variant, metric and case id; those of pairs follow."""
         rows = self._query(
             "SELECT case_id, stage, reason, variant, metric, retry FROM failures "
             "ORDER BY variant, metric, case_id"
         )
-        return tuple(
+        own = (
             Failure(case, stage, reason, variant or None, metric or None, bool(retry))
             for case, stage, reason, variant, metric, retry in rows
         )
+        return (*own, *self.preference_failures())
 
 
 def _case_from_row(body: str) -> Case:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from plugin import metrics
-from plugin.metrics import Metric, MetricError, check_score, run_descriptive
+from plugin.metrics import Metric
+from plugin.metrics.running import MetricError, check_score, run_descriptive
 from plugin.records import Completion
 
 MADE = Completion("1", "vanilla", "Thomas Middleditch.", (7, 8, 9), "stop", 0.5, 20, n_tokens=3)
