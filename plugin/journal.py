@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from plugin.cache import SHARED_TABLES, Cache, Judgment, completion_from_row
 from plugin.errors import OptionError
 from plugin.keys import SecretMask
-from plugin.preference_rows import PREFERENCE_TABLES, PreferenceRows
+from plugin.preference_rows import PreferenceRows
 from plugin.records import Case, Completion, Failure, JudgeScore, Message, Score
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, split_completions
@@ -75,8 +75,7 @@ class Journal(PreferenceRows):
             JournalError: when it cannot be opened.
             OptionError: when another version wrote it.
         """
-        tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES
-        super().__init__(folder / "journal.sqlite", tables)
+        super().__init__(folder / "journal.sqlite", SHARED_TABLES + _RUN_TABLES)
         self.cache = cache
         self._mask = mask or SecretMask()
         self._lock: TextIO | None = None
@@ -91,6 +90,7 @@ class Journal(PreferenceRows):
                 f"journal has format {version}, this version reads {JOURNAL_FORMAT}). Report or "
                 "resume it with the version that wrote it, or start a new run with another --out"
             )
+        self.make_preference_tables()
 
     @classmethod
     def existing(cls, folder: Path, cache: Cache | None = None) -> Journal:

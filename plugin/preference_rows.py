@@ -13,7 +13,7 @@ from plugin.cache import Cache
 from plugin.keys import SecretMask
 from plugin.records import Failure, Preference
 
-PREFERENCE_TABLES = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS preferences (
     case_id TEXT, variant TEXT, baseline TEXT, metric TEXT, judge TEXT, repeat INTEGER,
     first INTEGER, second INTEGER, value REAL NOT NULL, reason TEXT, counts INTEGER NOT NULL,
@@ -31,6 +31,11 @@ class PreferenceRows(Cache):
     """The part of a journal that keeps preferences."""
 
     _mask: SecretMask
+
+    def make_preference_tables(self) -> None:
+        """Make the tables, in a journal that is older than they are."""
+        for statement in filter(str.strip, _TABLES.split(";")):
+            self._query(statement)
 
     def add_preferences(self, rows: Sequence[Preference]) -> None:
         """Keep what the judges said of one pair, all of it or nothing, and delete its failure.

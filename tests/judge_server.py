@@ -174,18 +174,20 @@ def choosing(rule: Callable[[str, str], str]) -> Fault:
 
     def fault(number: int, body: dict[str, Any]) -> Reply | None:
         prompt = body["messages"][0]["content"]
-        return (
-            Reply(text=choice(rule(*answers_shown(prompt)))) if "<answer_A>" in prompt else None
-        )
+        return Reply(text=choice(rule(*answers_shown(prompt)))) if "<answer_A>" in prompt else None
 
     return fault
 
 
 def answer(body: dict[str, Any]) -> str:
-    """What a well-behaved judge says to one of DeepEval's prompts."""
+    """What a well-behaved judge says to one of DeepEval's prompts, or to one of our own."""
     prompt = body["messages"][0]["content"]
     if "<answer_A>" in prompt:
         return choice(fewer_dodges(*answers_shown(prompt)))
+    return _score(prompt)
+
+
+def _score(prompt: str) -> str:
     if '"statements" key' in prompt:
         text = prompt.rpartition("Text:\n")[2].rpartition("\n\nJSON:")[0]
         parts = re.split(r"(?<=[.!?])\s+", text.strip())

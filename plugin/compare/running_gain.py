@@ -9,13 +9,22 @@ class RunningGain:
     """Follow the mean gain of one variant over another on one metric, pair by pair."""
 
     def __init__(self, spec: MetricSpec, base: str, variant: str) -> None:
-        """Begin without a pair."""
+        """Begin without a pair.
+
+        Args:
+            spec: the metric, which says which direction is better.
+            base: name of the variant that gains are relative to.
+            variant: name of the variant that gains.
+        """
         self._spec, self._base, self._variant = spec, base, variant
         self._half = dict[str, Score]()
         self._total, self._n = 0.0, 0
 
     def note(self, result: Score | Preference) -> float | None:
-        """Take a result in; return the mean gain so far, None before the first pair."""
+        """Take a result in; return the mean gain so far, None before the first pair.
+
+        Results of other metrics and variants change nothing.
+        """
         if result.metric in (self._spec.key, self._spec.name):
             if isinstance(result, Preference):
                 self._note_preference(result)
