@@ -21,6 +21,7 @@ from plugin.compare.comparisons import (
 )
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import Evidence
+from plugin.compare.preference_views import PreferenceSettings
 from plugin.compare.relative import judged_contrasts, n_missing_preferences, win_scores
 from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
@@ -28,6 +29,7 @@ from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS
 from plugin.records import Case, Completion
+from plugin.report.preferences import look_at_preferences
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.results import Comparison, Verdict
@@ -67,13 +69,16 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     evidence = Evidence(cases, variants, specs, scores, journal.failures(), preferences)
     began = time.perf_counter()
     trust = _trust_in_judge(header, journal.state, evidence, answers)
+    how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
+    compared = look_at_preferences(evidence, answers, judge, how)
     settings = replace(
         _verdict_settings(journal, params, evidence),
-        judge_label=label_with_caveats(judge, header.caveat, trust),
+        judge_label=label_with_caveats(judge, header.caveat, trust, compared.faults),
         n_resamples=n_resamples,
+        beside=compared.beside,
     )
     summaries = summarise(evidence, settings)
-    comparisons = compare(evidence, settings)
+    comparisons = compared.withhold(compare(evidence, settings))
     why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
     if why_none:
         comparisons = withhold_outcomes(comparisons)
@@ -81,7 +86,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     if why_none:
         verdict = replace(verdict, sentence=f"{why_none[0].upper()}{why_none[1:]}.")
     notes = (*metric_notes(specs, summaries, comparisons), *judging_notes(journal))
-    verdict = replace(verdict, details=(*verdict.details, *notes))
+    verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     trust = _add_human_views(trust, journal, evidence, comparisons, settings)
     certificates = certificates_of_run(journal, variants, cases, completions)
     compare_s = time.perf_counter() - began
@@ -105,6 +110,8 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         ),
         provenance=_provenance(journal, header, params, compare_s),
         trust=trust,
+        preferences=preferences,
+        compared=compared,
         split_texts=split_texts,
         certificates=certificates,
     )

@@ -283,10 +283,13 @@ def _chance_line(row: Comparison) -> list[str]:
     differ = ""
     if sign_p is not None and (sign_p < ALPHA) != (row.p_adjusted < ALPHA):
         differ = " They differ because a few large changes weigh more in the mean than in counts."
+    words = ("wins", "losses", "ties") if row.is_relative else ("better", "worse", "the same")
+    numbers = map(format_count, (row.wins, row.losses, row.n_ties))
+    counts = ", ".join(f"{n} {word}" for n, word in zip(numbers, words, strict=True))
+    of_what = "win rate" if row.is_relative else "mean gain"
     return [
-        f"Case by case on {row.metric}: {format_count(row.wins)} better, "
-        f"{format_count(row.losses)} worse, {format_count(row.n_ties)} the same{by_sign}. Test of "
-        f"the mean gain: {_adjusted_p(row)}.{differ}"
+        f"Case by case on {row.metric}: {counts}{by_sign}. Test of the {of_what}: "
+        f"{_adjusted_p(row)}.{differ}"
     ]
 
 

@@ -162,7 +162,7 @@ class Params(ScoringParams):
 
 _UNSAID = (
     *("enable_thinking", "guard_metric", "retention_group", "retention_column"),
-    *("preference_criteria", "preference_reference", "pairs"),
+    *("preference_criteria", "preference_reference", "pairs", "style_control"),
 )
 """Options that are no settings of a run which leaves them at their default."""
 

@@ -105,6 +105,13 @@ class ScoringParams(InputParams):
         "costs two calls per case and pair.",
         Option("metrics", widget="radio", choices=(BASE, ALL_PAIRS)),
     )
+    style_control: bool = option(
+        False,
+        "Style control",
+        "Report the win rate of Preference at equal style, too: as if both answers had as many "
+        "headers, lists and bold marks. At equal length it is always reported.",
+        Option("metrics"),
+    )
     margin: float = option(
         0.05,
         "Smallest difference that matters",

@@ -41,7 +41,7 @@ def check_preference(
         problems = [
             f"--{name} is for the metric {PREFERENCE}, which this run does not have: add it to "
             "--predefined_tasks, or leave this option out"
-            for name in ("preference_reference", "pairs")
+            for name in ("preference_reference", "pairs", "style_control")
             if getattr(params, name) != getattr(defaults, name)
         ]
     elif len(variants) == 1:
