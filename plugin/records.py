@@ -249,6 +249,55 @@ class JudgeScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """Which of two completions of a case a judge prefers, asked with each of them shown first.
+
+    A level says how much better the variant's completion is than the baseline's: 2 much better,
+    1 better, 0 a tie, -1 worse, -2 much worse.
+
+    Attributes:
+        variant: the variant that the preference is about.
+        baseline: the variant that it is compared with.
+        first: level with the variant's completion shown first; None where nothing was asked
+            because the completions are equal or one of them is empty.
+        second: level with the variant's completion shown second; None as for `first`.
+        value: 1.0 where the variant wins in both orders, 0.0 where the baseline does, 0.5 for a
+            tie: both say so, the orders disagree, or the completions are equal.
+        reason: why, in the judge's words or ours.
+        judge: who said so, where several judges were asked; "" for the run's only judge.
+        repeat: 0 for the preference that counts; higher where the judge was asked again to see
+            whether it stays with its answer.
+    """
+
+    case_id: str
+    variant: str
+    baseline: str
+    metric: str
+    first: int | None
+    second: int | None
+    value: float
+    reason: str | None = None
+    judge: str = ""
+    repeat: int = 0
+
+    @property
+    def is_asked(self) -> bool:
+        """Return whether a judge was asked."""
+        return self.first is not None and self.second is not None
+
+    @property
+    def is_flip(self) -> bool:
+        """Return whether the winner changed with the order; a flip counts as a tie."""
+        if self.first is None or self.second is None:
+            return False
+        return _sign(self.first) != _sign(self.second)
+
+
+def _sign(level: int) -> int:
+    return (level > 0) - (level < 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Something that could not be had for one case; never counted as a score.
 
