@@ -221,7 +221,8 @@ def _save_partial_tables(host: LabHost) -> None:
     if host.folder is None:
         return
     with closing(Journal(host.folder)) as journal:
-        n_scores, n_completions = len(journal.scores()), len(journal.completions())
+        n_scores = len(journal.scores()) + len(journal.preferences())
+        n_completions = len(journal.completions())
         host.log(f"kept: {n_completions} completions and {n_scores} scores")
         if n_scores:
             host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))
@@ -316,7 +317,9 @@ def _needs_judge(params: Params) -> bool:
     from plugin import metrics
 
     asked = metrics.load(params.predefined_tasks)
-    return bool(params.tasks or not asked) or any(one.spec.asks_judge for one in asked)
+    return bool(params.tasks or params.preference_criteria or not asked) or any(
+        one.spec.asks_judge for one in asked
+    )
 
 
 def _translate_form(params: Params, host: ClassicHost) -> Params:

@@ -24,6 +24,9 @@ PROMPTED = "prompted"
 DATA = "data set"
 """What stands in a variant's place where a metric judges the case and no completion."""
 
+EVEN = 0.5
+"""What a variant wins against itself: the score of the baseline where completions are compared."""
+
 FailureStage = Literal["data", "generate", "judge", "metric"]
 
 
@@ -151,6 +154,22 @@ class Criterion:
 
 
 @dataclass(frozen=True, slots=True)
+class PreferenceGuide:
+    """How the user wants completions compared.
+
+    Attributes:
+        criterion: what the judge looks at, in the user's words; "" for the general criterion.
+        shows_reference: whether the judge sees the expected output of the cases that have one.
+        is_default: whether completions are compared where the user names no metric and no case has
+            an expected output: there are two to compare, and the judge is a real one.
+    """
+
+    criterion: str = ""
+    shows_reference: bool = False
+    is_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MetricSpec:
     """What a metric declares of itself.
 
@@ -169,6 +188,9 @@ class MetricSpec:
         asks_reason: whether the reason of a score is a question of its own.
         judges_data: whether it looks at the case alone and at no completion; such a metric is
             scored once per case, under the name `DATA`, and never compared.
+        is_relative: whether it compares two completions: the score of a variant is what it wins
+            against a baseline (`Preference.value`), and the baseline's own score is `EVEN` by
+            definition. It costs `n_questions` per case and pair of variants.
         is_guard: whether it may only veto: it is tested for harm beyond its margin.
         margin: the smallest difference that matters, in the metric's unit.
         unit: what it is counted in, as shown; "" for a plain number.
@@ -187,6 +209,7 @@ class MetricSpec:
     n_questions: int = 1
     asks_reason: bool = False
     judges_data: bool = False
+    is_relative: bool = False
     is_guard: bool = False
     margin: float = 0.05
     unit: str = ""
@@ -204,6 +227,11 @@ class MetricSpec:
     def needs_likelihood(self) -> bool:
         """Return whether it is scored while the weights are loaded, reading no completion."""
         return "loglikelihood" in self.needs_engine
+
+    @property
+    def largest_gain(self) -> float:
+        """Return the largest possible gain; the smallest is its negative."""
+        return self.high - EVEN if self.is_relative else self.high - self.low
 
     @property
     def is_bounded(self) -> bool:
@@ -305,6 +333,7 @@ class Failure:
         variant: None where the failure is not a variant's (a bad row, a metric of the data).
         metric: None where the failure is not a metric's.
         retry: whether asking again may help (memory was short, a server gave no answer).
+        baseline: what the variant was to be compared with; None for all but a failed preference.
     """
 
     case_id: str
@@ -313,6 +342,7 @@ class Failure:
     variant: str | None = None
     metric: str | None = None
     retry: bool = False
+    baseline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
