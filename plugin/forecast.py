@@ -56,7 +56,7 @@ def forecast_text(
         at = "your price" if judging.price else f"prices of {PRICES_AS_OF}"
         text += f"; {cost / _FACTOR:.2f} to {cost * _FACTOR:.2f} dollars at {at}"
     if exam:
-        n_more = n_judges * exam.n_questions_at_most
+        n_more = n_judges * exam.n_questions_at_most(found.n_calls)
         text += f"; examining the judge takes up to {n_more:,} calls more"
     return text + ("; the second judge comes on top" if judging.second else "")
 
