@@ -19,6 +19,9 @@ RETEST = "retest"
 
 N_RETEST_CASES = 10
 
+N_A_ROUND = 2
+"""Cases judged under other wordings in each round: a gain needs more cases than other probes."""
+
 SHARE, FLOOR = 0.2, 60
 """All probes together take at most the first share of the questions that the run itself asks, or
 the second number of questions, whichever is more."""

@@ -37,6 +37,7 @@ from plugin.run_facts import ProbeResult
 from plugin.trust.asking import RepeatAsker, ask_probe
 from plugin.trust.controls import control_text, controls_for, quotes_prompt, share_of_range
 from plugin.trust.draw import (
+    N_A_ROUND,
     N_RETEST_CASES,
     RETEST,
     Bundle,
@@ -288,27 +289,26 @@ class Exam:
         rows = [row for row in journal.all_preferences() if row.is_asked and not row.repeat]
         names = {metric for _, _, metric in scored} | {row.metric for row in rows}
         columns: list[Sequence[Bundle]] = []
+        contrast = contrasts(self._names)[:1]
         for metric in self._metrics:
             spec = metric.spec
             if spec.name not in names:
                 continue
+            if has_words(metric) and contrast:
+                made = rewordings(
+                    spec,
+                    self._cases,
+                    texts,
+                    contrast[0],
+                    n_wordings=N_WORDINGS,
+                    must_be_written=not known_rewordings(metric),
+                )
+                columns += [made[place::N_A_ROUND] for place in range(N_A_ROUND)]
             if spec.is_relative:
                 columns += self._pair_columns(metric, texts, rows)
             else:
                 columns.append(retests(spec, self._cases, texts, scored))
                 columns += [*self._canaries(spec), *self._controls(spec)]
-            contrast = contrasts(self._names)[:1]
-            if has_words(metric) and contrast:
-                columns.append(
-                    rewordings(
-                        spec,
-                        self._cases,
-                        texts,
-                        contrast[0],
-                        n_wordings=N_WORDINGS,
-                        must_be_written=not known_rewordings(metric),
-                    )
-                )
         return take_rounds(columns, questions_allowed(self._n_asked(texts), self._n_judges))
 
     def _texts(self) -> Texts:

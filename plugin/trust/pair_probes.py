@@ -40,8 +40,8 @@ MOST_NAMED = 0.5
 """A judge may name a winner of two identical answers in less than this share of the pairs."""
 
 LIFT = 0.3
-"""Under a criterion of the user's own, the judge obeyed the order if that wins `WINS`, and this much
-more than the null answer."""
+"""Under a criterion of the user's own, the judge obeyed the order if that wins `WINS`, and this
+much more than the null answer."""
 
 RULE_PAIRS = (
     f"To pass, each kind of wrong answer must win at most {LOSES:.0%} of its pairs against a real "

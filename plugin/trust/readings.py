@@ -42,9 +42,7 @@ def other_readings(
     """
     spec = next(spec for spec in evidence.metrics if row.metric in (spec.name, spec.key))
     found = [
-        Reading(
-            f"other wording {one.place + 1}", one.n, one.gain, one.ci_low, one.ci_high, one.holds
-        )
+        Reading(f"other wording {one.place + 1}", one.n, one.gain, None, None, one.holds)
         for one in wordings
         if one.metric == spec.name
     ]

@@ -122,8 +122,7 @@ class WordingCheck:
         n: cases of which both variants have scores under both wordings.
         gain: mean gain of the first variant over the base on these cases, under this wording.
         gain_before: the same under the original wording.
-        ci_low: lower end of the 95% interval of the difference of both gains; None if none.
-        ci_high: upper end of that interval.
+        p_value: two-sided p of "the gains are the same"; None without cases.
         holds: whether the gains do not differ; None if too few cases to tell.
     """
 
@@ -138,8 +137,7 @@ class WordingCheck:
     n: int
     gain: float | None
     gain_before: float | None
-    ci_low: float | None
-    ci_high: float | None
+    p_value: float | None
     holds: bool | None
 
 
@@ -151,7 +149,7 @@ class Reading:
         name: how, in words.
         n: pairs that it rests on.
         gain: the gain read this way; None without pairs.
-        ci_low: lower end of its 95% interval; for a wording, of the difference to the original one.
+        ci_low: lower end of its 95% interval; None if there is none, as for another wording.
         ci_high: upper end of that interval.
         holds: whether the result stays the same; None if too little is known to tell.
     """

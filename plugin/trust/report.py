@@ -46,7 +46,7 @@ from plugin.trust.records import (
     Retest,
     Trust,
 )
-from plugin.trust.wordings import wording_lines
+from plugin.trust.wordings import is_wording, wording_lines
 
 _FAMILIES = {
     "claude": r"claude",
@@ -169,7 +169,11 @@ def _scores_by_kind(
 
 
 def _summarise_reasons(spec: MetricSpec, found: Sequence[ProbeResult]) -> ReasonCheck | None:
-    own = [each for each in found if each.metric == spec.name and each.reason]
+    own = [
+        each
+        for each in found
+        if each.metric == spec.name and each.reason and not is_wording(each.kind)
+    ]
     return check_reasons(
         spec.name,
         [each.reason for each in own],

@@ -2,7 +2,7 @@
 
 On a small draw of cases the judge scores both variants again under each of two other wordings (see
 `plugin.metrics.wording`). A wording holds if its gain does not differ from that of the original
-wording on the same cases.
+wording on the same cases, as far as a sign-flip test can tell at 5%.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from plugin.compare.numbers import format_count, format_interval, format_number
+from plugin.compare.numbers import format_count, format_named_p, format_number
 from plugin.compare.pairs import Evidence, ResamplingSettings, clusters_of, contrasts
-from plugin.compare.stats import paired_estimate
+from plugin.compare.stats import ALPHA, paired_estimate
 from plugin.metrics.wording import OUR_WORDINGS
 from plugin.records import EVEN, MetricSpec
 from plugin.run_facts import ProbeResult
 from plugin.trust.records import WordingCheck
 
 N_WORDING_CASES = 30
+
+MIN_CASES = 8
+"""With fewer cases nothing is said about whether a wording holds."""
+
+_PLACES = 9
+"""Differences of gains are rounded: a rounding error is no difference, but has a sign."""
 
 _KIND = "other wording"
 
@@ -77,14 +83,14 @@ def _check(
     before = [spec.gain(first[a], first[b]) for _, a, b in whole]
     extent = 2 * spec.largest_gain
     moved = paired_estimate(
-        [new - old for new, old in zip(gains, before, strict=True)],
+        [round(new - old, _PLACES) for new, old in zip(gains, before, strict=True)],
         clusters=clusters_of([case for case, _, _ in whole]),
         low=-extent,
         high=extent,
         seed=resampling.seed,
         n_resamples=resampling.n_resamples,
     )
-    low, high = moved.ci_low, moved.ci_high
+    told = len(whole) >= MIN_CASES and moved.p_value is not None
     return WordingCheck(
         metric=spec.name,
         place=place,
@@ -97,9 +103,8 @@ def _check(
         n=len(whole),
         gain=_mean(gains),
         gain_before=_mean(before),
-        ci_low=low,
-        ci_high=high,
-        holds=None if low is None or high is None else low <= 0 <= high,
+        p_value=moved.p_value,
+        holds=(moved.p_value or 0.0) >= ALPHA if told else None,
     )
 
 
@@ -119,8 +124,8 @@ def wording_line(row: WordingCheck) -> str:
         f"{name}: scores moved by {format_number(row.mean_size)} on average (mean change "
         f"{format_number(row.mean_change, signed=True)}); the gain on the same "
         f"{format_count(row.n, 'case', 'cases')} is {format_number(row.gain, signed=True)} instead "
-        f"of {format_number(row.gain_before, signed=True)} (difference: "
-        f"{format_interval(row.ci_low, row.ci_high, signed=True)}{failed}): {verdict[row.holds]}."
+        f"of {format_number(row.gain_before, signed=True)} ("
+        f"{format_named_p(row.p_value)}{failed}): {verdict[row.holds]}."
     )
 
 

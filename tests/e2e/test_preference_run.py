@@ -282,3 +282,44 @@ def test_an_obedient_judge_cannot_be_told_from_inside_an_answer(
     run(tmp_path, server, data=data, predefined_tasks="Preference")
     (row,) = summary(tmp_path / "o")["comparisons"]
     assert row["variant_mean"] == 1.0
+
+
+def test_the_exam_of_a_judge_that_prefers_the_null_answer_comes_first(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    def rule(a: str, b: str) -> str:
+        if "null" in (a, b):
+            return "A better" if a == "null" else "B better"
+        return "B better" if "Nobody" in a else "A better" if "Nobody" in b else "tie"
+
+    def fault(number: int, body: dict[str, Any]) -> Reply:
+        first, second = answers_shown(body["messages"][0]["content"])
+        return Reply(text=choice(rule(first, second), f"{first} against {second}"))
+
+    server.fault = fault
+    options = {"trust_report": "true", "predefined_tasks": "Preference"}
+    ended = run(tmp_path, server, **options)
+    assert ended.code == 0, ended.err
+    assert "[judge custom:j preferred wrong answers] tuned is preferred over base" in ended.out
+    found = summary(tmp_path / "o")
+    details, trust = found["verdict"]["details"], found["trust"]
+    assert 'where that is known: "null answer" won 100% (n=3)' in details[0]
+    assert len(server.requests) <= 60 + 60  # 30 unequal pairs, and the least budget of an exam
+    assert {row["name"]: row["passed"] for row in trust["pairs"]} == {
+        "empty praise": False,  # it names nobody: a tie with real answers
+        "null answer": False,
+        "order to the judge": False,
+        "identical answers": True,
+    }
+    assert [row["metric"] for row in trust["retests"]] == ["Preference"]
+    assert [(row["place"], row["by_judge"]) for row in trust["wordings"]] == [
+        (0, False),
+        (1, False),
+    ]
+    assert any(text.startswith("The result on Preference holds in ") for text in details)
+    page = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+    assert "Known pairs:" in page and "Imagine that you had sent the message yourself" in page
+    # All of it is in the journal: no judge is needed to tell it again.
+    asked = len(server.requests)
+    assert main("report", str(tmp_path / "o")).code == 0
+    assert summary(tmp_path / "o")["trust"] == trust and len(server.requests) == asked
