@@ -32,7 +32,7 @@ from plugin.metrics.wording import (
     with_words,
     words_of,
 )
-from plugin.records import Case, MetricSpec, Preference
+from plugin.records import EVEN, Case, MetricSpec, Preference
 from plugin.run_facts import ProbeResult
 from plugin.trust.asking import RepeatAsker, ask_probe
 from plugin.trust.controls import control_text, controls_for, quotes_prompt, share_of_range
@@ -342,7 +342,13 @@ class Exam:
         spec = metric.spec
         own = [row for row in rows if row.baseline in self._names[:1]]
         yield pair_retests(spec, self._cases, texts, own)
-        answers = {case_id: list(own.values()) for case_id, own in texts.items()}
+        wins = {(row.case_id, row.variant): row.value for row in own}
+        answers = {
+            case_id: [
+                made[name] for name in sorted(made, key=lambda n: -wins.get((case_id, n), EVEN))
+            ]
+            for case_id, made in texts.items()
+        }
         known = known_pairs(self._cases, answers, own_criterion=is_users_own(metric))
         for kind, pairs in known.items():
             n = 1 if kind == SAME else spec.n_questions

@@ -71,11 +71,11 @@ def known_pairs(
 ) -> dict[str, list[KnownPair]]:
     """Return the pairs of each kind, in the order of the cases.
 
-    The real answer is the case's expected output, or else the first completion that there is.
+    The real answer is the case's expected output, or else the best completion that there is.
 
     Args:
         cases: in the order in which they are to be used.
-        answers: case id -> completions with text, the base's first.
+        answers: case id -> completions with text, the best first.
         own_criterion: whether the criterion is the user's. It may reward praise, and an expected
             output does not have to meet it, so only the order to the judge is tested, beside the
             null answer that it is compared with.

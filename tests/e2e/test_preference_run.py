@@ -303,7 +303,7 @@ def test_the_exam_of_a_judge_that_prefers_the_null_answer_comes_first(
     assert "[judge custom:j preferred wrong answers] tuned is preferred over base" in ended.out
     found = summary(tmp_path / "o")
     details, trust = found["verdict"]["details"], found["trust"]
-    assert 'where that is known: "null answer" won 100% (n=3)' in details[0]
+    assert '"empty praise" won 50% (n=3), "null answer" won 100% (n=3)' in details[0]
     assert len(server.requests) <= 60 + 60  # 30 unequal pairs, and the least budget of an exam
     assert {row["name"]: row["passed"] for row in trust["pairs"]} == {
         "empty praise": False,  # it names nobody: a tie with real answers

@@ -228,14 +228,16 @@ def test_a_retest_is_kept_as_a_repeat_that_never_counts(
     )  # fmt: skip
 
 
-def test_without_expected_outputs_the_base_gives_the_real_answers(
-    server: JudgeServer, journal: Journal
+@pytest.mark.parametrize(("said", "best"), [("is Thomas.", "Thomas"), ("is Nobody.", "Nobody")])
+def test_without_expected_outputs_the_preferred_completion_is_the_real_answer(
+    said: str, best: str, server: JudgeServer, journal: Journal
 ) -> None:
+    server.fault = choosing(lambda a, b: "A better" if a.endswith(said) else "B better")
     cases = [case(str(i), input=f"Who is {i}?", expected_output=None) for i in range(N_CASES)]
     run(server, journal, cases)
     shown = [answers_shown(prompt) for prompt in server.prompts]
     against = {b for a, b in shown if a == "null"}
-    assert against and all(text.endswith("is Nobody.") for text in against)
+    assert against and all(text.endswith(f"is {best}.") for text in against)
     assert not [one for one in journal.state.exam or () if one.kind == RIGHT]
 
 
