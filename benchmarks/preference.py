@@ -23,6 +23,7 @@ from plugin.compare.pairs import Contrast
 from plugin.journal import Journal
 from plugin.judges import Answer
 from plugin.judges.panel import Judging
+from plugin.metrics import import_code
 from plugin.score import items_to_score, score_all
 from plugin.worker import Progress
 
@@ -30,15 +31,16 @@ AIM_MS = 1.5
 
 
 class Instant:
-    """A judge that prefers the answer A at once."""
+    """A judge that prefers the answer A at once. See `plugin.judges.Judge`."""
 
     label, identity, caveat, structured = "custom:instant", "instant", "", False
 
     async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
+        """Return the same answer to every question."""
         return Answer('{"reasons": "A says more.", "verdict": "A better"}')
 
     async def close(self) -> None:
-        pass
+        """Do nothing: there is nothing to release."""
 
 
 def sides(n: int):
@@ -46,7 +48,10 @@ def sides(n: int):
     own = completions(n)
     return [
         *own,
-        *(replace(one, variant="tuned", text=f"{one.text} It is in its first season.") for one in own),
+        *(
+            replace(one, variant="tuned", text=f"{one.text} It is in its first season.")
+            for one in own
+        ),
     ]
 
 
@@ -67,6 +72,7 @@ def ours_ms(n: int) -> float:
 def deepevals_ms(n: int) -> float:
     """Return the milliseconds of `ArenaGEval` for each pair."""
     from deepeval.metrics import ArenaGEval
+    from deepeval.metrics.arena_g_eval.utils import FAKE_NAMES
     from deepeval.models import DeepEvalBaseLLM
     from deepeval.test_case import ArenaTestCase, Contestant, LLMTestCase, SingleTurnParams
 
@@ -81,11 +87,16 @@ def deepevals_ms(n: int) -> float:
             raise NotImplementedError
 
         async def a_generate(self, prompt, schema=None):
-            fields = {"winner": "vanilla", "reason": "It says more.", "rewritten_reason": "As said."}
+            # DeepEval hides the real names, and gives an example after the contestants.
+            winner = max(FAKE_NAMES, key=prompt.partition("Example JSON")[0].rfind)
+            fields = {"winner": winner, "reason": "It says more."}
+            fields["rewritten_reason"] = "As said."
             return schema(**{name: fields[name] for name in schema.model_fields})
 
     def contestant(one, case):
-        return Contestant(one.variant, test_case=LLMTestCase(input=case.input, actual_output=one.text))
+        return Contestant(
+            name=one.variant, test_case=LLMTestCase(input=case.input, actual_output=one.text)
+        )
 
     made = sides(n)
     tests = [
@@ -110,13 +121,14 @@ def deepevals_ms(n: int) -> float:
 
 
 def main() -> None:
+    import_code(metrics.load(("Correctness",)))  # turns DeepEval's telemetry off
     ours_ms(20)
     deepevals_ms(2)  # imports DeepEval before the clock starts
     for n in (200, 1_000, 10_000):
-        own = ours_ms(n)
+        own = min(ours_ms(n) for _ in range(3 if n <= 1_000 else 1))
         line = f"{n:>6} pairs: {own:.2f} ms each, in both orders (aim <= {AIM_MS})"
         if n <= 1_000:
-            peer = deepevals_ms(n)
+            peer = min(deepevals_ms(n) for _ in range(3))
             line += f"; DeepEval's ArenaGEval, in one order {peer:.2f} ms (ratio {own / peer:.2f})"
         print(line, flush=True)
 
