@@ -142,7 +142,8 @@ class ScoringParams(InputParams):
         "",
         "Second judge",
         "Judges again, both sides of a pair, where the first is unsure: a score in the middle "
-        "third, or a panel that is more than a third apart. Its scores then count.",
+        "third, a tie or flip of Preference, or a panel that is more than a third apart. Its "
+        "scores then count.",
         Option("judge", value="KIND:MODEL"),
     )
     include_reason: bool = option(
