@@ -282,3 +282,22 @@ def test_an_obedient_judge_cannot_be_told_from_inside_an_answer(
     run(tmp_path, server, data=data, predefined_tasks="Preference")
     (row,) = summary(tmp_path / "o")["comparisons"]
     assert row["variant_mean"] == 1.0
+
+
+def test_a_panels_agreement_is_told_and_a_bad_member_named(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    server.fault = lambda number, body: (
+        Reply(text=choice("A better")) if body["model"] == "biased" else None
+    )
+    judges = {"judge": "custom:j, custom:biased", "second_judge": "custom:last"}
+    ended = run(tmp_path, server, **judges, predefined_tasks="Preference")
+    assert ended.code == 0, ended.err
+    assert "Agreement of the 2 judges of the panel, as Krippendorff's alpha" in ended.out
+    assert "The second judge custom:last scored 30 of 30 pairs (100%)" in ended.out
+    plain = run(tmp_path, server, judge=judges["judge"], predefined_tasks="Preference",
+                out=str(tmp_path / "p"))  # fmt: skip
+    assert "has a member, custom:biased, that changed its mind with the order" in plain.out
+    (row,) = summary(tmp_path / "p")["comparisons"]
+    assert row["gain"] == pytest.approx(0.75 * 0.25)  # wins by one judge, ties by the other
+    assert len(rows_of(tmp_path / "p", "06_preferences.csv")) == 10 + 2 * 30
