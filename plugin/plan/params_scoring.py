@@ -32,7 +32,8 @@ class ScoringParams(InputParams):
             "NAMES",
             widget="AutoCompleteWidget",
             form_help="Several may be chosen; the Introduction says what each looks at. Empty: "
-            "Answer Relevancy, and what the data allow of Correctness and Hallucination.",
+            "Answer Relevancy, and what the data allow of Correctness, Preference and "
+            "Hallucination.",
             choices=metric_names(),
         ),
     )
