@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
+from plugin.cache import content_key
 from plugin.certify.certificate import Certificate
 from plugin.certify.measure import N_PROBES
 from plugin.engines import Engine
 from plugin.errors import BaseDisturbedError
-from plugin.journal import Journal, content_key
+from plugin.journal import Journal
 from plugin.metrics import Metric, MetricError, check_score
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, NoResult, Prompt, Score, Variant

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from plugin.cache import Cache
 from plugin.certify.certificate import (
     Certificate,
     certificate_block,
@@ -30,9 +31,10 @@ from plugin.compare.pairs import contenders, few_clusters_note
 from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
+from plugin.forecast import forecast_text
 from plugin.generate import make_completions, make_prompts
 from plugin.hosts import Host
-from plugin.journal import Cache, Journal
+from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
@@ -48,7 +50,7 @@ from plugin.report import write_report
 from plugin.report.record import Report
 from plugin.report.warnings import masked_completions
 from plugin.run_facts import RunHeader, RunState
-from plugin.score import RunningGain, forecast_text, items_to_score, missing_items, score_all
+from plugin.score import RunningGain, items_to_score, missing_items, score_all
 from plugin.thinking import unfinished_failures, why_no_verdict
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings

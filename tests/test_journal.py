@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from plugin.cache import Cache, Judgment, content_key
 from plugin.errors import JournalError, OptionError
-from plugin.journal import Cache, Journal, Judgment, content_key
+from plugin.journal import Journal
 from plugin.metrics import METRICS
 from plugin.records import Failure, Score, Variant
 from plugin.run_facts import (

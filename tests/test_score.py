@@ -14,13 +14,14 @@ from plugin import judges, metrics
 from plugin.compare.early_stop import EarlyPlan
 from plugin.compare.families import Families
 from plugin.errors import JudgeDownError, JudgeError, JudgeFailingError
+from plugin.forecast import forecast_calls
 from plugin.journal import Journal
 from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
 from plugin.net import N_TRIES
 from plugin.records import DATA, Completion, Criterion
 from plugin.run_facts import SecondJudging
-from plugin.score import forecast_calls, items_to_score, score_all
+from plugin.score import items_to_score, score_all
 from plugin.worker import Progress, Stopped
 from tests.judge_server import JudgeServer, Reply
 from tests.samples import case, completion

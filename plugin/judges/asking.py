@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from plugin.cache import Judgment, content_key
 from plugin.errors import CallError, JudgeDownError, LimitReached, quote
-from plugin.journal import Journal, Judgment, content_key
+from plugin.journal import Journal
 from plugin.judges import PROVIDERS, Answer, Judge
 from plugin.judges.parsing import Misfit, parse_answer, repair_answer
 from plugin.metrics import Check

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 
 from plugin import __version__, metrics
+from plugin.cache import content_key
 from plugin.engines import ENGINES
 from plugin.errors import OptionError, did_you_mean
-from plugin.journal import content_key
 from plugin.judges import Judge
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
 from plugin.load.columns import Columns

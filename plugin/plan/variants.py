@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from plugin import engines
+from plugin.cache import content_key
 from plugin.certify.certificate import Certificate, not_applicable
 from plugin.engines import Engine, EngineSettings, choose_engine, spread_over_workers
 from plugin.errors import ModelError, OptionError
-from plugin.journal import content_key
 from plugin.load.adapter import AdapterFolder, inspect_adapter
 from plugin.load.model import ModelFolder, find_model, inspect_model, short_names
 from plugin.plan.params import Params

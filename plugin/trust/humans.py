@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
+from plugin.cache import content_key
 from plugin.compare.pairs import Evidence, Pairs, pair_scores
 from plugin.errors import OptionError
-from plugin.journal import Journal, content_key
+from plugin.journal import Journal
 from plugin.records import ALL, Case, Completion, MetricSpec
 from plugin.results import Comparison
 from plugin.run_facts import Rating
