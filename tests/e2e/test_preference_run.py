@@ -243,6 +243,8 @@ def test_it_may_stop_early(tmp_path: Path, server: JudgeServer) -> None:
         r"stopped early, \d\d of 40 cases judged: tuned is pref", found["verdict"]["sentence"]
     )
     (row,) = found["comparisons"]
+    (view,) = found["preferences"]["views"]
+    assert view["facts"]["flip_rate"]["mean"] == 0 and view["facts"]["flip_rate"]["ci_low"] is None
     assert row["n"] < N and row["interval_kind"] == "confidence sequence" and row["ci_high"] <= 0.5
 
 
@@ -301,3 +303,16 @@ def test_a_panels_agreement_is_told_and_a_bad_member_named(
     (row,) = summary(tmp_path / "p")["comparisons"]
     assert row["gain"] == pytest.approx(0.75 * 0.25)  # wins by one judge, ties by the other
     assert len(rows_of(tmp_path / "p", "06_preferences.csv")) == 10 + 2 * 30
+
+
+def test_thoughts_are_neither_judged_nor_counted_as_length(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    thought = {"tuned": "<think>Nobody? No, Kumail.</think>Kumail Nanjiani.", "plain": "Nobody."}
+    data = write(tmp_path / "c.jsonl", **{f"q{n}": thought for n in range(N)})
+    ended = run(tmp_path, server, data=data, predefined_tasks="Preference")
+    assert ended.code == 0, ended.err
+    assert not any("<think>" in prompt for prompt in server.prompts)
+    (view,) = summary(tmp_path / "o")["preferences"]["views"]
+    assert view["lengths"]["characters"] == len("Kumail Nanjiani.")
+    assert view["facts"]["win_rate"]["mean"] == 1
