@@ -90,7 +90,7 @@ def test_the_tables_and_the_page_show_both_orders(tmp_path: Path, server: JudgeS
     server.fault = choosing(rule)
     data = write(tmp_path / "cases.jsonl", q2={"plain": " "})
     assert run(tmp_path, server, data=data, predefined_tasks="Preference").code == 0
-    rows = {row["case_id"]: row for row in rows_of(tmp_path / "o", "06_preferences.csv")}
+    rows = {row["case_id"]: row for row in rows_of(tmp_path / "o", "07_preferences.csv")}
     keys = ("variant", "baseline", "judge", "shown_first", "shown_second", "value", "flip")
     assert [rows["q1"][key] for key in keys] == [
         *("tuned", "base", "custom:j", "1", "-1", "0.5", "True")
@@ -302,7 +302,7 @@ def test_a_panels_agreement_is_told_and_a_bad_member_named(
     assert "has a member, custom:biased, that changed its mind with the order" in plain.out
     (row,) = summary(tmp_path / "p")["comparisons"]
     assert row["gain"] == pytest.approx(0.75 * 0.25)  # wins by one judge, ties by the other
-    assert len(rows_of(tmp_path / "p", "06_preferences.csv")) == 10 + 2 * 30
+    assert len(rows_of(tmp_path / "p", "07_preferences.csv")) == 10 + 2 * 30
 
 
 def test_thoughts_are_neither_judged_nor_counted_as_length(
