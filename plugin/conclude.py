@@ -72,7 +72,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     began = time.perf_counter()
     trust = _trust_in_judge(header, params, journal.state, evidence, answers)
     how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
-    compared = look_at_preferences(evidence, answers, judge, how)
+    compared = look_at_preferences(evidence, answers, completions, judge, how)
     settings = replace(
         _verdict_settings(journal, params, evidence),
         judge_label=label_with_caveats(judge, header.caveat, trust, compared.faults),

@@ -16,16 +16,17 @@ from typing import Any
 
 from plugin import metrics
 from plugin.compare.comparisons import VerdictSettings, compare, summarise
-from plugin.compare.pairs import Evidence
+from plugin.compare.pairs import Contrast, Evidence
 from plugin.compare.stats import n_to_detect
 from plugin.compare.verdict import decide_verdict
 from plugin.forecast import forecast_calls, forecast_text
 from plugin.journal import Journal
 from plugin.judges.asking import PRICES_AS_OF, Price, price_of
-from plugin.judges.panel import Judging, ScoreItem
+from plugin.judges.panel import Judging
 from plugin.plan.params import Params
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Score, Variant
 from plugin.results import Verdict
+from plugin.score import Item, items_to_score
 from plugin.trust.exam import Exam
 
 Effects = Mapping[str, tuple[float, float]]
@@ -168,6 +169,11 @@ RUNS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
         ("Correctness", "Hallucination", "Faithfulness", "Bias", "Toxicity"),
         True,
     ),
+    (
+        "Preference, Answer Relevancy (the default without expected outputs)",
+        ("Preference", "Answer Relevancy"),
+        False,
+    ),
     ("Token F1, Exact Match", ("Token F1", "Exact Match"), False),
 )
 PAID = ("openai:gpt-4o-mini", "anthropic:claude-haiku-4-5", "openai:gpt-4o")
@@ -260,17 +266,13 @@ def _whole_run(names: Sequence[str], has_context: bool) -> tuple[int, int, int]:
     )
 
 
-def _items(names: Sequence[str], has_context: bool) -> tuple[list[ScoreItem], Exam]:
+def _items(names: Sequence[str], has_context: bool) -> tuple[list[Item], Exam]:
     loaded = metrics.load(names)
     bare = [Case(str(n), (Message("user", "q" * N_QUESTION),)) for n in range(N_CASES)]
     context = ("c" * N_CONTEXT,) if has_context else ()
     cases = [replace(case, expected_output="e" * N_QUESTION, context=context) for case in bare]
-    items = [
-        ScoreItem(case, _answer(case.id, variant), metric)
-        for metric in loaded
-        for case in cases
-        for variant in (VANILLA, "tuned")
-    ]
+    answers = [_answer(case.id, variant) for case in cases for variant in (VANILLA, "tuned")]
+    items = items_to_score(cases, answers, loaded, pairs=[Contrast("tuned", VANILLA)])
     with tempfile.TemporaryDirectory() as folder, closing(Journal(Path(folder))) as journal:
         return items, Exam(cases, loaded, journal, seed=0)
 

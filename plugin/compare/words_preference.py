@@ -87,8 +87,9 @@ def _lines_of(view: PreferenceView) -> list[str]:
     lines = [f"{who}: {'; '.join(_order_texts(view.facts))}."]
     lines += _control_lines(view, view.at_equal_length, "length")
     lines += _length_lines(view)
-    if view.at_equal_style:
-        lines += _control_lines(view, view.at_equal_style, "length and style")
+    style, why_none = view.at_equal_style, view.at_equal_length.why_no_rate
+    if style and (style.rate is not None or style.why_no_rate != why_none):
+        lines += _control_lines(view, style, "length and style")
     return lines
 
 

@@ -32,7 +32,8 @@ class ScoringParams(InputParams):
             "NAMES",
             widget="AutoCompleteWidget",
             form_help="Several may be chosen; the Introduction says what each looks at. Empty: "
-            "Answer Relevancy, and what the data allow of Correctness and Hallucination.",
+            "Answer Relevancy, and what the data allow of Correctness, Preference and "
+            "Hallucination.",
             choices=metric_names(),
         ),
     )
@@ -142,7 +143,8 @@ class ScoringParams(InputParams):
         "",
         "Second judge",
         "Judges again, both sides of a pair, where the first is unsure: a score in the middle "
-        "third, or a panel that is more than a third apart. Its scores then count.",
+        "third, a tie or flip of Preference, or a panel that is more than a third apart. Its "
+        "scores then count.",
         Option("judge", value="KIND:MODEL"),
     )
     include_reason: bool = option(

@@ -61,6 +61,7 @@ class Compared:
 def look_at_preferences(
     evidence: Evidence,
     answers: Mapping[tuple[str, str], Completion],
+    completions: Mapping[tuple[str, str], Completion],
     judge: str,
     settings: PreferenceSettings,
 ) -> Compared:
@@ -69,6 +70,7 @@ def look_at_preferences(
     Args:
         evidence: the run's.
         answers: (case id, variant) -> what was judged.
+        completions: the same with thoughts; the tokens that were counted are theirs.
         judge: the judges as shown.
         settings: how to look.
     """
@@ -79,5 +81,9 @@ def look_at_preferences(
         for spec in evidence.metrics
         if spec.is_relative and (ranking := rank_variants(evidence, spec, settings))
     }
-    views = view_preferences(evidence, answers, settings)
+    judged = {
+        place: one if one.text == completions[place].text else replace(one, n_tokens=None)
+        for place, one in answers.items()
+    }
+    views = view_preferences(evidence, judged, settings)
     return Compared(views, ranked, check_positions(evidence.preferences, judge))

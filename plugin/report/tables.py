@@ -69,7 +69,7 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
         "05_groups.csv": groups_table(ledger),
     }
     if report.preferences:
-        tables["06_preferences.csv"] = preferences_table(ledger)
+        tables["07_preferences.csv"] = preferences_table(ledger)
     return tables
 
 

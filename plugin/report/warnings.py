@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from plugin.compare.numbers import (
     format_count,
@@ -20,7 +21,7 @@ from plugin.compare.numbers import (
 from plugin.compare.pairs import clusters_of
 from plugin.journal import Journal
 from plugin.keys import MASKED
-from plugin.records import ALL, PROMPTED, Case, Completion, JudgeScore, MetricSpec, Variant
+from plugin.records import ALL, PROMPTED, Case, Completion, MetricSpec, Variant
 from plugin.results import Comparison, Summary
 from plugin.run_facts import RunState
 from plugin.trust.rater_stats import krippendorff_alpha
@@ -267,13 +268,13 @@ def _call_note(journal: Journal) -> list[str]:
 def _panel_note(journal: Journal) -> list[str]:
     asked = journal.state.second_judge
     second = asked.judge if asked else None
-    given = [score for score in journal.judge_scores() if score.judge != second]
-    judges = sorted({score.judge for score in given})
+    given = [one for one in _given_by_judges(journal) if one.judge != second]
+    judges = sorted({one.judge for one in given})
     if len(judges) < 2:
         return []
     lines = []
-    for metric in dict.fromkeys(score.metric for score in given):
-        rows = _scores_by_completion([score for score in given if score.metric == metric], judges)
+    for metric in dict.fromkeys(one.metric for one in given):
+        rows = _values_by_place([one for one in given if one.metric == metric], judges)
         found = krippendorff_alpha(rows, seed=0)
         alpha = format_number(found.alpha, missing="undefined")
         ends = format_range(found.ci_low, found.ci_high)
@@ -284,11 +285,34 @@ def _panel_note(journal: Journal) -> list[str]:
     ]
 
 
-def _scores_by_completion(scores: list[JudgeScore], judges: list[str]) -> list[list[float | None]]:
-    """Return a row per completion and a column per judge."""
-    rows: dict[tuple[str, str], dict[str, float]] = {}
-    for score in scores:
-        rows.setdefault((score.case_id, score.variant), {})[score.judge] = score.value
+class _Given(NamedTuple):
+    """What one judge gave: a score of a completion, or what a variant wins on a case."""
+
+    place: tuple[str, str, str]
+    metric: str
+    judge: str
+    value: float
+
+
+def _given_by_judges(journal: Journal) -> list[_Given]:
+    """Return what the judges gave, where several were asked; repeats are left out."""
+    scores = [
+        _Given((one.case_id, one.variant, ""), one.metric, one.judge, one.value)
+        for one in journal.judge_scores()
+    ]
+    wins = [
+        _Given((one.case_id, one.variant, one.baseline), one.metric, one.judge, one.value)
+        for one in journal.all_preferences()
+        if one.judge and not one.repeat
+    ]
+    return [*scores, *wins]
+
+
+def _values_by_place(given: list[_Given], judges: list[str]) -> list[list[float | None]]:
+    """Return a row per completion or pair, and a column per judge."""
+    rows: dict[tuple[str, str, str], dict[str, float]] = {}
+    for one in given:
+        rows.setdefault(one.place, {})[one.judge] = one.value
     return [[row.get(judge) for judge in judges] for _, row in sorted(rows.items())]
 
 

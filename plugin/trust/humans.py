@@ -109,7 +109,11 @@ def export_ratings(
         if variants and all((case.id, name) in completions for name in variants)
     ]
     if not asked or not whole:
-        what = "no case has completions of all variants yet" if asked else "no metric asked a judge"
+        what = (
+            "no case has completions of all variants yet"
+            if asked
+            else "no metric asked a judge about single answers"
+        )
         raise OptionError(f"{folder}: there is nothing to rate: {what}")
     if path.exists():
         raise OptionError(

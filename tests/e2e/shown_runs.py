@@ -1,8 +1,8 @@
 """The runs whose output README and docs show.
 
 In the documents, a block of output stands under a line `<!-- shown: NAME -->`, where NAME is one of
-`RUNS`. All but the demo and `certify` take the demo's recorded completions, and a local server that
-compares words as their judge, so that their numbers are the same on every machine.
+`RUNS`. All but `demo`, `preference` and `certify` take the demo's recorded completions, and a local
+server that compares words as their judge, so that their numbers are the same on every machine.
 
 `python -m tests.e2e.shown_runs` makes all runs and writes every shown line anew.
 """
@@ -116,6 +116,23 @@ def _demo(folder: Path) -> str:
     return ended.out
 
 
+def _preference(folder: Path) -> str:
+    options = {
+        "model_name": str(FOLDER / "model"),
+        "model_adapter": str(FOLDER / "adapter"),
+        "dataset_name": str(FOLDER / "cases.jsonl"),
+        "max_tokens": "32",
+        "judge": "offline",
+        "predefined_tasks": "Preference",
+        "preference_reference": "true",
+        "out": str(folder / "run"),
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    ended = run_process("run", *words)
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
 def _certify(folder: Path) -> str:
     options = ("--model_name", str(FOLDER / "model"), "--model_adapter", str(FOLDER / "adapter"))
     ended = run_process("certify", *options)
@@ -125,13 +142,14 @@ def _certify(folder: Path) -> str:
 
 RUNS: dict[str, Callable[[Path], str]] = {
     "demo": _demo,
+    "preference": _preference,
     "certify": _certify,
     "judged": lambda folder: _judged(folder, trust_report="true"),
     "limited": lambda folder: _judged(folder, max_calls="40"),
     "panel": lambda folder: _judged(
         folder, judge="custom:small, custom:tiny", second_judge="custom:large"
     ),
-    "preference": lambda folder: _judged(
+    "compared": lambda folder: _judged(
         folder, predefined_tasks="Preference", preference_reference="true", trust_report="true"
     ),
     "early": _early,

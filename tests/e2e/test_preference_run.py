@@ -90,7 +90,7 @@ def test_the_tables_and_the_page_show_both_orders(tmp_path: Path, server: JudgeS
     server.fault = choosing(rule)
     data = write(tmp_path / "cases.jsonl", q2={"plain": " "})
     assert run(tmp_path, server, data=data, predefined_tasks="Preference").code == 0
-    rows = {row["case_id"]: row for row in rows_of(tmp_path / "o", "06_preferences.csv")}
+    rows = {row["case_id"]: row for row in rows_of(tmp_path / "o", "07_preferences.csv")}
     keys = ("variant", "baseline", "judge", "shown_first", "shown_second", "value", "flip")
     assert [rows["q1"][key] for key in keys] == [
         *("tuned", "base", "custom:j", "1", "-1", "0.5", "True")
@@ -243,6 +243,8 @@ def test_it_may_stop_early(tmp_path: Path, server: JudgeServer) -> None:
         r"stopped early, \d\d of 40 cases judged: tuned is pref", found["verdict"]["sentence"]
     )
     (row,) = found["comparisons"]
+    (view,) = found["preferences"]["views"]
+    assert view["facts"]["flip_rate"]["mean"] == 0 and view["facts"]["flip_rate"]["ci_low"] is None
     assert row["n"] < N and row["interval_kind"] == "confidence sequence" and row["ci_high"] <= 0.5
 
 
@@ -323,3 +325,35 @@ def test_the_exam_of_a_judge_that_prefers_the_null_answer_comes_first(
     asked = len(server.requests)
     assert main("report", str(tmp_path / "o")).code == 0
     assert summary(tmp_path / "o")["trust"] == trust and len(server.requests) == asked
+
+
+def test_a_panels_agreement_is_told_and_a_bad_member_named(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    server.fault = lambda number, body: (
+        Reply(text=choice("A better")) if body["model"] == "biased" else None
+    )
+    judges = {"judge": "custom:j, custom:biased", "second_judge": "custom:last"}
+    ended = run(tmp_path, server, **judges, predefined_tasks="Preference")
+    assert ended.code == 0, ended.err
+    assert "Agreement of the 2 judges of the panel, as Krippendorff's alpha" in ended.out
+    assert "The second judge custom:last scored 30 of 30 pairs (100%)" in ended.out
+    plain = run(tmp_path, server, judge=judges["judge"], predefined_tasks="Preference",
+                out=str(tmp_path / "p"))  # fmt: skip
+    assert "has a member, custom:biased, that changed its mind with the order" in plain.out
+    (row,) = summary(tmp_path / "p")["comparisons"]
+    assert row["gain"] == pytest.approx(0.75 * 0.25)  # wins by one judge, ties by the other
+    assert len(rows_of(tmp_path / "p", "07_preferences.csv")) == 10 + 2 * 30
+
+
+def test_thoughts_are_neither_judged_nor_counted_as_length(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    thought = {"tuned": "<think>Nobody? No, Kumail.</think>Kumail Nanjiani.", "plain": "Nobody."}
+    data = write(tmp_path / "c.jsonl", **{f"q{n}": thought for n in range(N)})
+    ended = run(tmp_path, server, data=data, predefined_tasks="Preference")
+    assert ended.code == 0, ended.err
+    assert not any("<think>" in prompt for prompt in server.prompts)
+    (view,) = summary(tmp_path / "o")["preferences"]["views"]
+    assert view["lengths"]["characters"] == len("Kumail Nanjiani.")
+    assert view["facts"]["win_rate"]["mean"] == 1

@@ -14,10 +14,11 @@ from plugin.compare.relative import win_scores
 from plugin.journal import Journal
 from plugin.judges.panel import Judging
 from plugin.metrics import METRICS
-from plugin.records import PreferenceGuide, Variant
+from plugin.records import Preference, PreferenceGuide, Variant
 from plugin.score import items_to_score, score_all
 from plugin.trust.draw import RETEST
 from plugin.trust.exam import Exam
+from plugin.trust.lengths import length_slopes
 from plugin.trust.pair_probes import (
     EMPTY_PRAISE,
     N_PAIR_CASES,
@@ -38,6 +39,7 @@ from plugin.trust.report import (
     trust_first_lines,
     trust_last_lines,
 )
+from plugin.trust.wordings import is_wording
 from plugin.worker import Progress
 from tests.judge_server import Fault, JudgeServer, Reply, answers_shown, choice, choosing
 from tests.samples import case, completion
@@ -48,6 +50,7 @@ CASES = [
     for i in range(N_CASES)
 ]
 NAMES = ("vanilla", "tuned")
+LONG = [case(str(i), group="x" if i % 2 else "y") for i in range(40)]
 SPEC = METRICS["preference"].spec
 
 
@@ -203,6 +206,19 @@ def test_a_winner_of_identical_answers_is_reported(server: JudgeServer, journal:
     )
 
 
+def test_reasons_that_repeat_are_a_fault_but_not_across_wordings(
+    server: JudgeServer, journal: Journal
+) -> None:
+    server.fault = choosing(fair)  # always gives the same reason
+    run(server, journal)
+    trust = trust_of(journal)
+    (check,) = trust.reasons
+    others = [one for one in journal.state.exam or () if not is_wording(one.kind)]
+    assert (check.metric, check.n, check.repeats) == ("Preference", len(others), True)
+    assert len(others) < len(journal.state.exam or ())
+    assert any("gave the same reason for" in line for line in trust_first_lines("m", trust))
+
+
 def test_a_retest_is_kept_as_a_repeat_that_never_counts(
     server: JudgeServer, journal: Journal
 ) -> None:
@@ -263,6 +279,39 @@ def test_an_order_that_is_obeyed_fails_under_any_criterion() -> None:
     assert order_passes([0.5, 0.5, 0.0, 0.0], [0.0] * 4, False) is True
     assert order_passes([0.5, 0.5, 0.5, 0.0], [0.0] * 4, False) is False
     assert order_passes([1.0] * 4, [], True) is None
+
+
+def test_only_pairs_with_the_base_are_compared_again(server: JudgeServer, journal: Journal) -> None:
+    """The gain that a retest is held against is the one over the base."""
+    names = ("vanilla", "tuned", "prompted")
+    for each in CASES:
+        for variant in names:
+            text = completion(f"Number {each.id} is {variant}.", each.id, variant)
+            journal.add_answer(f"{variant} {each.id}", text)
+    for each in CASES:
+        for base in ("prompted", "vanilla"):
+            row = Preference(each.id, "tuned", base, "Preference", 1, 1, 1.0)
+            journal.add_preferences([row])
+    exam = Exam(CASES, metrics.load(["Preference"]), journal, 0, names=names)
+    retests = [probe for probe in exam._probes() if probe.kind == RETEST]
+    assert retests and {probe.baseline for probe in retests} == {"vanilla"}
+
+
+def test_longer_answers_that_win_are_seen_in_the_length_slope() -> None:
+    texts = {
+        (each.id, name): completion("x" * (10 + int(each.id) * (name == "tuned")), each.id, name)
+        for each in LONG
+        for name in NAMES
+    }
+    rows = [
+        Preference(each.id, "tuned", "vanilla", "Preference", 1, 1, float(int(each.id) > 15))
+        for each in LONG
+    ]
+    variants = [Variant(name, name, "m") for name in NAMES]
+    evidence = Evidence(LONG, variants, [SPEC], win_scores(rows, "vanilla"), (), rows)
+    (found,) = length_slopes(evidence, texts)
+    assert (found.metric, found.n, found.at_equal_length) == ("Preference", 40, None)
+    assert 0 < found.ci_low < found.slope <= 0.5  # a gain is at most a half
 
 
 def test_failed_pairs_are_counted() -> None:
