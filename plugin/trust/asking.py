@@ -53,7 +53,7 @@ async def ask_probe(metric: Metric, probe: Probe, ask: RepeatAsker, journal: Jou
         return Measured(float(first != 0), why_first)
     turned, why_turned = await run_preference(metric, case, other, own, ask)
     bare = Preference(case.id, probe.variant, probe.baseline, probe.metric, None, None, EVEN)
-    reason = " | ".join(filter(None, (why_first, why_turned)))
+    reason = " | ".join(dict.fromkeys(filter(None, (why_first, why_turned))))
     row = replace(settle(bare, first, turned), reason=reason)
     if probe.kind == RETEST:
         is_named = any(kept.judge == ask.label for kept in journal.all_preferences())
