@@ -289,7 +289,7 @@ def test_only_pairs_with_the_base_are_compared_again(server: JudgeServer, journa
             text = completion(f"Number {each.id} is {variant}.", each.id, variant)
             journal.add_answer(f"{variant} {each.id}", text)
     for each in CASES:
-        for base in ("prompted", "vanilla"):
+        for base in ("vanilla", "prompted"):
             row = Preference(each.id, "tuned", base, "Preference", 1, 1, 1.0)
             journal.add_preferences([row])
     exam = Exam(CASES, metrics.load(["Preference"]), journal, 0, names=names)
@@ -299,7 +299,9 @@ def test_only_pairs_with_the_base_are_compared_again(server: JudgeServer, journa
 
 def test_longer_answers_that_win_are_seen_in_the_length_slope() -> None:
     texts = {
-        (each.id, name): completion("x" * (10 + int(each.id) * (name == "tuned")), each.id, name)
+        (each.id, name): completion(
+            "x" * (10 + int(each.id) if name == "tuned" else 30), each.id, name
+        )
         for each in LONG
         for name in NAMES
     }
