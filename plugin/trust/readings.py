@@ -115,11 +115,16 @@ def given_by_judge(
     for one in scores:
         if one.metric == spec.name:
             found.setdefault(one.judge, {})[one.case_id, one.variant] = one.value
+    unasked: dict[tuple[str, str], float] = {}
     for row in preferences:
-        if row.metric == spec.name and row.baseline == base and row.judge and not row.repeat:
+        if row.metric != spec.name or row.baseline != base or row.repeat:
+            continue
+        if row.judge:
             found.setdefault(row.judge, {})[row.case_id, row.variant] = row.value
+        elif not row.is_asked:  # equal or empty completions are the same for every judge
+            unasked[row.case_id, row.variant] = row.value
     found.pop(second, None)
-    return found if len(found) > 1 else {}
+    return {judge: own | unasked for judge, own in found.items()} if len(found) > 1 else {}
 
 
 def readings_line(metric: str, readings: Sequence[Reading]) -> str:

@@ -357,3 +357,35 @@ def test_thoughts_are_neither_judged_nor_counted_as_length(
     (view,) = summary(tmp_path / "o")["preferences"]["views"]
     assert view["lengths"]["characters"] == len("Kumail Nanjiani.")
     assert view["facts"]["win_rate"]["mean"] == 1
+
+
+def test_each_judge_of_a_panel_is_a_reading_and_all_share_the_budget(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    def fault(number: int, body: dict[str, Any]) -> Reply | None:
+        if body["model"] != "contrary":
+            return None
+        first, second = answers_shown(body["messages"][0]["content"])
+        return Reply(text=choice("A better" if "Nobody" in first else "B better"))
+
+    server.fault = fault
+    options = {"trust_report": "true", "predefined_tasks": "Preference"}
+    judges = "custom:j, custom:k, custom:contrary"
+    ended = run(tmp_path, server, judge=judges, **options)
+    assert ended.code == 0, ended.err
+    assert 3 * 60 < len(server.requests) <= 3 * 60 + 60
+    readings = {one["name"]: one for one in summary(tmp_path / "o")["trust"]["readings"]}
+    assert readings["judge custom:contrary alone"]["holds"] is False
+    assert readings["judge custom:contrary alone"]["gain"] == -0.375
+    assert readings["judge custom:j alone"]["holds"] is True
+    assert "it does not hold in: judge custom:contrary alone (gain -0.38, n=40)" in ended.out
+
+
+def test_a_run_that_may_stop_early_has_no_readings_with_fixed_intervals(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    options = {"trust_report": "true", "predefined_tasks": "Preference", "stop_early": "true"}
+    ended = run(tmp_path, server, judge="custom:j, custom:k", **options)
+    assert ended.code == 0, ended.err
+    trust = summary(tmp_path / "o")["trust"]
+    assert trust["readings"] == [] and trust["wordings"]

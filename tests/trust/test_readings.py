@@ -137,9 +137,10 @@ def test_what_each_judge_gave():
             ("prompted", 0.5, "a", 0),
         )
     ]
-    assert given_by_judge(PREFERENCE, "vanilla", (), rows, "") == {
-        "a": {("1", "tuned"): 1.0},
-        "b": {("1", "tuned"): 0.0},
+    equal = Preference("2", "tuned", "vanilla", "Preference", None, None, 0.5)
+    assert given_by_judge(PREFERENCE, "vanilla", (), [*rows, equal], "") == {
+        "a": {("1", "tuned"): 1.0, ("2", "tuned"): 0.5},
+        "b": {("1", "tuned"): 0.0, ("2", "tuned"): 0.5},
     }
 
 
