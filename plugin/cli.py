@@ -136,10 +136,10 @@ def _demo_params(arguments: Mapping[str, Any]) -> Params:
 
 
 def _resume_params(arguments: Mapping[str, Any]) -> Params:
-    from plugin.journal import Journal
+    from plugin.damage import open_run
 
     folder = Path(arguments["folder"])
-    journal = Journal.existing(folder)
+    journal = open_run(folder)
     try:
         values = {**journal.header.params, "out": str(folder)}
         if journal.state.ratings:  # the journal has them; the file may be gone

@@ -22,6 +22,7 @@ from plugin.compare.comparisons import (
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import decide_verdict
+from plugin.damage import parse_params
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
@@ -56,7 +57,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     Raises:
         OptionError: when the run has not begun.
     """
-    header, params = journal.header, Params.parse(journal.header.params)
+    header, params = journal.header, parse_params(journal)
     variants, specs, judge = header.variants, header.metrics, header.judge
     cases, completions, answers = journal.cases(), journal.completions(), journal.answers()
     split_texts = journal.split_texts()

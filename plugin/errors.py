@@ -6,7 +6,8 @@ VerdictError
 │   ├── DataError        the data set cannot be used as it is
 │   ├── ModelError       the model cannot be loaded from the place that was named
 │   ├── AdapterError     the adapter cannot be used, or not with this base model
-│   └── JudgeError       the judge cannot be used: no key, unknown model
+│   ├── JudgeError       the judge cannot be used: no key, unknown model
+│   └── DamagedError     the journal or the cache is not as this program wrote it
 └── FaultError           something broke during the run: the journal is kept, exit code 1
     ├── BaseDisturbedError   the base model changed after an adapter was taken off
     ├── JournalError         the journal cannot be read or written
@@ -55,6 +56,10 @@ class AdapterError(UserError):
 
 class JudgeError(UserError):
     """Say that the judge cannot be used."""
+
+
+class DamagedError(UserError):
+    """Say that the journal or the cache is not as this program wrote it."""
 
 
 class FaultError(VerdictError):

@@ -20,14 +20,17 @@ from pydantic import TypeAdapter
 from plugin.cache import SHARED_TABLES, Cache, Judgment, completion_from_row
 from plugin.errors import OptionError
 from plugin.keys import SecretMask
-from plugin.records import Case, Completion, Failure, JudgeScore, Message, Score
+from plugin.records import Case, Completion, Failure, JudgeScore, Score
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, split_completions
 
 JOURNAL_FORMAT = 2
 """Version 1 had no fixed names for facts and no `retry` for failures; it is refused."""
 
-_RUN_TABLES = """
+_FORMATS = 1000
+"""No format has such a number."""
+
+_RUN_TABLES = f"""
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cases (position INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
@@ -42,8 +45,10 @@ CREATE TABLE IF NOT EXISTS judge_scores (
 CREATE TABLE IF NOT EXISTS failures (
     case_id TEXT, variant TEXT NOT NULL, metric TEXT NOT NULL, stage TEXT, reason TEXT,
     retry INTEGER NOT NULL, PRIMARY KEY (case_id, variant, metric));
+INSERT OR IGNORE INTO meta VALUES ('schema_version', '{JOURNAL_FORMAT}');
 """
 
+_CASE = TypeAdapter(Case)
 _HEADER = TypeAdapter(RunHeader)
 _STATE = TypeAdapter(RunState)
 
@@ -53,6 +58,12 @@ class Journal(Cache):
 
     Secrets are replaced in all that comes from models and servers before it is written.
     """
+
+    tables = SHARED_TABLES + _RUN_TABLES
+    way_out = (
+        "move it away ({command}) and begin the run again with the command that began it: what the "
+        "cache (--cache_dir) holds is not made or paid for again"
+    )
 
     def __init__(
         self, folder: Path, cache: Cache | None = None, mask: SecretMask | None = None
@@ -66,23 +77,28 @@ class Journal(Cache):
 
         Raises:
             JournalError: when it cannot be opened.
+            DamagedError: when it is not an SQLite file with our tables.
             OptionError: when another version wrote it.
         """
-        super().__init__(folder / "journal.sqlite", SHARED_TABLES + _RUN_TABLES)
+        super().__init__(folder / "journal.sqlite")
         self.cache = cache
         self._mask = mask or SecretMask()
         self._lock: TextIO | None = None
-        self._has_failures = self._query("SELECT 1 FROM failures").fetchone() is not None
-        version = self._fact("schema_version")
-        if version is None:
-            self._set_fact("schema_version", JOURNAL_FORMAT)
-        elif version != JOURNAL_FORMAT:
-            self.close()
-            raise OptionError(
-                f"the run in {folder} was written by another version of Finetune Verdict (its "
-                f"journal has format {version}, this version reads {JOURNAL_FORMAT}). Report or "
-                "resume it with the version that wrote it, or start a new run with another --out"
-            )
+        self._has_failures = bool(self._rows("SELECT 1 FROM failures LIMIT 1"))
+
+    def _check_tables(self, have: Mapping[str, Sequence[str]]) -> bool:
+        if "meta" in have:
+            version = self._fact("schema_version")
+            if type(version) is not int or not 0 < version < _FORMATS:
+                raise self.damaged("it does not say which format it has")
+            if version != JOURNAL_FORMAT:
+                raise OptionError(
+                    f"the run in {self.path.parent} was written by another version of Finetune "
+                    f"Verdict (its journal has format {version}, this version reads "
+                    f"{JOURNAL_FORMAT}). Report or resume it with the version that wrote it, or "
+                    "start a new run with another --out"
+                )
+        return super()._check_tables(have)
 
     @classmethod
     def existing(cls, folder: Path, cache: Cache | None = None) -> Journal:
@@ -120,6 +136,20 @@ class Journal(Cache):
                 "or choose another --out"
             ) from error
 
+    def damaged_pages(self) -> str:
+        """Return what SQLite finds wrong with the file; "" for nothing."""
+        found = str(self._rows("PRAGMA integrity_check(1)")[0][0])
+        return "" if found == "ok" else " ".join(found.split())
+
+    def n_rows(self, table: str) -> int:
+        """Return the number of rows of a table."""
+        return int(self._rows(f"SELECT count(*) FROM {table}")[0][0])
+
+    def has_rows(self) -> bool:
+        """Return whether there is anything that only a run writes."""
+        tables = ("cases", "answers", "scores", "failures")
+        return any(self.n_rows(table) for table in tables)
+
     @property
     def has_begun(self) -> bool:
         """Return whether a run has begun here."""
@@ -149,19 +179,19 @@ class Journal(Cache):
 
         Raises:
             OptionError: when no run has begun here.
-            JournalError: when it cannot be read.
+            DamagedError: when it cannot be read.
         """
         found = self._fact("header")
         if found is None:
             raise OptionError(f"{self.path} holds no run that has begun; start one with `run`")
-        with self._translate_errors():
+        with self._reading("header"):
             return _HEADER.validate_python(found)
 
     @property
     def state(self) -> RunState:
         """Return what is known of the run so far."""
-        rows = self._query("SELECT name, body FROM meta WHERE name LIKE 'state.%'")
-        with self._translate_errors():
+        rows = self._rows("SELECT name, body FROM meta WHERE name LIKE 'state.%'")
+        with self._reading("state"):
             found = {name.removeprefix("state."): json.loads(body) for name, body in rows}
             return _STATE.validate_python(found)
 
@@ -185,9 +215,9 @@ class Journal(Cache):
         self.save_state(replace(state, seconds={**state.seconds, stage: total}))
 
     def _fact(self, name: str) -> object:
-        row = self._query("SELECT body FROM meta WHERE name = ?", name).fetchone()
-        with self._translate_errors():
-            return json.loads(row[0]) if row else None
+        rows = self._rows("SELECT body FROM meta WHERE name = ?", name)
+        with self._reading(name):
+            return json.loads(rows[0][0]) if rows else None
 
     def _set_fact(self, name: str, value: object) -> None:
         body = json.dumps(value, ensure_ascii=False)
@@ -195,8 +225,9 @@ class Journal(Cache):
 
     def cases(self) -> tuple[Case, ...]:
         """Return the run's cases, in the order of the source."""
-        found = self._query("SELECT body FROM cases ORDER BY position")
-        return tuple(_case_from_row(body) for (body,) in found)
+        found = self._rows("SELECT body FROM cases ORDER BY position")
+        with self._reading("cases"):
+            return tuple(_CASE.validate_json(body) for (body,) in found)
 
     def add_answer(self, key: str, completion: Completion, shared: bool = True) -> None:
         """Keep a completion under its content key here and, if `shared`, in the shared cache."""
@@ -210,13 +241,12 @@ class Journal(Cache):
 
     def completions(self) -> dict[tuple[str, str], Completion]:
         """Return all completions, by case id and variant."""
-        rows = self._query(
-            "SELECT case_id, variant, body FROM answers JOIN completions USING (key)"
-        )
-        return {
-            (case, name): completion_from_row(body).copy_for(case, name)
-            for case, name, body in rows
-        }
+        rows = self._rows("SELECT case_id, variant, body FROM answers JOIN completions USING (key)")
+        with self._reading("completions"):
+            return {
+                (case, name): completion_from_row(body).copy_for(case, name)
+                for case, name, body in rows
+            }
 
     def split_texts(self) -> dict[tuple[str, str], SplitText]:
         """Return each completion's thoughts and answer, by case id and variant.
@@ -248,9 +278,14 @@ class Journal(Cache):
             super().add_judgment(key, kept)
         return kept
 
+    def judgments(self) -> Iterator[Judgment]:
+        """Yield all judgments, in any order."""
+        for row in self._rows(f"SELECT {', '.join(Judgment._fields)} FROM judgments"):
+            yield Judgment(*row)
+
     def judge_versions(self) -> list[str]:
         """Return the judges' model versions as their providers reported them, sorted."""
-        rows = self._query("SELECT DISTINCT version FROM judgments WHERE version != ''")
+        rows = self._rows("SELECT DISTINCT version FROM judgments WHERE version != ''")
         return sorted(version for (version,) in rows)
 
     def add_judgment(
@@ -284,12 +319,12 @@ class Journal(Cache):
 
     def judge_scores(self) -> tuple[JudgeScore, ...]:
         """Return the scores of the single judges, in any order."""
-        rows = self._query("SELECT case_id, variant, metric, judge, value FROM judge_scores")
+        rows = self._rows("SELECT case_id, variant, metric, judge, value FROM judge_scores")
         return tuple(JudgeScore(*row) for row in rows)
 
     def scores(self) -> tuple[Score, ...]:
         """Return all scores, in any order."""
-        rows = self._query("SELECT case_id, variant, metric, value, reason FROM scores")
+        rows = self._rows("SELECT case_id, variant, metric, value, reason FROM scores")
         return tuple(Score(*row) for row in rows)
 
     def add_failure(self, failure: Failure) -> None:
@@ -319,7 +354,7 @@ class Journal(Cache):
 
     def failures(self) -> tuple[Failure, ...]:
         """Return all failures, sorted by variant, metric and case id."""
-        rows = self._query(
+        rows = self._rows(
             "SELECT case_id, stage, reason, variant, metric, retry FROM failures "
             "ORDER BY variant, metric, case_id"
         )
@@ -327,10 +362,3 @@ class Journal(Cache):
             Failure(case, stage, reason, variant or None, metric or None, bool(retry))
             for case, stage, reason, variant, metric, retry in rows
         )
-
-
-def _case_from_row(body: str) -> Case:
-    fields = json.loads(body)
-    fields["messages"] = tuple(Message(**turn) for turn in fields["messages"])
-    fields["context"] = tuple(fields["context"])
-    return Case(**fields)

@@ -29,6 +29,7 @@ from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import contenders, few_clusters_note
 from plugin.conclude import conclude
+from plugin.damage import open_run, require_whole
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
 from plugin.forecast import forecast_text
@@ -96,6 +97,7 @@ def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
     journal = Journal(folder, cache, mask)
     try:
         journal.lock()
+        require_whole(journal)
         changes = _changes(journal.header, plan) if journal.has_begun else []
         if not journal.has_begun or (changes and not journal.completions()):
             _begin_run(journal, plan)
@@ -265,7 +267,7 @@ def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
         OptionError: when the folder holds no run, or the ratings do not belong to it.
     """
     with (
-        closing(Journal.existing(folder)) as journal,
+        closing(open_run(folder)) as journal,
         closing(_worker(host)) as worker,
     ):
         host.open(journal.header.run_id)
@@ -283,7 +285,7 @@ def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
     """
     if n_cases < 1:
         raise OptionError(f"--n {n_cases}: draw at least one case, such as --n 50")
-    with closing(Journal.existing(folder)) as journal:
+    with closing(open_run(folder)) as journal:
         journal.lock()
         specs = journal.header.metrics
         path, n_drawn = export_ratings(journal, specs, n_cases, seed, folder)
