@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
             return _certify(given, host)
         if command in ("report", "ratings"):
             folder = Path(given["folder"])
-            host = FolderHost(str(folder))
+            host = FolderHost(given.get("out") or str(folder))
             if command == "report":
                 rebuild_report(folder, host, given["human_ratings"])
             else:
@@ -136,10 +136,10 @@ def _demo_params(arguments: Mapping[str, Any]) -> Params:
 
 
 def _resume_params(arguments: Mapping[str, Any]) -> Params:
-    from plugin.damage import open_run
+    from plugin.reopen import open_run
 
     folder = Path(arguments["folder"])
-    journal = open_run(folder)
+    journal = open_run(folder, to_write=True)
     try:
         values = {**journal.header.params, "out": str(folder)}
         if journal.state.ratings:  # the journal has them; the file may be gone

@@ -22,11 +22,11 @@ from plugin.compare.comparisons import (
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import decide_verdict
-from plugin.damage import parse_params
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
 from plugin.records import Case, Completion
+from plugin.reopen import parse_params
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.results import Comparison, Verdict

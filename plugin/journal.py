@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TextIO
 
 from pydantic import TypeAdapter
@@ -84,6 +85,7 @@ class Journal(Cache):
         self.cache = cache
         self._mask = mask or SecretMask()
         self._lock: TextIO | None = None
+        self.scratch: TemporaryDirectory[str] | None = None
         self._has_failures = bool(self._rows("SELECT 1 FROM failures LIMIT 1"))
 
     def _check_tables(self, have: Mapping[str, Sequence[str]]) -> bool:
@@ -101,7 +103,7 @@ class Journal(Cache):
         return super()._check_tables(have)
 
     @classmethod
-    def existing(cls, folder: Path, cache: Cache | None = None) -> Journal:
+    def existing(cls, folder: Path) -> Journal:
         """Open the journal of an earlier run.
 
         Raises:
@@ -111,7 +113,7 @@ class Journal(Cache):
             raise OptionError(
                 f"{folder} holds no journal.sqlite; give the --out directory of an earlier run"
             )
-        return cls(folder, cache)
+        return cls(folder)
 
     def close(self) -> None:
         """Close the journal and its cache, and let other processes work in the folder."""
@@ -120,6 +122,8 @@ class Journal(Cache):
             self.cache.close()
         if self._lock:
             self._lock.close()
+        if self.scratch:
+            self.scratch.cleanup()
 
     def lock(self) -> None:
         """Keep other processes out of this run until the journal is closed.

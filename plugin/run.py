@@ -29,7 +29,6 @@ from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import contenders, few_clusters_note
 from plugin.conclude import conclude
-from plugin.damage import open_run, require_whole
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
 from plugin.forecast import forecast_text
@@ -47,6 +46,7 @@ from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
+from plugin.reopen import can_write, open_run, require_whole, require_writable
 from plugin.report import write_report
 from plugin.report.record import Report
 from plugin.report.warnings import masked_completions
@@ -82,7 +82,7 @@ def run(params: Params, host: Host) -> Report:
             for text in _warnings_before_judging(plan, journal):  # before a judge is paid
                 host.log(f"warning: {text}")
             _score_all(plan, journal, host, worker)
-            return _publish(journal, host, worker)
+            return _publish(journal, journal.path.parent, host, worker)
 
 
 def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
@@ -92,6 +92,7 @@ def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
         OptionError: when the folder holds another run, or another process is working in it.
     """
     folder = host.open(plan.run_id)
+    require_writable(folder)
     cache_dir = plan.params.cache_dir
     cache = Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None
     journal = Journal(folder, cache, mask)
@@ -239,18 +240,17 @@ def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | No
     return Exam(cases, plan.metrics, journal, plan.params.seed)
 
 
-def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
+def _publish(journal: Journal, folder: Path, host: Host, worker: Worker) -> Report:
     worker.progress.begin(Stage.COMPARE)
     report = worker.run(lambda: conclude(journal))
     worker.progress.begin(Stage.WRITE_REPORT)
     try:
-        files = worker.run(lambda: write_report(report, journal.path.parent))
+        files = worker.run(lambda: write_report(report, folder))
         host.publish(report, files)
     except OSError as error:
         raise FaultError(
             f"the results cannot be written: {error}. Make room on the disk, or make "
-            f"{journal.path.parent} and the host's own folders writable; nothing has to be made "
-            "again"
+            f"{folder} and the host's own folders writable; nothing has to be made again"
         ) from error
     return report
 
@@ -260,21 +260,39 @@ def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
 
     Args:
         folder: the run's.
-        host: gets the results.
+        host: gets the results, in the folder that it opens.
         human_ratings: a file of ratings to read first; "" for none.
 
     Raises:
-        OptionError: when the folder holds no run, or the ratings do not belong to it.
+        OptionError: when the folder holds no run, or the ratings do not belong to it; when the
+            results cannot be written.
+        DamagedError: when the run's journal is damaged.
     """
     with (
         closing(open_run(folder)) as journal,
         closing(_worker(host)) as worker,
     ):
-        host.open(journal.header.run_id)
+        out = _report_folder(folder, host.open(journal.header.run_id))
         if human_ratings:
             file = Path(human_ratings)
             accept_ratings(read_ratings(file), journal.header.metrics, journal, file)
-        return _publish(journal, host, worker)
+            if not can_write(folder):
+                host.log(
+                    f"note: {folder} cannot be written to, so the ratings stand in this report "
+                    "alone"
+                )
+        return _publish(journal, out, host, worker)
+
+
+def _report_folder(run: Path, out: Path) -> Path:
+    """Return where to write the report of a run; refuse the folder of another run."""
+    is_own = out.resolve() == run.resolve()
+    if not is_own and (out / "journal.sqlite").exists():
+        raise OptionError(f"--out {out} holds a run of its own; choose another folder")
+    if not can_write(out):
+        what = f"{out} cannot be written to; write the report into another folder with --out DIR"
+        raise OptionError(what)
+    return out
 
 
 def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
@@ -285,7 +303,7 @@ def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
     """
     if n_cases < 1:
         raise OptionError(f"--n {n_cases}: draw at least one case, such as --n 50")
-    with closing(open_run(folder)) as journal:
+    with closing(open_run(folder, to_write=True)) as journal:
         journal.lock()
         specs = journal.header.metrics
         path, n_drawn = export_ratings(journal, specs, n_cases, seed, folder)

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 ORDER = (
     "errors | worker body records | keys | net results run_facts thinking | cache | journal "
     "| load metrics compare | certify | engines | judges | trust | report | hosts score forecast "
-    "| plan | damage | generate conclude | run | cli"
+    "| plan | reopen | generate conclude | run | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 

@@ -82,7 +82,9 @@ class FolderHost(PathHost):
         for warning in report.warnings:
             _print(self._console, f"warning: {warning}", "yellow")
         page = next(file for file in files if file.suffix == ".html").resolve()
-        self.log(f"\nReport: {page}\nTables, charts and journal: {page.parent}")
+        has_journal = (page.parent / "journal.sqlite").is_file()
+        names = "Tables, charts and journal" if has_journal else "Tables and charts"
+        self.log(f"\nReport: {page}\n{names}: {page.parent}")
 
     def fail(self, error: VerdictError) -> None:
         """Print the message on stderr, and after a fault the command that goes on."""

@@ -1,18 +1,23 @@
-"""Check what a journal says before anything is made of it: damage, and edits by hand.
+"""Open the journal of an earlier run: is it whole, and can it be written to?
 
-The journal's own readers refuse rows of a wrong shape. This file checks what they cannot see: the
-file's pages, and whether the rows belong together and hold possible values.
+The journal's own readers refuse rows of a wrong shape. Here is checked what they cannot see: the
+file's pages, and whether the rows belong together and hold possible values. A copy of a run that
+cannot be written to can still be reported.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from plugin.certify.certificate import certificates_of_run
-from plugin.errors import UserError
+from plugin.errors import DamagedError, OptionError, UserError
 from plugin.journal import Journal
 from plugin.plan.params import Params
 from plugin.records import DATA, JudgeScore, MetricSpec, Score
@@ -21,20 +26,72 @@ from plugin.run_facts import RunHeader, RunState
 _ROUNDING = 1e-6
 
 
-def open_run(folder: Path) -> Journal:
+def open_run(folder: Path, to_write: bool = False) -> Journal:
     """Open the journal of an earlier run, and check it.
 
+    Args:
+        folder: the run's.
+        to_write: whether something is to be written into it.
+
     Raises:
-        OptionError: when the folder holds none, or one without a run.
+        OptionError: when the folder holds none, or one without a run; when it cannot be written to.
         DamagedError: when it is damaged.
     """
-    journal = Journal.existing(folder)
+    if to_write:
+        require_writable(folder)
+    journal = Journal.existing(folder) if can_write(folder) else _open_copy(folder)
     try:
         require_whole(journal)
     except BaseException:
         journal.close()
         raise
     return journal
+
+
+def _open_copy(folder: Path) -> Journal:
+    """Open a copy of the journal: beside a file that it cannot write, SQLite cannot read its log.
+
+    What is written into the copy is lost when it is closed.
+    """
+    path = folder / "journal.sqlite"
+    scratch = TemporaryDirectory(prefix="finetune-verdict-")
+    try:
+        for file in folder.glob("journal.sqlite*"):
+            if not file.name.endswith("-shm"):
+                shutil.copyfile(file, Path(scratch.name, file.name))
+        journal = Journal.existing(Path(scratch.name))
+    except OSError as error:
+        scratch.cleanup()
+        raise OptionError(f"{path} cannot be read ({error.strerror})") from error
+    except (DamagedError, OptionError) as error:
+        scratch.cleanup()
+        raise type(error)(str(error).replace(scratch.name, str(folder))) from error
+    journal.path, journal.scratch = path, scratch
+    return journal
+
+
+def can_write(folder: Path) -> bool:
+    """Return whether this process may write into the folder and the journal in it."""
+    path = folder / "journal.sqlite"
+    return all(
+        os.access(each, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        for each in (folder, path)
+        if each.exists()
+    )
+
+
+def require_writable(folder: Path) -> None:
+    """Check that a run can go on in the folder.
+
+    Raises:
+        OptionError: when it cannot be written to.
+    """
+    if not can_write(folder):
+        old, new = shlex.quote(str(folder)), shlex.quote(f"{folder.name}-copy")
+        raise OptionError(
+            f"{folder} cannot be written to; copy the run (cp -r {old} {new}) and go on in the "
+            "copy, or make the folder and its files writable"
+        )
 
 
 def require_whole(journal: Journal) -> None:
