@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,6 +69,9 @@ class Cache:
     way_out: ClassVar[str] = "move it away ({command}), and a new one is made"
     """What helps when the file is damaged."""
 
+    or_else: ClassVar[str] = "; or leave --cache_dir out"
+    """What helps when it cannot be written."""
+
     def __init__(self, path: Path) -> None:
         """Open or create the file.
 
@@ -76,10 +80,13 @@ class Cache:
             DamagedError: when it is not an SQLite file with our tables.
         """
         self.path = path
+        self._open()
+
+    def _open(self) -> None:
         with self._translate_errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             # One thread works at a time (the main thread waits while the worker works).
-            self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
+            self._db = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
             self._db.isolation_level = None
         try:
             with self._translate_errors():
@@ -87,9 +94,19 @@ class Cache:
                 self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")
                 if not is_whole:  # all tables or none, so that a kill leaves no half of them
                     self._db.executescript(f"BEGIN IMMEDIATE; {self.tables} COMMIT;")
+                self._place = place_of(self.path)
         except BaseException:
             self._db.close()
             raise
+
+    def require_place(self) -> None:
+        """Make the file anew if it was deleted, moved or replaced since it was opened.
+
+        SQLite itself would go on writing into a file that nobody finds any more.
+        """
+        if place_of(self.path) != self._place:
+            self._db.close()
+            self._open()
 
     def _check_tables(self, have: Mapping[str, Sequence[str]]) -> bool:
         """Return whether the file has all tables; it is not changed.
@@ -140,7 +157,8 @@ class Cache:
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:  # else SQLite has rolled back itself
-            self._query("ROLLBACK")
+            with self._translate_errors():
+                self._db.execute("ROLLBACK")
 
     def completion(self, key: str) -> Completion | None:
         """Return the completion with this content key; None if it was never made."""
@@ -163,6 +181,8 @@ class Cache:
         self._query("INSERT OR REPLACE INTO judgments VALUES (?, ?, ?, ?, ?, ?)", key, *judgment)
 
     def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
+        """Write, but only into a file that is still in its place."""
+        self.require_place()
         with self._translate_errors():
             return self._db.execute(sql, values)
 
@@ -189,7 +209,7 @@ class Cache:
     def _fault(self, error: Exception) -> JournalError:
         return JournalError(
             f"{self.path}: {one_line(error)}. The file and its folder must be writable, and the "
-            "disk must have room"
+            f"disk must have room{self.or_else}"
         )
 
     @contextmanager
@@ -212,6 +232,27 @@ _DAMAGE = frozenset(
 
 _LONGEST = 300
 """Characters of what is wrong: it may quote the file."""
+
+
+def place_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from all others; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def find_open_file(place: tuple[int, int] | None) -> Path | None:
+    """Return where a file that this process has open lies now; None if nowhere, or not on Linux."""
+    for link in Path("/proc/self/fd").glob("*"):
+        try:
+            found = Path(os.readlink(link))
+        except OSError:
+            continue
+        if place and place_of(found) == place:
+            return found
+    return None
 
 
 def _columns(db: sqlite3.Connection) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ VerdictError
 └── FaultError           something broke during the run: the journal is kept, exit code 1
     ├── BaseDisturbedError   the base model changed after an adapter was taken off
     ├── JournalError         the journal cannot be read or written
+    │   └── JournalGoneError     the journal was deleted, moved or replaced during the run
     ├── ServerDownError      the inference server does not answer
     ├── JudgeDownError       the judge does not answer at all
     └── JudgeFailingError    the judge fails on too many questions
@@ -72,6 +73,18 @@ class BaseDisturbedError(FaultError):
 
 class JournalError(FaultError):
     """Say that the journal cannot be read or written."""
+
+
+class JournalGoneError(JournalError):
+    """Say that the journal was deleted, moved or replaced while it was written.
+
+    Attributes:
+        folder: where it lies now, as a path; "" where that is not known.
+    """
+
+    def __init__(self, message: str, folder: str = "") -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 class ServerDownError(FaultError):

@@ -18,8 +18,15 @@ from typing import TextIO
 
 from pydantic import TypeAdapter
 
-from plugin.cache import SHARED_TABLES, Cache, Judgment, completion_from_row
-from plugin.errors import OptionError
+from plugin.cache import (
+    SHARED_TABLES,
+    Cache,
+    Judgment,
+    completion_from_row,
+    find_open_file,
+    place_of,
+)
+from plugin.errors import JournalGoneError, OptionError
 from plugin.keys import SecretMask
 from plugin.records import Case, Completion, Failure, JudgeScore, Score
 from plugin.run_facts import RunHeader, RunState
@@ -65,6 +72,7 @@ class Journal(Cache):
         "move it away ({command}) and begin the run again with the command that began it: what the "
         "cache (--cache_dir) holds is not made or paid for again"
     )
+    or_else = ""
 
     def __init__(
         self, folder: Path, cache: Cache | None = None, mask: SecretMask | None = None
@@ -124,6 +132,25 @@ class Journal(Cache):
             self._lock.close()
         if self.scratch:
             self.scratch.cleanup()
+
+    def require_place(self) -> None:
+        """Check that the file is where it was opened.
+
+        Raises:
+            JournalGoneError: when it was deleted, moved or replaced since; saying where it is now.
+        """
+        if self.scratch or place_of(self.path) == self._place:
+            return
+        now = find_open_file(self._place)
+        if now:
+            how = f"it was moved to {now.parent} while the run went on"
+        elif self.path.exists():
+            how = "another file lies in its place, and what this run made is lost"
+        else:
+            how = "it was deleted while the run went on, and what this run made is lost"
+        cached = "; what is in the cache is not made again" if self.cache else ""
+        again = "" if now else f". Begin the run again with the same command{cached}"
+        raise JournalGoneError(f"{self.path} is gone: {how}{again}", str(now.parent) if now else "")
 
     def lock(self) -> None:
         """Keep other processes out of this run until the journal is closed.

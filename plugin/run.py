@@ -241,13 +241,16 @@ def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | No
 
 
 def _publish(journal: Journal, folder: Path, host: Host, worker: Worker) -> Report:
+    journal.require_place()
     worker.progress.begin(Stage.COMPARE)
     report = worker.run(lambda: conclude(journal))
     worker.progress.begin(Stage.WRITE_REPORT)
     try:
         files = worker.run(lambda: write_report(report, folder))
+        journal.require_place()
         host.publish(report, files)
     except OSError as error:
+        journal.require_place()
         raise FaultError(
             f"the results cannot be written: {error}. Make room on the disk, or make "
             f"{folder} and the host's own folders writable; nothing has to be made again"

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from plugin.errors import OptionError, UserError, VerdictError
+from plugin.errors import JournalGoneError, OptionError, UserError, VerdictError
 from plugin.hosts import PathHost
 from plugin.report.record import Report
 from plugin.worker import Progress
@@ -90,19 +90,22 @@ class FolderHost(PathHost):
         """Print the message on stderr, and after a fault the command that goes on."""
         self._meter.end()
         print(_plain_text(f"{_error_title(error)}: {error}"), file=sys.stderr)
-        if error.exit_code != UserError.exit_code:
-            self._say_how_to_go_on()
+        if isinstance(error, JournalGoneError):
+            _say_how_to_go_on(error.folder)
+        elif error.exit_code != UserError.exit_code:
+            _say_how_to_go_on(self._opened)
 
     def stopped(self) -> None:
         """Say so on stderr, with the command that goes on."""
         self._meter.end()
         print("\nstopped; everything made so far is kept", file=sys.stderr)
-        self._say_how_to_go_on()
+        _say_how_to_go_on(self._opened)
 
-    def _say_how_to_go_on(self) -> None:
-        if self._opened:
-            command = f"python main.py resume {shlex.quote(str(self._opened))}"
-            print(f"Go on with: {command}", file=sys.stderr, flush=True)
+
+def _say_how_to_go_on(folder: Path | str | None) -> None:
+    if folder:
+        command = f"python main.py resume {shlex.quote(str(folder))}"
+        print(f"Go on with: {command}", file=sys.stderr, flush=True)
 
 
 def _print(console: Console, text: str, style: str = "") -> None:
