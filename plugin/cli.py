@@ -221,9 +221,7 @@ def _save_partial_tables(host: LabHost) -> None:
     if host.folder is None:
         return
     with closing(Journal(host.folder)) as journal:
-        n_scores, n_completions = len(journal.scores()), len(journal.completions())
-        host.log(f"kept: {n_completions} completions and {n_scores} scores")
-        if n_scores:
+        if journal.n_rows("scores"):
             host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))
 
 
@@ -237,17 +235,18 @@ def run_classic_job(arguments: Sequence[str]) -> None:
     from transformerlab.plugin import WORKSPACE_DIR, get_db_config_value
     from transformerlab.sdk.v1.evals import tlab_evals
 
-    from plugin.hosts import STOPPED_TEXT
+    from plugin.hosts import NOTHING_MADE, stopped_text
     from plugin.hosts.classic import ClassicHost, read_values
     from plugin.plan.job_words import describe_run, say_fields
     from plugin.run import run
 
     details = ""
+    host: ClassicHost | None = None
     in_form_words = partial(say_fields, workspace=WORKSPACE_DIR)
 
     @tlab_evals.job_wrapper()  # type: ignore[untyped-decorator]
     def job() -> None:
-        nonlocal details
+        nonlocal details, host
         try:
             params = Params.parse(read_values(arguments))
             config = _synchronous(get_db_config_value)
@@ -256,7 +255,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
             host.log(describe_run(params))
             details = run(params, host).verdict.sentence
         except KeyboardInterrupt:
-            details = STOPPED_TEXT
+            details = stopped_text(host.folder) if host else NOTHING_MADE
             print(details, flush=True)
             raise
         except Exception as error:  # the last door: the job must say why it failed

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,6 +60,26 @@ INSERT OR IGNORE INTO meta VALUES ('schema_version', '{JOURNAL_FORMAT}');
 _CASE = TypeAdapter(Case)
 _HEADER = TypeAdapter(RunHeader)
 _STATE = TypeAdapter(RunState)
+
+
+def kept_text(folder: Path | None) -> str:
+    """Return what the folder's journal holds of its run, counted; "" for nothing.
+
+    It reads the file anew, so that it never counts what is not there any more.
+    """
+    if folder is None or not (folder / "journal.sqlite").is_file():
+        return ""
+    tables = {"answers": "completions", "judgments": "judgments", "scores": "scores"}
+    try:
+        address = f"{(folder / 'journal.sqlite').resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=1)) as db:
+            counts = {
+                name: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table, name in tables.items()
+            }
+    except sqlite3.Error:
+        return ""
+    return ", ".join(f"{n:,} {name if n > 1 else name[:-1]}" for name, n in counts.items() if n)
 
 
 class Journal(Cache):

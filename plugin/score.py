@@ -304,8 +304,7 @@ class _ScoringSession:
             raise JudgeFailingError(
                 f"{self._n_failed} of {n_tried} scores failed under {who}, more than "
                 f"--max_failed_share {most:g} allows, the last with: {self._last_failure}. "
-                "Everything made so far is kept: fix or change the judge, or allow a larger share, "
-                "then resume"
+                "Fix or change the judge, or allow a larger share, then resume"
             )
 
     async def _ask_second(self, items: Sequence[ScoreItem], second: Asker) -> None:

@@ -402,7 +402,7 @@ def test_a_judge_that_goes_away_for_good_stops_the_run(
 ) -> None:
     monkeypatch.setattr("plugin.judges.asking.N_LOST_UNTIL_DOWN", 3)
     server.fault = lambda n, body: Reply(drop=True) if n >= 4 else None
-    with pytest.raises(JudgeDownError, match="Everything made so far is kept"):
+    with pytest.raises(JudgeDownError, match="server .or check its address. and resume the run"):
         run(server, journal)
     assert len(journal.scores()) >= 1
 
@@ -752,7 +752,7 @@ def test_a_judge_that_fails_too_often_stops_the_run_and_says_how_to_go_on(
         run(server, journal, texts=completions(100))
     assert re.match(
         r"\d+ of \d+ scores failed under custom:some-model, more than --max_failed_share 0.2 "
-        r"allows, the last with: no fitting answer in 3 tries: .*Everything made so far is kept",
+        r"allows, the last with: no fitting answer in 3 tries: .*Fix or change the judge",
         str(caught.value),
     )
     assert 20 < len(journal.scores()) < 100

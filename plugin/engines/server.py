@@ -153,8 +153,8 @@ class ServerCalls:
                 if n_bad >= N_BAD_UNTIL_DOWN:
                     raise ServerDownError(
                         f"the inference server {self._settings.url} does not answer: {n_bad} "
-                        f"requests in a row failed, the last with: {self._last}. Everything made "
-                        "so far is kept; check the server and resume"
+                        f"requests in a row failed, the last with: {self._last}. Check the "
+                        "server and resume"
                     )
         finally:
             self._drop(under_way)

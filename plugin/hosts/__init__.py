@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from plugin.errors import AdapterError, OptionError, VerdictError
+from plugin.journal import kept_text
 from plugin.report.record import Report
 from plugin.worker import STOP_WITHIN_S, Progress, Stage
 
@@ -223,4 +224,13 @@ def closing_words(report: Report) -> Sequence[str]:
     )
 
 
-STOPPED_TEXT = "stopped; everything made so far is kept: the same settings continue the run"
+STOPPED_TEXT = "stopped: the same settings continue the run"
+
+
+def stopped_text(folder: Path | None) -> str:
+    """Return how a stopped run ended: what its folder has kept, counted, and how to go on."""
+    kept = kept_text(folder)
+    return f"stopped; kept: {kept}. The same settings continue the run" if kept else NOTHING_MADE
+
+
+NOTHING_MADE = "stopped before anything was made"

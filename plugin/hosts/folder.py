@@ -16,6 +16,7 @@ from rich.progress import Progress as Bars
 
 from plugin.errors import JournalGoneError, OptionError, UserError, VerdictError
 from plugin.hosts import PathHost
+from plugin.journal import kept_text
 from plugin.report.record import Report
 from plugin.worker import Progress
 
@@ -91,19 +92,25 @@ class FolderHost(PathHost):
         self._meter.end()
         print(_plain_text(f"{_error_title(error)}: {error}"), file=sys.stderr)
         if isinstance(error, JournalGoneError):
-            _say_how_to_go_on(error.folder)
+            _say_how_to_go_on(Path(error.folder) if error.folder else None)
         elif error.exit_code != UserError.exit_code:
             _say_how_to_go_on(self._opened)
 
     def stopped(self) -> None:
         """Say so on stderr, with the command that goes on."""
         self._meter.end()
-        print("\nstopped; everything made so far is kept", file=sys.stderr)
+        print("\nstopped", file=sys.stderr)
         _say_how_to_go_on(self._opened)
 
 
-def _say_how_to_go_on(folder: Path | str | None) -> None:
-    if folder:
+def _say_how_to_go_on(folder: Path | None) -> None:
+    """Say what the folder has kept, counted; with the command that goes on, if there is a run."""
+    if folder is None:
+        return
+    kept = kept_text(folder)
+    nothing = "Nothing was made yet" if folder.is_dir() else "Nothing is kept: the folder is gone"
+    print(f"Kept: {kept}" if kept else nothing, file=sys.stderr, flush=True)
+    if kept:
         command = f"python main.py resume {shlex.quote(str(folder))}"
         print(f"Go on with: {command}", file=sys.stderr, flush=True)
 

@@ -21,13 +21,14 @@ from plugin.compare.pairs import contenders
 from plugin.errors import (
     AdapterError,
     DataError,
+    FaultError,
     JudgeError,
     ModelError,
     VerdictError,
     did_you_mean,
     list_first,
 )
-from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, run_folder
+from plugin.hosts import ProgressReporter, closing_words, run_folder, stopped_text
 from plugin.hosts.lab_registry import (
     Kind,
     document_names,
@@ -35,6 +36,7 @@ from plugin.hosts.lab_registry import (
     find_registered,
     registered_names,
 )
+from plugin.journal import kept_text
 from plugin.records import ALL
 from plugin.report.record import Report
 from plugin.report.tables import chart_label
@@ -184,6 +186,8 @@ class LabHost:
         text = name_fields(text, self._titles)
         if re.search(r"(?<![\w-])--[a-z]", text):
             text += ". Options with -- go into 'More options'"
+        if isinstance(error, FaultError) and (kept := kept_text(self.folder)):
+            text += f". Kept: {kept}; the same settings continue the run"
         if isinstance(error, JudgeError):
             text += ". Keys and addresses of judges are secrets: User Settings > Secrets"
         print(f"error: {text}", file=sys.stderr, flush=True)
@@ -193,7 +197,7 @@ class LabHost:
 
     def stopped(self) -> None:
         """Say so in the log; the host itself marks the job as stopped."""
-        self.log(STOPPED_TEXT)
+        self.log(stopped_text(self.folder))
 
     def _workspace(self) -> Path:
         from lab.dirs import get_workspace_dir

@@ -284,8 +284,8 @@ class Asker:
             if self._n_lost < N_LOST_UNTIL_DOWN:
                 return
         raise JudgeDownError(
-            f"the judge {self._judge.label} does not answer: {error}. Everything made so far is "
-            "kept; start the judge's server (or check its address) and resume the run"
+            f"the judge {self._judge.label} does not answer: {error}. Start the judge's "
+            "server (or check its address) and resume the run"
         ) from error
 
     def _note_failure(self, error: CallError) -> None:
@@ -300,8 +300,8 @@ class Asker:
         if self._n_failed >= N_FAILED_UNTIL_HOPELESS:
             raise JudgeDownError(
                 f"the judge {self._judge.label} gave no usable answer to "
-                f"{N_FAILED_UNTIL_HOPELESS} questions. Last error: {error}. Everything made so far "
-                "is kept; fix the judge, or choose another with --judge, and start again"
+                f"{N_FAILED_UNTIL_HOPELESS} questions. Last error: {error}. Fix the judge, or "
+                "choose another with --judge, and start again"
             ) from error
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,10 @@ from rich.console import Console
 
 from plugin.errors import AdapterError, FaultError, OptionError
 from plugin.hosts.folder import FolderHost
+from plugin.journal import Journal
+from plugin.records import Score
 from plugin.worker import Progress, Stage
+from tests.samples import completion
 
 
 def host_on(terminal: bool, tmp_path: Path) -> tuple[FolderHost, io.StringIO]:
@@ -118,11 +123,24 @@ def test_how_to_go_on_is_said_once_a_run_has_begun(
     host.stopped()
     assert "Go on" not in capsys.readouterr().err
     assert host.open("0123") == folder
-    host.fail(OptionError("no such metric"))
-    assert "Go on" not in capsys.readouterr().err  # the same command would fail again
     host.fail(FaultError("disk full"))
+    assert capsys.readouterr().err == "fault: disk full\nNothing was made yet\n"
+    with closing(Journal(folder)) as journal:
+        host.stopped()
+        assert capsys.readouterr().err == "\nstopped\nNothing was made yet\n"
+        journal.add_answer("k", completion("text"))
+        for n in "abc":
+            journal.add_score(Score(n, "vanilla", "Token F1", 0.5))
+        host.fail(OptionError("no such metric"))
+        assert "Go on" not in capsys.readouterr().err  # the same command would fail again
+        told = f"Kept: 1 completion, 3 scores\nGo on with: python main.py resume '{folder}'\n"
+        host.fail(FaultError("disk full"))
+        assert capsys.readouterr().err == f"fault: disk full\n{told}"
+        host.stopped()
+        assert capsys.readouterr().err == f"\nstopped\n{told}"
+    shutil.rmtree(folder)
     host.stopped()
-    assert capsys.readouterr().err.count(f"Go on with: python main.py resume '{folder}'") == 2
+    assert capsys.readouterr().err == "\nstopped\nNothing is kept: the folder is gone\n"
 
 
 def test_a_run_without_a_name_is_named_after_itself(
