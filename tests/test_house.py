@@ -26,7 +26,7 @@ HEAVY = {
     "anthropic": ("judges/anthropic.py",),
     "rich": ("hosts/folder.py",),
     "lab": ("hosts/lab.py", "cli.py"),
-    "datasets": ("load/cases.py",),
+    "datasets": ("load/find.py",),
     "torch": ("engines/_torch.py", "engines/transformers.py", "judges/in_process.py"),
     "transformers": ("engines/_torch.py",),
     "peft": ("engines/transformers.py",),
