@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body records | keys | net results run_facts thinking | cache | journal "
+    "errors | worker body records sheets | keys | net results run_facts thinking | cache | journal "
     "| load metrics compare | certify | engines | judges | trust | report | hosts score forecast "
     "| plan | reopen | generate conclude | run | cli"
 )
@@ -26,7 +26,7 @@ HEAVY = {
     "anthropic": ("judges/anthropic.py",),
     "rich": ("hosts/folder.py",),
     "lab": ("hosts/lab.py", "cli.py"),
-    "datasets": ("load/cases.py",),
+    "datasets": ("load/find.py",),
     "torch": ("engines/_torch.py", "engines/transformers.py", "judges/in_process.py"),
     "transformers": ("engines/_torch.py",),
     "peft": ("engines/transformers.py",),

@@ -22,6 +22,7 @@ from plugin.hosts.documents import publish_documents
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, MetricSpec, Score
 from plugin.report.record import Report
 from plugin.results import Summary
+from plugin.sheets import guard_cell
 from plugin.worker import STOP_WITHIN_S, Progress
 
 _PROVENANCE = ("run_id", "seed", "identity", "digests", "judge_versions", "versions")
@@ -309,15 +310,15 @@ def detailed_rows(report: Report) -> Any:
         gain = None if variant == named[0] else _gain(score, base, specs[metric])
         rows.append(
             {
-                "variant": variant,
-                "metric_name": shown_metric(metric, variant, report),
-                "test_case_id": case_id,
+                "variant": guard_cell(variant),
+                "metric_name": guard_cell(shown_metric(metric, variant, report)),
+                "test_case_id": guard_cell(case_id),
                 "score": round_published(score.value),
                 "gain": gain,
-                "group": case.group or "",
+                "group": guard_cell(case.group or ""),
                 "input": _on_one_line(case.input),
                 "output": _on_one_line(completion.text if completion else ""),
-                "expected_output": _on_one_line(case.expected_output or ""),
+                "expected_output": _on_one_line(case.expected_text or ""),
                 "reason": _on_one_line(score.reason or ""),
             }
         )
@@ -331,7 +332,7 @@ _COLUMNS = (
 
 
 def _on_one_line(text: str) -> str:
-    return " ⏎ ".join(text.splitlines())
+    return guard_cell(" ⏎ ".join(text.splitlines()))
 
 
 def _gain(score: Score, base: Score | None, spec: MetricSpec) -> float | None:

@@ -1,4 +1,4 @@
-"""Write a report as files: tables, charts, one self-contained page, summary.json, verdict.txt."""
+"""Write a report as files: tables, charts, one self-contained page, and files for machines."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def render_report(report: Report) -> dict[str, str]:
     files["summary.json"] = json.dumps(
         summary_json(report), ensure_ascii=False, allow_nan=False, indent=2
     )
+    files["completions.jsonl"] = completions_jsonl(report)
     files["verdict.txt"] = verdict_txt(report)
     return files
 
@@ -48,7 +49,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
         folder: made when missing; files of the same names are replaced.
 
     Returns:
-        The paths in publishing order: tables, charts, page, summary, verdict.
+        The paths in publishing order: tables, charts, page, summary, completions, verdict.
     """
     folder.mkdir(parents=True, exist_ok=True)
     return tuple(_replace(folder / name, text) for name, text in render_report(report).items())
@@ -109,6 +110,25 @@ def summary_json(report: Report) -> dict[str, Any]:
         "provenance": report.provenance,
     }
     return {key: _plain_json(value) for key, value in content.items()}
+
+
+def completions_jsonl(report: Report) -> str:
+    """Return every completion, character for character, as a line of JSON in plain ASCII.
+
+    `output` is all that the model wrote; where it thought, `answer` is what was scored.
+    """
+    lines = []
+    for case in report.cases:
+        for variant in report.variants:
+            place = (case.id, variant.name)
+            if (made := report.completions.get(place)) is None:
+                continue
+            row = {"case_id": case.id, "variant": variant.name, "output": made.text}
+            split = report.split_texts.get(place)
+            if split is not None and split.answer != made.text:
+                row["answer"] = split.answer
+            lines.append(json.dumps(row) + "\n")
+    return "".join(lines)
 
 
 def verdict_txt(report: Report) -> str:

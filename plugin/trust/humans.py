@@ -25,6 +25,7 @@ from plugin.journal import Journal
 from plugin.records import ALL, Case, Completion, MetricSpec
 from plugin.results import Comparison
 from plugin.run_facts import Rating
+from plugin.sheets import guard_cell, unguard_cell
 from plugin.trust.exam import can_probe
 from plugin.trust.rater_stats import (
     Agreement,
@@ -73,7 +74,8 @@ def rating_template(
         if case_id in by_id
     }
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    # With \r in the line end, the csv module puts cells with a bare \r in quotes, too.
+    writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(_COLUMNS)
     for spec in specs:
         places = list(texts)
@@ -81,8 +83,9 @@ def rating_template(
         for case_id, digest in places:
             case = by_id[case_id]
             if all(getattr(case, need) for need in spec.needs):
-                shown = case.input, texts[case_id, digest], case.expected_output or ""
-                writer.writerow([case_id, spec.name, digest, *map(_shown_text, shown), "", ""])
+                named = case_id, spec.name, digest
+                shown = case.input, texts[case_id, digest], case.expected_text or ""
+                writer.writerow([*map(guard_cell, (*named, *shown)), "", ""])
     return file.getvalue()
 
 
@@ -124,11 +127,6 @@ def export_ratings(
     ids = sorted({*state.drawn_for_rating, *(case.id for case in drawn)})
     journal.save_state(replace(state, drawn_for_rating=tuple(ids)))
     return path, len(drawn)
-
-
-def _shown_text(text: str) -> str:
-    """Return the text as a cell that spreadsheets do not run as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 _NEEDED = ("case_id", "metric", "completion_digest", "rating", "rater")
@@ -174,7 +172,7 @@ def read_ratings(path: Path) -> tuple[RatingRow, ...]:
     except csv.Error as error:
         raise OptionError(f"--human_ratings {path}: {error}; save it as CSV again") from error
     return tuple(
-        RatingRow(line, case_id, metric, digest, rating, rater)
+        RatingRow(line, unguard_cell(case_id), unguard_cell(metric), digest, rating, rater)
         for line, (case_id, metric, digest, rating, rater) in rows
         if rating
     )

@@ -197,6 +197,7 @@ def test_artifacts_have_names_the_host_can_show(done: tuple[Workspace, str]) -> 
         "distribution.svg",
         "report.html",
         "summary.json",
+        "completions.jsonl",
         "verdict.txt",
     ]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names)

@@ -105,7 +105,7 @@ def test_nothing_to_rate_says_so(journal: Journal, tmp_path: Path) -> None:
         export_ratings(journal, SPECS, 5, 0, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "-1", "+1", "@x", "\tx"])
+@pytest.mark.parametrize("text", ["=1+1", "-1+1", "+x", "@x", "\tx"])
 def test_no_cell_is_a_formula(text: str) -> None:
     made = {("1", "vanilla"): completion(text)}
     (row,) = csv.DictReader(io.StringIO(rating_template([case()], made, [CORRECTNESS], 0)))
