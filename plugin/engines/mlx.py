@@ -21,7 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
+from plugin.certify.measure import (
+    AdapterSwitch,
+    Logits,
+    last_positions,
+    probe_ids,
+    require_same_files,
+)
 from plugin.engines import EngineSettings
 from plugin.engines._local import (
     LocalEngine,
@@ -322,6 +328,7 @@ class MlxAdapterSwitch(AdapterSwitch):
 
     def _put_on(self, adapter: AdapterFolder) -> tuple[str, ...]:
         """Load the tensors that fit the model; return the names of those that do not."""
+        require_same_files(adapter)
         with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
             held = to_mlx(adapter, self._linear_names(), Path(scratch))
             return self._load(held, adapter)
