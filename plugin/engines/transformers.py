@@ -53,7 +53,7 @@ from plugin.engines._torch import (
 )
 from plugin.errors import AdapterError, FaultError
 from plugin.load.adapter import AdapterFolder, parse_peft_config
-from plugin.load.convert import to_peft
+from plugin.load.convert import PEFT_PREFIX, to_peft
 from plugin.load.fit import AdapterFit, base_model_notes, fit_tensors, placement_error
 from plugin.records import Completion, Failure, NoResult, Prompt
 
@@ -331,19 +331,20 @@ class PeftAdapterSwitch(AdapterSwitch):
         require_same_files(adapter)
         with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
             held = to_peft(adapter, int(config.get("num_hidden_layers", 0)), Path(scratch))
-            tensors = load_file(held.weights_path)
+            tensors = {_full_name(key): one for key, one in load_file(held.weights_path).items()}
         self._refuse_settings(held, adapter.path)
         try:
             self._add(held, adapter)
-            self._unused[variant] = self._fill(tensors, held, adapter)
+            in_file = {_full_name(name): name for name in adapter.shapes}
+            unused = self._fill(tensors, held, adapter)
+            self._unused[variant] = tuple(in_file.get(name, name) for name in unused)
         except BaseException:
             self._take_off()
             raise
         self._held = variant
 
     def _refuse_settings(self, adapter: AdapterFolder, path: Path) -> None:
-        reasons = parse_peft_config(adapter.config).obstacles()
-        if reasons:
+        if reasons := parse_peft_config(adapter.config).obstacles():
             raise AdapterError(
                 f"{path} cannot be compared with its base, because both would not be the same in "
                 "one loaded model:\n" + "\n".join(f"  {reason}" for reason in reasons)
@@ -355,8 +356,7 @@ class PeftAdapterSwitch(AdapterSwitch):
 
         settings = parse_peft_config(held.config).settings()
         known = {field.name for field in dataclasses.fields(LoraConfig)}
-        unknown = sorted(set(settings) - known)
-        if unknown:
+        if unknown := sorted(set(settings) - known):
             raise AdapterError(
                 f"{original.path}: the installed peft does not know the settings "
                 f"{', '.join(unknown)}; upgrade peft"
@@ -374,7 +374,7 @@ class PeftAdapterSwitch(AdapterSwitch):
 
     def _has_any_module(self, adapter: AdapterFolder) -> bool:
         modules = {name for name, _ in self._model.named_modules()}
-        wanted = (_module_of(name).removeprefix("base_model.model.") for name in adapter.shapes)
+        wanted = (_module_of(name).removeprefix(PEFT_PREFIX) for name in adapter.shapes)
         return any(module in modules for module in wanted)
 
     def _notes(self, adapter: AdapterFolder) -> tuple[str, ...]:
@@ -384,7 +384,7 @@ class PeftAdapterSwitch(AdapterSwitch):
         """Return whether a tensor is a copy of the base's own; PEFT may save embeddings too."""
         import torch
 
-        plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        plain = name.removeprefix(PEFT_PREFIX).replace(".base_layer.", ".")
         own = self._base.get(plain)
         if own is None or own.shape != value.shape:
             return False
@@ -416,8 +416,7 @@ class PeftAdapterSwitch(AdapterSwitch):
         found.require_usable(original, self.folder.path, self._notes(original))
         lost = set(found.unused)
         kept = {key: value for key, value in tensors.items() if key not in lost}
-        left = set_peft_model_state_dict(self._peft, kept, adapter_name=_NAME).unexpected_keys
-        if left:
+        if left := set_peft_model_state_dict(self._peft, kept, _NAME).unexpected_keys:
             raise AdapterError(
                 f"{original.path}: peft cannot load the tensors {', '.join(left)}; save the "
                 "adapter again"
@@ -438,6 +437,11 @@ def _as_model_shapes(peft: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         adapter_name=_NAME,
     )
     return {key.replace(f".{_NAME}.", "."): value for key, value in found.items()}
+
+
+def _full_name(name: str) -> str:
+    """Return a tensor's name with PEFT's prefix, which some trainers leave out."""
+    return name if name.startswith(PEFT_PREFIX) else PEFT_PREFIX + name
 
 
 def _module_of(name: str) -> str:

@@ -120,3 +120,26 @@ def test_an_adapter_that_changes_after_its_certificate_is_refused(tmp_path: Path
     write_peft(folder, peft_config(), peft_tensors(peft_config(), 9))
     with pytest.raises(AdapterError, match="changed while the run was reading it"):
         likelihood(engine, "first")
+
+
+def test_names_without_pefts_prefix_are_the_same_adapter(tmp_path: Path) -> None:
+    tensors = peft_tensors(peft_config())
+    lost = f"{PREFIX}model.blocks.1.mlp.up_proj.lora_A.weight"
+    tensors |= {lost: np.ones((4, 192), np.float32)}
+    bare = {name.removeprefix(PREFIX): value for name, value in tensors.items()}
+    engine = load(
+        bare=write_peft(tmp_path / "bare", peft_config(), bare),
+        full=write_peft(tmp_path / "full", peft_config(), tensors),
+    )
+    found = [engine.certify(name, prompts(engine)[:3]) for name in ("bare", "full")]
+    assert [one.unused for one in found] == [(lost.removeprefix(PREFIX),), (lost,)]
+    assert found[0].effect == found[1].effect
+    assert found[0].weight_norm == found[1].weight_norm
+
+
+def test_a_tied_output_layer_that_mlx_lacks_is_taken(tmp_path: Path) -> None:
+    from tests.engines.test_mlx_adapters import WITH_HEAD, head
+
+    tensors = peft_tensors(WITH_HEAD) | head()
+    engine = load(tuned=write_peft(tmp_path / "head", WITH_HEAD, tensors))
+    assert engine.certify("tuned", prompts(engine)[:3]).result == "certified"
