@@ -17,9 +17,9 @@ from types import ModuleType
 from typing import Literal, NamedTuple, Protocol
 
 from plugin.certify.certificate import Certificate
-from plugin.errors import OptionError, did_you_mean
+from plugin.errors import AdapterError, OptionError, did_you_mean
 from plugin.load.adapter import AdapterFolder
-from plugin.load.convert import conversion_obstacles
+from plugin.load.convert import conversion_obstacles, refuse_conversion
 from plugin.load.model import ModelFolder
 from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
@@ -333,7 +333,7 @@ def _fitting_engine(model: ModelFolder, adapters: Sequence[AdapterFolder]) -> En
         return EngineChoice("mlx", "the base is quantised in MLX format")
     for adapter in adapters:
         for name, kind in _ADAPTER_KINDS.items():
-            if conversion_obstacles(adapter, kind):
+            if conversion_obstacles(adapter, kind, model):
                 other = "transformers" if name == "mlx" else "mlx"
                 return EngineChoice(
                     other, f"adapter {adapter.path.name} cannot be converted for {name}"
@@ -345,6 +345,34 @@ def _fitting_engine(model: ModelFolder, adapters: Sequence[AdapterFolder]) -> En
     if any(adapter.kind == "peft" for adapter in adapters):
         return EngineChoice("transformers", "no GPU, and there is a PEFT adapter")
     return EngineChoice("mlx", "no GPU, and no PEFT adapter")
+
+
+def require_fitting_adapters(
+    name: str, model: ModelFolder, adapters: Sequence[AdapterFolder]
+) -> None:
+    """Refuse adapters that the engine cannot load.
+
+    Raises:
+        AdapterError: naming the engine that can; when no engine can load all of them, the runs to
+            compare them in.
+    """
+    kind = ENGINES[name].adapter_kind
+    refused = [one for one in adapters if kind and conversion_obstacles(one, kind, model)]
+    if not kind or not refused:
+        return
+    (other,) = set(_ADAPTER_KINDS) - {name}
+    if any(conversion_obstacles(one, _ADAPTER_KINDS[other], model) for one in adapters):
+        own = [one for one in adapters if one not in refused]
+        runs = "\n".join(
+            f"  --engine {engine} " + " ".join(f"--model_adapter {one.path}" for one in group)
+            for engine, group in ((name, own), (other, refused))
+        )
+        raise AdapterError(
+            "no engine here can load all of these adapters, because they are of different "
+            f"kinds. Compare them in two runs:\n{runs}"
+        )
+    for adapter in refused:
+        refuse_conversion(adapter, kind, model)
 
 
 def _missing_libraries(name: str) -> list[str]:

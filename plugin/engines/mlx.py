@@ -21,7 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
+from plugin.certify.measure import (
+    AdapterSwitch,
+    Logits,
+    last_positions,
+    probe_ids,
+    require_same_files,
+)
 from plugin.engines import EngineSettings
 from plugin.engines._local import (
     LocalEngine,
@@ -33,9 +39,15 @@ from plugin.engines._local import (
 )
 from plugin.engines._mlx_rope import ConfigReader, rope_changes, text_reader
 from plugin.errors import FaultError, ModelError, one_line
-from plugin.load.adapter import AdapterFolder
-from plugin.load.convert import to_mlx
-from plugin.load.fit import base_model_notes, fit_tensors, placement_error
+from plugin.load.adapter import OUTPUT_LAYERS, AdapterFolder
+from plugin.load.convert import PEFT_PREFIX, to_mlx
+from plugin.load.fit import (
+    base_model_notes,
+    fit_tensors,
+    placement_error,
+    refuse_rearranged,
+)
+from plugin.load.tensors import read_tensors
 from plugin.records import Completion, Prompt
 
 
@@ -268,6 +280,8 @@ class _GrowingMlx:
 
 _ADAPTABLE_LAYERS = ("lora_a", "lora_b", "m")
 
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "tok_embeddings.weight")
+
 
 class MlxAdapterSwitch(AdapterSwitch):
     """Switch adapters of a base model in mlx."""
@@ -322,6 +336,7 @@ class MlxAdapterSwitch(AdapterSwitch):
 
     def _put_on(self, adapter: AdapterFolder) -> tuple[str, ...]:
         """Load the tensors that fit the model; return the names of those that do not."""
+        require_same_files(adapter)
         with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
             held = to_mlx(adapter, self._linear_names(), Path(scratch))
             return self._load(held, adapter)
@@ -361,7 +376,8 @@ class MlxAdapterSwitch(AdapterSwitch):
             for name, tensor in tensors.items()
             if not mx.isfinite(tensor.astype(mx.float32)).all().item()
         ]
-        strays = {name: original.shapes[name] for name in held.unused}
+        copies = self._copies_of_base(original, held.unused)
+        strays = {name: original.shapes[name] for name in held.unused if name not in copies}
         found = fit_tensors(
             strays | {name: tuple(tensor.shape) for name, tensor in tensors.items()},
             places,
@@ -369,12 +385,33 @@ class MlxAdapterSwitch(AdapterSwitch):
             lambda name: name.rpartition(".")[0],
             self.n_vocabulary,
         )
+        here = (name for name, _ in self._model.named_modules())
+        refuse_rearranged(original, self.folder, found.unused, here)
         notes = base_model_notes(original, self.folder, self.model_name)
         found.require_usable(original, model_path, notes)
         self._model.load_weights([(name, tensors[name]) for name in found.used], strict=False)
         mx.eval(self._model.parameters())  # now: a converted adapter's file is deleted soon
         self._model.eval()
         return found.unused
+
+    def _copies_of_base(self, adapter: AdapterFolder, names: Sequence[str]) -> set[str]:
+        """Return which of these tensors are copies of the base's own; PEFT may save embeddings."""
+        held = read_tensors(adapter.weights_path) if names else {}
+        return {name for name in names if self._is_of_base(name, held[name].as_float32())}
+
+    def _is_of_base(self, name: str, values: np.ndarray[Any, Any]) -> bool:
+        import mlx.core as mx
+
+        own = dict(self._base_arrays)
+        plain = name.removeprefix(PEFT_PREFIX).replace(".base_layer.", ".")
+        if self.folder.ties_output and plain.endswith(
+            tuple(f"{one}.weight" for one in OUTPUT_LAYERS)
+        ):
+            plain = next((one for one in own if one.endswith(_EMBEDDINGS)), plain)
+        base = own.get(plain)
+        if base is None or base.shape != values.shape:
+            return False
+        return bool(mx.array_equal(base, mx.array(values).astype(base.dtype)).item())
 
     def _make_places(self, adapter: AdapterFolder) -> None:
         """Replace modules by ones that can hold the adapter's tensors; they still add nothing."""

@@ -48,7 +48,7 @@ _NOTES = {
 """Settings that we ignore: they describe the adapter's origin, or matter only together with a
 setting that is refused anyway."""
 
-_OUTPUT_LAYERS = ("lm_head", "output", "embed_out")
+OUTPUT_LAYERS = ("lm_head", "output", "embed_out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +402,7 @@ def _pick_by_pattern(patterns: Mapping[str, Any] | None, module: str, default: f
 
 def _listed_names(wanted: Any, module: str) -> bool:
     if wanted == "all-linear":
-        return module.rpartition(".")[2] not in _OUTPUT_LAYERS
+        return module.rpartition(".")[2] not in OUTPUT_LAYERS
     if isinstance(wanted, str):
         return re.fullmatch(wanted, module) is not None
     return any(module == name or module.endswith(f".{name}") for name in wanted)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plugin.errors import ModelError, UserError
+from plugin.load.tensors import tensor_names
 
 _CHUNK_BYTES = 1 << 20
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
@@ -23,6 +24,8 @@ _OF_A_HOST = ("index.json", "_tlab_provenance.json")
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """Names of the context length in the configs of different architectures."""
+
+_OUTPUT_WEIGHTS = ("lm_head.weight", "output.weight", "embed_out.weight")
 
 _NO_LIMIT = 10**9
 
@@ -45,6 +48,7 @@ class ModelFolder:
         config: the parsed config.json.
         tokenizer_context: the tokenizer's longest text in tokens; None if not given.
         thinks: whether its chat template makes the model think before it answers.
+        tensor_names: names of the tensors in its files.
     """
 
     path: Path
@@ -53,6 +57,16 @@ class ModelFolder:
     config: dict[str, Any]
     tokenizer_context: int | None = None
     thinks: bool = False
+    tensor_names: frozenset[str] = frozenset()
+
+    @property
+    def ties_output(self) -> bool:
+        """Return whether the model's output layer is its input embedding."""
+        inner = self.config.get("text_config")
+        for config in (inner if isinstance(inner, dict) else {}, self.config):
+            if isinstance(told := config.get("tie_word_embeddings"), bool):
+                return told
+        return not any(name.endswith(_OUTPUT_WEIGHTS) for name in self.tensor_names)
 
     @property
     def context(self) -> int | None:
@@ -141,6 +155,7 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         config=config,
         tokenizer_context=_context_length(path / "tokenizer_config.json"),
         thinks=bool(_THINKING.search(_template_text(path))),
+        tensor_names=frozenset().union(*map(tensor_names, weights)),
     )
 
 
