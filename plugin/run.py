@@ -237,10 +237,9 @@ def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | No
 
 def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
     worker.progress.begin(Stage.COMPARE)
-    report = worker.run(lambda: conclude(journal))
-    worker.progress.begin(Stage.WRITE_REPORT)
+    report = worker.run(lambda: conclude(journal, progress=worker.progress))
     try:
-        files = worker.run(lambda: write_report(report, journal.path.parent))
+        files = worker.run(lambda: write_report(report, journal.path.parent, worker.progress))
         host.publish(report, files)
     except OSError as error:
         raise FaultError(
