@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from plugin import __version__
@@ -16,6 +16,7 @@ from plugin.compare.comparisons import (
     N_RESAMPLES,
     VerdictSettings,
     compare,
+    n_intervals,
     summarise,
     withhold_outcomes,
 )
@@ -45,16 +46,21 @@ from plugin.trust.report import (
     trust_first_lines,
     trust_last_lines,
 )
+from plugin.worker import Progress, Stage
 
 
-def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
+def conclude(
+    journal: Journal, n_resamples: int = N_RESAMPLES, progress: Progress | None = None
+) -> Report:
     """Return the report of what the journal has; that of an unfinished run says it is partial.
 
     Args:
         journal: of a run that has begun.
         n_resamples: how often bootstrap and permutation resample; fewer where time is short.
+        progress: shows how far it has come; None for nothing to show.
 
     Raises:
+        Stopped: when the main thread asked to stop.
         OptionError: when the run has not begun.
     """
     header, params = journal.header, parse_params(journal)
@@ -69,8 +75,9 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         judge_label=label_with_caveats(judge, header.caveat, trust),
         n_resamples=n_resamples,
     )
-    summaries = summarise(evidence, settings)
-    comparisons = compare(evidence, settings)
+    tick = _ticker(progress or Progress(), n_intervals(evidence))
+    summaries = summarise(evidence, settings, tick)
+    comparisons = compare(evidence, settings, tick)
     why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
     if why_none:
         comparisons = withhold_outcomes(comparisons)
@@ -105,6 +112,17 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         split_texts=split_texts,
         certificates=certificates,
     )
+
+
+def _ticker(progress: Progress, total: int) -> Callable[[], None]:
+    """Begin the stage, and return what tells that one more interval is made."""
+    progress.begin(Stage.COMPARE, total=total)
+
+    def tick() -> None:
+        progress.done += 1
+        progress.check()
+
+    return tick
 
 
 def _verdict_settings(journal: Journal, params: Params, evidence: Evidence) -> VerdictSettings:

@@ -243,10 +243,9 @@ def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | No
 def _publish(journal: Journal, folder: Path, host: Host, worker: Worker) -> Report:
     journal.require_place()
     worker.progress.begin(Stage.COMPARE)
-    report = worker.run(lambda: conclude(journal))
-    worker.progress.begin(Stage.WRITE_REPORT)
+    report = worker.run(lambda: conclude(journal, progress=worker.progress))
     try:
-        files = worker.run(lambda: write_report(report, folder))
+        files = worker.run(lambda: write_report(report, folder, worker.progress))
         journal.require_place()
         host.publish(report, files)
     except OSError as error:

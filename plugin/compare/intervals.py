@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from plugin.compare.bootstrap import bca_ends
 from plugin.results import IntervalKind
 
 Floats = NDArray[np.float64]
@@ -168,22 +169,12 @@ def bca_interval(units: Units, seed: int, n_resamples: int) -> Interval:
     95.2% for 200.
     """
     from scipy.special import ndtr
-    from scipy.stats import bootstrap
 
     n_units = len(units.sums)
     quantile = math.sqrt(n_units / (n_units - 1)) * t_quantile(n_units - 1)
-
-    found = bootstrap(
-        (units.sums,),
-        np.mean,
-        n_resamples=n_resamples,
-        batch=BATCH,
-        confidence_level=float(2 * ndtr(quantile) - 1),
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    ends = bca_ends(units.sums, float(2 * ndtr(quantile) - 1), seed, n_resamples)
     method = f"BCa bootstrap over {n_units} cases, {n_resamples} resamples"
-    return Interval(float(found.low), float(found.high), method, IntervalKind.BOOTSTRAP)
+    return Interval(*ends, method, IntervalKind.BOOTSTRAP)
 
 
 def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) -> Interval:

@@ -253,9 +253,11 @@ def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn
 
 def groups_of(cases: Sequence[Case]) -> list[tuple[str, list[Case]]]:
     """Return all cases, then the cases of each group, in order of first appearance."""
-    names = dict.fromkeys(case.group for case in cases if case.group not in (None, ALL))
-    named = [(str(name), [case for case in cases if case.group == name]) for name in names]
-    return [(ALL, list(cases)), *named]
+    named: dict[str, list[Case]] = {}
+    for case in cases:
+        if case.group is not None and case.group != ALL:
+            named.setdefault(case.group, []).append(case)
+    return [(ALL, list(cases)), *named.items()]
 
 
 def clusters_of(cases: Sequence[Case]) -> list[Hashable] | None:

@@ -224,8 +224,9 @@ def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
     failed = any(cell.failure for column in columns for _, cell in column.cells)
     classes = {_gain_kind(gain) for name, gain in gains if name in rivals}
     classes |= {"fail"} if failed else set()
-    if case.group in ledger.groups:
-        classes.add(f"g{ledger.groups.index(case.group)}")
+    filtered = ledger.groups[:MAX_FILTERS]
+    if case.group in filtered:
+        classes.add(f"g{filtered.index(case.group)}")
     data = _metric_cells(ledger, case, DATA)
     return PageCase(case, columns, data, gains, rank, " ".join(sorted(classes - {""})))
 

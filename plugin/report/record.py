@@ -92,6 +92,14 @@ class Ledger:
         for failure in report.failures:
             metric = failure.metric and self.metric_name(failure.metric)
             self._failures.setdefault((failure.case_id, failure.variant, metric), failure)
+        self._summaries = {
+            (self.metric_name(row.metric), row.variant, row.group): row for row in report.summaries
+        }
+        self._over_base = {
+            (self.metric_name(row.metric), row.variant, row.group): row
+            for row in report.comparisons
+            if row.baseline == self.baseline
+        }
 
     @property
     def baseline(self) -> str | None:
@@ -167,19 +175,11 @@ class Ledger:
 
     def summary(self, spec: MetricSpec, variant: str, group: str = ALL) -> Summary | None:
         """Return the summary of a variant's scores on a metric; None if there is none."""
-        wanted = (spec.name, variant, group)
-        rows = self.report.summaries
-        return next(
-            (r for r in rows if (self.metric_name(r.metric), r.variant, r.group) == wanted), None
-        )
+        return self._summaries.get((spec.name, variant, group))
 
     def comparison(self, spec: MetricSpec, variant: str, group: str = ALL) -> Comparison | None:
         """Return the comparison of a variant with the base; None if there is none."""
-        wanted = (spec.name, variant, self.baseline, group)
-        for row in self.report.comparisons:
-            if (self.metric_name(row.metric), row.variant, row.baseline, row.group) == wanted:
-                return row
-        return None
+        return self._over_base.get((spec.name, variant, group))
 
 
 def _rank(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
