@@ -221,7 +221,7 @@ def _save_partial_tables(host: LabHost) -> None:
     if host.folder is None:
         return
     with closing(Journal(host.folder)) as journal:
-        if journal.n_rows("scores"):
+        if journal.n_rows("scores") or journal.n_rows("preferences"):
             host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))
 
 
@@ -315,7 +315,9 @@ def _needs_judge(params: Params) -> bool:
     from plugin import metrics
 
     asked = metrics.load(params.predefined_tasks)
-    return bool(params.tasks or not asked) or any(one.spec.asks_judge for one in asked)
+    return bool(params.tasks or params.preference_criteria or not asked) or any(
+        one.spec.asks_judge for one in asked
+    )
 
 
 def _translate_form(params: Params, host: ClassicHost) -> Params:

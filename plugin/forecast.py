@@ -11,10 +11,15 @@ from typing import NamedTuple
 
 from plugin.judges.asking import ANSWER_TOKENS, CHARS_PER_TOKEN, PRICES_AS_OF, Price
 from plugin.judges.panel import Judging, ScoreItem
+from plugin.judges.preferring import PreferenceItem
 from plugin.trust.exam import Exam
 
 _PROMPT_TOKENS = 450
 """Tokens of DeepEval's own words in a question, on average."""
+
+_PREFERENCE_TOKENS = 350
+_REASONS_TOKENS = 120
+"""Tokens of our own words in a question of which completion is better, and of its answer."""
 
 _FACTOR = 2
 
@@ -27,7 +32,9 @@ class Forecast(NamedTuple):
     n_completion_tokens: int
 
 
-def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | None = None) -> str:
+def forecast_text(
+    missing: Sequence[ScoreItem | PreferenceItem], judging: Judging, exam: Exam | None = None
+) -> str:
     """Return the forecast in words; "" where no judge is asked."""
     asked = [judge for judge in judging.judges if not judge.structured]
     found = forecast_calls(missing, judging.include_reason)
@@ -54,7 +61,7 @@ def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | N
     return text + ("; the second judge comes on top" if judging.second else "")
 
 
-def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Forecast:
+def forecast_calls(missing: Sequence[ScoreItem | PreferenceItem], include_reason: bool) -> Forecast:
     """Estimate calls and tokens of one judge; equal completions count once.
 
     Args:
@@ -65,15 +72,28 @@ def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Foreca
     n_calls = n_read = n_written = 0
     for item in missing:
         spec, case = item.metric.spec, item.case
-        text = item.completion.text if item.completion else ""
-        what = (spec.name, case.id, text)
-        if not spec.asks_judge or what in seen or (item.completion and not text.strip()):
+        texts = _texts_of(item)
+        what = (spec.name, case.id, texts)
+        if not spec.asks_judge or texts is None or what in seen:
             continue
         seen.add(what)
         n_questions = spec.n_questions + (include_reason and spec.asks_reason)
-        texts = (text, case.input, case.expected_text or "", *case.context)
-        n_chars = sum(map(len, texts))
         n_calls += n_questions
+        if spec.is_relative:  # every question shows all of it
+            n_chars = sum(map(len, (*texts, *(turn.content for turn in case.messages))))
+            n_read += n_questions * (_PREFERENCE_TOKENS + n_chars // CHARS_PER_TOKEN)
+            n_written += n_questions * _REASONS_TOKENS
+            continue
+        n_chars = sum(map(len, (*texts, case.input, case.expected_text or "", *case.context)))
         n_read += n_questions * _PROMPT_TOKENS + n_chars // CHARS_PER_TOKEN
-        n_written += n_questions * ANSWER_TOKENS + len(text) // CHARS_PER_TOKEN
+        n_written += n_questions * ANSWER_TOKENS + sum(map(len, texts)) // CHARS_PER_TOKEN
     return Forecast(n_calls, n_read, n_written)
+
+
+def _texts_of(item: ScoreItem | PreferenceItem) -> tuple[str, ...] | None:
+    """Return the completions that the judge reads; None if it is not asked."""
+    if isinstance(item, PreferenceItem):
+        return item.texts if item.is_asked else None
+    if item.completion is None:
+        return ()
+    return (item.completion.text,) if item.completion.text.strip() else None

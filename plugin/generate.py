@@ -17,7 +17,8 @@ from plugin.certify.measure import N_PROBES
 from plugin.engines import Engine
 from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal
-from plugin.metrics import Metric, MetricError, check_score
+from plugin.metrics import Metric
+from plugin.metrics.running import MetricError, check_score
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, NoResult, Prompt, Score, Variant
 from plugin.run_facts import PromptFacts

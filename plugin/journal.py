@@ -29,6 +29,7 @@ from plugin.cache import (
 )
 from plugin.errors import JournalGoneError, OptionError
 from plugin.keys import SecretMask
+from plugin.preference_rows import PREFERENCE_TABLES, PreferenceRows
 from plugin.records import Case, Completion, Failure, JudgeScore, Score
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, split_completions
@@ -57,6 +58,12 @@ CREATE TABLE IF NOT EXISTS failures (
 INSERT OR IGNORE INTO meta VALUES ('schema_version', '{JOURNAL_FORMAT}');
 """
 
+_OWN_TABLES = (
+    *("cases", "answers", "scores", "judge_scores", "failures"),
+    *("preferences", "preference_failures"),
+)
+"""What a new run does not take over."""
+
 _CASE = TypeAdapter(Case)
 _HEADER = TypeAdapter(RunHeader)
 _STATE = TypeAdapter(RunState)
@@ -69,7 +76,12 @@ def kept_text(folder: Path | None) -> str:
     """
     if folder is None or not (folder / "journal.sqlite").is_file():
         return ""
-    tables = {"answers": "completions", "judgments": "judgments", "scores": "scores"}
+    tables = {
+        "answers": "completions",
+        "judgments": "judgments",
+        "scores": "scores",
+        "preferences": "preferences",
+    }
     try:
         address = f"{(folder / 'journal.sqlite').resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=1)) as db:
@@ -82,13 +94,13 @@ def kept_text(folder: Path | None) -> str:
     return ", ".join(f"{n:,} {name if n > 1 else name[:-1]}" for name, n in counts.items() if n)
 
 
-class Journal(Cache):
+class Journal(PreferenceRows):
     """Keep one run's rows; look into the shared cache, if there is one, for what is missing.
 
     Secrets are replaced in all that comes from models and servers before it is written.
     """
 
-    tables = SHARED_TABLES + _RUN_TABLES
+    tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES
     way_out = (
         "move it away ({command}) and begin the run again with the command that began it: what the "
         "cache (--cache_dir) holds is not made or paid for again"
@@ -214,7 +226,7 @@ class Journal(Cache):
         and judgments, which have keys made of their content and stay valid.
         """
         with self.transaction():
-            for table in ("cases", "answers", "scores", "judge_scores", "failures"):
+            for table in _OWN_TABLES:
                 self._query(f"DELETE FROM {table}")
             self._query("DELETE FROM meta WHERE name != 'schema_version'")
             self._has_failures = False
@@ -381,6 +393,9 @@ class Journal(Cache):
 
     def add_failure(self, failure: Failure) -> None:
         """Keep a failure; it replaces an earlier one of the same thing."""
+        if failure.baseline is not None:
+            self.add_preference_failure(failure)
+            return
         self._has_failures = True
         self._query(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
@@ -405,12 +420,13 @@ class Journal(Cache):
             )
 
     def failures(self) -> tuple[Failure, ...]:
-        """Return all failures, sorted by variant, metric and case id."""
+        """Return all failures, sorted by variant, metric and case id; those of pairs follow."""
         rows = self._rows(
             "SELECT case_id, stage, reason, variant, metric, retry FROM failures "
             "ORDER BY variant, metric, case_id"
         )
-        return tuple(
+        own = (
             Failure(case, stage, reason, variant or None, metric or None, bool(retry))
             for case, stage, reason, variant, metric, retry in rows
         )
+        return (*own, *self.preference_failures())

@@ -77,6 +77,8 @@ class Comparison:
         wins: pairs with a positive gain.
         losses: pairs with a negative gain.
         partial: not every case has been worked yet.
+        is_relative: completions were compared: the variant's mean is its win rate against the
+            baseline, whose own mean is one half by definition.
     """
 
     metric: str
@@ -113,6 +115,7 @@ class Comparison:
     effective_clusters: float | None = None
     largest_cluster_share: float | None = None
     skewness: float | None = None
+    is_relative: bool = False
 
     @property
     def n_ties(self) -> int:

@@ -28,6 +28,8 @@ from plugin.certify.certificate import (
 from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import contenders, few_clusters_note
+from plugin.compare.relative import judged_contrasts
+from plugin.compare.running_gain import RunningGain
 from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
@@ -41,7 +43,7 @@ from plugin.judges.panel import Judging
 from plugin.keys import SecretMask
 from plugin.load.cases import load_cases
 from plugin.plan.params import Params
-from plugin.plan.params_scoring import STRIP
+from plugin.plan.params_scoring import ALL_PAIRS, STRIP
 from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
@@ -51,7 +53,7 @@ from plugin.report import write_report
 from plugin.report.record import Report
 from plugin.report.warnings import masked_completions
 from plugin.run_facts import RunHeader, RunState
-from plugin.score import RunningGain, items_to_score, missing_items, score_all
+from plugin.score import items_to_score, missing_items, score_all
 from plugin.thinking import unfinished_failures, why_no_verdict
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
@@ -108,7 +110,8 @@ def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
                 "that run, or choose another --out"
             )
         else:
-            n_made = len(journal.completions()), len(journal.scores())
+            n_scores = len(journal.scores()) + len(journal.preferences())
+            n_made = len(journal.completions()), n_scores
             host.log(f"continuing a run: {n_made[0]} completions and {n_made[1]} scores are there")
     except BaseException:
         journal.close()
@@ -194,15 +197,16 @@ def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
 
 def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None:
     """Say what judging will take, and make every score that the journal does not have yet."""
-    cases, seed = plan.loaded.cases, plan.params.seed
+    cases, params, seed = plan.loaded.cases, plan.params, plan.params.seed
     in_order = working_order(cases, seed)
     made, answers = journal.completions().values(), journal.answers().values()
-    items = items_to_score(in_order, answers, plan.metrics, whole=made)
+    pairs = judged_contrasts([v.name for v in plan.variants], all_pairs=params.pairs == ALL_PAIRS)
+    items = items_to_score(in_order, answers, plan.metrics, made, pairs)
     judging, exam = _judging_of(plan), _make_exam(plan, in_order, journal)
     if text := forecast_text(missing_items(items, journal), judging, exam):
         host.log(text)
     early = None
-    if plan.params.stop_early:
+    if params.stop_early:
         early = early_plan(cases, plan.specs, plan.primary, plan.variants, seed=seed)
     gain = _running_gain(plan)
     worker.run(lambda: score_all(items, judging, journal, worker.progress, early, exam, gain))

@@ -11,9 +11,9 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body records sheets | keys | net results run_facts thinking | cache | journal "
-    "| load metrics compare | certify | engines | judges | trust | report | hosts score forecast "
-    "| plan | reopen | generate conclude | run | cli"
+    "errors | worker body records sheets | keys | net results run_facts thinking | cache "
+    "| preference_rows | journal | load metrics compare | certify | engines | judges | trust "
+    "| report | hosts score forecast | plan | reopen | generate conclude | run | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
@@ -91,7 +91,7 @@ def test_no_import_goes_in_a_circle() -> None:
 KINDS = {
     "engines": ("mlx", "transformers", "server", "recorded"),
     "judges": ("openai", "anthropic", "ollama", "in_process", "offline"),
-    "metrics": ("text", "answers", "g_eval", "data_quality", "engine"),
+    "metrics": ("text", "answers", "g_eval", "data_quality", "engine", "preference"),
     "hosts": ("folder", "lab", "classic"),
 }
 

@@ -6,8 +6,8 @@ What a run holds beyond the listed cases, variants and metrics is not counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from plugin.compare import stats
@@ -60,6 +60,8 @@ class VerdictSettings:
         early: of a run that may stop early: outcomes and intervals then come from confidence
             sequences, and where there is none no interval is given.
         n_worked: cases judged when such a run did stop early; 0 when it did not.
+        beside: (variant, baseline) -> what the sentence says beside the win rate, where completions
+            were compared.
     """
 
     primary_metric: str
@@ -70,6 +72,7 @@ class VerdictSettings:
     n_resamples: int = N_RESAMPLES
     early: EarlyPlan | None = None
     n_worked: int = 0
+    beside: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ def summarise(
     for spec in evidence.metrics:
         for name in evidence.scored_names(spec):
             column = column_of(evidence, spec, name)
+            is_given = spec.is_relative and name == evidence.names[0]  # by definition
             for group, cases in groups_of(evidence.cases):
                 scored = [case for case in cases if case.id in column.scores]
                 found = stats.mean_interval(
@@ -163,8 +167,8 @@ def summarise(
                         mean=found.mean,
                         n=found.n,
                         n_failed=sum(case.id in column.failed for case in cases),
-                        ci_low=None if settings.early else found.ci_low,
-                        ci_high=None if settings.early else found.ci_high,
+                        ci_low=None if settings.early or is_given else found.ci_low,
+                        ci_high=None if settings.early or is_given else found.ci_high,
                         higher_is_better=spec.higher_is_better,
                     )
                 )
@@ -284,6 +288,7 @@ def _comparison_of(draft: _Draft, tests: _FamilyTests | None) -> Comparison:
         wins=sum(gain > 0 for gain in pairs.gains),
         losses=sum(gain < 0 for gain in pairs.gains),
         higher_is_better=spec.higher_is_better,
+        is_relative=spec.is_relative,
     )
     is_open = outcome in ("can't tell", "unclear")
     return _with_numbers_needed(bare, draft) if is_open else bare

@@ -18,6 +18,7 @@ from plugin.compare.numbers import (
 )
 from plugin.compare.pairs import BestOf
 from plugin.compare.stats import ALPHA, decide_guard, decide_outcome, sign_test_p
+from plugin.compare.words_preference import preference_head, wins_text
 from plugin.records import ALL, DATA
 from plugin.results import Comparison, IntervalKind, Outcome, Summary
 
@@ -77,13 +78,22 @@ class Finding:
         return [row for row in (*self.others, *self.groups) if row.outcome == "worse"]
 
 
-def verdict_sentence(finding: Finding, subject: str) -> str:
-    """Return the answer in one line about the variant, named by the subject."""
-    return f"{_outcome_sentence(finding.primary, subject)}{also_lost(finding)}."
+def verdict_sentence(finding: Finding, subject: str, beside: str = "") -> str:
+    """Return the answer in one line.
+
+    Args:
+        finding: what was found about the variant that the answer is about.
+        subject: names this variant.
+        beside: what must stand beside the primary metric's numbers; "" for nothing.
+    """
+    return f"{_outcome_sentence(finding.primary, subject)}{beside}{also_lost(finding)}."
 
 
 def _outcome_sentence(row: Comparison, subject: str) -> str:
     """Return what the primary metric shows, without a full stop."""
+    if row.is_relative:
+        why = "" if row.holds_at_worst else f", because {_failed_text(row)} missing"
+        return f"{preference_head(row, subject, why, _small_note(row))} {_numbers_text(row)}"
     if row.outcome == "equivalent":
         head = f"{subject} and {row.baseline} are equivalent on {row.metric} (any difference is "
         return f"{head}below your margin of {format_number(row.margin)}): {_numbers_text(row)}"
@@ -91,10 +101,14 @@ def _outcome_sentence(row: Comparison, subject: str) -> str:
         head = f"Can't tell whether {subject} is better than {row.baseline} on {row.metric}"
         why = "" if row.holds_at_worst else f", because {_failed_text(row)} missing"
         return f"{head}{why}: {_numbers_text(row)}"
-    margin = format_number(row.margin)
-    small = f", but by less than your margin of {margin}" if _is_small(row) else ""
-    found = f"is {row.outcome} than {row.baseline} on {row.metric}{small}"
+    found = f"is {row.outcome} than {row.baseline} on {row.metric}{_small_note(row)}"
     return f"{subject} {found}: {_numbers_text(row)}"
+
+
+def _small_note(row: Comparison) -> str:
+    """Say that the difference is small; "" where it is not."""
+    margin = format_number(row.margin)
+    return f", but by less than your margin of {margin}" if _is_small(row) else ""
 
 
 def also_lost(finding: Finding) -> str:
@@ -269,10 +283,13 @@ def _chance_line(row: Comparison) -> list[str]:
     differ = ""
     if sign_p is not None and (sign_p < ALPHA) != (row.p_adjusted < ALPHA):
         differ = " They differ because a few large changes weigh more in the mean than in counts."
+    words = ("wins", "losses", "ties") if row.is_relative else ("better", "worse", "the same")
+    numbers = map(format_count, (row.wins, row.losses, row.n_ties))
+    counts = ", ".join(f"{n} {word}" for n, word in zip(numbers, words, strict=True))
+    of_what = "win rate" if row.is_relative else "mean gain"
     return [
-        f"Case by case on {row.metric}: {format_count(row.wins)} better, "
-        f"{format_count(row.losses)} worse, {format_count(row.n_ties)} the same{by_sign}. Test of "
-        f"the mean gain: {_adjusted_p(row)}.{differ}"
+        f"Case by case on {row.metric}: {counts}{by_sign}. Test of the {of_what}: "
+        f"{_adjusted_p(row)}.{differ}"
     ]
 
 
@@ -334,6 +351,8 @@ def _numbers_text(row: Comparison) -> str:
     n_failed = row.n_failed_variant + row.n_failed_baseline
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:
         return f"no case has a score of both (n=0{failed_suffix(n_failed)})"
+    if row.is_relative:
+        return wins_text(row, f"{n_text(row)}{failed_suffix(n_failed)}")
     means = f"{format_number(row.variant_mean)} against {format_number(row.baseline_mean)}"
     direction = "" if row.higher_is_better else " (lower is better)"
     within = format_interval(row.ci_low, row.ci_high, signed=True)

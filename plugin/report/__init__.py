@@ -112,13 +112,14 @@ def summary_json(report: Report) -> dict[str, Any]:
         "judge": report.judge,
         "warnings": report.warnings,
         "n_cases": len(report.cases),
-        "n_scores": len(report.scores),
+        "n_scores": _n_scores(report),
         "n_failed": len(report.failures),
         "variants": report.variants,
         "metrics": report.metrics,
         "summaries": report.summaries,
         "comparisons": [{**_plain_json(row), "n_ties": row.n_ties} for row in report.comparisons],
         "failures": report.failures,
+        "preferences": report.compared,
         "trust": report.trust,
         "certificates": [
             {
@@ -132,6 +133,13 @@ def summary_json(report: Report) -> dict[str, Any]:
         "provenance": report.provenance,
     }
     return {key: _plain_json(value) for key, value in content.items()}
+
+
+def _n_scores(report: Report) -> int:
+    """Count the scores that were made, without those that a base has by definition."""
+    given = {spec.name for spec in report.metrics if spec.is_relative}
+    base = report.variants[0].name
+    return sum(not (row.metric in given and row.variant == base) for row in report.scores)
 
 
 def completions_jsonl(report: Report) -> str:

@@ -171,9 +171,18 @@ def _families_in(name: str) -> tuple[str, ...]:
     return tuple(family for family, marks in _FAMILIES.items() if re.search(marks, text))
 
 
-def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
-    """Return the warning about the judge for the verdict's first line; "" when there is none."""
-    faults = _faults(trust) if trust else []
+def label_with_caveats(
+    judge: str, caveat: str, trust: Trust | None, more: Sequence[str] = ()
+) -> str:
+    """Return the warning about the judge for the verdict's first line; "" when there is none.
+
+    Args:
+        judge: the judge as shown.
+        caveat: what must be said of it in any case; "" for nothing.
+        trust: what its exam shows; None if it was not examined.
+        more: what else is wrong with it, a few words each, to follow its name.
+    """
+    faults = [*(_faults(trust) if trust else []), *more]
     if not faults:
         return caveat
     return f"{caveat or f'judge {judge}'} {' and '.join(faults)}"
