@@ -93,14 +93,14 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     recorded = completion_columns(sources.recorded, sources.dataset)
     source = replace(case_source(params, sources.dataset), completion_columns=recorded)
     loaded = load_cases(source)
-    lineup = line_up(params, sources, loaded)
-    params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
     chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
     specs = [metric.spec for metric in chosen]
-    check_engine(specs, lineup.engine)
     primary = _choose_primary(params.primary_metric, chosen)
     guards = choose_guards(params.guard_metric, specs, primary, params.margin)
     check_retention(loaded.cases, next(spec for spec in specs if spec.name == primary))
+    lineup = line_up(params, sources, loaded)  # reads the weights, so after all other checks
+    params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
+    check_engine(specs, lineup.engine)
     if params.stop_early:
         _check_early(params, lineup, loaded, specs)
     return Plan(
