@@ -6,7 +6,6 @@ here. The result is a `Sources`; `plan.make_plan` reads what it names.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -21,8 +20,8 @@ from plugin.keys import KnownSecrets, SecretMask, check_key, check_url
 from plugin.load.recordings import Recording, parse_recording
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
+from plugin.plan.places import cache_folder, check_places
 
-_NO_CACHE = "off"
 _MODEL_OPTIONS = (
     *("model_name", "model_adapter", "tuned_model", "system_prompt", "baseline_prompt"),
     *("server_url", "workers", "ray_address", "load_4bit", "enable_thinking"),
@@ -81,6 +80,7 @@ def find_sources(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is missing, unknown or not allowed.
     """
+    check_places(params)
     recorded = _resolve_recorded(params, host)
     secrets, server = KnownSecrets(host.secret), None
     if not recorded:
@@ -102,7 +102,7 @@ def find_sources(params: Params, host: Host) -> Sources:
         tuned=tuple(_resolve_model(name, server, host) for name in params.tuned_model if compares),
         recorded=recorded,
         dataset=host.dataset(params.dataset_name) if params.dataset_name else recorded[0].file,
-        cache_dir=_cache_dir(params),
+        cache_dir=cache_folder(params),
         judges=named,
         second_judge=second,
         server=server,
@@ -284,11 +284,3 @@ def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
             "known. Give it with --judge_price (dollars per million tokens in and out, such as "
             "'0.15, 0.60'), or use --max_calls"
         )
-
-
-def _cache_dir(params: Params) -> str:
-    """Return the absolute path of the shared cache's directory; "" for no cache."""
-    given = params.cache_dir or os.environ.get("FINETUNE_VERDICT_CACHE", "")
-    if given.lower() == _NO_CACHE:
-        return ""
-    return os.path.abspath(os.path.expanduser(given)) if given else ""

@@ -166,7 +166,8 @@ def read_ratings(path: Path) -> tuple[RatingRow, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"--human_ratings {path}: {error}; give a CSV file in UTF-8") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise OptionError(f"--human_ratings {path}: {why}; give a CSV file in UTF-8") from error
     head = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
     lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]

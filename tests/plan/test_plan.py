@@ -169,3 +169,17 @@ def test_a_model_that_thinks_gets_room_for_it(
     (load,) = plan.lineup.loads
     assert isinstance(load.engine, partial)
     assert load.engine.args[1].max_tokens == expected
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"primary_metric": "Tone"}, {"guard_metric": "Tone"}, {"retention_group": "no such group"}],
+)
+def test_names_are_checked_before_the_weights_are_read(
+    changed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("read the weights")
+
+    monkeypatch.setattr("plugin.plan.plan.line_up", never)
+    assert next(iter(changed.values())) in refused(**changed)
