@@ -18,7 +18,6 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +34,6 @@ from plugin.engines import NO_MEMORY, EngineSettings
 from plugin.engines._local import (
     LocalEngine,
     PromptPair,
-    TemplateText,
     pad_rows,
     room_left,
     thinking_option,
@@ -51,6 +49,7 @@ from plugin.engines._torch import (
     torch_device,
     torch_loglikelihoods,
 )
+from plugin.engines.templates import template_text
 from plugin.errors import AdapterError, FaultError
 from plugin.load.adapter import AdapterFolder, parse_peft_config
 from plugin.load.convert import PEFT_PREFIX, to_peft
@@ -95,15 +94,8 @@ class TransformersEngine(LocalEngine):
         self._rows = TorchRows(model)
         self._eos_ids = eos_token_ids(model, tokenizer)
         self._batch_size = settings.batch_size
-        template: TemplateText | None = None
-        if tokenizer.chat_template:
-            template = partial(
-                tokenizer.apply_chat_template,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-                **thinking_option(settings),
-            )
+        told = thinking_option(settings)
+        template = template_text(tokenizer, told) if tokenizer.chat_template else None
         super().__init__(tokenizer, template, PeftAdapterSwitch(model, settings), settings)
 
     def close(self) -> None:

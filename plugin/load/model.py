@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plugin.errors import ModelError, UserError
+from plugin.load.files import check_files, folder_problem
 from plugin.load.tensors import tensor_names
 
 _CHUNK_BYTES = 1 << 20
@@ -24,6 +25,8 @@ _OF_A_HOST = ("index.json", "_tlab_provenance.json")
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """Names of the context length in the configs of different architectures."""
+
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 _OUTPUT_WEIGHTS = ("lm_head.weight", "output.weight", "embed_out.weight")
 
@@ -123,7 +126,8 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         ModelError: when something is missing; lists everything.
     """
     if not path.is_dir():
-        raise ModelError(f"{path}: no such directory; {option} takes a directory or a hub id")
+        raise ModelError(f"{path}: {folder_problem(path)}; {option} takes a directory or a hub id")
+    check_files(path, ("model*.safetensors", *_NOT_WEIGHTS), ModelError, _OF_A_HOST)
     weights = sorted(path.glob("model*.safetensors"))
     others = {
         file
@@ -148,6 +152,8 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
     config = read_json_object(path / "config.json", ModelError)
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path / 'config.json'} has no model_type. Get the file again")
+    names = frozenset[str]().union(*map(tensor_names, weights))
+    _check_layers(path / "config.json", config, names)
     return ModelFolder(
         path=path,
         digest=file_digest([*weights, path / "config.json"]),
@@ -155,8 +161,21 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         config=config,
         tokenizer_context=_context_length(path / "tokenizer_config.json"),
         thinks=bool(_THINKING.search(_template_text(path))),
-        tensor_names=frozenset().union(*map(tensor_names, weights)),
+        tensor_names=names,
     )
+
+
+def _check_layers(path: Path, config: dict[str, Any], names: frozenset[str]) -> None:
+    """Refuse a config with more layers than there are tensors: engines would build them all."""
+    inner = config.get("text_config")
+    for part in (config, inner if isinstance(inner, dict) else {}):
+        for key in _LAYERS:
+            number = part.get(key)
+            if names and isinstance(number, (int, float)) and number > len(names):
+                raise ModelError(
+                    f"{path}: {key} is {number}, but the model's files hold only {len(names)} "
+                    "tensors. Get the file again"
+                )
 
 
 def _template_text(path: Path) -> str:
@@ -241,7 +260,7 @@ def find_model(name: str) -> Path:
         ModelError: when there is no such directory and no such model on the hub.
     """
     path = Path(name)
-    if path.exists() or path.is_absolute():
+    if path.exists() or path.is_symlink() or path.is_absolute():
         return path
     import httpx
     from huggingface_hub import snapshot_download
