@@ -14,6 +14,7 @@ from plugin.compare import stats
 from plugin.compare.early_stop import EarlyPlan, EarlyResult, look_at_pairs
 from plugin.compare.families import Families, Family, Question
 from plugin.compare.intervals import Interval, no_interval
+from plugin.compare.needed import possible_gain, stuck_at, with_numbers_needed
 from plugin.compare.numbers import format_count
 from plugin.compare.pairs import (
     Evidence,
@@ -239,7 +240,7 @@ def _decide(draft: _Draft, tests: _FamilyTests, settings: VerdictSettings) -> Co
     is_guard = draft.family is Family.GUARDS
     undone: Outcome | GuardOutcome = "unclear" if is_guard else "can't tell"
     comparison = replace(comparison, outcome=undone, holds_at_worst=False)
-    return _with_numbers_needed(comparison, draft)
+    return with_numbers_needed(comparison, draft.estimate, draft.pairs)
 
 
 def _comparison_of(draft: _Draft, tests: _FamilyTests | None) -> Comparison:
@@ -283,30 +284,19 @@ def _comparison_of(draft: _Draft, tests: _FamilyTests | None) -> Comparison:
         why_no_interval=found.why_no_interval,
         margin=spec.margin,
         n_to_detect=None,
-        smallest_detectable=stats.detectable_gain(found, stats.ALPHA / n_family),
+        smallest_detectable=possible_gain(
+            stats.detectable_gain(found, stats.ALPHA / n_family), spec
+        ),
         holds_at_worst=True,
         wins=sum(gain > 0 for gain in pairs.gains),
         losses=sum(gain < 0 for gain in pairs.gains),
         higher_is_better=spec.higher_is_better,
         is_relative=spec.is_relative,
+        n_retryable=pairs.n_retryable,
+        stuck_at=stuck_at(pairs),
     )
     is_open = outcome in ("can't tell", "unclear")
-    return _with_numbers_needed(bare, draft) if is_open else bare
-
-
-def _with_numbers_needed(row: Comparison, draft: _Draft) -> Comparison:
-    """Return an open comparison with how many pairs or clusters would tell, where that is known."""
-    found, margin = draft.estimate, row.margin
-    if found.sd is None:
-        return row
-    if row.role == "guard":
-        return replace(row, n_to_detect=stats.needed_to_detect(found, margin))
-    alpha = stats.ALPHA / row.n_family
-    return replace(
-        row,
-        n_to_detect=stats.needed_to_detect(found, margin, alpha=alpha),
-        n_for_equivalence=stats.needed_for_equivalence(found, margin),
-    )
+    return with_numbers_needed(bare, found, pairs) if is_open else bare
 
 
 def _outcome_of(

@@ -177,7 +177,9 @@ def bca_interval(units: Units, seed: int, n_resamples: int) -> Interval:
     return Interval(*ends, method, IntervalKind.BOOTSTRAP)
 
 
-def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) -> Interval:
+def betting_interval(
+    units: Units, bounds: tuple[float, float], alpha: float, times: float = 1.0
+) -> Interval:
     """Return a betting interval of a bounded mean, valid for every sample size and distribution.
 
     The interval excludes a mean m if bets that the true mean is higher (or lower) would have
@@ -192,14 +194,15 @@ def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) ->
         bounds: smallest and largest possible value of a case; if one is infinite, there is no
             interval.
         alpha: error probability of the two-sided interval.
+        times: how often each unit counts, to see what more units like these would give.
     """
     low, high = bounds
     if not (math.isfinite(low) and math.isfinite(high)):
         return no_interval(f"no interval: too few {units.noun} vary, and the metric has no bounds")
     sizes = units.sizes / units.sizes.max()
     means = np.clip((units.sums / units.sizes - low) / (high - low), 0.0, 1.0)
-    lower = lower_mean(means, sizes, alpha)
-    upper = 1.0 - lower_mean(1.0 - means, sizes, alpha)
+    lower = lower_mean(means, sizes, alpha, times=times)
+    upper = 1.0 - lower_mean(1.0 - means, sizes, alpha, times=times)
     method = f"betting interval over {len(means)} {units.noun} (too few vary for a bootstrap)"
     ends = low + (high - low) * lower, low + (high - low) * upper
     return Interval(*ends, method, IntervalKind.BETTING)
@@ -229,7 +232,9 @@ def log_capital(logs: Floats) -> Floats:
     return total
 
 
-def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = False) -> float:
+def lower_mean(
+    means: Floats, stakes: Floats, alpha: float, *, anytime: bool = False, times: float = 1.0
+) -> float:
     """Return the largest mean in 0..1 that bets on a higher mean reject at alpha / 2.
 
     Args:
@@ -238,6 +243,7 @@ def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = F
         alpha: error probability of the two-sided interval.
         anytime: whether a rejection after any of the units, in their order, counts, and not only
             one after the last unit.
+        times: how often each unit counts; with `anytime` once.
     """
     from scipy.optimize import brentq
 
@@ -247,7 +253,7 @@ def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = F
         logs = log_bets(means, mean, stakes)
         if anytime:
             return goal - float(log_capital(logs.cumsum(axis=0)).max())
-        return goal - float(log_capital(logs.sum(axis=0)))
+        return goal - float(log_capital(times * logs.sum(axis=0)))
 
     # The capital falls as the mean rises, and is at most 1 at the observed mean.
     so_far = np.cumsum(means * stakes) / np.cumsum(stakes)

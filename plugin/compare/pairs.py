@@ -131,10 +131,15 @@ class FailureFill(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScoreColumn:
-    """One variant's results on one metric, by case id."""
+    """One variant's results on one metric, by case id.
+
+    Attributes:
+        retryable: those of the failed ones that another try may bring.
+    """
 
     scores: dict[str, float]
     failed: frozenset[str]
+    retryable: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,7 @@ class Pairs:
         broken: the same for cases with at least one failed score, which is None.
         n_failed_variant: number of failed scores of the variant.
         n_failed_baseline: number of failed scores of the baseline.
+        n_retryable: number of the failed scores of both that another try may bring.
     """
 
     spec: MetricSpec
@@ -156,6 +162,7 @@ class Pairs:
     broken: list[tuple[Case, float | None, float | None]]
     n_failed_variant: int
     n_failed_baseline: int
+    n_retryable: int = 0
 
     @property
     def contrast(self) -> Contrast:
@@ -249,6 +256,10 @@ def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
                     broken=[(c, a, b) for c, a, b in worked if a is None or b is None],
                     n_failed_variant=sum(case.id in own_failed for case in cases),
                     n_failed_baseline=sum(case.id in baseline.failed for case in cases),
+                    n_retryable=sum(
+                        (case.id in column.retryable) + (case.id in baseline.retryable)
+                        for case in cases
+                    ),
                 )
 
 
@@ -260,14 +271,24 @@ def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn
         for score in evidence.scores
         if score.variant == variant and score.metric in names
     }
-    failed = {
-        failure.case_id
+    failures = [
+        failure
         for failure in evidence.failures
         if failure.variant == variant and failure.metric in (None, *names)
         if failure.baseline in (None, evidence.names[0])
-    }
+    ]
     able = {case.id for case in evidence.cases if all(getattr(case, n) for n in spec.needs)}
-    return ScoreColumn(scores, frozenset(failed & able - scores.keys()))
+    failed = {failure.case_id for failure in failures} & able - scores.keys()
+    final = {failure.case_id for failure in failures if not _may_pass(failure, spec)}
+    return ScoreColumn(scores, frozenset(failed), frozenset(failed - final))
+
+
+def _may_pass(failure: Failure, spec: MetricSpec) -> bool:
+    """Return whether another try may bring the score: a metric without a judge computes the same.
+
+    A judge that failed may answer the next time; a completion that is not in a file stays missing.
+    """
+    return failure.retry and (failure.stage != "metric" or spec.asks_judge)
 
 
 def contrast_columns(
@@ -281,13 +302,16 @@ def contrast_columns(
     wins = wins_of(evidence.preferences, spec, contrast)
     lost, lost_base = (_failed_at(evidence, name) - wins.keys() for name in contrast)
     unjudged = {
-        failure.case_id
+        failure.case_id: failure.retry
         for failure in evidence.failures
         if (failure.variant, failure.baseline) == contrast
         and failure.metric in (spec.name, spec.key)
     }
-    own = ScoreColumn(wins, frozenset((lost | lost_base | unjudged) - wins.keys()))
-    return own, ScoreColumn(dict.fromkeys((case.id for case in evidence.cases), EVEN), lost_base)
+    retryable = frozenset(case_id for case_id, retry in unjudged.items() if retry)
+    failed = frozenset((lost | lost_base | unjudged.keys()) - wins.keys())
+    own = ScoreColumn(wins, failed, retryable & failed - lost - lost_base)
+    even = dict.fromkeys((case.id for case in evidence.cases), EVEN)
+    return own, ScoreColumn(even, lost_base, frozenset())
 
 
 def _failed_at(evidence: Evidence, variant: str) -> frozenset[str]:
