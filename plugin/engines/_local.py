@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from plugin.certify.certificate import Certificate
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.measure import AdapterSwitch, certify_weights
 from plugin.engines import EngineSettings
 from plugin.errors import ModelError, one_line
@@ -66,9 +66,11 @@ class LocalEngine(ABC):
         """See `Engine.tokens`."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """See `Engine.certify`."""
-        return certify_weights(self._switch, variant, probes)
+        return certify_weights(self._switch, variant, probes, tell)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; a completion also ends where the model's context ends."""
