@@ -114,7 +114,7 @@ class Engine(Protocol):
         """
 
     def tokens(self, text: str) -> tuple[int, ...]:
-        """Return the token ids of a text that continues a prompt, without special tokens."""
+        """Return the token ids of an expected output, with the token that ends an answer."""
 
     def certify(
         self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.measure import AdapterSwitch, certify_weights
 from plugin.engines import EngineSettings
+from plugin.engines._answer import TemplateText, answer_tokens, end_token, named_end_tokens
 from plugin.errors import ModelError, one_line
 from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
@@ -48,6 +49,11 @@ class LocalEngine(ABC):
         self._switch = switch
         self._settings = settings
         require_known_tokens(tokenizer, switch.n_vocabulary, settings)
+        self._end = end_token(
+            tokenizer,
+            template if settings.chat_template else None,
+            named_end_tokens(settings.model.path, settings.model.config),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -64,7 +70,7 @@ class LocalEngine(ABC):
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """See `Engine.tokens`."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        return answer_tokens(text, self._tokenizer, self._end)
 
     def certify(
         self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
@@ -94,10 +100,6 @@ class LocalEngine(ABC):
     @abstractmethod
     def _read_batch(self, batch: Sequence[PromptPair]) -> Sequence[float | NoResult]:
         """Return the log probability of each continuation in nats, computed in one batch."""
-
-
-TemplateText = Callable[[list[dict[str, str]]], Sequence[int]]
-"""A function that applies the chat template: turns with role and content -> token ids."""
 
 
 def encode_messages(

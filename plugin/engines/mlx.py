@@ -23,10 +23,10 @@ import numpy as np
 
 from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
 from plugin.engines import EngineSettings
+from plugin.engines._answer import TemplateText
 from plugin.engines._local import (
     LocalEngine,
     PromptPair,
-    TemplateText,
     pad_rows,
     room_left,
     thinking_option,

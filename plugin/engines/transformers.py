@@ -26,10 +26,10 @@ from typing import Any
 
 from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
 from plugin.engines import NO_MEMORY, EngineSettings
+from plugin.engines._answer import TemplateText
 from plugin.engines._local import (
     LocalEngine,
     PromptPair,
-    TemplateText,
     pad_rows,
     room_left,
     thinking_option,

@@ -92,6 +92,7 @@ class MetricEntry:
         describe: the function that reads how the completion was made (see `Describe`).
         from_loglikelihood: the function that scores a log-likelihood (see `FromLoglikelihood`).
         steps: the fixed steps of a G-Eval metric.
+        version: grows when the metric measures something else, so that no run mixes the two.
     """
 
     spec: MetricSpec
@@ -99,6 +100,7 @@ class MetricEntry:
     describe: str = ""
     from_loglikelihood: str = ""
     steps: str = ""
+    version: int = 1
 
 
 def _import(code: str) -> Any:
@@ -261,6 +263,7 @@ METRICS: dict[str, MetricEntry] = {
                 unit="nats per token",
             ),
             from_loglikelihood="engine:perplexity",
+            version=2,  # 1 left the token out that ends the answer
         ),
         MetricEntry(
             MetricSpec(

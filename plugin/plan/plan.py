@@ -126,12 +126,20 @@ def make_plan(params: Params, sources: Sources) -> Plan:
             **lineup.identity,
             "judge": " + ".join(judge.identity for judge in sources.judges),
             "second_judge": sources.second_judge.identity if sources.second_judge else "",
+            **_changed_metrics(specs),
             "deepeval": installed("deepeval"),
             "finetune-verdict": __version__,
         },
         digests={"data set's content": loaded.digest, **lineup.digests},
         versions={**_versions(), **lineup.versions},
     )
+
+
+def _changed_metrics(specs: Sequence[MetricSpec]) -> dict[str, object]:
+    """Return the versions of those metrics that measure something else than at first."""
+    entries = [metrics.METRICS[spec.key] for spec in specs if spec.key in metrics.METRICS]
+    found = {entry.spec.name: entry.version for entry in entries if entry.version > 1}
+    return {"versions of metrics": found} if found else {}
 
 
 def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None) -> Lineup:
