@@ -34,7 +34,7 @@ from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
 from plugin.forecast import forecast_text
-from plugin.generate import make_completions, make_prompts
+from plugin.generate import certify_one, make_completions, make_prompts
 from plugin.hosts import Host
 from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
@@ -396,7 +396,7 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
         progress.begin(Stage.CERTIFY, total=len(adapters))
         found = []
         for name in adapters:
-            found.append(engine.certify(name, prompts[: len(cases)]))
+            found.append(certify_one(name, prompts[: len(cases)], engine, progress))
             progress.done += 1
             progress.check()
         if any(one.kind == "base disturbed" for one in found):

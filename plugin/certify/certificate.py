@@ -8,7 +8,7 @@ the end of a run, this module adds the run's completions to it and puts it into 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -19,6 +19,14 @@ from plugin.errors import list_first
 from plugin.journal import Journal
 from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant
 from plugin.results import Verdict
+
+Tell = Callable[[str], None]
+"""A function that takes what is being done, in a few words, for the progress."""
+
+
+def tell_nobody(step: str) -> None:
+    """Be the `Tell` of those who show no progress."""
+
 
 NOT_APPLICABLE = "not applicable"
 

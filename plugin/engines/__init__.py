@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Literal, NamedTuple, Protocol
 
-from plugin.certify.certificate import Certificate
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.errors import AdapterError, OptionError, did_you_mean
 from plugin.load.adapter import AdapterFolder
 from plugin.load.convert import conversion_obstacles, refuse_conversion
@@ -114,14 +114,17 @@ class Engine(Protocol):
         """
 
     def tokens(self, text: str) -> tuple[int, ...]:
-        """Return the token ids of a text that continues a prompt, without special tokens."""
+        """Return the token ids of an expected output, with the token that ends an answer."""
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """Prove that the variant's adapter is applied, and that the base is left unchanged.
 
         Args:
             variant: a variant with an adapter.
             probes: prompts to ask; their own variant is ignored.
+            tell: gets the steps that may take long.
 
         Raises:
             AdapterError: when the adapter cannot be used with this base.

@@ -15,9 +15,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from plugin.certify.certificate import Certificate
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.measure import AdapterSwitch, certify_weights
 from plugin.engines import EngineSettings
+from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
 from plugin.engines.templates import TemplateFailure, TemplateText
 from plugin.errors import FaultError, ModelError, one_line
 from plugin.records import Completion, Failure, Message, NoResult, Prompt
@@ -49,6 +50,11 @@ class LocalEngine(ABC):
         self._switch = switch
         self._settings = settings
         require_known_tokens(tokenizer, switch.n_vocabulary, settings)
+        self._end = end_token(
+            tokenizer,
+            template if settings.chat_template else None,
+            named_end_tokens(settings.model.path, settings.model.config),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -65,11 +71,13 @@ class LocalEngine(ABC):
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """See `Engine.tokens`."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        return answer_tokens(text, self._tokenizer, self._end)
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """See `Engine.certify`."""
-        return certify_weights(self._switch, variant, probes)
+        return certify_weights(self._switch, variant, probes, tell)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; a completion also ends where the model's context ends."""

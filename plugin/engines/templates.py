@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from plugin.errors import FaultError, ModelError
 
@@ -37,8 +37,14 @@ _LONGEST_TOKENIZED = 100_000
 _PROBE = "".join(map(chr, range(32, 127))) + "\n\t äöü ßéñ 你好 Привет 🙂 aaaa 1234 aAbB " * 4
 _SCRIPT = Path(__file__).with_name("_template_child.py")
 
-TemplateText = Callable[[list[dict[str, str]]], Sequence[int]]
-"""A function that applies the chat template: turns with role and content -> token ids."""
+
+class TemplateText(Protocol):
+    """A function that applies the chat template: turns with role and content -> token ids."""
+
+    def __call__(
+        self, turns: list[dict[str, str]], /, *, add_generation_prompt: bool = True
+    ) -> Sequence[int]:
+        """Return the token ids; by default they end where the assistant is to answer."""
 
 
 class TemplateFailure(Exception):
@@ -191,8 +197,11 @@ def template_text(
         told = {"add_generation_prompt": True, "tokenize": True, **options}
         return partial(tokenizer.apply_chat_template, return_dict=False, **told)
 
-    def apply(turns: list[dict[str, str]]) -> Sequence[int]:
-        text = template_prompt(tokenizer, turns, options, own)
+    def apply(
+        turns: list[dict[str, str]], /, *, add_generation_prompt: bool = True
+    ) -> Sequence[int]:
+        told = {**options, "add_generation_prompt": add_generation_prompt}
+        text = template_prompt(tokenizer, turns, told, own)
         ids: Sequence[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from plugin.errors import JournalGoneError, OptionError, UserError, VerdictError
-from plugin.hosts import PathHost
+from plugin.hosts import PathHost, counted_progress
 from plugin.journal import kept_text
 from plugin.report.record import Report
 from plugin.worker import Progress
@@ -151,7 +151,7 @@ class _Bars:
             self._task,
             completed=progress.done,
             total=progress.total or None,
-            count=", ".join(_count_text(progress)),
+            count=_count_text(progress),
         )
 
     def end(self) -> None:
@@ -172,23 +172,17 @@ class _Lines:
         begins = progress.began_s != self._began_s
         if begins or now - self._last_s >= _LINE_EVERY_S:
             self._began_s, self._last_s = progress.began_s, now
-            text = f"{progress.stage}: {', '.join(_count_text(progress))}".removesuffix(": ")
+            text = f"{progress.stage}: {_count_text(progress)}".removesuffix(": ")
             _print(self._console, text)
 
     def end(self) -> None:
         """Do nothing: lines need no end."""
 
 
-def _count_text(progress: Progress) -> list[str]:
+def _count_text(progress: Progress) -> str:
     """Return how far, how fast, how long it will take, and what went wrong."""
-    if not progress.total:
-        return []
-    parts = [f"{progress.done} of {progress.total}"]
-    made, seconds = progress.done - progress.n_before, time.monotonic() - progress.began_s
-    if made > 0 and seconds > 0:
-        left_s = (progress.total - progress.done) * seconds / made
-        parts += [f"{made / seconds:.1f}/s", f"{left_s:.0f} s left"]
-    return [*parts, progress.note] if progress.note else parts
+    note = [progress.note] if progress.note and progress.total else []
+    return ", ".join([*counted_progress(progress), *note])
 
 
 def _error_title(error: VerdictError) -> str:

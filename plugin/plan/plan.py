@@ -132,6 +132,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
             **lineup.identity,
             "judge": " + ".join(judge.identity for judge in sources.judges),
             "second_judge": sources.second_judge.identity if sources.second_judge else "",
+            **_changed_metrics(specs),
             "deepeval": installed("deepeval"),
             **_preference_identity(specs, guide),
             "finetune-verdict": __version__,
@@ -153,6 +154,13 @@ def variant_names(params: Params, sources: Sources) -> tuple[str, ...]:
     base = () if params.variants == ONLY_ADAPTER else (VANILLA,)
     prompted = (PROMPTED,) if params.baseline_prompt else ()
     return (*base, *sources.adapters, *sources.tuned, *prompted)
+
+
+def _changed_metrics(specs: Sequence[MetricSpec]) -> dict[str, object]:
+    """Return the versions of those metrics that measure something else than at first."""
+    entries = [metrics.METRICS[spec.key] for spec in specs if spec.key in metrics.METRICS]
+    found = {entry.spec.name: entry.version for entry in entries if entry.version > 1}
+    return {"versions of metrics": found} if found else {}
 
 
 def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None) -> Lineup:
