@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body records | keys | net results run_facts thinking | journal "
+    "errors | worker body pace records | keys | net results run_facts thinking | journal "
     "| load metrics compare | certify | engines | judges | trust | report | hosts score | plan "
     "| generate conclude | run | cli"
 )

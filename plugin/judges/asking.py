@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from plugin.errors import CallError, JudgeDownError, LimitReached, quote
+from plugin.errors import CallError, JudgeDownError, LimitReached, VerdictError, quote
 from plugin.journal import Journal, Judgment, content_key
 from plugin.judges import PROVIDERS, Answer, Judge
 from plugin.judges.parsing import Misfit, parse_answer, repair_answer
 from plugin.metrics import Check
-from plugin.net import ConcurrencyLimit, RetryRules, retry
+from plugin.net import RetryRules, asks_for_long_wait, long_wait_text, retry
+from plugin.pace import ConcurrencyLimit
 
 N_ASKS = 3
 """Tries per question: the first, and up to two more when the answer does not fit."""
@@ -90,6 +91,7 @@ class Asker:
         self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
         self._in_flight = set[asyncio.Task[object]]()  # those of them that wait for the judge
         self._is_closing = False
+        self._ended: VerdictError | None = None  # why no call can succeed any more
         self._n_answers, self._cost = 0, 0.0  # of this session
         self._n_lost: int | None = None  # unanswered in a row; None until the judge first answers
         self._n_failed: int | None = 0  # failed questions; None after the first fitting answer
@@ -215,9 +217,10 @@ class Asker:
             self._in_flight.add(task)
             try:
                 reply = await self._judge.ask(prompt, schema, room)
-            except Exception:  # but not when the call is given up: it may be paid for all the same
+            except Exception as error:  # a call that is given up may be paid for all the same
                 self._meter.end_call(-cost)
                 self._meter.save()
+                self._ended = error if isinstance(error, VerdictError) else self._ended
                 raise
             finally:
                 self._in_flight.discard(task)
@@ -229,12 +232,18 @@ class Asker:
         try:
             return await retry(call, self.concurrency, rules, self._count_retry)
         except CallError as error:
-            self._note_loss(error)
-            self._note_failure(error)
+            try:
+                self._note_loss(error)
+                self._note_failure(error)
+            except JudgeDownError as down:
+                self._ended = down
+                raise
             raise
 
     def _check_open(self) -> None:
-        """Raise when no more calls may begin, because the run ends."""
+        """Raise when no more calls may begin, because the judge failed for good or the run ends."""
+        if self._ended:
+            raise type(self._ended)(*self._ended.args)  # the same one twice would be its own cause
         if self._is_closing:
             raise LimitReached("the run ends")
 
@@ -264,8 +273,12 @@ class Asker:
         """Count a question that the server did not answer.
 
         Raises:
-            JudgeDownError: when no question was answered yet, or many in a row were not.
+            JudgeDownError: when no question was answered yet, or many in a row were not, or when
+                the server wants no call for many minutes.
         """
+        if asks_for_long_wait(error):
+            who = f"the judge {self._judge.label}"
+            raise JudgeDownError(long_wait_text(who, error)) from error
         if not error.unreachable:
             self._n_lost = 0
             return
