@@ -199,7 +199,7 @@ class _ModelProbe:
             UserError: when the request fails for another reason.
         """
         try:
-            found = get_path(self._request("GET", "models"), "data")
+            found = get_path(self._request("GET", "models", _TIMEOUT_S), "data")
         except CallError as error:
             if error.status in (404, 405, 501):
                 return None
@@ -238,16 +238,16 @@ class _ModelProbe:
         root = self._url.removesuffix("/").removesuffix("/v1")
         for path in ("version", "api/version"):
             try:
-                found = text_at(get_path(self._request("GET", f"{root}/{path}"), "version"))
+                found = text_at(
+                    get_path(self._request("GET", f"{root}/{path}", _TIMEOUT_S), "version")
+                )
             except CallError:
                 continue
             if found:
                 return self._mask(found)[:100]
         return ""
 
-    def _request(
-        self, method: str, path: str, limit_s: float = _TIMEOUT_S, **more: Any
-    ) -> dict[str, Any]:
+    def _request(self, method: str, path: str, limit_s: float, **more: Any) -> dict[str, Any]:
         """Send a request, and return the JSON object of the answer.
 
         Raises:
