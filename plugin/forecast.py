@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from plugin.judges.asking import ANSWER_TOKENS, CHARS_PER_TOKEN, PRICES_AS_OF, Price
 from plugin.judges.panel import Judging, ScoreItem
 from plugin.judges.preferring import PreferenceItem
+from plugin.judges.spending import ANSWER_TOKENS, CHARS_PER_TOKEN, PRICES_AS_OF, Price
 from plugin.trust.exam import Exam
 
 _PROMPT_TOKENS = 450

@@ -38,8 +38,8 @@ from plugin.generate import certify_one, make_completions, make_prompts
 from plugin.hosts import Host
 from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
-from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
+from plugin.judges.spending import SpendLimits
 from plugin.keys import SecretMask
 from plugin.load.cases import load_cases
 from plugin.plan.params import Params

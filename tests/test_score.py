@@ -16,8 +16,8 @@ from plugin.compare.families import Families
 from plugin.errors import JudgeDownError, JudgeError, JudgeFailingError
 from plugin.forecast import forecast_calls
 from plugin.journal import Journal
-from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
+from plugin.judges.spending import SpendLimits
 from plugin.net import N_TRIES
 from plugin.records import DATA, Completion, Criterion
 from plugin.run_facts import SecondJudging
@@ -475,8 +475,8 @@ def test_account_headers_and_data_stay_with_their_server(
     assert "authorization" in sent and not sent & {"openai-organization", "x-token"}
     elsewhere = Reply(status=307, headers={"location": "http://127.0.0.1:9/v1"})
     server.fault = lambda n, body: elsewhere
-    run(server, journal, texts=completions(2)[2:3])
-    assert journal.failures()[0].reason.startswith("HTTP 307")
+    with pytest.raises(JudgeError, match="HTTP 307: redirects to http://127.0.0.1:9/v1"):
+        run(server, journal, texts=completions(2)[2:3])
 
 
 def test_an_unknown_model_says_so(server: JudgeServer, journal: Journal) -> None:

@@ -15,7 +15,7 @@ from plugin.engines import ready_engines
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.judges import Judge, NoJudge, Secrets
-from plugin.judges.asking import price_of
+from plugin.judges.spending import price_of
 from plugin.keys import KnownSecrets, SecretMask, check_key, check_url
 from plugin.load.recordings import Recording, parse_recording
 from plugin.plan.params import Params
