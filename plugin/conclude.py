@@ -69,15 +69,16 @@ def conclude(
     evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
     began = time.perf_counter()
     trust = _trust_in_judge(header, journal.state, evidence, answers)
+    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
     settings = replace(
         _verdict_settings(journal, params, evidence),
         judge_label=label_with_caveats(judge, header.caveat, trust),
         n_resamples=n_resamples,
+        is_withheld=bool(why_none),
     )
     tick = _ticker(progress or Progress(), n_intervals(evidence))
     summaries = summarise(evidence, settings, tick)
     comparisons = compare(evidence, settings, tick)
-    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
     if why_none:
         comparisons = withhold_outcomes(comparisons)
     verdict = decide_verdict(evidence, summaries, comparisons, settings)

@@ -61,6 +61,7 @@ class VerdictSettings:
         early: of a run that may stop early: outcomes and intervals then come from confidence
             sequences, and where there is none no interval is given.
         n_worked: cases judged when such a run did stop early; 0 when it did not.
+        is_withheld: nothing may be concluded from the scores, so no variant is recommended.
     """
 
     primary_metric: str
@@ -71,6 +72,7 @@ class VerdictSettings:
     n_resamples: int = N_RESAMPLES
     early: EarlyPlan | None = None
     n_worked: int = 0
+    is_withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
