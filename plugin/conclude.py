@@ -27,6 +27,7 @@ from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
 from plugin.records import Case, Completion
+from plugin.report.collapse import collapse_warnings, find_collapse
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.results import Comparison, Verdict
@@ -88,6 +89,7 @@ def conclude(
     verdict = replace(verdict, details=(*verdict.details, *notes))
     trust = _add_human_views(trust, journal, evidence, comparisons, settings)
     certificates = certificates_of_run(journal, variants, cases, completions)
+    collapse = find_collapse(cases, variants, answers)
     compare_s = time.perf_counter() - began
     return Report(
         verdict=lead_with_certificates(
@@ -105,12 +107,14 @@ def conclude(
         partial=settings.partial,
         warnings=(
             *certificate_warnings(certificates),
+            *collapse_warnings(collapse),
             *run_warnings(journal, variants, completions),
         ),
         provenance=_provenance(journal, header, params, compare_s),
         trust=trust,
         split_texts=split_texts,
         certificates=certificates,
+        collapse=collapse,
     )
 
 

@@ -11,6 +11,7 @@ from plugin.certify.certificate import Certificate
 from plugin.compare.families import retention_groups
 from plugin.compare.pairs import contenders, contrasts
 from plugin.records import ALL, DATA, Case, Completion, Failure, MetricSpec, Score, Variant
+from plugin.report.collapse import Collapse
 from plugin.results import Comparison, Summary, Verdict
 from plugin.thinking import SplitText
 from plugin.trust.records import Trust
@@ -32,6 +33,7 @@ class Report:
         certificates: the certificate of each adapter.
         split_texts: (case id, variant name) -> thoughts and answer of the completion; a completion
             that is missing here has no thoughts.
+        collapse: signs of a collapsed model, for each variant.
     """
 
     verdict: Verdict
@@ -50,6 +52,7 @@ class Report:
     trust: Trust | None = None
     certificates: tuple[Certificate, ...] = ()
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
+    collapse: tuple[Collapse, ...] = ()
 
 
 Row = TypeVar("Row", Summary, Comparison)
