@@ -31,6 +31,7 @@ from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS
 from plugin.records import Case, Completion
 from plugin.reopen import parse_params
+from plugin.report.collapse import collapse_warnings, find_collapse
 from plugin.report.preferences import look_at_preferences
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
@@ -78,16 +79,17 @@ def conclude(
     trust = _trust_in_judge(header, journal.state, evidence, answers)
     how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
     compared = look_at_preferences(evidence, answers, judge, how)
+    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
     settings = replace(
         _verdict_settings(journal, params, evidence),
         judge_label=label_with_caveats(judge, header.caveat, trust, compared.faults),
         n_resamples=n_resamples,
         beside=compared.beside,
+        is_withheld=bool(why_none),
     )
     tick = _ticker(progress or Progress(), n_intervals(evidence))
     summaries = summarise(evidence, settings, tick)
     comparisons = compared.withhold(compare(evidence, settings, tick))
-    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
     if why_none:
         comparisons = withhold_outcomes(comparisons)
     verdict = decide_verdict(evidence, summaries, comparisons, settings)
@@ -97,6 +99,7 @@ def conclude(
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     trust = _add_human_views(trust, journal, evidence, comparisons, settings)
     certificates = certificates_of_run(journal, variants, cases, completions)
+    collapse = find_collapse(cases, variants, answers)
     compare_s = time.perf_counter() - began
     return Report(
         verdict=lead_with_certificates(
@@ -114,6 +117,7 @@ def conclude(
         partial=settings.partial,
         warnings=(
             *certificate_warnings(certificates),
+            *collapse_warnings(collapse),
             *run_warnings(journal, variants, completions),
         ),
         provenance=_provenance(journal, header, params, compare_s),
@@ -122,6 +126,7 @@ def conclude(
         compared=compared,
         split_texts=split_texts,
         certificates=certificates,
+        collapse=collapse,
     )
 
 

@@ -155,6 +155,40 @@ class Harm:
 
 
 @dataclass(frozen=True, slots=True)
+class RivalGap:
+    """How far the variant with the highest mean is ahead of another one, on the primary metric.
+
+    Attributes:
+        n: cases that both have a score for.
+        n_clusters: clusters of these cases; None if every case stands for itself.
+        n_failed: cases in which the score of one of them, or of both, failed.
+        gain: mean difference of the two on the same case, turned so that more is better.
+        ci_low: lower end of its 95% interval; with more than two variants the intervals of all
+            their pairs hold at once. None if there is no interval.
+        ci_high: upper end of that interval.
+        outcome: of the best one against the other one.
+        n_pairs: pairs of variants that the interval holds for at once.
+        method: how the interval was computed, or why there is none, in words.
+    """
+
+    best: str
+    other: str
+    metric: str
+    n: int
+    n_clusters: int | None
+    n_failed: int
+    best_mean: float | None
+    other_mean: float | None
+    gain: float | None
+    ci_low: float | None
+    ci_high: float | None
+    margin: float
+    outcome: Outcome
+    n_pairs: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The one answer.
 
@@ -163,8 +197,10 @@ class Verdict:
         sentence: the answer in one line.
         details: what the reader must know besides, most important first.
         primary_metric: the metric that decided.
-        variant: the one that the verdict is about; "" when there was nothing to compare.
+        variant: the one that the verdict is about, of several the recommended one; "" when there
+            was nothing to compare.
         harms: the guards that any variant lost.
+        rivals: of several variants, the one with the highest mean against each other one.
     """
 
     outcome: Outcome | None
@@ -173,6 +209,7 @@ class Verdict:
     primary_metric: str | None
     variant: str = ""
     harms: tuple[Harm, ...] = ()
+    rivals: tuple[RivalGap, ...] = ()
 
     @property
     def lost(self) -> tuple[str, ...]:

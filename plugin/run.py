@@ -50,6 +50,7 @@ from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
 from plugin.reopen import can_write, open_run, require_whole, require_writable
 from plugin.report import write_report
+from plugin.report.collapse import collapse_warnings, find_collapse
 from plugin.report.record import Report
 from plugin.report.warnings import masked_completions
 from plugin.run_facts import RunHeader, RunState
@@ -192,7 +193,8 @@ def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
     lines = [certificate_line(each) for each in certificates if not each.holds]
     why = why_no_verdict(journal.split_texts())
     masked = masked_completions(plan.variants, completions)
-    return [*lines, *([why] if why else []), *masked]
+    collapse = find_collapse(cases, plan.variants, journal.answers())
+    return [*lines, *([why] if why else []), *masked, *collapse_warnings(collapse)]
 
 
 def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None:

@@ -11,10 +11,10 @@ from plugin.conclude import conclude
 from plugin.journal import Journal
 from plugin.metrics import METRICS
 from plugin.records import VANILLA, Failure, Score, Variant
-from plugin.report import write_report
+from plugin.report import summary_json, write_report
 from plugin.run_facts import RunHeader
 from plugin.worker import Progress, Stage, Stopped
-from tests.samples import case
+from tests.samples import case, completion
 
 SPEC = METRICS["correctness"].spec
 HEADER = RunHeader(
@@ -61,3 +61,22 @@ def test_comparing_and_writing_show_how_far_they_are_and_can_be_stopped(tmp_path
             conclude(journal, 50, progress)
         with pytest.raises(Stopped):
             write_report(report, tmp_path / "out", progress)
+
+
+def test_a_collapsed_model_is_in_warnings_and_summary(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path)) as journal:
+        cases = tuple(
+            case(str(n), input=f"Who plays person {n}?", expected_output=f"Actor {n}")
+            for n in range(6)
+        )
+        journal.begin(HEADER, cases, ())
+        for one in cases:
+            for name, text in ((VANILLA, f"Actor {one.id} does."), ("tuned", "Fire Fire Fire")):
+                journal.add_answer(f"{one.id} {name}", completion(text, one.id, name))
+                journal.add_score(Score(one.id, name, SPEC.name, 0.5))
+        report = conclude(journal, 50)
+    assert report.warnings[0].startswith("6 of 6 completions of tuned repeat themselves over and")
+    assert report.warnings[1].startswith('tuned gives the answer "fire fire fire" to 6 of 6')
+    base, tuned = summary_json(report)["collapse"]
+    assert (base["repeating"], base["is_one_answer"]) == ([], False)
+    assert tuned["repeating"] == [str(n) for n in range(6)] and tuned["n_common"] == 6

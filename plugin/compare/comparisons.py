@@ -63,6 +63,7 @@ class VerdictSettings:
         n_worked: cases judged when such a run did stop early; 0 when it did not.
         beside: (variant, baseline) -> what the sentence says beside the win rate, where completions
             were compared.
+        is_withheld: nothing may be concluded from the scores, so no variant is recommended.
     """
 
     primary_metric: str
@@ -74,6 +75,7 @@ class VerdictSettings:
     early: EarlyPlan | None = None
     n_worked: int = 0
     beside: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    is_withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)

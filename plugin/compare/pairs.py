@@ -6,7 +6,7 @@ A gain is also compared with other gains on the same cases: a prompt's, and othe
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -228,39 +228,54 @@ def _are_binary(pairs: Sequence[tuple[Case, float, float]]) -> bool:
 
 def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
     """Yield the paired scores of every comparison, by metric, contrast and group."""
+    groups = groups_of(evidence.cases)
     for spec in (spec for spec in evidence.metrics if not spec.judges_data):
         columns = {name: column_of(evidence, spec, name) for name in evidence.names}
         for contrast in contrasts(evidence.names):
-            column, baseline = columns[contrast.variant], columns[contrast.baseline]
-            own_failed = column.failed
+            own = columns
             if spec.is_relative:
-                column, baseline = contrast_columns(evidence, spec, contrast)
-                own_failed = column.failed - baseline.failed
-            for group, cases in groups_of(evidence.cases):
-                pairs = [
-                    (case, column.scores.get(case.id), baseline.scores.get(case.id))
-                    for case in cases
-                ]
-                worked = [
-                    (case, a, b)
-                    for case, a, b in pairs
-                    if (a is not None or case.id in column.failed)
-                    and (b is not None or case.id in baseline.failed)
-                ]
-                yield Pairs(
-                    spec=spec,
-                    variant=contrast.variant,
-                    baseline=contrast.baseline,
-                    group=group,
-                    whole=[(c, a, b) for c, a, b in worked if a is not None and b is not None],
-                    broken=[(c, a, b) for c, a, b in worked if a is None or b is None],
-                    n_failed_variant=sum(case.id in own_failed for case in cases),
-                    n_failed_baseline=sum(case.id in baseline.failed for case in cases),
-                    n_retryable=sum(
-                        (case.id in column.retryable) + (case.id in baseline.retryable)
-                        for case in cases
-                    ),
-                )
+                own = dict(zip(contrast, contrast_columns(evidence, spec, contrast), strict=True))
+            for members in groups:
+                yield pair_up(spec, contrast, own, members)
+
+
+def pair_up(
+    spec: MetricSpec,
+    contrast: Contrast,
+    columns: Mapping[str, ScoreColumn],
+    members: tuple[str, Sequence[Case]],
+) -> Pairs:
+    """Pair the scores of a variant and a baseline.
+
+    Args:
+        spec: the metric.
+        contrast: which two.
+        columns: variant -> its scores.
+        members: name and cases of the group.
+    """
+    (group, cases), (variant, baseline) = members, (columns[name] for name in contrast)
+    pairs = [(case, variant.scores.get(case.id), baseline.scores.get(case.id)) for case in cases]
+    worked = [
+        (case, a, b)
+        for case, a, b in pairs
+        if (a is not None or case.id in variant.failed)
+        and (b is not None or case.id in baseline.failed)
+    ]
+    # A base that failed is counted once, also where its score is even by definition.
+    own_failed = variant.failed - baseline.failed if spec.is_relative else variant.failed
+    return Pairs(
+        spec=spec,
+        variant=contrast.variant,
+        baseline=contrast.baseline,
+        group=group,
+        whole=[(c, a, b) for c, a, b in worked if a is not None and b is not None],
+        broken=[(c, a, b) for c, a, b in worked if a is None or b is None],
+        n_failed_variant=sum(case.id in own_failed for case in cases),
+        n_failed_baseline=sum(case.id in baseline.failed for case in cases),
+        n_retryable=sum(
+            (case.id in variant.retryable) + (case.id in baseline.retryable) for case in cases
+        ),
+    )
 
 
 def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn:

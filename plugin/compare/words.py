@@ -30,7 +30,7 @@ from plugin.compare.words_open import (
 )
 from plugin.compare.words_preference import preference_head, wins_text
 from plugin.records import ALL, DATA
-from plugin.results import Comparison, IntervalKind, Outcome, Summary
+from plugin.results import Comparison, IntervalKind, Outcome, RivalGap, Summary
 
 _PROMISED_CASES, _PROMISED_CLUSTERS = 60, 10
 """From so many cases, or effective clusters, on the interval's coverage is promised."""
@@ -298,7 +298,7 @@ def _mean_text(row: Summary) -> str:
     return f"{row.metric} {mean} ({within}, n={n}{failed_suffix(row.n_failed)})"
 
 
-def n_text(row: Comparison | RatioEstimate | BestOf) -> str:
+def n_text(row: Comparison | RatioEstimate | BestOf | RivalGap) -> str:
     """Return how many cases a figure rests on, and how many clusters."""
     clusters = "" if row.n_clusters is None else f" in {format_count(row.n_clusters)} clusters"
     return f"n={format_count(row.n)}{clusters}"

@@ -130,6 +130,7 @@ def summary_json(report: Report) -> dict[str, Any]:
             }
             for found in report.certificates
         ],
+        "collapse": report.collapse,
         "provenance": report.provenance,
     }
     return {key: _plain_json(value) for key, value in content.items()}

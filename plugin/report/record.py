@@ -21,6 +21,7 @@ from plugin.records import (
     Score,
     Variant,
 )
+from plugin.report.collapse import Collapse
 from plugin.report.preferences import Compared
 from plugin.results import Comparison, Summary, Verdict
 from plugin.thinking import SplitText
@@ -45,6 +46,7 @@ class Report:
         compared: what these show.
         split_texts: (case id, variant name) -> thoughts and answer of the completion; a completion
             that is missing here has no thoughts.
+        collapse: signs of a collapsed model, for each variant.
     """
 
     verdict: Verdict
@@ -65,6 +67,7 @@ class Report:
     preferences: tuple[Preference, ...] = ()
     compared: Compared = Compared()
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
+    collapse: tuple[Collapse, ...] = ()
 
 
 Row = TypeVar("Row", Summary, Comparison)

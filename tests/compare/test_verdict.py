@@ -544,14 +544,15 @@ def test_best_of_several_adapters():
     verdict, _ = ask({CORRECTNESS: columns, HALLUCINATION: columns})
     assert verdict.sentence.startswith("b (best of 3 adapters) is better than vanilla on Corr")
     assert "; but worse on guard metric Hallucination, 0." in verdict.sentence
-    assert verdict.details[0].startswith("a on Correctness: better, 0.")  # it lost something, too
+    assert verdict.details[0].startswith("Best against runner-up: b is better than a on Corr")
+    assert verdict.details[1].startswith("a on Correctness: better, 0.")  # it lost something, too
     assert [(harm.variant, harm.name) for harm in verdict.harms] == [
         ("b", "Hallucination"),
         ("a", "Hallucination"),
     ]
     assert any(line.startswith("a on Correctness: better, 0.") for line in verdict.details)
     assert any(line.startswith("c on Correctness: worse, 0.") for line in verdict.details)
-    assert any("b was chosen as the best of 3 on these" in line for line in verdict.details)
+    assert any("b was chosen from 3 variants on these" in line for line in verdict.details)
     a = next(line for line in verdict.details if line.startswith("a on"))
     assert "; but worse on guard metric Hallucination, 0." in a
 
