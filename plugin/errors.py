@@ -7,6 +7,7 @@ VerdictError
 │   ├── ModelError       the model cannot be loaded from the place that was named
 │   ├── AdapterError     the adapter cannot be used, or not with this base model
 │   └── JudgeError       the judge cannot be used: no key, unknown model
+├── OutputGoneError      nobody reads the output any more: the run stops, exit code 130
 └── FaultError           something broke during the run: the journal is kept, exit code 1
     ├── BaseDisturbedError   the base model changed after an adapter was taken off
     ├── JournalError         the journal cannot be read or written
@@ -55,6 +56,12 @@ class AdapterError(UserError):
 
 class JudgeError(UserError):
     """Say that the judge cannot be used."""
+
+
+class OutputGoneError(VerdictError):
+    """Say that nothing can be printed any more: a pipe is closed, a terminal is gone."""
+
+    exit_code = 130
 
 
 class FaultError(VerdictError):

@@ -11,9 +11,9 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body records sheets | keys | net results run_facts thinking | journal "
-    "| load metrics compare | certify | engines | judges | trust | report | hosts score | plan "
-    "| generate conclude | run | cli"
+    "errors | worker body records sheets terminal | keys | net results run_facts thinking "
+    "| journal | load metrics compare | certify | engines | judges | trust | report | hosts score "
+    "| plan | generate conclude | run | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
