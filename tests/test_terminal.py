@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import main as program
 from plugin.journal import Journal
 from plugin.terminal import plain_path, shell_word
 from tests.conftest import ROOT
@@ -336,3 +337,13 @@ def test_a_path_as_a_word_of_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path
     for name in (b"plain", b"with space", b"it's", b"caf\xe9", "ü".encode(), b"a\\b\n'c"):
         assert spoken(shell_word(os.fsdecode(name))) == name
     assert plain_path(os.fsdecode(b"caf\xe9 \xc3\xbc")) == "caf\\xe9 ü"
+
+
+def test_a_stop_while_libraries_load_has_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("plugin.cli.start", stop)
+    with pytest.raises(SystemExit) as caught:
+        program.main()
+    assert caught.value.code == 130
