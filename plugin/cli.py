@@ -74,7 +74,7 @@ def _run_command(given: dict[str, Any]) -> int:
             return _certify(given, host)
         if command in ("report", "ratings"):
             folder = Path(given["folder"])
-            host = FolderHost(str(folder))
+            host = FolderHost(given.get("out") or str(folder))
             if command == "report":
                 rebuild_report(folder, host, given["human_ratings"])
             else:
@@ -154,10 +154,10 @@ def _demo_params(arguments: Mapping[str, Any]) -> Params:
 
 
 def _resume_params(arguments: Mapping[str, Any]) -> Params:
-    from plugin.journal import Journal
+    from plugin.reopen import open_run
 
     folder = Path(arguments["folder"])
-    journal = Journal.existing(folder)
+    journal = open_run(folder, to_write=True)
     try:
         values = {**journal.header.params, "out": str(folder)}
         if journal.state.ratings:  # the journal has them; the file may be gone
@@ -240,9 +240,7 @@ def _save_partial_tables(host: LabHost) -> None:
     if host.folder is None:
         return
     with closing(Journal(host.folder)) as journal:
-        n_scores, n_completions = len(journal.scores()), len(journal.completions())
-        host.log(f"kept: {n_completions} completions and {n_scores} scores")
-        if n_scores:
+        if journal.n_rows("scores") or journal.n_rows("preferences"):
             host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))
 
 
@@ -256,17 +254,18 @@ def run_classic_job(arguments: Sequence[str]) -> None:
     from transformerlab.plugin import WORKSPACE_DIR, get_db_config_value
     from transformerlab.sdk.v1.evals import tlab_evals
 
-    from plugin.hosts import STOPPED_TEXT
+    from plugin.hosts import NOTHING_MADE, stopped_text
     from plugin.hosts.classic import ClassicHost, read_values
     from plugin.plan.job_words import describe_run, say_fields
     from plugin.run import run
 
     details = ""
+    host: ClassicHost | None = None
     in_form_words = partial(say_fields, workspace=WORKSPACE_DIR)
 
     @tlab_evals.job_wrapper()  # type: ignore[untyped-decorator]
     def job() -> None:
-        nonlocal details
+        nonlocal details, host
         try:
             params = Params.parse(read_values(arguments))
             config = _synchronous(get_db_config_value)
@@ -275,7 +274,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
             host.log(describe_run(params))
             details = run(params, host).verdict.sentence
         except KeyboardInterrupt:
-            details = STOPPED_TEXT
+            details = stopped_text(host.folder) if host else NOTHING_MADE
             print(details, flush=True)
             raise
         except Exception as error:  # the last door: the job must say why it failed
@@ -335,7 +334,9 @@ def _needs_judge(params: Params) -> bool:
     from plugin import metrics
 
     asked = metrics.load(params.predefined_tasks)
-    return bool(params.tasks or not asked) or any(one.spec.asks_judge for one in asked)
+    return bool(params.tasks or params.preference_criteria or not asked) or any(
+        one.spec.asks_judge for one in asked
+    )
 
 
 def _translate_form(params: Params, host: ClassicHost) -> Params:

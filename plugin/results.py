@@ -53,6 +53,11 @@ class Comparison:
         effective_clusters: how many clusters of one size would say as much (Kish); None like that.
         largest_cluster_share: the largest cluster's share of the pairs; None like that.
         skewness: of the clusters' mean gains; None like that.
+        n_retryable: failed scores that another try may bring.
+        stuck_at: "worst" or "best" where both have that score on nearly every case, so that hardly
+            any difference could show; else "".
+        n_if_alike: pairs or clusters that would tell if further ones are like these; only where too
+            few of them vary to say it by their spread.
         n_failed_variant: cases of the group without a score of the variant.
         n_failed_baseline: the same for the baseline.
         difference: mean of variant minus baseline, in the metric's own direction.
@@ -72,11 +77,14 @@ class Comparison:
         n_to_detect: pairs, with clusters clusters like these, that would detect the margin with 80%
             power, of a guard show that nothing was lost; None when settled.
         n_for_equivalence: the same for showing that there is no gain beyond the margin.
-        smallest_detectable: the gain that these pairs or clusters detect with 80% power.
+        smallest_detectable: the gain that these pairs or clusters detect with 80% power; None where
+            even the largest possible gain is too small.
         holds_at_worst: False when counting the failures at their worst would change the outcome.
         wins: pairs with a positive gain.
         losses: pairs with a negative gain.
         partial: not every case has been worked yet.
+        is_relative: completions were compared: the variant's mean is its win rate against the
+            baseline, whose own mean is one half by definition.
     """
 
     metric: str
@@ -113,6 +121,10 @@ class Comparison:
     effective_clusters: float | None = None
     largest_cluster_share: float | None = None
     skewness: float | None = None
+    is_relative: bool = False
+    n_retryable: int = 0
+    stuck_at: Literal["", "worst", "best"] = ""
+    n_if_alike: int | None = None
 
     @property
     def n_ties(self) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from plugin.conclude import conclude
 from plugin.journal import Journal
 from plugin.metrics import METRICS
 from plugin.records import VANILLA, Failure, Score, Variant
+from plugin.report import write_report
 from plugin.run_facts import RunHeader
+from plugin.worker import Progress, Stage, Stopped
 from tests.samples import case
 
 SPEC = METRICS["correctness"].spec
@@ -36,3 +40,24 @@ def test_a_completion_that_failed_is_not_one_that_is_still_to_come(tmp_path: Pat
     assert not found.partial
     (row,) = found.comparisons
     assert (row.n, row.n_failed_variant, row.n_failed_baseline) == (1, 1, 0)
+
+
+def test_comparing_and_writing_show_how_far_they_are_and_can_be_stopped(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path)) as journal:
+        cases = tuple(case(str(n), group="ab"[n % 2]) for n in range(6))
+        journal.begin(HEADER, cases, ())
+        for one in cases:
+            for name in (VANILLA, "tuned"):
+                journal.add_score(Score(one.id, name, SPEC.name, 0.5))
+        progress = Progress()
+        report = conclude(journal, 50, progress)
+        # Two means and one gain, over all cases and in two groups.
+        assert (progress.stage, progress.done, progress.total) == (Stage.COMPARE, 9, 9)
+        write_report(report, tmp_path / "out", progress)
+        assert progress.stage == Stage.WRITE_REPORT
+        assert progress.done == progress.total > 0
+        progress.stop.set()
+        with pytest.raises(Stopped):
+            conclude(journal, 50, progress)
+        with pytest.raises(Stopped):
+            write_report(report, tmp_path / "out", progress)

@@ -15,6 +15,7 @@ LOOKS_AT = {
     "faithfulness": "are the answer's claims supported by the context",
     "correctness": "does the answer say what the expected output says",
     "rubric": "accuracy, completeness, relevance, clarity, instructions; 1 to 10 each",
+    "preference": "which of two answers is better, asked in both orders; what a variant wins",
     "bias": "share of the answer's opinions that are biased",
     "toxicity": "share of the answer's opinions that are toxic",
     "contextual_precision": "do useful contexts stand before useless ones",
@@ -81,6 +82,8 @@ def _calls(spec: MetricSpec) -> str:
         return "0"
     n_calls = spec.n_questions + spec.asks_reason
     per = " per case" if spec.judges_data else ""
+    if spec.is_relative:
+        per = " per case and pair"
     return f"{n_calls}{per} ({spec.n_questions})" if spec.asks_reason else f"{n_calls}{per}"
 
 

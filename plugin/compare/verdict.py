@@ -50,10 +50,12 @@ def decide_verdict(
         return Verdict(None, sentence, (), primary.name)
     findings = _rank_findings(evidence, comparisons, primary)
     best = findings[0].primary
+    beside = settings.beside.get((best.variant, best.baseline), "") if primary.is_relative else ""
     anytime = early_stop_lines(best if settings.n_worked else None) if settings.early else []
     return Verdict(
         outcome=findings[0].outcome,
-        sentence=head + verdict_sentence(findings[0], _subject_text(evidence, best.variant)),
+        sentence=head
+        + verdict_sentence(findings[0], _subject_text(evidence, best.variant), beside),
         details=(
             *_prompt_details(evidence, comparisons, findings[0], primary, settings),
             *anytime,

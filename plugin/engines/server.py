@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from plugin.body import bound_body
-from plugin.certify.certificate import Certificate
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.measure import ServedPair, certify_served
 from plugin.engines import NO_ANSWER, ServedSettings
 from plugin.engines._server_api import (
@@ -72,10 +72,13 @@ class ServerEngine(TextEngine):
         self._settings = settings
         self._calls = ServerCalls(settings)
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """See `Engine.certify`."""
         names, notes = self._settings.names, self._settings.notes.get(variant, ())
         served = ServedPair(self._settings.url, names[VANILLA], names[variant], notes)
+        tell("ask the probes")
         return certify_served(self._answers, variant, probes, served)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
@@ -153,8 +156,8 @@ class ServerCalls:
                 if n_bad >= N_BAD_UNTIL_DOWN:
                     raise ServerDownError(
                         f"the inference server {self._settings.url} does not answer: {n_bad} "
-                        f"requests in a row failed, the last with: {self._last}. Everything made "
-                        "so far is kept; check the server and resume"
+                        f"requests in a row failed, the last with: {self._last}. Check the "
+                        "server and resume"
                     )
         finally:
             self._drop(under_way)

@@ -17,7 +17,7 @@ from typing import Any
 
 from plugin.compare.numbers import round_published
 from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
-from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, is_within, run_folder
+from plugin.hosts import ProgressReporter, closing_words, is_within, run_folder, stopped_text
 from plugin.hosts.documents import publish_documents
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, MetricSpec, Score
 from plugin.report.record import Report
@@ -64,7 +64,11 @@ def read_values(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 class ClassicHost:
-    """See `plugin.hosts.Host`."""
+    """See `plugin.hosts.Host`.
+
+    Attributes:
+        folder: the run's folder, once it is open.
+    """
 
     stop_exit_code = 130
     stop_within_s = STOP_WITHIN_S
@@ -86,6 +90,7 @@ class ClassicHost:
             model_name: the experiment's model; adapters are kept under its name.
             reword: turns what is printed into the words of the form.
         """
+        self.folder: Path | None = None
         self._sdk = sdk
         self._workspace = Path(workspace)
         self._config_value = config_value
@@ -95,7 +100,8 @@ class ClassicHost:
 
     def open(self, run_id: str) -> Path:
         """Return a folder in the workspace; the same settings continue the run there."""
-        return run_folder(self._workspace, run_id)
+        self.folder = run_folder(self._workspace, run_id)
+        return self.folder
 
     def model(self, name: str) -> str:
         """Return a directory, or the name as a hub id."""
@@ -197,7 +203,7 @@ class ClassicHost:
 
     def stopped(self) -> None:
         """Say so in the job's output."""
-        self.log(STOPPED_TEXT)
+        self.log(stopped_text(self.folder))
 
     def _stored(self, name: str) -> str | None:
         """Return a value of the host's settings."""

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from plugin.errors import OptionError, OutputGoneError, UserError, VerdictError
-from plugin.hosts import PathHost
+from plugin.errors import JournalGoneError, OptionError, OutputGoneError, UserError, VerdictError
+from plugin.hosts import PathHost, counted_progress
+from plugin.journal import kept_text
 from plugin.report.record import Report
 from plugin.terminal import say, shell_word
 from plugin.worker import Progress
@@ -89,28 +90,39 @@ class FolderHost(PathHost):
             for warning in report.warnings:
                 _print(self._console, f"warning: {warning}", "yellow")
         page = next(file for file in files if file.suffix == ".html").resolve()
-        self.log(f"\nReport: {page}\nTables, charts and journal: {page.parent}")
+        has_journal = (page.parent / "journal.sqlite").is_file()
+        names = "Tables, charts and journal" if has_journal else "Tables and charts"
+        self.log(f"\nReport: {page}\n{names}: {page.parent}")
 
     def fail(self, error: VerdictError) -> None:
         """Print the message on stderr, and after a fault the command that goes on."""
         self._end_meter()
         say(_plain_text(f"{_error_title(error)}: {error}"))
-        if error.exit_code != UserError.exit_code:
-            self._say_how_to_go_on()
+        if isinstance(error, JournalGoneError):
+            _say_how_to_go_on(Path(error.folder) if error.folder else None)
+        elif error.exit_code != UserError.exit_code:
+            _say_how_to_go_on(self._opened)
 
     def stopped(self) -> None:
         """Say so on stderr, with the command that goes on."""
         self._end_meter()
-        say("\nstopped; everything made so far is kept")
-        self._say_how_to_go_on()
+        say("\nstopped")
+        _say_how_to_go_on(self._opened)
 
     def _end_meter(self) -> None:
         with contextlib.suppress(OSError):  # the terminal may be gone
             self._meter.end()
 
-    def _say_how_to_go_on(self) -> None:
-        if self._opened:
-            say(f"Go on with: python main.py resume {shell_word(self._opened)}")
+
+def _say_how_to_go_on(folder: Path | None) -> None:
+    """Say what the folder has kept, counted; with the command that goes on, if there is a run."""
+    if folder is None:
+        return
+    kept = kept_text(folder)
+    nothing = "Nothing was made yet" if folder.is_dir() else "Nothing is kept: the folder is gone"
+    say(f"Kept: {kept}" if kept else nothing)
+    if kept:
+        say(f"Go on with: python main.py resume {shell_word(folder)}")
 
 
 @contextlib.contextmanager
@@ -171,7 +183,7 @@ class _Bars:
             self._task,
             completed=progress.done,
             total=progress.total or None,
-            count=", ".join(_count_text(progress)),
+            count=_count_text(progress),
             refresh=True,
         )
 
@@ -193,23 +205,17 @@ class _Lines:
         begins = progress.began_s != self._began_s
         if begins or now - self._last_s >= _LINE_EVERY_S:
             self._began_s, self._last_s = progress.began_s, now
-            text = f"{progress.stage}: {', '.join(_count_text(progress))}".removesuffix(": ")
+            text = f"{progress.stage}: {_count_text(progress)}".removesuffix(": ")
             _print(self._console, text)
 
     def end(self) -> None:
         """Do nothing: lines need no end."""
 
 
-def _count_text(progress: Progress) -> list[str]:
+def _count_text(progress: Progress) -> str:
     """Return how far, how fast, how long it will take, and what went wrong."""
-    if not progress.total:
-        return []
-    parts = [f"{progress.done} of {progress.total}"]
-    made, seconds = progress.done - progress.n_before, time.monotonic() - progress.began_s
-    if made > 0 and seconds > 0:
-        left_s = (progress.total - progress.done) * seconds / made
-        parts += [f"{made / seconds:.1f}/s", f"{left_s:.0f} s left"]
-    return [*parts, progress.note] if progress.note else parts
+    note = [progress.note] if progress.note and progress.total else []
+    return ", ".join([*counted_progress(progress), *note])
 
 
 def _error_title(error: VerdictError) -> str:

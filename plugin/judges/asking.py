@@ -14,10 +14,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from plugin.cache import Judgment, content_key
 from plugin.errors import CallError, JudgeDownError, LimitReached, quote
-from plugin.journal import Journal, Judgment, content_key
+from plugin.journal import Journal
 from plugin.judges import PROVIDERS, Answer, Judge
 from plugin.judges.parsing import Misfit, parse_answer, repair_answer
 from plugin.metrics import Check
@@ -126,12 +127,10 @@ class Asker:
             LimitReached: when the user's limits allow no more calls.
         """
         key = self._judgment_key(prompt, schema, repeat)
-        kept = self._journal.judgment(key)
+        kept = self._kept_answer(key, schema, check)
         if kept is not None:
-            answer = schema.model_validate_json(kept.answer)
-            if check(answer) is None:
-                self._meter.counts["n_cached"] += 1
-                return answer
+            self._meter.counts["n_cached"] += 1
+            return kept
         task = self._under_way.get(key)
         if task is None:
             task = asyncio.create_task(self._ask_until_fitting(key, prompt, schema, check))
@@ -145,6 +144,17 @@ class Asker:
         if problem:
             raise CallError(f"the answer to the same question elsewhere does not fit: {problem}")
         return answer
+
+    def _kept_answer(self, key: str, schema: type[BaseModel], check: Check) -> BaseModel | None:
+        """Return the answer that journal or cache hold; None if there is none that fits."""
+        kept = self._journal.judgment(key)
+        if kept is None:
+            return None
+        try:
+            answer = schema.model_validate_json(kept.answer)
+        except ValidationError:  # a cache that was damaged or edited: the judge is asked again
+            return None
+        return answer if check(answer) is None else None
 
     def _forget(self, key: str, task: asyncio.Task[BaseModel]) -> None:
         self._under_way.pop(key, None)
@@ -274,8 +284,8 @@ class Asker:
             if self._n_lost < N_LOST_UNTIL_DOWN:
                 return
         raise JudgeDownError(
-            f"the judge {self._judge.label} does not answer: {error}. Everything made so far is "
-            "kept; start the judge's server (or check its address) and resume the run"
+            f"the judge {self._judge.label} does not answer: {error}. Start the judge's "
+            "server (or check its address) and resume the run"
         ) from error
 
     def _note_failure(self, error: CallError) -> None:
@@ -290,8 +300,8 @@ class Asker:
         if self._n_failed >= N_FAILED_UNTIL_HOPELESS:
             raise JudgeDownError(
                 f"the judge {self._judge.label} gave no usable answer to "
-                f"{N_FAILED_UNTIL_HOPELESS} questions. Last error: {error}. Everything made so far "
-                "is kept; fix the judge, or choose another with --judge, and start again"
+                f"{N_FAILED_UNTIL_HOPELESS} questions. Last error: {error}. Fix the judge, or "
+                "choose another with --judge, and start again"
             ) from error
 
 

@@ -17,7 +17,8 @@ from plugin.errors import CallError
 from plugin.journal import Journal
 from plugin.judges import Judge
 from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter, price_of
-from plugin.metrics import Measured, Metric, MetricError, run_descriptive, run_metric
+from plugin.metrics import Measured, Metric
+from plugin.metrics.running import MetricError, run_descriptive, run_metric
 from plugin.records import (
     DATA,
     Case,

@@ -163,7 +163,10 @@ class Params(ScoringParams):
         return self.model_dump(mode="json", exclude=left_out)
 
 
-_UNSAID = ("enable_thinking", "guard_metric", "retention_group", "retention_column")
+_UNSAID = (
+    *("enable_thinking", "guard_metric", "retention_group", "retention_column"),
+    *("preference_criteria", "preference_reference", "pairs", "style_control"),
+)
 """Options that are no settings of a run which leaves them at their default."""
 
 

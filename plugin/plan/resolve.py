@@ -87,7 +87,9 @@ def find_sources(params: Params, host: Host) -> Sources:
         _check_models(params)
         server = find_server(params, secrets)
     asked = metrics.load(params.predefined_tasks)
-    needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
+    needs_judge = bool(params.tasks or params.preference_criteria or not asked) or any(
+        m.spec.asks_judge for m in asked
+    )
     compares = params.variants != ONLY_VANILLA
     named: tuple[Judge, ...] = (NoJudge(),)
     if needs_judge:

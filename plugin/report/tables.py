@@ -1,4 +1,4 @@
-"""The five CSV tables of a report.
+"""The CSV tables of a report: five, and a sixth where completions were compared.
 
 Their columns stay the same for ever: the host's evals page reads them.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from plugin.compare.numbers import round_published
+from plugin.compare.pairs import Contrast, contrasts
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, Case, MetricSpec
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.sheets import guard_cell, spell_breaks
@@ -38,6 +39,10 @@ MOST_BARS = 8
 _LABEL_ROOM = 210
 """Characters that fit under the host's chart, side by side."""
 
+PREFERENCES_COLUMNS = (
+    "label case_id metric variant baseline judge shown_first shown_second value flip group "
+    "reason".split()
+)
 FAILURES_COLUMNS = "variant metric stage case_id reason".split()
 
 CellValue = str | float | bool | None
@@ -46,13 +51,16 @@ CellValue = str | float | bool | None
 def make_tables(report: Report) -> dict[str, DataFrame]:
     """Return file name -> table, in publishing order."""
     ledger = Ledger(report)
-    return {
+    tables = {
         "01_summary.csv": summary_table(ledger),
         "02_comparison.csv": comparison_table(ledger),
         "03_cases.csv": cases_table(ledger),
         "04_failures.csv": failures_table(ledger),
         "05_groups.csv": groups_table(ledger),
     }
+    if report.preferences:
+        tables["06_preferences.csv"] = preferences_table(ledger)
+    return tables
 
 
 def csv_text(table: DataFrame) -> str:
@@ -196,10 +204,39 @@ def failures_table(ledger: Ledger) -> DataFrame:
     """Return a row per failure, in the order of the run."""
     rows: list[Sequence[CellValue]] = [
         (row.variant, row.metric and ledger.metric_name(row.metric), row.stage)
-        + (row.case_id, row.reason)
+        + (row.case_id, f"{_against(ledger, row.baseline)}{row.reason}")
         for row in ledger.report.failures
     ]
     return _data_frame(FAILURES_COLUMNS, rows)
+
+
+def _against(ledger: Ledger, baseline: str | None) -> str:
+    return f"against {baseline}: " if baseline not in (None, ledger.baseline) else ""
+
+
+def preferences_table(ledger: Ledger) -> DataFrame:
+    """Return a row per pair of completions and judge, in the order of the cases.
+
+    A level says how much better the variant is, from -2 to 2, with it shown first and second; it is
+    missing where no judge was asked.
+    """
+    groups = {case.id: (place, case.group) for place, case in enumerate(ledger.report.cases)}
+    contrast = {each: place for place, each in enumerate(contrasts(ledger.variants))}
+    ordered = sorted(
+        ledger.report.preferences,
+        key=lambda one: (
+            contrast.get(Contrast(one.variant, one.baseline), len(contrast)),
+            *(one.variant, one.baseline, one.metric),
+            *(groups[one.case_id][0], one.judge),
+        ),
+    )
+    rows: list[Sequence[CellValue]] = [
+        (f"{one.metric}: {one.variant} vs {one.baseline}", one.case_id, one.metric)
+        + (one.variant, one.baseline, one.judge or ledger.report.judge, one.first, one.second)
+        + (one.value, one.is_flip, groups[one.case_id][1], one.reason)
+        for one in ordered
+    ]
+    return _data_frame(PREFERENCES_COLUMNS, rows)
 
 
 def _group_suffix(group: str) -> str:

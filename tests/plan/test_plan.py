@@ -136,6 +136,12 @@ def test_a_variants_id_tells_all_that_its_completions_depend_on(tmp_path: Path) 
     assert set(ids()).isdisjoint(ids(model=other))
 
 
+def test_a_run_knows_what_its_metrics_measured() -> None:
+    assert "versions of metrics" not in plan_of(predefined_tasks="Token F1").identity
+    found = plan_of(predefined_tasks="Token F1, Perplexity").identity
+    assert found["versions of metrics"] == {"Perplexity": 2}
+
+
 THINKING = "{{ messages[0]['content'] }}{% if enable_thinking %}<think>{% endif %}"
 
 
