@@ -29,10 +29,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from plugin.errors import FaultError, JudgeError, OptionError, VerdictError
+from plugin.errors import FaultError, JudgeError, OptionError, OutputGoneError, VerdictError
 from plugin.plan.command_line import PROGRAM, parse_arguments, read_config
 from plugin.plan.params import Params
 from plugin.plan.params_input import ONLY_VANILLA
+from plugin.terminal import say, usable_streams
 
 if TYPE_CHECKING:
     from plugin.hosts import Host
@@ -44,13 +45,24 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that a person typed; return the exit code."""
-    try:
-        given = parse_arguments(arguments)
-    except OptionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    # SIGTERM counts as a stop, like Ctrl-C.
+    with usable_streams():
+        try:
+            given = parse_arguments(arguments)
+        except OptionError as error:
+            say(f"error: {error}")
+            return error.exit_code
+        _stop_on_signals()
+        return _run_command(given)
+
+
+def _stop_on_signals() -> None:
+    """Make SIGTERM a stop, like Ctrl-C, and the loss of the terminal unless nohup ignores it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _stop_once)
+
+
+def _run_command(given: dict[str, Any]) -> int:
     from plugin.hosts.folder import FolderHost
 
     command = given.pop("command")
@@ -78,7 +90,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _report_error(error: BaseException, host: Host) -> int:
     """Tell the host how its run ended, from within an except clause; return the exit code."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, OutputGoneError):
+        say(str(error))
+    if isinstance(error, KeyboardInterrupt | OutputGoneError):
         host.stopped()
         return host.stop_exit_code
     if not isinstance(error, VerdictError):
@@ -97,10 +111,14 @@ def _certify(given: Mapping[str, Any], host: Host) -> int:
 
 def _save_traceback() -> str:
     """Write the traceback to a new file; return a sentence that names it."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="finetune-verdict-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        traceback.print_exc(file=file)
+    options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "delete": False}
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="finetune-verdict-", suffix=".txt", **options
+        ) as file:
+            traceback.print_exc(file=file)
+    except OSError as error:
+        return f"an unexpected fault: please report it (no room for its traceback: {error})"
     return f"an unexpected fault: please report it and attach {file.name}"
 
 
@@ -203,10 +221,11 @@ def run_lab_job() -> int:
 
 
 def _stop_once(number: int, frame: FrameType | None) -> NoReturn:
-    """Interrupt the run at the first SIGTERM and ignore the others.
+    """Interrupt the run at the first such signal and ignore the others.
 
-    One Stop arrives twice: the host signals every process of the job, and its wrapper around the
-    command passes the signal on. The second would end the run before its tables are saved.
+    One Stop of a host arrives twice: it signals every process of the job, and its wrapper around
+    the command passes the signal on. So does the loss of a terminal, from the shell and from the
+    system. The second would end the run before its tables or answers are saved.
     """
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -283,7 +302,7 @@ def run_job(code: str, arguments: Sequence[str]) -> int:
 
     file, _, function = code.partition(":")
     module = importlib.import_module(f"plugin.hosts.{file}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop, like Ctrl-C
+    _stop_on_signals()
     host, values = getattr(module, function)(arguments)
     try:
         run(Params.parse(values), host)

@@ -8,6 +8,7 @@ VerdictError
 │   ├── AdapterError     the adapter cannot be used, or not with this base model
 │   ├── JudgeError       the judge cannot be used: no key, unknown model
 │   └── DamagedError     the journal or the cache is not as this program wrote it
+├── OutputGoneError      nobody reads the output any more: the run stops, exit code 130
 └── FaultError           something broke during the run: the journal is kept, exit code 1
     ├── BaseDisturbedError   the base model changed after an adapter was taken off
     ├── JournalError         the journal cannot be read or written
@@ -61,6 +62,12 @@ class JudgeError(UserError):
 
 class DamagedError(UserError):
     """Say that the journal or the cache is not as this program wrote it."""
+
+
+class OutputGoneError(VerdictError):
+    """Say that nothing can be printed any more: a pipe is closed, a terminal is gone."""
+
+    exit_code = 130
 
 
 class FaultError(VerdictError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from plugin.journal import Journal
 from plugin.plan.params import Params
 from plugin.records import DATA, JudgeScore, MetricSpec, Score
 from plugin.run_facts import RunHeader, RunState
+from plugin.terminal import shell_word
 
 _ROUNDING = 1e-6
 
@@ -87,7 +87,7 @@ def require_writable(folder: Path) -> None:
         OptionError: when it cannot be written to.
     """
     if not can_write(folder):
-        old, new = shlex.quote(str(folder)), shlex.quote(f"{folder.name}-copy")
+        old, new = shell_word(folder), shell_word(f"{folder.name}-copy")
         raise OptionError(
             f"{folder} cannot be written to; copy the run (cp -r {old} {new}) and go on in the "
             "copy, or make the folder and its files writable"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -55,6 +54,7 @@ from plugin.report.record import Report
 from plugin.report.warnings import masked_completions
 from plugin.run_facts import RunHeader, RunState
 from plugin.score import items_to_score, missing_items, score_all
+from plugin.terminal import shell_word
 from plugin.thinking import unfinished_failures, why_no_verdict
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
@@ -318,8 +318,8 @@ def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
     host.log(
         f"{n_drawn} cases drawn: {path}\nFill in the columns rating (on the metric's own scale, "
         f"{'; '.join(map(_scale_text, rateable_metrics(specs)))}) and rater; rows may stay empty.\n"
-        f"Then: python main.py report {shlex.quote(str(folder))} --human_ratings "
-        f"{shlex.quote(str(path))}"
+        f"Then: python main.py report {shell_word(folder)} --human_ratings "
+        f"{shell_word(path)}"
     )
     if n_drawn < MIN_LABELS:
         host.log(

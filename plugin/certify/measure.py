@@ -358,7 +358,7 @@ def take_fingerprint(
         return Fingerprint("the same logits, bit for bit", hashlib.sha256(first).hexdigest())
     digest = hashlib.sha256()
     for name, content in tensors():
-        digest.update(name.encode())
+        digest.update(name.encode("utf-8", "surrogatepass"))
         digest.update(content)
     return Fingerprint("the same digest of all tensors", digest.hexdigest())
 

@@ -9,7 +9,6 @@ progress, and the last words of a job.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Protocol
 from plugin.errors import AdapterError, OptionError, VerdictError
 from plugin.journal import kept_text
 from plugin.report.record import Report
+from plugin.terminal import say
 from plugin.worker import STOP_WITHIN_S, Progress, Stage
 
 
@@ -119,7 +119,7 @@ class PathHost:
 
     def fail(self, error: VerdictError) -> None:
         """Print the message on stderr."""
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        say(f"error: {error}")
 
     def stopped(self) -> None:
         """Say that the run was stopped, and how to go on."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import shlex
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from plugin.errors import JournalGoneError, OptionError, UserError, VerdictError
+from plugin.errors import JournalGoneError, OptionError, OutputGoneError, UserError, VerdictError
 from plugin.hosts import PathHost, counted_progress
 from plugin.journal import kept_text
 from plugin.report.record import Report
+from plugin.terminal import say, shell_word
 from plugin.worker import Progress
 
 RUNS = "runs"
@@ -43,7 +43,7 @@ class FolderHost(PathHost):
         self._out = out
         self._prefix = prefix
         self._opened: Path | None = None
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or _Screen(highlight=False, soft_wrap=True)
         self._n_told = 0
         self._meter = _Bars(self._console) if self._console.is_terminal else _Lines(self._console)
 
@@ -68,20 +68,27 @@ class FolderHost(PathHost):
             self._n_told += 1
             self.log(f"{ended.stage}: {ended.done} of {ended.total} in {ended.seconds:.1f} s")
         if progress.stage:
-            self._meter.show(progress)
+            with _told_if_gone():
+                self._meter.show(progress)
 
     def log(self, text: str) -> None:
         """Print a line."""
-        self._meter.end()
-        _print(self._console, text)
+        with _told_if_gone():
+            self._meter.end()
+            _print(self._console, text)
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
         """Print the verdict and where the files are; they are in their place already."""
+        with contextlib.suppress(OutputGoneError):  # nothing else is missing
+            self._print_results(report, files)
+
+    def _print_results(self, report: Report, files: Sequence[Path]) -> None:
         self.log("")
-        for number, line in enumerate(report.verdict.text.splitlines()):
-            _print(self._console, line, "" if number else "bold")
-        for warning in report.warnings:
-            _print(self._console, f"warning: {warning}", "yellow")
+        with _told_if_gone():
+            for number, line in enumerate(report.verdict.text.splitlines()):
+                _print(self._console, line, "" if number else "bold")
+            for warning in report.warnings:
+                _print(self._console, f"warning: {warning}", "yellow")
         page = next(file for file in files if file.suffix == ".html").resolve()
         has_journal = (page.parent / "journal.sqlite").is_file()
         names = "Tables, charts and journal" if has_journal else "Tables and charts"
@@ -89,8 +96,8 @@ class FolderHost(PathHost):
 
     def fail(self, error: VerdictError) -> None:
         """Print the message on stderr, and after a fault the command that goes on."""
-        self._meter.end()
-        print(_plain_text(f"{_error_title(error)}: {error}"), file=sys.stderr)
+        self._end_meter()
+        say(_plain_text(f"{_error_title(error)}: {error}"))
         if isinstance(error, JournalGoneError):
             _say_how_to_go_on(Path(error.folder) if error.folder else None)
         elif error.exit_code != UserError.exit_code:
@@ -98,9 +105,13 @@ class FolderHost(PathHost):
 
     def stopped(self) -> None:
         """Say so on stderr, with the command that goes on."""
-        self._meter.end()
-        print("\nstopped", file=sys.stderr)
+        self._end_meter()
+        say("\nstopped")
         _say_how_to_go_on(self._opened)
+
+    def _end_meter(self) -> None:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            self._meter.end()
 
 
 def _say_how_to_go_on(folder: Path | None) -> None:
@@ -109,10 +120,30 @@ def _say_how_to_go_on(folder: Path | None) -> None:
         return
     kept = kept_text(folder)
     nothing = "Nothing was made yet" if folder.is_dir() else "Nothing is kept: the folder is gone"
-    print(f"Kept: {kept}" if kept else nothing, file=sys.stderr, flush=True)
+    say(f"Kept: {kept}" if kept else nothing)
     if kept:
-        command = f"python main.py resume {shlex.quote(str(folder))}"
-        print(f"Go on with: {command}", file=sys.stderr, flush=True)
+        say(f"Go on with: python main.py resume {shell_word(folder)}")
+
+
+@contextlib.contextmanager
+def _told_if_gone() -> Iterator[None]:
+    """Stop the run where nothing can be printed any more.
+
+    Raises:
+        OutputGoneError: saying why.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputGoneError(f"the output cannot be written: {error.strerror}") from error
+
+
+class _Screen(Console):
+    """Pass on that the reader has gone, where rich would end the program without a word."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again; rich calls this in its except clause."""
+        raise  # noqa: PLE0704
 
 
 def _print(console: Console, text: str, style: str = "") -> None:
@@ -144,6 +175,7 @@ class _Bars:
                 TextColumn("{task.fields[count]}"),
                 console=self._console,
                 transient=True,
+                auto_refresh=False,  # else a thread of its own writes, and fails, beside us
             )
             self._task = self._bars.add_task(progress.stage or "", total=None, count="")
             self._bars.start()
@@ -152,6 +184,7 @@ class _Bars:
             completed=progress.done,
             total=progress.total or None,
             count=_count_text(progress),
+            refresh=True,
         )
 
     def end(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def file_digest(paths: Iterable[Path]) -> str:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 content.update(chunk)
-        total.update(f"{path.name}:{content.hexdigest()}\n".encode())
+        total.update(os.fsencode(path.name) + f":{content.hexdigest()}\n".encode())
     return total.hexdigest()
 
 

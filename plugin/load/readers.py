@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from plugin.errors import DataError
 from plugin.load.json_rows import find_labelled_rows, find_rows, list_tables
+from plugin.terminal import plain_path
 
 
 class NumberAsWritten(str):
@@ -117,10 +118,11 @@ def read_files(paths: Sequence[Path]) -> Table:
     for path in paths:
         read = _read_file(path)
         columns.update(dict.fromkeys(read.columns))
-        file = f"{path.name}, " if len(paths) > 1 else ""
+        name = plain_path(path.name)
+        file = f"{name}, " if len(paths) > 1 else ""
         for line, cells, problem in read.records:
             number = len(rows) + 1
-            where = f" ({file}line {line})" if line else f" ({path.name})" if file else ""
+            where = f" ({file}line {line})" if line else f" ({name})" if file else ""
             rows.append(Row(number, f"row {number}{where}", cells, problem))
     return Table(tuple(columns), tuple(rows))
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from plugin.errors import OptionError
 from plugin.plan.params import Params
+from plugin.terminal import is_plain, plain_path, why_not_plain
 from plugin.trust.humans import read_ratings
 
 _CACHE_VARIABLE = "FINETUNE_VERDICT_CACHE"
@@ -37,11 +38,24 @@ def check_places(params: Params) -> None:
         raise OptionError("\n".join(problems))
 
 
+def check_found(option: str, paths: Iterable[str]) -> None:
+    """Check that the journal can keep the paths that an option led to.
+
+    Raises:
+        OptionError: naming a path in a directory whose name is not text.
+    """
+    for path in paths:
+        if not is_plain(path):
+            raise OptionError(f"--{option} leads to {plain_path(path)!r}, which {why_not_plain()}")
+
+
 def _problems(params: Params) -> Iterator[str]:
     if folder := cache_folder(params):
         name = "--cache_dir" if params.cache_dir else _CACHE_VARIABLE
         file = Path(folder) / "cache.sqlite"
-        if problem := _why_no_folder(Path(folder)):
+        if not is_plain(folder):
+            yield f"{name} {plain_path(folder)!r} {why_not_plain()}"
+        elif problem := _why_no_folder(Path(folder)):
             yield f"{name} {folder} {problem}; choose another"
         elif os.path.exists(file) and not _is_database(file):
             yield (

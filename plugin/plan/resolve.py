@@ -20,7 +20,7 @@ from plugin.keys import KnownSecrets, SecretMask, check_key, check_url
 from plugin.load.recordings import Recording, parse_recording
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
-from plugin.plan.places import cache_folder, check_places
+from plugin.plan.places import cache_folder, check_found, check_places
 
 _MODEL_OPTIONS = (
     *("model_name", "model_adapter", "tuned_model", "system_prompt", "baseline_prompt"),
@@ -96,7 +96,7 @@ def find_sources(params: Params, host: Host) -> Sources:
         named = judges.load_all(params.judge, secrets)
     second = _load_second_judge(params, named, secrets)
     _check_budget(params, (*named, *([second] if second else [])))
-    return Sources(
+    found = Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter if compares else (), server, host),
         tuned=tuple(_resolve_model(name, server, host) for name in params.tuned_model if compares),
@@ -108,6 +108,8 @@ def find_sources(params: Params, host: Host) -> Sources:
         server=server,
         mask=secrets.mask(),
     )
+    _check_paths(found)
+    return found
 
 
 def find_models(params: Params, host: Host) -> Sources:
@@ -117,7 +119,7 @@ def find_models(params: Params, host: Host) -> Sources:
         UserError: when something is unknown.
     """
     server = find_server(params, host.secret)
-    return Sources(
+    found = Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter, server, host),
         dataset=host.dataset(params.dataset_name) if params.dataset_name else "",
@@ -126,6 +128,17 @@ def find_models(params: Params, host: Host) -> Sources:
         second_judge=None,
         server=server,
     )
+    _check_paths(found)
+    return found
+
+
+def _check_paths(found: Sources) -> None:
+    """Check that the journal can keep the paths, which a directory's name may make impossible."""
+    check_found("model_name", [found.model])
+    check_found("model_adapter", found.adapters)
+    check_found("tuned_model", found.tuned)
+    check_found("dataset_name", [found.dataset])
+    check_found("recorded", [one.file for one in found.recorded])
 
 
 def has_rival(params: Params) -> bool:
