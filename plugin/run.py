@@ -199,7 +199,9 @@ def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None
     made, answers = journal.completions().values(), journal.answers().values()
     items = items_to_score(in_order, answers, plan.metrics, whole=made)
     judging, exam = _judging_of(plan), _make_exam(plan, in_order, journal)
-    if text := forecast_text(missing_items(items, journal), judging, exam):
+    missing = missing_items(items, journal)
+    exam_due = exam if exam and (missing or exam.is_due) else None
+    if text := worker.run(lambda: forecast_text(missing, judging, exam_due, journal)):
         host.log(text)
     early = None
     if plan.params.stop_early:
