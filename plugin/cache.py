@@ -180,6 +180,10 @@ class Cache:
         """Keep a judgment; it replaces an older one with the same key."""
         self._query("INSERT OR REPLACE INTO judgments VALUES (?, ?, ?, ?, ?, ?)", key, *judgment)
 
+    def n_rows(self, table: str) -> int:
+        """Return the number of rows of a table."""
+        return int(self._rows(f"SELECT count(*) FROM {table}")[0][0])
+
     def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
         """Write, but only into a file that is still in its place."""
         self.require_place()

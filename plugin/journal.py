@@ -205,9 +205,11 @@ class Journal(PreferenceRows):
         found = str(self._rows("PRAGMA integrity_check(1)")[0][0])
         return "" if found == "ok" else " ".join(found.split())
 
-    def n_rows(self, table: str) -> int:
-        """Return the number of rows of a table."""
-        return int(self._rows(f"SELECT count(*) FROM {table}")[0][0])
+    @property
+    def holds_judgments(self) -> bool:
+        """Return whether there is any judgment, here or in the shared cache."""
+        places = [self, self.cache] if self.cache else [self]
+        return any(place.n_rows("judgments") for place in places)
 
     def has_rows(self) -> bool:
         """Return whether there is anything that only a run writes."""

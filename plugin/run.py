@@ -205,7 +205,9 @@ def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None
     pairs = judged_contrasts([v.name for v in plan.variants], all_pairs=params.pairs == ALL_PAIRS)
     items = items_to_score(in_order, answers, plan.metrics, made, pairs)
     judging, exam = _judging_of(plan), _make_exam(plan, in_order, journal)
-    if text := forecast_text(missing_items(items, journal), judging, exam):
+    missing = missing_items(items, journal)
+    exam_due = exam if exam and (missing or exam.is_due) else None
+    if text := worker.run(lambda: forecast_text(missing, judging, exam_due, journal)):
         host.log(text)
     early = None
     if params.stop_early:

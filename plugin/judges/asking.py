@@ -122,7 +122,7 @@ class Asker:
             LimitReached: when the user's limits allow no more calls.
         """
         key = self._judgment_key(prompt, schema, repeat)
-        kept = self._kept_answer(key, schema, check)
+        kept = self.kept_answer(prompt, schema, check, repeat)
         if kept is not None:
             self._meter.counts["n_cached"] += 1
             return kept
@@ -140,9 +140,11 @@ class Asker:
             raise CallError(f"the answer to the same question elsewhere does not fit: {problem}")
         return answer
 
-    def _kept_answer(self, key: str, schema: type[BaseModel], check: Check) -> BaseModel | None:
+    def kept_answer(
+        self, prompt: str, schema: type[BaseModel], check: Check, repeat: int = 0
+    ) -> BaseModel | None:
         """Return the answer that journal or cache hold; None if there is none that fits."""
-        kept = self._journal.judgment(key)
+        kept = self._journal.judgment(self._judgment_key(prompt, schema, repeat))
         if kept is None:
             return None
         try:
