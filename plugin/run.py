@@ -368,7 +368,7 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
         progress.begin(Stage.CERTIFY, total=len(adapters))
         found = []
         for name in adapters:
-            found.append(engine.certify(name, prompts[: len(cases)]))
+            found.append(engine.certify(name, [one for one in prompts if one.variant == name]))
             progress.done += 1
             progress.check()
         if any(one.kind == "base disturbed" for one in found):
