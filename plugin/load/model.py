@@ -27,6 +27,9 @@ _OF_A_HOST = ("index.json", "_tlab_provenance.json")
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """Names of the context length in the configs of different architectures."""
 
+_MORE_TEMPLATES = "additional_chat_templates"
+"""A folder that the transformers library reads beside the tokenizer."""
+
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 _OUTPUT_WEIGHTS = ("lm_head.weight", "output.weight", "embed_out.weight")
@@ -131,6 +134,8 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
     if not path.is_dir():
         raise ModelError(f"{path}: {folder_problem(path)}; {option} takes a directory or a hub id")
     check_files(path, ("model*.safetensors", *_NOT_WEIGHTS), ModelError, _OF_A_HOST)
+    if (path / _MORE_TEMPLATES).is_dir():
+        check_files(path / _MORE_TEMPLATES, ("*",), ModelError)
     weights = sorted(path.glob("model*.safetensors"))
     others = {
         file
