@@ -400,7 +400,8 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
         progress.begin(Stage.CERTIFY, total=len(adapters))
         found = []
         for name in adapters:
-            found.append(certify_one(name, prompts[: len(cases)], engine, progress))
+            own = [one for one in prompts if one.variant == name]
+            found.append(certify_one(name, own, engine, progress))
             progress.done += 1
             progress.check()
         if any(one.kind == "base disturbed" for one in found):
