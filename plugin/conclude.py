@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from plugin import __version__
@@ -16,6 +16,7 @@ from plugin.compare.comparisons import (
     N_RESAMPLES,
     VerdictSettings,
     compare,
+    n_intervals,
     summarise,
     withhold_outcomes,
 )
@@ -29,6 +30,8 @@ from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS
 from plugin.records import ALL, Case, Completion
+from plugin.reopen import parse_params
+from plugin.report.collapse import collapse_warnings, find_collapse
 from plugin.report.preferences import look_at_preferences
 from plugin.report.record import Report
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
@@ -50,19 +53,24 @@ from plugin.trust.report import (
     trust_last_lines,
 )
 from plugin.trust.wordings import check_wordings
+from plugin.worker import Progress, Stage
 
 
-def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
+def conclude(
+    journal: Journal, n_resamples: int = N_RESAMPLES, progress: Progress | None = None
+) -> Report:
     """Return the report of what the journal has; that of an unfinished run says it is partial.
 
     Args:
         journal: of a run that has begun.
         n_resamples: how often bootstrap and permutation resample; fewer where time is short.
+        progress: shows how far it has come; None for nothing to show.
 
     Raises:
+        Stopped: when the main thread asked to stop.
         OptionError: when the run has not begun.
     """
-    header, params = journal.header, Params.parse(journal.header.params)
+    header, params = journal.header, parse_params(journal)
     variants, specs, judge = header.variants, header.metrics, header.judge
     cases, completions, answers = journal.cases(), journal.completions(), journal.answers()
     split_texts = journal.split_texts()
@@ -73,15 +81,17 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     trust = _trust_in_judge(header, params, journal.state, evidence, answers)
     how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
     compared = look_at_preferences(evidence, answers, completions, judge, how)
+    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
     settings = replace(
         _verdict_settings(journal, params, evidence),
         judge_label=label_with_caveats(judge, header.caveat, trust, compared.faults),
         n_resamples=n_resamples,
         beside=compared.beside,
+        is_withheld=bool(why_none),
     )
-    summaries = summarise(evidence, settings)
-    comparisons = compared.withhold(compare(evidence, settings))
-    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
+    tick = _ticker(progress or Progress(), n_intervals(evidence))
+    summaries = summarise(evidence, settings, tick)
+    comparisons = compared.withhold(compare(evidence, settings, tick))
     if why_none:
         comparisons = withhold_outcomes(comparisons)
     verdict = decide_verdict(evidence, summaries, comparisons, settings)
@@ -92,6 +102,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     trust = _add_readings(trust, journal, evidence, comparisons, verdict, settings)
     trust = _add_human_views(trust, journal, evidence, comparisons, settings)
     certificates = certificates_of_run(journal, variants, cases, completions)
+    collapse = find_collapse(cases, variants, answers)
     compare_s = time.perf_counter() - began
     return Report(
         verdict=lead_with_certificates(
@@ -110,6 +121,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         warnings=(
             *certificate_warnings(certificates),
             *run_warnings(journal, variants, completions),
+            *collapse_warnings(collapse),
         ),
         provenance=_provenance(journal, header, params, compare_s),
         trust=trust,
@@ -117,7 +129,19 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         compared=compared,
         split_texts=split_texts,
         certificates=certificates,
+        collapse=collapse,
     )
+
+
+def _ticker(progress: Progress, total: int) -> Callable[[], None]:
+    """Begin the stage, and return what tells that one more interval is made."""
+    progress.begin(Stage.COMPARE, total=total)
+
+    def tick() -> None:
+        progress.done += 1
+        progress.check()
+
+    return tick
 
 
 def _verdict_settings(journal: Journal, params: Params, evidence: Evidence) -> VerdictSettings:

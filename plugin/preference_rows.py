@@ -13,7 +13,7 @@ from plugin.cache import Cache
 from plugin.keys import SecretMask
 from plugin.records import Failure, Preference
 
-_TABLES = """
+PREFERENCE_TABLES = """
 CREATE TABLE IF NOT EXISTS preferences (
     case_id TEXT, variant TEXT, baseline TEXT, metric TEXT, judge TEXT, repeat INTEGER,
     first INTEGER, second INTEGER, value REAL NOT NULL, reason TEXT, counts INTEGER NOT NULL,
@@ -31,11 +31,7 @@ class PreferenceRows(Cache):
     """The part of a journal that keeps preferences."""
 
     _mask: SecretMask
-
-    def make_preference_tables(self) -> None:
-        """Make the tables, in a journal that is older than they are."""
-        for statement in filter(str.strip, _TABLES.split(";")):
-            self._query(statement)
+    added_tables = frozenset({"preferences", "preference_failures"})
 
     def add_preferences(self, rows: Sequence[Preference]) -> None:
         """Keep what the judges said of one pair, all of it or nothing, and delete its failure.
@@ -64,12 +60,12 @@ class PreferenceRows(Cache):
 
     def preferences(self) -> tuple[Preference, ...]:
         """Return the preferences that count, in any order."""
-        rows = self._query(f"SELECT {_ROW} FROM preferences WHERE counts")
+        rows = self._rows(f"SELECT {_ROW} FROM preferences WHERE counts")
         return tuple(Preference(*row) for row in rows)
 
     def all_preferences(self) -> tuple[Preference, ...]:
         """Return what every judge said, also where a second judge was asked or it was repeated."""
-        rows = self._query(f"SELECT {_ROW} FROM preferences")
+        rows = self._rows(f"SELECT {_ROW} FROM preferences")
         return tuple(Preference(*row) for row in rows)
 
     def add_preference_failure(self, failure: Failure) -> None:
@@ -82,7 +78,7 @@ class PreferenceRows(Cache):
 
     def preference_failures(self) -> tuple[Failure, ...]:
         """Return the failures, sorted by variant, baseline, metric and case id."""
-        rows = self._query(
+        rows = self._rows(
             "SELECT case_id, stage, reason, variant, metric, retry, baseline "
             "FROM preference_failures ORDER BY variant, baseline, metric, case_id"
         )

@@ -19,9 +19,10 @@ from plugin.compare.relative import combine, combine_all, place_of
 from plugin.compare.running_gain import RunningGain
 from plugin.errors import CallError, JudgeFailingError, LimitReached
 from plugin.journal import Journal
-from plugin.judges.asking import Asker, SpendMeter
+from plugin.judges.asking import Asker
 from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt, score_item
 from plugin.judges.preferring import PreferenceItem, prefer_item, preferences_in_doubt
+from plugin.judges.spending import SpendMeter
 from plugin.metrics import Metric, import_code
 from plugin.records import (
     Case,
@@ -342,8 +343,7 @@ class _ScoringSession:
             raise JudgeFailingError(
                 f"{self._n_failed} of {n_tried} scores failed under {who}, more than "
                 f"--max_failed_share {most:g} allows, the last with: {self._last_failure}. "
-                "Everything made so far is kept: fix or change the judge, or allow a larger share, "
-                "then resume"
+                "Fix or change the judge, or allow a larger share, then resume"
             )
 
     async def _ask_second(self, items: Sequence[Item], second: Asker) -> None:

@@ -11,24 +11,25 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body records | keys | net results run_facts thinking | cache "
+    "errors | worker body pace records sheets terminal | keys | net results run_facts thinking "
+    "| cache "
     "| preference_rows | journal | load metrics compare | certify | engines | judges | trust "
-    "| report | hosts score forecast | plan | generate conclude | run | cli"
+    "| report | hosts score forecast | plan | reopen | generate conclude | run | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
 HEAVY = {
-    "mlx": ("engines/mlx.py", "judges/in_process.py"),
-    "mlx_lm": ("engines/mlx.py", "judges/in_process.py"),
+    "mlx": ("engines/_mlx_adapters.py", "engines/mlx.py", "judges/in_process.py"),
+    "mlx_lm": ("engines/_mlx_adapters.py", "engines/mlx.py", "judges/in_process.py"),
     "deepeval": ("metrics/_deepeval.py",),
     "json_repair": ("judges/parsing.py",),
     "openai": ("judges/openai.py",),
     "anthropic": ("judges/anthropic.py",),
     "rich": ("hosts/folder.py",),
     "lab": ("hosts/lab.py", "cli.py"),
-    "datasets": ("load/cases.py",),
+    "datasets": ("load/find.py",),
     "torch": ("engines/_torch.py", "engines/transformers.py", "judges/in_process.py"),
-    "transformers": ("engines/_torch.py",),
+    "transformers": ("engines/_template_child.py", "engines/_torch.py"),
     "peft": ("engines/transformers.py",),
     "safetensors": ("engines/transformers.py",),
     "ray": ("engines/_ray_cluster.py", "engines/_ray_workers.py", "engines/ray.py"),

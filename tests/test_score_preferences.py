@@ -19,9 +19,9 @@ from plugin.compare.running_gain import RunningGain
 from plugin.errors import JudgeFailingError
 from plugin.forecast import forecast_calls, forecast_text
 from plugin.journal import Journal
-from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
 from plugin.judges.preferring import EMPTY, EQUAL
+from plugin.judges.spending import SpendLimits
 from plugin.records import Completion, Preference, PreferenceGuide, Variant
 from plugin.score import Item, items_to_score, missing_items, score_all
 from plugin.worker import Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from plugin.engines import ENGINES
-from plugin.judges.asking import PRICES_AS_OF, list_prices
+from plugin.judges.spending import PRICES_AS_OF, list_prices
 from plugin.metrics import METRICS
 from plugin.records import MetricSpec
 

@@ -6,7 +6,7 @@ A gain is also compared with other gains on the same cases: a prompt's, and othe
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -131,10 +131,15 @@ class FailureFill(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScoreColumn:
-    """One variant's results on one metric, by case id."""
+    """One variant's results on one metric, by case id.
+
+    Attributes:
+        retryable: those of the failed ones that another try may bring.
+    """
 
     scores: dict[str, float]
     failed: frozenset[str]
+    retryable: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,7 @@ class Pairs:
         broken: the same for cases with at least one failed score, which is None.
         n_failed_variant: number of failed scores of the variant.
         n_failed_baseline: number of failed scores of the baseline.
+        n_retryable: number of the failed scores of both that another try may bring.
     """
 
     spec: MetricSpec
@@ -156,6 +162,7 @@ class Pairs:
     broken: list[tuple[Case, float | None, float | None]]
     n_failed_variant: int
     n_failed_baseline: int
+    n_retryable: int = 0
 
     @property
     def contrast(self) -> Contrast:
@@ -221,35 +228,54 @@ def _are_binary(pairs: Sequence[tuple[Case, float, float]]) -> bool:
 
 def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
     """Yield the paired scores of every comparison, by metric, contrast and group."""
+    groups = groups_of(evidence.cases)
     for spec in (spec for spec in evidence.metrics if not spec.judges_data):
         columns = {name: column_of(evidence, spec, name) for name in evidence.names}
         for contrast in contrasts(evidence.names):
-            column, baseline = columns[contrast.variant], columns[contrast.baseline]
-            own_failed = column.failed
+            own = columns
             if spec.is_relative:
-                column, baseline = contrast_columns(evidence, spec, contrast)
-                own_failed = column.failed - baseline.failed
-            for group, cases in groups_of(evidence.cases):
-                pairs = [
-                    (case, column.scores.get(case.id), baseline.scores.get(case.id))
-                    for case in cases
-                ]
-                worked = [
-                    (case, a, b)
-                    for case, a, b in pairs
-                    if (a is not None or case.id in column.failed)
-                    and (b is not None or case.id in baseline.failed)
-                ]
-                yield Pairs(
-                    spec=spec,
-                    variant=contrast.variant,
-                    baseline=contrast.baseline,
-                    group=group,
-                    whole=[(c, a, b) for c, a, b in worked if a is not None and b is not None],
-                    broken=[(c, a, b) for c, a, b in worked if a is None or b is None],
-                    n_failed_variant=sum(case.id in own_failed for case in cases),
-                    n_failed_baseline=sum(case.id in baseline.failed for case in cases),
-                )
+                own = dict(zip(contrast, contrast_columns(evidence, spec, contrast), strict=True))
+            for members in groups:
+                yield pair_up(spec, contrast, own, members)
+
+
+def pair_up(
+    spec: MetricSpec,
+    contrast: Contrast,
+    columns: Mapping[str, ScoreColumn],
+    members: tuple[str, Sequence[Case]],
+) -> Pairs:
+    """Pair the scores of a variant and a baseline.
+
+    Args:
+        spec: the metric.
+        contrast: which two.
+        columns: variant -> its scores.
+        members: name and cases of the group.
+    """
+    (group, cases), (variant, baseline) = members, (columns[name] for name in contrast)
+    pairs = [(case, variant.scores.get(case.id), baseline.scores.get(case.id)) for case in cases]
+    worked = [
+        (case, a, b)
+        for case, a, b in pairs
+        if (a is not None or case.id in variant.failed)
+        and (b is not None or case.id in baseline.failed)
+    ]
+    # A base that failed is counted once, also where its score is even by definition.
+    own_failed = variant.failed - baseline.failed if spec.is_relative else variant.failed
+    return Pairs(
+        spec=spec,
+        variant=contrast.variant,
+        baseline=contrast.baseline,
+        group=group,
+        whole=[(c, a, b) for c, a, b in worked if a is not None and b is not None],
+        broken=[(c, a, b) for c, a, b in worked if a is None or b is None],
+        n_failed_variant=sum(case.id in own_failed for case in cases),
+        n_failed_baseline=sum(case.id in baseline.failed for case in cases),
+        n_retryable=sum(
+            (case.id in variant.retryable) + (case.id in baseline.retryable) for case in cases
+        ),
+    )
 
 
 def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn:
@@ -260,14 +286,24 @@ def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn
         for score in evidence.scores
         if score.variant == variant and score.metric in names
     }
-    failed = {
-        failure.case_id
+    failures = [
+        failure
         for failure in evidence.failures
         if failure.variant == variant and failure.metric in (None, *names)
         if failure.baseline in (None, evidence.names[0])
-    }
+    ]
     able = {case.id for case in evidence.cases if all(getattr(case, n) for n in spec.needs)}
-    return ScoreColumn(scores, frozenset(failed & able - scores.keys()))
+    failed = {failure.case_id for failure in failures} & able - scores.keys()
+    final = {failure.case_id for failure in failures if not _may_pass(failure, spec)}
+    return ScoreColumn(scores, frozenset(failed), frozenset(failed - final))
+
+
+def _may_pass(failure: Failure, spec: MetricSpec) -> bool:
+    """Return whether another try may bring the score: a metric without a judge computes the same.
+
+    A judge that failed may answer the next time; a completion that is not in a file stays missing.
+    """
+    return failure.retry and (failure.stage != "metric" or spec.asks_judge)
 
 
 def contrast_columns(
@@ -279,42 +315,50 @@ def contrast_columns(
     has its score by definition, also where it failed.
     """
     wins = wins_of(evidence.preferences, spec, contrast)
-    lost, lost_base = (_failed_at(evidence, name) - wins.keys() for name in contrast)
-    unjudged = {
-        failure.case_id
-        for failure in evidence.failures
-        if (failure.variant, failure.baseline) == contrast
-        and failure.metric in (spec.name, spec.key)
-    }
-    own = ScoreColumn(wins, frozenset((lost | lost_base | unjudged) - wins.keys()))
-    return own, ScoreColumn(dict.fromkeys((case.id for case in evidence.cases), EVEN), lost_base)
-
-
-def _failed_at(evidence: Evidence, variant: str) -> frozenset[str]:
-    """Return the cases for which a variant has no completion."""
-    return frozenset(
-        failure.case_id
-        for failure in evidence.failures
-        if failure.variant == variant and failure.metric is None
+    own, base = list[Failure](), list[Failure]()
+    for failure in evidence.failures:
+        if failure.case_id in wins or failure.variant not in contrast:
+            continue
+        if failure.metric is None:
+            (own if failure.variant == contrast.variant else base).append(failure)
+        elif {failure.variant, failure.baseline} == set(contrast) and failure.metric == spec.name:
+            own.append(failure)
+    lost = frozenset(failure.case_id for failure in base)
+    failed = frozenset(failure.case_id for failure in own) - lost
+    final, final_base = (
+        {failure.case_id for failure in found if not _may_pass(failure, spec)}
+        for found in (own, base)
+    )
+    even = dict.fromkeys((case.id for case in evidence.cases), EVEN)
+    return (
+        ScoreColumn(wins, failed | lost, failed - final),
+        ScoreColumn(even, lost, lost - final_base),
     )
 
 
 def wins_of(
     preferences: Sequence[Preference], spec: MetricSpec, contrast: Contrast
 ) -> dict[str, float]:
-    """Return what a variant wins against a baseline, by case id: the mean over the judges."""
-    found: dict[str, list[float]] = {}
+    """Return what a variant wins against a baseline, by case id: the mean over the judges.
+
+    The judges may have been asked about the two the other way round.
+    """
+    found, turned = dict[str, list[float]](), contrast[::-1]
     for one in preferences:
-        if (one.variant, one.baseline) == contrast and one.metric in (spec.name, spec.key):
-            found.setdefault(one.case_id, []).append(one.value)
+        pair = (one.variant, one.baseline)
+        if one.metric == spec.name and pair in (contrast, turned):
+            value = one.value if pair == contrast else 2 * EVEN - one.value
+            found.setdefault(one.case_id, []).append(value)
     return {case_id: math.fsum(values) / len(values) for case_id, values in found.items()}
 
 
 def groups_of(cases: Sequence[Case]) -> list[tuple[str, list[Case]]]:
     """Return all cases, then the cases of each group, in order of first appearance."""
-    names = dict.fromkeys(case.group for case in cases if case.group not in (None, ALL))
-    named = [(str(name), [case for case in cases if case.group == name]) for name in names]
-    return [(ALL, list(cases)), *named]
+    named: dict[str, list[Case]] = {}
+    for case in cases:
+        if case.group is not None and case.group != ALL:
+            named.setdefault(case.group, []).append(case)
+    return [(ALL, list(cases)), *named.items()]
 
 
 def clusters_of(cases: Sequence[Case]) -> list[Hashable] | None:

@@ -13,13 +13,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from plugin.certify.certificate import Certificate
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.measure import AdapterSwitch, certify_weights
 from plugin.engines import EngineSettings
-from plugin.errors import ModelError, one_line
-from plugin.records import Completion, Failure, Message, NoResult, Prompt
+from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
+from plugin.engines.templates import TemplateFailure, TemplateText, template_text
+from plugin.errors import FaultError, ModelError, one_line
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 
 class LocalEngine(ABC):
@@ -31,6 +34,7 @@ class LocalEngine(ABC):
         template: TemplateText | None,
         switch: AdapterSwitch,
         settings: EngineSettings,
+        inner: Any = None,
     ) -> None:
         """Keep the loaded parts.
 
@@ -39,6 +43,7 @@ class LocalEngine(ABC):
             template: applies the chat template; None when the tokenizer has none.
             switch: holds the model and switches its adapters.
             settings: the engine's settings.
+            inner: the tokenizer of the transformers library inside it, if it is another object.
 
         Raises:
             ModelError: when tokenizer and model do not belong together.
@@ -47,28 +52,43 @@ class LocalEngine(ABC):
         self._template = template
         self._switch = switch
         self._settings = settings
+        self._own = own_chats(inner or tokenizer, settings)
         require_known_tokens(tokenizer, switch.n_vocabulary, settings)
+        self._end = end_token(
+            tokenizer,
+            template if settings.chat_template else None,
+            named_end_tokens(settings.model.path, settings.model.config),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """See `Engine.notes`."""
         text = getattr(self._tokenizer, "chat_template", None)
-        return template_notes(self._template, text, self._settings)
+        own = [own_chat_note(name, self._template, one) for name, one in self._own.items()]
+        return (*template_notes(self._template, text, self._settings), *own)
 
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """See `Engine.encode`."""
-        n_vocabulary = self._switch.n_vocabulary
-        return encode_messages(
-            messages, self._tokenizer, self._template, n_vocabulary, self._settings
-        )
+        n_vocabulary, template, settings = self._switch.n_vocabulary, self._template, self._settings
+        own = self._own.get(variant)
+        if own and own.template:
+            template, settings = own.template, own.settings
+        return encode_messages(messages, self._tokenizer, template, n_vocabulary, settings)
+
+    def stops(self, variant: str) -> tuple[int, ...]:
+        """Return the end-of-text tokens that the variant has besides the base's."""
+        own = self._own.get(variant)
+        return (own.stop,) if own and own.stop is not None else ()
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """See `Engine.tokens`."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        return answer_tokens(text, self._tokenizer, self._end)
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """See `Engine.certify`."""
-        return certify_weights(self._switch, variant, probes)
+        return certify_weights(self._switch, variant, probes, tell)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; a completion also ends where the model's context ends."""
@@ -92,10 +112,6 @@ class LocalEngine(ABC):
     @abstractmethod
     def _read_batch(self, batch: Sequence[PromptPair]) -> Sequence[float | NoResult]:
         """Return the log probability of each continuation in nats, computed in one batch."""
-
-
-TemplateText = Callable[[list[dict[str, str]]], Sequence[int]]
-"""A function that applies the chat template: turns with role and content -> token ids."""
 
 
 def encode_messages(
@@ -161,6 +177,54 @@ def thinking_option(settings: EngineSettings) -> dict[str, bool]:
     return {} if told is None else {"enable_thinking": told}
 
 
+class OwnChat(NamedTuple):
+    """How one variant's chats are written if its adapter brings files of its own.
+
+    Attributes:
+        template: applies its chat template; None for the base's.
+        stop: its end-of-text token; None for the base's.
+        settings: the engine's settings with the adapter's folder as the place of the template.
+    """
+
+    template: TemplateText | None
+    stop: int | None
+    settings: EngineSettings
+
+
+def own_chats(tokenizer: Any, settings: EngineSettings) -> dict[str, OwnChat]:
+    """Return variant -> its own chat template and end-of-text token, where there are any.
+
+    An end-of-text token that the base's tokenizer does not know is left out.
+    """
+    found = {}
+    for name, adapter in settings.adapters.items():
+        own = adapter.own_chat(settings.model)
+        template, stop = None, None
+        if own.template and settings.chat_template:
+            template = template_text(tokenizer, thinking_option(settings), own.template)
+        if own.eos_token and own.eos_token != tokenizer.eos_token:
+            stop = tokenizer.get_vocab().get(own.eos_token)
+        if template or stop is not None:
+            place = replace(settings.model, path=adapter.root)
+            found[name] = OwnChat(template, stop, replace(settings, model=place))
+    return found
+
+
+def own_chat_note(name: str, base: TemplateText | None, own: OwnChat) -> str:
+    """Return what the report must say about a variant with chat files of its own."""
+    if own.template is None:
+        return (
+            f"the folder of adapter {name} names another end-of-text token than the base's, so "
+            f"{name} also stops there"
+        )
+    other = "the base's own" if base else "plain text: it has no chat template"
+    ends = " and also stops at the end-of-text token named there" if own.stop is not None else ""
+    return (
+        f"{name} is prompted with the chat template in its adapter's folder{ends}, the base with "
+        f"{other}; a part of their difference may come from the prompts"
+    )
+
+
 def template_notes(
     template: TemplateText | None, text: object, settings: EngineSettings
 ) -> tuple[str, ...]:
@@ -218,21 +282,24 @@ def _require_single_turn(turns: list[dict[str, str]], settings: EngineSettings) 
 def _render_template(
     turns: list[dict[str, str]], template: TemplateText, settings: EngineSettings
 ) -> Sequence[int]:
-    from jinja2 import TemplateError
-
     try:
         return template(turns)
-    except Exception as error:  # a template is a program and can raise anything
-        if type(error) is TemplateError:  # raised by the template's raise_exception
-            raise ModelError(
-                f"{settings.model.path}: its chat template rejects these turns ({_roles(turns)}): "
-                f"{error}. Leave out --system_prompt, change the turns, or use --chat_template "
-                "false"
-            ) from error
+    except TemplateFailure as error:
+        kind, said = error.kind, one_line(error)
+    except FaultError:
+        raise
+    except Exception as error:  # some tokenizers apply templates by a program of their own
+        kind, said = type(error).__name__, one_line(error)
+    if kind == "TemplateError":  # raised by the template's raise_exception
         raise ModelError(
-            f"{settings.model.path}: its chat template fails on these turns ({_roles(turns)}): "
-            f"{type(error).__name__}: {one_line(error)}; {_FIX_TEMPLATE}"
-        ) from error
+            f"{settings.model.path}: its chat template rejects these turns ({_roles(turns)}): "
+            f"{said}. Leave out --system_prompt, change the turns, or use --chat_template false"
+        )
+    said = f"{kind}: {said}" if kind else said
+    raise ModelError(
+        f"{settings.model.path}: its chat template fails on these turns ({_roles(turns)}): "
+        f"{said}; {_FIX_TEMPLATE}"
+    )
 
 
 def _roles(turns: list[dict[str, str]]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from plugin.certify.certificate import Certificate, not_applicable
+from plugin.certify.certificate import Certificate, Tell, not_applicable, tell_nobody
 from plugin.errors import OptionError
-from plugin.records import Completion, Failure, Message, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 
 class TextEngine:
@@ -31,7 +31,7 @@ class TextEngine:
         """Return the completion of one prompt, or why there is none."""
         raise NotImplementedError
 
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """Return nothing: the engine never sees tokens."""
         return ()
 
@@ -39,7 +39,9 @@ class TextEngine:
         """Return nothing: the engine never sees tokens."""
         return ()
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """Return a certificate that says why none applies."""
         return not_applicable(variant, self.why_uncertified)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from plugin.certify.certificate import Certificate
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.engines import ENGINES, EngineSettings, WorkerSettings, library_version
 from plugin.engines._ray_cluster import Cluster, WorkerLostError, is_ready_answer, wait_for_answer
 from plugin.engines._ray_workers import (
@@ -28,7 +28,7 @@ from plugin.engines._ray_workers import (
     WorkerSpec,
 )
 from plugin.errors import FaultError
-from plugin.records import Completion, Failure, Message, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 
 def load(settings: EngineSettings) -> RayEngine:
@@ -74,9 +74,9 @@ class RayEngine:
         sentences: tuple[str, ...] = self._pool.ask_any("notes")
         return sentences
 
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """See `Engine.encode`."""
-        ids: tuple[int, ...] = self._pool.ask_any("encode", messages)
+        ids: tuple[int, ...] = self._pool.ask_any("encode", messages, variant)
         return ids
 
     def tokens(self, text: str) -> tuple[int, ...]:
@@ -84,12 +84,15 @@ class RayEngine:
         ids: tuple[int, ...] = self._pool.ask_any("tokens", text)
         return ids
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """See `Engine.certify`; every worker makes its own certificate.
 
         Raises:
             FaultError: when the workers' certificates disagree.
         """
+        tell("on every worker")
         return self._pool.certify(variant, probes)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:

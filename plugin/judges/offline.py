@@ -112,9 +112,12 @@ def _contradicts(completion: str, context: str) -> dict[str, str]:
 def _g_eval(
     completion: str,
     score_range: tuple[int, int],
-    expected_output: str | None = None,
+    expected_output: str | list[str] | None = None,
     input: str = "",
 ) -> dict[str, Any]:
+    if isinstance(expected_output, list):  # several right answers, of which the best one counts
+        found = [_g_eval(completion, score_range, answer) for answer in expected_output]
+        return max(found, key=lambda one: float(one["score"]))
     low, high = score_range
     said = Counter(_content_words(completion))
     wanted = Counter(_content_words(expected_output or input))
@@ -135,7 +138,7 @@ _MUCH = 50
 
 
 def _preference(
-    input: str, first: str, second: str, expected_output: str | None = None
+    input: str, first: str, second: str, expected_output: str | list[str] | None = None
 ) -> dict[str, Any]:
     found = [_g_eval(text, (0, 100), expected_output, input) for text in (first, second)]
     ahead = found[0]["score"] - found[1]["score"]

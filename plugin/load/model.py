@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugin.errors import ModelError, UserError
+from plugin.errors import ModelError
+from plugin.load.chat_files import ChatFiles, read_chat_files, read_json_object
+from plugin.load.files import check_files, folder_problem
+from plugin.load.tensors import tensor_names
 
 _CHUNK_BYTES = 1 << 20
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
@@ -23,6 +27,13 @@ _OF_A_HOST = ("index.json", "_tlab_provenance.json")
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """Names of the context length in the configs of different architectures."""
+
+_MORE_TEMPLATES = "additional_chat_templates"
+"""A folder that the transformers library reads beside the tokenizer."""
+
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+
+_OUTPUT_WEIGHTS = ("lm_head.weight", "output.weight", "embed_out.weight")
 
 _NO_LIMIT = 10**9
 
@@ -45,6 +56,8 @@ class ModelFolder:
         config: the parsed config.json.
         tokenizer_context: the tokenizer's longest text in tokens; None if not given.
         thinks: whether its chat template makes the model think before it answers.
+        tensor_names: names of the tensors in its files.
+        chat: its chat template and end-of-text token.
     """
 
     path: Path
@@ -53,6 +66,17 @@ class ModelFolder:
     config: dict[str, Any]
     tokenizer_context: int | None = None
     thinks: bool = False
+    tensor_names: frozenset[str] = frozenset()
+    chat: ChatFiles = ChatFiles()
+
+    @property
+    def ties_output(self) -> bool:
+        """Return whether the model's output layer is its input embedding."""
+        inner = self.config.get("text_config")
+        for config in (inner if isinstance(inner, dict) else {}, self.config):
+            if isinstance(told := config.get("tie_word_embeddings"), bool):
+                return told
+        return not any(name.endswith(_OUTPUT_WEIGHTS) for name in self.tensor_names)
 
     @property
     def context(self) -> int | None:
@@ -94,7 +118,7 @@ def file_digest(paths: Iterable[Path]) -> str:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 content.update(chunk)
-        total.update(f"{path.name}:{content.hexdigest()}\n".encode())
+        total.update(os.fsencode(path.name) + f":{content.hexdigest()}\n".encode())
     return total.hexdigest()
 
 
@@ -109,7 +133,10 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         ModelError: when something is missing; lists everything.
     """
     if not path.is_dir():
-        raise ModelError(f"{path}: no such directory; {option} takes a directory or a hub id")
+        raise ModelError(f"{path}: {folder_problem(path)}; {option} takes a directory or a hub id")
+    check_files(path, ("model*.safetensors", *_NOT_WEIGHTS), ModelError, _OF_A_HOST)
+    if (path / _MORE_TEMPLATES).is_dir():
+        check_files(path / _MORE_TEMPLATES, ("*",), ModelError)
     weights = sorted(path.glob("model*.safetensors"))
     others = {
         file
@@ -134,14 +161,36 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
     config = read_json_object(path / "config.json", ModelError)
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path / 'config.json'} has no model_type. Get the file again")
+    names = frozenset[str]().union(*map(tensor_names, weights))
+    _check_layers(path / "config.json", config, names)
     return ModelFolder(
         path=path,
         digest=file_digest([*weights, path / "config.json"]),
         tokenizer_digest=file_digest(others),
         config=config,
         tokenizer_context=_context_length(path / "tokenizer_config.json"),
-        thinks=bool(_THINKING.search(_template_text(path))),
+        thinks=makes_think(_template_text(path)),
+        tensor_names=names,
+        chat=read_chat_files(path, ModelError),
     )
+
+
+def _check_layers(path: Path, config: dict[str, Any], names: frozenset[str]) -> None:
+    """Refuse a config with more layers than there are tensors: engines would build them all."""
+    inner = config.get("text_config")
+    for part in (config, inner if isinstance(inner, dict) else {}):
+        for key in _LAYERS:
+            number = part.get(key)
+            if names and isinstance(number, (int, float)) and number > len(names):
+                raise ModelError(
+                    f"{path}: {key} is {number}, but the model's files hold only {len(names)} "
+                    "tensors. Get the file again"
+                )
+
+
+def makes_think(template: str) -> bool:
+    """Return whether a chat template makes a model think before it answers."""
+    return bool(_THINKING.search(template))
 
 
 def _template_text(path: Path) -> str:
@@ -169,21 +218,6 @@ def _no_weights_text(path: Path) -> str:
             "because reading such a file can run code; convert them to safetensors"
         )
     return "no model*.safetensors"
-
-
-def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
-    """Read the JSON object in a config file.
-
-    Raises:
-        UserError: of the given class, when the file holds no JSON object.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise error_kind(f"{path} is not valid JSON: {error}. Get the file again") from error
-    if not isinstance(found, dict):
-        raise error_kind(f"{path} must hold a JSON object. Get the file again")
-    return found
 
 
 def short_name(name: str) -> str:
@@ -226,7 +260,7 @@ def find_model(name: str) -> Path:
         ModelError: when there is no such directory and no such model on the hub.
     """
     path = Path(name)
-    if path.exists() or path.is_absolute():
+    if path.exists() or path.is_symlink() or path.is_absolute():
         return path
     import httpx
     from huggingface_hub import snapshot_download

@@ -108,6 +108,7 @@ class MetricEntry:
         prefer: the function that compares two completions; it takes a `PreferenceGuide`, and then
             what `Prefer` takes.
         steps: the fixed steps of a G-Eval metric.
+        version: grows when the metric measures something else, so that no run mixes the two.
     """
 
     spec: MetricSpec
@@ -116,6 +117,7 @@ class MetricEntry:
     from_loglikelihood: str = ""
     prefer: str = ""
     steps: str = ""
+    version: int = 1
 
 
 def _import(code: str) -> Any:
@@ -288,6 +290,7 @@ METRICS: dict[str, MetricEntry] = {
                 unit="nats per token",
             ),
             from_loglikelihood="engine:perplexity",
+            version=2,  # 1 left the token out that ends the answer
         ),
         MetricEntry(
             MetricSpec(

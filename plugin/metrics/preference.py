@@ -102,7 +102,7 @@ def _part(tag: str, text: str, attribute: str = "") -> str:
 def prompt_text(guide: PreferenceGuide, case: Case, first: str, second: str) -> str:
     """Return the question, with the whole conversation and the two answers."""
     turns = "".join(_part("turn", turn.content, f' role="{turn.role}"') for turn in case.messages)
-    reference = case.expected_output if guide.shows_reference else None
+    reference = case.expected_text if guide.shows_reference else None
     parts = [
         _HEAD.format(
             criterion=guide.criterion or CRITERION,
@@ -133,9 +133,10 @@ def _accept(answer: BaseModel) -> str | None:
 async def prefer(guide: PreferenceGuide, case: Case, first: str, second: str, ask: Ask) -> Measured:
     """Say how much better the first completion is: 2, 1, 0 (a tie), -1 or -2, and why."""
     if ask.structured:
-        values = {"input": case.input, "first": first, "second": second}
+        values: dict[str, object] = {"input": case.input, "first": first, "second": second}
         if guide.shows_reference and case.expected_output:
-            values["expected_output"] = case.expected_output
+            right = case.right_answers
+            values["expected_output"] = list(right) if len(right) > 1 else case.expected_output
         prompt = json.dumps({"step": "preference", **values}, ensure_ascii=False)
     else:
         prompt = prompt_text(guide, case, first, second)

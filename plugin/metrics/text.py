@@ -4,7 +4,8 @@
 - Token F1: overlap of words between completion and expected output.
 
 Both metrics and their normalisation follow Rajpurkar et al. 2016, "SQuAD: 100,000+ Questions for
-Machine Comprehension of Text": lower case, without punctuation, articles and extra white space.
+Machine Comprehension of Text": lower case, without punctuation, articles and extra white space. As
+there, the best of several right answers counts.
 """
 
 from __future__ import annotations
@@ -44,9 +45,14 @@ def overlap_f1(text: str, wanted: str) -> float:
 
 async def exact_match(case: Case, completion: str, ask: Ask) -> Measured:
     """See `plugin.metrics.Measure`; no judge is asked."""
-    return Measured(float(same_words(completion, case.expected_output or "")))
+    return Measured(max(float(same_words(completion, wanted)) for wanted in _wanted(case)))
 
 
 async def token_f1(case: Case, completion: str, ask: Ask) -> Measured:
     """See `plugin.metrics.Measure`; no judge is asked."""
-    return Measured(overlap_f1(completion, case.expected_output or ""))
+    return Measured(max(overlap_f1(completion, wanted) for wanted in _wanted(case)))
+
+
+def _wanted(case: Case) -> tuple[str, ...]:
+    """Return the right answers, of which the best one counts."""
+    return case.right_answers or ("",)

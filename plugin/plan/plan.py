@@ -19,12 +19,12 @@ from plugin.metrics import PREFERENCE, Metric
 from plugin.metrics.preference import identity
 from plugin.plan.guards import check_retention, choose_guards
 from plugin.plan.params import Params
-from plugin.plan.params_input import BOTH
+from plugin.plan.params_input import BOTH, ONLY_ADAPTER
 from plugin.plan.preferences import check_preference, preference_guide
 from plugin.plan.resolve import Sources
 from plugin.plan.variants import Lineup, local_lineup
 from plugin.plan.variants_elsewhere import recorded_lineup, served_lineup
-from plugin.records import MetricSpec, PreferenceGuide, Variant
+from plugin.records import PROMPTED, VANILLA, MetricSpec, PreferenceGuide, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +95,18 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     recorded = completion_columns(sources.recorded, sources.dataset)
     source = replace(case_source(params, sources.dataset), completion_columns=recorded)
     loaded = load_cases(source)
-    lineup = line_up(params, sources, loaded)
-    params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
-    guide = preference_guide(params, sources.judges, len(lineup.variants))
+    names = variant_names(params, sources)
+    guide = preference_guide(params, sources.judges, len(names))
     chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases, guide)
     specs = [metric.spec for metric in chosen]
-    check_engine(specs, lineup.engine)
-    check_preference(params, specs, loaded.cases, lineup.variants)
+    check_preference(params, specs, loaded.cases, names)
     prefers = guide.is_default and not any(case.expected_output for case in loaded.cases)
     primary = _choose_primary(params.primary_metric, chosen, prefers)
     guards = choose_guards(params.guard_metric, specs, primary, params.margin)
     check_retention(loaded.cases, next(spec for spec in specs if spec.name == primary))
+    lineup = line_up(params, sources, loaded)  # reads the weights, so after all other checks
+    params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
+    check_engine(specs, lineup.engine)
     if params.stop_early:
         _check_early(params, lineup, loaded, specs)
     return Plan(
@@ -131,6 +132,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
             **lineup.identity,
             "judge": " + ".join(judge.identity for judge in sources.judges),
             "second_judge": sources.second_judge.identity if sources.second_judge else "",
+            **_changed_metrics(specs),
             "deepeval": installed("deepeval"),
             **_preference_identity(specs, guide),
             "finetune-verdict": __version__,
@@ -143,6 +145,22 @@ def make_plan(params: Params, sources: Sources) -> Plan:
 def _preference_identity(specs: Sequence[MetricSpec], guide: PreferenceGuide) -> dict[str, object]:
     """Return which words the judge reads where completions are compared; empty where none are."""
     return {"preference": identity(guide)} if any(spec.is_relative for spec in specs) else {}
+
+
+def variant_names(params: Params, sources: Sources) -> tuple[str, ...]:
+    """Return the names of what will be compared, without reading any of it."""
+    if sources.recorded:
+        return tuple(one.name for one in sources.recorded)
+    base = () if params.variants == ONLY_ADAPTER else (VANILLA,)
+    prompted = (PROMPTED,) if params.baseline_prompt else ()
+    return (*base, *sources.adapters, *sources.tuned, *prompted)
+
+
+def _changed_metrics(specs: Sequence[MetricSpec]) -> dict[str, object]:
+    """Return the versions of those metrics that measure something else than at first."""
+    entries = [metrics.METRICS[spec.key] for spec in specs if spec.key in metrics.METRICS]
+    found = {entry.spec.name: entry.version for entry in entries if entry.version > 1}
+    return {"versions of metrics": found} if found else {}
 
 
 def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None) -> Lineup:

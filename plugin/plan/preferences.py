@@ -8,7 +8,7 @@ from plugin.errors import OptionError
 from plugin.judges import Judge, NoJudge
 from plugin.metrics import PREFERENCE
 from plugin.plan.params import Params
-from plugin.records import Case, MetricSpec, PreferenceGuide, Variant
+from plugin.records import Case, MetricSpec, PreferenceGuide
 
 
 def preference_guide(params: Params, judges: Sequence[Judge], n_variants: int) -> PreferenceGuide:
@@ -28,7 +28,7 @@ def preference_guide(params: Params, judges: Sequence[Judge], n_variants: int) -
 
 
 def check_preference(
-    params: Params, specs: Sequence[MetricSpec], cases: Sequence[Case], variants: Sequence[Variant]
+    params: Params, specs: Sequence[MetricSpec], cases: Sequence[Case], names: Sequence[str]
 ) -> None:
     """Check that there is something to compare, and that no option would do nothing.
 
@@ -44,9 +44,9 @@ def check_preference(
             for name in ("preference_reference", "pairs", "style_control")
             if getattr(params, name) != getattr(defaults, name)
         ]
-    elif len(variants) == 1:
+    elif len(names) == 1:
         problems.append(
-            f"{PREFERENCE} compares the completions of two variants, but only {variants[0].name} "
+            f"{PREFERENCE} compares the completions of two variants, but only {names[0]} "
             "is run: name an adapter, a tuned model, a prompt or a second --recorded, or choose "
             "another metric with --predefined_tasks"
         )

@@ -6,7 +6,6 @@ here. The result is a `Sources`; `plan.make_plan` reads what it names.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -16,13 +15,13 @@ from plugin.engines import ready_engines
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.judges import Judge, NoJudge, Secrets
-from plugin.judges.asking import price_of
-from plugin.keys import KnownSecrets, SecretMask, check_key, check_url
+from plugin.judges.spending import price_of
+from plugin.keys import KnownSecrets, SecretMask, check_key, check_url, hidden_in_errors
 from plugin.load.recordings import Recording, parse_recording
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
+from plugin.plan.places import cache_folder, check_found, check_places
 
-_NO_CACHE = "off"
 _MODEL_OPTIONS = (
     *("model_name", "model_adapter", "tuned_model", "system_prompt", "baseline_prompt"),
     *("server_url", "workers", "ray_address", "load_4bit", "enable_thinking"),
@@ -81,8 +80,14 @@ def find_sources(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is missing, unknown or not allowed.
     """
-    recorded = _resolve_recorded(params, host)
-    secrets, server = KnownSecrets(host.secret), None
+    check_places(params)
+    secrets = KnownSecrets(host.secret)
+    with hidden_in_errors(secrets.mask):
+        return _find_sources(params, host, secrets)
+
+
+def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
+    recorded, server = _resolve_recorded(params, host), None
     if not recorded:
         _check_models(params)
         server = find_server(params, secrets)
@@ -96,18 +101,20 @@ def find_sources(params: Params, host: Host) -> Sources:
         named = judges.load_all(params.judge, secrets)
     second = _load_second_judge(params, named, secrets)
     _check_budget(params, (*named, *([second] if second else [])))
-    return Sources(
+    found = Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter if compares else (), server, host),
         tuned=tuple(_resolve_model(name, server, host) for name in params.tuned_model if compares),
         recorded=recorded,
         dataset=host.dataset(params.dataset_name) if params.dataset_name else recorded[0].file,
-        cache_dir=_cache_dir(params),
+        cache_dir=cache_folder(params),
         judges=named,
         second_judge=second,
         server=server,
         mask=secrets.mask(),
     )
+    _check_paths(found)
+    return found
 
 
 def find_models(params: Params, host: Host) -> Sources:
@@ -116,8 +123,9 @@ def find_models(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is unknown.
     """
-    server = find_server(params, host.secret)
-    return Sources(
+    secrets = KnownSecrets(host.secret)
+    server = find_server(params, secrets)
+    found = Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter, server, host),
         dataset=host.dataset(params.dataset_name) if params.dataset_name else "",
@@ -125,7 +133,19 @@ def find_models(params: Params, host: Host) -> Sources:
         judges=(),
         second_judge=None,
         server=server,
+        mask=secrets.mask(),
     )
+    _check_paths(found)
+    return found
+
+
+def _check_paths(found: Sources) -> None:
+    """Check that the journal can keep the paths, which a directory's name may make impossible."""
+    check_found("model_name", [found.model])
+    check_found("model_adapter", found.adapters)
+    check_found("tuned_model", found.tuned)
+    check_found("dataset_name", [found.dataset])
+    check_found("recorded", [one.file for one in found.recorded])
 
 
 def has_rival(params: Params) -> bool:
@@ -284,11 +304,3 @@ def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
             "known. Give it with --judge_price (dollars per million tokens in and out, such as "
             "'0.15, 0.60'), or use --max_calls"
         )
-
-
-def _cache_dir(params: Params) -> str:
-    """Return the absolute path of the shared cache's directory; "" for no cache."""
-    given = params.cache_dir or os.environ.get("FINETUNE_VERDICT_CACHE", "")
-    if given.lower() == _NO_CACHE:
-        return ""
-    return os.path.abspath(os.path.expanduser(given)) if given else ""

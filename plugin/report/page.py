@@ -101,11 +101,13 @@ class PageTable(NamedTuple):
         kind: "overall", "retention" or "groups".
         rows: the first ones, and after them every lost guard among the rest.
         n_left_out: how many more there are.
+        notes: how their p-values are to be read, a sentence each.
     """
 
     kind: str
     rows: list[Comparison]
     n_left_out: int
+    notes: tuple[str, ...]
 
 
 def render_page(report: Report, charts: Sequence[str]) -> str:
@@ -162,8 +164,27 @@ def _comparison_tables(ledger: Ledger) -> list[PageTable]:
     tables = []
     for kind, rows in found.items():
         shown = rows[:MAX_ROWS] + [row for row in rows[MAX_ROWS:] if row.outcome == "lost"]
-        tables.append(PageTable(kind, shown, len(rows) - len(shown)))
+        tables.append(PageTable(kind, shown, len(rows) - len(shown), _p_notes(rows)))
     return tables
+
+
+def _p_notes(rows: Sequence[Comparison]) -> tuple[str, ...]:
+    """Say what the p-values of a table are, and over how many tests they are adjusted, if any."""
+    largest = {
+        role: max((row.n_family for row in rows if row.role == role), default=0)
+        for role in ("primary", "guard", "exploratory")
+    }
+    notes = []
+    if largest["primary"] > 1:
+        notes.append(f"p on the primary metric is adjusted over {largest['primary']} tests (Holm).")
+    elif largest["primary"]:
+        notes.append("The primary metric is tested alone.")
+    if n := largest["guard"]:
+        adjusted = f", adjusted over {n} guards (Holm)" if n > 1 else ""
+        notes.append(f"The p of guards is that of harm{adjusted}.")
+    if largest["exploratory"] > 1:
+        notes.append("Exploratory p-values are adjusted among themselves (Holm).")
+    return tuple(notes)
 
 
 def _rivals_lost(report: Report) -> dict[str, str]:
@@ -263,8 +284,9 @@ def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
     classes |= {"fail"} if failed else set()
     compared = [one for c in columns for _, cell in c.cells for one in cell.preferences]
     classes |= {"flip"} if any(one.is_flip for one in compared) else set()
-    if case.group in ledger.groups:
-        classes.add(f"g{ledger.groups.index(case.group)}")
+    filtered = ledger.groups[:MAX_FILTERS]
+    if case.group in filtered:
+        classes.add(f"g{filtered.index(case.group)}")
     data = _metric_cells(ledger, case, DATA)
     return PageCase(case, columns, data, gains, rank, " ".join(sorted(classes - {""})))
 

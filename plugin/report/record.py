@@ -21,6 +21,7 @@ from plugin.records import (
     Score,
     Variant,
 )
+from plugin.report.collapse import Collapse
 from plugin.report.preferences import Compared
 from plugin.results import Comparison, Summary, Verdict
 from plugin.thinking import SplitText
@@ -45,6 +46,7 @@ class Report:
         compared: what these show.
         split_texts: (case id, variant name) -> thoughts and answer of the completion; a completion
             that is missing here has no thoughts.
+        collapse: signs of a collapsed model, for each variant.
     """
 
     verdict: Verdict
@@ -65,6 +67,7 @@ class Report:
     preferences: tuple[Preference, ...] = ()
     compared: Compared = Compared()
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
+    collapse: tuple[Collapse, ...] = ()
 
 
 Row = TypeVar("Row", Summary, Comparison)
@@ -119,6 +122,14 @@ class Ledger:
                 continue
             metric = failure.metric and self.metric_name(failure.metric)
             self._failures.setdefault((failure.case_id, failure.variant, metric), failure)
+        self._summaries = {
+            (self.metric_name(row.metric), row.variant, row.group): row for row in report.summaries
+        }
+        self._over_base = {
+            (self.metric_name(row.metric), row.variant, row.group): row
+            for row in report.comparisons
+            if row.baseline == self.baseline
+        }
 
     @property
     def baseline(self) -> str | None:
@@ -195,19 +206,11 @@ class Ledger:
 
     def summary(self, spec: MetricSpec, variant: str, group: str = ALL) -> Summary | None:
         """Return the summary of a variant's scores on a metric; None if there is none."""
-        wanted = (spec.name, variant, group)
-        rows = self.report.summaries
-        return next(
-            (r for r in rows if (self.metric_name(r.metric), r.variant, r.group) == wanted), None
-        )
+        return self._summaries.get((spec.name, variant, group))
 
     def comparison(self, spec: MetricSpec, variant: str, group: str = ALL) -> Comparison | None:
         """Return the comparison of a variant with the base; None if there is none."""
-        wanted = (spec.name, variant, self.baseline, group)
-        for row in self.report.comparisons:
-            if (self.metric_name(row.metric), row.variant, row.baseline, row.group) == wanted:
-                return row
-        return None
+        return self._over_base.get((spec.name, variant, group))
 
 
 def _rank(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:

@@ -6,7 +6,6 @@ Their columns stay the same for ever: the host's evals page reads them.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from plugin.compare.numbers import round_published
 from plugin.compare.pairs import Contrast, contrasts
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, Case, MetricSpec
 from plugin.report.record import CaseCell, Ledger, Report
+from plugin.sheets import guard_cell, spell_breaks
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -44,16 +44,6 @@ PREFERENCES_COLUMNS = (
     "reason".split()
 )
 FAILURES_COLUMNS = "variant metric stage case_id reason".split()
-
-# The host cuts the file into lines before it parses it, so whatever str.splitlines cuts at has to
-# be spelled out.
-_BREAKS = str.maketrans(
-    {
-        char: char.encode("unicode_escape").decode("ascii")
-        for char in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
-    }
-)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 CellValue = str | float | bool | None
 
@@ -195,7 +185,7 @@ def _case_row(
         notes.append(own.score.reason)
     return (
         *(f"{spec.name} / {variant}", case.id, spec.name, variant, own.gain),
-        *(_score_of(own), _score_of(base), case.group, case.input, case.expected_output),
+        *(_score_of(own), _score_of(base), case.group, case.input, case.expected_text),
         *(_text_of(ledger, case, base_name), _text_of(ledger, case, variant)),
         " | ".join(notes) or None,
     )
@@ -264,7 +254,5 @@ def _data_frame(columns: list[str], rows: Iterable[Sequence[CellValue]]) -> Data
 def _csv_cell(value: CellValue) -> CellValue:
     """Round numbers, put text on one line, disarm spreadsheet formulas; missing stays missing."""
     if isinstance(value, str):
-        text = value.translate(_BREAKS)
-        is_formula = text.startswith(("=", "+", "-", "@", "\t")) and not _NUMBER.fullmatch(text)
-        return f"'{text}" if is_formula else text
+        return guard_cell(spell_breaks(value))
     return round_published(value) if isinstance(value, float) else value

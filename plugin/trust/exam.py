@@ -107,9 +107,9 @@ def is_own_criterion(spec: MetricSpec) -> bool:
 
 
 def canary_fits(name: str, case: Case) -> bool:
-    """Return whether the canary is a wrong answer to this case, and not its expected output."""
-    wanted = (case.expected_output or "").strip().casefold()
-    return wanted != CANARIES[name].casefold()
+    """Return whether the canary is a wrong answer to this case, and none of its right ones."""
+    right = {answer.strip().casefold() for answer in case.right_answers}
+    return CANARIES[name].casefold() not in right
 
 
 def grade_canary(
@@ -426,7 +426,7 @@ def _own_texts(probe: Probe) -> list[str]:
     return [
         probe.text,
         probe.against or "",
-        case.expected_output or "",
+        *case.right_answers,
         *(m.content for m in case.messages),
         *case.context,
     ]

@@ -32,6 +32,9 @@ KINDS = (*WRONG, RIGHT, SAME)
 
 N_PAIR_CASES = 5
 
+_N_LOOKED_AT = 50
+"""How many other cases are looked at for an answer to another question."""
+
 LOSES, WINS = 0.25, 0.75
 """A wrong answer may win at most the first share of its pairs (ties count half), and a right one
 must win at least the second."""
@@ -87,15 +90,20 @@ def known_pairs(
         if not real:
             continue
         for name, wrong in WRONG.items():
-            if real[0].casefold() != wrong.casefold() and not (
-                own_criterion and name == EMPTY_PRAISE
-            ):
+            is_right = wrong.casefold() in {*_right(case), real[0].casefold()}
+            if not (is_right or (own_criterion and name == EMPTY_PRAISE)):
                 found[name].append(KnownPair(name, case, wrong, real[0]))
         found[SAME].append(KnownPair(SAME, case, real[0], real[0]))
-        other = _unrelated(case, [*cases[place + 1 :], *cases[:place]])
-        if expected and other and not own_criterion:
-            found[RIGHT].append(KnownPair(RIGHT, case, expected, other))
+        if expected and not own_criterion and len(found[RIGHT]) < N_PAIR_CASES:
+            near = range(place + 1, place + 1 + min(_N_LOOKED_AT, len(cases) - 1))
+            if other := _unrelated(case, [cases[i % len(cases)] for i in near]):
+                found[RIGHT].append(KnownPair(RIGHT, case, expected, other))
     return {kind: pairs[:N_PAIR_CASES] for kind, pairs in found.items()}
+
+
+def _right(case: Case) -> set[str]:
+    """Return all right answers to the case, without case and outer spaces."""
+    return {text.strip().casefold() for text in case.right_answers}
 
 
 def _unrelated(case: Case, others: Sequence[Case]) -> str:
@@ -104,7 +112,7 @@ def _unrelated(case: Case, others: Sequence[Case]) -> str:
         text = (other.expected_output or "").strip()
         is_related = case.cluster is not None and other.cluster == case.cluster
         if text and other.input != case.input and not is_related:
-            if text.casefold() != (case.expected_output or "").strip().casefold():
+            if not _right(case) & _right(other):
                 return text
     return ""
 

@@ -374,7 +374,7 @@ def family_line(family: Family) -> str:
 def agreement_line(view: HumanView) -> str:
     """Say how well judge and humans agree."""
     raters = format_count(view.n_raters, "human", "humans")
-    if view.agreement is None:
+    if not view.n_rated:
         return f"{raters} rated {view.metric}, but the judge scored none of the rated completions."
     within = format_interval(view.alpha_ci_low, view.alpha_ci_high)
     among = (
@@ -382,10 +382,25 @@ def agreement_line(view: HumanView) -> str:
     )
     return (
         f"{raters} rated {format_count(view.n_rated, 'completion', 'completions')} on "
-        f"{view.metric}. For {format_percent(view.agreement)} of them, the scores of humans and "
-        "judge are in the same half of the scale (Cohen's kappa "
-        f"{format_number(view.kappa, missing='unknown')}). Krippendorff's alpha of the scores is "
+        f"{view.metric}. {_halves_text(view)} Krippendorff's alpha of the scores is "
         f"{format_number(view.alpha, missing='unknown')} ({within}{among})."
+    )
+
+
+def _halves_text(view: HumanView) -> str:
+    """Say how often judge and humans are in the same half of the scale, and where that is open."""
+    n, n_undecided = view.n_rated, view.n_undecided
+    tied = "humans are split evenly, or a score is in the very middle"
+    if view.agreement is None:
+        return f"For all of them {tied}, so agreement is unknown."
+    of_which, left_out = "them", ""
+    if n_undecided:
+        of_which = f"the {format_count(n - n_undecided)} where both take a side"
+        left_out = f" For {format_count(n_undecided)} of them {tied}: these do not count."
+    return (
+        f"For {format_percent(view.agreement)} of {of_which}, the scores of humans and "
+        "judge are in the same half of the scale (Cohen's kappa "
+        f"{format_number(view.kappa, missing='unknown')}).{left_out}"
     )
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from plugin.compare.comparisons import VerdictSettings, compare, summarise
-from plugin.compare.pairs import Contrast, Evidence, Pairs, pair_scores
+from plugin.compare.pairs import Contrast, Evidence, Pairs, pair_scores, wins_of
 from plugin.compare.relative import combine, combine_all, n_missing_preferences, win_scores
+from plugin.compare.rivals import rival_gaps
 from plugin.metrics import METRICS
 from plugin.records import ALL, PROMPTED, VANILLA, Failure, Preference, Variant
 from tests.samples import case
@@ -131,3 +132,30 @@ def test_a_pair_is_missing_until_it_is_judged_or_has_failed() -> None:
     assert n_missing_preferences(found, SPEC, pairs) == 1
     other = replace(found, failures=[replace(failures[0], baseline=PROMPTED)])
     assert n_missing_preferences(other, SPEC, pairs) == 3
+
+
+def test_two_variants_that_were_judged_the_other_way_round_are_turned() -> None:
+    judged = [preference("0", 1.0, "later", "earlier"), preference("1", 0.5, "later", "earlier")]
+    assert wins_of(judged, SPEC, Contrast("later", "earlier")) == {"0": 1.0, "1": 0.5}
+    assert wins_of(judged, SPEC, Contrast("earlier", "later")) == {"0": 0.0, "1": 0.5}
+
+
+def test_the_best_is_set_apart_by_its_own_preferences_where_it_has_some() -> None:
+    names = (VANILLA, "a", "b")
+    over_base = [preference(str(i), 1.0, name) for i in range(12) for name in ("a", "b")]
+    judged = [preference(str(i), float(i % 4 == 0), "b", "a") for i in range(12)]
+    settings = VerdictSettings(SPEC.name, 0, n_resamples=200)
+    (gap,) = rival_gaps(evidence(over_base, n=12, names=names), SPEC, "a", settings)
+    assert gap.gain == 0  # both always win over the base
+    (gap,) = rival_gaps(evidence([*over_base, *judged], n=12, names=names), SPEC, "a", settings)
+    assert (gap.gain, gap.best_mean, gap.other_mean) == (0.25, 0.75, 0.5)
+
+
+def test_without_preferences_of_their_own_two_variants_differ_by_up_to_one() -> None:
+    names = (VANILLA, "a", "b")
+    over_base = [preference(str(i), 1.0, "a") for i in range(12)]
+    over_base += [preference(str(i), float(i == 0), "b") for i in range(12)]
+    settings = VerdictSettings(SPEC.name, 0, n_resamples=200)
+    (gap,) = rival_gaps(evidence(over_base, n=12, names=names), SPEC, "a", settings)
+    assert gap.gain == pytest.approx(11 / 12)
+    assert gap.ci_high is not None and 0.5 < gap.ci_high <= 1

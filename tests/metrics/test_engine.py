@@ -77,7 +77,7 @@ def test_perplexity_is_nats_per_token(loglikelihood: float, n_tokens: int, nats:
     assert score_of
     found = check_score(spec, score_of(loglikelihood, n_tokens))
     assert found.value == pytest.approx(nats)
-    assert found.reason == f"over {n_tokens} tokens of the expected output"
+    assert found.reason == f"over {n_tokens} tokens of the expected output, its end included"
 
 
 @pytest.mark.parametrize("broken", [-math.inf, math.nan, 5.0])

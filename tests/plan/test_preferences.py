@@ -14,11 +14,11 @@ from plugin.judges.offline import OfflineJudge
 from plugin.plan.params import Params
 from plugin.plan.plan import _choose_primary
 from plugin.plan.preferences import check_preference, preference_guide
-from plugin.records import PreferenceGuide, Variant
+from plugin.records import PreferenceGuide
 from tests.samples import case
 
 REAL: Judge = judges.load("custom:m", {"CUSTOM_JUDGE_BASE_URL": "http://localhost:9/v1"}.get)
-TWO = [Variant(name, name, "m") for name in ("vanilla", "tuned")]
+TWO = ["vanilla", "tuned"]
 NO_ANSWERS = [case("1", expected_output=None)]
 
 

@@ -342,3 +342,15 @@ def test_a_canary_that_is_the_expected_output_is_no_wrong_answer() -> None:
     assert [one.case.id for one in found[NULL]] == ["0"]
     assert [one.case.id for one in found[ORDER]] == ["0", "1"]
     assert len(known_pairs(CASES, {}, own_criterion=False)[NULL]) == N_PAIR_CASES
+
+
+def test_every_right_answer_of_a_case_counts_as_right() -> None:
+    cases = [
+        case("1", input="Who?", expected_output="Richard", references=("Richard", "null", "Rick")),
+        case("2", input="Where?", expected_output="Rick"),
+        case("3", input="Which?", expected_output="Rich", references=("Rich", "richard")),
+        case("4", input="When?", expected_output="Now"),
+    ]
+    found = known_pairs(cases, {}, own_criterion=False)
+    assert [one.case.id for one in found[NULL]] == ["2", "3", "4"]
+    assert [(one.own, one.other) for one in found[RIGHT]][0] == ("Richard", "Now")
