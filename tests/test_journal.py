@@ -51,6 +51,7 @@ STATE = RunState(
     certificates={"tuned": {"variant": "tuned", "effect": [0.5, 2.0], "unused": []}},
     expected_tokens={"1": "abc"},
     evaluation_steps={"Tone": ("first", "second")},
+    rewordings={"Tone": (("one", "two"), ())},
     judge_calls=JudgeCalls(n_calls=3, cost=0.25),
     halted="--max_calls 5 is reached",
     stopped_early=True,
