@@ -288,12 +288,19 @@ class Exam:
         scored = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
         rows = [row for row in journal.all_preferences() if row.is_asked and not row.repeat]
         names = {metric for _, _, metric in scored} | {row.metric for row in rows}
-        columns: list[Sequence[Bundle]] = []
+        known, again, worded = list[Sequence[Bundle]](), list[Sequence[Bundle]](), []
         contrast = contrasts(self._names)[:1]
         for metric in self._metrics:
             spec = metric.spec
             if spec.name not in names:
                 continue
+            if spec.is_relative:
+                own = [row for row in rows if row.baseline in self._names[:1]]
+                again.append(pair_retests(spec, self._cases, texts, own))
+                known += self._pairs(metric, texts, own)
+            else:
+                again.append(retests(spec, self._cases, texts, scored))
+                known += [*self._canaries(spec), *self._controls(spec)]
             if has_words(metric) and contrast:
                 made = rewordings(
                     spec,
@@ -303,12 +310,9 @@ class Exam:
                     n_wordings=N_WORDINGS,
                     must_be_written=not known_rewordings(metric),
                 )
-                columns += [made[place::N_A_ROUND] for place in range(N_A_ROUND)]
-            if spec.is_relative:
-                columns += self._pair_columns(metric, texts, rows)
-            else:
-                columns.append(retests(spec, self._cases, texts, scored))
-                columns += [*self._canaries(spec), *self._controls(spec)]
+                worded += [made[place::N_A_ROUND] for place in range(N_A_ROUND)]
+        # In each round, what shows a bad judge comes first.
+        columns = [*known, *again, *worded]
         return take_rounds(columns, questions_allowed(self._n_asked(texts), self._n_judges))
 
     def _texts(self) -> Texts:
@@ -336,13 +340,11 @@ class Exam:
         asked = [*(metric for metric, *_ in scored), *(metric for metric, *_ in compared)]
         return sum(specs[metric].n_questions for metric in asked if metric in specs)
 
-    def _pair_columns(
+    def _pairs(
         self, metric: Metric, texts: Texts, rows: Sequence[Preference]
     ) -> Iterator[list[Bundle]]:
         spec = metric.spec
-        own = [row for row in rows if row.baseline in self._names[:1]]
-        yield pair_retests(spec, self._cases, texts, own)
-        wins = {(row.case_id, row.variant): row.value for row in own}
+        wins = {(row.case_id, row.variant): row.value for row in rows}
         answers = {
             case_id: [
                 made[name] for name in sorted(made, key=lambda n: -wins.get((case_id, n), EVEN))

@@ -305,7 +305,7 @@ def test_the_exam_of_a_judge_that_prefers_the_null_answer_comes_first(
     assert "[judge custom:j preferred wrong answers] tuned is preferred over base" in ended.out
     found = summary(tmp_path / "o")
     details, trust = found["verdict"]["details"], found["trust"]
-    assert '"empty praise" won 50% (n=3), "null answer" won 100% (n=3)' in details[0]
+    assert '"empty praise" won 50% (n=4), "null answer" won 100% (n=4)' in details[0]
     assert len(server.requests) <= 60 + 60  # 30 unequal pairs, and the least budget of an exam
     assert {row["name"]: row["passed"] for row in trust["pairs"]} == {
         "empty praise": False,  # it names nobody: a tie with real answers
@@ -318,7 +318,7 @@ def test_the_exam_of_a_judge_that_prefers_the_null_answer_comes_first(
         (0, False),
         (1, False),
     ]
-    assert any(text.startswith("The result on Preference holds in ") for text in details)
+    assert any(text.endswith("too few cases to tell.") for text in details)
     page = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
     assert "Known pairs:" in page and "Imagine that you had sent the message yourself" in page
     # All of it is in the journal: no judge is needed to tell it again.

@@ -13,8 +13,9 @@ from plugin import judges, metrics
 from plugin.journal import Journal
 from plugin.judges.panel import Judging
 from plugin.judges.spending import SpendLimits
-from plugin.records import Criterion
+from plugin.records import Criterion, Score
 from plugin.score import items_to_score, score_all
+from plugin.trust.controls import CONTROLS
 from plugin.trust.exam import (
     CANARIES,
     EMPTY_PRAISE,
@@ -169,6 +170,24 @@ def test_a_run_that_was_scored_without_one_can_take_it_later(
     assert sum(kinds.values()) == 60
     assert {n for (metric, kind), n in kinds.items() if kind != RETEST} == {5}
     assert {metric for metric, _ in kinds} == {"Correctness", "Politeness"}
+
+
+def test_a_budget_that_is_too_small_for_all_keeps_wrong_and_right_answers(
+    server: JudgeServer, journal: Journal
+) -> None:
+    """What may show that a judge is bad comes first, under every metric."""
+    chosen = metrics.select(("Rubric", "Correctness"), (), CASES)
+    for each in CASES:
+        for variant in ("vanilla", "tuned"):
+            journal.add_answer(f"{variant} {each.id}", completion("Someone.", each.id, variant))
+            for metric in chosen:
+                journal.add_score(Score(each.id, variant, metric.spec.name, 0.5))
+    exam = Exam(CASES, chosen, journal, 0, names=("vanilla", "tuned"), n_judges=4)
+    kinds = Counter((probe.metric, probe.kind) for probe in exam._probes())
+    assert sum(kinds.values()) <= 60 / 4
+    assert set(kinds) >= {
+        (metric, kind) for metric in ("Rubric", "Correctness") for kind in (*CANARIES, *CONTROLS)
+    }
 
 
 def test_a_judgment_that_fails_is_counted_and_tried_again(

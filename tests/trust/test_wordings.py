@@ -144,7 +144,8 @@ def test_a_judge_that_follows_the_words_of_its_criterion_is_found(
         return choosing(lambda a, b: "A better" if "Thomas" in a else "B better")(number, body)
 
     server.fault = fault
-    first, second = run(server, journal, ("Preference",))
+    cases = [case(str(i), input=f"Who is {i}?") for i in range(180)]
+    first, second = run(server, journal, ("Preference",), cases=cases)
     assert (first.by_judge, first.gain, first.holds) == (False, 0.5, True)
     assert (second.gain_before, second.gain, second.holds) == (0.5, 0.0, False)
     assert second.n == first.n == 8 and second.p_value == 2 / 2**8  # all signs are the same
