@@ -29,7 +29,7 @@ from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS
-from plugin.records import Case, Completion
+from plugin.records import ALL, Case, Completion
 from plugin.reopen import parse_params
 from plugin.report.collapse import collapse_warnings, find_collapse
 from plugin.report.preferences import look_at_preferences
@@ -43,6 +43,7 @@ from plugin.trust.humans import (
     completion_digest,
     human_views,
 )
+from plugin.trust.readings import given_by_judge, other_readings
 from plugin.trust.records import Trust
 from plugin.trust.report import (
     family_of,
@@ -51,6 +52,7 @@ from plugin.trust.report import (
     trust_first_lines,
     trust_last_lines,
 )
+from plugin.trust.wordings import check_wordings
 from plugin.worker import Progress, Stage
 
 
@@ -76,7 +78,7 @@ def conclude(
     scores = (*journal.scores(), *win_scores(preferences, variants[0].name))
     evidence = Evidence(cases, variants, specs, scores, journal.failures(), preferences)
     began = time.perf_counter()
-    trust = _trust_in_judge(header, journal.state, evidence, answers)
+    trust = _trust_in_judge(header, params, journal.state, evidence, answers)
     how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
     compared = look_at_preferences(evidence, answers, completions, judge, how)
     why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
@@ -97,6 +99,7 @@ def conclude(
         verdict = replace(verdict, sentence=f"{why_none[0].upper()}{why_none[1:]}.")
     notes = (*metric_notes(specs, summaries, comparisons), *judging_notes(journal))
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
+    trust = _add_readings(trust, journal, evidence, comparisons, verdict, settings)
     trust = _add_human_views(trust, journal, evidence, comparisons, settings)
     certificates = certificates_of_run(journal, variants, cases, completions)
     collapse = find_collapse(cases, variants, answers)
@@ -159,6 +162,7 @@ def _verdict_settings(journal: Journal, params: Params, evidence: Evidence) -> V
 
 def _trust_in_judge(
     header: RunHeader,
+    params: Params,
     state: RunState,
     evidence: Evidence,
     answers: Mapping[tuple[str, str], Completion],
@@ -168,7 +172,39 @@ def _trust_in_judge(
         return None
     model = str(header.params.get("model_name", ""))
     family = family_of(header.judge, model, header.model_type)
-    return make_trust_report(state.exam, evidence, answers, family)
+    own = bool(params.preference_criteria)
+    return make_trust_report(state.exam, evidence, answers, family, own_preference=own)
+
+
+def _add_readings(
+    trust: Trust | None,
+    journal: Journal,
+    evidence: Evidence,
+    comparisons: Sequence[Comparison],
+    verdict: Verdict,
+    settings: VerdictSettings,
+) -> Trust | None:
+    """Add to the trust report what other wordings change, and other readings of the result."""
+    if trust is None:
+        return None
+    state = journal.state
+    wordings = check_wordings(state.exam or (), state.rewordings, evidence, settings)
+    trust = replace(trust, wordings=wordings)
+    place = (verdict.primary_metric, verdict.variant, evidence.names[0], ALL)
+    row = next(
+        (r for r in comparisons if (r.metric, r.variant, r.baseline, r.group) == place), None
+    )
+    if row is None or row.outcome is None or settings.early:  # then no fixed interval is valid
+        return trust
+    second = state.second_judge.judge if state.second_judge else ""
+    spec = next(spec for spec in evidence.metrics if spec.name == row.metric)
+    by_judge = given_by_judge(
+        spec, row.baseline, journal.judge_scores(), journal.all_preferences(), second
+    )
+    made = journal.completions()
+    return replace(
+        trust, readings=other_readings(evidence, row, wordings, by_judge, made, settings)
+    )
 
 
 def _add_human_views(

@@ -87,7 +87,8 @@ def forecast_text(
     else:
         text = f"judging: nothing to pay, all {n_kept:,} answers are in the cache"
     if exam:
-        n_more = len(asked) * exam.n_questions_at_most
+        n_run = (n_calls + n_kept) // len(asked)
+        n_more = len(asked) * exam.n_questions_at_most(n_run)
         less = ", less what is in the cache" if n_kept else ""
         text += f"; examining the judge takes up to {n_more:,} calls more{less}"
     return text + ("; the second judge comes on top" if judging.second else "")

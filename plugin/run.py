@@ -56,7 +56,7 @@ from plugin.run_facts import RunHeader, RunState
 from plugin.score import items_to_score, missing_items, score_all
 from plugin.terminal import shell_word
 from plugin.thinking import unfinished_failures, why_no_verdict
-from plugin.trust.exam import Exam, can_probe
+from plugin.trust.exam import Exam, can_examine
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
 from plugin.trust.rater_stats import MIN_LABELS
 from plugin.worker import Progress, Stage, Worker
@@ -241,11 +241,13 @@ def _judging_of(plan: Plan) -> Judging:
 
 def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | None:
     """Return the judges' exam; None without a real judge, or if the user wants none."""
-    asks_judge = any(can_probe(metric.spec) for metric in plan.metrics)
+    asks_judge = any(can_examine(metric.spec) for metric in plan.metrics)
     is_real = not any(judge.structured for judge in plan.judges)
     if not (plan.params.trust_report and asks_judge and is_real):
         return None
-    return Exam(cases, plan.metrics, journal, plan.params.seed)
+    names = [variant.name for variant in plan.variants]
+    n_judges = len(plan.judges)
+    return Exam(cases, plan.metrics, journal, plan.params.seed, names=names, n_judges=n_judges)
 
 
 def _publish(journal: Journal, folder: Path, host: Host, worker: Worker) -> Report:

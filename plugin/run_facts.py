@@ -111,7 +111,8 @@ class ProbeResult:
     """What the judge gave one probe: a value, or why there is none.
 
     Attributes:
-        kind: "retest", or the name of a canary or a control.
+        kind: "retest", or the name of a canary, a control, a known pair or another wording.
+        value: the score; of a pair, what the answer in question wins.
         reason: the judge's, where it came with the score; "" for none.
         quotes_prompt: whether the reason is mostly the prompt's own words.
     """
@@ -159,6 +160,7 @@ class RunState:
         stopped_early: whether judging stopped because the verdict was settled.
         second_judge: None where none was asked.
         exam: what the judge gave the probes; None before it was examined.
+        rewordings: metric -> its criterion in other words, part by part, as the exam used them.
         ratings: what humans gave.
         drawn_for_rating: ids of the cases that were drawn at random for rating.
     """
@@ -175,5 +177,6 @@ class RunState:
     stopped_early: bool = False
     second_judge: SecondJudging | None = None
     exam: tuple[ProbeResult, ...] | None = None
+    rewordings: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     ratings: tuple[Rating, ...] = ()
     drawn_for_rating: tuple[str, ...] = ()

@@ -258,7 +258,7 @@ def _whole_run(names: Sequence[str], has_context: bool) -> tuple[int, int, int]:
     found = forecast_calls(items, include_reason=True)
     if not found.n_calls:
         return 0, 0, 0
-    share = 1 + exam_calls.n_questions_at_most / found.n_calls
+    share = 1 + exam_calls.n_questions_at_most(found.n_calls) / found.n_calls
     return (
         round(found.n_calls * share),
         round(found.n_prompt_tokens * share / 1000) * 1000,

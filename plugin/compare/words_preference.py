@@ -148,7 +148,7 @@ def _control_lines(view: PreferenceView, found: ControlledRate, what: str) -> li
         longer = f"; its answer is the longer one in {format_percent(found.share_longer)} of them"
     rate = _rate_text(found)
     if found.ci_low is None:
-        rate = f"{format_rate(found.rate)} (no interval: {found.why_no_interval})"
+        rate = f"{format_rate(found.rate)} ({found.why_no_interval})"
     lines = [
         f"At equal {what} {view.variant} wins {rate} against {view.baseline}, "
         f"and {format_rate(found.raw_rate)} as the answers are ({format_count(found.n)} pairs"
@@ -171,7 +171,7 @@ def ranking_lines(ranking: Ranking | None) -> list[str]:
     places = ", ".join(f"{one.name} {_elo_text(one)}" for one in ranking.rated)
     text = f"Ranking of the variants, in points of an Elo scale: {places}."
     if ranking.why_no_interval:
-        return [f"{text} There are no intervals: {ranking.why_no_interval}."]
+        return [f"{text} ({ranking.why_no_interval})"]
     tied = "; ".join(f"{own} and {other}" for own, other in ranking.tied_neighbours)
     apart = f"These neighbours cannot be told apart: {tied}." if tied else "All can be told apart."
     return [f"{text} {apart}"]

@@ -111,12 +111,23 @@ async def _ask_judge(
         turned, why_second = await run_preference(metric, item.case, base, own, asker)
     except (CallError, MetricError) as error:
         return error
-    made = replace(bare, first=first, second=-turned)
-    value = EVEN if made.is_flip else (_sign(first) + 1) / 2
+    made = settle(bare, first, turned)
     names = (bare.variant, bare.baseline)
     said = (_told(names, first, why_first), _told(names[::-1], turned, why_second))
     head = "The orders disagree, which counts as a tie. " if made.is_flip else ""
-    return replace(made, value=value, reason=head + " | ".join(said))
+    return replace(made, reason=head + " | ".join(said))
+
+
+def settle(bare: Preference, first: int, turned: int) -> Preference:
+    """Return the preference with its levels and value.
+
+    Args:
+        bare: the preference without them.
+        first: how much better the variant's completion is, shown first.
+        turned: how much better the baseline's completion is, shown first.
+    """
+    made = replace(bare, first=first, second=-turned)
+    return replace(made, value=EVEN if made.is_flip else (_sign(first) + 1) / 2)
 
 
 def _sign(level: int) -> int:

@@ -83,6 +83,7 @@ class Metric:
         steps: evaluation steps that G-Eval's judge follows for every case; () for other metrics.
         prepare: returns the metric with the given steps, or with steps that the judge writes if
             none are given. Call it before the first score. None if the metric is ready.
+        guide: what the functions were made with, where `wording` must make them anew.
     """
 
     spec: MetricSpec
@@ -92,6 +93,7 @@ class Metric:
     describe: Describe | None = None
     from_loglikelihood: FromLoglikelihood | None = None
     prefer: Prefer | None = None
+    guide: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +383,7 @@ def _metric(entry: MetricEntry, guide: PreferenceGuide) -> Metric:
         describe=_late(entry.describe),
         from_loglikelihood=_late(entry.from_loglikelihood),
         prefer=partial(_late(entry.prefer), guide) if entry.prefer else None,
+        guide=guide if entry.prefer else None,
     )
 
 

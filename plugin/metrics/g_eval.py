@@ -137,7 +137,12 @@ _RUBRIC = Rubric("Rubric", RUBRIC_STEPS, expected_output=False, ranges=_RANGES)
 
 async def rubric(case: Case, completion: str, ask: Ask) -> Measured:
     """See `plugin.metrics.Measure`."""
-    guide = replace(_RUBRIC, expected_output=case.expected_output is not None)
+    return await rubric_with(RUBRIC_STEPS, case, completion, ask)
+
+
+async def rubric_with(steps: Sequence[str], case: Case, completion: str, ask: Ask) -> Measured:
+    """Score as `rubric` does, with other steps."""
+    guide = replace(_RUBRIC, steps=steps, expected_output=case.expected_output is not None)
     return await run_g_eval(guide, case, completion, ask)
 
 
@@ -157,10 +162,16 @@ def criterion_metric(criterion: Criterion, expected_output: bool) -> Metric:
     guide = Rubric(
         criterion.name, criterion.evaluation_steps, expected_output, criterion.include_context
     )
-    bare = Metric(spec, partial(_run_criterion, guide), criterion.evaluation_steps)
+    bare = with_steps(Metric(spec), guide, criterion.evaluation_steps)
     if criterion.evaluation_steps:
         return bare
     return replace(bare, prepare=partial(_prepare_criterion, bare, guide, criterion.description))
+
+
+def with_steps(metric: Metric, guide: Rubric, steps: Sequence[str]) -> Metric:
+    """Return the metric of a user's criterion with these steps."""
+    guide = replace(guide, steps=steps)
+    return replace(metric, measure=partial(_run_criterion, guide), steps=tuple(steps), guide=guide)
 
 
 async def _run_criterion(guide: Rubric, case: Case, completion: str, ask: Ask) -> Measured:
@@ -177,4 +188,4 @@ async def _prepare_criterion(
             description, guide.fields, ask, _deepeval.at_least_one("steps")
         )
     )
-    return replace(bare, measure=partial(_run_criterion, replace(guide, steps=steps)), steps=steps)
+    return with_steps(bare, guide, steps)

@@ -85,17 +85,18 @@ Answer with one JSON object and nothing else:
 {{"reasons": "...", "verdict": "..."}}"""
 
 _TAGS = re.compile(
-    r"<(?=\s*/?\s*(?:conversation|turn|reference|answer[\s_-]*[ab])\b)", re.IGNORECASE
+    r"<(?=\s*/?\s*(?:conversation|turn|reference|criterion|part|answer[\s_-]*[ab])\b)",
+    re.IGNORECASE,
 )
 
 
-def _defuse(text: str) -> str:
+def defuse(text: str) -> str:
     """Return the text with its look-alikes of the prompt's own tags made harmless."""
     return _TAGS.sub("&lt;", text)
 
 
 def _part(tag: str, text: str, attribute: str = "") -> str:
-    return f"<{tag}{attribute}>\n{_defuse(text)}\n</{tag}>\n"
+    return f"<{tag}{attribute}>\n{defuse(text)}\n</{tag}>\n"
 
 
 def prompt_text(guide: PreferenceGuide, case: Case, first: str, second: str) -> str:

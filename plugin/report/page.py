@@ -25,6 +25,7 @@ from plugin.results import Comparison
 from plugin.thinking import SplitText
 from plugin.trust.controls import CONTROLS, RULE_RIGHT
 from plugin.trust.exam import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own_criterion
+from plugin.trust.pair_probes import RULE_PAIRS, WRONG
 from plugin.trust.report import trust_first_lines, trust_last_lines
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         trust_lines=_trust_lines(report),
         canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
         controls={"texts": CONTROLS, "rule": RULE_RIGHT},
+        pairs={"texts": WRONG, "rule": RULE_PAIRS},
         own={spec.name for spec in report.metrics if is_own_criterion(spec)},
         rates={
             (row.metric, row.variant, row.baseline): row

@@ -14,20 +14,44 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel
-
+from plugin.compare.pairs import contrasts
 from plugin.errors import CallError, JudgeDownError, JudgeError, LimitReached
 from plugin.journal import Journal
 from plugin.judges.asking import Asker
-from plugin.metrics import METRICS, Check, Metric
-from plugin.metrics.running import MetricError, run_metric
-from plugin.records import Case, Completion, MetricSpec
+from plugin.metrics import METRICS, Metric
+from plugin.metrics.running import MetricError
+from plugin.metrics.wording import (
+    N_WORDINGS,
+    has_words,
+    is_users_own,
+    known_rewordings,
+    reword,
+    with_words,
+    words_of,
+)
+from plugin.records import EVEN, Case, MetricSpec, Preference
 from plugin.run_facts import ProbeResult
+from plugin.trust.asking import RepeatAsker, ask_probe
 from plugin.trust.controls import control_text, controls_for, quotes_prompt, share_of_range
+from plugin.trust.draw import (
+    N_A_ROUND,
+    N_RETEST_CASES,
+    RETEST,
+    Bundle,
+    Probe,
+    Texts,
+    pair_retests,
+    questions_allowed,
+    retests,
+    rewordings,
+    take_rounds,
+)
+from plugin.trust.pair_probes import N_PAIR_CASES, SAME, WRONG, known_pairs
 from plugin.trust.records import Canary
+from plugin.trust.wordings import N_WORDING_CASES
 from plugin.worker import Progress, Stage
 
 EMPTY_PRAISE, OPENING, NULL, ORDER = (
@@ -137,36 +161,8 @@ def _passes(
     return mean < PASS_BELOW and (beaten or mean < CLEARLY_LOW)
 
 
-N_RETEST_CASES = 10
 N_CANARY_CASES = 5
 N_CONTROL_CASES = 5
-
-RETEST = "retest"
-"""Kind of a probe that repeats a score; other kinds are the name of a canary or control."""
-
-_AGAIN = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One score that the judge must give to test the judge itself.
-
-    Attributes:
-        kind: `RETEST`, or the name of a canary or a control.
-        variant: the variant that made the completion; "" for a canary or a control.
-        text: text that the judge gets as the completion.
-    """
-
-    kind: str
-    case: Case
-    variant: str
-    metric: str
-    text: str
-
-    @property
-    def place(self) -> tuple[str, str, str, str]:
-        """Return the values that identify the probe within a run."""
-        return self.kind, self.case.id, self.variant, self.metric
 
 
 def can_probe(spec: MetricSpec) -> bool:
@@ -174,30 +170,65 @@ def can_probe(spec: MetricSpec) -> bool:
     return spec.asks_judge and not (spec.judges_data or spec.is_relative)
 
 
+def can_examine(spec: MetricSpec) -> bool:
+    """Return whether the metric asks the judge about one completion, or two."""
+    return spec.asks_judge and not spec.judges_data
+
+
 class Exam:
     """The probes of a run, and the work that gets their scores."""
 
     def __init__(
-        self, cases: Sequence[Case], metrics: Sequence[Metric], journal: Journal, seed: int
+        self,
+        cases: Sequence[Case],
+        metrics: Sequence[Metric],
+        journal: Journal,
+        seed: int,
+        *,
+        names: Sequence[str] = (),
+        n_judges: int = 1,
     ) -> None:
-        """Keep what to examine; the probes are chosen later, from the scores in the journal."""
-        self._specs = [metric.spec for metric in metrics if can_probe(metric.spec)]
+        """Keep what to examine; the probes are chosen later, from the scores in the journal.
+
+        Args:
+            cases: the run's.
+            metrics: the run's.
+            journal: the run's.
+            seed: decides which cases are drawn.
+            names: names of the variants, the base first.
+            n_judges: number of judges.
+        """
+        self._metrics = [metric for metric in metrics if can_examine(metric.spec)]
         self._cases = list(cases)
         random.Random(f"exam {seed}").shuffle(self._cases)
         self._has_expected = any((case.expected_output or "").strip() for case in cases)
         self._journal = journal
+        self._names = list(names)
+        self._n_judges = n_judges
         self._given_up = ""
 
-    @property
-    def n_questions_at_most(self) -> int:
-        """Return how many questions an exam asks one judge, if every drawn case is usable."""
-        n_probes = {
-            spec.name: N_RETEST_CASES
-            + (len(CANARIES) * N_CANARY_CASES if has_wrong_answers(spec) else 0)
-            + len(controls_for(spec)) * N_CONTROL_CASES * self._has_expected
-            for spec in self._specs
-        }
-        return sum(n_probes[spec.name] * spec.n_questions for spec in self._specs)
+    def n_questions_at_most(self, n_run: int) -> int:
+        """Return how many questions an exam asks one judge, if every drawn case is usable.
+
+        Args:
+            n_run: questions that the run asks each judge.
+        """
+        whole = sum(map(self._n_questions_of, self._metrics))
+        return min(whole, questions_allowed(n_run, self._n_judges))
+
+    def _n_questions_of(self, metric: Metric) -> int:
+        spec = metric.spec
+        if spec.is_relative:
+            n_pairs = len(WRONG) + self._has_expected * (not is_users_own(metric))
+            n = spec.n_questions * (N_RETEST_CASES + n_pairs * N_PAIR_CASES) + N_PAIR_CASES
+        else:
+            n_probes = N_RETEST_CASES
+            n_probes += len(CANARIES) * N_CANARY_CASES if has_wrong_answers(spec) else 0
+            n_probes += len(controls_for(spec)) * N_CONTROL_CASES * self._has_expected
+            n = n_probes * spec.n_questions
+        if has_words(metric):
+            n += N_WORDINGS * N_WORDING_CASES * (2 if not spec.is_relative else spec.n_questions)
+        return n
 
     @property
     def is_due(self) -> bool:
@@ -252,55 +283,100 @@ class Exam:
         self._journal.save_state(replace(self._journal.state, exam=tuple(results)))
 
     def _probes(self) -> list[Probe]:
-        scored = {(s.case_id, s.variant, s.metric) for s in self._journal.scores()}
-        names = {metric for _, _, metric in scored}
-        of_case: dict[str, list[Completion]] = {}
-        for _, completion in sorted(self._journal.answers().items()):
-            if completion.text.strip():  # the judge never gets an empty completion
-                of_case.setdefault(completion.case_id, []).append(completion)
-        return [
-            probe
-            for spec in self._specs
-            if spec.name in names
-            for probe in (
-                *self._retests(spec, of_case, scored),
-                *self._canaries(spec),
-                *self._controls(spec),
-            )
-        ]
+        """Return the probes that the run's scores so far allow, within the budget."""
+        journal, texts = self._journal, self._texts()
+        scored = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
+        rows = [row for row in journal.all_preferences() if row.is_asked and not row.repeat]
+        names = {metric for _, _, metric in scored} | {row.metric for row in rows}
+        columns: list[Sequence[Bundle]] = []
+        contrast = contrasts(self._names)[:1]
+        for metric in self._metrics:
+            spec = metric.spec
+            if spec.name not in names:
+                continue
+            if has_words(metric) and contrast:
+                made = rewordings(
+                    spec,
+                    self._cases,
+                    texts,
+                    contrast[0],
+                    n_wordings=N_WORDINGS,
+                    must_be_written=not known_rewordings(metric),
+                )
+                columns += [made[place::N_A_ROUND] for place in range(N_A_ROUND)]
+            if spec.is_relative:
+                columns += self._pair_columns(metric, texts, rows)
+            else:
+                columns.append(retests(spec, self._cases, texts, scored))
+                columns += [*self._canaries(spec), *self._controls(spec)]
+        return take_rounds(columns, questions_allowed(self._n_asked(texts), self._n_judges))
 
-    def _retests(
-        self,
-        spec: MetricSpec,
-        of_case: Mapping[str, Sequence[Completion]],
-        scored: set[tuple[str, str, str]],
-    ) -> Iterator[Probe]:
-        """Choose one scored completion per drawn case, taking the variants in turn."""
-        n_made = 0
-        for case in self._cases:
-            made = of_case.get(case.id, ())
-            own = [one for one in made if (case.id, one.variant, spec.name) in scored]
-            if own:
-                chosen = own[n_made % len(own)]
-                yield Probe(RETEST, case, chosen.variant, spec.name, chosen.text)
-                n_made += 1
-            if n_made == N_RETEST_CASES:
-                return
+    def _texts(self) -> Texts:
+        """Return the completions with text; the judge never gets an empty one."""
+        found: dict[str, dict[str, str]] = {}
+        made = sorted(self._journal.answers().items())
+        rank = {name: place for place, name in enumerate(self._names)}
+        for (case_id, name), one in sorted(made, key=lambda each: rank.get(each[0][1], len(rank))):
+            if one.text.strip():
+                found.setdefault(case_id, {})[name] = one.text
+        return found
 
-    def _canaries(self, spec: MetricSpec) -> Iterator[Probe]:
+    def _n_asked(self, texts: Texts) -> int:
+        """Count the questions about completions that the run asked each judge."""
+        specs = {metric.spec.name: metric.spec for metric in self._metrics}
+        scored = {
+            (s.metric, s.case_id, texts.get(s.case_id, {}).get(s.variant))
+            for s in self._journal.scores()
+        }
+        compared = {
+            (row.metric, row.case_id, row.variant, row.baseline)
+            for row in self._journal.all_preferences()
+            if row.is_asked
+        }
+        asked = [*(metric for metric, *_ in scored), *(metric for metric, *_ in compared)]
+        return sum(specs[metric].n_questions for metric in asked if metric in specs)
+
+    def _pair_columns(
+        self, metric: Metric, texts: Texts, rows: Sequence[Preference]
+    ) -> Iterator[list[Bundle]]:
+        spec = metric.spec
+        own = [row for row in rows if row.baseline in self._names[:1]]
+        yield pair_retests(spec, self._cases, texts, own)
+        wins = {(row.case_id, row.variant): row.value for row in own}
+        answers = {
+            case_id: [
+                made[name] for name in sorted(made, key=lambda n: -wins.get((case_id, n), EVEN))
+            ]
+            for case_id, made in texts.items()
+        }
+        known = known_pairs(self._cases, answers, own_criterion=is_users_own(metric))
+        for kind, pairs in known.items():
+            n = 1 if kind == SAME else spec.n_questions
+            yield [
+                (Probe(kind, one.case, "", spec.name, one.own, one.other, n_questions=n),)
+                for one in pairs
+            ]
+
+    def _canaries(self, spec: MetricSpec) -> Iterator[list[Bundle]]:
         if not has_wrong_answers(spec):
             return
         able = [case for case in self._cases if spec.fits(case)]
         for name, text in CANARIES.items():
             fitting = [case for case in able if canary_fits(name, case)]
-            for case in fitting[:N_CANARY_CASES]:
-                yield Probe(name, case, "", spec.name, text)
+            n = spec.n_questions
+            yield [
+                (Probe(name, case, "", spec.name, text, n_questions=n),)
+                for case in fitting[:N_CANARY_CASES]
+            ]
 
-    def _controls(self, spec: MetricSpec) -> Iterator[Probe]:
+    def _controls(self, spec: MetricSpec) -> Iterator[list[Bundle]]:
         for name in controls_for(spec):
             able = [case for case in self._cases if spec.fits(case) and control_text(name, case)]
-            for case in able[:N_CONTROL_CASES]:
-                yield Probe(name, case, "", spec.name, control_text(name, case))
+            n = spec.n_questions
+            yield [
+                (Probe(name, case, "", spec.name, control_text(name, case), n_questions=n),)
+                for case in able[:N_CONTROL_CASES]
+            ]
 
     async def _ask_probe(
         self, probe: Probe, metric: Metric | CallError | None, askers: Sequence[Asker]
@@ -309,11 +385,12 @@ class Exam:
         if isinstance(metric, CallError):
             failure = str(metric)
         elif metric and not failure:
-            repeat = _AGAIN if probe.kind == RETEST else 0
+            targets = [RepeatAsker(asker, int(probe.kind == RETEST)) for asker in askers]
             try:
-                targets = [_RepeatAsker(asker, repeat) for asker in askers]
+                if probe.wording is not None:
+                    metric = await self._in_other_words(metric, probe.wording, askers[0])
                 found = [
-                    await run_metric(metric, probe.case, probe.text, target) for target in targets
+                    await ask_probe(metric, probe, target, self._journal) for target in targets
                 ]
                 value = math.fsum(one.value for one in found) / len(found)
                 reasons = [one.reason or "" for one in found]
@@ -328,28 +405,28 @@ class Exam:
         reason = "\n".join(filter(None, reasons))
         return ProbeResult(*probe.place, value, failure, reason, quotes)
 
+    async def _in_other_words(self, metric: Metric, place: int, ask: Asker) -> Metric:
+        """Return the metric with another wording of its criterion, and keep the wording."""
+        name, kept = metric.spec.name, self._journal.state.rewordings
+        own = kept.get(name, ((),) * N_WORDINGS)
+        words = own[place]
+        if not words:
+            known = known_rewordings(metric)
+            words = known[place] if known else await reword(words_of(metric), place, ask)
+            state = self._journal.state  # another wording may have been kept meanwhile
+            own = state.rewordings.get(name, ((),) * N_WORDINGS)
+            own = (*own[:place], words, *own[place + 1 :])
+            self._journal.save_state(replace(state, rewordings={**state.rewordings, name: own}))
+        return with_words(metric, words)
+
 
 def _own_texts(probe: Probe) -> list[str]:
     """Return the texts that a reason may quote: the answer and the parts of the case."""
     case = probe.case
     return [
         probe.text,
+        probe.against or "",
         *case.right_answers,
         *(m.content for m in case.messages),
         *case.context,
     ]
-
-
-class _RepeatAsker:
-    """Asks for the judgment with a given repeat number, and records the prompts."""
-
-    def __init__(self, asker: Asker, repeat: int) -> None:
-        self.structured = asker.structured
-        self.include_reason = False  # a separate reason would cost one more question
-        self.prompts: list[str] = []
-        self._asker = asker
-        self._repeat = repeat
-
-    async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
-        self.prompts.append(prompt)
-        return await self._asker(prompt, schema, check, self._repeat)

@@ -18,7 +18,7 @@ from plugin.compare.intervals import t_quantile
 from plugin.compare.numbers import format_count, format_interval, format_number
 from plugin.compare.pairs import Evidence, Pairs, pair_scores
 from plugin.records import ALL, Completion
-from plugin.trust.exam import can_probe
+from plugin.trust.exam import can_examine
 from plugin.trust.records import JudgeFreeGain, LengthSlope
 
 MIN_PAIRS = 20
@@ -41,7 +41,7 @@ def length_slopes(
         if (pairs.group, pairs.baseline) == (ALL, base) and pairs.spec.decides
     ]
     for pairs in against_base:
-        if not can_probe(pairs.spec):
+        if not can_examine(pairs.spec):
             continue
         cases = [case for case, _, _ in pairs.whole]
         differences = [
@@ -54,8 +54,10 @@ def length_slopes(
             pairs.spec.name,
             pairs.variant,
             groups=[case.group or "" for case in cases],
-            largest_gain=pairs.spec.high - pairs.spec.low,
+            largest_gain=pairs.spec.largest_gain,
         )
+        if pairs.spec.is_relative:  # length control answers this better for win rates
+            found = replace(found, at_equal_length=None)
         yield replace(found, judge_free=_judge_free_gains(pairs, against_base))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,86 @@ class Control:
         if self.is_high is None:
             return None
         return self.is_high and self.told_apart is not False
+
+
+@dataclass(frozen=True, slots=True)
+class PairProbe:
+    """The judge's preferences in one kind of pair whose better answer is known.
+
+    Attributes:
+        name: the answer in question, such as "null answer".
+        metric: the metric under which it was judged.
+        must: what the answer must do: lose, win, or tie.
+        mean: its mean win value, ties as a half; for "tie" the share of the pairs in which the
+            judge named a winner. None when every judgment failed.
+        n: pairs that were judged.
+        n_failed: pairs that could not be judged.
+        passed: whether the judge did what it must; None when the test does not apply.
+    """
+
+    name: str
+    metric: str
+    must: Literal["lose", "win", "tie"]
+    mean: float | None
+    n: int
+    n_failed: int
+    passed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class WordingCheck:
+    """What changed when the judge scored some cases under another wording of the criterion.
+
+    Attributes:
+        metric: the metric that was reworded.
+        place: which of its other wordings, from 0.
+        text: the other wording.
+        by_judge: whether the judge wrote it.
+        n_scores: scores under both wordings.
+        n_failed: scores that the judge could not give under the other wording.
+        mean_change: mean change of these scores; None without any.
+        mean_size: mean size of the change.
+        n: cases of which both variants have scores under both wordings.
+        gain: mean gain of the first variant over the base on these cases, under this wording.
+        gain_before: the same under the original wording.
+        p_value: two-sided p of "the gains are the same"; None without cases.
+        holds: whether the gains do not differ; None if too few cases to tell.
+    """
+
+    metric: str
+    place: int
+    text: str
+    by_judge: bool
+    n_scores: int
+    n_failed: int
+    mean_change: float | None
+    mean_size: float | None
+    n: int
+    gain: float | None
+    gain_before: float | None
+    p_value: float | None
+    holds: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The result of the primary metric, read in another way.
+
+    Attributes:
+        name: how, in words.
+        n: pairs that it rests on.
+        gain: the gain read this way; None without pairs.
+        ci_low: lower end of its 95% interval; None if there is none, as for another wording.
+        ci_high: upper end of that interval.
+        holds: whether the result stays the same; None if too little is known to tell.
+    """
+
+    name: str
+    n: int
+    gain: float | None
+    ci_low: float | None
+    ci_high: float | None
+    holds: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +311,9 @@ class Trust:
         humans: one per metric that humans rated.
         controls: right answers, by metric and then by kind.
         reasons: one per metric with enough reasons.
+        pairs: pairs whose better answer is known, by metric and then by kind.
+        wordings: what other wordings of a criterion change, by metric.
+        readings: the result of the primary metric, read in other ways.
     """
 
     retests: tuple[Retest, ...] = ()
@@ -239,6 +323,9 @@ class Trust:
     humans: tuple[HumanView, ...] = ()
     controls: tuple[Control, ...] = ()
     reasons: tuple[ReasonCheck, ...] = ()
+    pairs: tuple[PairProbe, ...] = ()
+    wordings: tuple[WordingCheck, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
     @property
     def failed_canaries(self) -> tuple[Canary, ...]:

@@ -23,18 +23,30 @@ from plugin.load.model import short_name
 from plugin.records import Completion, MetricSpec
 from plugin.run_facts import ProbeResult
 from plugin.trust.controls import CONTROLS, RULE_RIGHT, check_reasons, grade_controls
-from plugin.trust.exam import CANARIES, RETEST, RULE, can_probe, grade_canary
+from plugin.trust.draw import RETEST
+from plugin.trust.exam import CANARIES, RULE, can_examine, can_probe, grade_canary
 from plugin.trust.lengths import length_line, length_slopes
+from plugin.trust.pair_probes import (
+    KINDS,
+    WRONG,
+    grade_pairs,
+    pair_faults,
+    pair_first_line,
+    pair_last_lines,
+)
+from plugin.trust.readings import readings_line
 from plugin.trust.records import (
     Canary,
     Control,
     Correction,
     Family,
     HumanView,
+    PairProbe,
     ReasonCheck,
     Retest,
     Trust,
 )
+from plugin.trust.wordings import is_wording, wording_lines
 
 _FAMILIES = {
     "claude": r"claude",
@@ -67,23 +79,33 @@ def make_trust_report(
     evidence: Evidence,
     completions: Mapping[tuple[str, str], Completion],
     family: Family,
+    *,
+    own_preference: bool = False,
 ) -> Trust:
-    """Return the trust report without the part on human ratings.
+    """Return the trust report without other wordings, other readings and human ratings.
 
     Args:
         results: the results of the exam.
         evidence: the run's scores.
         completions: (case id, variant) -> completion.
         family: the model families of the judge and the model under test.
+        own_preference: whether the criterion of the metric Preference is the user's own.
     """
-    specs = [spec for spec in evidence.metrics if can_probe(spec)]
+    asked = [spec for spec in evidence.metrics if can_examine(spec)]
+    specs = [spec for spec in asked if can_probe(spec)]
     return Trust(
-        retests=tuple(_summarise_retests(specs, results, evidence)),
+        retests=tuple(_summarise_retests(asked, results, evidence)),
         canaries=tuple(row for spec in specs for row in _summarise_canary(spec, results, evidence)),
         lengths=tuple(length_slopes(evidence, completions)),
         family=family,
         controls=tuple(row for spec in specs for row in _summarise_controls(spec, results)),
-        reasons=tuple(row for spec in specs if (row := _summarise_reasons(spec, results))),
+        reasons=tuple(row for spec in asked if (row := _summarise_reasons(spec, results))),
+        pairs=tuple(
+            row
+            for spec in asked
+            if spec.is_relative
+            for row in _summarise_pairs(spec, results, own_preference)
+        ),
     )
 
 
@@ -123,6 +145,13 @@ def _summarise_controls(spec: MetricSpec, found: Sequence[ProbeResult]) -> tuple
     return grade_controls(spec, scores, n_failed, [one for own in wrong.values() for one in own])
 
 
+def _summarise_pairs(
+    spec: MetricSpec, found: Sequence[ProbeResult], own_criterion: bool
+) -> tuple[PairProbe, ...]:
+    values, n_failed = _scores_by_kind(spec, found, KINDS)
+    return grade_pairs(spec.name, values, n_failed, own_criterion=own_criterion)
+
+
 def _scores_by_kind(
     spec: MetricSpec, found: Sequence[ProbeResult], kinds: Collection[str]
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
@@ -140,12 +169,16 @@ def _scores_by_kind(
 
 
 def _summarise_reasons(spec: MetricSpec, found: Sequence[ProbeResult]) -> ReasonCheck | None:
-    own = [each for each in found if each.metric == spec.name and each.reason]
+    own = [
+        each
+        for each in found
+        if each.metric == spec.name and each.reason and not is_wording(each.kind)
+    ]
     return check_reasons(
         spec.name,
         [each.reason for each in own],
         n_quotes=sum(each.quotes_prompt for each in own),
-        n_others=sum(each.kind not in CANARIES for each in own),
+        n_others=sum(each.kind not in (*CANARIES, *WRONG) for each in own),
     )
 
 
@@ -191,8 +224,9 @@ def label_with_caveats(
 def _faults(trust: Trust) -> list[str]:
     """Return the reasons not to trust the judge, a few words each."""
     alike = () if trust.low_controls else trust.alike_controls
-    found = {
+    found: dict[str, Sequence[object]] = {
         "failed the wrong-answer test": trust.failed_canaries,
+        **pair_faults(trust.pairs),
         "gave right answers low scores": trust.low_controls,
         "did not tell right answers from wrong ones": alike,
         "gave different answers the same reason": [row for row in trust.reasons if row.repeats],
@@ -211,6 +245,8 @@ def trust_first_lines(judge: str, trust: Trust) -> list[str]:
             "trust these scores."
         )
     lines += _failed_control_lines(judge, trust)
+    if line := pair_first_line(judge, trust.pairs):
+        lines.append(line)
     for row in trust.reasons:
         n = format_count(row.n)
         if row.repeats:
@@ -261,10 +297,13 @@ def trust_last_lines(trust: Trust, primary: str) -> list[str]:
         trust: the report.
         primary: the primary metric; answer length and human ratings are reported for it only.
     """
-    lines = _passed_canaries_lines(trust)
+    lines = [*_passed_canaries_lines(trust), *pair_last_lines(trust.pairs)]
     if trust.retests:
         lines.append(retest_line(trust.retests))
     lines += [length_line(row) for row in trust.lengths if row.metric == primary]
+    lines += wording_lines(trust.wordings, primary)
+    if line := readings_line(primary, trust.readings):
+        lines.append(line)
     if trust.family and trust.family.shared:
         lines.append(family_line(trust.family))
     for view in trust.humans:

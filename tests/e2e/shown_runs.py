@@ -22,7 +22,7 @@ from demo import FOLDER
 from plugin.records import VANILLA
 from tests.conftest import ROOT
 from tests.e2e.conftest import main, run_process
-from tests.judge_server import Reply, answer, judge_server
+from tests.judge_server import Reply, answer, answers_shown, choice, judge_server
 
 Row = Mapping[str, Any]
 
@@ -48,6 +48,22 @@ def _tiny_is_lenient(number: int, body: dict[str, Any]) -> Reply | None:
     return Reply(text=json.dumps({**said, "score": 5 if about_dinesh else said["score"]}))
 
 
+def _nearer_the_reference(number: int, body: dict[str, Any]) -> Reply | None:
+    """Have the judge prefer the answer with more words of the reference and fewer others."""
+    prompt = body["messages"][0]["content"]
+    if "<reference>" not in prompt:
+        return _tiny_is_lenient(number, body)
+    wanted = prompt.partition("<reference>\n")[2].partition("\n</reference>")[0]
+    first, second = answers_shown(prompt)
+    known = set(wanted.lower().split())
+    worth = [
+        sum(1 if word in known else -1 for word in text.lower().split()) for text in (first, second)
+    ]
+    ahead = worth[0] - worth[1]
+    better = f"{'A' if ahead > 0 else 'B'} {'much ' if abs(ahead) > 3 else ''}better"
+    return Reply(text=choice(better if ahead else "tie", f"{first} against {second}"))
+
+
 def _run(folder: Path, cases: list[Row], **options: str) -> str:
     """Judge the recorded completions of these cases; return what the run printed."""
     kept = json.loads((FOLDER / "recorded.json").read_text(encoding="utf-8"))["completions"]
@@ -65,7 +81,7 @@ def _run(folder: Path, cases: list[Row], **options: str) -> str:
         )
         words += ["--recorded", f"{variant}={_write(folder / f'{variant}.jsonl', rows)}:output"]
     with judge_server() as server:
-        server.fault = _tiny_is_lenient
+        server.fault = _nearer_the_reference
         ended = main("run", *words, CUSTOM_JUDGE_BASE_URL=server.url)
     assert ended.code == 0, ended.err
     return ended.out
@@ -132,6 +148,9 @@ RUNS: dict[str, Callable[[Path], str]] = {
     "limited": lambda folder: _judged(folder, max_calls="40"),
     "panel": lambda folder: _judged(
         folder, judge="custom:small, custom:tiny", second_judge="custom:large"
+    ),
+    "compared": lambda folder: _judged(
+        folder, predefined_tasks="Preference", preference_reference="true", trust_report="true"
     ),
     "early": _early,
     "repeats": _repeats,

@@ -286,6 +286,47 @@ def test_an_obedient_judge_cannot_be_told_from_inside_an_answer(
     assert row["variant_mean"] == 1.0
 
 
+def test_the_exam_of_a_judge_that_prefers_the_null_answer_comes_first(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    def rule(a: str, b: str) -> str:
+        if "null" in (a, b):
+            return "A better" if a == "null" else "B better"
+        return "B better" if "Nobody" in a else "A better" if "Nobody" in b else "tie"
+
+    def fault(number: int, body: dict[str, Any]) -> Reply:
+        first, second = answers_shown(body["messages"][0]["content"])
+        return Reply(text=choice(rule(first, second), f"{first} against {second}"))
+
+    server.fault = fault
+    options = {"trust_report": "true", "predefined_tasks": "Preference"}
+    ended = run(tmp_path, server, **options)
+    assert ended.code == 0, ended.err
+    assert "[judge custom:j preferred wrong answers] tuned is preferred over base" in ended.out
+    found = summary(tmp_path / "o")
+    details, trust = found["verdict"]["details"], found["trust"]
+    assert '"empty praise" won 50% (n=3), "null answer" won 100% (n=3)' in details[0]
+    assert len(server.requests) <= 60 + 60  # 30 unequal pairs, and the least budget of an exam
+    assert {row["name"]: row["passed"] for row in trust["pairs"]} == {
+        "empty praise": False,  # it names nobody: a tie with real answers
+        "null answer": False,
+        "order to the judge": False,
+        "identical answers": True,
+    }
+    assert [row["metric"] for row in trust["retests"]] == ["Preference"]
+    assert [(row["place"], row["by_judge"]) for row in trust["wordings"]] == [
+        (0, False),
+        (1, False),
+    ]
+    assert any(text.startswith("The result on Preference holds in ") for text in details)
+    page = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+    assert "Known pairs:" in page and "Imagine that you had sent the message yourself" in page
+    # All of it is in the journal: no judge is needed to tell it again.
+    asked = len(server.requests)
+    assert main("report", str(tmp_path / "o")).code == 0
+    assert summary(tmp_path / "o")["trust"] == trust and len(server.requests) == asked
+
+
 def test_a_panels_agreement_is_told_and_a_bad_member_named(
     tmp_path: Path, server: JudgeServer
 ) -> None:
@@ -316,3 +357,35 @@ def test_thoughts_are_neither_judged_nor_counted_as_length(
     (view,) = summary(tmp_path / "o")["preferences"]["views"]
     assert view["lengths"]["characters"] == len("Kumail Nanjiani.")
     assert view["facts"]["win_rate"]["mean"] == 1
+
+
+def test_each_judge_of_a_panel_is_a_reading_and_all_share_the_budget(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    def fault(number: int, body: dict[str, Any]) -> Reply | None:
+        if body["model"] != "contrary":
+            return None
+        first, second = answers_shown(body["messages"][0]["content"])
+        return Reply(text=choice("A better" if "Nobody" in first else "B better"))
+
+    server.fault = fault
+    options = {"trust_report": "true", "predefined_tasks": "Preference"}
+    judges = "custom:j, custom:k, custom:contrary"
+    ended = run(tmp_path, server, judge=judges, **options)
+    assert ended.code == 0, ended.err
+    assert 3 * 60 < len(server.requests) <= 3 * 60 + 60
+    readings = {one["name"]: one for one in summary(tmp_path / "o")["trust"]["readings"]}
+    assert readings["judge custom:contrary alone"]["holds"] is False
+    assert readings["judge custom:contrary alone"]["gain"] == -0.375
+    assert readings["judge custom:j alone"]["holds"] is True
+    assert "it does not hold in: judge custom:contrary alone (gain -0.38, n=40)" in ended.out
+
+
+def test_a_run_that_may_stop_early_has_no_readings_with_fixed_intervals(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    options = {"trust_report": "true", "predefined_tasks": "Preference", "stop_early": "true"}
+    ended = run(tmp_path, server, judge="custom:j, custom:k", **options)
+    assert ended.code == 0, ended.err
+    trust = summary(tmp_path / "o")["trust"]
+    assert trust["readings"] == [] and trust["wordings"]

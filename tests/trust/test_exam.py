@@ -164,7 +164,11 @@ def test_a_run_that_was_scored_without_one_can_take_it_later(
     run(server, journal, criteria=(polite,))
     # The criterion's steps are those of the scores: no one writes them again.
     assert not any("Is it polite?" in prompt for prompt in server.prompts[asked:])
-    assert len([f for f in journal.state.exam or () if f.metric == "Politeness"]) == 30
+    # 56 scores allow 60 questions: fewer cases of every kind, under both metrics.
+    kinds = Counter((f.metric, f.kind) for f in journal.state.exam or ())
+    assert sum(kinds.values()) == 60
+    assert {n for (metric, kind), n in kinds.items() if kind != RETEST} == {5}
+    assert {metric for metric, _ in kinds} == {"Correctness", "Politeness"}
 
 
 def test_a_judgment_that_fails_is_counted_and_tried_again(
