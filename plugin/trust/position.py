@@ -17,6 +17,10 @@ from plugin.results import Comparison
 MOST_FLIPS = 0.5
 """A coin changes its mind in half of the pairs."""
 
+LOPSIDED = 0.75
+"""So often one place wins under a judge that follows the place. With fewer flips to the other
+winner a judge may be honestly unsure of close answers, and say tie in one of the orders."""
+
 MIN_PAIRS = 5
 """With fewer pairs nothing is said about the judge."""
 
@@ -28,7 +32,8 @@ class PositionCheck:
     Attributes:
         judge: as shown.
         n: pairs, each asked in both orders.
-        n_flips: pairs in which the winner changed with the order.
+        n_flips: pairs in which the winner changed with the order, a tie in one of them included.
+        n_opposed: of these, the ones with a winner in both orders.
         n_ties: pairs that were called a tie in both orders.
         n_decided: single answers, two a pair, that named a winner.
         n_first: of these, the ones that chose the answer shown first.
@@ -38,14 +43,18 @@ class PositionCheck:
     metric: str
     n: int
     n_flips: int
+    n_opposed: int
     n_ties: int
     n_decided: int
     n_first: int
 
     @property
     def flips(self) -> bool:
-        """Return whether it follows the order no less than a coin would."""
-        return self.n >= MIN_PAIRS and self.n_flips >= MOST_FLIPS * self.n
+        """Return whether it reads the answers no better than a coin, or follows their place."""
+        if self.n < MIN_PAIRS or self.n_flips < MOST_FLIPS * self.n:
+            return False
+        share = self.n_first / self.n_decided
+        return self.n_opposed >= MOST_FLIPS * self.n or not 1 - LOPSIDED < share < LOPSIDED
 
     @property
     def never_decides(self) -> bool:
@@ -86,6 +95,7 @@ def check_positions(preferences: Sequence[Preference], judge: str) -> tuple[Posi
                 metric=metric,
                 n=len(own),
                 n_flips=sum(one.is_flip for one in own),
+                n_opposed=sum((one.first or 0) * (one.second or 0) < 0 for one in own),
                 n_ties=sum(one.first == one.second == 0 for one in own),
                 n_decided=len(first),
                 n_first=sum(level > 0 for level in first),

@@ -36,6 +36,11 @@ def test_it_counts_flips_ties_and_the_place_of_the_winner() -> None:
             "changed its mind with the order of the answers in 50%",
         ),
         ([*told(1, -1, 4), *told(1, 1, 5)], ""),
+        # Close answers, and a judge that is honestly unsure: a winner in one order, a tie in the
+        # other, with neither place preferred.
+        ([*told(1, 0, 3), *told(0, 1, 3), *told(-1, 0, 3), *told(1, 1, 2)], ""),
+        # The same, but the winner is always the answer shown first.
+        ([*told(1, 0, 5), *told(0, -1, 4), *told(1, 1, 2)], "changed its mind with the order"),
         (told(1, -1, 4), ""),  # too few to say
         (told(0, 0, 5), "called every pair a tie"),
         ([*told(0, 0, 50), *told(1, 1, 1)], ""),
