@@ -216,7 +216,7 @@ def _fit(tallies: _Tallies, counts: Floats, start: Floats | None, penalty: float
 def _never_met(tallies: _Tallies) -> str:
     """Say which variants cannot be ranked together; "" if all can."""
     if not tallies.names:
-        return "no ranking: there are no matches"
+        return "there are no matches"
     joined = {0}
     links = [set(np.flatnonzero(pair).tolist()) for pair in tallies.features[0].T]
     while more := {end for link in links if link & joined for end in link} - joined:
@@ -224,7 +224,7 @@ def _never_met(tallies: _Tallies) -> str:
     apart = [name for place, name in enumerate(tallies.names) if place not in joined]
     if not apart:
         return ""
-    return f"no ranking: {', '.join(apart)} never met {tallies.names[0]}, not even through others"
+    return f"{', '.join(apart)} never met {tallies.names[0]}, not even through others"
 
 
 def _beat_next(

@@ -171,7 +171,8 @@ def ranking_lines(ranking: Ranking | None) -> list[str]:
     places = ", ".join(f"{one.name} {_elo_text(one)}" for one in ranking.rated)
     text = f"Ranking of the variants, in points of an Elo scale: {places}."
     if ranking.why_no_interval:
-        return [f"{text} ({ranking.why_no_interval})"]
+        why = ranking.why_no_interval
+        return [f"{text} {why[0].upper()}{why[1:]}."]
     tied = "; ".join(f"{own} and {other}" for own, other in ranking.tied_neighbours)
     apart = f"These neighbours cannot be told apart: {tied}." if tied else "All can be told apart."
     return [f"{text} {apart}"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from plugin.compare.bradley_terry import Ranking, Rated
+from plugin.compare.bradley_terry import Match, Ranking, Rated, bradley_terry
 from plugin.compare.comparisons import VerdictSettings, compare, summarise
-from plugin.compare.length_control import SEPARATED, ControlledRate, FitQuality
+from plugin.compare.length_control import SEPARATED, ControlledRate, FitQuality, length_controlled
 from plugin.compare.preference_views import PreferenceView
 from plugin.compare.preferences import AverageLengths, PreferenceFacts
 from plugin.compare.stats import MeanEstimate
@@ -80,8 +80,8 @@ def test_a_poor_fit_and_a_missing_interval_are_said() -> None:
     assert "The fit is poor: in a fifth of the pairs it is off by 19%" in str(
         preference_lines([view(poor)], "tuned")
     )
-    bare = replace(RATE, ci_low=None, ci_high=None, why_no_interval="too few cases differ")
-    assert "tuned wins 58% (no interval: too few cases differ) against" in str(
+    bare = length_controlled([1.0] * 40, [float(place - 20) for place in range(40)], seed=1)
+    assert "wins 99% (no interval: too few cases differ in outcome) against" in str(
         preference_lines([view(bare)], "tuned")
     )
 
@@ -107,8 +107,12 @@ def test_the_ranking_names_what_cannot_be_told_apart() -> None:
     assert ranking_lines(Ranking((), 0, why_none="a never meets b")) == [
         "The variants cannot be ranked: a never meets b."
     ]
-    (few,) = ranking_lines(Ranking(tuple(rated), 4, why_no_interval="only 4 cases"))
-    assert few.endswith("There are no intervals: only 4 cases.")
+    few = bradley_terry([Match("a", "b", 1.0, case) for case in range(4)], seed=1)
+    assert ranking_lines(few)[0].endswith(". No intervals with fewer than 6 units (here 4).")
+    apart = bradley_terry([Match("a", "b", 1.0, 1), Match("c", "d", 1.0, 1)], seed=1)
+    assert ranking_lines(apart) == [
+        "The variants cannot be ranked: c, d never met a, not even through others."
+    ]
     assert ranking_lines(None) == []
 
 
