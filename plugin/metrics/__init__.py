@@ -3,6 +3,7 @@
 Each metric is a row of the table `METRICS`: its properties (`records.MetricSpec`) and the name of
 one function. The functions are in the files of this package, one file per family of metrics:
 `async def measure(case, completion, ask)` scores the completion, usually by asking a judge;
+`def setup(settings, cases)` returns such a function, for metrics that read the user's settings;
 `def describe(completion)` scores how the completion was generated;
 `def from_loglikelihood(loglikelihood, n_tokens)` scores how likely the expected output was.
 
@@ -21,6 +22,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from plugin.errors import CallError, LimitReached, OptionError, VerdictError, did_you_mean
+from plugin.metrics.entry import MetricEntry
+from plugin.metrics.task_table import TASK_METRICS
 from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult
 
 Check = Callable[[BaseModel], str | None]
@@ -68,6 +71,9 @@ FromLoglikelihood = Callable[[float, int], Measured]
 class Metric:
     """A metric with exactly one of the functions `measure`, `describe`, `from_loglikelihood`.
 
+    A metric that reads the user's settings gets its `measure` before the run (see
+    `MetricEntry.setup`).
+
     Attributes:
         steps: evaluation steps that G-Eval's judge follows for every case; () for other metrics.
         prepare: returns the metric with the given steps, or with steps that the judge writes if
@@ -82,33 +88,15 @@ class Metric:
     from_loglikelihood: FromLoglikelihood | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MetricEntry:
-    """A row of `METRICS`. Code is named as "file:name" in this package and imported at first use.
-
-    Attributes:
-        spec: the properties of the metric.
-        measure: the function that scores a completion (see `Measure`).
-        describe: the function that reads how the completion was made (see `Describe`).
-        from_loglikelihood: the function that scores a log-likelihood (see `FromLoglikelihood`).
-        steps: the fixed steps of a G-Eval metric.
-    """
-
-    spec: MetricSpec
-    measure: str = ""
-    describe: str = ""
-    from_loglikelihood: str = ""
-    steps: str = ""
-
-
-def _import(code: str) -> Any:
+def import_named(code: str) -> Any:
+    """Return what "file:name" names in this package; its file is imported now."""
     file, _, name = code.partition(":")
     return getattr(importlib.import_module(f"plugin.metrics.{file}"), name)
 
 
 def _late(code: str) -> Any:
     """Return a function that imports its code when it is called; None for no code."""
-    return (lambda *given: _import(code)(*given)) if code else None
+    return (lambda *given: import_named(code)(*given)) if code else None
 
 
 _SPEED_CAVEAT = (
@@ -229,26 +217,7 @@ METRICS: dict[str, MetricEntry] = {
             ),
             measure="data_quality:contextual_relevancy",
         ),
-        MetricEntry(
-            MetricSpec(
-                key="exact_match",
-                name="Exact Match",
-                higher_is_better=True,
-                needs=_EXPECTED,
-                asks_judge=False,
-            ),
-            measure="text:exact_match",
-        ),
-        MetricEntry(
-            MetricSpec(
-                key="token_f1",
-                name="Token F1",
-                higher_is_better=True,
-                needs=_EXPECTED,
-                asks_judge=False,
-            ),
-            measure="text:token_f1",
-        ),
+        *TASK_METRICS,
         MetricEntry(
             MetricSpec(
                 key="perplexity",
@@ -347,7 +316,7 @@ def _metric(entry: MetricEntry) -> Metric:
     return Metric(
         spec=entry.spec,
         measure=_late(entry.measure),
-        steps=_import(entry.steps) if entry.steps else (),
+        steps=import_named(entry.steps) if entry.steps else (),
         describe=_late(entry.describe),
         from_loglikelihood=_late(entry.from_loglikelihood),
     )
@@ -359,7 +328,7 @@ def import_code(metrics: Iterable[Metric]) -> None:
         entry = METRICS.get(metric.spec.key)
         for code in (entry.measure, entry.describe) if entry else ("g_eval:criterion_metric",):
             if code:
-                _import(code)
+                import_named(code)
         if metric.spec.asks_judge:
             importlib.import_module("plugin.metrics._deepeval")
 

@@ -17,6 +17,7 @@ from plugin.load.columns import Columns
 from plugin.load.recordings import completion_columns
 from plugin.metrics import Metric
 from plugin.plan.guards import check_retention, choose_guards
+from plugin.plan.metric_choice import choose_metrics, with_schema
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH
 from plugin.plan.resolve import Sources
@@ -36,6 +37,7 @@ class Plan:
         identity: the settings and versions that the results depend on, by name.
         digests: the files and data that they depend on, by name.
         versions: of this program, its libraries and the platform.
+        notes: which metrics were chosen for the user, and why.
     """
 
     params: Params
@@ -49,6 +51,7 @@ class Plan:
     identity: dict[str, object]
     digests: dict[str, object]
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -93,9 +96,12 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     recorded = completion_columns(sources.recorded, sources.dataset)
     source = replace(case_source(params, sources.dataset), completion_columns=recorded)
     loaded = load_cases(source)
+    params = with_schema(params, sources.json_schema)
+    choice = choose_metrics(params, loaded.cases, sources.judges, sources.metrics_without_judge)
     lineup = line_up(params, sources, loaded)
-    params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
-    chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases)
+    max_tokens = params.max_tokens or lineup.max_tokens
+    params = params.model_copy(update={"max_tokens": max_tokens, "predefined_tasks": choice.names})
+    chosen = choice.metrics
     specs = [metric.spec for metric in chosen]
     check_engine(specs, lineup.engine)
     primary = _choose_primary(params.primary_metric, chosen)
@@ -119,18 +125,19 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         primary=primary,
         guards=guards,
         lineup=lineup,
-        judges=sources.judges,
+        judges=choice.judges,
         second_judge=sources.second_judge,
         identity={
             **params.settings(),
             **lineup.identity,
-            "judge": " + ".join(judge.identity for judge in sources.judges),
+            "judge": " + ".join(judge.identity for judge in choice.judges),
             "second_judge": sources.second_judge.identity if sources.second_judge else "",
             "deepeval": installed("deepeval"),
             "finetune-verdict": __version__,
         },
         digests={"data set's content": loaded.digest, **lineup.digests},
         versions={**_versions(), **lineup.versions},
+        notes=choice.notes,
     )
 
 

@@ -19,6 +19,7 @@ from plugin.judges import Judge, NoJudge, Secrets
 from plugin.judges.asking import price_of
 from plugin.keys import KnownSecrets, SecretMask, check_key, check_url
 from plugin.load.recordings import Recording, parse_recording
+from plugin.plan.metric_choice import is_schema_text
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
 
@@ -61,6 +62,8 @@ class Sources:
         recorded: the variants with completions from files, the baseline first.
         server: the server that holds the models; None if this machine holds them.
         mask: hides all secrets that were read.
+        json_schema: where the JSON schema is; "" for none.
+        metrics_without_judge: see `plugin.hosts.Host`.
     """
 
     model: str
@@ -73,6 +76,8 @@ class Sources:
     recorded: tuple[Recording, ...] = ()
     server: Address | None = None
     mask: SecretMask = field(default_factory=SecretMask)
+    json_schema: str = ""
+    metrics_without_judge: tuple[str, ...] = ()
 
 
 def find_sources(params: Params, host: Host) -> Sources:
@@ -87,7 +92,10 @@ def find_sources(params: Params, host: Host) -> Sources:
         _check_models(params)
         server = find_server(params, secrets)
     asked = metrics.load(params.predefined_tasks)
-    needs_judge = bool(params.tasks or not asked) or any(m.spec.asks_judge for m in asked)
+    # Without metrics, the cases say whether a judge is needed: `choose_metrics` asks for one.
+    by_data = not (asked or params.tasks)
+    needs_judge = bool(params.tasks or (by_data and params.judge))
+    needs_judge = needs_judge or any(metric.spec.asks_judge for metric in asked)
     compares = params.variants != ONLY_VANILLA
     named: tuple[Judge, ...] = (NoJudge(),)
     if needs_judge:
@@ -105,6 +113,8 @@ def find_sources(params: Params, host: Host) -> Sources:
         second_judge=second,
         server=server,
         mask=secrets.mask(),
+        json_schema=_find_schema(params.json_schema, host),
+        metrics_without_judge=host.metrics_without_judge,
     )
 
 
@@ -124,6 +134,11 @@ def find_models(params: Params, host: Host) -> Sources:
         second_judge=None,
         server=server,
     )
+
+
+def _find_schema(name: str, host: Host) -> str:
+    """Return where the schema's file is; "" for none, and for a schema that was given as text."""
+    return host.dataset(name) if name and not is_schema_text(name) else ""
 
 
 def has_rival(params: Params) -> bool:
