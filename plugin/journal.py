@@ -446,4 +446,5 @@ def _case_from_row(body: str) -> Case:
     fields = json.loads(body)
     fields["messages"] = tuple(Message(**turn) for turn in fields["messages"])
     fields["context"] = tuple(fields["context"])
+    fields["references"] = tuple(fields.get("references", ()))
     return Case(**fields)

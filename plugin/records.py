@@ -42,7 +42,8 @@ class Case:
     Attributes:
         id: the given id, or the 1-based row of the source as text; unique in a data set.
         messages: the turns up to and including the last user text.
-        expected_output: what a good answer says, if known.
+        expected_output: what a good answer says, if known; the first of several right answers.
+        references: all right answers, if there are several; the best of them counts.
         context: true texts that the answer must not contradict.
         group: a slice reported on its own.
         cluster: cases with one cluster belong together and are resampled together.
@@ -58,11 +59,26 @@ class Case:
     cluster: str | None = None
     retention: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
 
     @property
     def input(self) -> str:
         """Return the last user text."""
         return next(turn.content for turn in reversed(self.messages) if turn.role == "user")
+
+    @property
+    def right_answers(self) -> tuple[str, ...]:
+        """Return every text that is a right answer; none if no expected output is known."""
+        alone = () if self.expected_output is None else (self.expected_output,)
+        return self.references or alone
+
+    @property
+    def expected_text(self) -> str | None:
+        """Return the expected output for a judge or a reader: of several, all, as a list."""
+        if not self.references:
+            return self.expected_output
+        listed = "".join(f"\n- {answer}" for answer in self.references)
+        return f"Any one of these is right; take the one that fits best:{listed}"
 
 
 @dataclass(frozen=True, slots=True)

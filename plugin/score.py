@@ -438,7 +438,7 @@ def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Foreca
             continue
         seen.add(what)
         n_questions = spec.n_questions + (include_reason and spec.asks_reason)
-        texts = (text, case.input, case.expected_output or "", *case.context)
+        texts = (text, case.input, case.expected_text or "", *case.context)
         n_chars = sum(map(len, texts))
         n_calls += n_questions
         n_read += n_questions * _PROMPT_TOKENS + n_chars // CHARS_PER_TOKEN

@@ -312,7 +312,7 @@ def detailed_rows(report: Report) -> Any:
                 "group": case.group or "",
                 "input": _on_one_line(case.input),
                 "output": _on_one_line(completion.text if completion else ""),
-                "expected_output": _on_one_line(case.expected_output or ""),
+                "expected_output": _on_one_line(case.expected_text or ""),
                 "reason": _on_one_line(score.reason or ""),
             }
         )

@@ -110,9 +110,12 @@ def _contradicts(completion: str, context: str) -> dict[str, str]:
 def _g_eval(
     completion: str,
     score_range: tuple[int, int],
-    expected_output: str | None = None,
+    expected_output: str | list[str] | None = None,
     input: str = "",
 ) -> dict[str, Any]:
+    if isinstance(expected_output, list):  # several right answers, of which the best one counts
+        found = [_g_eval(completion, score_range, answer) for answer in expected_output]
+        return max(found, key=lambda one: float(one["score"]))
     low, high = score_range
     said = Counter(_content_words(completion))
     wanted = Counter(_content_words(expected_output or input))

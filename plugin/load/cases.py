@@ -21,9 +21,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugin.errors import DataError, OptionError, nearest_name
-from plugin.load.cells import read_answer, read_contexts, read_flag, read_messages, read_text
+from plugin.load.cells import read_contexts, read_flag, read_messages, read_text
 from plugin.load.columns import Columns, Layout, lay_out, parse_template
 from plugin.load.readers import Row, Table, read_files, table_from_objects
+from plugin.load.references import read_right_answers
 from plugin.load.repeats import Repeats, cluster_repeats, count_repeats
 from plugin.load.retention import check_drawn, mark_retention
 from plugin.records import ALL, Case, Failure
@@ -172,19 +173,21 @@ def _read_row(row: Row, layout: Layout) -> _CheckedRow:
         return found.strip() if found else None
 
     messages, answer = read_messages(row, layout, problems)
-    given = read_answer(row, layout, problems)
+    given = read_right_answers(row, layout, problems)
+    right = given if layout.has_expected_output else (answer,) if answer is not None else ()
     group = label(names.group)
     if group == ALL:
         problems.append(f"{names.group} {ALL!r} is reserved for all cases together; rename it")
     case = Case(
         id=label(names.id) or str(row.number),
         messages=messages,
-        expected_output=given if layout.has_expected_output else answer,
+        expected_output=right[0] if right else None,
         context=read_contexts(row.cells.get(names.context), names.context, problems),
         group=group,
         cluster=label(names.cluster),
         metadata=_read_metadata(row.cells, layout.extra),
         retention=read_flag(row.cells.get(names.retention), names.retention, problems),
+        references=right if len(right) > 1 else (),
     )
     if not _is_text(case):
         problems.append("holds half of a surrogate pair (such as \\ud83d alone): invalid Unicode")
@@ -275,8 +278,10 @@ def _case_content(case: Case) -> list[object]:
     """Return the parts that identify the case; metadata is not one of them."""
     turns = [[turn.role, turn.content] for turn in case.messages]
     parts = (turns, case.expected_output, list(case.context), case.group, case.cluster)
-    retention = [True] if case.retention else []  # the digest of other cases stays the same
-    return [case.id, *parts, *retention]
+    # The digest of cases without these two stays what it always was.
+    retention = [True] if case.retention else []
+    references = [list(case.references)] if case.references else []
+    return [case.id, *parts, *retention, *references]
 
 
 def _digest_cases(cases: Sequence[Case]) -> str:

@@ -175,22 +175,6 @@ def _read_request(value: object, name: str, problems: list[str]) -> tuple[Messag
     return _read_input(prompt, f"{name}, prompt", problems)
 
 
-def read_answer(row: Row, layout: Layout, problems: list[str]) -> str | None:
-    """Return the reference answer: text, the last turn of a chat, or the first item of a list."""
-    name = layout.columns.expected_output
-    value = row.cells.get(name)
-    if isinstance(value, list) and value and layout.asked == "first turn":
-        value = value[0]
-    is_turn = isinstance(value, dict) and not {"role", "from"}.isdisjoint(value)
-    turns = [value] if is_turn else value
-    if not isinstance(turns, list) or not turns or not isinstance(turns[-1], dict):
-        return read_text(value, name, problems)
-    turn = _read_turn(turns[-1], f"{name}, turn {len(turns)}", problems)
-    if turn is not None and turn.role != "assistant":
-        problems.append(f"{name} ends with a {turn.role} turn; it must end with an assistant turn")
-    return turn.content if turn is not None and turn.content.strip() else None
-
-
 def _add_system(messages: tuple[Message, ...], text: str | None) -> tuple[Message, ...]:
     """Put a system turn in front; if the chat has a different one, join the two."""
     if not messages or not text:
@@ -222,7 +206,7 @@ def _read_chat(
     if not isinstance(value, list):
         problems.append(f"{name} is {type_name(value)}; it must be a list of turns")
         return (), None
-    turns = [_read_turn(turn, f"{name}, turn {i}", problems) for i, turn in enumerate(value, 1)]
+    turns = [read_turn(turn, f"{name}, turn {i}", problems) for i, turn in enumerate(value, 1)]
     good = [turn for turn in turns if turn is not None]
     return _cut_chat(good, name, problems) if len(good) == len(turns) else ((), None)
 
@@ -244,7 +228,8 @@ def _cut_chat(
     return tuple(turns[: last + 1]), answer if answer.strip() else None
 
 
-def _read_turn(turn: object, where: str, problems: list[str]) -> Message | None:
+def read_turn(turn: object, where: str, problems: list[str]) -> Message | None:
+    """Return a turn of a chat; None, with a problem, if it is none."""
     if not isinstance(turn, dict):
         problems.append(f"{where} is {type_name(turn)}; it must be an object")
         return None

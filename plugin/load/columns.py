@@ -18,7 +18,9 @@ CHATS = ("messages", "conversations")
 """Columns that hold chats in OpenAI's and in ShareGPT's files."""
 
 _USUAL_INPUTS = ("question", "prompt", "instruction", "query", "text")
-_USUAL_OUTPUTS = ("output", "answer", "response", "completion", "target", "reference", "label")
+_USUAL_OUTPUTS = tuple(
+    "output answer response completion target reference label answers references targets".split()
+)
 _N_LISTED = 30
 
 
@@ -146,7 +148,8 @@ def lay_out(
     )
     if asked is None:
         return layout, problems
-    read_as = _read_as_notes(known, _becomes(layout, columns, there), completions)
+    becomes = _becomes(layout, columns, there)
+    read_as = _read_as_notes(known, becomes, completions, template is not None)
     unread = unread_notes([name for name in extra if name not in completions], table)
     return replace(layout, notes=(*read_as, *unread)), problems
 
@@ -213,14 +216,17 @@ def _becomes(layout: Layout, named: Columns, there: Sequence[str]) -> list[str]:
 
 
 def _read_as_notes(
-    known: KnownLayout | None, becomes: Sequence[str], completions: Collection[str]
+    known: KnownLayout | None,
+    becomes: Sequence[str],
+    completions: Collection[str],
+    has_template: bool,
 ) -> list[str]:
     """Return a sentence about the recognised layout; none if only plain columns are read."""
     if not becomes:
         return []
     if known is None:
         return [f"recognised by their usual names: {', '.join(becomes)}"]
-    remarks = [known.remark] if known.remark else []
+    remarks = [known.remark] if known.remark and not has_template else []
     if known.completions and known.completions not in completions:
         remarks.append(
             f"{known.completions} holds a model's completions, not reference answers: compare them "

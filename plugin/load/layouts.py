@@ -33,7 +33,7 @@ class KnownLayout:
         id: column with the id; "" for none.
         group: column with the group; "" for none.
         completions: column with a model's completions; "" for none.
-        remark: what else the reader should know; "" for nothing.
+        remark: what else the reader should know unless a template builds the input; "" for nothing.
     """
 
     name: str
@@ -108,6 +108,24 @@ LAYOUTS = (
         asked="chat",
         input=("chosen",),
         remark="rejected is not used",
+    ),
+    KnownLayout(
+        "SQuAD",
+        needs=("question", "context", "answers"),
+        asked="text",
+        input=("question",),
+        expected_output=("answers",),
+        id="id",
+        remark="only a judge sees context; to show it to the models, too, build the question with "
+        "--input_template '{context} {question}'",
+    ),
+    KnownLayout(
+        "questions and answers",
+        needs=("question", "answers"),
+        asked="text",
+        input=("question",),
+        expected_output=("answers",),
+        id="id",
     ),
     KnownLayout(
         "prompt and completion",

@@ -19,7 +19,7 @@ from typing import Any
 
 from plugin.errors import OptionError
 from plugin.metrics import Ask, Measure, Measured
-from plugin.metrics.entry import TaskSettings, references
+from plugin.metrics.entry import TaskSettings
 from plugin.records import Case
 
 BEST_LAYER = {
@@ -102,4 +102,4 @@ def bertscore(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
 
 
 async def _measure(embedder: Embedder, case: Case, completion: str, ask: Ask) -> Measured:
-    return Measured(max(embedder.f1(completion, wanted) for wanted in references(case)))
+    return Measured(max(embedder.f1(completion, wanted) for wanted in case.right_answers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plugin.records import Case, MetricSpec
+from plugin.records import MetricSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,3 @@ class TaskSettings:
     answer_language: str = ""
     sql_dialect: str = ""
     bertscore_model: str = ""
-
-
-def references(case: Case) -> tuple[str, ...]:
-    """Return the texts that a good answer may equal: the expected output and its alternatives."""
-    others: tuple[str, ...] = getattr(case, "references", ())
-    expected = [case.expected_output] if case.expected_output else []
-    return tuple(dict.fromkeys((*expected, *others)))

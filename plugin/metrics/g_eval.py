@@ -73,7 +73,8 @@ async def run_g_eval(guide: Rubric, case: Case, completion: str, ask: Ask) -> Me
         "evaluation_template": _GEvalTemplate(guide, case, completion, (low, high)),
     }
     check = _deepeval.score_within(low, high)
-    return await _deepeval.run_deepeval(_deepeval.GEval, (case, completion), ask, check, options)
+    shown = replace(case, expected_output=case.expected_text)
+    return await _deepeval.run_deepeval(_deepeval.GEval, (shown, completion), ask, check, options)
 
 
 class _GEvalTemplate:
@@ -90,7 +91,8 @@ class _GEvalTemplate:
 
         values: dict[str, object] = {"completion": self._completion, "score_range": self._range}
         if self._guide.expected_output:
-            values["expected_output"] = self._case.expected_output
+            right = self._case.right_answers
+            values["expected_output"] = right if len(right) > 1 else self._case.expected_output
         else:
             values["input"] = self._case.input
         return structured_prompt("g_eval", **values)

@@ -18,7 +18,7 @@ from typing import Literal
 from plugin.errors import OptionError
 from plugin.metrics import Ask, Measure, Measured
 from plugin.metrics._json import FormatViolation, parse_json
-from plugin.metrics.entry import TaskSettings, references
+from plugin.metrics.entry import TaskSettings
 from plugin.metrics.numbers import Tolerance, read_tolerance
 from plugin.records import Case
 
@@ -112,7 +112,7 @@ class FieldComparer:
         self._wanted = dict[str, object]()
         problems = []
         for case in cases:
-            for text in references(case):
+            for text in case.right_answers:
                 try:
                     self._wanted[text] = parse_json(text)
                 except FormatViolation as violation:
@@ -132,13 +132,14 @@ class FieldComparer:
         """
         value = parse_json(completion)
         each = [
-            compare_fields(value, self._wanted[text], self._tolerance) for text in references(case)
+            compare_fields(value, self._wanted[text], self._tolerance)
+            for text in case.right_answers
         ]
         return max(each, key=share_right)
 
     def expected(self, case: Case) -> dict[str, object]:
         """Return the fields of the first reference."""
-        return fields_of(self._wanted[references(case)[0]])
+        return fields_of(self._wanted[case.right_answers[0]])
 
 
 def json_fields(settings: TaskSettings, cases: Sequence[Case]) -> Measure:

@@ -24,7 +24,7 @@ import regex
 from plugin.errors import OptionError
 from plugin.metrics import Ask, Measure, Measured
 from plugin.metrics._words import UNSPACED, fold
-from plugin.metrics.entry import TaskSettings, references
+from plugin.metrics.entry import TaskSettings
 from plugin.records import Case
 
 UNPARSED = "(unparsed)"
@@ -81,7 +81,9 @@ class LabelReader:
             KeyError: when that is none of the labels.
         """
         return next(
-            self._shown[form] for text in references(case) if (form := form_of(text)) in self._shown
+            self._shown[form]
+            for text in case.right_answers
+            if (form := form_of(text)) in self._shown
         )
 
     def has(self, text: str) -> bool:
@@ -180,9 +182,9 @@ def reader_of(settings: TaskSettings, cases: Sequence[Case]) -> LabelReader:
         return LabelReader(_check_named(settings.labels, cases))
     found = dict[str, str]()
     for case in cases:
-        for text in references(case)[:1]:
+        for text in case.right_answers[:1]:
             found.setdefault(form_of(text), text.strip())
-    n_cases = sum(bool(references(case)) for case in cases)
+    n_cases = sum(bool(case.right_answers) for case in cases)
     lengthy = [text for text in found.values() if len(text) > _LONGEST_LABEL or "\n" in text]
     if lengthy or len(found) > MOST_LABELS or (len(found) > n_cases / 2 and n_cases > 4):
         raise OptionError(
@@ -218,8 +220,8 @@ def _check_named(labels: Sequence[str], cases: Sequence[Case]) -> Sequence[str]:
     strangers = [
         f"{text[:60]!r} (case {case.id})"
         for case in cases
-        for text in references(case)[:1]
-        if not any(form_of(one) in reader_forms for one in references(case))
+        for text in case.right_answers[:1]
+        if not any(form_of(one) in reader_forms for one in case.right_answers)
     ]
     if strangers:
         more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""

@@ -23,7 +23,7 @@ import regex
 
 from plugin.errors import OptionError
 from plugin.metrics import Ask, Measure, Measured
-from plugin.metrics.entry import TaskSettings, references
+from plugin.metrics.entry import TaskSettings
 from plugin.records import Case
 
 _GROUPED = r"\d{1,3}(?:([,.'’  _ ])\d{3})(?:\1\d{3})*(?!\d)"
@@ -185,7 +185,7 @@ def numeric_match(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
     without = [
         case.id
         for case in cases
-        if references(case) and not any(read_numbers(text) for text in references(case))
+        if case.right_answers and not any(read_numbers(text) for text in case.right_answers)
     ]
     if without:
         more = f" and {len(without) - 5} more" if len(without) > 5 else ""
@@ -201,7 +201,7 @@ async def _compare_numbers(tolerance: Tolerance, case: Case, completion: str, as
     found = read_numbers(completion)
     if not found:
         return Measured(0.0, "no number in the answer")
-    wanted = [numbers[-1] for text in references(case) if (numbers := read_numbers(text))]
+    wanted = [numbers[-1] for text in case.right_answers if (numbers := read_numbers(text))]
     is_right = any(is_same_number(found[-1], one, tolerance) for one in wanted)
     return Measured(float(is_right), f"last number: {_shown(found[-1])}")
 

@@ -30,7 +30,7 @@ from plugin.errors import OptionError
 from plugin.metrics import Ask, Measure, Measured
 from plugin.metrics._patterns import Pattern
 from plugin.metrics._words import fold, is_unspaced, letter_words, squad_words
-from plugin.metrics.entry import TaskSettings, references
+from plugin.metrics.entry import TaskSettings
 from plugin.records import Case
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def overlap_f1(text: str, wanted: str) -> float:
 
 
 def _best(compare: Callable[[str, str], float], case: Case, completion: str) -> Measured:
-    return Measured(max(float(compare(completion, wanted)) for wanted in references(case)))
+    return Measured(
+        max(float(compare(completion, wanted)) for wanted in case.right_answers or ("",))
+    )
 
 
 async def exact_match(case: Case, completion: str, ask: Ask) -> Measured:
@@ -139,7 +141,7 @@ def bleu_of(cases: Sequence[Case]) -> SacreMetric:
     """Return sacrebleu's BLEU; characters are its words where the references have no spaces."""
     from sacrebleu.metrics.bleu import BLEU
 
-    texts = [text for case in cases for text in references(case)]
+    texts = [text for case in cases for text in case.right_answers]
     n_unspaced = sum(is_unspaced(text) for text in texts)
     tokenize = "char" if 2 * n_unspaced > len(texts) else "13a"
     return BLEU(effective_order=True, tokenize=tokenize)
@@ -165,7 +167,7 @@ def chrf(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
 async def _score_with_sacrebleu(
     metric: SacreMetric, case: Case, completion: str, ask: Ask
 ) -> Measured:
-    found = metric.sentence_score(completion, list(references(case)))
+    found = metric.sentence_score(completion, list(case.right_answers))
     return Measured(min(found.score / 100, 1.0))  # rounding can lift a perfect score above 100
 
 
@@ -208,14 +210,14 @@ def contains(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
 
 def _expected_texts(case: Case) -> tuple[str, ...]:
     """Return the texts of the case's column `expect`; where it has none, its references."""
-    return tuple(getattr(case, "expect", ())) or references(case)
+    return tuple(getattr(case, "expect", ())) or case.right_answers
 
 
 async def _look_for(
     texts: tuple[str, ...], patterns: dict[str, Pattern], case: Case, completion: str, ask: Ask
 ) -> Measured:
     own = texts or tuple(getattr(case, "expect", ()))
-    wanted = own or references(case)
+    wanted = own or case.right_answers
     missing = [text for text in wanted if not _has(completion, text, patterns)]
     if missing and (own or len(missing) == len(wanted)):  # one reference is enough
         return Measured(0.0, f"missing: {', '.join(missing)[:200]}")

@@ -187,7 +187,7 @@ def _case_row(
         notes.append(own.score.reason)
     return (
         *(f"{spec.name} / {variant}", case.id, spec.name, variant, own.gain),
-        *(_score_of(own), _score_of(base), case.group, case.input, case.expected_output),
+        *(_score_of(own), _score_of(base), case.group, case.input, case.expected_text),
         *(_text_of(ledger, case, base_name), _text_of(ledger, case, variant)),
         " | ".join(notes) or None,
     )

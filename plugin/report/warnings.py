@@ -90,7 +90,7 @@ def _cases_answered_alike(
     alike: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
         made = [completions.get((case.id, variant.name)) for variant in variants]
-        texts = [case.expected_output or "", *(one.text if one else "" for one in made)]
+        texts = [*(case.right_answers or ("",)), *(one.text if one else "" for one in made)]
         is_label = max(len(text.split()) for text in texts) < _MIN_ALIKE_WORDS
         if all(texts) and not is_label:
             alike.setdefault(tuple(texts), []).append(case)

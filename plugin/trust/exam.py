@@ -82,9 +82,9 @@ def is_own_criterion(spec: MetricSpec) -> bool:
 
 
 def canary_fits(name: str, case: Case) -> bool:
-    """Return whether the canary is a wrong answer to this case, and not its expected output."""
-    wanted = (case.expected_output or "").strip().casefold()
-    return wanted != CANARIES[name].casefold()
+    """Return whether the canary is a wrong answer to this case, and none of its right ones."""
+    right = {answer.strip().casefold() for answer in case.right_answers}
+    return CANARIES[name].casefold() not in right
 
 
 def grade_canary(
@@ -333,7 +333,7 @@ def _own_texts(probe: Probe) -> list[str]:
     case = probe.case
     return [
         probe.text,
-        case.expected_output or "",
+        *case.right_answers,
         *(m.content for m in case.messages),
         *case.context,
     ]

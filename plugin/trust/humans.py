@@ -80,7 +80,7 @@ def rating_template(
         for case_id, digest in places:
             case = by_id[case_id]
             if all(getattr(case, need) for need in spec.needs):
-                shown = case.input, texts[case_id, digest], case.expected_output or ""
+                shown = case.input, texts[case_id, digest], case.expected_text or ""
                 writer.writerow([case_id, spec.name, digest, *map(_shown_text, shown), "", ""])
     return file.getvalue()
 

@@ -108,3 +108,11 @@ def test_a_claim_is_unfaithful_when_it_contradicts_the_truths() -> None:
 def test_a_model_cannot_be_named() -> None:
     with pytest.raises(JudgeError, match="offline takes no model"):
         load_offline("offline", "gpt", lambda name: None)
+
+
+def test_the_best_of_several_right_answers_counts() -> None:
+    def score(expected: object) -> object:
+        said = ask("g_eval", completion="Broncos", score_range=(0, 10), expected_output=expected)
+        return said["score"]
+
+    assert score(["Panthers of Carolina", "Broncos", "Denver Broncos"]) == score("Broncos") == 10

@@ -387,7 +387,10 @@ ASK = {"role": "user", "content": "q"}
             "holds half of a surrogate pair (such as \\ud83d alone)",
         ),
         ({"input": "q", "note": "\ud83d"}, "holds half of a surrogate pair"),
-        ({"input": "q", "expected_output": ["a"]}, "expected_output is a list; it must be text or"),
+        (
+            {"input": "q", "expected_output": ["a", ["b"]]},
+            "expected_output, answer 2 is a list; it must be text or a number",
+        ),
         (
             {"input": "q", "expected_output": float("nan")},
             "expected_output is nan, which is not a JSON value; it must be text or a number",

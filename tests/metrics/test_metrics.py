@@ -291,3 +291,18 @@ def test_deepevals_own_settings_put_nobody_else_in_the_judges_place(
     ask = Scripted(RELEVANCY)
     assert measure("Answer Relevancy", "text", ask).value == pytest.approx(2 / 3)
     assert len(ask.prompts) == 3
+
+
+def test_a_judge_sees_all_right_answers_and_is_told_that_one_is_enough() -> None:
+    ask = Scripted({"ReasonScore": {"score": 7, "reason": "why"}})
+    measure("Correctness", "Thomas", ask, expected_output="Tom", references=("Tom", "Thomas"))
+    (prompt,) = ask.prompts
+    assert "Any one of these is right; take the one that fits best:\n- Tom\n- Thomas" in prompt
+
+
+def test_the_quality_of_the_data_is_judged_by_the_first_right_answer() -> None:
+    script = {"Verdicts": verdicts("yes"), "ContextualRecallScoreReason": {"reason": "r"}}
+    ask = Scripted(script)
+    measure("Contextual Recall", "", ask, expected_output="Tom", references=("Tom", "Thomas"))
+    assert "\nTom\n" in ask.prompts[0]
+    assert not any("Any one of these" in prompt for prompt in ask.prompts)
