@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import regex
 
@@ -154,6 +155,14 @@ _SCRIPT_OF = {code: script for codes, script in _SCRIPTS.items() for code in cod
 _LEAST_LETTERS = 20
 
 
+@cache
+def _language_model() -> Any:
+    """Return the model, which takes a second to load."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE)
+
+
 class LanguageChecker:
     """Tell whether a text is in one language."""
 
@@ -163,9 +172,7 @@ class LanguageChecker:
         Raises:
             OptionError: for a language that it does not know.
         """
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-        self._identify = LanguageIdentifier.from_model_file(MODEL_FILE)
+        self._identify = _language_model()
         known = sorted(map(str, self._identify.labels))
         self.code = code.strip().lower().replace("_", "-").partition("-")[0]
         if self.code not in known:
