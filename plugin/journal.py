@@ -447,4 +447,5 @@ def _case_from_row(body: str) -> Case:
     fields["messages"] = tuple(Message(**turn) for turn in fields["messages"])
     fields["context"] = tuple(fields["context"])
     fields["references"] = tuple(fields.get("references", ()))
+    fields["expect"] = tuple(fields.get("expect", ()))
     return Case(**fields)

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from plugin.errors import CallError, LimitReached, OptionError, VerdictError, did_you_mean
 from plugin.metrics.entry import MetricEntry
+from plugin.metrics.entry import import_named as _import
 from plugin.metrics.task_table import TASK_METRICS
 from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult
 
@@ -88,15 +89,9 @@ class Metric:
     from_loglikelihood: FromLoglikelihood | None = None
 
 
-def import_named(code: str) -> Any:
-    """Return what "file:name" names in this package; its file is imported now."""
-    file, _, name = code.partition(":")
-    return getattr(importlib.import_module(f"plugin.metrics.{file}"), name)
-
-
 def _late(code: str) -> Any:
     """Return a function that imports its code when it is called; None for no code."""
-    return (lambda *given: import_named(code)(*given)) if code else None
+    return (lambda *given: _import(code)(*given)) if code else None
 
 
 _SPEED_CAVEAT = (
@@ -316,7 +311,7 @@ def _metric(entry: MetricEntry) -> Metric:
     return Metric(
         spec=entry.spec,
         measure=_late(entry.measure),
-        steps=import_named(entry.steps) if entry.steps else (),
+        steps=_import(entry.steps) if entry.steps else (),
         describe=_late(entry.describe),
         from_loglikelihood=_late(entry.from_loglikelihood),
     )
@@ -328,7 +323,7 @@ def import_code(metrics: Iterable[Metric]) -> None:
         entry = METRICS.get(metric.spec.key)
         for code in (entry.measure, entry.describe) if entry else ("g_eval:criterion_metric",):
             if code:
-                import_named(code)
+                _import(code)
         if metric.spec.asks_judge:
             importlib.import_module("plugin.metrics._deepeval")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
+from typing import Any
 
 from plugin.records import MetricSpec
 
@@ -42,6 +44,12 @@ class MetricEntry:
     needs_option: bool = False
     more_options: tuple[str, ...] = ()
     needs_install: str = ""
+
+
+def import_named(code: str) -> Any:
+    """Return what "file:name" names in this package; its file is imported now."""
+    file, _, name = code.partition(":")
+    return getattr(importlib.import_module(f"plugin.metrics.{file}"), name)
 
 
 @dataclass(frozen=True, slots=True)

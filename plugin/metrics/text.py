@@ -210,13 +210,13 @@ def contains(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
 
 def _expected_texts(case: Case) -> tuple[str, ...]:
     """Return the texts of the case's column `expect`; where it has none, its references."""
-    return tuple(getattr(case, "expect", ())) or case.right_answers
+    return case.expect or case.right_answers
 
 
 async def _look_for(
     texts: tuple[str, ...], patterns: dict[str, Pattern], case: Case, completion: str, ask: Ask
 ) -> Measured:
-    own = texts or tuple(getattr(case, "expect", ()))
+    own = texts or case.expect
     wanted = own or case.right_answers
     missing = [text for text in wanted if not _has(completion, text, patterns)]
     if missing and (own or len(missing) == len(wanted)):  # one reference is enough

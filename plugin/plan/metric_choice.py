@@ -14,7 +14,7 @@ from plugin import judges, metrics
 from plugin.errors import OptionError
 from plugin.judges import Judge, NoJudge
 from plugin.metrics import METRICS, Metric
-from plugin.metrics.entry import TaskSettings
+from plugin.metrics.entry import TaskSettings, import_named
 from plugin.plan.params import Params
 from plugin.records import Case
 
@@ -91,7 +91,7 @@ def suggest(cases: Sequence[Case], settings: TaskSettings) -> dict[str, str]:
         if entry.option and getattr(settings, entry.option)
     }
     for entry in METRICS.values():
-        if entry.suggest and (reason := metrics.import_named(entry.suggest)(cases)):
+        if entry.suggest and (reason := import_named(entry.suggest)(cases)):
             found.setdefault(entry.spec.name, reason)
     return found
 
@@ -132,7 +132,7 @@ def _set_up(metric: Metric, settings: TaskSettings, cases: Sequence[Case]) -> Me
     if entry is None or not entry.setup:
         return metric
     try:
-        return replace(metric, measure=metrics.import_named(entry.setup)(settings, cases))
+        return replace(metric, measure=import_named(entry.setup)(settings, cases))
     except ImportError as error:
         raise OptionError(
             f"--predefined_tasks {entry.spec.name} needs the library {error.name!r}, which is not "

@@ -162,6 +162,7 @@ class Params(TaskParams):
 
 _UNSAID = (
     *("enable_thinking", "guard_metric", "retention_group", "retention_column"),
+    "expect_column",
     *TASK_OPTIONS,
 )
 """Options that are no settings of a run which leaves them at their default."""

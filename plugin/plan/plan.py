@@ -248,6 +248,7 @@ def case_source(params: Params, dataset: str) -> CaseSource:
             cluster=params.cluster_column,
             id=params.id_column,
             retention=params.retention_column,
+            expect=params.expect_column,
         ),
         input_template=params.input_template or None,
         limit=params.limit,

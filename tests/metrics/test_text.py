@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import socket
 import string
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
@@ -15,6 +17,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from plugin.errors import OptionError
+from plugin.load.cases import CaseSource, load_cases
 from plugin.metrics import _patterns
 from plugin.metrics._patterns import Pattern, SlowPatternError
 from plugin.metrics.entry import TaskSettings
@@ -200,3 +203,23 @@ def test_a_pattern_that_backtracks_for_ever_is_given_up(monkeypatch: pytest.Monk
             slow.is_in(text)
     assert time.perf_counter() - began < 20  # only the first few searches use up their time
     assert Pattern(r"a+!").is_in(text)
+
+
+def test_contains_looks_for_the_cases_own_column(tmp_path: Path) -> None:
+    rows = [
+        {"input": "a", "expect": "regex:\\bcats?\\b"},
+        {"input": "b", "expect": '["dog", "regex:^A"]'},
+        {"input": "c", "expect": None, "expected_output": "cow"},
+    ]
+    file = tmp_path / "d.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cases = load_cases(CaseSource(str(file))).cases
+    assert [one.expect for one in cases] == [("regex:\\bcats?\\b",), ("dog", "regex:^A"), ()]
+    measure = measure_of("Contains", cases)
+    found = [
+        score(measure, text, one)
+        for one in cases
+        for text in ("A cat, a dog and a cow.", "The cats and the dog")
+    ]
+    assert [one.value for one in found] == [1, 1, 1, 0, 1, 0]
+    assert found[3].reason == "missing: regex:^A"
