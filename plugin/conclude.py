@@ -27,6 +27,7 @@ from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
 from plugin.records import Case, Completion
 from plugin.report.record import Report
+from plugin.report.task_results import task_notes, task_results
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.results import Comparison, Verdict
 from plugin.run_facts import RunHeader, RunState
@@ -76,7 +77,13 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     verdict = decide_verdict(evidence, summaries, comparisons, settings)
     if why_none:
         verdict = replace(verdict, sentence=f"{why_none[0].upper()}{why_none[1:]}.")
-    notes = (*metric_notes(specs, summaries, comparisons), *judging_notes(journal))
+    task = task_results(evidence, answers, params.task_settings, params.seed)
+    notes = (
+        *task_notes(task),
+        *metric_notes(specs, summaries, comparisons),
+        *judging_notes(journal),
+        *(f"{text[0].upper()}{text[1:]}" for text in header.metric_choice),
+    )
     verdict = replace(verdict, details=(*verdict.details, *notes))
     trust = _add_human_views(trust, journal, evidence, comparisons, settings)
     certificates = certificates_of_run(journal, variants, cases, completions)
@@ -101,6 +108,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         ),
         provenance=_provenance(journal, header, params, compare_s),
         trust=trust,
+        task=task,
         split_texts=split_texts,
         certificates=certificates,
     )

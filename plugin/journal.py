@@ -445,7 +445,5 @@ class Journal(Cache):
 def _case_from_row(body: str) -> Case:
     fields = json.loads(body)
     fields["messages"] = tuple(Message(**turn) for turn in fields["messages"])
-    fields["context"] = tuple(fields["context"])
-    fields["references"] = tuple(fields.get("references", ()))
-    fields["expect"] = tuple(fields.get("expect", ()))
+    fields |= {name: tuple(fields.get(name, ())) for name in ("context", "references", "expect")}
     return Case(**fields)

@@ -130,7 +130,8 @@ def _begin_run(journal: Journal, plan: Plan) -> None:
             for judge in judges
             if any(marks_its_own_work(judge, name) for name in models)
         ),
-        notes=(*plan.loaded.notes, *plan.notes, *plan.lineup.notes),
+        notes=(*plan.loaded.notes, *plan.lineup.notes),
+        metric_choice=plan.notes,
         model_type=plan.lineup.model_type,
         strips_thoughts=plan.params.thinking == STRIP,
         n_source_rows=plan.loaded.n_source_rows,

@@ -5,7 +5,9 @@ class of its own among the predictions.
 
 - Macro F1 is the mean F1 of the classes that some case expects; F1 is 0 for a class that is never
   named rightly. Its interval comes from resampling the cases (or whole clusters) 2,000 times and
-  taking the middle 95% (Efron 1979). The gain's interval uses the same draws for both variants.
+  taking the middle 95% (Efron 1979). The gain's interval uses the same draws for both variants. In
+  simulations with a class of 10% it covered the truth in 93 to 95% of runs with 120 cases, and in
+  90% with 40 cases: it is for display, and never decides.
 - Matthews correlation is Gorodkin's for several classes (2004); it is 0 where it is undefined.
 - Cohen's kappa compares the accuracy with that of chance (1960); None where it is undefined.
 """

@@ -30,6 +30,8 @@ class MetricEntry:
             default metric. "" for none.
         needs_option: whether it cannot work without that option.
         more_options: other options that it reads.
+        counts_reasons: whether the report counts the reasons of its lower scores: violations,
+            separated by "; ", each perhaps with details in brackets at its end.
         needs_install: the requirements file with the library that it needs; "" for none.
     """
 
@@ -43,6 +45,7 @@ class MetricEntry:
     option: str = ""
     needs_option: bool = False
     more_options: tuple[str, ...] = ()
+    counts_reasons: bool = False
     needs_install: str = ""
 
 

@@ -14,6 +14,7 @@ from plugin.certify.certificate import Distance
 from plugin.judges import NoJudge
 from plugin.report.canvas import inline_svg
 from plugin.report.charts import comparison_svg, distribution_svg
+from plugin.report.confusion import confusion_svg
 from plugin.report.page import render_page
 from plugin.report.record import Report
 from plugin.report.tables import csv_text, make_tables
@@ -29,6 +30,8 @@ def render_report(report: Report) -> dict[str, str]:
         "comparison.svg": comparison_svg(report),
         "distribution.svg": distribution_svg(report),
     }
+    if report.task.matrices:
+        charts["confusion.svg"] = confusion_svg(report.task.matrices)
     files |= charts
     files["report.html"] = render_page(
         report, [inline_svg(svg, name[:4]) for name, svg in charts.items()]
@@ -96,6 +99,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         "summaries": report.summaries,
         "comparisons": [{**_plain_json(row), "n_ties": row.n_ties} for row in report.comparisons],
         "failures": report.failures,
+        "task": report.task or None,
         "trust": report.trust,
         "certificates": [
             {

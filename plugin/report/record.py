@@ -11,7 +11,7 @@ from plugin.certify.certificate import Certificate
 from plugin.compare.families import retention_groups
 from plugin.compare.pairs import contenders, contrasts
 from plugin.records import ALL, DATA, Case, Completion, Failure, MetricSpec, Score, Variant
-from plugin.results import Comparison, Summary, Verdict
+from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.thinking import SplitText
 from plugin.trust.records import Trust
 
@@ -30,6 +30,7 @@ class Report:
         provenance: settings, versions, seed, digests, counts and timings, ready for JSON.
         trust: the trust report on the judge; None if the judge was not examined.
         certificates: the certificate of each adapter.
+        task: what metrics of the task show besides the means of their scores.
         split_texts: (case id, variant name) -> thoughts and answer of the completion; a completion
             that is missing here has no thoughts.
     """
@@ -49,6 +50,7 @@ class Report:
     provenance: Mapping[str, Any]
     trust: Trust | None = None
     certificates: tuple[Certificate, ...] = ()
+    task: TaskResults = TaskResults()
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
 
 

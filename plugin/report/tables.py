@@ -1,4 +1,4 @@
-"""The five CSV tables of a report.
+"""The five CSV tables of a report, and a sixth where a metric has numbers over all cases.
 
 Their columns stay the same for ever: the host's evals page reads them.
 """
@@ -38,6 +38,10 @@ MOST_BARS = 8
 _LABEL_ROOM = 210
 """Characters that fit under the host's chart, side by side."""
 
+TASK_COLUMNS = (
+    "metric number part variant value n ci_low ci_high difference difference_low "
+    "difference_high".split()
+)
 FAILURES_COLUMNS = "variant metric stage case_id reason".split()
 
 # The host cuts the file into lines before it parses it, so whatever str.splitlines cuts at has to
@@ -56,13 +60,16 @@ CellValue = str | float | bool | None
 def make_tables(report: Report) -> dict[str, DataFrame]:
     """Return file name -> table, in publishing order."""
     ledger = Ledger(report)
-    return {
+    tables = {
         "01_summary.csv": summary_table(ledger),
         "02_comparison.csv": comparison_table(ledger),
         "03_cases.csv": cases_table(ledger),
         "04_failures.csv": failures_table(ledger),
         "05_groups.csv": groups_table(ledger),
     }
+    if report.task.numbers:
+        tables["06_task.csv"] = task_table(report)
+    return tables
 
 
 def csv_text(table: DataFrame) -> str:
@@ -210,6 +217,16 @@ def failures_table(ledger: Ledger) -> DataFrame:
         for row in ledger.report.failures
     ]
     return _data_frame(FAILURES_COLUMNS, rows)
+
+
+def task_table(report: Report) -> DataFrame:
+    """Return a row per number over all cases together: of the whole, a class or a field."""
+    rows: list[Sequence[CellValue]] = [
+        (one.metric, one.name, one.part or None, one.variant, one.value, one.n)
+        + (one.ci_low, one.ci_high, one.difference, one.difference_low, one.difference_high)
+        for one in report.task.numbers
+    ]
+    return _data_frame(TASK_COLUMNS, rows)
 
 
 def _group_suffix(group: str) -> str:
