@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ def run(out: Path, data: Path, **options: str) -> Ended:
     return main("run", *sides, *words, "--out", str(out))
 
 
+def shown_texts(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
 def test_labels_are_scored_without_a_judge_and_shown_as_matrices(tmp_path: Path) -> None:
     out = tmp_path / "o"
     ended = run(out, EXAMPLES / "tickets.jsonl")
@@ -31,7 +36,8 @@ def test_labels_are_scored_without_a_judge_and_shown_as_matrices(tmp_path: Path)
     rows = {(one["name"], one["variant"]): one for one in found["task"]["numbers"]}
     assert rows["macro F1", "tuned"]["difference"] > 0.3
     assert [one["variant"] for one in found["task"]["matrices"]] == ["base", "tuned"]
-    assert "<svg" in (out / "confusion.svg").read_text(encoding="utf-8")
+    drawn = (out / "confusion.svg").read_text(encoding="utf-8")
+    assert shown_texts(drawn) == shown_texts((ROOT / "docs" / "confusion.svg").read_text("utf-8"))
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Classification: over all cases together" in page
     assert "Which label was named for which" in page
