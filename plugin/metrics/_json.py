@@ -7,11 +7,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import regex
-
 from plugin.metrics import Measured
 
-_FENCED = regex.compile(r"\s*(```+|~~~+)[^\n`]*\n(.*?)\n?[ \t]*\1\s*", regex.DOTALL)
+_FENCES = ("```", "~~~")
 
 
 class FormatViolation(ValueError):
@@ -20,8 +18,12 @@ class FormatViolation(ValueError):
 
 def unfenced(text: str) -> str:
     """Return the text without white space and a code fence around everything."""
-    match = _FENCED.fullmatch(text)
-    return (match[2] if match else text).strip()
+    bare = text.strip()
+    first, _, rest = bare.partition("\n")
+    body, _, last = rest.rpartition("\n")
+    mark = first[: len(first) - len(first.lstrip(first[:1]))]  # all the fence's characters
+    is_fenced = first.startswith(_FENCES) and "`" not in first[len(mark) :]
+    return body.strip() if is_fenced and last.strip() == mark else bare
 
 
 def parse_json(text: str) -> Any:
@@ -50,6 +52,15 @@ def parse_json(text: str) -> Any:
 def _whole_number(digits: str) -> int | float:
     """Return a whole number; one with very many digits as a float, which may be infinite."""
     return int(digits) if len(digits) < 4000 else math.copysign(math.inf, int(digits[:2]))
+
+
+LONGEST_NAME = 80
+"""Characters of a field's name in a violation."""
+
+
+def shortened(name: str) -> str:
+    """Return a name as it stands in a violation."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def measured_by(check: Callable[[str], object], completion: str) -> Measured:

@@ -26,11 +26,12 @@ from plugin.metrics._words import UNSPACED, fold, letter_words
 from plugin.metrics.entry import TaskSettings
 from plugin.records import Case
 
+_SENTENCE_END = regex.compile(r"[.!?…]+(?=\s|$)|[。！？।؟]+")
 _COUNTERS: dict[str, Callable[[str], int]] = {
     "characters": lambda text: len(text.strip()),
     "words": lambda text: len(letter_words(text)),
-    "sentences": lambda text: len(
-        regex.findall(r"[^.!?。！？।؟]*[\p{L}\p{N}][^.!?。！？।؟]*", text)
+    "sentences": lambda text: sum(
+        regex.search(r"[\p{L}\p{N}]", part) is not None for part in _SENTENCE_END.split(text)
     ),
     "lines": lambda text: sum(bool(line.strip()) for line in text.splitlines()),
 }

@@ -72,10 +72,17 @@ def _check_sql(dialect: str, text: str) -> None:
     statements = [one for one in found if one is not None]
     if not statements:
         raise FormatViolation("not SQL: no statement")
-    not_read = (sqlglot.exp.Command, sqlglot.exp.Alias, sqlglot.exp.Column, sqlglot.exp.Literal)
-    if any(isinstance(one, not_read) for one in statements):
+    known = tuple(getattr(sqlglot.exp, name) for name in _STATEMENTS if hasattr(sqlglot.exp, name))
+    if not all(isinstance(one, known) for one in statements):
         raise FormatViolation("not SQL: text that sqlglot reads as no statement")
 
+
+_STATEMENTS = (
+    *("Query", "Values", "DML", "Merge", "DDL", "Drop", "Alter", "TruncateTable", "Comment"),
+    *("Set", "Use", "Transaction", "Commit", "Rollback", "Pragma", "Describe", "Show", "Analyze"),
+    *("Copy", "Grant", "Revoke", "Attach", "Detach", "Cache", "Uncache", "Refresh", "Kill"),
+)
+"""What sqlglot may read a statement as; a name or a sum alone is SQL's, too, but does nothing."""
 
 _SEPARATOR = regex.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?")
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from plugin.errors import OptionError
 from plugin.metrics import Ask, Measure, Measured
-from plugin.metrics._json import FormatViolation, parse_json
+from plugin.metrics._json import FormatViolation, parse_json, shortened
 from plugin.metrics.entry import TaskSettings
 from plugin.metrics.numbers import Tolerance, read_tolerance
 from plugin.records import Case
@@ -154,7 +154,9 @@ async def _measure_fields(
         results = comparer.compare(case, completion)
     except FormatViolation as violation:
         return Measured(0.0, str(violation))
-    problems = [f"{result} {path}" for path, result in results.items() if result != "right"]
+    problems = [
+        f"{result} {shortened(path)}" for path, result in results.items() if result != "right"
+    ]
     more = [f"{len(problems) - _MOST_NAMED} more"] if len(problems) > _MOST_NAMED else []
     return Measured(share_right(results), "; ".join(problems[:_MOST_NAMED] + more) or None)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from plugin.errors import OptionError
 from plugin.metrics import Ask, Measure, Measured
-from plugin.metrics._json import FormatViolation, measured_by, parse_json
+from plugin.metrics._json import FormatViolation, measured_by, parse_json, shortened
 from plugin.metrics._patterns import Pattern
 from plugin.metrics.entry import TaskSettings
 from plugin.records import Case
@@ -242,7 +242,7 @@ def _place(error: Any) -> list[str]:
 def _problem(error: Any) -> str:
     """Return a violation in words: its kind and place, and details in brackets."""
     steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path]
-    where = "".join(steps).removeprefix(".") or "the top"
+    where = shortened("".join(steps).removeprefix(".")) or "the top"
     said = " ".join(error.message.split())
     if error.validator == "required":
         name = said.removesuffix(" is a required property")[1:-1]

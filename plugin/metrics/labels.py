@@ -40,6 +40,7 @@ _ANSWER = regex.compile(rf"^{_HEAD}(?:\s+is)?\s*[:：=]\s*(.+)$|^{_HEAD}\s+is\s+
 _FIELD = regex.compile(
     r'^[{,\s]*"?(?:answer|label|class|category|sentiment)"?\s*:\s*"?([^"}]+)"?[},\s]*$'
 )
+_LONGEST_ANSWER_LINE = 400
 _DENIAL = (
     r"(?:not|no|non|never|neither|nor|cannot|without|\p{L}+n['’]t|isnt|nicht|kein|keine|keinen|pas"
     r"|aucun|aucune|sin|nunca|não|senza|нет|не|без|ليس|ليست|لا|לא|نہیں)"
@@ -98,7 +99,8 @@ class LabelReader:
 
     def _in_answer_line(self, line: str) -> set[str | None]:
         """Return the labels of an explicit answer, {None} for an answer without any."""
-        match = _ANSWER.match(line) or _FIELD.match(line)
+        short = line if len(line) <= _LONGEST_ANSWER_LINE else ""
+        match = _ANSWER.match(short) or _FIELD.match(short)
         if match is None:
             alone = self._exactly(line) if line else None
             return {alone} if alone else set()

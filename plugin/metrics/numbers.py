@@ -33,7 +33,7 @@ _NUMBER = regex.compile(
     r"(?P<sign>[-+−–])?(?P<currency>[$€£¥₹])?\s?(?P<sign2>[-−])?"
     rf"(?P<body>(?:{_GROUPED}|{_PLAIN})(?:[.,]\d+)*|[.,]\d+)"
     r"(?:[eE](?P<power>[-+−]?\d{1,3})(?!\p{L}))?"
-    r"(?:\s?[/⁄]\s?(?P<below>\d+)(?![\d/.,]*\d))?"
+    r"(?:\s?[/⁄]\s?(?P<below>\d+)(?!\d|[/.,]\d))?"
     r"(?:\s?(?P<percent>[%٪‰])|\s?(?P<unit>\p{L}+[²³]?|°\p{L}?))?"
 )
 _THOUSANDS = {"k": 1e3, "thousand": 1e3, "million": 1e6, "millions": 1e6, "mio": 1e6, "mn": 1e6}
@@ -97,7 +97,7 @@ def _quantity(match: regex.Match[str]) -> Quantity | None:
             return None
         value /= below
     if match["power"]:
-        value *= 10.0 ** int(match["power"].replace("−", "-"))
+        value *= float(f"1e{match['power'].replace('−', '-')}")
     if _is_minus(match):
         value = -value
     unit, sign = (match["unit"] or "").casefold(), match["percent"]

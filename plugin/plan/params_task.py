@@ -28,10 +28,24 @@ def _read_whole(value: object) -> object:
 WholeTexts = Annotated[tuple[str, ...], BeforeValidator(_read_whole)]
 
 
+def _read_labels(value: object) -> object:
+    """Return labels as texts; a list may hold numbers, and true or false."""
+    if isinstance(value, str):
+        text = value.strip()
+        value = json.loads(text) if text.startswith("[") else text.split(",")
+    if isinstance(value, list | tuple):
+        named = (str(one).lower() if isinstance(one, bool) else str(one).strip() for one in value)
+        return tuple(one for one in named if one)
+    return value
+
+
+Labels = Annotated[tuple[str, ...], BeforeValidator(_read_labels)]
+
+
 class TaskParams(ScoringParams):
     """Declare the options that metrics of the task read."""
 
-    labels: Texts = option(
+    labels: Labels = option(
         (),
         "Labels",
         "All labels that Classification knows, separated by commas (or a JSON list, for labels "

@@ -12,6 +12,7 @@ from plugin.errors import JudgeError, OptionError
 from plugin.judges import NoJudge
 from plugin.plan.metric_choice import MetricChoice, choose_metrics, with_schema
 from plugin.plan.params import Params
+from plugin.plan.params_task import TASK_OPTIONS
 from plugin.records import Case
 from tests.plan.test_plan import plan_of
 from tests.samples import case
@@ -159,3 +160,11 @@ def test_a_pattern_keeps_its_commas_and_brackets() -> None:
         assert Params.parse({"expect": value}).expect == ("regex:a{1,2}",)
     assert Params.parse({"expect": "[x]"}).expect == ("[x]",)
     assert Params.parse({"labels": '["a, b", "c"]'}).labels == ("a, b", "c")
+    for value in ([0, 1, 2.5, True], "[0, 1, 2.5, true]", "0, 1, 2.5, true"):
+        assert Params.parse({"labels": value}).labels == ("0", "1", "2.5", "true")
+
+
+@pytest.mark.parametrize("name", ["expect_column", *TASK_OPTIONS])
+def test_a_run_that_says_nothing_of_it_keeps_its_settings(name: str) -> None:
+    assert name not in Params().settings()
+    assert name in Params.parse({name: "x"}).settings()
