@@ -77,7 +77,7 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
     verdict = decide_verdict(evidence, summaries, comparisons, settings)
     if why_none:
         verdict = replace(verdict, sentence=f"{why_none[0].upper()}{why_none[1:]}.")
-    task = task_results(evidence, answers, params.task_settings, params.seed)
+    task = task_results(evidence, answers, params.task_settings, params.seed, n_resamples)
     notes = (
         *task_notes(task),
         *metric_notes(specs, summaries, comparisons),

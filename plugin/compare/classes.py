@@ -132,6 +132,7 @@ def macro_f1_intervals(
     named: Sequence[Sequence[int]],
     clusters: Sequence[Hashable] | None = None,
     seed: int = 0,
+    n_resamples: int = _N_RESAMPLES,
 ) -> list[MacroF1Interval] | None:
     """Return the intervals of each variant; None for too few cases or clusters.
 
@@ -140,6 +141,7 @@ def macro_f1_intervals(
         named: per variant, the base first, the class that each answer names, or `UNPARSED`.
         clusters: what each case belongs to; None where every case stands for itself.
         seed: of the draws.
+        n_resamples: number of draws; more than 2,000 are not made.
     """
     import numpy as np
 
@@ -152,7 +154,7 @@ def macro_f1_intervals(
     draw = np.random.default_rng(seed)
     shares = np.full(len(place), 1 / len(place))
     parts = []
-    for _ in range(_N_RESAMPLES // _CHUNK):
+    for _ in range(max(1, min(n_resamples, _N_RESAMPLES) // _CHUNK)):
         weights = draw.multinomial(len(place), shares, size=_CHUNK)[:, unit_of_case]
         parts.append(np.stack([_macro_f1(weights, wanted, one) for one in found]))
     drawn = np.concatenate(parts, axis=1)

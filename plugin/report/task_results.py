@@ -52,6 +52,7 @@ class _Answered:
     texts: Mapping[str, Sequence[str]]
     settings: TaskSettings
     seed: int
+    n_resamples: int
 
 
 def task_results(
@@ -59,6 +60,7 @@ def task_results(
     answers: Mapping[tuple[str, str], Completion],
     settings: TaskSettings,
     seed: int,
+    n_resamples: int,
 ) -> TaskResults:
     """Return all numbers, confusion matrices and violations.
 
@@ -67,6 +69,7 @@ def task_results(
         answers: (case id, variant) -> completion without its thoughts.
         settings: what the user said of the metrics.
         seed: of the resampling.
+        n_resamples: number of draws.
     """
     numbers, matrices = list[DatasetNumber](), list[ConfusionMatrix]()
     scored = {(one.case_id, one.variant, one.metric) for one in evidence.scores}
@@ -83,7 +86,7 @@ def task_results(
         if make is None or not cases:
             continue
         texts = {name: [answers[case.id, name].text for case in cases] for name in evidence.names}
-        found = make(_Answered(spec, evidence.cases, cases, texts, settings, seed))
+        found = make(_Answered(spec, evidence.cases, cases, texts, settings, seed, n_resamples))
         numbers += found.numbers
         matrices += found.matrices
     return TaskResults(tuple(numbers), tuple(matrices), tuple(_violations(evidence)))
@@ -130,7 +133,9 @@ def _macro_f1(
     found: Mapping[str, ClassificationNumbers],
 ) -> list[DatasetNumber]:
     clusters = clusters_of(given.cases)
-    intervals = macro_f1_intervals(expected, [*named.values()], clusters, given.seed)
+    intervals = macro_f1_intervals(
+        expected, [*named.values()], clusters, given.seed, given.n_resamples
+    )
     base = next(iter(found.values())).macro_f1
     rows = []
     for place, (name, own) in enumerate(found.items()):
