@@ -16,9 +16,12 @@ def main() -> None:
     if len(sys.argv) == 1 and os.environ.get("_TFL_JOB_ID"):
         # Loading takes seconds. A Stop before the run begins is no failure: nothing is lost.
         signal.signal(signal.SIGTERM, _end_before_the_run)
-    from plugin.cli import start
+    try:
+        from plugin.cli import start
 
-    code = start(sys.argv[1:])
+        code = start(sys.argv[1:])
+    except KeyboardInterrupt:  # while libraries load; a run has ways of its own to stop
+        sys.exit(130)
     if code is not None:  # else the host's own code, which called this function, goes on
         sys.exit(code)
 

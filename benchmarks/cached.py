@@ -13,7 +13,8 @@ from pathlib import Path
 from benchmarks.samples import METRICS, cases, completions
 from benchmarks.served import served
 from plugin import judges, metrics
-from plugin.journal import Cache, Journal
+from plugin.cache import Cache
+from plugin.journal import Journal
 from plugin.judges.panel import Judging
 from plugin.score import items_to_score, score_all
 from plugin.worker import Progress

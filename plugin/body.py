@@ -116,16 +116,3 @@ async def bound_body(response: Any) -> None:
     finally:
         await stream.aclose()
     body.put_into(response)
-
-
-def bound_body_sync(response: Any) -> None:
-    """Do the same as `bound_body` for `httpx.Client`."""
-    stream = response.stream
-    try:
-        body = _begin_body(response)
-        for piece in stream:
-            if not body.add(piece):
-                break
-    finally:
-        stream.close()
-    body.put_into(response)

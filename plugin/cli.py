@@ -29,10 +29,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from plugin.errors import FaultError, JudgeError, OptionError, VerdictError
+from plugin.errors import FaultError, JudgeError, OptionError, OutputGoneError, VerdictError
 from plugin.plan.command_line import PROGRAM, parse_arguments, read_config
 from plugin.plan.params import Params
 from plugin.plan.params_input import ONLY_VANILLA
+from plugin.terminal import say, usable_streams
 
 if TYPE_CHECKING:
     from plugin.hosts import Host
@@ -44,13 +45,24 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that a person typed; return the exit code."""
-    try:
-        given = parse_arguments(arguments)
-    except OptionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    # SIGTERM counts as a stop, like Ctrl-C.
+    with usable_streams():
+        try:
+            given = parse_arguments(arguments)
+        except OptionError as error:
+            say(f"error: {error}")
+            return error.exit_code
+        _stop_on_signals()
+        return _run_command(given)
+
+
+def _stop_on_signals() -> None:
+    """Make SIGTERM a stop, like Ctrl-C, and the loss of the terminal unless nohup ignores it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _stop_once)
+
+
+def _run_command(given: dict[str, Any]) -> int:
     from plugin.hosts.folder import FolderHost
 
     command = given.pop("command")
@@ -62,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
             return _certify(given, host)
         if command in ("report", "ratings"):
             folder = Path(given["folder"])
-            host = FolderHost(str(folder))
+            host = FolderHost(given.get("out") or str(folder))
             if command == "report":
                 rebuild_report(folder, host, given["human_ratings"])
             else:
@@ -78,7 +90,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _report_error(error: BaseException, host: Host) -> int:
     """Tell the host how its run ended, from within an except clause; return the exit code."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, OutputGoneError):
+        say(str(error))
+    if isinstance(error, KeyboardInterrupt | OutputGoneError):
         host.stopped()
         return host.stop_exit_code
     if not isinstance(error, VerdictError):
@@ -97,10 +111,14 @@ def _certify(given: Mapping[str, Any], host: Host) -> int:
 
 def _save_traceback() -> str:
     """Write the traceback to a new file; return a sentence that names it."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="finetune-verdict-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        traceback.print_exc(file=file)
+    options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "delete": False}
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="finetune-verdict-", suffix=".txt", **options
+        ) as file:
+            traceback.print_exc(file=file)
+    except OSError as error:
+        return f"an unexpected fault: please report it (no room for its traceback: {error})"
     return f"an unexpected fault: please report it and attach {file.name}"
 
 
@@ -136,10 +154,10 @@ def _demo_params(arguments: Mapping[str, Any]) -> Params:
 
 
 def _resume_params(arguments: Mapping[str, Any]) -> Params:
-    from plugin.journal import Journal
+    from plugin.reopen import open_run
 
     folder = Path(arguments["folder"])
-    journal = Journal.existing(folder)
+    journal = open_run(folder, to_write=True)
     try:
         values = {**journal.header.params, "out": str(folder)}
         if journal.state.ratings:  # the journal has them; the file may be gone
@@ -194,10 +212,11 @@ def run_lab_job() -> int:
 
 
 def _stop_once(number: int, frame: FrameType | None) -> NoReturn:
-    """Interrupt the run at the first SIGTERM and ignore the others.
+    """Interrupt the run at the first such signal and ignore the others.
 
-    One Stop arrives twice: the host signals every process of the job, and its wrapper around the
-    command passes the signal on. The second would end the run before its tables are saved.
+    One Stop of a host arrives twice: it signals every process of the job, and its wrapper around
+    the command passes the signal on. So does the loss of a terminal, from the shell and from the
+    system. The second would end the run before its tables or answers are saved.
     """
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -212,9 +231,7 @@ def _save_partial_tables(host: LabHost) -> None:
     if host.folder is None:
         return
     with closing(Journal(host.folder)) as journal:
-        n_scores, n_completions = len(journal.scores()), len(journal.completions())
-        host.log(f"kept: {n_completions} completions and {n_scores} scores")
-        if n_scores:
+        if journal.n_rows("scores") or journal.n_rows("preferences"):
             host.save(write_tables(conclude(journal, _FAST_RESAMPLES), host.folder))
 
 
@@ -228,17 +245,18 @@ def run_classic_job(arguments: Sequence[str]) -> None:
     from transformerlab.plugin import WORKSPACE_DIR, get_db_config_value
     from transformerlab.sdk.v1.evals import tlab_evals
 
-    from plugin.hosts import STOPPED_TEXT
+    from plugin.hosts import NOTHING_MADE, stopped_text
     from plugin.hosts.classic import ClassicHost, read_values
     from plugin.plan.job_words import describe_run, say_fields
     from plugin.run import run
 
     details = ""
+    host: ClassicHost | None = None
     in_form_words = partial(say_fields, workspace=WORKSPACE_DIR)
 
     @tlab_evals.job_wrapper()  # type: ignore[untyped-decorator]
     def job() -> None:
-        nonlocal details
+        nonlocal details, host
         try:
             params = Params.parse(read_values(arguments))
             config = _synchronous(get_db_config_value)
@@ -247,7 +265,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
             host.log(describe_run(params))
             details = run(params, host).verdict.sentence
         except KeyboardInterrupt:
-            details = STOPPED_TEXT
+            details = stopped_text(host.folder) if host else NOTHING_MADE
             print(details, flush=True)
             raise
         except Exception as error:  # the last door: the job must say why it failed
@@ -275,7 +293,7 @@ def run_job(code: str, arguments: Sequence[str]) -> int:
 
     file, _, function = code.partition(":")
     module = importlib.import_module(f"plugin.hosts.{file}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop, like Ctrl-C
+    _stop_on_signals()
     host, values = getattr(module, function)(arguments)
     try:
         run(Params.parse(values), host)
@@ -307,7 +325,9 @@ def _needs_judge(params: Params) -> bool:
     from plugin import metrics
 
     asked = metrics.load(params.predefined_tasks)
-    return bool(params.tasks or not asked) or any(one.spec.asks_judge for one in asked)
+    return bool(params.tasks or params.preference_criteria or not asked) or any(
+        one.spec.asks_judge for one in asked
+    )
 
 
 def _translate_form(params: Params, host: ClassicHost) -> Params:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from plugin import __version__
@@ -16,16 +16,23 @@ from plugin.compare.comparisons import (
     N_RESAMPLES,
     VerdictSettings,
     compare,
+    n_intervals,
     summarise,
     withhold_outcomes,
 )
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import Evidence
+from plugin.compare.preference_views import PreferenceSettings
+from plugin.compare.relative import judged_contrasts, n_missing_preferences, win_scores
 from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
 from plugin.plan.params import Params
+from plugin.plan.params_scoring import ALL_PAIRS
 from plugin.records import Case, Completion
+from plugin.reopen import parse_params
+from plugin.report.collapse import collapse_warnings, find_collapse
+from plugin.report.preferences import look_at_preferences
 from plugin.report.record import Report
 from plugin.report.task_results import task_notes, task_results
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
@@ -45,33 +52,45 @@ from plugin.trust.report import (
     trust_first_lines,
     trust_last_lines,
 )
+from plugin.worker import Progress, Stage
 
 
-def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
+def conclude(
+    journal: Journal, n_resamples: int = N_RESAMPLES, progress: Progress | None = None
+) -> Report:
     """Return the report of what the journal has; that of an unfinished run says it is partial.
 
     Args:
         journal: of a run that has begun.
         n_resamples: how often bootstrap and permutation resample; fewer where time is short.
+        progress: shows how far it has come; None for nothing to show.
 
     Raises:
+        Stopped: when the main thread asked to stop.
         OptionError: when the run has not begun.
     """
-    header, params = journal.header, Params.parse(journal.header.params)
+    header, params = journal.header, parse_params(journal)
     variants, specs, judge = header.variants, header.metrics, header.judge
     cases, completions, answers = journal.cases(), journal.completions(), journal.answers()
     split_texts = journal.split_texts()
-    evidence = Evidence(cases, variants, specs, journal.scores(), journal.failures())
+    preferences = journal.preferences()
+    scores = (*journal.scores(), *win_scores(preferences, variants[0].name))
+    evidence = Evidence(cases, variants, specs, scores, journal.failures(), preferences)
     began = time.perf_counter()
     trust = _trust_in_judge(header, journal.state, evidence, answers)
+    how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
+    compared = look_at_preferences(evidence, answers, judge, how)
+    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
     settings = replace(
         _verdict_settings(journal, params, evidence),
-        judge_label=label_with_caveats(judge, header.caveat, trust),
+        judge_label=label_with_caveats(judge, header.caveat, trust, compared.faults),
         n_resamples=n_resamples,
+        beside=compared.beside,
+        is_withheld=bool(why_none),
     )
-    summaries = summarise(evidence, settings)
-    comparisons = compare(evidence, settings)
-    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
+    tick = _ticker(progress or Progress(), n_intervals(evidence))
+    summaries = summarise(evidence, settings, tick)
+    comparisons = compared.withhold(compare(evidence, settings, tick))
     if why_none:
         comparisons = withhold_outcomes(comparisons)
     verdict = decide_verdict(evidence, summaries, comparisons, settings)
@@ -84,9 +103,10 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         *judging_notes(journal),
         *(f"{text[0].upper()}{text[1:]}" for text in header.metric_choice),
     )
-    verdict = replace(verdict, details=(*verdict.details, *notes))
+    verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     trust = _add_human_views(trust, journal, evidence, comparisons, settings)
     certificates = certificates_of_run(journal, variants, cases, completions)
+    collapse = find_collapse(cases, variants, answers)
     compare_s = time.perf_counter() - began
     return Report(
         verdict=lead_with_certificates(
@@ -104,14 +124,29 @@ def conclude(journal: Journal, n_resamples: int = N_RESAMPLES) -> Report:
         partial=settings.partial,
         warnings=(
             *certificate_warnings(certificates),
+            *collapse_warnings(collapse),
             *run_warnings(journal, variants, completions),
         ),
         provenance=_provenance(journal, header, params, compare_s),
         trust=trust,
+        preferences=preferences,
+        compared=compared,
         task=task,
         split_texts=split_texts,
         certificates=certificates,
+        collapse=collapse,
     )
+
+
+def _ticker(progress: Progress, total: int) -> Callable[[], None]:
+    """Begin the stage, and return what tells that one more interval is made."""
+    progress.begin(Stage.COMPARE, total=total)
+
+    def tick() -> None:
+        progress.done += 1
+        progress.check()
+
+    return tick
 
 
 def _verdict_settings(journal: Journal, params: Params, evidence: Evidence) -> VerdictSettings:
@@ -123,7 +158,7 @@ def _verdict_settings(journal: Journal, params: Params, evidence: Evidence) -> V
     return VerdictSettings(
         primary_metric=primary,
         seed=params.seed,
-        partial=_n_missing(evidence) > 0 and not state.stopped_early,
+        partial=_n_missing(evidence, params) > 0 and not state.stopped_early,
         n_expected=len(evidence.cases),
         early=early,
         n_worked=_n_judged(evidence) if state.stopped_early else 0,
@@ -181,18 +216,21 @@ def _n_judged(evidence: Evidence) -> int:
     return len({score.case_id for score in evidence.scores})
 
 
-def _n_missing(evidence: Evidence) -> int:
-    """Count the scores that do not exist and have not failed."""
+def _n_missing(evidence: Evidence, params: Params) -> int:
+    """Count the scores and preferences that do not exist and have not failed."""
+    pairs = judged_contrasts(evidence.names, all_pairs=params.pairs == ALL_PAIRS)
+    relative = [spec for spec in evidence.metrics if spec.is_relative]
+    n_preferences = sum(n_missing_preferences(evidence, spec, pairs) for spec in relative)
     made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
     failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
-    return sum(
+    return n_preferences + sum(
         (case.id, name, spec.name) not in made
         and (case.id, name, spec.name) not in failed
         and (case.id, name, None) not in failed
         for case in evidence.cases
         for spec in evidence.metrics
         for name in evidence.scored_names(spec)
-        if spec.fits(case)
+        if spec.fits(case) and not spec.is_relative
     )
 
 

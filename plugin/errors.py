@@ -6,10 +6,13 @@ VerdictError
 │   ├── DataError        the data set cannot be used as it is
 │   ├── ModelError       the model cannot be loaded from the place that was named
 │   ├── AdapterError     the adapter cannot be used, or not with this base model
-│   └── JudgeError       the judge cannot be used: no key, unknown model
+│   ├── JudgeError       the judge cannot be used: no key, unknown model
+│   └── DamagedError     the journal or the cache is not as this program wrote it
+├── OutputGoneError      nobody reads the output any more: the run stops, exit code 130
 └── FaultError           something broke during the run: the journal is kept, exit code 1
     ├── BaseDisturbedError   the base model changed after an adapter was taken off
     ├── JournalError         the journal cannot be read or written
+    │   └── JournalGoneError     the journal was deleted, moved or replaced during the run
     ├── ServerDownError      the inference server does not answer
     ├── JudgeDownError       the judge does not answer at all
     └── JudgeFailingError    the judge fails on too many questions
@@ -57,6 +60,16 @@ class JudgeError(UserError):
     """Say that the judge cannot be used."""
 
 
+class DamagedError(UserError):
+    """Say that the journal or the cache is not as this program wrote it."""
+
+
+class OutputGoneError(VerdictError):
+    """Say that nothing can be printed any more: a pipe is closed, a terminal is gone."""
+
+    exit_code = 130
+
+
 class FaultError(VerdictError):
     """Say that something broke during the run; the journal has everything made so far."""
 
@@ -67,6 +80,18 @@ class BaseDisturbedError(FaultError):
 
 class JournalError(FaultError):
     """Say that the journal cannot be read or written."""
+
+
+class JournalGoneError(JournalError):
+    """Say that the journal was deleted, moved or replaced while it was written.
+
+    Attributes:
+        folder: where it lies now, as a path; "" where that is not known.
+    """
+
+    def __init__(self, message: str, folder: str = "") -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 class ServerDownError(FaultError):

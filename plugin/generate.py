@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
+from plugin.cache import content_key
 from plugin.certify.certificate import Certificate
 from plugin.certify.measure import N_PROBES
 from plugin.engines import Engine
 from plugin.errors import BaseDisturbedError
-from plugin.journal import Journal, content_key
-from plugin.metrics import Metric, MetricError, check_score
+from plugin.journal import Journal
+from plugin.metrics import Metric
+from plugin.metrics.running import MetricError, check_score
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, NoResult, Prompt, Score, Variant
 from plugin.run_facts import PromptFacts
@@ -56,10 +58,12 @@ def make_completions(
         if has_all and not missing_likelihoods(items, journal):
             continue
         progress.begin(Stage.READ_COMPLETIONS if load.recorded else Stage.LOAD_MODEL)
+        progress.step = load.variants[0].model.rstrip("/").rpartition("/")[2]
         with _time_stage("load_model", journal):
             engine = load.engine()
         try:
             with _time_stage("certify", journal):
+                progress.step = "make the prompts"
                 prompts = make_prompts(cases, load.variants, engine)
                 certify_adapters(load.variants, prompts[: len(cases)], engine, journal, progress)
             if not load.recorded:
@@ -119,7 +123,7 @@ def certify_adapters(
         return
     progress.begin(Stage.CERTIFY, total=len(adapters))
     for variant in adapters:
-        found: Certificate = engine.certify(variant.name, prompts[:N_PROBES])
+        found = certify_one(variant.name, prompts[:N_PROBES], engine, progress)
         state = journal.state
         kept = {**state.certificates, variant.name: asdict(found)}
         journal.save_state(replace(state, certificates=kept))
@@ -131,6 +135,17 @@ def certify_adapters(
             )
         progress.done += 1
         progress.check()
+
+
+def certify_one(
+    name: str, probes: Sequence[Prompt], engine: Engine, progress: Progress
+) -> Certificate:
+    """Return the certificate of one variant's adapter, and show the steps on the way."""
+
+    def tell(step: str) -> None:
+        progress.step = f"{name}: {step}"
+
+    return engine.certify(name, probes, tell)
 
 
 def make_prompts(

@@ -1,146 +1,46 @@
 """Keep every completion, judgment and score of a run as soon as it exists.
 
 A run folder has one SQLite file (WAL, synchronous=NORMAL). Each row is committed when written, so
-a killed run goes on where it was. The shared `Cache` keeps completions and judgments for other
-runs, by a key made of their content.
+a killed run goes on where it was. The shared cache (`plugin.cache`) keeps completions and judgments
+for other runs.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from tempfile import TemporaryDirectory
+from typing import TextIO
 
 from pydantic import TypeAdapter
 
-from plugin.errors import JournalError, OptionError
+from plugin.cache import (
+    SHARED_TABLES,
+    Cache,
+    Judgment,
+    completion_from_row,
+    find_open_file,
+    place_of,
+)
+from plugin.errors import JournalGoneError, OptionError
 from plugin.keys import SecretMask
-from plugin.records import Case, Completion, Failure, JudgeScore, Message, Score
+from plugin.preference_rows import PREFERENCE_TABLES, PreferenceRows
+from plugin.records import Case, Completion, Failure, JudgeScore, Score
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, split_completions
-
-SHARED_TABLES = """
-CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS judgments (
-    key TEXT PRIMARY KEY, answer TEXT NOT NULL, version TEXT, n_prompt_tokens INTEGER,
-    n_completion_tokens INTEGER, seconds REAL);
-"""
-
-
-class Judgment(NamedTuple):
-    """Hold what a judge answered to one prompt, checked against its schema.
-
-    Attributes:
-        answer: the validated answer as JSON text.
-        version: the model version that the provider reports; "" where it reports none.
-        n_prompt_tokens: as the provider counted; 0 where it counts none.
-        n_completion_tokens: likewise.
-        seconds: wall time of the call.
-    """
-
-    answer: str
-    version: str = ""
-    n_prompt_tokens: int = 0
-    n_completion_tokens: int = 0
-    seconds: float = 0.0
-
-
-_JUDGMENT = ", ".join(Judgment._fields)
-
-
-def content_key(*parts: object) -> str:
-    """Return the sha256 of the parts as canonical JSON, 64 hex digits."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-class Cache:
-    """Keep completions and judgments by a key made of their content, shared between runs."""
-
-    def __init__(self, path: Path, tables: str = SHARED_TABLES) -> None:
-        """Open or create the file.
-
-        Raises:
-            JournalError: when it cannot be opened, or is not an SQLite file.
-        """
-        self.path = path
-        with self._translate_errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # One thread works at a time (the main thread waits while the worker works).
-            self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
-            self._db.isolation_level = None
-            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + tables)
-
-    def close(self) -> None:
-        """Close the file; everything written is already committed."""
-        self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit everything written in the block, or nothing; a block inside another joins it."""
-        if self._db.in_transaction:
-            yield
-            return
-        self._query("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._query("ROLLBACK")
-            raise
-        self._query("COMMIT")
-
-    def completion(self, key: str) -> Completion | None:
-        """Return the completion with this content key; None if it was never made."""
-        row = self._query("SELECT body FROM completions WHERE key = ?", key).fetchone()
-        return completion_from_row(row[0]) if row else None
-
-    def judgment(self, key: str) -> Judgment | None:
-        """Return the judgment with this content key; None if it was never asked for."""
-        row = self._query(f"SELECT {_JUDGMENT} FROM judgments WHERE key = ?", key).fetchone()
-        return Judgment(*row) if row else None
-
-    def add_completion(self, key: str, completion: Completion) -> None:
-        """Keep a completion, unless the key has one already."""
-        body = json.dumps(asdict(completion), ensure_ascii=False)
-        self._query("INSERT OR IGNORE INTO completions VALUES (?, ?)", key, body)
-
-    def add_judgment(self, key: str, judgment: Judgment) -> None:
-        """Keep a judgment; it replaces an older one with the same key."""
-        self._query("INSERT OR REPLACE INTO judgments VALUES (?, ?, ?, ?, ?, ?)", key, *judgment)
-
-    def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
-        with self._translate_errors():
-            return self._db.execute(sql, values)
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError, ValueError) as error:
-            raise JournalError(
-                f"{self.path}: {error}. The file must be writable and its disk must have room; "
-                "everything written before is kept"
-            ) from error
-
-
-def completion_from_row(body: str) -> Completion:
-    """Return the completion that a row holds."""
-    fields = json.loads(body)
-    fields["token_ids"] = tuple(fields["token_ids"])
-    fields.setdefault("n_tokens", len(fields["token_ids"]))  # rows made before it was counted
-    return Completion(**fields)
-
 
 JOURNAL_FORMAT = 2
 """Version 1 had no fixed names for facts and no `retry` for failures; it is refused."""
 
-_RUN_TABLES = """
+_FORMATS = 1000
+"""No format has such a number."""
+
+_RUN_TABLES = f"""
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cases (position INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
@@ -155,17 +55,57 @@ CREATE TABLE IF NOT EXISTS judge_scores (
 CREATE TABLE IF NOT EXISTS failures (
     case_id TEXT, variant TEXT NOT NULL, metric TEXT NOT NULL, stage TEXT, reason TEXT,
     retry INTEGER NOT NULL, PRIMARY KEY (case_id, variant, metric));
+INSERT OR IGNORE INTO meta VALUES ('schema_version', '{JOURNAL_FORMAT}');
 """
 
+_OWN_TABLES = (
+    *("cases", "answers", "scores", "judge_scores", "failures"),
+    *("preferences", "preference_failures"),
+)
+"""What a new run does not take over."""
+
+_CASE = TypeAdapter(Case)
 _HEADER = TypeAdapter(RunHeader)
 _STATE = TypeAdapter(RunState)
 
 
-class Journal(Cache):
+def kept_text(folder: Path | None) -> str:
+    """Return what the folder's journal holds of its run, counted; "" for nothing.
+
+    It reads the file anew, so that it never counts what is not there any more.
+    """
+    if folder is None or not (folder / "journal.sqlite").is_file():
+        return ""
+    tables = {
+        "answers": "completions",
+        "judgments": "judgments",
+        "scores": "scores",
+        "preferences": "preferences",
+    }
+    try:
+        address = f"{(folder / 'journal.sqlite').resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=1)) as db:
+            counts = {
+                name: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table, name in tables.items()
+            }
+    except sqlite3.Error:
+        return ""
+    return ", ".join(f"{n:,} {name if n > 1 else name[:-1]}" for name, n in counts.items() if n)
+
+
+class Journal(PreferenceRows):
     """Keep one run's rows; look into the shared cache, if there is one, for what is missing.
 
     Secrets are replaced in all that comes from models and servers before it is written.
     """
+
+    tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES
+    way_out = (
+        "move it away ({command}) and begin the run again with the command that began it: what the "
+        "cache (--cache_dir) holds is not made or paid for again"
+    )
+    or_else = ""
 
     def __init__(
         self, folder: Path, cache: Cache | None = None, mask: SecretMask | None = None
@@ -179,26 +119,32 @@ class Journal(Cache):
 
         Raises:
             JournalError: when it cannot be opened.
+            DamagedError: when it is not an SQLite file with our tables.
             OptionError: when another version wrote it.
         """
-        super().__init__(folder / "journal.sqlite", SHARED_TABLES + _RUN_TABLES)
+        super().__init__(folder / "journal.sqlite")
         self.cache = cache
         self._mask = mask or SecretMask()
         self._lock: TextIO | None = None
-        self._has_failures = self._query("SELECT 1 FROM failures").fetchone() is not None
-        version = self._fact("schema_version")
-        if version is None:
-            self._set_fact("schema_version", JOURNAL_FORMAT)
-        elif version != JOURNAL_FORMAT:
-            self.close()
-            raise OptionError(
-                f"the run in {folder} was written by another version of Finetune Verdict (its "
-                f"journal has format {version}, this version reads {JOURNAL_FORMAT}). Report or "
-                "resume it with the version that wrote it, or start a new run with another --out"
-            )
+        self.scratch: TemporaryDirectory[str] | None = None
+        self._has_failures = bool(self._rows("SELECT 1 FROM failures LIMIT 1"))
+
+    def _check_tables(self, have: Mapping[str, Sequence[str]]) -> bool:
+        if "meta" in have:
+            version = self._fact("schema_version")
+            if type(version) is not int or not 0 < version < _FORMATS:
+                raise self.damaged("it does not say which format it has")
+            if version != JOURNAL_FORMAT:
+                raise OptionError(
+                    f"the run in {self.path.parent} was written by another version of Finetune "
+                    f"Verdict (its journal has format {version}, this version reads "
+                    f"{JOURNAL_FORMAT}). Report or resume it with the version that wrote it, or "
+                    "start a new run with another --out"
+                )
+        return super()._check_tables(have)
 
     @classmethod
-    def existing(cls, folder: Path, cache: Cache | None = None) -> Journal:
+    def existing(cls, folder: Path) -> Journal:
         """Open the journal of an earlier run.
 
         Raises:
@@ -208,7 +154,7 @@ class Journal(Cache):
             raise OptionError(
                 f"{folder} holds no journal.sqlite; give the --out directory of an earlier run"
             )
-        return cls(folder, cache)
+        return cls(folder)
 
     def close(self) -> None:
         """Close the journal and its cache, and let other processes work in the folder."""
@@ -217,6 +163,27 @@ class Journal(Cache):
             self.cache.close()
         if self._lock:
             self._lock.close()
+        if self.scratch:
+            self.scratch.cleanup()
+
+    def require_place(self) -> None:
+        """Check that the file is where it was opened.
+
+        Raises:
+            JournalGoneError: when it was deleted, moved or replaced since; saying where it is now.
+        """
+        if self.scratch or place_of(self.path) == self._place:
+            return
+        now = find_open_file(self._place)
+        if now:
+            how = f"it was moved to {now.parent} while the run went on"
+        elif self.path.exists():
+            how = "another file lies in its place, and what this run made is lost"
+        else:
+            how = "it was deleted while the run went on, and what this run made is lost"
+        cached = "; what is in the cache is not made again" if self.cache else ""
+        again = "" if now else f". Begin the run again with the same command{cached}"
+        raise JournalGoneError(f"{self.path} is gone: {how}{again}", str(now.parent) if now else "")
 
     def lock(self) -> None:
         """Keep other processes out of this run until the journal is closed.
@@ -233,6 +200,22 @@ class Journal(Cache):
                 "or choose another --out"
             ) from error
 
+    def damaged_pages(self) -> str:
+        """Return what SQLite finds wrong with the file; "" for nothing."""
+        found = str(self._rows("PRAGMA integrity_check(1)")[0][0])
+        return "" if found == "ok" else " ".join(found.split())
+
+    @property
+    def holds_judgments(self) -> bool:
+        """Return whether there is any judgment, here or in the shared cache."""
+        places = [self, self.cache] if self.cache else [self]
+        return any(place.n_rows("judgments") for place in places)
+
+    def has_rows(self) -> bool:
+        """Return whether there is anything that only a run writes."""
+        tables = ("cases", "answers", "scores", "failures")
+        return any(self.n_rows(table) for table in tables)
+
     @property
     def has_begun(self) -> bool:
         """Return whether a run has begun here."""
@@ -245,7 +228,7 @@ class Journal(Cache):
         and judgments, which have keys made of their content and stay valid.
         """
         with self.transaction():
-            for table in ("cases", "answers", "scores", "judge_scores", "failures"):
+            for table in _OWN_TABLES:
                 self._query(f"DELETE FROM {table}")
             self._query("DELETE FROM meta WHERE name != 'schema_version'")
             self._has_failures = False
@@ -262,19 +245,19 @@ class Journal(Cache):
 
         Raises:
             OptionError: when no run has begun here.
-            JournalError: when it cannot be read.
+            DamagedError: when it cannot be read.
         """
         found = self._fact("header")
         if found is None:
             raise OptionError(f"{self.path} holds no run that has begun; start one with `run`")
-        with self._translate_errors():
+        with self._reading("header"):
             return _HEADER.validate_python(found)
 
     @property
     def state(self) -> RunState:
         """Return what is known of the run so far."""
-        rows = self._query("SELECT name, body FROM meta WHERE name LIKE 'state.%'")
-        with self._translate_errors():
+        rows = self._rows("SELECT name, body FROM meta WHERE name LIKE 'state.%'")
+        with self._reading("state"):
             found = {name.removeprefix("state."): json.loads(body) for name, body in rows}
             return _STATE.validate_python(found)
 
@@ -298,9 +281,9 @@ class Journal(Cache):
         self.save_state(replace(state, seconds={**state.seconds, stage: total}))
 
     def _fact(self, name: str) -> object:
-        row = self._query("SELECT body FROM meta WHERE name = ?", name).fetchone()
-        with self._translate_errors():
-            return json.loads(row[0]) if row else None
+        rows = self._rows("SELECT body FROM meta WHERE name = ?", name)
+        with self._reading(name):
+            return json.loads(rows[0][0]) if rows else None
 
     def _set_fact(self, name: str, value: object) -> None:
         body = json.dumps(value, ensure_ascii=False)
@@ -308,8 +291,9 @@ class Journal(Cache):
 
     def cases(self) -> tuple[Case, ...]:
         """Return the run's cases, in the order of the source."""
-        found = self._query("SELECT body FROM cases ORDER BY position")
-        return tuple(_case_from_row(body) for (body,) in found)
+        found = self._rows("SELECT body FROM cases ORDER BY position")
+        with self._reading("cases"):
+            return tuple(_CASE.validate_json(body) for (body,) in found)
 
     def add_answer(self, key: str, completion: Completion, shared: bool = True) -> None:
         """Keep a completion under its content key here and, if `shared`, in the shared cache."""
@@ -323,13 +307,12 @@ class Journal(Cache):
 
     def completions(self) -> dict[tuple[str, str], Completion]:
         """Return all completions, by case id and variant."""
-        rows = self._query(
-            "SELECT case_id, variant, body FROM answers JOIN completions USING (key)"
-        )
-        return {
-            (case, name): completion_from_row(body).copy_for(case, name)
-            for case, name, body in rows
-        }
+        rows = self._rows("SELECT case_id, variant, body FROM answers JOIN completions USING (key)")
+        with self._reading("completions"):
+            return {
+                (case, name): completion_from_row(body).copy_for(case, name)
+                for case, name, body in rows
+            }
 
     def split_texts(self) -> dict[tuple[str, str], SplitText]:
         """Return each completion's thoughts and answer, by case id and variant.
@@ -361,9 +344,14 @@ class Journal(Cache):
             super().add_judgment(key, kept)
         return kept
 
+    def judgments(self) -> Iterator[Judgment]:
+        """Yield all judgments, in any order."""
+        for row in self._rows(f"SELECT {', '.join(Judgment._fields)} FROM judgments"):
+            yield Judgment(*row)
+
     def judge_versions(self) -> list[str]:
         """Return the judges' model versions as their providers reported them, sorted."""
-        rows = self._query("SELECT DISTINCT version FROM judgments WHERE version != ''")
+        rows = self._rows("SELECT DISTINCT version FROM judgments WHERE version != ''")
         return sorted(version for (version,) in rows)
 
     def add_judgment(
@@ -397,16 +385,19 @@ class Journal(Cache):
 
     def judge_scores(self) -> tuple[JudgeScore, ...]:
         """Return the scores of the single judges, in any order."""
-        rows = self._query("SELECT case_id, variant, metric, judge, value FROM judge_scores")
+        rows = self._rows("SELECT case_id, variant, metric, judge, value FROM judge_scores")
         return tuple(JudgeScore(*row) for row in rows)
 
     def scores(self) -> tuple[Score, ...]:
         """Return all scores, in any order."""
-        rows = self._query("SELECT case_id, variant, metric, value, reason FROM scores")
+        rows = self._rows("SELECT case_id, variant, metric, value, reason FROM scores")
         return tuple(Score(*row) for row in rows)
 
     def add_failure(self, failure: Failure) -> None:
         """Keep a failure; it replaces an earlier one of the same thing."""
+        if failure.baseline is not None:
+            self.add_preference_failure(failure)
+            return
         self._has_failures = True
         self._query(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
@@ -431,19 +422,13 @@ class Journal(Cache):
             )
 
     def failures(self) -> tuple[Failure, ...]:
-        """Return all failures, sorted by variant, metric and case id."""
-        rows = self._query(
+        """Return all failures, sorted by variant, metric and case id; those of pairs follow."""
+        rows = self._rows(
             "SELECT case_id, stage, reason, variant, metric, retry FROM failures "
             "ORDER BY variant, metric, case_id"
         )
-        return tuple(
+        own = (
             Failure(case, stage, reason, variant or None, metric or None, bool(retry))
             for case, stage, reason, variant, metric, retry in rows
         )
-
-
-def _case_from_row(body: str) -> Case:
-    fields = json.loads(body)
-    fields["messages"] = tuple(Message(**turn) for turn in fields["messages"])
-    fields |= {name: tuple(fields.get(name, ())) for name in ("context", "references", "expect")}
-    return Case(**fields)
+        return (*own, *self.preference_failures())

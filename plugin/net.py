@@ -1,9 +1,9 @@
 """Call servers over HTTP: retry calls, and read their answers.
 
 `retry` makes a call, and makes it again if it failed and another try may help, within a
-`ConcurrencyLimit`. `read_answer` returns the JSON object of a good answer and raises a `CallError`
-for any other; the table `STATUSES` says what each HTTP status means. The rest reads JSON of any
-shape.
+`pace.ConcurrencyLimit`. `read_answer` returns the JSON object of a good answer and raises a
+`CallError` for any other; the table `STATUSES` says what each HTTP status means. The rest reads
+JSON of any shape.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import asyncio
 import json
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from plugin.errors import CallError, UserError
 from plugin.keys import SecretMask
+from plugin.pace import ConcurrencyLimit
 
 Client = TypeVar("Client")
 Result = TypeVar("Result")
@@ -30,7 +32,8 @@ N_TRIES = 4
 """Tries of one call while the server has trouble, with waits of 0.5, 1 and 2 s between them."""
 
 FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 30.0
+LONGEST_WAIT_S = 120.0
+"""A server that asks for a longer wait is not called again: waiting would look like hanging."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ async def retry(
     """Return what a call returns; make it again while that may help.
 
     A try counts against the limit, which also learns how the try ended; waiting does not count. A
-    wait is as long as the server asks, or else twice as long as the last one.
+    wait is as long as the server asks, or else twice as long as the last one. A server that asks
+    for more than `LONGEST_WAIT_S` gets no further try (see `asks_for_long_wait`).
 
     Args:
         call: makes one try.
@@ -78,18 +82,39 @@ async def retry(
                 limit.note_success(time.monotonic() - began if rules.time_shows_load else None)
                 return result
         except TimeoutError:
-            reason = f"no answer within {rules.timeout_s:g} s"
-            error = CallError(reason, retry=True, unreachable=True, timed_out=True)
+            error = _late_error(rules.timeout_s)
         except CallError as failed:
             error = failed
         n_tried += 1
         if error.too_many or error.timed_out:  # with fewer calls at once, each is faster
             limit.note_overload()
-        if not error.retry or n_tried >= (rules.n_tries_busy if error.too_many else N_TRIES):
+        n_most = rules.n_tries_busy if error.too_many else N_TRIES
+        if not error.retry or n_tried >= n_most or asks_for_long_wait(error):
             raise error
         before_retry()
-        await asyncio.sleep(min(error.wait_s or wait_s, _LONGEST_WAIT_S))
+        await asyncio.sleep(error.wait_s or wait_s)
         wait_s *= 2
+
+
+def asks_for_long_wait(error: CallError) -> bool:
+    """Return whether the server wants no call for longer than `LONGEST_WAIT_S`."""
+    return error.retry and (error.wait_s or 0.0) > LONGEST_WAIT_S
+
+
+_MINUTE_S, _HOUR_S = 60, 3600
+
+
+def long_wait_text(who: str, error: CallError) -> str:
+    """Say how long a server wants no call, and how to go on."""
+    wait_s = error.wait_s or 0.0
+    if wait_s < 2 * _HOUR_S:
+        wait = f"{math.ceil(wait_s / _MINUTE_S)} minutes"
+    else:
+        wait = f"{math.ceil(wait_s / _HOUR_S):,} hours"
+    return (
+        f"{who} asks to wait {wait} before the next call ({error}). Everything made so far is "
+        "kept; resume the run after that time"
+    )
 
 
 class Meaning(Enum):
@@ -98,18 +123,25 @@ class Meaning(Enum):
     REFUSED = "the server does not take an option, or the prompt is too long"
     KEY = "the key is missing, or it may not do this"
     UNKNOWN = "the server has no such model or address"
+    MOVED = "the address leads to another one, and redirects are not followed"
     TOO_MANY = "too many requests at once or per minute: wait, then send fewer"
     RETRY = "the server has trouble: the same request may succeed later"
     FINAL = "anything else: the same request would fail again"
 
 
 STATUSES = {
+    301: Meaning.MOVED,
+    302: Meaning.MOVED,
+    303: Meaning.MOVED,
+    307: Meaning.MOVED,
+    308: Meaning.MOVED,
     400: Meaning.REFUSED,
     401: Meaning.KEY,
     403: Meaning.KEY,
     404: Meaning.UNKNOWN,
     408: Meaning.RETRY,
     409: Meaning.RETRY,
+    413: Meaning.REFUSED,
     422: Meaning.REFUSED,
     429: Meaning.TOO_MANY,
     503: Meaning.TOO_MANY,
@@ -138,8 +170,12 @@ def read_answer(
     """
     if not 200 <= status < 300:
         meaning = status_meaning(status)
+        if meaning is Meaning.MOVED:
+            said = f"redirects to {_redirect_target(headers, mask)}"
+        else:
+            said = error_message(decode_json(body), mask)
         raise CallError(
-            f"HTTP {status}: {error_message(decode_json(body), mask)}",
+            f"HTTP {status}: {said}",
             retry=meaning in (Meaning.RETRY, Meaning.TOO_MANY),
             too_many=meaning is Meaning.TOO_MANY,
             wait_s=retry_after_s(headers),
@@ -157,6 +193,18 @@ def read_answer(
     return found
 
 
+def _redirect_target(headers: Mapping[str, str], mask: SecretMask) -> str:
+    """Return where a redirect leads, without the password and query, which may be secret."""
+    target = headers.get("location", "")
+    try:
+        parts = urlsplit(target)
+        host = parts.netloc.rpartition("@")[2]
+        target = f"{parts.scheme}://{host}{parts.path}" if host else parts.path
+    except ValueError:  # an unclosed bracket
+        target = ""
+    return mask(sendable(target))[:_MAX_MESSAGE_CHARS] or "no address"
+
+
 async def post_json(client: Any, path: str, body: Any, mask: SecretMask) -> dict[str, Any]:
     """Send `body` with an `httpx.AsyncClient`; return the JSON object that comes back.
 
@@ -171,6 +219,52 @@ async def post_json(client: Any, path: str, body: Any, mask: SecretMask) -> dict
     else:
         return read_answer(answer.status_code, answer.headers, answer.content, mask)
     raise failed
+
+
+def fetch_json(
+    make: Callable[[], Any], method: str, path: str, mask: SecretMask, limit_s: float, **more: Any
+) -> dict[str, Any]:
+    """Send one request, and return the JSON object that comes back; wait for it here.
+
+    Args:
+        make: makes an `httpx.AsyncClient`, which is closed afterwards.
+        method: "GET" or "POST".
+        path: the address, below the client's base URL or in full.
+        mask: hides the secrets of this server.
+        limit_s: seconds for the whole of it, however slowly the answer trickles in.
+        more: passed to the client.
+
+    Raises:
+        CallError: when none comes back.
+        UserError: when `make` cannot make a client.
+    """
+    client = make()
+
+    async def fetch() -> dict[str, Any]:
+        async with asyncio.timeout(limit_s), client:
+            answer = await client.request(method, path, **more)
+        return read_answer(answer.status_code, answer.headers, answer.content, mask)
+
+    def run() -> dict[str, Any]:
+        try:
+            return asyncio.run(fetch())
+        except TimeoutError:
+            failed = _late_error(limit_s)
+        except Exception as error:  # a broken answer can raise anything
+            failed = client_error(error)
+        raise failed
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run()
+    with ThreadPoolExecutor(1) as thread:  # a thread has one event loop at a time
+        return thread.submit(run).result()
+
+
+def _late_error(limit_s: float) -> CallError:
+    reason = f"no answer within {limit_s:g} s"
+    return CallError(reason, retry=True, unreachable=True, timed_out=True)
 
 
 def client_error(error: Exception) -> CallError:
@@ -212,12 +306,18 @@ def error_message(body: Any, mask: SecretMask) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the server asks to wait, given as seconds or as a date; else None."""
+    """Return the seconds that the server asks to wait; None if it names none.
+
+    They stand in `retry-after-ms`, or in `retry-after` as seconds or as a date.
+    """
     asked = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(asked))
-    except ValueError:
-        pass
+    for text, unit in ((headers.get("retry-after-ms", ""), 1000), (asked, 1)):
+        try:
+            seconds = float(text) / unit
+        except ValueError:
+            continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
     try:
         until = parsedate_to_datetime(asked)
     except (ValueError, OverflowError):
@@ -271,101 +371,3 @@ def make_client(who: str, make: Callable[[], Client], error_kind: type[UserError
         f"{who}: its client cannot start ({kind}); check its address, and HTTP_PROXY, "
         "HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE in the environment"
     )
-
-
-_GROWS_TO = 4
-"""The limit grows to at most this many times its start."""
-
-_SLOW = 2.0
-_SMOOTHING = 0.1
-
-
-class ConcurrencyLimit:
-    """Limit how many calls run at once; each call is an async context.
-
-    Additive increase, multiplicative decrease (Chiu and Jain 1989), as in TCP's congestion control:
-    one more call at once after every round without trouble; half as many when the server says that
-    it has too many; a tenth fewer when answers take twice as long as at their best.
-
-    Attributes:
-        limit: calls at once now, rounded down; the fraction counts towards the next call.
-        most: the most calls at once.
-    """
-
-    def __init__(self, start: int, *, adaptive: bool, most: int | None = None) -> None:
-        """Begin with `start` calls at once.
-
-        Args:
-            start: calls at once, 1 or more.
-            adaptive: whether the limit follows the server; else it stays as it is.
-            most: the most calls at once; four times `start` by default.
-        """
-        self.limit = float(start)
-        self.most = (most or start * _GROWS_TO) if adaptive else start
-        self._adaptive = adaptive
-        self._n_in = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._mean_s = 0.0
-        self._best_s = float("inf")
-        self._n_until_cut = 0
-
-    async def __aenter__(self) -> None:
-        """Wait for a place."""
-        if self._n_in < int(self.limit) and not self._waiting:
-            self._n_in += 1
-            return
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():  # the place came too late: give it on
-                self._leave()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        """Give the place to the next call."""
-        self._leave()
-
-    def note_success(self, seconds: float | None) -> None:
-        """Note a good answer and its seconds; None if the time does not show the server's load."""
-        if not self._adaptive:
-            return
-        self._n_until_cut -= 1
-        if seconds is None:
-            self._grow()
-            return
-        first = not self._mean_s
-        self._mean_s = seconds if first else self._mean_s + _SMOOTHING * (seconds - self._mean_s)
-        self._best_s = min(self._best_s, self._mean_s)
-        if self._mean_s > _SLOW * self._best_s:
-            self._shrink(0.9)
-        else:
-            self._grow()
-
-    def note_overload(self) -> None:
-        """Note a call that failed because there were too many at once."""
-        self._n_until_cut -= 1
-        if self._adaptive:
-            self._shrink(0.5)
-
-    def _grow(self) -> None:
-        self.limit = min(float(self.most), self.limit + 1 / self.limit)
-        self._let_in()
-
-    def _shrink(self, factor: float) -> None:
-        # Calls that began before the last cut say nothing about the limit after it.
-        if self._n_until_cut <= 0:
-            self._n_until_cut = int(self.limit)
-            self.limit = max(1.0, self.limit * factor)
-
-    def _leave(self) -> None:
-        self._n_in -= 1
-        self._let_in()
-
-    def _let_in(self) -> None:
-        while self._waiting and self._n_in < int(self.limit):
-            place = self._waiting.popleft()
-            if not place.cancelled():
-                self._n_in += 1
-                place.set_result(None)

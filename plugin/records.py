@@ -24,6 +24,9 @@ PROMPTED = "prompted"
 DATA = "data set"
 """What stands in a variant's place where a metric judges the case and no completion."""
 
+EVEN = 0.5
+"""What a variant wins against itself: the score of the baseline where completions are compared."""
+
 FailureStage = Literal["data", "generate", "judge", "metric"]
 
 
@@ -169,6 +172,22 @@ class Criterion:
 
 
 @dataclass(frozen=True, slots=True)
+class PreferenceGuide:
+    """How the user wants completions compared.
+
+    Attributes:
+        criterion: what the judge looks at, in the user's words; "" for the general criterion.
+        shows_reference: whether the judge sees the expected output of the cases that have one.
+        is_default: whether completions are compared where the user names no metric and no case has
+            an expected output: there are two to compare, and the judge is a real one.
+    """
+
+    criterion: str = ""
+    shows_reference: bool = False
+    is_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MetricSpec:
     """What a metric declares of itself.
 
@@ -187,6 +206,9 @@ class MetricSpec:
         asks_reason: whether the reason of a score is a question of its own.
         judges_data: whether it looks at the case alone and at no completion; such a metric is
             scored once per case, under the name `DATA`, and never compared.
+        is_relative: whether it compares two completions: the score of a variant is what it wins
+            against a baseline (`Preference.value`), and the baseline's own score is `EVEN` by
+            definition. It costs `n_questions` per case and pair of variants.
         is_guard: whether it may only veto: it is tested for harm beyond its margin.
         margin: the smallest difference that matters, in the metric's unit.
         unit: what it is counted in, as shown; "" for a plain number.
@@ -205,6 +227,7 @@ class MetricSpec:
     n_questions: int = 1
     asks_reason: bool = False
     judges_data: bool = False
+    is_relative: bool = False
     is_guard: bool = False
     margin: float = 0.05
     unit: str = ""
@@ -222,6 +245,11 @@ class MetricSpec:
     def needs_likelihood(self) -> bool:
         """Return whether it is scored while the weights are loaded, reading no completion."""
         return "loglikelihood" in self.needs_engine
+
+    @property
+    def largest_gain(self) -> float:
+        """Return the largest possible gain; the smallest is its negative."""
+        return self.high - EVEN if self.is_relative else self.high - self.low
 
     @property
     def is_bounded(self) -> bool:
@@ -267,6 +295,55 @@ class JudgeScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """Which of two completions of a case a judge prefers, asked with each of them shown first.
+
+    A level says how much better the variant's completion is than the baseline's: 2 much better,
+    1 better, 0 a tie, -1 worse, -2 much worse.
+
+    Attributes:
+        variant: the variant that the preference is about.
+        baseline: the variant that it is compared with.
+        first: level with the variant's completion shown first; None where nothing was asked
+            because the completions are equal or one of them is empty.
+        second: level with the variant's completion shown second; None as for `first`.
+        value: 1.0 where the variant wins in both orders, 0.0 where the baseline does, 0.5 for a
+            tie: both say so, the orders disagree, or the completions are equal.
+        reason: why, in the judge's words or ours.
+        judge: who said so, where several judges were asked; "" for the run's only judge.
+        repeat: 0 for the preference that counts; higher where the judge was asked again to see
+            whether it stays with its answer.
+    """
+
+    case_id: str
+    variant: str
+    baseline: str
+    metric: str
+    first: int | None
+    second: int | None
+    value: float
+    reason: str | None = None
+    judge: str = ""
+    repeat: int = 0
+
+    @property
+    def is_asked(self) -> bool:
+        """Return whether a judge was asked."""
+        return self.first is not None and self.second is not None
+
+    @property
+    def is_flip(self) -> bool:
+        """Return whether the winner changed with the order; a flip counts as a tie."""
+        if self.first is None or self.second is None:
+            return False
+        return _sign(self.first) != _sign(self.second)
+
+
+def _sign(level: int) -> int:
+    return (level > 0) - (level < 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Something that could not be had for one case; never counted as a score.
 
@@ -274,6 +351,7 @@ class Failure:
         variant: None where the failure is not a variant's (a bad row, a metric of the data).
         metric: None where the failure is not a metric's.
         retry: whether asking again may help (memory was short, a server gave no answer).
+        baseline: what the variant was to be compared with; None for all but a failed preference.
     """
 
     case_id: str
@@ -282,6 +360,7 @@ class Failure:
     variant: str | None = None
     metric: str | None = None
     retry: bool = False
+    baseline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,11 @@ class Comparison:
         effective_clusters: how many clusters of one size would say as much (Kish); None like that.
         largest_cluster_share: the largest cluster's share of the pairs; None like that.
         skewness: of the clusters' mean gains; None like that.
+        n_retryable: failed scores that another try may bring.
+        stuck_at: "worst" or "best" where both have that score on nearly every case, so that hardly
+            any difference could show; else "".
+        n_if_alike: pairs or clusters that would tell if further ones are like these; only where too
+            few of them vary to say it by their spread.
         n_failed_variant: cases of the group without a score of the variant.
         n_failed_baseline: the same for the baseline.
         difference: mean of variant minus baseline, in the metric's own direction.
@@ -72,11 +77,14 @@ class Comparison:
         n_to_detect: pairs, with clusters clusters like these, that would detect the margin with 80%
             power, of a guard show that nothing was lost; None when settled.
         n_for_equivalence: the same for showing that there is no gain beyond the margin.
-        smallest_detectable: the gain that these pairs or clusters detect with 80% power.
+        smallest_detectable: the gain that these pairs or clusters detect with 80% power; None where
+            even the largest possible gain is too small.
         holds_at_worst: False when counting the failures at their worst would change the outcome.
         wins: pairs with a positive gain.
         losses: pairs with a negative gain.
         partial: not every case has been worked yet.
+        is_relative: completions were compared: the variant's mean is its win rate against the
+            baseline, whose own mean is one half by definition.
     """
 
     metric: str
@@ -113,6 +121,10 @@ class Comparison:
     effective_clusters: float | None = None
     largest_cluster_share: float | None = None
     skewness: float | None = None
+    is_relative: bool = False
+    n_retryable: int = 0
+    stuck_at: Literal["", "worst", "best"] = ""
+    n_if_alike: int | None = None
 
     @property
     def n_ties(self) -> int:
@@ -143,6 +155,40 @@ class Harm:
 
 
 @dataclass(frozen=True, slots=True)
+class RivalGap:
+    """How far the variant with the highest mean is ahead of another one, on the primary metric.
+
+    Attributes:
+        n: cases that both have a score for.
+        n_clusters: clusters of these cases; None if every case stands for itself.
+        n_failed: cases in which the score of one of them, or of both, failed.
+        gain: mean difference of the two on the same case, turned so that more is better.
+        ci_low: lower end of its 95% interval; with more than two variants the intervals of all
+            their pairs hold at once. None if there is no interval.
+        ci_high: upper end of that interval.
+        outcome: of the best one against the other one.
+        n_pairs: pairs of variants that the interval holds for at once.
+        method: how the interval was computed, or why there is none, in words.
+    """
+
+    best: str
+    other: str
+    metric: str
+    n: int
+    n_clusters: int | None
+    n_failed: int
+    best_mean: float | None
+    other_mean: float | None
+    gain: float | None
+    ci_low: float | None
+    ci_high: float | None
+    margin: float
+    outcome: Outcome
+    n_pairs: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The one answer.
 
@@ -151,8 +197,10 @@ class Verdict:
         sentence: the answer in one line.
         details: what the reader must know besides, most important first.
         primary_metric: the metric that decided.
-        variant: the one that the verdict is about; "" when there was nothing to compare.
+        variant: the one that the verdict is about, of several the recommended one; "" when there
+            was nothing to compare.
         harms: the guards that any variant lost.
+        rivals: of several variants, the one with the highest mean against each other one.
     """
 
     outcome: Outcome | None
@@ -161,6 +209,7 @@ class Verdict:
     primary_metric: str | None
     variant: str = ""
     harms: tuple[Harm, ...] = ()
+    rivals: tuple[RivalGap, ...] = ()
 
     @property
     def lost(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from plugin.cache import Cache
 from plugin.certify.certificate import (
     Certificate,
     certificate_block,
@@ -27,28 +27,34 @@ from plugin.certify.certificate import (
 from plugin.certify.measure import N_PROBES
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import contenders, few_clusters_note
+from plugin.compare.relative import judged_contrasts
+from plugin.compare.running_gain import RunningGain
 from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
-from plugin.generate import make_completions, make_prompts
+from plugin.forecast import forecast_text
+from plugin.generate import certify_one, make_completions, make_prompts
 from plugin.hosts import Host
-from plugin.journal import Cache, Journal
+from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
-from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
+from plugin.judges.spending import SpendLimits
 from plugin.keys import SecretMask
 from plugin.load.cases import load_cases
 from plugin.plan.params import Params
-from plugin.plan.params_scoring import STRIP
+from plugin.plan.params_scoring import ALL_PAIRS, STRIP
 from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
+from plugin.reopen import can_write, open_run, require_whole, require_writable
 from plugin.report import write_report
+from plugin.report.collapse import collapse_warnings, find_collapse
 from plugin.report.record import Report
 from plugin.report.warnings import masked_completions
 from plugin.run_facts import RunHeader, RunState
-from plugin.score import RunningGain, forecast_text, items_to_score, missing_items, score_all
+from plugin.score import items_to_score, missing_items, score_all
+from plugin.terminal import shell_word
 from plugin.thinking import unfinished_failures, why_no_verdict
 from plugin.trust.exam import Exam, can_probe
 from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
@@ -79,7 +85,7 @@ def run(params: Params, host: Host) -> Report:
             for text in _warnings_before_judging(plan, journal):  # before a judge is paid
                 host.log(f"warning: {text}")
             _score_all(plan, journal, host, worker)
-            return _publish(journal, host, worker)
+            return _publish(journal, journal.path.parent, host, worker)
 
 
 def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
@@ -89,11 +95,13 @@ def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
         OptionError: when the folder holds another run, or another process is working in it.
     """
     folder = host.open(plan.run_id)
+    require_writable(folder)
     cache_dir = plan.params.cache_dir
     cache = Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None
     journal = Journal(folder, cache, mask)
     try:
         journal.lock()
+        require_whole(journal)
         changes = _changes(journal.header, plan) if journal.has_begun else []
         if not journal.has_begun or (changes and not journal.completions()):
             _begin_run(journal, plan)
@@ -103,7 +111,8 @@ def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
                 "that run, or choose another --out"
             )
         else:
-            n_made = len(journal.completions()), len(journal.scores())
+            n_scores = len(journal.scores()) + len(journal.preferences())
+            n_made = len(journal.completions()), n_scores
             host.log(f"continuing a run: {n_made[0]} completions and {n_made[1]} scores are there")
     except BaseException:
         journal.close()
@@ -185,20 +194,24 @@ def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
     lines = [certificate_line(each) for each in certificates if not each.holds]
     why = why_no_verdict(journal.split_texts())
     masked = masked_completions(plan.variants, completions)
-    return [*lines, *([why] if why else []), *masked]
+    collapse = find_collapse(cases, plan.variants, journal.answers())
+    return [*lines, *([why] if why else []), *masked, *collapse_warnings(collapse)]
 
 
 def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None:
     """Say what judging will take, and make every score that the journal does not have yet."""
-    cases, seed = plan.loaded.cases, plan.params.seed
+    cases, params, seed = plan.loaded.cases, plan.params, plan.params.seed
     in_order = working_order(cases, seed)
     made, answers = journal.completions().values(), journal.answers().values()
-    items = items_to_score(in_order, answers, plan.metrics, whole=made)
+    pairs = judged_contrasts([v.name for v in plan.variants], all_pairs=params.pairs == ALL_PAIRS)
+    items = items_to_score(in_order, answers, plan.metrics, made, pairs)
     judging, exam = _judging_of(plan), _make_exam(plan, in_order, journal)
-    if text := forecast_text(missing_items(items, journal), judging, exam):
+    missing = missing_items(items, journal)
+    exam_due = exam if exam and (missing or exam.is_due) else None
+    if text := worker.run(lambda: forecast_text(missing, judging, exam_due, journal)):
         host.log(text)
     early = None
-    if plan.params.stop_early:
+    if params.stop_early:
         early = early_plan(cases, plan.specs, plan.primary, plan.variants, seed=seed)
     gain = _running_gain(plan)
     worker.run(lambda: score_all(items, judging, journal, worker.progress, early, exam, gain))
@@ -236,18 +249,19 @@ def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | No
     return Exam(cases, plan.metrics, journal, plan.params.seed)
 
 
-def _publish(journal: Journal, host: Host, worker: Worker) -> Report:
+def _publish(journal: Journal, folder: Path, host: Host, worker: Worker) -> Report:
+    journal.require_place()
     worker.progress.begin(Stage.COMPARE)
-    report = worker.run(lambda: conclude(journal))
-    worker.progress.begin(Stage.WRITE_REPORT)
+    report = worker.run(lambda: conclude(journal, progress=worker.progress))
     try:
-        files = worker.run(lambda: write_report(report, journal.path.parent))
+        files = worker.run(lambda: write_report(report, folder, worker.progress))
+        journal.require_place()
         host.publish(report, files)
     except OSError as error:
+        journal.require_place()
         raise FaultError(
             f"the results cannot be written: {error}. Make room on the disk, or make "
-            f"{journal.path.parent} and the host's own folders writable; nothing has to be made "
-            "again"
+            f"{folder} and the host's own folders writable; nothing has to be made again"
         ) from error
     return report
 
@@ -257,21 +271,39 @@ def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
 
     Args:
         folder: the run's.
-        host: gets the results.
+        host: gets the results, in the folder that it opens.
         human_ratings: a file of ratings to read first; "" for none.
 
     Raises:
-        OptionError: when the folder holds no run, or the ratings do not belong to it.
+        OptionError: when the folder holds no run, or the ratings do not belong to it; when the
+            results cannot be written.
+        DamagedError: when the run's journal is damaged.
     """
     with (
-        closing(Journal.existing(folder)) as journal,
+        closing(open_run(folder)) as journal,
         closing(_worker(host)) as worker,
     ):
-        host.open(journal.header.run_id)
+        out = _report_folder(folder, host.open(journal.header.run_id))
         if human_ratings:
             file = Path(human_ratings)
             accept_ratings(read_ratings(file), journal.header.metrics, journal, file)
-        return _publish(journal, host, worker)
+            if not can_write(folder):
+                host.log(
+                    f"note: {folder} cannot be written to, so the ratings stand in this report "
+                    "alone"
+                )
+        return _publish(journal, out, host, worker)
+
+
+def _report_folder(run: Path, out: Path) -> Path:
+    """Return where to write the report of a run; refuse the folder of another run."""
+    is_own = out.resolve() == run.resolve()
+    if not is_own and (out / "journal.sqlite").exists():
+        raise OptionError(f"--out {out} holds a run of its own; choose another folder")
+    if not can_write(out):
+        what = f"{out} cannot be written to; write the report into another folder with --out DIR"
+        raise OptionError(what)
+    return out
 
 
 def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
@@ -282,15 +314,15 @@ def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
     """
     if n_cases < 1:
         raise OptionError(f"--n {n_cases}: draw at least one case, such as --n 50")
-    with closing(Journal.existing(folder)) as journal:
+    with closing(open_run(folder, to_write=True)) as journal:
         journal.lock()
         specs = journal.header.metrics
         path, n_drawn = export_ratings(journal, specs, n_cases, seed, folder)
     host.log(
         f"{n_drawn} cases drawn: {path}\nFill in the columns rating (on the metric's own scale, "
         f"{'; '.join(map(_scale_text, rateable_metrics(specs)))}) and rater; rows may stay empty.\n"
-        f"Then: python main.py report {shlex.quote(str(folder))} --human_ratings "
-        f"{shlex.quote(str(path))}"
+        f"Then: python main.py report {shell_word(folder)} --human_ratings "
+        f"{shell_word(path)}"
     )
     if n_drawn < MIN_LABELS:
         host.log(
@@ -369,7 +401,7 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
         progress.begin(Stage.CERTIFY, total=len(adapters))
         found = []
         for name in adapters:
-            found.append(engine.certify(name, prompts[: len(cases)]))
+            found.append(certify_one(name, prompts[: len(cases)], engine, progress))
             progress.done += 1
             progress.check()
         if any(one.kind == "base disturbed" for one in found):

@@ -1,10 +1,7 @@
-"""Make the scores that are missing, and forecast what judging will cost.
+"""Make the scores that are missing.
 
 Each metric is called directly, not through `deepeval.evaluate()`: that one rewrites its result
 cache after every case, so its cost per case grows with the number of cases, and it has no journal.
-
-The forecast counts four characters as a token, because the tokenizers of paid models are not
-available offline. It should be right within a factor of two, and says so.
 """
 
 from __future__ import annotations
@@ -14,22 +11,27 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from plugin.compare.early_stop import EarlyPlan, EarlyStopper
+from plugin.compare.pairs import Contrast
+from plugin.compare.relative import combine, combine_all, place_of
+from plugin.compare.running_gain import RunningGain
 from plugin.errors import CallError, JudgeFailingError, LimitReached
 from plugin.journal import Journal
-from plugin.judges.asking import (
-    ANSWER_TOKENS,
-    CHARS_PER_TOKEN,
-    PRICES_AS_OF,
-    Asker,
-    Price,
-    SpendMeter,
-)
+from plugin.judges.asking import Asker
 from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt, score_item
+from plugin.judges.preferring import PreferenceItem, prefer_item, preferences_in_doubt
+from plugin.judges.spending import SpendMeter
 from plugin.metrics import Metric, import_code
-from plugin.records import Case, Completion, Failure, JudgeScore, MetricSpec, Score
+from plugin.records import (
+    Case,
+    Completion,
+    Failure,
+    JudgeScore,
+    Preference,
+    Score,
+)
 from plugin.run_facts import SecondJudging
 from plugin.trust.exam import Exam
 from plugin.worker import Progress, Stage
@@ -42,6 +44,9 @@ _LOOK_EVERY_S = 0.1
 _WATCH_EVERY = 10
 """Scores between two checks whether the verdict is settled."""
 
+Item = ScoreItem | PreferenceItem
+Result = Score | Preference | Failure
+
 _TRIED_BEFORE_STOPPING = 50
 """Scores to try before a failing judge may stop the run; fewer say little."""
 
@@ -51,7 +56,8 @@ def items_to_score(
     answers: Iterable[Completion],
     metrics: Sequence[Metric],
     whole: Iterable[Completion] | None = None,
-) -> list[ScoreItem]:
+    pairs: Sequence[Contrast] = (),
+) -> list[Item]:
     """Return the scores to make, case by case, with all variants and metrics of a case together.
 
     Likelihood scores are left out: `plugin.generate` makes them with the completions. As the cases
@@ -63,19 +69,33 @@ def items_to_score(
         metrics: the run's.
         whole: completions with their thoughts, for metrics that read how a completion was made;
             None if these are the same as `answers`.
+        pairs: whose completions are compared, for metrics that compare two.
     """
     answers_of = _by_case(answers)
     whole_of = answers_of if whole is None else _by_case(whole)
+    items = list[Item]()
+    for case in cases:
+        for metric in metrics:
+            own = (whole_of if metric.describe else answers_of).get(case.id, list[Completion]())
+            if not metric.spec.fits(case) or metric.spec.needs_likelihood:
+                continue
+            if metric.spec.is_relative:
+                items += _pair_items(case, own, metric, pairs)
+            else:
+                scored = [None] if metric.spec.judges_data else own
+                items += [ScoreItem(case, completion, metric) for completion in scored]
+    return items
+
+
+def _pair_items(
+    case: Case, completions: Sequence[Completion], metric: Metric, pairs: Sequence[Contrast]
+) -> list[PreferenceItem]:
+    """Return the pairs of completions of which both are there."""
+    made = {completion.variant: completion for completion in completions}
     return [
-        ScoreItem(case, completion, metric)
-        for case in cases
-        for metric in metrics
-        if metric.spec.fits(case) and not metric.spec.needs_likelihood
-        for completion in (
-            [None]
-            if metric.spec.judges_data
-            else (whole_of if metric.describe else answers_of).get(case.id, list[Completion]())
-        )
+        PreferenceItem(case, made[variant], made[baseline], metric)
+        for variant, baseline in pairs
+        if variant in made and baseline in made
     ]
 
 
@@ -86,37 +106,20 @@ def _by_case(completions: Iterable[Completion]) -> dict[str, list[Completion]]:
     return found
 
 
-def missing_items(items: Sequence[ScoreItem], journal: Journal) -> list[ScoreItem]:
-    """Return the items for which the journal has no score."""
-    have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
+def missing_items(items: Sequence[Item], journal: Journal) -> list[Item]:
+    """Return the items for which the journal has no score or preference."""
+    have: set[tuple[str, ...]] = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
+    have |= {place_of(preference) for preference in journal.preferences()}
     return [item for item in items if item.place not in have]
 
 
-class RunningGain:
-    """Follow the mean gain of one variant over another on one metric, pair by pair."""
-
-    def __init__(self, spec: MetricSpec, base: str, variant: str) -> None:
-        """Begin without a pair."""
-        self._spec, self._base, self._variant = spec, base, variant
-        self._half = dict[str, Score]()
-        self._total, self._n = 0.0, 0
-
-    def note(self, score: Score) -> float | None:
-        """Take a score in; return the mean gain so far, None before the first pair."""
-        names = (self._base, self._variant)
-        if score.metric in (self._spec.key, self._spec.name) and score.variant in names:
-            other = self._half.pop(score.case_id, None)
-            if other is None:
-                self._half[score.case_id] = score
-            else:
-                own, base = (score, other) if score.variant == self._variant else (other, score)
-                self._total += self._spec.gain(own.value, base.value)
-                self._n += 1
-        return self._total / self._n if self._n else None
+def _results(journal: Journal) -> list[Score | Preference]:
+    """Return everything scored so far; what several judges said of one pair is one preference."""
+    return [*journal.scores(), *combine_all(journal.preferences()).values()]
 
 
 def score_all(
-    items: Sequence[ScoreItem],
+    items: Sequence[Item],
     judging: Judging,
     journal: Journal,
     progress: Progress,
@@ -165,8 +168,8 @@ class _ScoringSession:
     ) -> None:
         self._gain = gain
         if gain:
-            for score in journal.scores():
-                progress.gain = gain.note(score)
+            for result in _results(journal):
+                progress.gain = gain.note(result)
         self._judging = judging
         self._journal = journal
         self._progress = progress
@@ -180,8 +183,8 @@ class _ScoringSession:
 
     async def work(
         self,
-        items: Sequence[ScoreItem],
-        missing: Sequence[ScoreItem],
+        items: Sequence[Item],
+        missing: Sequence[Item],
         early: EarlyPlan | None,
         exam: Exam | None,
     ) -> None:
@@ -190,7 +193,7 @@ class _ScoringSession:
             ready = await self._prepare_metrics(items if exam else missing)
             watch = EarlyStopper(early) if early else None
             if watch:
-                watch.note([*self._journal.scores(), *self._journal.failures()])
+                watch.note([*_results(self._journal), *self._journal.failures()])
             self._progress.begin(Stage.SCORE, total=len(items), done=len(items) - len(missing))
             await self._score_all(items, missing, ready, watch)
             if self._second and not self._halted:
@@ -203,7 +206,7 @@ class _ScoringSession:
             if self._halted:
                 self._journal.save_state(replace(self._journal.state, halted=self._halted))
 
-    async def _prepare_metrics(self, items: Sequence[ScoreItem]) -> dict[str, Metric | CallError]:
+    async def _prepare_metrics(self, items: Sequence[Item]) -> dict[str, Metric | CallError]:
         """Return the metrics by name, ready to use: with evaluation steps where they need some.
 
         The first judge writes the steps, and the journal keeps them. If it fails, the error is
@@ -237,8 +240,8 @@ class _ScoringSession:
 
     async def _score_all(
         self,
-        items: Sequence[ScoreItem],
-        missing: Sequence[ScoreItem],
+        items: Sequence[Item],
+        missing: Sequence[Item],
         ready: dict[str, Metric | CallError],
         watch: EarlyStopper | None,
     ) -> None:
@@ -257,13 +260,10 @@ class _ScoringSession:
                     continue
                 item = rest.popleft()
                 try:
-                    result, shares = await score_item(
-                        item, ready[item.metric.spec.name], self._askers
-                    )
+                    result = await self._work(item, ready[item.metric.spec.name])
                 except LimitReached as limit:
                     self._halted = str(limit)
                     return
-                self._keep(result, shares, asked=item.metric.spec.asks_judge)
                 n_made += 1
                 self._check_failures()
                 if watch:
@@ -278,16 +278,45 @@ class _ScoringSession:
         await self._await_all([chain(number) for number in range(min(n_chains, len(missing)))])
         self._check_failures(at_the_end=True)
 
-    def _keep(self, result: Score | Failure, shares: Sequence[JudgeScore], *, asked: bool) -> None:
-        self._n_tried += asked
-        if isinstance(result, Score):
-            if self._second or len(self._askers) > 1:
-                with self._journal.transaction():
-                    for share in shares:
-                        self._journal.add_judge_score(share)
-                    self._journal.add_score(result)
+    @property
+    def _has_several(self) -> bool:
+        """Return whether the journal must say which judge gave what."""
+        return bool(self._second) or len(self._askers) > 1
+
+    async def _work(self, item: Item, metric: Metric | CallError) -> Result:
+        """Make one score or preference, and write it.
+
+        Raises:
+            LimitReached: when the user's limits allow no more calls.
+        """
+        result: Result
+        if isinstance(item, PreferenceItem):
+            found = await prefer_item(item, metric, self._askers, named=self._has_several)
+            if isinstance(found, Failure):
+                result = found
             else:
-                self._journal.add_score(result)
+                self._journal.add_preferences(found)
+                result = combine(found)
+        else:
+            result, shares = await score_item(item, metric, self._askers)
+            if isinstance(result, Score):
+                self._keep_score(result, shares if self._has_several else [])
+        self._count(result, asked=item.metric.spec.asks_judge)
+        return result
+
+    def _keep_score(self, score: Score, shares: Sequence[JudgeScore]) -> None:
+        if not shares:
+            self._journal.add_score(score)
+            return
+        with self._journal.transaction():
+            for share in shares:
+                self._journal.add_judge_score(share)
+            self._journal.add_score(score)
+
+    def _count(self, result: Result, *, asked: bool) -> None:
+        """Count a result, and write it if it is a failure."""
+        self._n_tried += asked
+        if not isinstance(result, Failure):
             if self._gain:
                 self._progress.gain = self._gain.note(result)
         else:
@@ -314,19 +343,25 @@ class _ScoringSession:
             raise JudgeFailingError(
                 f"{self._n_failed} of {n_tried} scores failed under {who}, more than "
                 f"--max_failed_share {most:g} allows, the last with: {self._last_failure}. "
-                "Everything made so far is kept: fix or change the judge, or allow a larger share, "
-                "then resume"
+                "Fix or change the judge, or allow a larger share, then resume"
             )
 
-    async def _ask_second(self, items: Sequence[ScoreItem], second: Asker) -> None:
-        """Have the second judge score both sides of every pair of which the first is unsure."""
-        places = {
+    async def _ask_second(self, items: Sequence[Item], second: Asker) -> None:
+        """Have the second judge look at every pair of which the first is unsure."""
+        scored = {
             item.place: item
             for item in items
-            if item.completion and item.metric.spec.asks_judge and item.metric.spec.decides
+            if isinstance(item, ScoreItem) and item.completion and item.metric.spec.decides
+            if item.metric.spec.asks_judge
         }
-        wanted = pairs_in_doubt(places, second.label, self._journal)
-        told = {
+        compared = {item.place: item for item in items if isinstance(item, PreferenceItem)}
+        rows = self._journal.all_preferences()
+        wanted: list[Sequence[Item]] = [
+            *pairs_in_doubt(scored, second.label, self._journal),
+            *([item] for item in preferences_in_doubt(compared, rows, second.label)),
+        ]
+        told: set[tuple[str, ...]] = {place_of(row) for row in rows if row.judge == second.label}
+        told |= {
             (one.case_id, one.variant, one.metric)
             for one in self._journal.judge_scores()
             if one.judge == second.label
@@ -340,16 +375,12 @@ class _ScoringSession:
         async def chain() -> None:
             nonlocal n_failed
             for pair in rest:
-                metric = ready[pair[0].metric.spec.name]
                 try:
-                    found = [await score_item(item, metric, [second]) for item in pair]
+                    is_done = await self._overrule(pair, ready, second)
                 except LimitReached as limit:
                     self._halted = str(limit)
                     return
-                scores = [result for result, _ in found if isinstance(result, Score)]
-                if len(scores) == len(pair):
-                    overrule(scores, second.label, self._journal)
-                else:
+                if not is_done:
                     n_failed += 1
                     self._progress.note = f"{n_failed} failed"
                 self._progress.done += 1
@@ -358,9 +389,35 @@ class _ScoringSession:
 
         n_chains = _CHAINS_PER_CALL * second.concurrency.most
         await self._await_all([chain() for _ in range(min(n_chains, len(missing)))])
-        n_pairs = len({(item.case.id, item.metric.spec.name) for item in places.values()})
+        n_pairs = len({(item.case.id, item.metric.spec.name) for item in scored.values()})
+        n_pairs += len({place_of(row) for row in rows if row.is_asked})
         facts = SecondJudging(second.label, n_pairs, len(wanted), n_failed)
         self._journal.save_state(replace(self._journal.state, second_judge=facts))
+
+    async def _overrule(
+        self, pair: Sequence[Item], ready: dict[str, Metric | CallError], second: Asker
+    ) -> bool:
+        """Let the second judge's word on a pair count; return False if it failed.
+
+        Raises:
+            LimitReached: when the user's limits allow no more calls.
+        """
+        scores = list[Score]()
+        for item in pair:
+            metric = ready[item.metric.spec.name]
+            if isinstance(item, PreferenceItem):
+                found = await prefer_item(item, metric, [second], named=True)
+                if isinstance(found, Failure):
+                    return False
+                self._journal.add_preferences(found)
+            else:
+                result, _ = await score_item(item, metric, [second])
+                if isinstance(result, Failure):
+                    return False
+                scores.append(result)
+        if scores:
+            overrule(scores, second.label, self._journal)
+        return True
 
     async def _await_all(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
         """Wait until all is done; the first error, or a stop, ends the wait."""
@@ -378,69 +435,3 @@ class _ScoringSession:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-_PROMPT_TOKENS = 450
-"""Tokens of DeepEval's own words in a question, on average."""
-
-_FACTOR = 2
-
-
-class Forecast(NamedTuple):
-    """Hold what one judge will be asked."""
-
-    n_calls: int
-    n_prompt_tokens: int
-    n_completion_tokens: int
-
-
-def forecast_text(missing: Sequence[ScoreItem], judging: Judging, exam: Exam | None = None) -> str:
-    """Return the forecast in words; "" where no judge is asked."""
-    asked = [judge for judge in judging.judges if not judge.structured]
-    found = forecast_calls(missing, judging.include_reason)
-    if not (asked and found.n_calls):
-        return ""
-    n_judges = len(asked)
-    text = (
-        f"judging: about {n_judges * found.n_calls:,} calls, "
-        f"{n_judges * found.n_prompt_tokens:,} tokens to read and "
-        f"{n_judges * found.n_completion_tokens:,} to write (estimated, within a factor of "
-        f"{_FACTOR}; the same question is asked once)"
-    )
-    prices = [judging.ask_settings(judge).price for judge in asked]
-    known = [price for price in prices if price]
-    if len(known) < len(prices):
-        text += "; cost unknown: give the judge's price with --judge_price"
-    elif any(price != Price(0, 0) for price in known):
-        cost = sum(p.cost(found.n_prompt_tokens, found.n_completion_tokens) for p in known)
-        at = "your price" if judging.price else f"prices of {PRICES_AS_OF}"
-        text += f"; {cost / _FACTOR:.2f} to {cost * _FACTOR:.2f} dollars at {at}"
-    if exam:
-        n_more = n_judges * exam.n_questions_at_most
-        text += f"; examining the judge takes up to {n_more:,} calls more"
-    return text + ("; the second judge comes on top" if judging.second else "")
-
-
-def forecast_calls(missing: Sequence[ScoreItem], include_reason: bool) -> Forecast:
-    """Estimate calls and tokens of one judge; equal completions count once.
-
-    Args:
-        missing: the scores to make.
-        include_reason: whether the judge is asked for the reason of a score.
-    """
-    seen = set()
-    n_calls = n_read = n_written = 0
-    for item in missing:
-        spec, case = item.metric.spec, item.case
-        text = item.completion.text if item.completion else ""
-        what = (spec.name, case.id, text)
-        if not spec.asks_judge or what in seen or (item.completion and not text.strip()):
-            continue
-        seen.add(what)
-        n_questions = spec.n_questions + (include_reason and spec.asks_reason)
-        texts = (text, case.input, case.expected_text or "", *case.context)
-        n_chars = sum(map(len, texts))
-        n_calls += n_questions
-        n_read += n_questions * _PROMPT_TOKENS + n_chars // CHARS_PER_TOKEN
-        n_written += n_questions * ANSWER_TOKENS + len(text) // CHARS_PER_TOKEN
-    return Forecast(n_calls, n_read, n_written)

@@ -66,6 +66,7 @@ class Progress:
 
     Attributes:
         stage: what the worker is doing; None before the first stage.
+        step: a part of the stage that may take long, such as "load the adapter"; "" for none.
         done: how many of `total` are done, in this session and earlier ones together.
         total: 0 when it cannot be known.
         n_before: how many were done when the stage began.
@@ -79,6 +80,7 @@ class Progress:
     """
 
     stage: Stage | None = None
+    step: str = ""
     done: int = 0
     total: int = 0
     n_before: int = 0
@@ -89,6 +91,11 @@ class Progress:
     ended: list[EndedStage] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     stop_within_s: float = STOP_WITHIN_S
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the stage began."""
+        return time.monotonic() - self.began_s
 
     @property
     def grace_s(self) -> float:
@@ -103,7 +110,7 @@ class Progress:
         now = time.monotonic()
         if self.stage and self.done > self.n_before:
             self.ended.append(EndedStage(self.stage, self.done, self.total, now - self.began_s))
-        self.total = 0
+        self.total, self.step = 0, ""
         self.done, self.n_before, self.note, self.began_s = done, done, "", now
         self.stage = stage
         self.total = total

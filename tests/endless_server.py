@@ -1,9 +1,10 @@
-"""A real local server whose answers are far too long, and which counts what it got rid of."""
+"""A real local server whose answers are far too long or slow; it counts what it got rid of."""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MIB = 1 << 20
 N_MIB = 64
+DRIP_S, N_DRIPS = 0.02, 500
+"""Seconds between two bytes of a drip, and how many there are: 10 seconds in all."""
 
 
 class EndlessServer(ThreadingHTTPServer):
@@ -20,7 +23,8 @@ class EndlessServer(ThreadingHTTPServer):
         url: the base URL, with /v1.
         status: of every answer.
         coding: "" for 64 MiB as they are; "gzip" or "deflate" for as much, packed to 64 KiB; "tail"
-            for a short answer in gzip with 64 MiB behind its end.
+            for a short answer in gzip with 64 MiB behind its end; "slow" for 64 MiB in half a
+            minute; "drip" for a byte now and then, "drip header" for one of a header.
         n_sent: bytes that the clients took.
         n_requests: how many came.
     """
@@ -54,10 +58,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.send_response(server.status)
         self.send_header("content-type", "application/json")
-        if server.coding:
+        if server.coding == "drip header":
+            self.flush_headers()
+            self.wfile.write(b"x-slow: ")
+        elif server.coding in ("gzip", "deflate", "tail"):
             name = "gzip" if server.coding == "tail" else server.coding
             self.send_header("content-encoding", name)
-        self.end_headers()
+        if server.coding != "drip header":
+            self.end_headers()
         for piece in _pieces(server.coding):
             self.wfile.write(piece)
             server.n_sent += len(piece)
@@ -72,9 +80,16 @@ def _pieces(coding: str) -> Iterator[bytes]:
         yield packer.compress(json.dumps({"data": []}).encode()) + packer.flush()
         yield from (b"x" * MIB for _ in range(N_MIB))
         return
+    if coding.startswith("drip"):
+        for _ in range(N_DRIPS):
+            time.sleep(DRIP_S)
+            yield b"x"
+        return
     plain = (b'{"text": "' if i == 0 else b"x" * MIB for i in range(N_MIB + 1))
-    if not coding:
-        yield from plain
+    if coding in ("", "slow"):
+        for piece in plain:
+            time.sleep(0.5 if coding else 0)
+            yield piece
         return
     packer = zlib.compressobj(9, wbits=31 if coding == "gzip" else 15)
     yield b"".join(map(packer.compress, plain)) + packer.flush()

@@ -150,9 +150,44 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
+def answers_shown(prompt: str) -> tuple[str, str]:
+    """The two answers that a question of which is better shows, A and B."""
+    found = re.findall(r"<answer_([AB])>\n(.*?)\n</answer_\1>", prompt, re.DOTALL)
+    (_, first), (_, second) = found
+    return first, second
+
+
+def choice(verdict: str, reasons: str = "one says more") -> str:
+    return json.dumps({"reasons": reasons, "verdict": verdict})
+
+
+def fewer_dodges(first: str, second: str) -> str:
+    """The verdict of a judge that dislikes answers which name nobody, and minds nothing else."""
+    dodges = [text.count("Nobody") + text.count("Who knows") for text in (first, second)]
+    if dodges[0] == dodges[1]:
+        return "tie"
+    return "A much better" if dodges[0] < dodges[1] else "B much better"
+
+
+def choosing(rule: Callable[[str, str], str]) -> Fault:
+    """A fault: (A, B) -> verdict, for every question of which answer is better."""
+
+    def fault(number: int, body: dict[str, Any]) -> Reply | None:
+        prompt = body["messages"][0]["content"]
+        return Reply(text=choice(rule(*answers_shown(prompt)))) if "<answer_A>" in prompt else None
+
+    return fault
+
+
 def answer(body: dict[str, Any]) -> str:
-    """What a well-behaved judge says to one of DeepEval's prompts."""
+    """What a well-behaved judge says to one of DeepEval's prompts, or to one of our own."""
     prompt = body["messages"][0]["content"]
+    if "<answer_A>" in prompt:
+        return choice(fewer_dodges(*answers_shown(prompt)))
+    return _score(prompt)
+
+
+def _score(prompt: str) -> str:
     if '"statements" key' in prompt:
         text = prompt.rpartition("Text:\n")[2].rpartition("\n\nJSON:")[0]
         parts = re.split(r"(?<=[.!?])\s+", text.strip())

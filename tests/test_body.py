@@ -1,13 +1,16 @@
-"""Answers that are far too long: of each, a real server gets rid of little, and memory stays."""
+"""Answers that are far too long or slow: a real server gets rid of little, and memory stays."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,12 +19,17 @@ from pydantic import BaseModel
 
 from plugin import judges
 from plugin.body import BoundedBody
-from plugin.engines import ServedSettings
+from plugin.engines import NO_ANSWER, ServedSettings
 from plugin.engines._server_api import find_served
 from plugin.engines.server import ServerEngine
-from plugin.errors import CallError, JudgeError, ModelError
+from plugin.errors import CallError, JudgeDownError, JudgeError, ModelError
+from plugin.journal import Journal
+from plugin.judges.asking import Asker, AskSettings
+from plugin.judges.spending import SpendLimits, SpendMeter
+from plugin.net import N_TRIES
 from plugin.records import VANILLA, Failure, Message, Prompt
 from tests.endless_server import MIB, endless_server
+from tests.judge_server import judge_server
 
 MOST_SENT = 24 * MIB
 """The 8 MiB that are read, and what lies in the sockets' buffers."""
@@ -122,6 +130,81 @@ def test_lists_of_models_are_bounded_too(coding: str) -> None:
         with pytest.raises(JudgeError, match=TOO_LONG):
             _ = local.label
         assert server.n_sent < 2 * MOST_SENT
+
+
+LIMIT_S = 0.3
+SLOW = ["drip", "drip header", "slow"]
+"""All of these answers go on for ten seconds and more."""
+
+
+@pytest.fixture
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugin.net.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("plugin.engines.server.TIMEOUT_S", LIMIT_S)
+    monkeypatch.setattr("plugin.engines._server_api._TIMEOUT_S", LIMIT_S)
+    monkeypatch.setattr("plugin.judges.openai._LOCAL_TIMEOUT_S", LIMIT_S)
+
+
+@contextmanager
+def little_time(n_requests: int = 1) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < n_requests * (LIMIT_S + 1)  # an answer takes ten seconds
+
+
+@pytest.mark.usefixtures("short_limits")
+@pytest.mark.parametrize("coding", SLOW)
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "ollama", "local"])
+def test_a_judge_has_a_limit_for_the_whole_of_an_answer(
+    kind: str, coding: str, tmp_path: Path
+) -> None:
+    async def ask(judge: judges.Judge, journal: Journal) -> None:
+        settings = AskSettings(concurrency=1, timeout_s=LIMIT_S)
+        asker = Asker(judge, journal, settings, SpendMeter(SpendLimits(), journal))
+        try:
+            await asker("Why?", Opinion, lambda answer: None)
+        finally:
+            await asker.close()
+
+    with endless_server(coding) as server, closing(Journal(tmp_path)) as journal, little_memory():
+        with pytest.raises(JudgeDownError, match="no answer within 0.3 s"), little_time(N_TRIES):
+            asyncio.run(ask(judge_at(kind, server.url), journal))
+        assert server.n_requests == N_TRIES  # as after any other time-out
+
+
+@pytest.mark.usefixtures("short_limits")
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("coding", SLOW)
+def test_the_server_engine_has_a_limit_for_the_whole_of_an_answer(coding: str, status: int) -> None:
+    settings = ServedSettings("", "", {VANILLA: "some"}, {}, 8, 2, True)
+    prompts = [Prompt(str(i), VANILLA, (Message("user", "Hello"),), ()) for i in range(2)]
+    with endless_server(coding, status) as server, little_memory(2):
+        with closing(ServerEngine(replace(settings, url=server.url))) as engine:
+            with little_time(2 * N_TRIES):
+                found = [one for ended in engine.generate(prompts) for one in ended]
+        reasons = [one.reason for one in found if isinstance(one, Failure)]
+        said = f"{NO_ANSWER} (no answer within 0.3 s); a resumed run tries again"
+        assert reasons == [said] * 2
+        assert server.n_requests == 2 * N_TRIES
+
+
+@pytest.mark.usefixtures("short_limits")
+@pytest.mark.parametrize("coding", SLOW)
+def test_lists_of_models_have_a_limit_for_the_whole_of_an_answer(coding: str) -> None:
+    with endless_server(coding) as server, little_time(2):
+        with pytest.raises(ModelError, match="no answer within 0.3 s"):
+            find_served(server.url, "", {"some": "--model_name"}, chat=True)
+        local = judges.load("local", {"LOCAL_JUDGE_BASE_URL": server.url}.get)
+        with pytest.raises(JudgeError, match="does not answer .no answer within 0.3 s"):
+            _ = local.label
+
+
+def test_a_list_of_models_can_be_asked_for_from_an_event_loop() -> None:
+    async def label(url: str) -> str:
+        return judges.load("local", {"LOCAL_JUDGE_BASE_URL": url}.get).label
+
+    with judge_server() as server:
+        assert asyncio.run(label(server.url)) == "local:tiny-model"
 
 
 def unpacked(coding: str, body: bytes, n_piece: int = 7) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plugin.judges import PROVIDERS
-from plugin.judges.asking import list_prices, price_of
+from plugin.judges.spending import list_prices, price_of
 from plugin.load.cases import CaseSource, load_cases
 from plugin.metrics import METRICS
 from plugin.plan.command_line import parse_arguments

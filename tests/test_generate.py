@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from plugin.certify.certificate import Certificate, not_applicable
 from plugin.generate import make_completions, make_prompts
 from plugin.journal import Journal
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, Prompt, Variant
-from plugin.worker import Progress, Stopped
+from plugin.worker import Progress, Stage, Stopped
 
 
 class Echo:
@@ -58,6 +59,36 @@ def test_what_is_asked_twice_is_generated_once_and_kept_for_all(tmp_path: Path) 
         assert {(f.case_id, f.variant) for f in journal.failures()} == {
             (name, variant.name) for name in "de" for variant in variants
         }
+
+
+def test_loading_and_certifying_show_their_steps(tmp_path: Path) -> None:
+    progress, seen = Progress(), list[tuple[Stage | None, str]]()
+
+    class Certifying(Echo):
+        def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+            seen.append((progress.stage, progress.step))
+            return super().encode(messages)
+
+        def certify(self, variant: str, probes: Sequence[Prompt], tell: Any) -> Certificate:
+            for step in ("load the adapter", "ask the adapter"):
+                tell(step)
+                seen.append((progress.stage, progress.step))
+            return not_applicable(variant, "a test")
+
+    def load() -> Any:
+        seen.append((progress.stage, progress.step))
+        return Certifying()
+
+    variants = (Variant("vanilla", "1", "a/folder/m"), Variant("tuned", "2", "a/folder/m", "t"))
+    cases = [Case("a", (Message("user", "Who?"),))]
+    with closing(Journal(tmp_path)) as journal:
+        make_completions(cases, [Load(variants, load)], journal, progress)
+    assert list(dict.fromkeys(seen)) == [
+        (Stage.LOAD_MODEL, "m"),
+        (Stage.LOAD_MODEL, "make the prompts"),
+        (Stage.CERTIFY, "tuned: load the adapter"),
+        (Stage.CERTIFY, "tuned: ask the adapter"),
+    ]
 
 
 def test_a_stop_is_seen_between_completions_and_what_was_made_is_kept(tmp_path: Path) -> None:

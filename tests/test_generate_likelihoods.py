@@ -218,6 +218,7 @@ def test_on_the_demos_model_it_is_what_one_token_at_a_time_gives(journal: Journa
             turns = [{"role": "user", "content": one.input}]
             ids = list(tokenizer.apply_chat_template(turns, add_generation_prompt=True))
             said = tokenizer.encode(one.expected_output, add_special_tokens=False)
+            said.append(tokenizer.convert_tokens_to_ids("<|end|>"))
             total = 0.0
             for token in said:
                 logits = model(mx.array([ids]))[0, -1]

@@ -11,27 +11,31 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body records | keys | net results run_facts thinking | journal "
-    "| load metrics compare | certify | engines | judges | trust | report | hosts score | plan "
-    "| generate conclude | run | cli"
+    "errors | worker body pace records sheets terminal | keys | net results run_facts thinking "
+    "| cache "
+    "| preference_rows | journal | load metrics compare | certify | engines | judges | trust "
+    "| report | hosts score forecast | plan | reopen | generate conclude | run | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
 HEAVY = {
-    "mlx": ("engines/mlx.py", "judges/in_process.py"),
-    "mlx_lm": ("engines/mlx.py", "judges/in_process.py"),
+    "mlx": ("engines/_mlx_adapters.py", "engines/mlx.py", "judges/in_process.py"),
+    "mlx_lm": ("engines/_mlx_adapters.py", "engines/mlx.py", "judges/in_process.py"),
     "deepeval": ("metrics/_deepeval.py",),
     "json_repair": ("judges/parsing.py",),
     "openai": ("judges/openai.py",),
     "anthropic": ("judges/anthropic.py",),
     "rich": ("hosts/folder.py",),
     "lab": ("hosts/lab.py", "cli.py"),
-    "datasets": ("load/cases.py",),
+    "datasets": ("load/find.py",),
     "torch": (
         *("engines/_torch.py", "engines/transformers.py", "judges/in_process.py"),
         "metrics/bertscore.py",
     ),
-    "transformers": ("engines/_torch.py", "metrics/bertscore.py"),
+    "transformers": (
+        *("engines/_template_child.py", "engines/_torch.py"),
+        "metrics/bertscore.py",
+    ),
     "sacrebleu": ("metrics/text.py",),
     "jsonschema": ("metrics/json_schema.py",),
     "sqlglot": ("metrics/formats.py",),
@@ -100,7 +104,7 @@ KINDS = {
     "judges": ("openai", "anthropic", "ollama", "in_process", "offline"),
     "metrics": (
         *("text", "numbers", "labels", "formats", "json_schema", "constraints", "bertscore"),
-        *("answers", "g_eval", "data_quality", "engine"),
+        *("answers", "g_eval", "data_quality", "engine", "preference"),
     ),
     "hosts": ("folder", "lab", "classic"),
 }

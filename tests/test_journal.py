@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from plugin.errors import JournalError, OptionError
-from plugin.journal import Cache, Journal, Judgment, content_key
+from plugin.cache import Cache, Judgment, content_key
+from plugin.errors import DamagedError, JournalError, OptionError
+from plugin.journal import Journal
 from plugin.metrics import METRICS
 from plugin.records import Failure, Score, Variant
 from plugin.run_facts import (
@@ -241,7 +242,7 @@ def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").write_text("something else entirely, long enough to be read")
-    with pytest.raises(JournalError, match="file is not a database"):
+    with pytest.raises(DamagedError, match="is damaged: file is not a database"):
         Journal(tmp_path)
 
 
@@ -282,7 +283,7 @@ def test_a_full_disk_is_a_fault_that_keeps_what_is_there(tmp_path: Path) -> None
     journal.add_score(Score("1", "vanilla", "Token F1", 0.5))
     pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
     journal._db.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(JournalError, match="written before is kept"):
+    with pytest.raises(JournalError, match="full. .* the disk must have room"):
         for number in range(10_000):
             journal.add_judgment(str(number), Judgment("x" * 1000))
     journal.close()

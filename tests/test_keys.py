@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from plugin.journal import Cache, Journal, Judgment
+from plugin.cache import Cache, Judgment
+from plugin.journal import Journal
 from plugin.keys import KnownSecrets, SecretMask
 from plugin.records import Failure, Score
 from tests.samples import completion

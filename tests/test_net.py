@@ -14,18 +14,22 @@ from plugin.engines import NO_ANSWER, ServedSettings
 from plugin.engines.server import N_TRIES_BUSY, ServerEngine
 from plugin.errors import CallError, JudgeError, LimitReached, UserError
 from plugin.journal import Journal
-from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter
+from plugin.judges.asking import Asker, AskSettings
+from plugin.judges.spending import SpendLimits, SpendMeter
 from plugin.keys import SecretMask
 from plugin.net import (
     N_TRIES,
     STATUSES,
-    ConcurrencyLimit,
     Meaning,
     RetryRules,
+    asks_for_long_wait,
+    long_wait_text,
     read_answer,
     retry,
+    retry_after_s,
     status_meaning,
 )
+from plugin.pace import ConcurrencyLimit
 from plugin.records import VANILLA, Completion, Failure, Message, Prompt
 from tests.judge_server import JudgeServer, Reply
 
@@ -152,6 +156,7 @@ def test_a_number_that_is_the_most_is_never_exceeded_and_comes_back_after_a_cut(
 
 EVERY_STATUS = [
     (400, Meaning.REFUSED),
+    (413, Meaning.REFUSED),
     (422, Meaning.REFUSED),
     (401, Meaning.KEY),
     (403, Meaning.KEY),
@@ -166,7 +171,12 @@ EVERY_STATUS = [
     (504, Meaning.RETRY),
     (599, Meaning.RETRY),
     (204, Meaning.FINAL),
-    (302, Meaning.FINAL),
+    (301, Meaning.MOVED),
+    (302, Meaning.MOVED),
+    (303, Meaning.MOVED),
+    (307, Meaning.MOVED),
+    (308, Meaning.MOVED),
+    (304, Meaning.FINAL),
     (402, Meaning.FINAL),
     (410, Meaning.FINAL),
     (418, Meaning.FINAL),
@@ -199,7 +209,7 @@ def test_a_judge_does_what_the_table_says(
     monkeypatch.setattr("plugin.net.FIRST_WAIT_S", 0.001)
     server.fault = lambda number, body: Reply(status=status, text="no")
     judge = judges.load("custom:m", {"CUSTOM_JUDGE_BASE_URL": server.url}.get)
-    ends_all = meaning in (Meaning.KEY, Meaning.UNKNOWN)
+    ends_all = meaning in (Meaning.KEY, Meaning.UNKNOWN, Meaning.MOVED)
     with pytest.raises(JudgeError if ends_all else CallError, match=f"HTTP {status}"):
         asked(judge, tmp_path)
     if meaning is Meaning.REFUSED:  # its options are left out one by one
@@ -214,7 +224,7 @@ def test_the_server_engine_does_what_the_table_says(
 ) -> None:
     monkeypatch.setattr("plugin.net.FIRST_WAIT_S", 0.001)
     server.fault = lambda number, body: Reply(status=status, text="no")
-    if meaning in (Meaning.KEY, Meaning.UNKNOWN):
+    if meaning in (Meaning.KEY, Meaning.UNKNOWN, Meaning.MOVED):
         with pytest.raises(UserError, match=f"HTTP {status}"):
             completed(server)
     else:
@@ -284,6 +294,31 @@ class TestReadAnswer:
         assert str(self.error(b"", 500)) == "HTTP 500: no reason given"
 
 
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "3"}, 3.0),
+        ({"retry-after-ms": "-5"}, 0.0),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(headers: dict[str, str], wait_s: float | None) -> None:
+    assert retry_after_s(headers) == wait_s
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "words"), [(121, "3 minutes"), (3600, "60 minutes"), (90_000, "25 hours")]
+)
+def test_a_long_wait_is_said_in_plain_words(wait_s: float, words: str) -> None:
+    text = long_wait_text("the judge", CallError("HTTP 429: slow", retry=True, wait_s=wait_s))
+    assert text.startswith(f"the judge asks to wait {words} before the next call (HTTP 429: slow).")
+    assert text.endswith("resume the run after that time")
+
+
 class TestRetry:
     """How a call is tried again; the waits are written down instead of waited for."""
 
@@ -330,10 +365,16 @@ class TestRetry:
             self.tried(*ends)
         assert len(waits) == N_TRIES - 1
 
-    def test_the_server_says_how_long_but_not_for_ever(self, waits: list[float]) -> None:
-        ends = [CallError("x", retry=True, wait_s=s) for s in (7.0, 3600.0, 0.0)]
+    def test_the_server_says_how_long(self, waits: list[float]) -> None:
+        ends = [CallError("x", retry=True, wait_s=s) for s in (7.0, 65.0, 0.0)]
         assert self.tried(*ends, "well") == ("well", 3)
-        assert waits == [7.0, 30.0, 2.0]
+        assert waits == [7.0, 65.0, 2.0]
+
+    def test_a_server_that_wants_many_minutes_is_not_called_again(self, waits: list[float]) -> None:
+        error = CallError("x", retry=True, too_many=True, wait_s=1800.0)
+        with pytest.raises(CallError) as caught:
+            self.tried(error, "well")
+        assert waits == [] and asks_for_long_wait(caught.value)
 
     def test_a_busy_server_may_get_more_tries(self) -> None:
         busy = CallError("busy", retry=True, too_many=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugin.records import Case, Message, MetricSpec, working_order
+from plugin.records import Case, Message, MetricSpec, Preference, working_order
 from tests.samples import case
 
 
@@ -38,3 +38,18 @@ def test_the_input_is_the_last_user_text() -> None:
     turns = tuple(Message(role, content) for role, content in texts)
     assert Case("1", turns).input == Case("1", (*turns, Message("assistant", "Kumail."))).input
     assert Case("1", turns).input == "And Dinesh?"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_asked", "is_flip"),
+    [
+        (2, 1, True, False),  # the same winner, by more or less
+        (0, 0, True, False),
+        (1, -1, True, True),
+        (1, 0, True, True),  # a winner in one order alone
+        (None, None, False, False),
+    ],
+)
+def test_a_flip_is_another_winner_in_the_other_order(first, second, is_asked, is_flip) -> None:
+    found = Preference("1", "adapter", "vanilla", "Preference", first, second, 0.5)
+    assert (found.is_asked, found.is_flip) == (is_asked, is_flip)

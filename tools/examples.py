@@ -19,13 +19,13 @@ from plugin.compare.comparisons import VerdictSettings, compare, summarise
 from plugin.compare.pairs import Evidence
 from plugin.compare.stats import n_to_detect
 from plugin.compare.verdict import decide_verdict
+from plugin.forecast import forecast_calls, forecast_text
 from plugin.journal import Journal
-from plugin.judges.asking import PRICES_AS_OF, Price, price_of
 from plugin.judges.panel import Judging, ScoreItem
+from plugin.judges.spending import PRICES_AS_OF, Price, price_of
 from plugin.plan.params import Params
 from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Score, Variant
 from plugin.results import Verdict
-from plugin.score import forecast_calls, forecast_text
 from plugin.trust.exam import Exam
 
 Effects = Mapping[str, tuple[float, float]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from plugin.engines import ENGINES
-from plugin.judges.asking import PRICES_AS_OF, list_prices
+from plugin.judges.spending import PRICES_AS_OF, list_prices
 from plugin.metrics import METRICS
 from plugin.metrics.entry import MetricEntry
 from plugin.records import MetricSpec
@@ -16,6 +16,7 @@ LOOKS_AT = {
     "faithfulness": "are the answer's claims supported by the context",
     "correctness": "does the answer say what the expected output says",
     "rubric": "accuracy, completeness, relevance, clarity, instructions; 1 to 10 each",
+    "preference": "which of two answers is better, asked in both orders; what a variant wins",
     "bias": "share of the answer's opinions that are biased",
     "toxicity": "share of the answer's opinions that are toxic",
     "contextual_precision": "do useful contexts stand before useless ones",
@@ -110,6 +111,8 @@ def _calls(spec: MetricSpec) -> str:
         return "0"
     n_calls = spec.n_questions + spec.asks_reason
     per = " per case" if spec.judges_data else ""
+    if spec.is_relative:
+        per = " per case and pair"
     return f"{n_calls}{per} ({spec.n_questions})" if spec.asks_reason else f"{n_calls}{per}"
 
 

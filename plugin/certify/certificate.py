@@ -8,17 +8,25 @@ the end of a run, this module adds the run's completions to it and puts it into 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from plugin.compare.numbers import format_rough
 from plugin.errors import list_first
 from plugin.journal import Journal
 from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant
 from plugin.results import Verdict
+
+Tell = Callable[[str], None]
+"""A function that takes what is being done, in a few words, for the progress."""
+
+
+def tell_nobody(step: str) -> None:
+    """Be the `Tell` of those who show no progress."""
+
 
 NOT_APPLICABLE = "not applicable"
 
@@ -160,15 +168,22 @@ def certificates_of_run(
     cases: Sequence[Case],
     completions: Mapping[tuple[str, str], Completion],
 ) -> tuple[Certificate, ...]:
-    """Return the certificate of every variant that has one, in the order of the variants."""
+    """Return the certificate of every variant that has one, in the order of the variants.
+
+    Raises:
+        DamagedError: when the journal holds one that is none.
+    """
     kept = journal.state.certificates
-    return tuple(
-        certificate_from_fields(kept[variant.name]).with_completions(
-            *_count_changed(_base_of(variant, variants, kept), variant.name, cases, completions)
+    try:
+        return tuple(
+            certificate_from_fields(kept[variant.name]).with_completions(
+                *_count_changed(_base_of(variant, variants, kept), variant.name, cases, completions)
+            )
+            for variant in variants
+            if variant.name in kept
         )
-        for variant in variants
-        if variant.name in kept
-    )
+    except (ValidationError, KeyError) as error:
+        raise journal.damaged("state: a certificate cannot be read") from error
 
 
 def _base_of(

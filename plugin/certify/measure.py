@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from plugin.certify.certificate import Certificate, Distance
+from plugin.certify.certificate import Certificate, Distance, Tell, tell_nobody
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError, ServerDownError
 from plugin.load.adapter import AdapterFolder, parse_peft_config
 from plugin.load.fit import base_model_notes
@@ -119,7 +119,9 @@ class AdapterSwitch(ABC):
         """Yield name and bytes of every tensor of the base."""
 
 
-def certify_weights(switch: AdapterSwitch, variant: str, probes: Sequence[Prompt]) -> Certificate:
+def certify_weights(
+    switch: AdapterSwitch, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+) -> Certificate:
     """Certify an adapter in an engine that holds the weights; see `Engine.certify`.
 
     Raises:
@@ -129,13 +131,18 @@ def certify_weights(switch: AdapterSwitch, variant: str, probes: Sequence[Prompt
     limit = switch.folder.context
     rows = [list(probe.token_ids[-limit:] if limit else probe.token_ids) for probe in probes]
     rows = [row for row in rows if row][:N_PROBES]
+    tell("read its files")
     digest = require_same_files(adapter)
+    tell("ask the base")
     base, noise = _measure_base(switch, rows)
     proof = switch.base_proof
     tuned = base
     try:
+        tell("load the adapter")
         with switch.adapter_on(variant):
+            tell("ask the adapter")
             tuned = [switch.logits([row])[0] for row in rows]
+            tell("check the base")
     except BaseDisturbedError:
         proof = ""
     if any(is_not_finite(logits) for logits in tuned):
@@ -144,6 +151,7 @@ def certify_weights(switch: AdapterSwitch, variant: str, probes: Sequence[Prompt
             "Its numbers are too large: check the scale in adapter_config.json, or save the "
             "adapter again from its training"
         )
+    tell("measure its weights")
     return Certificate(
         variant=variant,
         adapter_digest=digest,
@@ -350,7 +358,7 @@ def take_fingerprint(
         return Fingerprint("the same logits, bit for bit", hashlib.sha256(first).hexdigest())
     digest = hashlib.sha256()
     for name, content in tensors():
-        digest.update(name.encode())
+        digest.update(name.encode("utf-8", "surrogatepass"))
         digest.update(content)
     return Fingerprint("the same digest of all tensors", digest.hexdigest())
 

@@ -6,14 +6,15 @@ What a run holds beyond the listed cases, variants and metrics is not counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from plugin.compare import stats
 from plugin.compare.early_stop import EarlyPlan, EarlyResult, look_at_pairs
 from plugin.compare.families import Families, Family, Question
 from plugin.compare.intervals import Interval, no_interval
+from plugin.compare.needed import possible_gain, stuck_at, with_numbers_needed
 from plugin.compare.numbers import format_count
 from plugin.compare.pairs import (
     Evidence,
@@ -21,6 +22,7 @@ from plugin.compare.pairs import (
     Pairs,
     clusters_of,
     column_of,
+    contrasts,
     groups_of,
     pair_scores,
 )
@@ -59,6 +61,9 @@ class VerdictSettings:
         early: of a run that may stop early: outcomes and intervals then come from confidence
             sequences, and where there is none no interval is given.
         n_worked: cases judged when such a run did stop early; 0 when it did not.
+        beside: (variant, baseline) -> what the sentence says beside the win rate, where completions
+            were compared.
+        is_withheld: nothing may be concluded from the scores, so no variant is recommended.
     """
 
     primary_metric: str
@@ -69,6 +74,8 @@ class VerdictSettings:
     n_resamples: int = N_RESAMPLES
     early: EarlyPlan | None = None
     n_worked: int = 0
+    beside: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    is_withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,66 @@ class _Draft:
     p_value: float | None
 
 
-def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, ...]:
-    """Return every variant's mean on every metric, in every group; no data gives None."""
+def _say_nothing() -> None:
+    """Stand in for a progress bar."""
+
+
+class _FamilyTests(NamedTuple):
+    """The tests of a family, and which of them belongs to the comparison at hand.
+
+    Attributes:
+        p_values: of all its comparisons, before adjustment; None without data.
+        adjusted: the same after Holm's step-down, which is done once for all of them.
+        place: of the comparison at hand.
+    """
+
+    p_values: list[float | None]
+    adjusted: list[float | None]
+    place: int = 0
+
+    @classmethod
+    def of(cls, p_values: list[float | None]) -> _FamilyTests:
+        """Adjust the tests of a family."""
+        found = iter(stats.holm([p for p in p_values if p is not None]))
+        return cls(p_values, [None if p is None else next(found) for p in p_values])
+
+    @property
+    def n_family(self) -> int:
+        """Return how many tests share the 5%, this one included."""
+        n_others = len(self.p_values) - self.p_values.count(None)
+        return n_others + (self.p_values[self.place] is None)
+
+    def adjust_instead(self, p_value: float | None) -> float | None:
+        """Return what this p-value would be after adjustment, in place of the comparison's own."""
+        if p_value is None:
+            return None
+        rivals = (p for at, p in enumerate(self.p_values) if at != self.place and p is not None)
+        return stats.holm([p_value, *rivals])[0]
+
+
+def n_intervals(evidence: Evidence) -> int:
+    """Return how many intervals `summarise` and `compare` make together, for a progress bar."""
+    compared = sum(not spec.judges_data for spec in evidence.metrics)
+    n_means = sum(len(evidence.scored_names(spec)) for spec in evidence.metrics)
+    n_gains = compared * len(contrasts(evidence.names))
+    return len(groups_of(evidence.cases)) * (n_means + n_gains)
+
+
+def summarise(
+    evidence: Evidence, settings: VerdictSettings, tick: Callable[[], None] = _say_nothing
+) -> tuple[Summary, ...]:
+    """Return every variant's mean on every metric, in every group; no data gives None.
+
+    Args:
+        evidence: the run's scores.
+        settings: how to judge them.
+        tick: called after each interval.
+    """
     summaries = []
     for spec in evidence.metrics:
         for name in evidence.scored_names(spec):
             column = column_of(evidence, spec, name)
+            is_given = spec.is_relative and name == evidence.names[0]  # by definition
             for group, cases in groups_of(evidence.cases):
                 scored = [case for case in cases if case.id in column.scores]
                 found = stats.mean_interval(
@@ -109,45 +170,51 @@ def summarise(evidence: Evidence, settings: VerdictSettings) -> tuple[Summary, .
                         mean=found.mean,
                         n=found.n,
                         n_failed=sum(case.id in column.failed for case in cases),
-                        ci_low=None if settings.early else found.ci_low,
-                        ci_high=None if settings.early else found.ci_high,
+                        ci_low=None if settings.early or is_given else found.ci_low,
+                        ci_high=None if settings.early or is_given else found.ci_high,
                         higher_is_better=spec.higher_is_better,
                     )
                 )
+                tick()
     return tuple(summaries)
 
 
-def compare(evidence: Evidence, settings: VerdictSettings) -> tuple[Comparison, ...]:
+def compare(
+    evidence: Evidence, settings: VerdictSettings, tick: Callable[[], None] = _say_nothing
+) -> tuple[Comparison, ...]:
     """Compare every variant with its baselines on every metric, in every group.
 
     Holm's adjustment runs over each family (see `Family`). An outcome that says something must also
     hold with the failures at their worst. A contender is tested against the prompted base only
     where it is better than the base.
+
+    Args:
+        evidence: the run's scores.
+        settings: how to judge them.
+        tick: called after each interval.
     """
     families = Families.of(evidence, settings.primary_metric)
     if settings.early:
-        return _compare_early(evidence, settings, settings.early, families)
-    drafts = [_draft(pairs, families, settings) for pairs in pair_scores(evidence)]
+        return _compare_early(evidence, settings, settings.early, families, tick)
+    drafts = list[_Draft]()
+    by_family: dict[Family, list[_Draft]] = {}
+    for pairs in pair_scores(evidence):
+        drafts.append(_draft(pairs, families, settings))
+        by_family.setdefault(drafts[-1].family, []).append(drafts[-1])
+        tick()
     decided: dict[int, Comparison] = {}
     # What comes first in the order of tests is decided first.
-    for place in sorted(range(len(drafts)), key=lambda at: drafts[at].family is Family.OVER_PROMPT):
-        draft = drafts[place]
-        better = {
-            row.variant
-            for at, row in decided.items()
-            if drafts[at].family is Family.PRIMARY and row.outcome == "better"
-        }
-        if draft.family is Family.OVER_PROMPT and draft.pairs.variant not in better:
-            decided[place] = _comparison_of(draft, None)
-            continue
-        rivals = [
-            other.p_value
-            for at, other in enumerate(drafts)
-            if at != place and other.family is draft.family and other.p_value is not None
-            if draft.family is not Family.OVER_PROMPT or other.pairs.variant in better
-        ]
-        decided[place] = _decide(draft, rivals, settings)
-    return tuple(replace(decided[place], partial=settings.partial) for place in range(len(drafts)))
+    for family in sorted(by_family, key=lambda family: family is Family.OVER_PROMPT):
+        own = by_family[family]
+        if family is Family.OVER_PROMPT:
+            decided |= {id(draft): _comparison_of(draft, None) for draft in own}
+            first = (decided[id(draft)] for draft in by_family.get(Family.PRIMARY, ()))
+            better = {row.variant for row in first if row.outcome == "better"}
+            own = [draft for draft in own if draft.pairs.variant in better]
+        tests = _FamilyTests.of([draft.p_value for draft in own])
+        for place, draft in enumerate(own):
+            decided[id(draft)] = _decide(draft, tests._replace(place=place), settings)
+    return tuple(replace(decided[id(draft)], partial=settings.partial) for draft in drafts)
 
 
 def withhold_outcomes(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
@@ -167,29 +234,30 @@ def _draft(pairs: Pairs, families: Families, settings: VerdictSettings) -> _Draf
     return _Draft(pairs, family, estimate, p_value)
 
 
-def _decide(draft: _Draft, rivals: list[float], settings: VerdictSettings) -> Comparison:
+def _decide(draft: _Draft, tests: _FamilyTests, settings: VerdictSettings) -> Comparison:
     """Return the comparison, its outcome open where the failures at their worst would change it."""
-    comparison = _comparison_of(draft, rivals)
-    if _holds_at_worst(draft, comparison.outcome, rivals, settings):
+    comparison = _comparison_of(draft, tests)
+    if _holds_at_worst(draft, comparison.outcome, tests, settings):
         return comparison
     is_guard = draft.family is Family.GUARDS
     undone: Outcome | GuardOutcome = "unclear" if is_guard else "can't tell"
     comparison = replace(comparison, outcome=undone, holds_at_worst=False)
-    return _with_numbers_needed(comparison, draft)
+    return with_numbers_needed(comparison, draft.estimate, draft.pairs)
 
 
-def _comparison_of(draft: _Draft, rivals: list[float] | None) -> Comparison:
+def _comparison_of(draft: _Draft, tests: _FamilyTests | None) -> Comparison:
     """Return the comparison, before failures are counted at their worst.
 
     Args:
         draft: of it.
-        rivals: the other p-values of the family; None where it is not tested.
+        tests: of its family; None where it is not tested.
     """
     pairs, spec, found = draft.pairs, draft.pairs.spec, draft.estimate
-    n, n_family = found.n, 1 + len(rivals or ())
-    tested = rivals is not None and draft.family is not Family.DESCRIBED
-    p_adjusted = _holm_adjusted(draft.p_value, rivals or []) if tested else None
-    outcome = _outcome_of(draft.family, found, p_adjusted, spec) if tested else None
+    n, n_family = found.n, tests.n_family if tests else 1
+    p_adjusted, outcome = None, None
+    if tests and draft.family is not Family.DESCRIBED:
+        p_adjusted = tests.adjusted[tests.place]
+        outcome = _outcome_of(draft.family, found, p_adjusted, spec)
     bare = Comparison(
         metric=spec.name,
         variant=pairs.variant,
@@ -218,29 +286,19 @@ def _comparison_of(draft: _Draft, rivals: list[float] | None) -> Comparison:
         why_no_interval=found.why_no_interval,
         margin=spec.margin,
         n_to_detect=None,
-        smallest_detectable=stats.detectable_gain(found, stats.ALPHA / n_family),
+        smallest_detectable=possible_gain(
+            stats.detectable_gain(found, stats.ALPHA / n_family), spec
+        ),
         holds_at_worst=True,
         wins=sum(gain > 0 for gain in pairs.gains),
         losses=sum(gain < 0 for gain in pairs.gains),
         higher_is_better=spec.higher_is_better,
+        is_relative=spec.is_relative,
+        n_retryable=pairs.n_retryable,
+        stuck_at=stuck_at(pairs),
     )
     is_open = outcome in ("can't tell", "unclear")
-    return _with_numbers_needed(bare, draft) if is_open else bare
-
-
-def _with_numbers_needed(row: Comparison, draft: _Draft) -> Comparison:
-    """Return an open comparison with how many pairs or clusters would tell, where that is known."""
-    found, margin = draft.estimate, row.margin
-    if found.sd is None:
-        return row
-    if row.role == "guard":
-        return replace(row, n_to_detect=stats.needed_to_detect(found, margin))
-    alpha = stats.ALPHA / row.n_family
-    return replace(
-        row,
-        n_to_detect=stats.needed_to_detect(found, margin, alpha=alpha),
-        n_for_equivalence=stats.needed_for_equivalence(found, margin),
-    )
+    return with_numbers_needed(bare, found, pairs) if is_open else bare
 
 
 def _outcome_of(
@@ -252,14 +310,10 @@ def _outcome_of(
     return stats.decide_outcome(interval, p_adjusted, spec.margin)
 
 
-def _holm_adjusted(p_value: float | None, rivals: list[float]) -> float | None:
-    return None if p_value is None else stats.holm([p_value, *rivals])[0]
-
-
 def _holds_at_worst(
     draft: _Draft,
     outcome: Outcome | GuardOutcome | None,
-    rivals: list[float],
+    tests: _FamilyTests,
     settings: VerdictSettings,
 ) -> bool:
     """Return whether the outcome stands with the failed scores at their worst against it."""
@@ -273,7 +327,7 @@ def _holds_at_worst(
         found = pairs.estimate(settings, fill)
         is_guard = draft.family is Family.GUARDS
         p_value = pairs.harm_p(settings, fill) if is_guard else found.p_value
-        if _outcome_of(draft.family, found, _holm_adjusted(p_value, rivals), spec) != outcome:
+        if _outcome_of(draft.family, found, tests.adjust_instead(p_value), spec) != outcome:
             return False
     return True
 
@@ -287,7 +341,11 @@ def _worst_fills(spec: MetricSpec, outcome: Outcome | GuardOutcome | None) -> li
 
 
 def _compare_early(
-    evidence: Evidence, settings: VerdictSettings, plan: EarlyPlan, families: Families
+    evidence: Evidence,
+    settings: VerdictSettings,
+    plan: EarlyPlan,
+    families: Families,
+    tick: Callable[[], None],
 ) -> tuple[Comparison, ...]:
     """Compare what a run that may stop early has so far.
 
@@ -304,6 +362,7 @@ def _compare_early(
         if family is Family.OVER_PROMPT and row.variant not in better:
             row = replace(row, outcome=None)
         rows.append(replace(row, partial=settings.partial))
+        tick()
     return tuple(rows)
 
 

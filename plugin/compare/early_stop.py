@@ -41,9 +41,19 @@ from numpy.typing import NDArray
 
 from plugin.compare.families import Families, Family, Question, retention_groups
 from plugin.compare.intervals import Floats, check_values, log_bets, log_capital, lower_mean
-from plugin.compare.pairs import FailureFill, Pairs
+from plugin.compare.pairs import Contrast, FailureFill, Pairs
 from plugin.compare.stats import ALPHA
-from plugin.records import ALL, Case, Failure, MetricSpec, Score, Variant, working_order
+from plugin.records import (
+    ALL,
+    EVEN,
+    Case,
+    Failure,
+    MetricSpec,
+    Preference,
+    Score,
+    Variant,
+    working_order,
+)
 from plugin.results import GuardOutcome, Outcome
 
 
@@ -242,7 +252,7 @@ class EarlyPlan:
 
     def rule(self, spec: MetricSpec, family: Family) -> SettleRule:
         """Return the settings of a metric's decisions in this family."""
-        extent = spec.high - spec.low
+        extent = spec.largest_gain
         return SettleRule(spec.margin, -extent, extent, n_decisions=max(1, self.size(family)))
 
     def cases_for(self, question: Question) -> tuple[Case, ...]:
@@ -263,13 +273,17 @@ class _TrackedQuestion:
     gains: list[float] = field(default_factory=list)
 
 
+_Place = tuple[str, str, str, str | None]
+"""Case id, variant, metric, and the baseline of a preference."""
+
+
 class EarlyStopper:
     """Collects scores and failures as they arrive, and tells when the verdict is settled."""
 
     def __init__(self, plan: EarlyPlan) -> None:
         """Start without scores."""
         self._plan = plan
-        self._values: dict[tuple[str, str, str], float | None] = {}
+        self._values: dict[_Place, float | None] = {}
         self._tracks = [
             _TrackedQuestion(
                 question,
@@ -280,15 +294,16 @@ class EarlyStopper:
             for question, family in plan.to_settle
         ]
 
-    def note(self, results: Iterable[Score | Failure]) -> None:
-        """Add new scores and failures; a failure means that its pair will stay without a gain."""
+    def note(self, results: Iterable[Score | Preference | Failure]) -> None:
+        """Add new results; a failure means that its pair will stay without a gain."""
         for one in results:
             if one.variant is None:
                 continue
             metrics = [one.metric] if one.metric else [spec.name for spec in self._plan.specs]
-            value = one.value if isinstance(one, Score) else None
+            value = None if isinstance(one, Failure) else one.value
+            baseline = None if isinstance(one, Score) else one.baseline
             for metric in metrics:
-                self._values[one.case_id, one.variant, metric] = value
+                self._values[one.case_id, one.variant, metric, baseline] = value
 
     @property
     def is_settled(self) -> bool:
@@ -307,16 +322,31 @@ class EarlyStopper:
     def _advance(self, track: _TrackedQuestion) -> None:
         spec, contrast, gains = track.question.spec, track.question.contrast, list[float]()
         while track.place < len(track.cases):
-            keys = [(track.cases[track.place].id, name, spec.name) for name in contrast]
-            if not all(key in self._values for key in keys):
+            pair = self._pair(track.cases[track.place].id, spec, contrast)
+            if pair is None:
                 break
-            own, base = (self._values[key] for key in keys)
+            own, base = pair
             if own is not None and base is not None:
                 gains.append(spec.gain(own, base))
             track.place += 1
         if gains:
             track.gains.extend(gains)
             track.sequence.add(gains)
+
+    def _pair(
+        self, case_id: str, spec: MetricSpec, contrast: Contrast
+    ) -> tuple[float | None, float | None] | None:
+        """Return what both sides of a pair scored, None for a failure; None if it is open."""
+        sides: list[_Place] = [(case_id, name, spec.name, None) for name in contrast]
+        if spec.is_relative:
+            if any(side in self._values for side in sides):  # a side without a completion
+                return None, None
+            place = (case_id, contrast.variant, spec.name, contrast.baseline)
+            return (self._values[place], EVEN) if place in self._values else None
+        if not all(side in self._values for side in sides):
+            return None
+        own, base = (self._values[side] for side in sides)
+        return own, base
 
     def _is_done(self, track: _TrackedQuestion, better: set[str]) -> bool:
         """Return whether this comparison needs no more pairs.

@@ -1,7 +1,8 @@
 """Sort comparisons into families, each with a 5% chance of any false outcome of its own.
 
 The primary metric is tested alone, so that more metrics do not cost it power. What guards is tested
-for harm only, in a family of its own. All else is exploratory: it shows where to look.
+for harm only, in a family of its own. All else is exploratory: it shows where to look. Which of
+several contenders is the best is asked beside these, in a family of its own (see `rivals`).
 """
 
 from __future__ import annotations

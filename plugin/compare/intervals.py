@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from plugin.compare.bootstrap import bca_ends
 from plugin.results import IntervalKind
 
 Floats = NDArray[np.float64]
@@ -168,25 +169,17 @@ def bca_interval(units: Units, seed: int, n_resamples: int) -> Interval:
     95.2% for 200.
     """
     from scipy.special import ndtr
-    from scipy.stats import bootstrap
 
     n_units = len(units.sums)
     quantile = math.sqrt(n_units / (n_units - 1)) * t_quantile(n_units - 1)
-
-    found = bootstrap(
-        (units.sums,),
-        np.mean,
-        n_resamples=n_resamples,
-        batch=BATCH,
-        confidence_level=float(2 * ndtr(quantile) - 1),
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    ends = bca_ends(units.sums, float(2 * ndtr(quantile) - 1), seed, n_resamples)
     method = f"BCa bootstrap over {n_units} cases, {n_resamples} resamples"
-    return Interval(float(found.low), float(found.high), method, IntervalKind.BOOTSTRAP)
+    return Interval(*ends, method, IntervalKind.BOOTSTRAP)
 
 
-def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) -> Interval:
+def betting_interval(
+    units: Units, bounds: tuple[float, float], alpha: float, times: float = 1.0
+) -> Interval:
     """Return a betting interval of a bounded mean, valid for every sample size and distribution.
 
     The interval excludes a mean m if bets that the true mean is higher (or lower) would have
@@ -201,14 +194,15 @@ def betting_interval(units: Units, bounds: tuple[float, float], alpha: float) ->
         bounds: smallest and largest possible value of a case; if one is infinite, there is no
             interval.
         alpha: error probability of the two-sided interval.
+        times: how often each unit counts, to see what more units like these would give.
     """
     low, high = bounds
     if not (math.isfinite(low) and math.isfinite(high)):
         return no_interval(f"no interval: too few {units.noun} vary, and the metric has no bounds")
     sizes = units.sizes / units.sizes.max()
     means = np.clip((units.sums / units.sizes - low) / (high - low), 0.0, 1.0)
-    lower = lower_mean(means, sizes, alpha)
-    upper = 1.0 - lower_mean(1.0 - means, sizes, alpha)
+    lower = lower_mean(means, sizes, alpha, times=times)
+    upper = 1.0 - lower_mean(1.0 - means, sizes, alpha, times=times)
     method = f"betting interval over {len(means)} {units.noun} (too few vary for a bootstrap)"
     ends = low + (high - low) * lower, low + (high - low) * upper
     return Interval(*ends, method, IntervalKind.BETTING)
@@ -238,7 +232,9 @@ def log_capital(logs: Floats) -> Floats:
     return total
 
 
-def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = False) -> float:
+def lower_mean(
+    means: Floats, stakes: Floats, alpha: float, *, anytime: bool = False, times: float = 1.0
+) -> float:
     """Return the largest mean in 0..1 that bets on a higher mean reject at alpha / 2.
 
     Args:
@@ -247,6 +243,7 @@ def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = F
         alpha: error probability of the two-sided interval.
         anytime: whether a rejection after any of the units, in their order, counts, and not only
             one after the last unit.
+        times: how often each unit counts; with `anytime` once.
     """
     from scipy.optimize import brentq
 
@@ -256,7 +253,7 @@ def lower_mean(means: Floats, stakes: Floats, alpha: float, *, anytime: bool = F
         logs = log_bets(means, mean, stakes)
         if anytime:
             return goal - float(log_capital(logs.cumsum(axis=0)).max())
-        return goal - float(log_capital(logs.sum(axis=0)))
+        return goal - float(log_capital(times * logs.sum(axis=0)))
 
     # The capital falls as the mean rises, and is at most 1 at the observed mean.
     so_far = np.cumsum(means * stakes) / np.cumsum(stakes)

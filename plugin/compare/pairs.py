@@ -6,7 +6,7 @@ A gain is also compared with other gains on the same cases: a prompt's, and othe
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -18,7 +18,18 @@ from plugin.compare.intervals import (
     simultaneous_intervals,
 )
 from plugin.compare.numbers import format_count
-from plugin.records import ALL, DATA, PROMPTED, Case, Failure, MetricSpec, Score, Variant
+from plugin.records import (
+    ALL,
+    DATA,
+    EVEN,
+    PROMPTED,
+    Case,
+    Failure,
+    MetricSpec,
+    Preference,
+    Score,
+    Variant,
+)
 
 
 class Contrast(NamedTuple):
@@ -63,6 +74,8 @@ class Evidence:
         scores: at most one per case, variant and metric; the metric by its name or key.
         failures: failed scores. A failure is ignored if the score exists, or if it names no
             variant.
+        preferences: what the judges prefer, for metrics that compare completions. The scores of
+            these metrics are made of them (see `plugin.compare.relative`).
     """
 
     cases: Sequence[Case]
@@ -70,6 +83,7 @@ class Evidence:
     metrics: Sequence[MetricSpec]
     scores: Sequence[Score]
     failures: Sequence[Failure] = ()
+    preferences: Sequence[Preference] = ()
 
     def __post_init__(self) -> None:
         if not self.variants:
@@ -117,10 +131,15 @@ class FailureFill(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScoreColumn:
-    """One variant's results on one metric, by case id."""
+    """One variant's results on one metric, by case id.
+
+    Attributes:
+        retryable: those of the failed ones that another try may bring.
+    """
 
     scores: dict[str, float]
     failed: frozenset[str]
+    retryable: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +151,7 @@ class Pairs:
         broken: the same for cases with at least one failed score, which is None.
         n_failed_variant: number of failed scores of the variant.
         n_failed_baseline: number of failed scores of the baseline.
+        n_retryable: number of the failed scores of both that another try may bring.
     """
 
     spec: MetricSpec
@@ -142,6 +162,7 @@ class Pairs:
     broken: list[tuple[Case, float | None, float | None]]
     n_failed_variant: int
     n_failed_baseline: int
+    n_retryable: int = 0
 
     @property
     def contrast(self) -> Contrast:
@@ -157,7 +178,7 @@ class Pairs:
             resampling: seed and number of resamples.
             fill: values that replace failed scores; None leaves out the broken pairs.
         """
-        pairs, extent = self._filled(fill), self.spec.high - self.spec.low
+        pairs, extent = self._filled(fill), self.spec.largest_gain
         return stats.paired_estimate(
             self.gains_of(pairs),
             clusters=clusters_of([case for case, _, _ in pairs]),
@@ -207,31 +228,54 @@ def _are_binary(pairs: Sequence[tuple[Case, float, float]]) -> bool:
 
 def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
     """Yield the paired scores of every comparison, by metric, contrast and group."""
+    groups = groups_of(evidence.cases)
     for spec in (spec for spec in evidence.metrics if not spec.judges_data):
         columns = {name: column_of(evidence, spec, name) for name in evidence.names}
         for contrast in contrasts(evidence.names):
-            column, baseline = columns[contrast.variant], columns[contrast.baseline]
-            for group, cases in groups_of(evidence.cases):
-                pairs = [
-                    (case, column.scores.get(case.id), baseline.scores.get(case.id))
-                    for case in cases
-                ]
-                worked = [
-                    (case, a, b)
-                    for case, a, b in pairs
-                    if (a is not None or case.id in column.failed)
-                    and (b is not None or case.id in baseline.failed)
-                ]
-                yield Pairs(
-                    spec=spec,
-                    variant=contrast.variant,
-                    baseline=contrast.baseline,
-                    group=group,
-                    whole=[(c, a, b) for c, a, b in worked if a is not None and b is not None],
-                    broken=[(c, a, b) for c, a, b in worked if a is None or b is None],
-                    n_failed_variant=sum(case.id in column.failed for case in cases),
-                    n_failed_baseline=sum(case.id in baseline.failed for case in cases),
-                )
+            own = columns
+            if spec.is_relative:
+                own = dict(zip(contrast, contrast_columns(evidence, spec, contrast), strict=True))
+            for members in groups:
+                yield pair_up(spec, contrast, own, members)
+
+
+def pair_up(
+    spec: MetricSpec,
+    contrast: Contrast,
+    columns: Mapping[str, ScoreColumn],
+    members: tuple[str, Sequence[Case]],
+) -> Pairs:
+    """Pair the scores of a variant and a baseline.
+
+    Args:
+        spec: the metric.
+        contrast: which two.
+        columns: variant -> its scores.
+        members: name and cases of the group.
+    """
+    (group, cases), (variant, baseline) = members, (columns[name] for name in contrast)
+    pairs = [(case, variant.scores.get(case.id), baseline.scores.get(case.id)) for case in cases]
+    worked = [
+        (case, a, b)
+        for case, a, b in pairs
+        if (a is not None or case.id in variant.failed)
+        and (b is not None or case.id in baseline.failed)
+    ]
+    # A base that failed is counted once, also where its score is even by definition.
+    own_failed = variant.failed - baseline.failed if spec.is_relative else variant.failed
+    return Pairs(
+        spec=spec,
+        variant=contrast.variant,
+        baseline=contrast.baseline,
+        group=group,
+        whole=[(c, a, b) for c, a, b in worked if a is not None and b is not None],
+        broken=[(c, a, b) for c, a, b in worked if a is None or b is None],
+        n_failed_variant=sum(case.id in own_failed for case in cases),
+        n_failed_baseline=sum(case.id in baseline.failed for case in cases),
+        n_retryable=sum(
+            (case.id in variant.retryable) + (case.id in baseline.retryable) for case in cases
+        ),
+    )
 
 
 def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn:
@@ -242,20 +286,76 @@ def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn
         for score in evidence.scores
         if score.variant == variant and score.metric in names
     }
-    failed = {
-        failure.case_id
+    failures = [
+        failure
         for failure in evidence.failures
         if failure.variant == variant and failure.metric in (None, *names)
-    }
+        if failure.baseline in (None, evidence.names[0])
+    ]
     able = {case.id for case in evidence.cases if all(getattr(case, n) for n in spec.needs)}
-    return ScoreColumn(scores, frozenset(failed & able - scores.keys()))
+    failed = {failure.case_id for failure in failures} & able - scores.keys()
+    final = {failure.case_id for failure in failures if not _may_pass(failure, spec)}
+    return ScoreColumn(scores, frozenset(failed), frozenset(failed - final))
+
+
+def _may_pass(failure: Failure, spec: MetricSpec) -> bool:
+    """Return whether another try may bring the score: a metric without a judge computes the same.
+
+    A judge that failed may answer the next time; a completion that is not in a file stays missing.
+    """
+    return failure.retry and (failure.stage != "metric" or spec.asks_judge)
+
+
+def contrast_columns(
+    evidence: Evidence, spec: MetricSpec, contrast: Contrast
+) -> tuple[ScoreColumn, ScoreColumn]:
+    """Return the columns of two variants whose completions were compared with each other.
+
+    What the variant wins is unknown where either of them, or the judge, has failed. The baseline
+    has its score by definition, also where it failed.
+    """
+    wins = wins_of(evidence.preferences, spec, contrast)
+    lost, lost_base = (_failed_at(evidence, name) - wins.keys() for name in contrast)
+    unjudged = {
+        failure.case_id: failure.retry
+        for failure in evidence.failures
+        if (failure.variant, failure.baseline) == contrast
+        and failure.metric in (spec.name, spec.key)
+    }
+    retryable = frozenset(case_id for case_id, retry in unjudged.items() if retry)
+    failed = frozenset((lost | lost_base | unjudged.keys()) - wins.keys())
+    own = ScoreColumn(wins, failed, retryable & failed - lost - lost_base)
+    even = dict.fromkeys((case.id for case in evidence.cases), EVEN)
+    return own, ScoreColumn(even, lost_base, frozenset())
+
+
+def _failed_at(evidence: Evidence, variant: str) -> frozenset[str]:
+    """Return the cases for which a variant has no completion."""
+    return frozenset(
+        failure.case_id
+        for failure in evidence.failures
+        if failure.variant == variant and failure.metric is None
+    )
+
+
+def wins_of(
+    preferences: Sequence[Preference], spec: MetricSpec, contrast: Contrast
+) -> dict[str, float]:
+    """Return what a variant wins against a baseline, by case id: the mean over the judges."""
+    found: dict[str, list[float]] = {}
+    for one in preferences:
+        if (one.variant, one.baseline) == contrast and one.metric in (spec.name, spec.key):
+            found.setdefault(one.case_id, []).append(one.value)
+    return {case_id: math.fsum(values) / len(values) for case_id, values in found.items()}
 
 
 def groups_of(cases: Sequence[Case]) -> list[tuple[str, list[Case]]]:
     """Return all cases, then the cases of each group, in order of first appearance."""
-    names = dict.fromkeys(case.group for case in cases if case.group not in (None, ALL))
-    named = [(str(name), [case for case in cases if case.group == name]) for name in names]
-    return [(ALL, list(cases)), *named]
+    named: dict[str, list[Case]] = {}
+    for case in cases:
+        if case.group is not None and case.group != ALL:
+            named.setdefault(case.group, []).append(case)
+    return [(ALL, list(cases)), *named.items()]
 
 
 def clusters_of(cases: Sequence[Case]) -> list[Hashable] | None:
@@ -316,7 +416,7 @@ def best_of(
     """Return the best contender's gain, with an interval that holds for all contenders at once."""
     rivals = contenders(evidence.names)
     cases, gains = _shared_gains(evidence, spec, rivals)
-    extent, place = spec.high - spec.low, rivals.index(best)
+    extent, place = spec.largest_gain, rivals.index(best)
     clusters = clusters_of(cases)
     interval = simultaneous_intervals(
         gains,

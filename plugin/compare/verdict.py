@@ -9,6 +9,7 @@ from dataclasses import replace
 from plugin.compare.comparisons import VerdictSettings
 from plugin.compare.numbers import format_count
 from plugin.compare.pairs import Evidence, best_of, contenders, prompt_share
+from plugin.compare.rivals import is_told_apart, rival_gaps
 from plugin.compare.words import (
     Finding,
     data_quality_lines,
@@ -22,10 +23,11 @@ from plugin.compare.words_rivals import (
     early_best_of_line,
     prompt_lines,
     prompt_share_line,
+    rival_lines,
     upkeep_lines,
 )
 from plugin.records import ALL, PROMPTED, Failure, MetricSpec, Score
-from plugin.results import Comparison, Harm, Summary, Verdict
+from plugin.results import Comparison, Harm, RivalGap, Summary, Verdict
 
 
 def decide_verdict(
@@ -36,8 +38,9 @@ def decide_verdict(
 ) -> Verdict:
     """Return the verdict: the primary metric decides, and lost guards stand in the sentence.
 
-    Of several adapters the verdict is about the one with the largest gain over the base on the
-    primary metric. How it stands beside a prompted base comes among the first details.
+    Of several adapters the verdict is about the recommended one: the one with the largest gain over
+    the base on the primary metric, or an earlier one that is as good (see `rivals`). How it stands
+    beside the others and beside a prompted base comes among the first details.
 
     Raises:
         ValueError: when the primary metric is not there, or is not one that decides.
@@ -48,13 +51,18 @@ def decide_verdict(
         means = [row for row in summaries if row.group == ALL]
         sentence = head + single_variant_sentence(evidence.names[0], means)
         return Verdict(None, sentence, (), primary.name)
-    findings = _rank_findings(evidence, comparisons, primary)
+    ranked = _rank_findings(evidence, comparisons, primary)
+    gaps = _gaps_of(evidence, primary, ranked, settings)
+    findings = _recommended_first(ranked, gaps, contenders(evidence.names))
     best = findings[0].primary
+    beside = settings.beside.get((best.variant, best.baseline), "") if primary.is_relative else ""
     anytime = early_stop_lines(best if settings.n_worked else None) if settings.early else []
     return Verdict(
         outcome=findings[0].outcome,
-        sentence=head + verdict_sentence(findings[0], _subject_text(evidence, best.variant)),
+        sentence=head
+        + verdict_sentence(findings[0], _subject_text(evidence, best.variant, gaps), beside),
         details=(
+            *rival_lines(gaps, best.variant, ranked[1].primary.variant if gaps else ""),
             *_prompt_details(evidence, comparisons, findings[0], primary, settings),
             *anytime,
             *detail_lines(findings, _best_of_details(evidence, best, primary, settings)),
@@ -63,6 +71,7 @@ def decide_verdict(
         primary_metric=primary.name,
         variant=best.variant,
         harms=tuple(_harm(row) for finding in findings for row in finding.lost),
+        rivals=gaps,
     )
 
 
@@ -92,6 +101,38 @@ def _rank_findings(
     )
 
 
+def _gaps_of(
+    evidence: Evidence, primary: MetricSpec, ranked: Sequence[Finding], settings: VerdictSettings
+) -> tuple[RivalGap, ...]:
+    """Compare the contender of the largest gain with the others; empty for nothing to compare."""
+    best = ranked[0].primary
+    if len(ranked) == 1 or settings.is_withheld or not best.n:
+        return ()
+    return rival_gaps(evidence, primary, best.variant, settings, settings.early)
+
+
+def _recommended_first(
+    ranked: Sequence[Finding], gaps: Sequence[RivalGap], order: Sequence[str]
+) -> list[Finding]:
+    """Return the findings with the recommended one first.
+
+    An earlier one takes the place of the best if it is equivalent to it, if it shows the same
+    against the base, and if it lost no guard that the best one kept.
+    """
+    best = ranked[0]
+    outcomes = {gap.other: gap.outcome for gap in gaps}
+    lost = {(row.metric, row.group) for row in best.lost}
+    as_good = [
+        found
+        for found in ranked
+        if outcomes.get(found.primary.variant) == "equivalent"
+        and found.outcome == best.outcome
+        and {(row.metric, row.group) for row in found.lost} <= lost
+    ]
+    chosen = min([best, *as_good], key=lambda found: order.index(found.primary.variant))
+    return [chosen, *(found for found in ranked if found is not chosen)]
+
+
 def _finding_for(
     comparisons: Sequence[Comparison], primary: str, variant: str, baseline: str
 ) -> Finding:
@@ -110,13 +151,19 @@ def _finding_for(
     )
 
 
-def _subject_text(evidence: Evidence, best: str) -> str:
+def _subject_text(evidence: Evidence, chosen: str, gaps: Sequence[RivalGap]) -> str:
     """Name what the verdict is about, and out of how many it was chosen."""
     rivals = [v for v in evidence.variants if v.name in contenders(evidence.names)]
     if len(rivals) == 1:
-        return best
+        return chosen
     noun = "adapters" if all(variant.adapter_path for variant in rivals) else "variants"
-    return f"{best} (best of {len(rivals)} {noun})"
+    several = f"{len(rivals)} {noun}"
+    if not gaps:
+        return f"{chosen} (of {several})"
+    if chosen != gaps[0].best:
+        return f"{chosen} (as good as the best of {several}, and earlier)"
+    how = "best" if is_told_apart(gaps) else "highest mean"
+    return f"{chosen} ({how} of {several})"
 
 
 def _prompt_details(

@@ -17,9 +17,20 @@ from plugin.compare.numbers import (
     format_percent,
 )
 from plugin.compare.pairs import BestOf
-from plugin.compare.stats import ALPHA, decide_guard, decide_outcome, sign_test_p
+from plugin.compare.stats import ALPHA, sign_test_p
+from plugin.compare.words_open import (
+    adjusted_p,
+    failed_text,
+    is_left_open,
+    open_reason,
+    stuck_note,
+    stuck_text,
+    to_tell,
+    would_be,
+)
+from plugin.compare.words_preference import preference_head, wins_text
 from plugin.records import ALL, DATA
-from plugin.results import Comparison, IntervalKind, Outcome, Summary
+from plugin.results import Comparison, IntervalKind, Outcome, RivalGap, Summary
 
 _PROMISED_CASES, _PROMISED_CLUSTERS = 60, 10
 """From so many cases, or effective clusters, on the interval's coverage is promised."""
@@ -77,24 +88,37 @@ class Finding:
         return [row for row in (*self.others, *self.groups) if row.outcome == "worse"]
 
 
-def verdict_sentence(finding: Finding, subject: str) -> str:
-    """Return the answer in one line about the variant, named by the subject."""
-    return f"{_outcome_sentence(finding.primary, subject)}{also_lost(finding)}."
+def verdict_sentence(finding: Finding, subject: str, beside: str = "") -> str:
+    """Return the answer in one line.
+
+    Args:
+        finding: what was found about the variant that the answer is about.
+        subject: names this variant.
+        beside: what must stand beside the primary metric's numbers; "" for nothing.
+    """
+    return f"{_outcome_sentence(finding.primary, subject)}{beside}{also_lost(finding)}."
 
 
 def _outcome_sentence(row: Comparison, subject: str) -> str:
     """Return what the primary metric shows, without a full stop."""
+    if row.is_relative:
+        why = "" if row.holds_at_worst else f", because {failed_text(row)} missing"
+        return f"{preference_head(row, subject, why, _small_note(row))} {_numbers_text(row)}"
     if row.outcome == "equivalent":
         head = f"{subject} and {row.baseline} are equivalent on {row.metric} (any difference is "
         return f"{head}below your margin of {format_number(row.margin)}): {_numbers_text(row)}"
     if row.outcome == "can't tell":
         head = f"Can't tell whether {subject} is better than {row.baseline} on {row.metric}"
-        why = "" if row.holds_at_worst else f", because {_failed_text(row)} missing"
+        why = "" if row.holds_at_worst else f", because {failed_text(row)} missing"
         return f"{head}{why}: {_numbers_text(row)}"
-    margin = format_number(row.margin)
-    small = f", but by less than your margin of {margin}" if _is_small(row) else ""
-    found = f"is {row.outcome} than {row.baseline} on {row.metric}{small}"
+    found = f"is {row.outcome} than {row.baseline} on {row.metric}{_small_note(row)}"
     return f"{subject} {found}: {_numbers_text(row)}"
+
+
+def _small_note(row: Comparison) -> str:
+    """Say that the difference is small; "" where it is not."""
+    margin = format_number(row.margin)
+    return f", but by less than your margin of {margin}" if _is_small(row) else ""
 
 
 def also_lost(finding: Finding) -> str:
@@ -153,7 +177,7 @@ def detail_lines(findings: Sequence[Finding], chosen: Sequence[str] = ()) -> tup
     row = best.primary
     lines = [_rival_line(finding) for finding in others if finding.lost]
     lines += [_got_worse_line(worse) for worse in best.worse]
-    lines += [*_promise_note(row), *_open_reason(row)]
+    lines += [*_promise_note(row), *stuck_note(row), *open_reason(row)]
     for guard in best.guards:
         if guard.outcome != "lost":
             name = _guard_name(guard)
@@ -178,7 +202,7 @@ def detail_lines(findings: Sequence[Finding], chosen: Sequence[str] = ()) -> tup
 
 def _got_worse_line(row: Comparison) -> str:
     """Say what got worse without being a guard, and how to make it one."""
-    chance = f", {_adjusted_p(row)}" if row.p_adjusted is not None else ""
+    chance = f", {adjusted_p(row)}" if row.p_adjusted is not None else ""
     if row.group == ALL:
         name, kind = f"{row.metric} got worse", f"--guard_metric {shlex.quote(row.metric)}"
     else:
@@ -205,58 +229,6 @@ def also_worse(finding: Finding) -> str:
     )
 
 
-def _open_reason(row: Comparison) -> list[str]:
-    """Say why the primary metric cannot tell, and what would help; empty when it can tell."""
-    if row.outcome != "can't tell":
-        return []
-    if not row.holds_at_worst:
-        return [
-            f"The cases with scores say {_would_be(row)}, but {_failed_text(row)} missing, and "
-            "could change that. Resume the run: only what failed is asked again."
-        ]
-    if not row.n:
-        return ["No case has a score of both."]
-    lines = []
-    low, high = row.ci_low, row.ci_high
-    if low is None or high is None:
-        lines.append(f"There is {row.why_no_interval or 'no interval'}.")
-    elif _is_left_open(row):
-        lines.append(
-            f"The interval leaves out zero, yet chance could still explain it ({_adjusted_p(row)})."
-        )
-    return [*lines, _needed_text(row)]
-
-
-def _needed_text(row: Comparison) -> str:
-    """Say how many cases would tell, or how many clusters where cases belong together."""
-    margin = format_number(row.margin)
-    noun, n = ("cases", row.n) if row.n_clusters is None else ("clusters", row.n_clusters)
-    if row.n_to_detect is None:
-        if row.margin and row.smallest_detectable is not None:
-            return f"How many {noun} would tell was not computed for this run."
-        why = f"one {noun[:-1]} shows" if n < 2 else "these scores show"
-        why = f"{why} no spread" if row.margin else "with a margin of 0 no number is enough"
-        return f"How many {noun} would tell cannot be known: {why}."
-    if row.n_to_detect <= n:
-        return (
-            f"About {format_count(row.n_to_detect)} {noun} find a gain of {margin} (your margin) "
-            f"with 80% chance, and there are {format_count(n)}: the true gain may well be "
-            f"smaller. More {noun} narrow the interval."
-        )
-    now = ""
-    if row.smallest_detectable is not None:
-        least = format_number(row.smallest_detectable)
-        now = f"{format_count(n)} {noun} reliably find only gains of {least} or more. "
-    equivalence = ""
-    if row.n_for_equivalence is not None:
-        n_equal = format_count(row.n_for_equivalence)
-        equivalence = f", about {n_equal} would show that the difference is smaller"
-    return (
-        f"{now}About {format_count(row.n_to_detect)} {noun} would find a gain of {margin} (your "
-        f"margin){equivalence} (80% chance)."
-    )
-
-
 def _chance_line(row: Comparison) -> list[str]:
     """Count the cases on the primary metric, with their sign test, and give the mean gain's p.
 
@@ -269,17 +241,14 @@ def _chance_line(row: Comparison) -> list[str]:
     differ = ""
     if sign_p is not None and (sign_p < ALPHA) != (row.p_adjusted < ALPHA):
         differ = " They differ because a few large changes weigh more in the mean than in counts."
+    words = ("wins", "losses", "ties") if row.is_relative else ("better", "worse", "the same")
+    numbers = map(format_count, (row.wins, row.losses, row.n_ties))
+    counts = ", ".join(f"{n} {word}" for n, word in zip(numbers, words, strict=True))
+    of_what = "win rate" if row.is_relative else "mean gain"
     return [
-        f"Case by case on {row.metric}: {format_count(row.wins)} better, "
-        f"{format_count(row.losses)} worse, {format_count(row.n_ties)} the same{by_sign}. Test of "
-        f"the mean gain: {_adjusted_p(row)}.{differ}"
+        f"Case by case on {row.metric}: {counts}{by_sign}. Test of the {of_what}: "
+        f"{adjusted_p(row)}.{differ}"
     ]
-
-
-def _adjusted_p(row: Comparison) -> str:
-    """Return the p, with the number of tests that it is adjusted for where there are several."""
-    text = format_named_p(row.p_adjusted)
-    return text if row.n_family == 1 else f"{text}, adjusted for {format_count(row.n_family)} tests"
 
 
 def comparison_line(label: str, row: Comparison) -> str:
@@ -293,21 +262,12 @@ def comparison_line(label: str, row: Comparison) -> str:
         return f"{label} ({why}): {_numbers_text(row)}"
     undone = ""
     if not row.holds_at_worst:
-        undone = f" ({_would_be(row)} so far, but {_failed_text(row)} missing)"
-    chance = f", {_adjusted_p(row)}" if _is_left_open(row) else ""
-    return f"{label}: {_outcome_text(row)}{undone}, {_numbers_text(row)}{chance}{_to_tell(row)}"
-
-
-def _to_tell(row: Comparison) -> str:
-    """Say how many cases would tell whether a guard is kept; "" for all else."""
-    if row.outcome != "unclear" or row.n_to_detect is None or not row.holds_at_worst:
-        return ""
-    noun, n = ("cases", row.n) if row.n_clusters is None else ("clusters", row.n_clusters)
-    if row.n_to_detect <= n:
-        return ""
+        undone = f" ({would_be(row)} so far, but {failed_text(row)} missing)"
+    chance = f", {adjusted_p(row)}" if is_left_open(row) else ""
+    stuck = stuck_text(row)
+    stuck = f"; {stuck}" if stuck else ""
     return (
-        f"; about {format_count(row.n_to_detect)} {noun} would show that a loss, if any, is below "
-        f"{format_number(row.margin)} (80% chance)"
+        f"{label}: {_outcome_text(row)}{undone}, {_numbers_text(row)}{chance}{stuck}{to_tell(row)}"
     )
 
 
@@ -315,25 +275,13 @@ def _outcome_text(row: Comparison) -> str:
     return f"{row.outcome}, but by less than your margin" if _is_small(row) else str(row.outcome)
 
 
-def _would_be(row: Comparison) -> str:
-    """Return what the outcome would be without the failures."""
-    interval = (row.ci_low, row.ci_high)
-    if row.role == "guard":
-        return decide_guard(interval, row.gain, row.p_adjusted, row.margin)
-    return decide_outcome(interval, row.p_adjusted, row.margin)
-
-
-def _failed_text(row: Comparison) -> str:
-    """Return how many scores failed, with its verb."""
-    n_failed = row.n_failed_variant + row.n_failed_baseline
-    return format_count(n_failed, "failed score is", "failed scores are")
-
-
 def _numbers_text(row: Comparison) -> str:
     """Return means, gain, interval, n and failures."""
     n_failed = row.n_failed_variant + row.n_failed_baseline
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:
         return f"no case has a score of both (n=0{failed_suffix(n_failed)})"
+    if row.is_relative:
+        return wins_text(row, f"{n_text(row)}{failed_suffix(n_failed)}")
     means = f"{format_number(row.variant_mean)} against {format_number(row.baseline_mean)}"
     direction = "" if row.higher_is_better else " (lower is better)"
     within = format_interval(row.ci_low, row.ci_high, signed=True)
@@ -350,7 +298,7 @@ def _mean_text(row: Summary) -> str:
     return f"{row.metric} {mean} ({within}, n={n}{failed_suffix(row.n_failed)})"
 
 
-def n_text(row: Comparison | RatioEstimate | BestOf) -> str:
+def n_text(row: Comparison | RatioEstimate | BestOf | RivalGap) -> str:
     """Return how many cases a figure rests on, and how many clusters."""
     clusters = "" if row.n_clusters is None else f" in {format_count(row.n_clusters)} clusters"
     return f"n={format_count(row.n)}{clusters}"
@@ -361,13 +309,6 @@ def _is_small(row: Comparison) -> bool:
     if row.ci_low is None or row.ci_high is None or row.outcome not in ("better", "worse"):
         return False
     return -row.margin <= row.ci_low and row.ci_high <= row.margin
-
-
-def _is_left_open(row: Comparison) -> bool:
-    """Return whether the interval leaves out zero, and chance remains after adjustment."""
-    if row.outcome != "can't tell" or row.ci_low is None or row.ci_high is None:
-        return False
-    return row.holds_at_worst and (row.ci_low > 0 or row.ci_high < 0)
 
 
 def _promise_note(row: Comparison) -> list[str]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from plugin.compare.intervals import RatioEstimate
-from plugin.compare.numbers import format_count, format_interval, format_number, format_percent
+from plugin.compare.numbers import (
+    failed_suffix,
+    format_count,
+    format_interval,
+    format_number,
+    format_percent,
+)
 from plugin.compare.pairs import BestOf
 from plugin.compare.words import Finding, also_worse, comparison_line, n_text
 from plugin.records import PROMPTED
-from plugin.results import Comparison
+from plugin.results import Comparison, RivalGap
 
 
 def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
@@ -66,6 +74,52 @@ def upkeep_lines(over_prompt: Comparison) -> list[str]:
     ]
 
 
+def rival_lines(gaps: Sequence[RivalGap], recommended: str, runner_up: str) -> list[str]:
+    """Say how the best of several stands against the runner-up, and which one is recommended.
+
+    Args:
+        gaps: the one with the highest mean against each other one.
+        recommended: the variant that the verdict is about.
+        runner_up: the variant with the second highest mean.
+    """
+    by_name = {gap.other: gap for gap in gaps}
+    lines = []
+    if recommended in by_name:
+        gap = by_name[recommended]
+        lines.append(
+            f"Recommended: {recommended}. {gap.best} has the highest mean, but "
+            f"{_gap_text(gap, 'the two')}. {recommended} comes earlier."
+        )
+    if runner_up in by_name and runner_up != recommended:
+        gap = by_name[runner_up]
+        lines.append(f"Best against runner-up: {_gap_text(gap, f'{gap.best} and {gap.other}')}.")
+    return lines
+
+
+def _gap_text(gap: RivalGap, both: str) -> str:
+    """Return what is shown of the best one against another one, without a full stop."""
+    if gap.gain is None:
+        return f"no case has a score of both {gap.best} and {gap.other}"
+    margin = format_number(gap.margin)
+    is_small = gap.ci_high is not None and gap.ci_high <= gap.margin
+    small = f", but by less than your margin of {margin}" if is_small else ""
+    found = {
+        "better": f"{gap.best} is better than {gap.other} on {gap.metric}{small}",
+        "worse": f"on the cases that both have, {gap.best} is worse than {gap.other}",
+        "equivalent": f"{both} are equivalent on {gap.metric} (any difference is below your margin "
+        f"of {margin})",
+        "can't tell": f"{both} cannot be told apart on {gap.metric}",
+    }[gap.outcome]
+    within = format_interval(gap.ci_low, gap.ci_high, signed=True)
+    if gap.ci_low is not None and gap.n_pairs > 1:
+        within += f", which holds for all {format_count(gap.n_pairs)} pairs of variants at once"
+    return (
+        f"{found}: {format_number(gap.best_mean)} against {format_number(gap.other_mean)}, gain "
+        f"{format_number(gap.gain, signed=True)} ({within}, {n_text(gap)}"
+        f"{failed_suffix(gap.n_failed)})"
+    )
+
+
 def best_of_line(row: Comparison, best: BestOf, has_prompt: bool) -> str:
     """Say that the best was chosen, and what is left of its gain when that is allowed for.
 
@@ -105,7 +159,7 @@ def early_best_of_line(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
 def _chosen_because(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
     gain = f"its gain over {row.baseline} and over {PROMPTED}" if has_prompt else "its gain"
     return (
-        f"{row.variant} was chosen as the best of {n_rivals} on these same cases, which flatters "
+        f"{row.variant} was chosen from {n_rivals} variants on these same cases, which flatters "
         f"{gain}"
     )
 

@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Literal, NamedTuple, Protocol
 
-from plugin.certify.certificate import Certificate
-from plugin.errors import OptionError, did_you_mean
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
+from plugin.errors import AdapterError, OptionError, did_you_mean
 from plugin.load.adapter import AdapterFolder
-from plugin.load.convert import conversion_obstacles
+from plugin.load.convert import conversion_obstacles, refuse_conversion
 from plugin.load.model import ModelFolder
 from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
@@ -114,14 +114,17 @@ class Engine(Protocol):
         """
 
     def tokens(self, text: str) -> tuple[int, ...]:
-        """Return the token ids of a text that continues a prompt, without special tokens."""
+        """Return the token ids of an expected output, with the token that ends an answer."""
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """Prove that the variant's adapter is applied, and that the base is left unchanged.
 
         Args:
             variant: a variant with an adapter.
             probes: prompts to ask; their own variant is ignored.
+            tell: gets the steps that may take long.
 
         Raises:
             AdapterError: when the adapter cannot be used with this base.
@@ -333,7 +336,7 @@ def _fitting_engine(model: ModelFolder, adapters: Sequence[AdapterFolder]) -> En
         return EngineChoice("mlx", "the base is quantised in MLX format")
     for adapter in adapters:
         for name, kind in _ADAPTER_KINDS.items():
-            if conversion_obstacles(adapter, kind):
+            if conversion_obstacles(adapter, kind, model):
                 other = "transformers" if name == "mlx" else "mlx"
                 return EngineChoice(
                     other, f"adapter {adapter.path.name} cannot be converted for {name}"
@@ -345,6 +348,34 @@ def _fitting_engine(model: ModelFolder, adapters: Sequence[AdapterFolder]) -> En
     if any(adapter.kind == "peft" for adapter in adapters):
         return EngineChoice("transformers", "no GPU, and there is a PEFT adapter")
     return EngineChoice("mlx", "no GPU, and no PEFT adapter")
+
+
+def require_fitting_adapters(
+    name: str, model: ModelFolder, adapters: Sequence[AdapterFolder]
+) -> None:
+    """Refuse adapters that the engine cannot load.
+
+    Raises:
+        AdapterError: naming the engine that can; when no engine can load all of them, the runs to
+            compare them in.
+    """
+    kind = ENGINES[name].adapter_kind
+    refused = [one for one in adapters if kind and conversion_obstacles(one, kind, model)]
+    if not kind or not refused:
+        return
+    (other,) = set(_ADAPTER_KINDS) - {name}
+    if any(conversion_obstacles(one, _ADAPTER_KINDS[other], model) for one in adapters):
+        own = [one for one in adapters if one not in refused]
+        runs = "\n".join(
+            f"  --engine {engine} " + " ".join(f"--model_adapter {one.path}" for one in group)
+            for engine, group in ((name, own), (other, refused))
+        )
+        raise AdapterError(
+            "no engine here can load all of these adapters, because they are of different "
+            f"kinds. Compare them in two runs:\n{runs}"
+        )
+    for adapter in refused:
+        refuse_conversion(adapter, kind, model)
 
 
 def _missing_libraries(name: str) -> list[str]:

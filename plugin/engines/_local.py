@@ -15,10 +15,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from plugin.certify.certificate import Certificate
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.measure import AdapterSwitch, certify_weights
 from plugin.engines import EngineSettings
-from plugin.errors import ModelError, one_line
+from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
+from plugin.engines.templates import TemplateFailure, TemplateText
+from plugin.errors import FaultError, ModelError, one_line
 from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
 
@@ -48,6 +50,11 @@ class LocalEngine(ABC):
         self._switch = switch
         self._settings = settings
         require_known_tokens(tokenizer, switch.n_vocabulary, settings)
+        self._end = end_token(
+            tokenizer,
+            template if settings.chat_template else None,
+            named_end_tokens(settings.model.path, settings.model.config),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -64,11 +71,13 @@ class LocalEngine(ABC):
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """See `Engine.tokens`."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        return answer_tokens(text, self._tokenizer, self._end)
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """See `Engine.certify`."""
-        return certify_weights(self._switch, variant, probes)
+        return certify_weights(self._switch, variant, probes, tell)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; a completion also ends where the model's context ends."""
@@ -92,10 +101,6 @@ class LocalEngine(ABC):
     @abstractmethod
     def _read_batch(self, batch: Sequence[PromptPair]) -> Sequence[float | NoResult]:
         """Return the log probability of each continuation in nats, computed in one batch."""
-
-
-TemplateText = Callable[[list[dict[str, str]]], Sequence[int]]
-"""A function that applies the chat template: turns with role and content -> token ids."""
 
 
 def encode_messages(
@@ -218,21 +223,24 @@ def _require_single_turn(turns: list[dict[str, str]], settings: EngineSettings) 
 def _render_template(
     turns: list[dict[str, str]], template: TemplateText, settings: EngineSettings
 ) -> Sequence[int]:
-    from jinja2 import TemplateError
-
     try:
         return template(turns)
-    except Exception as error:  # a template is a program and can raise anything
-        if type(error) is TemplateError:  # raised by the template's raise_exception
-            raise ModelError(
-                f"{settings.model.path}: its chat template rejects these turns ({_roles(turns)}): "
-                f"{error}. Leave out --system_prompt, change the turns, or use --chat_template "
-                "false"
-            ) from error
+    except TemplateFailure as error:
+        kind, said = error.kind, one_line(error)
+    except FaultError:
+        raise
+    except Exception as error:  # some tokenizers apply templates by a program of their own
+        kind, said = type(error).__name__, one_line(error)
+    if kind == "TemplateError":  # raised by the template's raise_exception
         raise ModelError(
-            f"{settings.model.path}: its chat template fails on these turns ({_roles(turns)}): "
-            f"{type(error).__name__}: {one_line(error)}; {_FIX_TEMPLATE}"
-        ) from error
+            f"{settings.model.path}: its chat template rejects these turns ({_roles(turns)}): "
+            f"{said}. Leave out --system_prompt, change the turns, or use --chat_template false"
+        )
+    said = f"{kind}: {said}" if kind else said
+    raise ModelError(
+        f"{settings.model.path}: its chat template fails on these turns ({_roles(turns)}): "
+        f"{said}; {_FIX_TEMPLATE}"
+    )
 
 
 def _roles(turns: list[dict[str, str]]) -> str:

@@ -11,17 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from plugin.body import bound_body_sync
+from plugin.body import bound_body
 from plugin.errors import CallError, ModelError, OptionError, UserError, list_first
 from plugin.keys import SecretMask
 from plugin.load.model import short_name
 from plugin.net import (
     Meaning,
-    client_error,
     count_at,
+    fetch_json,
     get_path,
     make_client,
-    read_answer,
     sendable,
     status_meaning,
     text_at,
@@ -118,6 +117,11 @@ def fatal_error(error: CallError, url: str, name: str, has_key: bool) -> UserErr
                 f"the inference server {url} does not serve {name!r} ({error}). Check the name, "
                 "and --server_url, which usually ends with /v1"
             )
+        case Meaning.MOVED:
+            return ModelError(
+                f"the inference server {url} sends requests elsewhere ({error}). Redirects are not "
+                "followed; if that is the right server, give its address with --server_url"
+            )
         case _:
             return None
 
@@ -171,34 +175,21 @@ def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> Ser
         OptionError: when the server rejects the key.
         ModelError: when the server cannot be reached, or lacks a model; lists those it has.
     """
-    import httpx
-
-    with make_client(
-        f"the inference server {url}",
-        lambda: httpx.Client(
-            base_url=url,
-            headers=request_headers(key),
-            timeout=_TIMEOUT_S,
-            event_hooks={"response": [bound_body_sync]},
-        ),
-        ModelError,
-    ) as client:
-        probe = _ModelProbe(client, url, key)
-        listed = probe.listed()
-        if listed is None:
-            for name in asked:
-                probe.check(name, chat)
-            return ServedModels({name: ServedModel(name) for name in asked}, probe.version())
-        return ServedModels(_match_all(url, asked, listed), probe.version())
+    probe = _ModelProbe(url, key)
+    listed = probe.listed()
+    if listed is None:
+        for name in asked:
+            probe.check(name, chat)
+        return ServedModels({name: ServedModel(name) for name in asked}, probe.version())
+    return ServedModels(_match_all(url, asked, listed), probe.version())
 
 
 class _ModelProbe:
     """Ask a server about its models."""
 
-    def __init__(self, client: Any, url: str, key: str) -> None:
-        self._client = client
+    def __init__(self, url: str, key: str) -> None:
         self._url = url
-        self._has_key = bool(key)
+        self._key = key
         self._mask = SecretMask(key)
 
     def listed(self) -> list[ServedModel] | None:
@@ -208,11 +199,11 @@ class _ModelProbe:
             UserError: when the request fails for another reason.
         """
         try:
-            found = get_path(self._request("GET", "models"), "data")
+            found = get_path(self._request("GET", "models", _TIMEOUT_S), "data")
         except CallError as error:
             if error.status in (404, 405, 501):
                 return None
-            if fatal := fatal_error(error, self._url, "models", self._has_key):
+            if fatal := fatal_error(error, self._url, "models", bool(self._key)):
                 raise fatal from None
             raise ModelError(
                 f"cannot read the list of models of the inference server {self._url} ({error}). "
@@ -234,9 +225,9 @@ class _ModelProbe:
         """
         path, body = completion_request(name, [Message("user", "Hello")], 1, chat)
         try:
-            self._request("POST", path, json=body, timeout=_FIRST_TOKEN_S)
+            self._request("POST", path, _FIRST_TOKEN_S, json=body)
         except CallError as error:
-            fatal = fatal_error(error, self._url, name, self._has_key)
+            fatal = fatal_error(error, self._url, name, bool(self._key))
             raise fatal or ModelError(
                 f"the inference server {self._url} has no list of models, and a test request for "
                 f"{name!r} failed: {error}. Check the name and --server_url"
@@ -247,26 +238,35 @@ class _ModelProbe:
         root = self._url.removesuffix("/").removesuffix("/v1")
         for path in ("version", "api/version"):
             try:
-                found = text_at(get_path(self._request("GET", f"{root}/{path}"), "version"))
+                found = text_at(
+                    get_path(self._request("GET", f"{root}/{path}", _TIMEOUT_S), "version")
+                )
             except CallError:
                 continue
             if found:
                 return self._mask(found)[:100]
         return ""
 
-    def _request(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+    def _request(self, method: str, path: str, limit_s: float, **more: Any) -> dict[str, Any]:
         """Send a request, and return the JSON object of the answer.
 
         Raises:
-            CallError: when there is no answer, or no JSON object in it.
+            CallError: when there is no answer in time, or no JSON object in it.
         """
-        try:
-            answer = self._client.request(method, path, **more)
-        except Exception as error:  # a broken answer can raise anything
-            failed = client_error(error)
-        else:
-            return read_answer(answer.status_code, answer.headers, answer.content, self._mask)
-        raise failed
+        return fetch_json(self._client, method, path, self._mask, limit_s, timeout=limit_s, **more)
+
+    def _client(self) -> Any:
+        import httpx
+
+        return make_client(
+            f"the inference server {self._url}",
+            lambda: httpx.AsyncClient(
+                base_url=self._url,
+                headers=request_headers(self._key),
+                event_hooks={"response": [bound_body]},
+            ),
+            ModelError,
+        )
 
 
 def _match_all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from plugin.certify.certificate import Certificate, not_applicable
+from plugin.certify.certificate import Certificate, Tell, not_applicable, tell_nobody
 from plugin.errors import OptionError
 from plugin.records import Completion, Failure, Message, NoResult, Prompt
 
@@ -39,7 +39,9 @@ class TextEngine:
         """Return nothing: the engine never sees tokens."""
         return ()
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """Return a certificate that says why none applies."""
         return not_applicable(variant, self.why_uncertified)
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from plugin.engines._local import PromptPair, pad_rows
+from plugin.engines.templates import begin_tokenizer_check
 from plugin.errors import ModelError, one_line
+from plugin.load.files import refuse_code
 
 _MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
@@ -55,6 +57,7 @@ def load_torch_model(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
 
     disable_progress_bar()  # the run shows its own progress
     place = torch_device()
+    begin_tokenizer_check(path)()
     safe = {"trust_remote_code": False, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **safe)
@@ -77,6 +80,7 @@ def load_torch_model(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
                 f"{path}: transformers and bitsandbytes cannot load this model in 4 bits on "
                 f"{place} ({one_line(error)}). Leave --load_4bit out, or use a CUDA GPU"
             ) from error
+        refuse_code(path, str(error))
         raise ModelError(
             f"{path}: transformers cannot load this model ({one_line(error)}). It needs "
             "safetensors in the hub's layout and an architecture that it knows; try mlx, or "

@@ -1,41 +1,32 @@
 """Generate with mlx-lm's continuous batching, on Apple Metal or on CPU and CUDA builds of mlx.
 
-The base weights are loaded once for all variants. `MlxAdapterSwitch` switches adapters: it keeps
-references to the base's modules and arrays (mlx arrays are immutable) and puts them back
-afterwards. The base must then answer a probe with exactly the same bits as before. If the backend
-does not give repeatable bits, digests of the tensors are compared instead.
+The base weights are loaded once for all variants; `_mlx_adapters` switches adapters.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version as installed
 from inspect import signature
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
-from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
 from plugin.engines import EngineSettings
 from plugin.engines._local import (
     LocalEngine,
     PromptPair,
-    TemplateText,
     pad_rows,
     room_left,
     thinking_option,
 )
+from plugin.engines._mlx_adapters import MlxAdapterSwitch
 from plugin.engines._mlx_rope import ConfigReader, rope_changes, text_reader
+from plugin.engines.templates import TemplateText, begin_tokenizer_check, template_text
 from plugin.errors import FaultError, ModelError, one_line
-from plugin.load.adapter import AdapterFolder
-from plugin.load.convert import to_mlx
-from plugin.load.fit import base_model_notes, fit_tensors, placement_error
+from plugin.load.files import NO_CODE, refuse_code
 from plugin.records import Completion, Prompt
 
 
@@ -67,16 +58,21 @@ def load_mlx_model(path: Path) -> tuple[Any, Any]:
     from mlx_lm.utils import load_model, load_tokenizer
 
     _open_streams()
+    require_tokenizer = begin_tokenizer_check(path)
     try:
         changes = _config_changes(path)
         model, config = load_model(path, model_config=changes, trust_remote_code=False)
-        tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
-    except ModelError as error:
+        require_tokenizer()
+        tokenizer = load_tokenizer(
+            path, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id")
+        )
+    except ModelError:
         free_mlx_memory()
-        raise ModelError(f"{path}: {error}") from error
+        raise
     except (Exception, SystemExit) as error:  # mlx-lm's loaders can raise anything
         free_mlx_memory()
         said = one_line(error) if isinstance(error, Exception) else "a library is missing"
+        refuse_code(path, said)
         raise ModelError(
             f"{path}: mlx-lm cannot load this model ({said}). It needs safetensors in the hub's "
             "layout and an architecture that it knows; try another --engine, or convert the model"
@@ -93,8 +89,11 @@ def _config_changes(path: Path) -> dict[str, Any]:
     from mlx_lm.utils import _get_classes, load_config
 
     config = load_config(path)
-    if config.get("model_file"):  # remote code is never loaded
-        return {}
+    if config.get("model_file"):
+        raise ModelError(
+            f"{path / 'config.json'}: model_file {config['model_file']!r} names Python code to "
+            f"load this model with. {NO_CODE}"
+        )
     arguments = _get_classes(config)[1]
     architecture = arguments.__module__.rpartition(".")[2]
     inner = config.get("text_config")
@@ -106,7 +105,10 @@ def _config_changes(path: Path) -> dict[str, Any]:
     else:
         text, is_inner = config, False
     keys = frozenset(signature(arguments).parameters)
-    changes = rope_changes(text, ConfigReader(architecture, keys))
+    try:
+        changes = rope_changes(text, ConfigReader(architecture, keys))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
     return {"text_config": {**text, **changes}} if is_inner and changes else changes
 
 
@@ -119,10 +121,11 @@ def _chat_template(tokenizer: Any, settings: EngineSettings) -> TemplateText | N
     """
     if not tokenizer.has_chat_template:
         return None
-    options = {"add_generation_prompt": True, "tokenize": True, **thinking_option(settings)}
+    told = thinking_option(settings)
     if tokenizer._chat_template is not None:
+        options = {"add_generation_prompt": True, "tokenize": True, **told}
         return partial(tokenizer.apply_chat_template, **options)
-    return partial(tokenizer._tokenizer.apply_chat_template, return_dict=False, **options)
+    return template_text(tokenizer._tokenizer, told)
 
 
 class MlxEngine(LocalEngine):
@@ -264,145 +267,3 @@ class _GrowingMlx:
         if event.finish_reason != "stop":
             self.token_ids.append(int(event.token))
         return event.finish_reason is not None
-
-
-_ADAPTABLE_LAYERS = ("lora_a", "lora_b", "m")
-
-
-class MlxAdapterSwitch(AdapterSwitch):
-    """Switch adapters of a base model in mlx."""
-
-    def __init__(self, model: Any, settings: EngineSettings) -> None:
-        """Remember the base as it is now.
-
-        Raises:
-            ModelError: when the base answers with NaN or infinity.
-        """
-        from mlx.utils import tree_flatten
-
-        self._model = model
-        self._base_modules = model.leaf_modules()
-        self._base_arrays = tree_flatten(model.parameters())
-        super().__init__(settings.model, settings.model_name, settings.adapters)
-
-    @contextmanager
-    def adapter_on(self, variant: str) -> Iterator[None]:
-        """See `AdapterSwitch.adapter_on`."""
-        adapter = self.adapters.get(variant)
-        if adapter is None:
-            yield
-            return
-        try:
-            self._unused[variant] = self._put_on(adapter)
-            yield
-        finally:
-            self._take_off()
-        self.require_base(variant)
-
-    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """See `AdapterSwitch.logits`; rows are padded at the end, which a causal model ignores."""
-        import mlx.core as mx
-
-        if not rows:
-            return []
-        out = self._model(mx.array(pad_rows(rows)))
-        return [
-            np.array(out[i, last_positions(len(row))].astype(mx.float32))
-            for i, row in enumerate(rows)
-        ]
-
-    @property
-    def n_vocabulary(self) -> int:
-        """See `AdapterSwitch.n_vocabulary`."""
-        import mlx.nn as nn
-
-        kinds = (nn.Embedding, nn.QuantizedEmbedding)
-        modules = (module for _, module in self._model.named_modules())
-        return max((m.weight.shape[0] for m in modules if isinstance(m, kinds)), default=0)
-
-    def _put_on(self, adapter: AdapterFolder) -> tuple[str, ...]:
-        """Load the tensors that fit the model; return the names of those that do not."""
-        with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
-            held = to_mlx(adapter, self._linear_names(), Path(scratch))
-            return self._load(held, adapter)
-
-    def _linear_names(self) -> list[str]:
-        """Return the names of the linear modules, which an adapter can change."""
-        import mlx.nn as nn
-
-        kinds = (nn.Linear, nn.QuantizedLinear)
-        return [name for name, module in self._model.named_modules() if isinstance(module, kinds)]
-
-    def _load(self, held: AdapterFolder, original: AdapterFolder) -> tuple[str, ...]:
-        """Load an MLX adapter into the model; errors name the folder that the user gave.
-
-        mlx-lm's own loader does not report missing parameters (they would be random) or NaN, and
-        it rejects a file because of a single unknown name.
-        """
-        import mlx.core as mx
-        from mlx.utils import tree_flatten
-
-        model_path = self.folder.path
-        try:
-            self._make_places(held)
-            tensors: Any = mx.load(str(held.weights_path))
-        except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
-            said = str(error).replace(str(held.root), str(original.path))
-            raise placement_error(original, model_path, said, "peft") from error
-        places = {
-            name: tuple(array.shape)
-            for name, array in tree_flatten(self._model.parameters())
-            if held.method == "full" or name.rpartition(".")[2] in _ADAPTABLE_LAYERS
-        }
-        if held.method == "full":  # the file replaces some of the base's tensors, never all
-            places = {name: shape for name, shape in places.items() if name in tensors}
-        broken = [
-            name
-            for name, tensor in tensors.items()
-            if not mx.isfinite(tensor.astype(mx.float32)).all().item()
-        ]
-        strays = {name: original.shapes[name] for name in held.unused}
-        found = fit_tensors(
-            strays | {name: tuple(tensor.shape) for name, tensor in tensors.items()},
-            places,
-            broken,
-            lambda name: name.rpartition(".")[0],
-            self.n_vocabulary,
-        )
-        notes = base_model_notes(original, self.folder, self.model_name)
-        found.require_usable(original, model_path, notes)
-        self._model.load_weights([(name, tensors[name]) for name in found.used], strict=False)
-        mx.eval(self._model.parameters())  # now: a converted adapter's file is deleted soon
-        self._model.eval()
-        return found.unused
-
-    def _make_places(self, adapter: AdapterFolder) -> None:
-        """Replace modules by ones that can hold the adapter's tensors; they still add nothing."""
-        from mlx_lm.tuner.utils import linear_to_lora_layers
-
-        if adapter.method == "full":
-            return
-        linear_to_lora_layers(
-            self._model,
-            adapter.config.get("num_layers", -1),
-            {**adapter.config["lora_parameters"], "dropout": 0.0},
-            use_dora=adapter.method == "dora",
-        )
-
-    def _take_off(self) -> None:
-        self._model.update_modules(self._base_modules)
-        self._model.load_weights(self._base_arrays, strict=False)
-
-    def probe(self) -> bytes:
-        """See `AdapterSwitch.probe`."""
-        import mlx.core as mx
-
-        ids = mx.array(probe_ids(self.n_vocabulary or 256))
-        return bytes(memoryview(self._model(ids[None]).astype(mx.float32)))
-
-    def _tensors(self) -> Iterator[tuple[str, bytes]]:
-        import mlx.core as mx
-        from mlx.utils import tree_flatten
-
-        for name, array in sorted(tree_flatten(self._model.parameters())):
-            yield name, bytes(memoryview(array.reshape(-1).view(mx.uint8)))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from plugin.certify.certificate import Certificate
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.engines import ENGINES, EngineSettings, WorkerSettings, library_version
 from plugin.engines._ray_cluster import Cluster, WorkerLostError, is_ready_answer, wait_for_answer
 from plugin.engines._ray_workers import (
@@ -84,12 +84,15 @@ class RayEngine:
         ids: tuple[int, ...] = self._pool.ask_any("tokens", text)
         return ids
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """See `Engine.certify`; every worker makes its own certificate.
 
         Raises:
             FaultError: when the workers' certificates disagree.
         """
+        tell("on every worker")
         return self._pool.certify(variant, probes)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from plugin.body import bound_body
-from plugin.certify.certificate import Certificate
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.measure import ServedPair, certify_served
 from plugin.engines import NO_ANSWER, ServedSettings
 from plugin.engines._server_api import (
@@ -27,11 +27,22 @@ from plugin.engines._server_api import (
 from plugin.engines._text import TextEngine
 from plugin.errors import CallError, ModelError, ServerDownError
 from plugin.keys import SecretMask
-from plugin.net import ConcurrencyLimit, RetryRules, make_client, post_json, retry
+from plugin.net import (
+    RetryRules,
+    asks_for_long_wait,
+    long_wait_text,
+    make_client,
+    post_json,
+    retry,
+)
+from plugin.pace import ConcurrencyLimit
 from plugin.records import VANILLA, Completion, Failure, Prompt
 
 TIMEOUT_S = 300.0
-"""A slow server with many requests at once may take minutes for each."""
+"""The longest time for one request: a slow server with many at once may take minutes for each.
+
+It holds for each wait within the request, and for the whole of it, however slowly it trickles in.
+"""
 
 N_TRIES_BUSY = 8
 """Number of tries when the server says that it is busy. It is the user's own server, so waiting
@@ -45,9 +56,6 @@ _SERVED_PROBE_TOKENS = 64
 
 _CONNECT_S = 10.0
 _STEP_S = 0.1
-
-_RULES = RetryRules(n_tries_busy=N_TRIES_BUSY, time_shows_load=False)
-"""A request's duration depends more on the answer's length than on the server's load."""
 
 
 def version() -> str:
@@ -72,10 +80,13 @@ class ServerEngine(TextEngine):
         self._settings = settings
         self._calls = ServerCalls(settings)
 
-    def certify(self, variant: str, probes: Sequence[Prompt]) -> Certificate:
+    def certify(
+        self, variant: str, probes: Sequence[Prompt], tell: Tell = tell_nobody
+    ) -> Certificate:
         """See `Engine.certify`."""
         names, notes = self._settings.names, self._settings.notes.get(variant, ())
         served = ServedPair(self._settings.url, names[VANILLA], names[variant], notes)
+        tell("ask the probes")
         return certify_served(self._answers, variant, probes, served)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
@@ -153,8 +164,8 @@ class ServerCalls:
                 if n_bad >= N_BAD_UNTIL_DOWN:
                     raise ServerDownError(
                         f"the inference server {self._settings.url} does not answer: {n_bad} "
-                        f"requests in a row failed, the last with: {self._last}. Everything made "
-                        "so far is kept; check the server and resume"
+                        f"requests in a row failed, the last with: {self._last}. Check the "
+                        "server and resume"
                     )
         finally:
             self._drop(under_way)
@@ -169,12 +180,18 @@ class ServerCalls:
         """Return one completion; try several times if necessary.
 
         Raises:
+            ServerDownError: when the server wants no request for many minutes.
             UserError: when no request can succeed before the user changes something.
         """
+        # A request's duration depends more on the answer's length than on the server's load.
+        rules = RetryRules(N_TRIES_BUSY, TIMEOUT_S, time_shows_load=False)
         try:
-            return await retry(lambda: self._request(prompt, n_tokens), self._limit, _RULES)
+            return await retry(lambda: self._request(prompt, n_tokens), self._limit, rules)
         except CallError as error:
             reason = self._last = str(error)
+            if asks_for_long_wait(error):
+                who = f"the inference server {self._settings.url}"
+                raise ServerDownError(long_wait_text(who, error)) from error
             if error.retry:
                 reason = f"{NO_ANSWER} ({error}); a resumed run tries again"
             return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.retry)

@@ -4,10 +4,10 @@ The base weights are loaded once for all variants. Prompts of similar length are
 one batch, and leave the batch when they end. When memory runs out, the batch is halved and
 unfinished completions start again; finished ones are kept.
 
-`PeftAdapterSwitch` loads several adapters and switches on one at a time. PEFT only warns about
-tensors that match no module, and leaves missing ones random. So the file is compared with what the
-model expects before anything is loaded. After every adapter, the base must answer a probe with
-exactly the same bits as before.
+`PeftAdapterSwitch` holds one adapter at a time: many pairs of adapters cannot be loaded together in
+PEFT. PEFT only warns about tensors that match no module, and leaves missing ones random. So the
+file is compared with what the model expects before anything is loaded. After every adapter, the
+base must answer a probe with exactly the same bits as before.
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from plugin.certify.measure import AdapterSwitch, Logits, last_positions, probe_ids
+from plugin.certify.measure import (
+    AdapterSwitch,
+    Logits,
+    last_positions,
+    probe_ids,
+    require_same_files,
+)
 from plugin.engines import NO_MEMORY, EngineSettings
 from plugin.engines._local import (
     LocalEngine,
     PromptPair,
-    TemplateText,
     pad_rows,
     room_left,
     thinking_option,
@@ -45,9 +49,10 @@ from plugin.engines._torch import (
     torch_device,
     torch_loglikelihoods,
 )
+from plugin.engines.templates import template_text
 from plugin.errors import AdapterError, FaultError
 from plugin.load.adapter import AdapterFolder, parse_peft_config
-from plugin.load.convert import to_peft
+from plugin.load.convert import PEFT_PREFIX, to_peft
 from plugin.load.fit import AdapterFit, base_model_notes, fit_tensors, placement_error
 from plugin.records import Completion, Failure, NoResult, Prompt
 
@@ -89,15 +94,8 @@ class TransformersEngine(LocalEngine):
         self._rows = TorchRows(model)
         self._eos_ids = eos_token_ids(model, tokenizer)
         self._batch_size = settings.batch_size
-        template: TemplateText | None = None
-        if tokenizer.chat_template:
-            template = partial(
-                tokenizer.apply_chat_template,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-                **thinking_option(settings),
-            )
+        told = thinking_option(settings)
+        template = template_text(tokenizer, told) if tokenizer.chat_template else None
         super().__init__(tokenizer, template, PeftAdapterSwitch(model, settings), settings)
 
     def close(self) -> None:
@@ -226,8 +224,12 @@ def _no_memory_result(what: str, n_tokens: int) -> NoResult:
     )
 
 
+_NAME = "verdict"
+"""The name of the adapter within PEFT."""
+
+
 class PeftAdapterSwitch(AdapterSwitch):
-    """Switch PEFT adapters of a base model on torch; at most one is on."""
+    """Switch PEFT adapters of a base model on torch; it holds the one that was used last."""
 
     def __init__(self, model: Any, settings: EngineSettings) -> None:
         """Remember the base as it is now.
@@ -238,8 +240,9 @@ class PeftAdapterSwitch(AdapterSwitch):
         self._model = model
         # References: PEFT moves parameters but never copies them. Tied ones appear under each name.
         self._base = dict(model.named_parameters(remove_duplicate=False))
+        self._children = {module: dict(module._modules) for module in model.modules()}
         self._peft: Any = None
-        self._names: dict[str, str] = {}  # variant -> the adapter's name within PEFT
+        self._held = ""  # the variant whose adapter is in the model, on or off
         super().__init__(settings.model, settings.model_name, settings.adapters)
 
     @contextmanager
@@ -250,9 +253,9 @@ class PeftAdapterSwitch(AdapterSwitch):
             with self._bare():
                 yield
             return
-        if variant not in self._names:
+        if variant != self._held:
+            self._take_off()
             self._load(adapter, variant)
-        self._peft.set_adapter(self._names[variant])
         yield
         self.require_base(variant)
 
@@ -276,11 +279,26 @@ class PeftAdapterSwitch(AdapterSwitch):
 
     @contextmanager
     def _bare(self) -> Iterator[None]:
-        if not self._names:
+        if not self._held:
             yield
             return
         with self._peft.disable_adapter():
             yield
+
+    def _take_off(self) -> None:
+        """Put the base's own modules back; PEFT's unload would leave whole modules replaced."""
+        before, self._held = self._held, ""
+        if self._peft is None:
+            return
+        self._peft = None
+        for module, children in self._children.items():
+            module._modules.clear()
+            module._modules.update(children)
+        if hasattr(self._model, "peft_config"):
+            del self._model.peft_config
+        free_torch_memory()
+        if before:
+            self.require_base(before)
 
     def probe(self) -> bytes:
         """See `AdapterSwitch.probe`."""
@@ -302,46 +320,42 @@ class PeftAdapterSwitch(AdapterSwitch):
 
         config: Any = self.folder.config
         config = config.get("text_config") or config
+        require_same_files(adapter)
         with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
             held = to_peft(adapter, int(config.get("num_hidden_layers", 0)), Path(scratch))
-            tensors = load_file(held.weights_path)
-        name = f"verdict_{len(self._names)}"
+            tensors = {_full_name(key): one for key, one in load_file(held.weights_path).items()}
         self._refuse_settings(held, adapter.path)
         try:
-            self._add(name, held, adapter)
-            unused = self._fill(name, tensors, held, adapter)
+            self._add(held, adapter)
+            in_file = {_full_name(name): name for name in adapter.shapes}
+            unused = self._fill(tensors, held, adapter)
+            self._unused[variant] = tuple(in_file.get(name, name) for name in unused)
         except BaseException:
-            self._drop(name)
+            self._take_off()
             raise
-        self._names[variant] = name
-        self._unused[variant] = unused
+        self._held = variant
 
     def _refuse_settings(self, adapter: AdapterFolder, path: Path) -> None:
-        reasons = parse_peft_config(adapter.config).obstacles()
-        if reasons:
+        if reasons := parse_peft_config(adapter.config).obstacles():
             raise AdapterError(
                 f"{path} cannot be compared with its base, because both would not be the same in "
                 "one loaded model:\n" + "\n".join(f"  {reason}" for reason in reasons)
             )
 
-    def _add(self, name: str, held: AdapterFolder, original: AdapterFolder) -> None:
+    def _add(self, held: AdapterFolder, original: AdapterFolder) -> None:
         """Add the modules that the adapter's configuration asks for."""
         from peft import LoraConfig, PeftModel
 
         settings = parse_peft_config(held.config).settings()
         known = {field.name for field in dataclasses.fields(LoraConfig)}
-        unknown = sorted(set(settings) - known)
-        if unknown:
+        if unknown := sorted(set(settings) - known):
             raise AdapterError(
                 f"{original.path}: the installed peft does not know the settings "
                 f"{', '.join(unknown)}; upgrade peft"
             )
         try:
             config = LoraConfig(**{**settings, "inference_mode": True, "lora_dropout": 0.0})
-            if self._peft is None:
-                self._peft = PeftModel(self._model, config, adapter_name=name)
-            else:
-                self._peft.add_adapter(name, config)
+            self._peft = PeftModel(self._model, config, adapter_name=_NAME)
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
             model_path = self.folder.path
             if not self._has_any_module(held):
@@ -352,7 +366,7 @@ class PeftAdapterSwitch(AdapterSwitch):
 
     def _has_any_module(self, adapter: AdapterFolder) -> bool:
         modules = {name for name, _ in self._model.named_modules()}
-        wanted = (_module_of(name).removeprefix("base_model.model.") for name in adapter.shapes)
+        wanted = (_module_of(name).removeprefix(PEFT_PREFIX) for name in adapter.shapes)
         return any(module in modules for module in wanted)
 
     def _notes(self, adapter: AdapterFolder) -> tuple[str, ...]:
@@ -362,27 +376,27 @@ class PeftAdapterSwitch(AdapterSwitch):
         """Return whether a tensor is a copy of the base's own; PEFT may save embeddings too."""
         import torch
 
-        plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        plain = name.removeprefix(PEFT_PREFIX).replace(".base_layer.", ".")
         own = self._base.get(plain)
         if own is None or own.shape != value.shape:
             return False
         return bool(torch.equal(own, value.to(own.device, own.dtype)))
 
     def _fill(
-        self, name: str, tensors: dict[str, Any], held: AdapterFolder, original: AdapterFolder
+        self, tensors: dict[str, Any], held: AdapterFolder, original: AdapterFolder
     ) -> tuple[str, ...]:
         """Load the tensors that fit the model; return the names of those that do not."""
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
         expected = get_peft_model_state_dict(
-            self._peft, adapter_name=name, save_embedding_layers=False
+            self._peft, adapter_name=_NAME, save_embedding_layers=False
         )
         tensors = {
             key: value
             for key, value in tensors.items()
             if key in expected or not self._is_of_base(key, value)
         }
-        here = _as_model_shapes(self._peft, name, tensors)
+        here = _as_model_shapes(self._peft, tensors)
         strays = {key: original.shapes[key] for key in held.unused}
         found = fit_tensors(
             strays | {key: tuple(value.shape) for key, value in here.items()},
@@ -394,22 +408,15 @@ class PeftAdapterSwitch(AdapterSwitch):
         found.require_usable(original, self.folder.path, self._notes(original))
         lost = set(found.unused)
         kept = {key: value for key, value in tensors.items() if key not in lost}
-        left = set_peft_model_state_dict(self._peft, kept, adapter_name=name).unexpected_keys
-        if left:
+        if left := set_peft_model_state_dict(self._peft, kept, _NAME).unexpected_keys:
             raise AdapterError(
                 f"{original.path}: peft cannot load the tensors {', '.join(left)}; save the "
                 "adapter again"
             )
         return found.unused
 
-    def _drop(self, name: str) -> None:
-        """Remove an adapter that could not be loaded."""
-        if self._peft is None or name not in self._peft.peft_config:
-            return
-        self._peft.delete_adapter(name)
 
-
-def _as_model_shapes(peft: Any, name: str, tensors: dict[str, Any]) -> dict[str, Any]:
+def _as_model_shapes(peft: Any, tensors: dict[str, Any]) -> dict[str, Any]:
     """Rename the tensors to this model's names, because transformers 5 fuses some modules."""
     try:
         from peft.utils import transformers_weight_conversion as conversion
@@ -417,11 +424,16 @@ def _as_model_shapes(peft: Any, name: str, tensors: dict[str, Any]) -> dict[str,
         return tensors
     found: dict[str, Any] = conversion.convert_peft_adapter_state_dict_for_transformers(
         model=peft,
-        peft_config=peft.peft_config[name],
+        peft_config=peft.peft_config[_NAME],
         adapter_state_dict=dict(tensors),
-        adapter_name=name,
+        adapter_name=_NAME,
     )
-    return {key.replace(f".{name}.", "."): value for key, value in found.items()}
+    return {key.replace(f".{_NAME}.", "."): value for key, value in found.items()}
+
+
+def _full_name(name: str) -> str:
+    """Return a tensor's name with PEFT's prefix, which some trainers leave out."""
+    return name if name.startswith(PEFT_PREFIX) else PEFT_PREFIX + name
 
 
 def _module_of(name: str) -> str:

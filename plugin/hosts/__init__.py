@@ -9,14 +9,15 @@ progress, and the last words of a job.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from plugin.errors import AdapterError, OptionError, VerdictError
+from plugin.journal import kept_text
 from plugin.report.record import Report
+from plugin.terminal import say
 from plugin.worker import STOP_WITHIN_S, Progress, Stage
 
 
@@ -122,7 +123,7 @@ class PathHost:
 
     def fail(self, error: VerdictError) -> None:
         """Print the message on stderr."""
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        say(f"error: {error}")
 
     def stopped(self) -> None:
         """Say that the run was stopped, and how to go on."""
@@ -213,6 +214,51 @@ def percent_done(progress: Progress) -> int:
     return round(begin + (end - begin) * share)
 
 
+_ENOUGH_DONE = 64
+"""Pieces of work after which the time left can be told in any case: a batch or more."""
+
+_ENOUGH_SHARE = 0.1
+"""The share of the work after which it can be told, too."""
+
+_SLOW = 0.1
+"""Pieces per second below which their time is told, and not their number per second."""
+
+_LONG_S = 5.0
+"""A stage without an end in sight tells how long it has lasted from here on."""
+
+
+def counted_progress(progress: Progress) -> list[str]:
+    """Return how far the stage is, what it does, how fast, and how long it will take.
+
+    The first completions of a batch end early or together with all others, and say nothing about
+    the time left. It is told when a share of the work is done, or more than a batch.
+    """
+    parts = [f"{progress.done} of {progress.total}"] if progress.total else []
+    parts += [progress.step] if progress.step else []
+    made, n_todo = progress.done - progress.n_before, progress.total - progress.n_before
+    seconds = progress.seconds
+    if made > 0 and seconds > 0 and made >= min(_ENOUGH_DONE, _ENOUGH_SHARE * n_todo):
+        rate, n_left = made / seconds, progress.total - progress.done
+        parts.append(f"{rate:.1f}/s" if rate >= _SLOW else f"{duration_text(1 / rate)} each")
+        parts += [f"{duration_text(n_left / rate)} left"] if n_left > 0 else []
+    elif seconds >= _LONG_S:
+        parts.append(f"{duration_text(seconds)} so far")
+    return parts
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in the unit that people would use."""
+    if seconds <= 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes <= 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} days {hours % 24} h"
+
+
 def closing_words(report: Report) -> Sequence[str]:
     """Return a job's last words: the verdict, the warnings and the steps of G-Eval's metrics."""
     steps = report.provenance.get("evaluation_steps", {})
@@ -227,4 +273,13 @@ def closing_words(report: Report) -> Sequence[str]:
     )
 
 
-STOPPED_TEXT = "stopped; everything made so far is kept: the same settings continue the run"
+STOPPED_TEXT = "stopped: the same settings continue the run"
+
+
+def stopped_text(folder: Path | None) -> str:
+    """Return how a stopped run ended: what its folder has kept, counted, and how to go on."""
+    kept = kept_text(folder)
+    return f"stopped; kept: {kept}. The same settings continue the run" if kept else NOTHING_MADE
+
+
+NOTHING_MADE = "stopped before anything was made"

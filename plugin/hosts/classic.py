@@ -17,11 +17,12 @@ from typing import Any
 
 from plugin.compare.numbers import round_published
 from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
-from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, is_within, run_folder
+from plugin.hosts import ProgressReporter, closing_words, is_within, run_folder, stopped_text
 from plugin.hosts.documents import publish_documents
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, MetricSpec, Score
 from plugin.report.record import Report
 from plugin.results import Summary
+from plugin.sheets import guard_cell
 from plugin.worker import STOP_WITHIN_S, Progress
 
 _PROVENANCE = ("run_id", "seed", "identity", "digests", "judge_versions", "versions")
@@ -63,7 +64,11 @@ def read_values(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 class ClassicHost:
-    """See `plugin.hosts.Host`."""
+    """See `plugin.hosts.Host`.
+
+    Attributes:
+        folder: the run's folder, once it is open.
+    """
 
     stop_exit_code = 130
     metrics_without_judge: tuple[str, ...] = ()
@@ -86,6 +91,7 @@ class ClassicHost:
             model_name: the experiment's model; adapters are kept under its name.
             reword: turns what is printed into the words of the form.
         """
+        self.folder: Path | None = None
         self._sdk = sdk
         self._workspace = Path(workspace)
         self._config_value = config_value
@@ -95,7 +101,8 @@ class ClassicHost:
 
     def open(self, run_id: str) -> Path:
         """Return a folder in the workspace; the same settings continue the run there."""
-        return run_folder(self._workspace, run_id)
+        self.folder = run_folder(self._workspace, run_id)
+        return self.folder
 
     def model(self, name: str) -> str:
         """Return a directory, or the name as a hub id."""
@@ -197,7 +204,7 @@ class ClassicHost:
 
     def stopped(self) -> None:
         """Say so in the job's output."""
-        self.log(STOPPED_TEXT)
+        self.log(stopped_text(self.folder))
 
     def _stored(self, name: str) -> str | None:
         """Return a value of the host's settings."""
@@ -304,12 +311,12 @@ def detailed_rows(report: Report) -> Any:
         gain = None if variant == named[0] else _gain(score, base, specs[metric])
         rows.append(
             {
-                "variant": variant,
-                "metric_name": shown_metric(metric, variant, report),
-                "test_case_id": case_id,
+                "variant": guard_cell(variant),
+                "metric_name": guard_cell(shown_metric(metric, variant, report)),
+                "test_case_id": guard_cell(case_id),
                 "score": round_published(score.value),
                 "gain": gain,
-                "group": case.group or "",
+                "group": guard_cell(case.group or ""),
                 "input": _on_one_line(case.input),
                 "output": _on_one_line(completion.text if completion else ""),
                 "expected_output": _on_one_line(case.expected_text or ""),
@@ -326,7 +333,7 @@ _COLUMNS = (
 
 
 def _on_one_line(text: str) -> str:
-    return " ⏎ ".join(text.splitlines())
+    return guard_cell(" ⏎ ".join(text.splitlines()))
 
 
 def _gain(score: Score, base: Score | None, spec: MetricSpec) -> float | None:

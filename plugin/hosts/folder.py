@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import shlex
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from plugin.errors import OptionError, UserError, VerdictError
-from plugin.hosts import PathHost
+from plugin.errors import JournalGoneError, OptionError, OutputGoneError, UserError, VerdictError
+from plugin.hosts import PathHost, counted_progress
+from plugin.journal import kept_text
 from plugin.report.record import Report
+from plugin.terminal import say, shell_word
 from plugin.worker import Progress
 
 RUNS = "runs"
@@ -42,7 +43,7 @@ class FolderHost(PathHost):
         self._out = out
         self._prefix = prefix
         self._opened: Path | None = None
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or _Screen(highlight=False, soft_wrap=True)
         self._n_told = 0
         self._meter = _Bars(self._console) if self._console.is_terminal else _Lines(self._console)
 
@@ -67,40 +68,82 @@ class FolderHost(PathHost):
             self._n_told += 1
             self.log(f"{ended.stage}: {ended.done} of {ended.total} in {ended.seconds:.1f} s")
         if progress.stage:
-            self._meter.show(progress)
+            with _told_if_gone():
+                self._meter.show(progress)
 
     def log(self, text: str) -> None:
         """Print a line."""
-        self._meter.end()
-        _print(self._console, text)
+        with _told_if_gone():
+            self._meter.end()
+            _print(self._console, text)
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
         """Print the verdict and where the files are; they are in their place already."""
+        with contextlib.suppress(OutputGoneError):  # nothing else is missing
+            self._print_results(report, files)
+
+    def _print_results(self, report: Report, files: Sequence[Path]) -> None:
         self.log("")
-        for number, line in enumerate(report.verdict.text.splitlines()):
-            _print(self._console, line, "" if number else "bold")
-        for warning in report.warnings:
-            _print(self._console, f"warning: {warning}", "yellow")
+        with _told_if_gone():
+            for number, line in enumerate(report.verdict.text.splitlines()):
+                _print(self._console, line, "" if number else "bold")
+            for warning in report.warnings:
+                _print(self._console, f"warning: {warning}", "yellow")
         page = next(file for file in files if file.suffix == ".html").resolve()
-        self.log(f"\nReport: {page}\nTables, charts and journal: {page.parent}")
+        has_journal = (page.parent / "journal.sqlite").is_file()
+        names = "Tables, charts and journal" if has_journal else "Tables and charts"
+        self.log(f"\nReport: {page}\n{names}: {page.parent}")
 
     def fail(self, error: VerdictError) -> None:
         """Print the message on stderr, and after a fault the command that goes on."""
-        self._meter.end()
-        print(_plain_text(f"{_error_title(error)}: {error}"), file=sys.stderr)
-        if error.exit_code != UserError.exit_code:
-            self._say_how_to_go_on()
+        self._end_meter()
+        say(_plain_text(f"{_error_title(error)}: {error}"))
+        if isinstance(error, JournalGoneError):
+            _say_how_to_go_on(Path(error.folder) if error.folder else None)
+        elif error.exit_code != UserError.exit_code:
+            _say_how_to_go_on(self._opened)
 
     def stopped(self) -> None:
         """Say so on stderr, with the command that goes on."""
-        self._meter.end()
-        print("\nstopped; everything made so far is kept", file=sys.stderr)
-        self._say_how_to_go_on()
+        self._end_meter()
+        say("\nstopped")
+        _say_how_to_go_on(self._opened)
 
-    def _say_how_to_go_on(self) -> None:
-        if self._opened:
-            command = f"python main.py resume {shlex.quote(str(self._opened))}"
-            print(f"Go on with: {command}", file=sys.stderr, flush=True)
+    def _end_meter(self) -> None:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            self._meter.end()
+
+
+def _say_how_to_go_on(folder: Path | None) -> None:
+    """Say what the folder has kept, counted; with the command that goes on, if there is a run."""
+    if folder is None:
+        return
+    kept = kept_text(folder)
+    nothing = "Nothing was made yet" if folder.is_dir() else "Nothing is kept: the folder is gone"
+    say(f"Kept: {kept}" if kept else nothing)
+    if kept:
+        say(f"Go on with: python main.py resume {shell_word(folder)}")
+
+
+@contextlib.contextmanager
+def _told_if_gone() -> Iterator[None]:
+    """Stop the run where nothing can be printed any more.
+
+    Raises:
+        OutputGoneError: saying why.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputGoneError(f"the output cannot be written: {error.strerror}") from error
+
+
+class _Screen(Console):
+    """Pass on that the reader has gone, where rich would end the program without a word."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again; rich calls this in its except clause."""
+        raise  # noqa: PLE0704
 
 
 def _print(console: Console, text: str, style: str = "") -> None:
@@ -132,6 +175,7 @@ class _Bars:
                 TextColumn("{task.fields[count]}"),
                 console=self._console,
                 transient=True,
+                auto_refresh=False,  # else a thread of its own writes, and fails, beside us
             )
             self._task = self._bars.add_task(progress.stage or "", total=None, count="")
             self._bars.start()
@@ -139,7 +183,8 @@ class _Bars:
             self._task,
             completed=progress.done,
             total=progress.total or None,
-            count=", ".join(_count_text(progress)),
+            count=_count_text(progress),
+            refresh=True,
         )
 
     def end(self) -> None:
@@ -160,23 +205,17 @@ class _Lines:
         begins = progress.began_s != self._began_s
         if begins or now - self._last_s >= _LINE_EVERY_S:
             self._began_s, self._last_s = progress.began_s, now
-            text = f"{progress.stage}: {', '.join(_count_text(progress))}".removesuffix(": ")
+            text = f"{progress.stage}: {_count_text(progress)}".removesuffix(": ")
             _print(self._console, text)
 
     def end(self) -> None:
         """Do nothing: lines need no end."""
 
 
-def _count_text(progress: Progress) -> list[str]:
+def _count_text(progress: Progress) -> str:
     """Return how far, how fast, how long it will take, and what went wrong."""
-    if not progress.total:
-        return []
-    parts = [f"{progress.done} of {progress.total}"]
-    made, seconds = progress.done - progress.n_before, time.monotonic() - progress.began_s
-    if made > 0 and seconds > 0:
-        left_s = (progress.total - progress.done) * seconds / made
-        parts += [f"{made / seconds:.1f}/s", f"{left_s:.0f} s left"]
-    return [*parts, progress.note] if progress.note else parts
+    note = [progress.note] if progress.note and progress.total else []
+    return ", ".join([*counted_progress(progress), *note])
 
 
 def _error_title(error: VerdictError) -> str:

@@ -21,13 +21,14 @@ from plugin.compare.pairs import contenders
 from plugin.errors import (
     AdapterError,
     DataError,
+    FaultError,
     JudgeError,
     ModelError,
     VerdictError,
     did_you_mean,
     list_first,
 )
-from plugin.hosts import STOPPED_TEXT, ProgressReporter, closing_words, run_folder
+from plugin.hosts import ProgressReporter, closing_words, counted_progress, run_folder, stopped_text
 from plugin.hosts.lab_registry import (
     Kind,
     document_names,
@@ -35,6 +36,7 @@ from plugin.hosts.lab_registry import (
     find_registered,
     registered_names,
 )
+from plugin.journal import kept_text
 from plugin.records import ALL
 from plugin.report.record import Report
 from plugin.report.tables import chart_label
@@ -81,7 +83,7 @@ class LabHost:
         self._reporter = ProgressReporter(self.log, self._update)
         self._told_s = time.monotonic()
         self._progress = Progress()
-        self._stage: Stage | None = None
+        self._doing, self._shown_s = "", 0.0
         self._n_shown = 0
 
     def open(self, run_id: str) -> Path:
@@ -142,9 +144,12 @@ class LabHost:
         The card of a running job shows `live_status`; the SDK says "Lab initialized" there.
         """
         self._progress = progress
-        if progress.stage and progress.stage != self._stage:
-            self._stage = progress.stage
-            self._lab.set_job_data_field("live_status", str(progress.stage))
+        now = time.monotonic()
+        doing = f"{progress.stage}: {progress.step}".removesuffix(": ") if progress.stage else ""
+        is_new_stage = doing.partition(": ")[0] != self._doing.partition(": ")[0]
+        if doing != self._doing and (is_new_stage or now - self._shown_s >= _STATUS_EVERY_S):
+            self._doing, self._shown_s = doing, now
+            self._lab.set_job_data_field("live_status", doing)
         self._reporter.tend(progress)
         if progress.stage and time.monotonic() - self._told_s >= _LINE_EVERY_S:
             self.log(progress_line(progress))
@@ -187,6 +192,8 @@ class LabHost:
         text = name_fields(text, self._titles)
         if re.search(r"(?<![\w-])--[a-z]", text):
             text += ". Options with -- go into 'More options'"
+        if isinstance(error, FaultError) and (kept := kept_text(self.folder)):
+            text += f". Kept: {kept}; the same settings continue the run"
         if isinstance(error, JudgeError):
             text += ". Keys and addresses of judges are secrets: User Settings > Secrets"
         print(f"error: {text}", file=sys.stderr, flush=True)
@@ -196,7 +203,7 @@ class LabHost:
 
     def stopped(self) -> None:
         """Say so in the log; the host itself marks the job as stopped."""
-        self.log(STOPPED_TEXT)
+        self.log(stopped_text(self.folder))
 
     def _workspace(self) -> Path:
         from lab.dirs import get_workspace_dir
@@ -233,6 +240,9 @@ class LabHost:
 
 
 _DATA_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
+_STATUS_EVERY_S = 1.0
+"""Between two steps of a stage on the job's card: the SDK's calls are slow."""
+
 _LINE_EVERY_S = 12.0
 """Between two lines of the log in a long stage."""
 
@@ -248,12 +258,11 @@ def name_fields(text: str, titles: Mapping[str, str]) -> str:
 
 def progress_line(progress: Progress) -> str:
     """Return how far the stage is, in a line."""
-    parts = [f"{progress.done} of {progress.total}"] if progress.total else []
+    parts = counted_progress(progress)
     parts += [progress.note] if progress.note else []
     if progress.gain is not None and progress.stage == Stage.SCORE:
         parts.append(f"running gain {progress.gain:+.3f}")
-    seconds = time.monotonic() - progress.began_s
-    return f"{progress.stage}: {', '.join([*parts, f'{seconds:.0f} s'])}"
+    return f"{progress.stage}: {', '.join(parts)}".removesuffix(": ")
 
 
 def published_scores(report: Report) -> dict[str, float]:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from plugin.errors import CallError, JudgeError, nearest_name
+from plugin.judges.refusals import FEWEST_TOKENS, is_filtered, refuses_room
 from plugin.keys import SecretMask
 from plugin.load.model import short_name
 from plugin.net import (
@@ -42,6 +43,7 @@ class Answer:
         text: the answer; should be JSON that fits the schema.
         cut_off: whether the answer reached its token limit.
         version: the model version that the provider reports.
+        note: why the token limit is lower than usual, in the server's words; "" if it is not.
     """
 
     text: str
@@ -49,6 +51,7 @@ class Answer:
     version: str = ""
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
+    note: str = ""
 
 
 class Judge(Protocol):
@@ -233,31 +236,44 @@ class HttpJudge(ABC):
         self._settings = settings
         self._has_key = bool(key)
         self._mask = SecretMask(key, url)
+        self._n_accepted = 0  # the most answer tokens that the server took, up to the usual limit
+        self._limit_note = ""
 
     async def ask(self, prompt: str, schema: type[BaseModel], room: int = 1) -> Answer:
         """See `Judge.ask`: output bound to the schema at temperature 0, if the server allows it.
 
-        Options that the server refuses are left out. When it then answers, later calls leave them
-        out, too.
+        Options that the server refuses are left out, and a token limit that it refuses is halved.
+        When it then answers, later calls begin with what it took.
         """
         settings, n_tokens = self._settings, room * _MAX_ANSWER_TOKENS
+        if room == 1 and self._n_accepted:
+            n_tokens = self._n_accepted
+        n_first = n_tokens
         while True:
             try:
                 answer = await self._send(sendable(prompt), settings.options(schema, n_tokens))
             except CallError as error:
                 if fatal := self._fatal_error(error):
                     raise fatal from None
+                if refuses_room(error, n_tokens):
+                    if n_tokens // 2 < FEWEST_TOKENS:
+                        raise _no_room_error(error, n_first, n_tokens) from None
+                    n_tokens, self._limit_note = n_tokens // 2, str(error)
+                    continue
                 refused = status_meaning(error.status) is Meaning.REFUSED
                 simpler = settings.without_refused(str(error)) if refused else None
-                if simpler is None:
+                if simpler is None or is_filtered(error):
                     raise
                 settings = simpler
             else:
                 self._settings = settings
+                self._n_accepted = max(self._n_accepted, min(n_tokens, _MAX_ANSWER_TOKENS))
+                is_lower = n_tokens < _MAX_ANSWER_TOKENS
                 return replace(
                     answer,
                     text=self._mask.in_content(sendable(answer.text)),
                     version=self._mask(answer.version)[:_MAX_VERSION_CHARS],
+                    note=self._limit_note if is_lower else "",
                 )
 
     @abstractmethod
@@ -283,6 +299,12 @@ class HttpJudge(ABC):
                 )
             case Meaning.UNKNOWN:
                 reason = self._unknown_model(str(error))
+            case Meaning.MOVED:
+                reason = (
+                    f"the server sends requests elsewhere ({error}). Redirects are not followed, "
+                    "as they would send your data there; if that is the right server, give its "
+                    "address as the judge's"
+                )
             case _:
                 return None
         return JudgeError(f"judge {self.label}: {reason}")
@@ -316,6 +338,14 @@ class HttpJudge(ABC):
         if failed:
             raise failed
         return read_answer(answer.status_code, answer.headers, answer.content, self._mask)
+
+
+def _no_room_error(error: CallError, n_first: int, n_last: int) -> CallError:
+    return CallError(
+        f"{error} (asked with room for an answer of {n_first:,} tokens, then for less, down to "
+        f"{n_last:,})",
+        status=error.status,
+    )
 
 
 def make_judge_client(label: str, make: Callable[[], Client]) -> Client:

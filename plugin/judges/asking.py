@@ -1,8 +1,6 @@
 """Ask a judge: limit and retry calls, validate answers, and never ask the same question twice.
 
 `Asker` asks one judge on behalf of the metrics.
-`SpendMeter` counts what all judges take, and ends judging at the user's `SpendLimits`. A call is in
-the journal before it is sent, so that a run that was killed, however often, has forgotten none.
 """
 
 from __future__ import annotations
@@ -10,28 +8,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from plugin.errors import CallError, JudgeDownError, LimitReached, quote
-from plugin.journal import Journal, Judgment, content_key
-from plugin.judges import PROVIDERS, Answer, Judge
+from plugin.cache import Judgment, content_key
+from plugin.errors import CallError, JudgeDownError, LimitReached, VerdictError, quote
+from plugin.journal import Journal
+from plugin.judges import Answer, Judge
 from plugin.judges.parsing import Misfit, parse_answer, repair_answer
+from plugin.judges.spending import ANSWER_TOKENS, CHARS_PER_TOKEN, Price, SpendMeter
 from plugin.metrics import Check
-from plugin.net import ConcurrencyLimit, RetryRules, retry
+from plugin.net import RetryRules, asks_for_long_wait, long_wait_text, retry
+from plugin.pace import ConcurrencyLimit
 
 N_ASKS = 3
 """Tries per question: the first, and up to two more when the answer does not fit."""
 
 _MORE_ROOM = 4
 """Factor for the token limit after an answer that was cut off."""
-
-CHARS_PER_TOKEN = 4
-ANSWER_TOKENS = 60
-"""Tokens of an answer, on average; the cost of a call under way is estimated with them."""
 
 _SAMPLING = "temperature 0"
 _LONGEST_QUOTE = 2_000
@@ -90,6 +85,7 @@ class Asker:
         self._under_way: dict[str, asyncio.Task[BaseModel]] = {}
         self._in_flight = set[asyncio.Task[object]]()  # those of them that wait for the judge
         self._is_closing = False
+        self._ended: VerdictError | None = None  # why no call can succeed any more
         self._n_answers, self._cost = 0, 0.0  # of this session
         self._n_lost: int | None = None  # unanswered in a row; None until the judge first answers
         self._n_failed: int | None = 0  # failed questions; None after the first fitting answer
@@ -126,12 +122,10 @@ class Asker:
             LimitReached: when the user's limits allow no more calls.
         """
         key = self._judgment_key(prompt, schema, repeat)
-        kept = self._journal.judgment(key)
+        kept = self.kept_answer(prompt, schema, check, repeat)
         if kept is not None:
-            answer = schema.model_validate_json(kept.answer)
-            if check(answer) is None:
-                self._meter.counts["n_cached"] += 1
-                return answer
+            self._meter.counts["n_cached"] += 1
+            return kept
         task = self._under_way.get(key)
         if task is None:
             task = asyncio.create_task(self._ask_until_fitting(key, prompt, schema, check))
@@ -145,6 +139,19 @@ class Asker:
         if problem:
             raise CallError(f"the answer to the same question elsewhere does not fit: {problem}")
         return answer
+
+    def kept_answer(
+        self, prompt: str, schema: type[BaseModel], check: Check, repeat: int = 0
+    ) -> BaseModel | None:
+        """Return the answer that journal or cache hold; None if there is none that fits."""
+        kept = self._journal.judgment(self._judgment_key(prompt, schema, repeat))
+        if kept is None:
+            return None
+        try:
+            answer = schema.model_validate_json(kept.answer)
+        except ValidationError:  # a cache that was damaged or edited: the judge is asked again
+            return None
+        return answer if check(answer) is None else None
 
     def _forget(self, key: str, task: asyncio.Task[BaseModel]) -> None:
         self._under_way.pop(key, None)
@@ -215,9 +222,10 @@ class Asker:
             self._in_flight.add(task)
             try:
                 reply = await self._judge.ask(prompt, schema, room)
-            except Exception:  # but not when the call is given up: it may be paid for all the same
+            except Exception as error:  # a call that is given up may be paid for all the same
                 self._meter.end_call(-cost)
                 self._meter.save()
+                self._ended = error if isinstance(error, VerdictError) else self._ended
                 raise
             finally:
                 self._in_flight.discard(task)
@@ -229,12 +237,18 @@ class Asker:
         try:
             return await retry(call, self.concurrency, rules, self._count_retry)
         except CallError as error:
-            self._note_loss(error)
-            self._note_failure(error)
+            try:
+                self._note_loss(error)
+                self._note_failure(error)
+            except JudgeDownError as down:
+                self._ended = down
+                raise
             raise
 
     def _check_open(self) -> None:
-        """Raise when no more calls may begin, because the run ends."""
+        """Raise when no more calls may begin, because the judge failed for good or the run ends."""
+        if self._ended:
+            raise type(self._ended)(*self._ended.args)  # the same one twice would be its own cause
         if self._is_closing:
             raise LimitReached("the run ends")
 
@@ -264,8 +278,12 @@ class Asker:
         """Count a question that the server did not answer.
 
         Raises:
-            JudgeDownError: when no question was answered yet, or many in a row were not.
+            JudgeDownError: when no question was answered yet, or many in a row were not, or when
+                the server wants no call for many minutes.
         """
+        if asks_for_long_wait(error):
+            who = f"the judge {self._judge.label}"
+            raise JudgeDownError(long_wait_text(who, error)) from error
         if not error.unreachable:
             self._n_lost = 0
             return
@@ -274,8 +292,8 @@ class Asker:
             if self._n_lost < N_LOST_UNTIL_DOWN:
                 return
         raise JudgeDownError(
-            f"the judge {self._judge.label} does not answer: {error}. Everything made so far is "
-            "kept; start the judge's server (or check its address) and resume the run"
+            f"the judge {self._judge.label} does not answer: {error}. Start the judge's "
+            "server (or check its address) and resume the run"
         ) from error
 
     def _note_failure(self, error: CallError) -> None:
@@ -290,142 +308,6 @@ class Asker:
         if self._n_failed >= N_FAILED_UNTIL_HOPELESS:
             raise JudgeDownError(
                 f"the judge {self._judge.label} gave no usable answer to "
-                f"{N_FAILED_UNTIL_HOPELESS} questions. Last error: {error}. Everything made so far "
-                "is kept; fix the judge, or choose another with --judge, and start again"
+                f"{N_FAILED_UNTIL_HOPELESS} questions. Last error: {error}. Fix the judge, or "
+                "choose another with --judge, and start again"
             ) from error
-
-
-PRICES_AS_OF = "2025-12"
-"""Prices change; the user's own price (--judge_price) overrides this table."""
-
-_LIST_PRICES = {
-    "gpt-4o-mini": (0.15, 0.60),
-    "gpt-4o": (2.50, 10.00),
-    "gpt-4.1-nano": (0.10, 0.40),
-    "gpt-4.1-mini": (0.40, 1.60),
-    "gpt-4.1": (2.00, 8.00),
-    "gpt-5-nano": (0.05, 0.40),
-    "gpt-5-mini": (0.25, 2.00),
-    "gpt-5": (1.25, 10.00),
-    "o4-mini": (1.10, 4.40),
-    "o3": (2.00, 8.00),
-    "claude-3-haiku": (0.25, 1.25),
-    "claude-3-5-haiku": (0.80, 4.00),
-    "claude-haiku-4-5": (1.00, 5.00),
-    "claude-sonnet-4": (3.00, 15.00),
-    "claude-opus-4-5": (5.00, 25.00),
-    "claude-opus-4": (15.00, 75.00),
-}
-"""Model -> US dollars per million tokens, prompt and completion, at the provider's standard rate. A
-dated release of a model ("gpt-4o-2024-08-06") has the same price."""
-
-_MILLION = 1_000_000
-
-
-class Price(NamedTuple):
-    """US dollars per million tokens."""
-
-    prompt: float
-    completion: float
-
-    def cost(self, n_prompt_tokens: float, n_completion_tokens: float) -> float:
-        """Return the cost of these tokens, in dollars."""
-        cost = self.prompt * n_prompt_tokens + self.completion * n_completion_tokens
-        return cost / _MILLION
-
-
-def list_prices() -> list[tuple[str, Price]]:
-    """Return the models with a known price, and their prices."""
-    return [(model, Price(*price)) for model, price in _LIST_PRICES.items()]
-
-
-def price_of(label: str, own_price: tuple[float, ...] = ()) -> Price | None:
-    """Return a judge's price.
-
-    Args:
-        label: the judge's spec.
-        own_price: the user's own price, prompt and completion; () to use the table.
-
-    Returns:
-        The price; zero for a judge that costs nothing, None when the price is unknown.
-    """
-    provider, _, model = label.partition(":")
-    kind = PROVIDERS.get(provider.split(" ")[0])
-    if kind and kind.is_free:
-        return Price(0.0, 0.0)
-    if own_price:
-        return Price(*own_price)
-    if provider not in ("openai", "anthropic"):
-        return None
-    known = [name for name in _LIST_PRICES if model == name or model.startswith(f"{name}-")]
-    return Price(*_LIST_PRICES[max(known, key=len)]) if known else None
-
-
-@dataclass(frozen=True, slots=True)
-class SpendLimits:
-    """Limits on judging; 0 means no limit.
-
-    Attributes:
-        max_calls: calls to the judges, over all sessions of the run.
-        budget: dollars, over all sessions of the run.
-        deadline_s: seconds, in this session.
-    """
-
-    max_calls: int = 0
-    budget: float = 0.0
-    deadline_s: float = 0.0
-
-
-class SpendMeter:
-    """Counts what all judges take together, over all sessions, and stops at a limit.
-
-    Attributes:
-        counts: the fields of `plugin.run_facts.JudgeCalls` without the cost.
-        cost: dollars, only of judges with a known price; calls without an answer are estimated.
-    """
-
-    def __init__(self, limits: SpendLimits, journal: Journal) -> None:
-        """Go on from what the journal has counted."""
-        before = asdict(journal.state.judge_calls)
-        self.cost: float = before.pop("cost")
-        self.counts = Counter[str](before)
-        self._journal = journal
-        self._limits = limits
-        self._began_s = time.monotonic()
-
-    @property
-    def total(self) -> dict[str, float]:
-        """Return the fields of `plugin.run_facts.JudgeCalls`."""
-        return {**self.counts, "cost": self.cost}
-
-    def save(self) -> None:
-        """Write what was counted into the journal."""
-        self._journal.save_calls(self.total)
-
-    def begin_call(self, estimated_cost: float = 0.0) -> None:
-        """Count a call, and write it, before it is made.
-
-        Raises:
-            LimitReached: when a limit does not allow it.
-        """
-        limits, counts = self._limits, self.counts
-        if limits.max_calls and counts["n_calls"] >= limits.max_calls:
-            raise LimitReached(f"--max_calls {limits.max_calls} is reached")
-        if limits.budget and self.cost >= limits.budget:
-            also = ", calls without an answer as estimated" if counts["n_lost"] else ""
-            spent = f"{self.cost:.4f} dollars{also}"
-            raise LimitReached(f"--budget {limits.budget:g} is spent ({spent})")
-        if limits.deadline_s and time.monotonic() - self._began_s > limits.deadline_s:
-            raise LimitReached(f"--deadline_s {limits.deadline_s:g} is over")
-        counts["n_calls"] += 1
-        counts["n_lost"] += 1
-        self.cost += estimated_cost
-        self.save()
-
-    def end_call(self, more_cost: float, n_read: int = 0, n_written: int = 0) -> None:
-        """Count a call's end and its tokens, and correct its cost; `save` writes it."""
-        self.counts["n_lost"] -= 1
-        self.counts["n_prompt_tokens"] += n_read
-        self.counts["n_completion_tokens"] += n_written
-        # Sums of differences leave rests such as 1e-19, which would be shown as a cost.
-        self.cost = round(self.cost + more_cost, 12)

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from plugin.engines._torch import TorchRows, eos_token_ids, free_torch_memory, load_torch_model
 from plugin.engines.mlx import free_mlx_memory, load_mlx_model, next_tokens_step
+from plugin.engines.templates import TemplateFailure, template_prompt
 from plugin.errors import CallError, FaultError, JudgeError, ModelError
 from plugin.judges import Answer, Secrets
 from plugin.judges.grammar import MAX_ANSWER_TOKENS, RULES, Grammars, GuidedAnswer
@@ -206,14 +207,10 @@ def _encode_chat(tokenizer: Any, prompt: str, label: str) -> list[int]:
     else:
         # The answer must be JSON from its first character on, so the model cannot think first.
         quiet = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
+        turns = [{"role": "user", "content": prompt}]
         try:
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}],
-                add_generation_prompt=True,
-                tokenize=False,
-                **quiet,
-            )
-        except TemplateError as error:
+            text = template_prompt(tokenizer, turns, quiet)
+        except (TemplateError, TemplateFailure) as error:
             raise JudgeError(
                 f"judge {label}: the chat template rejects a single user turn: {error}. Choose a "
                 "model that was trained on chats"

@@ -15,6 +15,8 @@ Rules, on content words (lower case, without function words, without plural and 
     g_eval       the F1 of content words of completion and expected output, scaled to the range of
                  scores and rounded; without an expected output, the share of the input's content
                  words that are in the completion.
+    preference   the completion with the higher share of g_eval is better, by half or more of the
+                 range much better.
     bias, toxicity  each sentence is an opinion; it is biased if it generalises ("all", "always",
                  "never", ...), toxic if it contains an insult.
     contextual   precision: a context is useful if it shares two content words with the expected
@@ -131,6 +133,22 @@ def _g_eval(
     }
 
 
+_MUCH = 50
+"""So many percent more is much better."""
+
+
+def _preference(
+    input: str, first: str, second: str, expected_output: str | None = None
+) -> dict[str, Any]:
+    found = [_g_eval(text, (0, 100), expected_output, input) for text in (first, second)]
+    ahead = found[0]["score"] - found[1]["score"]
+    better = f"{'A' if ahead > 0 else 'B'} {'much ' if abs(ahead) >= _MUCH else ''}better"
+    return {
+        "reasons": f"A: {found[0]['reason']}; B: {found[1]['reason']}",
+        "verdict": better if ahead else "tie",
+    }
+
+
 def _evaluation_steps(criterion: str) -> dict[str, Any]:
     return {"steps": [f"Count words (the offline judge cannot read {criterion!r})."]}
 
@@ -189,6 +207,7 @@ _STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     "relevancy": _relevancy,
     "hallucination": _hallucination,
     "g_eval": _g_eval,
+    "preference": _preference,
     "evaluation_steps": _evaluation_steps,
     "opinions": _opinions_in,
     "bias": partial(_with_any, _SWEEPING),

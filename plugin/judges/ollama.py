@@ -21,6 +21,7 @@ from plugin.judges import (
     make_judge_client,
     require_named,
 )
+from plugin.judges.refusals import why_no_answer
 from plugin.keys import check_url
 from plugin.net import count_at, get_path, post_json, text_at
 
@@ -99,9 +100,12 @@ class OllamaJudge(HttpJudge):
         message = get_path(reply, "message")
         if not isinstance(message, dict):
             raise CallError("the server's answer has no message", retry=True)
+        text, ended = text_at(message.get("content")), get_path(reply, "done_reason")
+        if why := why_no_answer(message, ended, text, self._mask):
+            raise CallError(why)
         return Answer(
-            text=text_at(message.get("content")),
-            cut_off=get_path(reply, "done_reason") == "length",
+            text=text,
+            cut_off=ended == "length",
             version=text_at(get_path(reply, "model")),
             n_prompt_tokens=count_at(get_path(reply, "prompt_eval_count")) or 0,
             n_completion_tokens=count_at(get_path(reply, "eval_count")) or 0,

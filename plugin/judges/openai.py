@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from plugin.body import bound_body, bound_body_sync
+from plugin.body import bound_body
 from plugin.errors import CallError, JudgeError
 from plugin.judges import (
     Answer,
@@ -27,17 +27,17 @@ from plugin.judges import (
     make_judge_client,
     require_named,
 )
+from plugin.judges.refusals import why_no_answer
 from plugin.keys import SecretMask, check_key, check_url
 from plugin.net import (
     count_at,
-    decode_json,
+    fetch_json,
     get_path,
     sendable,
     text_at,
 )
 
 if TYPE_CHECKING:
-    import httpx
     from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -153,9 +153,15 @@ class OpenAIJudge(HttpJudge):
         message = get_path(reply, "choices", 0, "message")
         if not isinstance(message, dict):
             raise CallError("the server's answer has no choices", retry=True)
+        text, ended = (
+            _message_text(message.get("content")),
+            get_path(reply, "choices", 0, "finish_reason"),
+        )
+        if why := why_no_answer(message, ended, text, self._mask):
+            raise CallError(why)
         return Answer(
-            text=_message_text(message.get("content")),
-            cut_off=get_path(reply, "choices", 0, "finish_reason") == "length",
+            text=text,
+            cut_off=ended == "length",
             version=text_at(get_path(reply, "model")),
             n_prompt_tokens=count_at(get_path(reply, "usage", "prompt_tokens")) or 0,
             n_completion_tokens=count_at(get_path(reply, "usage", "completion_tokens")) or 0,
@@ -271,10 +277,13 @@ class LocalJudge:
         return OpenAIJudge(self.label, self.served_model, self._url)
 
 
-def _local_client() -> httpx.Client:
+def _local_client() -> Any:
     import httpx
 
-    return httpx.Client(timeout=_LOCAL_TIMEOUT_S, event_hooks={"response": [bound_body_sync]})
+    hooks: Any = {"response": [bound_body]}
+    return make_judge_client(
+        "local", lambda: httpx.AsyncClient(timeout=_LOCAL_TIMEOUT_S, event_hooks=hooks)
+    )
 
 
 def _first_model(url: str) -> str:
@@ -285,14 +294,13 @@ def _first_model(url: str) -> str:
     """
     where = "judge local: the local server"
     way_out = "load a model into it (Foundation tab, Run), or set LOCAL_JUDGE_BASE_URL"
-    with make_judge_client("local", _local_client) as client:
-        try:
-            answer = client.get(f"{url.rstrip('/')}/models")
-        except Exception as error:  # an unusual answer can raise anything
-            why = error if isinstance(error, CallError) else type(error).__name__
-            raise JudgeError(f"{where} does not answer ({why}); {way_out}") from None
-    listed = text_at(get_path(decode_json(answer.content), "data", 0, "id"))
-    model = SecretMask(url=url).in_content(sendable(listed))
-    if not answer.is_success or not model:
-        raise JudgeError(f"{where} lists no model (HTTP {answer.status_code}); {way_out}")
+    mask, address = SecretMask(url=url), f"{url.rstrip('/')}/models"
+    try:
+        answer = fetch_json(_local_client, "GET", address, mask, _LOCAL_TIMEOUT_S)
+    except CallError as error:
+        failed = "does not answer" if error.unreachable else "lists no model"
+        raise JudgeError(f"{where} {failed} ({error}); {way_out}") from None
+    model = mask.in_content(sendable(text_at(get_path(answer, "data", 0, "id"))))
+    if not model:
+        raise JudgeError(f"{where} lists no model (its list has none); {way_out}")
     return model

@@ -16,8 +16,10 @@ from functools import partial
 from plugin.errors import CallError
 from plugin.journal import Journal
 from plugin.judges import Judge
-from plugin.judges.asking import Asker, AskSettings, SpendLimits, SpendMeter, price_of
-from plugin.metrics import Measured, Metric, MetricError, run_descriptive, run_metric
+from plugin.judges.asking import Asker, AskSettings
+from plugin.judges.spending import SpendLimits, SpendMeter, price_of
+from plugin.metrics import Measured, Metric
+from plugin.metrics.running import MetricError, run_descriptive, run_metric
 from plugin.records import (
     DATA,
     Case,

@@ -3,6 +3,8 @@
 A judge may think aloud, quote the completion, or write broken JSON. Thoughts are ignored. If
 several objects fit the schema, they must be equal: a different one may be a quotation from the
 completion, and the completion would then grade itself.
+
+`plugin.judges.readings` reads one JSON value, also in a form that the schema does not have.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from plugin.judges import Answer
+from plugin.judges.readings import ValueReader
 from plugin.metrics import Check
 from plugin.thinking import split_thoughts
 
@@ -46,18 +49,25 @@ _AMBIGUOUS = Misfit("several different JSON objects", is_ambiguous=True)
 def parse_answer(reply: Answer, schema: type[BaseModel], check: Check) -> BaseModel | Misfit:
     """Return the validated answer, or its problem."""
     if reply.cut_off:
-        return Misfit("the answer was cut off")
-    try:
-        answer = schema.model_validate_json(_unfence(reply.text))  # its strings may contain tags
-    except ValidationError:
+        return Misfit(f"the answer was cut off{f' ({reply.note})' if reply.note else ''}")
+    if not reply.text.strip():
+        return Misfit("the answer is empty")
+    reader = ValueReader(schema, check)
+    # The strings of an answer that is JSON as a whole may hold what looks like thoughts.
+    fits, _ = _fitting(_whole_value(reply.text), reader, is_whole=True)
+    if not fits:
         text = split_thoughts(reply.text).answer
-        found, problem = _fitting(_sound_objects(text), schema)
+        found, problem = _fitting(_sound_objects(text), reader)
+        if not found:
+            found, also = _fitting(_whole_value(text), reader, is_whole=True)
+            problem = problem or also or "not a JSON object"
         if not found:
             return Misfit(problem)
-        broken, _ = _fitting(_repaired_objects(_cut_out(text, found)), schema)
-        if _differ([*found, *broken]):
-            return _AMBIGUOUS
-        answer = found[0].value
+        broken, _ = _fitting(_repaired_objects(_cut_out(text, found)), reader)
+        fits = [*found, *broken]
+    if _differ(fits):
+        return _AMBIGUOUS
+    answer = fits[0].value
     wrong = check(answer)
     return Misfit(wrong) if wrong else answer
 
@@ -71,10 +81,11 @@ def repair_answer(
     """
     if reply.cut_off:
         return None
+    reader = ValueReader(schema, check)
     text = split_thoughts(reply.text).answer
-    found, _ = _fitting(_repaired_objects(text), schema)
+    found, _ = _fitting(_repaired_objects(text), reader)
     if not found and "{" in text:  # a brace inside a string may have broken the search
-        found, _ = _fitting(_repair(text, text.find("{"), len(text)), schema)
+        found, _ = _fitting(_repair(text, text.find("{"), len(text)), reader)
     if _differ(found):
         return _AMBIGUOUS
     return found[0].value if found and check(found[0].value) is None else None
@@ -96,16 +107,15 @@ class _Fit(NamedTuple):
     end: int
 
 
-def _fitting(objects: Iterable[_Found], schema: type[BaseModel]) -> tuple[list[_Fit], str]:
-    """Return the objects that fit the schema, and the problem of the last one that does not."""
-    fits, problem = list[_Fit](), "not a JSON object"
-    for found in objects:
-        try:
-            fits.append(_Fit(schema.model_validate(found.value), found.start, found.end))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            problem = f"{where}: {first['msg']}" if where else str(first["msg"])
+def _fitting(
+    values: Iterable[_Found], reader: ValueReader, is_whole: bool = False
+) -> tuple[list[_Fit], str]:
+    """Return the values that can be read, and the problem of the last one that cannot."""
+    fits, problem = list[_Fit](), ""
+    for found in values:
+        read = reader.read(found.value, is_whole)
+        fits += [_Fit(answer, found.start, found.end) for answer in read.answers]
+        problem = read.problem or problem
     return fits, problem
 
 
@@ -120,6 +130,14 @@ def _unfence(text: str) -> str:
     """Return the text without a code fence around all of it."""
     fenced = _FENCED.fullmatch(text)
     return fenced[1] if fenced else text
+
+
+def _whole_value(text: str) -> Iterator[_Found]:
+    """Yield the value of a text that is JSON as a whole; nothing for any other text."""
+    try:
+        yield _Found(json.loads(_unfence(text)), 0, len(text))
+    except (ValueError, RecursionError):
+        return
 
 
 def _cut_out(text: str, fits: list[_Fit]) -> str:

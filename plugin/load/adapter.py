@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plugin.errors import AdapterError
+from plugin.load.files import check_files, folder_problem
 from plugin.load.model import file_digest, read_json_object
 from plugin.load.tensors import tensor_shapes
 
+_OF_TOKENIZER = ("tokenizer_config.json", "tokenizer.json", "*.jinja")
 _WEIGHT_FILES: dict[str, Literal["mlx", "peft"]] = {
     "adapters.safetensors": "mlx",
     "adapter_model.safetensors": "peft",
 }
+_READ_FILES = (*_WEIGHT_FILES, "adapter_config.json", *_OF_TOKENIZER)
 _MLX_METHODS = ("lora", "dora", "full")
 _FUSED = "fused_model"
 _PICKLES = ("*.npz", "*.bin", "*.pt", "*.pth", "*.pkl")
@@ -48,7 +51,7 @@ _NOTES = {
 """Settings that we ignore: they describe the adapter's origin, or matter only together with a
 setting that is refused anyway."""
 
-_OUTPUT_LAYERS = ("lm_head", "output", "embed_out")
+OUTPUT_LAYERS = ("lm_head", "output", "embed_out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +118,11 @@ def inspect_adapter(path: Path) -> AdapterFolder:
         AdapterError: when it is missing, empty, broken, or holds only pickle files.
     """
     if not path.is_dir():
-        raise AdapterError(f"{path}: no such adapter directory; check --model_adapter")
+        found = folder_problem(path).replace("no such dir", "no such adapter dir")
+        raise AdapterError(f"{path}: {found}; check --model_adapter")
+    check_files(path, _READ_FILES, AdapterError)
     root = path if _adapter_kinds(path) else _last_checkpoint(path) or path
+    check_files(root, _READ_FILES, AdapterError)
     kinds = _adapter_kinds(root)
     if len(kinds) != 1:
         raise AdapterError(f"{path}: {_not_one_adapter_text(path, list(kinds))}")
@@ -402,7 +408,7 @@ def _pick_by_pattern(patterns: Mapping[str, Any] | None, module: str, default: f
 
 def _listed_names(wanted: Any, module: str) -> bool:
     if wanted == "all-linear":
-        return module.rpartition(".")[2] not in _OUTPUT_LAYERS
+        return module.rpartition(".")[2] not in OUTPUT_LAYERS
     if isinstance(wanted, str):
         return re.fullmatch(wanted, module) is not None
     return any(module == name or module.endswith(f".{name}") for name in wanted)

@@ -1,8 +1,5 @@
 """Turn a data set into cases: find its rows, map its columns, check every row, draw a sample.
 
-A data set is a file, a folder, or an id for the `datasets` library. If it has several splits and
-the user chose none, we take `test`, else `validation`, else the only one there is.
-
 The input is a text column (`input`), a chat column (`messages`, `conversations`), or a template
 that combines several columns. The template has priority over the input column, and the input column
 over a chat column. Layouts of other tools are recognised (`layouts`). Numbers and booleans count as
@@ -13,36 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from plugin.errors import DataError, OptionError, nearest_name
+from plugin.errors import DataError, OptionError
 from plugin.load.cells import read_contexts, read_flag, read_messages, read_text
 from plugin.load.columns import Columns, Layout, lay_out, parse_template
-from plugin.load.readers import Row, Table, read_files, table_from_objects
+from plugin.load.find import find_rows
+from plugin.load.readers import Row
 from plugin.load.references import read_right_answers
 from plugin.load.repeats import Repeats, cluster_repeats, count_repeats
 from plugin.load.retention import check_drawn, mark_retention
 from plugin.records import ALL, Case, Failure
-
-SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
-
-_WORDS = {
-    "test": ("test", "testing", "eval", "evaluation"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "train": ("train", "training"),
-}
-_SPLITS = {word: split for split, words in _WORDS.items() for word in words}
-_SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")
-
-_ABOUT = {"index.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
-"""Files that hosts and libraries write next to the data; they are skipped."""
-
-_LIBRARY_FORMATS = "csv, json, jsonl or parquet"
 
 _N_BAD_SHOWN = 20
 _LONGEST_METADATA = 200
@@ -289,122 +269,3 @@ def _case_content(case: Case) -> list[object]:
 def _digest_cases(cases: Sequence[Case]) -> str:
     text = json.dumps([_case_content(case) for case in cases], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def find_rows(name: str, split: str | None) -> Table:
-    """Read the rows of a data set's split.
-
-    Raises:
-        DataError: when the data set is not found or not readable; says what was tried.
-        OptionError: when the split does not exist, or the user must choose one.
-    """
-    path = Path(os.path.expanduser(name))
-    if os.path.isdir(path):
-        return _from_folder(path, split)
-    if os.path.isfile(path):
-        if path.suffix.lower() not in SUFFIXES:
-            raise DataError(
-                f"{path} is not a data file: its name must end in {', '.join(SUFFIXES)}"
-            )
-        return _from_files(str(path), [path], split)
-    if os.path.islink(path):
-        raise DataError(f"{path} is a link to {os.readlink(path)}, which does not exist")
-    if os.path.exists(path):
-        raise DataError(f"{path} is neither a file nor a folder")
-    if path.suffix.lower() in SUFFIXES or path.is_absolute() or name.startswith((".", "~")):
-        raise DataError(f"{path} does not exist{_similar_names(path)}")
-    return _from_library(name, split)
-
-
-def _similar_names(path: Path) -> str:
-    """Suggest a file with a similar name, or say that the folder is missing too."""
-    folder = path.parent
-    if not os.path.isdir(folder):
-        return f", and neither does its folder (working directory: {Path.cwd()})"
-    nearest = nearest_name(path.name, sorted(os.listdir(folder)))
-    return f"; did you mean {nearest!r}?" if nearest else f" (looked in {folder.resolve()})"
-
-
-def _from_folder(folder: Path, split: str | None) -> Table:
-    """Read the data files in the folder; without any, load the folder with `datasets`."""
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.name not in _ABOUT)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
-    files = [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]
-    if files:
-        return _from_files(str(folder), files, split)
-    if not any(os.path.isdir(path) for path in paths):
-        raise DataError(f"{folder} holds no data file ({_LIBRARY_FORMATS})")
-    return _from_library(str(folder), split)
-
-
-def _from_files(name: str, paths: Sequence[Path], split: str | None) -> Table:
-    splits: dict[str, list[Path]] = {}
-    for path in paths:
-        splits.setdefault(_split_of(path), []).append(path)
-    chosen = splits[_choose_split(name, list(splits), _SPLITS.get(split or "", split))]
-    if len(chosen) > 1 and not all(_SHARD.search(path.stem) for path in chosen):
-        raise DataError(
-            f"{name} has several files for the same split: "
-            f"{', '.join(path.name for path in chosen)}; give the path of one file"
-        )
-    return read_files(chosen)
-
-
-def _split_of(path: Path) -> str:
-    """Return the split in a file's name ("my_eval.csv" is "test"), or the name itself."""
-    stem = _SHARD.sub("", path.stem)
-    words = re.split(r"[^a-z]+", stem.lower())
-    return next((_SPLITS[word] for word in words if word in _SPLITS), stem)
-
-
-def _choose_split(name: str, splits: Sequence[str], wanted: str | None) -> str:
-    listed = ", ".join(splits)
-    if wanted:
-        if wanted in splits:
-            return wanted
-        raise OptionError(
-            f"--dataset_split {wanted!r} is not a split of {name}, which has: {listed}"
-        )
-    for usual in ("test", "validation"):
-        if usual in splits:
-            return usual
-    if len(splits) == 1:
-        return splits[0]
-    raise OptionError(f"{name} has several splits: {listed}; choose one with --dataset_split")
-
-
-def _from_library(name: str, split: str | None) -> Table:
-    """Read a data set id, or a folder in a hub's layout, through the `datasets` library.
-
-    The library runs no code that comes with a data set.
-    """
-    import datasets
-    import httpx
-    from datasets.exceptions import DatasetsError
-
-    try:
-        # Without na_filter=False, the csv reader turns the texts "NA" and "null" into nothing.
-        is_csv = datasets.load_dataset_builder(name).name == "csv"
-        found = datasets.load_dataset(name, **({"na_filter": False} if is_csv else {}))
-    except (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError) as error:
-        raise DataError(_not_loaded_text(name, error)) from error
-    # In a list, images and sounds stay bytes, so no decoder is needed.
-    return table_from_objects(found[_choose_split(name, list(found), split)].to_list())
-
-
-def _not_loaded_text(name: str, error: Exception) -> str:
-    said = [str(part).strip().partition("\n")[0][:300] for part in (error, error.__cause__) if part]
-    reason = ": ".join(said)
-    if os.path.isdir(name):
-        return (
-            f"{name} cannot be used: the folder holds no data file ({_LIBRARY_FORMATS}), and the "
-            f"datasets library cannot load it as a folder ({reason}). Give the path of a data file"
-        )
-    return (
-        f"data set {name!r} cannot be found. Tried: the file or folder "
-        f"{Path(name).absolute()} (does not exist); the data set id {name!r} of the datasets "
-        f"library ({reason}). Give the path of a {_LIBRARY_FORMATS} file, or check the id, the "
-        "network and, for a private data set, the login (`hf auth login`)"
-    )

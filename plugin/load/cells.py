@@ -18,6 +18,9 @@ _ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
 _SPEAKERS = {"human": "user", "gpt": "assistant", **_ROLES}
 """Speakers of ShareGPT's turns, which have the keys from and value -> roles."""
 
+_TEXT_PARTS = ("text", "input_text", "output_text")
+"""Types of the parts of a turn's content that hold text."""
+
 _YES, _NO = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
 """Values of a yes/no column; integers often become 1.0 and 0.0 when some cells are empty."""
 
@@ -50,6 +53,9 @@ def _read_asked(
         return _read_first_turn(value, name, problems), None
     if layout.asked == "request":
         return _read_request(value, name, problems), None
+    if is_parts(value):
+        value = read_parts(value, name, problems)
+        return ((), None) if value is None else (_read_input(value, name, problems), None)
     if layout.asked == "chat" or isinstance(value, list):
         return _read_chat(value, name, problems)
     return _read_input(value, name, problems), None
@@ -243,7 +249,48 @@ def read_turn(turn: object, where: str, problems: list[str]) -> Message | None:
     if not isinstance(role, str) or role not in roles:
         problems.append(f"{where} has {key} {role!r}; it must be one of {', '.join(roles)}")
         return None
-    if type(content) is not str:
-        problems.append(f"{where} has {type_name(content)} as its text; it must be text")
-        return None
-    return Message(roles[role], content)
+    text = _read_content(content, where, problems)
+    return None if text is None else Message(roles[role], text)
+
+
+def is_parts(value: object) -> bool:
+    """Return whether a cell holds the parts of one text: objects with a type and no speaker."""
+    parts = value if isinstance(value, list) else [value]
+    return bool(parts) and all(
+        isinstance(part, dict) and "type" in part and {"role", "from"}.isdisjoint(part)
+        for part in parts
+    )
+
+
+def _read_content(content: object, where: str, problems: list[str]) -> str | None:
+    """Return the text of a turn, which may be a list of parts."""
+    if type(content) is str:
+        return content
+    if isinstance(content, list) or is_parts(content):
+        return read_parts(content, where, problems)
+    problems.append(f"{where} has {type_name(content)} as its text; it must be text")
+    return None
+
+
+def read_parts(value: object, where: str, problems: list[str]) -> str | None:
+    """Return the texts of the parts as lines; None, with a problem, if one is no text."""
+    parts = value if isinstance(value, list) else [value]
+    n_before = len(problems)
+    texts = [_read_part(part, f"{where}, part {i}", problems) for i, part in enumerate(parts, 1)]
+    return "\n".join(texts) if len(problems) == n_before else None
+
+
+def _read_part(part: object, where: str, problems: list[str]) -> str:
+    if type(part) is str:
+        return part
+    if not isinstance(part, dict):
+        problems.append(f"{where} is {type_name(part)}; it must be an object")
+        return ""
+    kind, text = part.get("type") or _TEXT_PARTS[0], part.get("text")
+    if kind not in _TEXT_PARTS:
+        problems.append(f"{where} is of type {kind!r}; only text is read: remove such rows")
+    elif type(text) is str:
+        return text
+    else:
+        problems.append(f"{where} has {type_name(text)} as its text; it must be text")
+    return ""

@@ -19,14 +19,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from plugin.errors import AdapterError
-from plugin.load.adapter import AdapterFolder, PeftLora, inspect_adapter, parse_peft_config
+from plugin.errors import AdapterError, list_first
+from plugin.load.adapter import (
+    OUTPUT_LAYERS,
+    AdapterFolder,
+    PeftLora,
+    inspect_adapter,
+    parse_peft_config,
+)
+from plugin.load.model import ModelFolder
 from plugin.load.tensors import RawTensor, read_tensors, write_tensors
 
 _ENGINE = {"mlx": "mlx", "peft": "transformers"}
 """Adapter format -> the engine that loads it without conversion."""
 
-_PEFT_PREFIX = "base_model.model."
+PEFT_PREFIX = "base_model.model."
+"""PEFT's prefix of a tensor's name; some trainers leave it out."""
+
 _LEAVES = {
     "lora_a": ".lora_A.weight",
     "lora_b": ".lora_B.weight",
@@ -34,14 +43,24 @@ _LEAVES = {
 }
 """End of a tensor's name in MLX -> end of its name in PEFT."""
 
+_N_SHOWN = 4
+
 _EMBEDDINGS = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings")
 
 Parts = dict[str, dict[str, RawTensor]]
 """Module -> end of the tensor's MLX name -> tensor."""
 
 
-def conversion_obstacles(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> list[str]:
-    """Return why the adapter cannot be converted to this format; empty if it can."""
+def conversion_obstacles(
+    adapter: AdapterFolder, kind: Literal["mlx", "peft"], model: ModelFolder | None = None
+) -> list[str]:
+    """Return why the adapter cannot be converted to this format; empty if it can.
+
+    Args:
+        adapter: the adapter to convert.
+        kind: the format.
+        model: the base model, if known: MLX has no module for some of the modules of PEFT.
+    """
     if adapter.kind == kind:
         return []
     if adapter.kind == "mlx":
@@ -62,6 +81,25 @@ def conversion_obstacles(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -
             f"adapted embeddings ({', '.join(embeddings)}): MLX and PEFT use them differently "
             "when input and output share the embedding"
         )
+    return found + _missing_in_mlx(adapter, model)
+
+
+def _missing_in_mlx(adapter: AdapterFolder, model: ModelFolder | None) -> list[str]:
+    """Return which tensors belong to modules that exist in PEFT's base but not in mlx-lm's."""
+    parts = [(name, part[0]) for name in adapter.shapes if (part := _peft_part(name))]
+    heads = [name for name, module in parts if module.rpartition(".")[2] in OUTPUT_LAYERS]
+    experts = [name for name, module in parts if re.search(r"\.experts\.\d+\.", module)]
+    found = []
+    if heads and model is not None and model.ties_output:
+        found.append(
+            f"an adapted output layer ({list_first(heads, _N_SHOWN)}): the model uses its "
+            "embedding as output layer, so MLX has no such module"
+        )
+    if experts:
+        found.append(
+            f"experts adapted one by one ({len(experts)} tensors: {list_first(experts, _N_SHOWN)})"
+            ": MLX holds all experts of a layer in one module"
+        )
     return found
 
 
@@ -78,7 +116,7 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
     """
     if adapter.kind == "peft":
         return adapter
-    _refuse_conversion(adapter, "peft")
+    refuse_conversion(adapter, "peft")
     settings = adapter.config["lora_parameters"]
     rank, scale = settings["rank"], settings["scale"]
     parts, unused = _group_parts(adapter, _mlx_part)
@@ -94,7 +132,7 @@ def to_peft(adapter: AdapterFolder, n_layers: int, into: Path) -> AdapterFolder:
         "inference_mode": True,
     }
     tensors = {
-        f"{_PEFT_PREFIX}{module}{_LEAVES[leaf]}": tensor if leaf == "m" else tensor.transposed
+        f"{PEFT_PREFIX}{module}{_LEAVES[leaf]}": tensor if leaf == "m" else tensor.transposed
         for module, held in parts.items()
         for leaf, tensor in held.items()
     }
@@ -114,7 +152,7 @@ def to_mlx(adapter: AdapterFolder, modules: Iterable[str], into: Path) -> Adapte
     """
     if adapter.kind == "mlx":
         return adapter
-    _refuse_conversion(adapter, "mlx")
+    refuse_conversion(adapter, "mlx")
     lora = parse_peft_config(adapter.config)
     parts, unused = _group_parts(adapter, _peft_part)
     _check_ranks(adapter, lora, parts)
@@ -159,11 +197,20 @@ def _mlx_obstacles(adapter: AdapterFolder) -> list[str]:
     return found
 
 
-def _refuse_conversion(adapter: AdapterFolder, kind: Literal["mlx", "peft"]) -> None:
-    reasons = conversion_obstacles(adapter, kind)
+def refuse_conversion(
+    adapter: AdapterFolder, kind: Literal["mlx", "peft"], model: ModelFolder | None = None
+) -> None:
+    """Refuse an adapter that cannot be converted; see `conversion_obstacles`.
+
+    Raises:
+        AdapterError: with all reasons, and the engine that can load it.
+    """
+    reasons = conversion_obstacles(adapter, kind, model)
     if not reasons:
         return
     way_out = f"Use --engine {_ENGINE[adapter.kind]}"
+    if kind == "mlx" and model is not None and "quantization" in model.config:
+        way_out += ", with a base that is not quantised in MLX format"
     if adapter.kind == "peft" and parse_peft_config(adapter.config).obstacles():
         way_out = "No engine here can compare this adapter with its base"
     raise AdapterError(
@@ -224,7 +271,7 @@ def _mlx_part(name: str) -> tuple[str, str] | None:
 def _peft_part(name: str) -> tuple[str, str] | None:
     for leaf, end in _LEAVES.items():
         if name.endswith(end):
-            return name.removeprefix(_PEFT_PREFIX).removesuffix(end), leaf
+            return name.removeprefix(PEFT_PREFIX).removesuffix(end), leaf
     return None
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from plugin.errors import AdapterError
+from plugin.errors import AdapterError, list_first
 from plugin.load.adapter import AdapterFolder
-from plugin.load.convert import conversion_obstacles
+from plugin.load.convert import PEFT_PREFIX, conversion_obstacles
 from plugin.load.model import ModelFolder, short_names
 
 _N_SHOWN = 8
@@ -83,6 +83,46 @@ class AdapterFit(NamedTuple):
                 f"{adapter.path}: the base model {model} has no module for any of its {n_tensors}"
                 f":{shown}{besides}\n{_ONLY_ITS_BASE}"
             )
+
+
+def refuse_rearranged(
+    adapter: AdapterFolder, model: ModelFolder, unused: Iterable[str], modules: Iterable[str]
+) -> None:
+    """Refuse a PEFT adapter of modules that the model's files have, but not the loaded model.
+
+    mlx-lm joins or renames some modules when it loads a model; PEFT's names are those of the files.
+
+    Args:
+        adapter: the user's adapter.
+        model: the base model.
+        unused: the adapter's tensors that match no module of the loaded model.
+        modules: names of the modules in the loaded model.
+
+    Raises:
+        AdapterError: naming the tensors and the engine that can load them.
+    """
+    if adapter.kind != "peft":
+        return
+    loaded = set(modules)
+    gone = {_module_of(name) for name in unused} - loaded
+    moved = {module for module in gone if _is_in_files(module, model)}
+    lost = [name for name in adapter.shapes if _module_of(name) in moved]
+    if lost:
+        raise AdapterError(
+            f"{adapter.path}: MLX arranges this model's modules in another way than its files, and "
+            f"has no place for {len(lost)} of {_count_noun(len(adapter.shapes), 'tensor')} "
+            f"({list_first(sorted(lost), _N_SHOWN)}). Use --engine transformers"
+        )
+
+
+def _module_of(name: str) -> str:
+    return name.removeprefix(PEFT_PREFIX).partition(".lora_")[0]
+
+
+def _is_in_files(module: str, model: ModelFolder) -> bool:
+    """Return whether a weight of this name is in the files, which may lack outer names."""
+    parts = [*module.split("."), "weight"]
+    return any(".".join(parts[i:]) in model.tensor_names for i in range(len(parts) - 2))
 
 
 def placement_error(

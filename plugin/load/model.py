@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from plugin.errors import ModelError, UserError
+from plugin.load.files import check_files, folder_problem
+from plugin.load.tensors import tensor_names
 
 _CHUNK_BYTES = 1 << 20
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
@@ -23,6 +26,10 @@ _OF_A_HOST = ("index.json", "_tlab_provenance.json")
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """Names of the context length in the configs of different architectures."""
+
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+
+_OUTPUT_WEIGHTS = ("lm_head.weight", "output.weight", "embed_out.weight")
 
 _NO_LIMIT = 10**9
 
@@ -45,6 +52,7 @@ class ModelFolder:
         config: the parsed config.json.
         tokenizer_context: the tokenizer's longest text in tokens; None if not given.
         thinks: whether its chat template makes the model think before it answers.
+        tensor_names: names of the tensors in its files.
     """
 
     path: Path
@@ -53,6 +61,16 @@ class ModelFolder:
     config: dict[str, Any]
     tokenizer_context: int | None = None
     thinks: bool = False
+    tensor_names: frozenset[str] = frozenset()
+
+    @property
+    def ties_output(self) -> bool:
+        """Return whether the model's output layer is its input embedding."""
+        inner = self.config.get("text_config")
+        for config in (inner if isinstance(inner, dict) else {}, self.config):
+            if isinstance(told := config.get("tie_word_embeddings"), bool):
+                return told
+        return not any(name.endswith(_OUTPUT_WEIGHTS) for name in self.tensor_names)
 
     @property
     def context(self) -> int | None:
@@ -94,7 +112,7 @@ def file_digest(paths: Iterable[Path]) -> str:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 content.update(chunk)
-        total.update(f"{path.name}:{content.hexdigest()}\n".encode())
+        total.update(os.fsencode(path.name) + f":{content.hexdigest()}\n".encode())
     return total.hexdigest()
 
 
@@ -109,7 +127,8 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         ModelError: when something is missing; lists everything.
     """
     if not path.is_dir():
-        raise ModelError(f"{path}: no such directory; {option} takes a directory or a hub id")
+        raise ModelError(f"{path}: {folder_problem(path)}; {option} takes a directory or a hub id")
+    check_files(path, ("model*.safetensors", *_NOT_WEIGHTS), ModelError, _OF_A_HOST)
     weights = sorted(path.glob("model*.safetensors"))
     others = {
         file
@@ -134,6 +153,8 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
     config = read_json_object(path / "config.json", ModelError)
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path / 'config.json'} has no model_type. Get the file again")
+    names = frozenset[str]().union(*map(tensor_names, weights))
+    _check_layers(path / "config.json", config, names)
     return ModelFolder(
         path=path,
         digest=file_digest([*weights, path / "config.json"]),
@@ -141,7 +162,21 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         config=config,
         tokenizer_context=_context_length(path / "tokenizer_config.json"),
         thinks=bool(_THINKING.search(_template_text(path))),
+        tensor_names=names,
     )
+
+
+def _check_layers(path: Path, config: dict[str, Any], names: frozenset[str]) -> None:
+    """Refuse a config with more layers than there are tensors: engines would build them all."""
+    inner = config.get("text_config")
+    for part in (config, inner if isinstance(inner, dict) else {}):
+        for key in _LAYERS:
+            number = part.get(key)
+            if names and isinstance(number, (int, float)) and number > len(names):
+                raise ModelError(
+                    f"{path}: {key} is {number}, but the model's files hold only {len(names)} "
+                    "tensors. Get the file again"
+                )
 
 
 def _template_text(path: Path) -> str:
@@ -226,7 +261,7 @@ def find_model(name: str) -> Path:
         ModelError: when there is no such directory and no such model on the hub.
     """
     path = Path(name)
-    if path.exists() or path.is_absolute():
+    if path.exists() or path.is_symlink() or path.is_absolute():
         return path
     import httpx
     from huggingface_hub import snapshot_download

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plugin.errors import DataError
+from plugin.load.json_rows import find_labelled_rows, find_rows, list_tables
+from plugin.terminal import plain_path
 
 
 class NumberAsWritten(str):
@@ -116,10 +118,11 @@ def read_files(paths: Sequence[Path]) -> Table:
     for path in paths:
         read = _read_file(path)
         columns.update(dict.fromkeys(read.columns))
-        file = f"{path.name}, " if len(paths) > 1 else ""
+        name = plain_path(path.name)
+        file = f"{name}, " if len(paths) > 1 else ""
         for line, cells, problem in read.records:
             number = len(rows) + 1
-            where = f" ({file}line {line})" if line else f" ({path.name})" if file else ""
+            where = f" ({file}line {line})" if line else f" ({name})" if file else ""
             rows.append(Row(number, f"row {number}{where}", cells, problem))
     return Table(tuple(columns), tuple(rows))
 
@@ -224,9 +227,28 @@ def _long_cells(n_chars: int) -> Iterator[None]:
 
 
 def _read_jsonl(path: Path, text: str) -> _FileRows:
+    if (whole := _parse_whole(text)) is not None:
+        return _rows_of_records([_object_record(None, row) for row in _json_rows(path, whole)])
     # Split only at \n: splitlines() would also split at a Unicode line separator inside a text.
     lines = enumerate(text.split("\n"), 1)
     return _rows_of_records([_jsonl_record(number, line) for number, line in lines if line.strip()])
+
+
+def _parse_whole(text: str) -> object:
+    """Return the one JSON document in a file that is jsonl by its name only; None if it is jsonl.
+
+    A single line is such a document only if it cannot be a row.
+    """
+    is_list, one_line = text.lstrip().startswith("["), "\n" not in text.strip()
+    if not (is_list or one_line or text.lstrip().startswith("{\n")):
+        return None
+    try:
+        value = parse_json(text)
+    except ValueError:
+        return None
+    if one_line and not is_list and find_labelled_rows(value) is None:
+        return None
+    return value
 
 
 def _jsonl_record(number: int, line: str) -> _Record:
@@ -265,33 +287,39 @@ def _read_json(path: Path, text: str) -> _FileRows:
 
 
 def _json_rows(path: Path, value: object) -> Sequence[object]:
-    """Return the rows: a list, the only list of objects in an object, or lists of columns."""
-    if isinstance(value, list):
-        return value
-    if isinstance(value, dict):
-        lists = {name: cells for name, cells in value.items() if isinstance(cells, list)}
-        tables = [name for name, cells in lists.items() if cells and isinstance(cells[0], dict)]
-        if len(tables) == 1 and len(lists) == 1:
-            return lists[tables[0]]
-        lengths = {len(cells) for cells in lists.values()}
-        if not tables and len(lengths) == 1 and len(lists) == len(value):
-            rows = zip(*lists.values(), strict=True)
-            return [dict(zip(lists, row, strict=True)) for row in rows]
-    raise DataError(
-        f"{path} holds no table: it must be a list of objects, an object with exactly one list of "
-        "objects, or an object with one list per column, all of the same length; but it is "
-        f"{_table_text(value)}"
-    )
+    found = find_rows(value)
+    if found is None:
+        raise DataError(
+            f"{path} holds no table: it must be a list of objects, an object with exactly one list "
+            "of objects, or an object with one list per column, all of the same length; but it is "
+            f"{_table_text(value)}"
+        )
+    return found
 
 
 def _table_text(value: object) -> str:
+    """Describe what holds no rows, with the way out where there is one."""
+    if isinstance(value, list):
+        return f"a list of lists, without the columns' names. {_WITH_PANDAS}"
     if not isinstance(value, dict):
         return type_name(value)
     parts = [
         f"{name!r}: {f'a list of {len(cell)}' if isinstance(cell, list) else type_name(cell)}"
         for name, cell in list(value.items())[:8]
     ]
-    return f"an object with {', '.join(parts)}" if parts else "an empty object"
+    if not parts:
+        return "an empty object"
+    way_out = ""
+    if len(list_tables(value)) > 1:
+        way_out = ". Write one of them into a file of its own"
+    elif all(isinstance(cell, dict) for cell in value.values()):
+        way_out = f". {_WITH_PANDAS}"
+    elif any(isinstance(cell, str) for cell in value.values()):
+        way_out = ". A single row must be in a list"
+    return f"an object with {', '.join(parts)}{way_out}"
+
+
+_WITH_PANDAS = "With pandas: to_json(path, orient='records')"
 
 
 def _read_parquet(path: Path, data: bytes) -> _FileRows:

@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 from plugin.errors import DataError, OptionError, quote
-from plugin.load.cases import LoadedCases, find_rows
+from plugin.load.cases import LoadedCases
 from plugin.load.cells import read_messages, read_text
 from plugin.load.columns import (
     Columns,
@@ -23,6 +23,7 @@ from plugin.load.columns import (
     missing_column_text,
     parse_template,
 )
+from plugin.load.find import find_rows
 from plugin.load.readers import Row, type_name
 from plugin.records import Case, Message, NoResult
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plugin.load.cells import read_text, read_turn
+from plugin.load.cells import is_parts, read_parts, read_text, read_turn
 from plugin.load.columns import Layout
 from plugin.load.readers import Row, type_name
 
@@ -35,6 +35,8 @@ def read_right_answers(row: Row, layout: Layout, problems: list[str]) -> tuple[s
         value = [value]
     if isinstance(value, list) and value and _is_turn(value[-1]):
         return _last_answer(value, name, problems)
+    if is_parts(value):
+        value = read_parts(value, name, problems)
     texts = _read_texts(value, name, problems)
     return tuple(dict.fromkeys(text for text in texts if text is not None))
 

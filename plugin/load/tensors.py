@@ -68,6 +68,19 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(entry["shape"]) for name, entry in entries.items()}
 
 
+def tensor_names(path: Path) -> frozenset[str]:
+    """Return the names in the header of any safetensors file; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _MAX_HEADER_BYTES:
+                return frozenset()
+            entries = json.loads(file.read(length))
+    except (struct.error, ValueError, RecursionError, OSError):
+        return frozenset()
+    return frozenset(entries) - {"__metadata__"} if isinstance(entries, dict) else frozenset()
+
+
 def read_tensors(path: Path) -> dict[str, RawTensor]:
     """Read all tensors of a file.
 

@@ -5,10 +5,10 @@ one function. The functions are in the files of this package, one file per famil
 `async def measure(case, completion, ask)` scores the completion, usually by asking a judge;
 `def setup(settings, cases)` returns such a function, for metrics that read the user's settings;
 `def describe(completion)` scores how the completion was generated;
-`def from_loglikelihood(loglikelihood, n_tokens)` scores how likely the expected output was.
+`def from_loglikelihood(loglikelihood, n_tokens)` scores how likely the expected output was;
+`async def prefer(guide, case, first, second, ask)` says which of two completions is better.
 
-Only `run_metric` runs foreign code (DeepEval's metrics). Every score passes `check_score`, with or
-without a judge.
+The file `running` calls these functions, and checks what they return.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import importlib
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from plugin.errors import CallError, LimitReached, OptionError, VerdictError, did_you_mean
+from plugin.errors import OptionError, did_you_mean
 from plugin.metrics.entry import MetricEntry
 from plugin.metrics.entry import import_named as _import
 from plugin.metrics.task_table import TASK_METRICS
-from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult
+from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult, PreferenceGuide
 
 Check = Callable[[BaseModel], str | None]
 """Returns the problem of an answer that fits its schema, or None for a good answer."""
@@ -61,6 +62,16 @@ class Measure(Protocol):
         """Score a non-empty completion, or only the case if the metric judges the data."""
 
 
+_NO_GUIDE = PreferenceGuide()
+
+
+class Prefer(Protocol):
+    """The function of a metric that compares two completions of a case."""
+
+    def __call__(self, case: Case, first: str, second: str, ask: Ask) -> Awaitable[Measured]:
+        """Return how much better the first one is, a whole number from -2 to 2; 0 is a tie."""
+
+
 Describe = Callable[[Completion], Measured | NoResult]
 """A completion (also an empty one) -> its score, or the reason for none."""
 
@@ -70,7 +81,7 @@ FromLoglikelihood = Callable[[float, int], Measured]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric with exactly one of the functions `measure`, `describe`, `from_loglikelihood`.
+    """A metric with exactly one of its functions.
 
     A metric that reads the user's settings gets its `measure` before the run (see
     `MetricEntry.setup`).
@@ -87,6 +98,7 @@ class Metric:
     prepare: Callable[[Ask, Sequence[str]], Awaitable[Metric]] | None = None
     describe: Describe | None = None
     from_loglikelihood: FromLoglikelihood | None = None
+    prefer: Prefer | None = None
 
 
 def _late(code: str) -> Any:
@@ -153,6 +165,16 @@ METRICS: dict[str, MetricEntry] = {
             MetricSpec(key="rubric", name="Rubric", higher_is_better=True),
             measure="g_eval:rubric",
             steps="g_eval:RUBRIC_STEPS",
+        ),
+        MetricEntry(
+            MetricSpec(
+                key="preference",
+                name="Preference",
+                higher_is_better=True,
+                n_questions=2,
+                is_relative=True,
+            ),
+            prefer="preference:prefer",
         ),
         MetricEntry(
             MetricSpec(
@@ -225,6 +247,7 @@ METRICS: dict[str, MetricEntry] = {
                 unit="nats per token",
             ),
             from_loglikelihood="engine:perplexity",
+            version=2,  # 1 left the token out that ends the answer
         ),
         MetricEntry(
             MetricSpec(
@@ -282,6 +305,8 @@ METRICS: dict[str, MetricEntry] = {
 }
 """Every built-in metric, by its key."""
 
+PREFERENCE = METRICS["preference"].spec.name
+
 
 def key_of(name: str) -> str:
     """Return the key for a metric's displayed name: "Token F1" -> "token_f1"."""
@@ -293,7 +318,7 @@ def names() -> tuple[str, ...]:
     return tuple(entry.spec.name for entry in METRICS.values())
 
 
-def load(names_given: Sequence[str]) -> tuple[Metric, ...]:
+def load(names_given: Sequence[str], guide: PreferenceGuide = _NO_GUIDE) -> tuple[Metric, ...]:
     """Return the metrics with these displayed names, in this order, without duplicates.
 
     Raises:
@@ -304,16 +329,17 @@ def load(names_given: Sequence[str]) -> tuple[Metric, ...]:
     if unknown:
         meant = "; ".join(f"{name!r}{did_you_mean(name, names())}" for name in unknown)
         raise OptionError(f"unknown metric {meant} (--predefined_tasks takes {', '.join(names())})")
-    return tuple(_metric(METRICS[key]) for key in keys)
+    return tuple(_metric(METRICS[key], guide) for key in keys)
 
 
-def _metric(entry: MetricEntry) -> Metric:
+def _metric(entry: MetricEntry, guide: PreferenceGuide) -> Metric:
     return Metric(
         spec=entry.spec,
         measure=_late(entry.measure),
         steps=_import(entry.steps) if entry.steps else (),
         describe=_late(entry.describe),
         from_loglikelihood=_late(entry.from_loglikelihood),
+        prefer=partial(_late(entry.prefer), guide) if entry.prefer else None,
     )
 
 
@@ -321,29 +347,40 @@ def import_code(metrics: Iterable[Metric]) -> None:
     """Import the code of these metrics now, so that a broken library stops the run early."""
     for metric in metrics:
         entry = METRICS.get(metric.spec.key)
-        for code in (entry.measure, entry.describe) if entry else ("g_eval:criterion_metric",):
-            if code:
-                _import(code)
-        if metric.spec.asks_judge:
+        own = (entry.measure, entry.describe, entry.prefer) if entry else (_CRITERION,)
+        for code in filter(None, own):
+            _import(code)
+        if metric.spec.asks_judge and not metric.prefer:
             importlib.import_module("plugin.metrics._deepeval")
 
 
+_CRITERION = "g_eval:criterion_metric"
+
+
 def select(
-    names_given: Sequence[str], criteria: Sequence[Criterion], cases: Sequence[Case]
+    names_given: Sequence[str],
+    criteria: Sequence[Criterion],
+    cases: Sequence[Case],
+    guide: PreferenceGuide = _NO_GUIDE,
 ) -> tuple[Metric, ...]:
     """Return the chosen metrics and the user's own, or the default metrics for these cases.
+
+    Args:
+        names_given: displayed names of metrics.
+        criteria: the user's own.
+        cases: the cases of the run.
+        guide: how completions are compared; its criterion asks for the metric Preference.
 
     Raises:
         OptionError: for an unknown metric, or one that needs something no case has.
     """
-    if not (names_given or criteria):
-        wanted = load(("Answer Relevancy", "Hallucination", "Correctness"))
-        return tuple(metric for metric in wanted if not _lacking(metric.spec, cases))
-    wanted = load(names_given)
+    own_preference = [PREFERENCE] if guide.criterion else []
+    if not (names_given or criteria or own_preference):
+        return _defaults(cases, guide)
+    wanted = load([*names_given, *own_preference], guide)
     if criteria:
-        own = importlib.import_module("plugin.metrics.g_eval")
         compared = all(case.expected_output for case in cases)
-        wanted += tuple(own.criterion_metric(criterion, compared) for criterion in criteria)
+        wanted += tuple(_import(_CRITERION)(criterion, compared) for criterion in criteria)
     lacks = [f"{m.spec.name} needs {_lacking(m.spec, cases)}" for m in wanted]
     lacks = [text for text, m in zip(lacks, wanted, strict=True) if _lacking(m.spec, cases)]
     if lacks:
@@ -354,56 +391,15 @@ def select(
     return wanted
 
 
+def _defaults(cases: Sequence[Case], guide: PreferenceGuide) -> tuple[Metric, ...]:
+    """Return the metrics of a run that names none."""
+    prefers = guide.is_default and not any(case.expected_output for case in cases)
+    names = ("Answer Relevancy", "Hallucination", "Correctness")
+    wanted = load([*([PREFERENCE] if prefers else []), *names], guide)
+    return tuple(metric for metric in wanted if not _lacking(metric.spec, cases))
+
+
 def _lacking(spec: MetricSpec, cases: Sequence[Case]) -> str:
     """Return what the metric needs but no case has, in words; "" when nothing is missing."""
     absent = (need for need in sorted(spec.needs) if not any(getattr(c, need) for c in cases))
     return " and ".join(need.replace("_", " ") for need in absent)
-
-
-class MetricError(Exception):
-    """A metric gave no usable score."""
-
-
-async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> Measured:
-    """Return the metric's score, checked to be finite and within its range.
-
-    Raises:
-        CallError: when the judge gave no fitting answer.
-        LimitReached: when the user's limits allow no more calls.
-        MetricError: when the metric's code failed, or gave a score outside its range.
-        VerdictError: when the judge cannot be used at all.
-    """
-    if metric.measure is None:
-        raise MetricError(f"{metric.spec.name} does not read completions")
-    try:
-        found = await metric.measure(case, completion, ask)
-    except (CallError, LimitReached, VerdictError):
-        raise
-    except Exception as error:
-        raise MetricError(f"{type(error).__name__}: {error}") from error
-    return check_score(metric.spec, found)
-
-
-def run_descriptive(metric: Metric, completion: Completion) -> Measured:
-    """Return a descriptive metric's score of how the completion was generated.
-
-    Raises:
-        MetricError: when the completion lacks the measurement.
-    """
-    if metric.describe is None:
-        raise MetricError(f"{metric.spec.name} does not describe completions")
-    found = metric.describe(completion)
-    if isinstance(found, NoResult):
-        raise MetricError(found.reason)
-    return check_score(metric.spec, found)
-
-
-def check_score(spec: MetricSpec, measured: Measured) -> Measured:
-    """Return the score unchanged if it is valid for this metric.
-
-    Raises:
-        MetricError: when it is not finite, or outside the metric's range.
-    """
-    if not (math.isfinite(measured.value) and spec.low <= measured.value <= spec.high):
-        raise MetricError(f"score {measured.value} outside {spec.low} to {spec.high}")
-    return measured

@@ -16,10 +16,12 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from plugin.errors import CallError, LimitReached, VerdictError
 from plugin.metrics import Ask, Check, Measured
 from plugin.records import Case
 
@@ -27,6 +29,7 @@ os.environ["DEEPEVAL_TELEMETRY_OPT_OUT"] = "1"
 os.environ["DEEPEVAL_DISABLE_DOTENV"] = "1"
 os.environ.setdefault("DEEPEVAL_CACHE_FOLDER", os.path.join(tempfile.gettempdir(), "deepeval"))
 
+from deepeval.errors import ContextWindowExceededError  # noqa: E402
 from deepeval.metrics import (  # noqa: E402
     AnswerRelevancyMetric,
     BiasMetric,
@@ -121,7 +124,16 @@ async def run_deepeval(
         context=list(case.context) or None,
         retrieval_context=list(case.context) or None,
     )
-    await metric.a_measure(test_case, _show_indicator=False)
+    own: BaseException | None = None
+    try:
+        await metric.a_measure(test_case, _show_indicator=False)
+    except ContextWindowExceededError as error:
+        # DeepEval puts this one, without the server's words, in the place of any about a context.
+        own = error.__cause__
+        if not isinstance(own, CallError | LimitReached | VerdictError):
+            raise
+    if own:  # raised here, as inside the clause the two errors would cause each other
+        raise own
     return Measured(float(metric.score), metric.reason)
 
 
@@ -222,16 +234,35 @@ def at_least_one(*fields: str) -> Check:
     return check
 
 
-def score_within(low: float, high: float) -> Check:
-    """Return a check that a score is finite and within its range."""
+@dataclass(frozen=True, slots=True)
+class ScoreWithin:
+    """A check that a score is finite, within its range, and not a share of 1.
 
-    def check(answer: BaseModel) -> str | None:
+    Attributes:
+        scale: the lowest and the highest score; judges' answers such as "7/10" are read by it.
+    """
+
+    scale: tuple[float, float]
+
+    def __call__(self, answer: BaseModel) -> str | None:
+        """Return the problem of an answer; None for a good one."""
+        low, high = self.scale
         score = getattr(answer, "score", None)
-        if score is not None and not (math.isfinite(score) and low <= score <= high):
+        if score is None:
+            return None
+        if not (math.isfinite(score) and low <= score <= high):
             return f"score {score} outside {low:g} to {high:g}"
+        if 0 < score < 1 < high:
+            return (
+                f"score {score} on the scale from {low:g} to {high:g} is not clear, as it may be a "
+                f"share of 1; give a whole number from {low:g} to {high:g}"
+            )
         return None
 
-    return check
+
+def score_within(low: float, high: float) -> Check:
+    """Return a check that a score is within its range (see `ScoreWithin`)."""
+    return ScoreWithin((low, high))
 
 
 def all_of(*checks: Check) -> Check:

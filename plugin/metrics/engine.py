@@ -10,8 +10,8 @@
 - Perplexity: the negative mean log probability of the expected output's tokens after the case's
   prompt, each token given all tokens before it (teacher forcing). The program shows and compares
   nats per token. Perplexity itself is exp of that, but a few bad cases would dominate a mean of
-  exp. The end-of-text token is not counted. All variants need the same tokenizer, because two
-  tokenizers count tokens differently.
+  exp. The token that ends the answer is counted, so a model that learned where to stop gains by
+  it. All variants need the same tokenizer, because two tokenizers count tokens differently.
 """
 
 from __future__ import annotations
@@ -58,4 +58,4 @@ def perplexity(loglikelihood: float, n_tokens: int) -> Measured:
     nats = -loglikelihood / n_tokens
     if -_ROUNDING < nats < 0:  # rounding can lift the probability of a sure token above 1
         nats = 0.0
-    return Measured(nats, f"over {n_tokens} tokens of the expected output")
+    return Measured(nats, f"over {n_tokens} tokens of the expected output, its end included")

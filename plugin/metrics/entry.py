@@ -20,7 +20,10 @@ class MetricEntry:
             `plugin.metrics.Describe`).
         from_loglikelihood: the function that scores a log-likelihood (see
             `plugin.metrics.FromLoglikelihood`).
+        prefer: the function that compares two completions; it takes a `PreferenceGuide`, and then
+            what `plugin.metrics.Prefer` takes.
         steps: the fixed steps of a G-Eval metric.
+        version: grows when the metric measures something else, so that no run mixes the two.
         setup: a function that takes the user's `TaskSettings` and the cases, and returns the
             function that scores a completion. It raises an OptionError for settings or cases with
             which the metric cannot work. Instead of `measure`.
@@ -39,7 +42,9 @@ class MetricEntry:
     measure: str = ""
     describe: str = ""
     from_loglikelihood: str = ""
+    prefer: str = ""
     steps: str = ""
+    version: int = 1
     setup: str = ""
     suggest: str = ""
     option: str = ""

@@ -33,9 +33,10 @@ TASK_METRICS = (
         suggest="labels:suggest_classification",
         option="labels",
     ),
-    MetricEntry(_spec("Exact Match", _EXPECTED), measure="text:exact_match"),
+    # Versions 1 of Exact Match and Token F1 knew the punctuation and words of ASCII only.
+    MetricEntry(_spec("Exact Match", _EXPECTED), measure="text:exact_match", version=2),
     MetricEntry(_spec("Plain Exact Match", _EXPECTED), measure="text:plain_exact_match"),
-    MetricEntry(_spec("Token F1", _EXPECTED), measure="text:token_f1"),
+    MetricEntry(_spec("Token F1", _EXPECTED), measure="text:token_f1", version=2),
     MetricEntry(_spec("ROUGE-1", _EXPECTED), measure="text:rouge_1"),
     MetricEntry(_spec("ROUGE-2", _EXPECTED), measure="text:rouge_2"),
     MetricEntry(_spec("ROUGE-L", _EXPECTED), measure="text:rouge_longest"),

@@ -105,6 +105,8 @@ def _make_parser(show_all: bool) -> argparse.ArgumentParser:
         command.add_argument("folder", metavar="DIR", help="the run's directory")
     about = "CSV file with human ratings to add to the run first"
     report.add_argument("--human_ratings", metavar="FILE", default="", help=about)
+    about = "write the files there, and not into the run's directory"
+    report.add_argument("--out", metavar="DIR", default="", help=about)
     ratings.add_argument("--n", type=int, default=50, help="cases to draw (default: 50)")
     ratings.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     return parser

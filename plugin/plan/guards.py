@@ -100,7 +100,7 @@ def _read_margin(number: str, text: str, spec: MetricSpec) -> float:
         margin = float(number)
     except ValueError:
         margin = math.nan
-    width = spec.high - spec.low
+    width = spec.largest_gain
     if 0 < margin < width:  # NaN and infinity are not
         return margin
     below = f" and below {width:g}, the width of its range" if spec.is_bounded else ""

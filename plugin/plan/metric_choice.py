@@ -16,7 +16,7 @@ from plugin.judges import Judge, NoJudge
 from plugin.metrics import METRICS, Metric
 from plugin.metrics.entry import TaskSettings, import_named
 from plugin.plan.params import Params
-from plugin.records import Case
+from plugin.records import Case, PreferenceGuide
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ def choose_metrics(
     params: Params,
     cases: Sequence[Case],
     judges_given: tuple[Judge, ...],
+    guide: PreferenceGuide,
     without_judge: Sequence[str] = (),
 ) -> MetricChoice:
     """Return the user's metrics, or the default ones.
@@ -48,6 +49,7 @@ def choose_metrics(
         params: what the user asked for.
         cases: the run's.
         judges_given: the user's judges, or one `NoJudge`.
+        guide: how completions are compared.
         without_judge: names of metrics for when neither metrics nor a judge were chosen and the
             cases call for none; () to refuse that.
 
@@ -58,7 +60,7 @@ def choose_metrics(
     names, notes = params.predefined_tasks, tuple[str, ...]()
     settings = params.task_settings
     has_judge = not all(isinstance(judge, NoJudge) for judge in judges_given)
-    if not (names or params.tasks):
+    if not (names or params.tasks or guide.criterion):
         wanted = suggest(cases, settings)
         if wanted:
             names, notes = tuple(wanted), (_why(wanted, has_judge),)
@@ -69,7 +71,7 @@ def choose_metrics(
                 "with the expected outputs; a Judge, such as openai:gpt-4o-mini, or other Metrics "
                 "say more",
             )
-    found = metrics.select(names, params.tasks, cases)
+    found = metrics.select(names, params.tasks, cases, guide)
     if problems := _problems_with_settings(found, settings):
         raise OptionError("\n".join(problems))
     asks = any(metric.spec.asks_judge for metric in found)

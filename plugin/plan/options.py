@@ -89,7 +89,8 @@ def _read_texts(value: object) -> object:
         text = value.strip()
         value = json.loads(text) if text.startswith("[") else text.split(",")
     if isinstance(value, list | tuple):
-        return tuple(part.strip() if isinstance(part, str) else part for part in value if part)
+        parts = [part.strip() if isinstance(part, str) else part for part in value]
+        return tuple(part for part in parts if part not in ("", None))  # 0 is a price
     return value
 
 

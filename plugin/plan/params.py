@@ -17,6 +17,7 @@ from plugin.engines import ENGINES
 from plugin.errors import OptionError, did_you_mean
 from plugin.plan.options import CLI, NOT_CLASSIC, Option, option
 from plugin.plan.params_task import TASK_OPTIONS, TaskParams
+from plugin.terminal import is_plain, why_not_plain
 
 _BATCH_SIZES = ", ".join(
     f"{name} {e.batch_size}" for name, e in ENGINES.items() if e.batch_size > 1
@@ -124,6 +125,8 @@ class Params(TaskParams):
         """Return the default for null, "" and "None", which say nothing; strip text."""
         if any(isinstance(one, str) and "\0" in one for one in _split_parts(value)):
             raise ValueError("holds the character NUL, which no name can")
+        if not all(is_plain(one) for one in _split_parts(value) if isinstance(one, str)):
+            raise ValueError(why_not_plain())
         if isinstance(value, str):
             value = value.strip()
         if value is None or value in ("", "None"):
@@ -162,6 +165,7 @@ class Params(TaskParams):
 
 _UNSAID = (
     *("enable_thinking", "guard_metric", "retention_group", "retention_column"),
+    *("preference_criteria", "preference_reference", "pairs", "style_control"),
     "expect_column",
     *TASK_OPTIONS,
 )

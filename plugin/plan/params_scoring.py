@@ -10,6 +10,7 @@ from plugin.plan.options import CLASSIC, CLI, Criteria, Option, Price, Texts, op
 from plugin.plan.params_input import InputParams
 
 STRIP, KEEP = "strip", "keep"
+BASE, ALL_PAIRS = "base", "all"
 
 
 class ScoringParams(InputParams):
@@ -20,11 +21,12 @@ class ScoringParams(InputParams):
         "Metrics",
         "What is scored. Empty: your own criteria alone where there are any, else what other "
         "options and the expected outputs call for (labels, JSON), else Answer Relevancy, "
-        "Hallucination where cases have context, Correctness where they have expected outputs. Of "
-        "Hallucination, Bias and Toxicity less is better. The Contextual ones judge the data set, "
-        "not the models, and are never compared. Perplexity (of the expected outputs, in nats per "
-        "token; less is better) needs the engine mlx or transformers and no judge. Latency, Tokens "
-        "per Second, Completion Tokens and Cut Off describe and never decide.",
+        "Hallucination where cases have context, Correctness where they have expected outputs, "
+        "Preference where none has. Of Hallucination, Bias and Toxicity less is better. The "
+        "Contextual ones judge the data set, not the models, and are never compared. Perplexity "
+        "(of the expected outputs, in nats per token; less is better) needs the engine mlx or "
+        "transformers and no judge. Latency, Tokens per Second, Completion Tokens and Cut Off "
+        "describe and never decide.",
         Option(
             "metrics",
             "metrics, such as 'Token F1, Correctness'",
@@ -40,7 +42,7 @@ class ScoringParams(InputParams):
         "",
         "Primary metric",
         "The metric that decides the verdict. Empty: Correctness when cases have expected outputs, "
-        "else Answer Relevancy.",
+        "else Preference (unless the judge is offline), else Answer Relevancy.",
         Option("metrics", "the metric that decides the verdict", "NAME"),
     )
     guard_metric: Texts = option(
@@ -81,6 +83,36 @@ class ScoringParams(InputParams):
             form_help="What else the judge looks at: one criterion a line, as 'name: description', "
             "such as 'Politeness: Is the answer polite?'. Each is a metric of its own.",
         ),
+    )
+    preference_criteria: str = option(
+        "",
+        "Your own criterion for Preference",
+        "What makes one completion better than the other, in your words, such as 'Which answer "
+        "would calm an angry customer?'. Asks for the metric Preference, and replaces its general "
+        "criterion: accuracy, helpfulness, completeness, clarity and instructions followed.",
+        Option("metrics", value="TEXT"),
+    )
+    preference_reference: bool = option(
+        False,
+        "Preference sees expected outputs",
+        "Show the judge of Preference the expected output of the cases that have one, as a "
+        "reference to compare both completions with.",
+        Option("metrics"),
+    )
+    pairs: Literal["base", "all"] = option(
+        BASE,
+        "Pairs that Preference compares",
+        "base: every variant against the base, and against the prompted base if there is one. "
+        "all: the other variants against each other, too, which makes the ranking sharper and "
+        "costs two calls per case and pair.",
+        Option("metrics", widget="radio", choices=(BASE, ALL_PAIRS)),
+    )
+    style_control: bool = option(
+        False,
+        "Style control",
+        "Report the win rate of Preference at equal style, too: as if both answers had as many "
+        "headers, lists and bold marks. At equal length it is always reported.",
+        Option("metrics"),
     )
     margin: float = option(
         0.05,

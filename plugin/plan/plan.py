@@ -8,22 +8,24 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 
 from plugin import __version__, metrics
+from plugin.cache import content_key
 from plugin.engines import ENGINES
 from plugin.errors import OptionError, did_you_mean
-from plugin.journal import content_key
 from plugin.judges import Judge
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
 from plugin.load.columns import Columns
 from plugin.load.recordings import completion_columns
-from plugin.metrics import Metric
+from plugin.metrics import PREFERENCE, Metric
+from plugin.metrics.preference import identity
 from plugin.plan.guards import check_retention, choose_guards
 from plugin.plan.metric_choice import choose_metrics, with_schema
 from plugin.plan.params import Params
-from plugin.plan.params_input import BOTH
+from plugin.plan.params_input import BOTH, ONLY_ADAPTER
+from plugin.plan.preferences import check_preference, preference_guide
 from plugin.plan.resolve import Sources
 from plugin.plan.variants import Lineup, local_lineup
 from plugin.plan.variants_elsewhere import recorded_lineup, served_lineup
-from plugin.records import MetricSpec, Variant
+from plugin.records import PROMPTED, VANILLA, MetricSpec, PreferenceGuide, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +98,23 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     recorded = completion_columns(sources.recorded, sources.dataset)
     source = replace(case_source(params, sources.dataset), completion_columns=recorded)
     loaded = load_cases(source)
+    names = variant_names(params, sources)
+    guide = preference_guide(params, sources.judges, len(names))
     params = with_schema(params, sources.json_schema)
-    choice = choose_metrics(params, loaded.cases, sources.judges, sources.metrics_without_judge)
-    lineup = line_up(params, sources, loaded)
-    max_tokens = params.max_tokens or lineup.max_tokens
-    params = params.model_copy(update={"max_tokens": max_tokens, "predefined_tasks": choice.names})
+    choice = choose_metrics(
+        params, loaded.cases, sources.judges, guide, sources.metrics_without_judge
+    )
+    params = params.model_copy(update={"predefined_tasks": choice.names})
     chosen = choice.metrics
     specs = [metric.spec for metric in chosen]
-    check_engine(specs, lineup.engine)
-    primary = _choose_primary(params.primary_metric, chosen)
+    check_preference(params, specs, loaded.cases, names)
+    prefers = guide.is_default and not any(case.expected_output for case in loaded.cases)
+    primary = _choose_primary(params.primary_metric, chosen, prefers)
     guards = choose_guards(params.guard_metric, specs, primary, params.margin)
     check_retention(loaded.cases, next(spec for spec in specs if spec.name == primary))
+    lineup = line_up(params, sources, loaded)  # reads the weights, so after all other checks
+    params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
+    check_engine(specs, lineup.engine)
     if params.stop_early:
         _check_early(params, lineup, loaded, specs)
     return Plan(
@@ -132,13 +140,36 @@ def make_plan(params: Params, sources: Sources) -> Plan:
             **lineup.identity,
             "judge": " + ".join(judge.identity for judge in choice.judges),
             "second_judge": sources.second_judge.identity if sources.second_judge else "",
+            **_changed_metrics(specs),
             "deepeval": installed("deepeval"),
+            **_preference_identity(specs, guide),
             "finetune-verdict": __version__,
         },
         digests={"data set's content": loaded.digest, **lineup.digests},
         versions={**_versions(), **lineup.versions},
         notes=choice.notes,
     )
+
+
+def _preference_identity(specs: Sequence[MetricSpec], guide: PreferenceGuide) -> dict[str, object]:
+    """Return which words the judge reads where completions are compared; empty where none are."""
+    return {"preference": identity(guide)} if any(spec.is_relative for spec in specs) else {}
+
+
+def variant_names(params: Params, sources: Sources) -> tuple[str, ...]:
+    """Return the names of what will be compared, without reading any of it."""
+    if sources.recorded:
+        return tuple(one.name for one in sources.recorded)
+    base = () if params.variants == ONLY_ADAPTER else (VANILLA,)
+    prompted = (PROMPTED,) if params.baseline_prompt else ()
+    return (*base, *sources.adapters, *sources.tuned, *prompted)
+
+
+def _changed_metrics(specs: Sequence[MetricSpec]) -> dict[str, object]:
+    """Return the versions of those metrics that measure something else than at first."""
+    entries = [metrics.METRICS[spec.key] for spec in specs if spec.key in metrics.METRICS]
+    found = {entry.spec.name: entry.version for entry in entries if entry.version > 1}
+    return {"versions of metrics": found} if found else {}
 
 
 def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None) -> Lineup:
@@ -258,7 +289,17 @@ def case_source(params: Params, dataset: str) -> CaseSource:
     )
 
 
-def _choose_primary(asked: str, chosen: Sequence[Metric]) -> str:
+def _choose_primary(asked: str, chosen: Sequence[Metric], prefers: bool) -> str:
+    """Return the name of the metric that decides.
+
+    Args:
+        asked: what the user named; "" for nothing.
+        chosen: the metrics of the run.
+        prefers: whether Preference decides unless the user says otherwise.
+
+    Raises:
+        OptionError: when no metric may decide, or the named one may not.
+    """
     names = [metric.spec.name for metric in chosen if metric.spec.decides]
     if not names:
         all_of_data = all(metric.spec.judges_data for metric in chosen)
@@ -276,4 +317,5 @@ def _choose_primary(asked: str, chosen: Sequence[Metric]) -> str:
                 f"({', '.join(names)}){did_you_mean(asked, names)}"
             )
         return name
-    return next((name for name in ("Correctness", "Answer Relevancy") if name in names), names[0])
+    first = ((PREFERENCE,) if prefers else ()) + ("Correctness", "Answer Relevancy")
+    return next((name for name in first if name in names), names[0])

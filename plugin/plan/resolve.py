@@ -6,7 +6,6 @@ here. The result is a `Sources`; `plan.make_plan` reads what it names.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -16,14 +15,14 @@ from plugin.engines import ready_engines
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.judges import Judge, NoJudge, Secrets
-from plugin.judges.asking import price_of
+from plugin.judges.spending import price_of
 from plugin.keys import KnownSecrets, SecretMask, check_key, check_url
 from plugin.load.recordings import Recording, parse_recording
 from plugin.plan.metric_choice import is_schema_text
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
+from plugin.plan.places import cache_folder, check_found, check_places
 
-_NO_CACHE = "off"
 _MODEL_OPTIONS = (
     *("model_name", "model_adapter", "tuned_model", "system_prompt", "baseline_prompt"),
     *("server_url", "workers", "ray_address", "load_4bit", "enable_thinking"),
@@ -86,6 +85,7 @@ def find_sources(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is missing, unknown or not allowed.
     """
+    check_places(params)
     recorded = _resolve_recorded(params, host)
     secrets, server = KnownSecrets(host.secret), None
     if not recorded:
@@ -93,8 +93,9 @@ def find_sources(params: Params, host: Host) -> Sources:
         server = find_server(params, secrets)
     asked = metrics.load(params.predefined_tasks)
     # Without metrics, the cases say whether a judge is needed: `choose_metrics` asks for one.
-    by_data = not (asked or params.tasks)
-    needs_judge = bool(params.tasks or (by_data and params.judge))
+    by_data = not (asked or params.tasks or params.preference_criteria)
+    needs_judge = bool(params.judge) if by_data else bool(params.tasks)
+    needs_judge = needs_judge or bool(params.preference_criteria)
     needs_judge = needs_judge or any(metric.spec.asks_judge for metric in asked)
     compares = params.variants != ONLY_VANILLA
     named: tuple[Judge, ...] = (NoJudge(),)
@@ -102,13 +103,13 @@ def find_sources(params: Params, host: Host) -> Sources:
         named = judges.load_all(params.judge, secrets)
     second = _load_second_judge(params, named, secrets)
     _check_budget(params, (*named, *([second] if second else [])))
-    return Sources(
+    found = Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter if compares else (), server, host),
         tuned=tuple(_resolve_model(name, server, host) for name in params.tuned_model if compares),
         recorded=recorded,
         dataset=host.dataset(params.dataset_name) if params.dataset_name else recorded[0].file,
-        cache_dir=_cache_dir(params),
+        cache_dir=cache_folder(params),
         judges=named,
         second_judge=second,
         server=server,
@@ -116,6 +117,8 @@ def find_sources(params: Params, host: Host) -> Sources:
         json_schema=_find_schema(params.json_schema, host),
         metrics_without_judge=host.metrics_without_judge,
     )
+    _check_paths(found)
+    return found
 
 
 def find_models(params: Params, host: Host) -> Sources:
@@ -125,7 +128,7 @@ def find_models(params: Params, host: Host) -> Sources:
         UserError: when something is unknown.
     """
     server = find_server(params, host.secret)
-    return Sources(
+    found = Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter, server, host),
         dataset=host.dataset(params.dataset_name) if params.dataset_name else "",
@@ -134,6 +137,17 @@ def find_models(params: Params, host: Host) -> Sources:
         second_judge=None,
         server=server,
     )
+    _check_paths(found)
+    return found
+
+
+def _check_paths(found: Sources) -> None:
+    """Check that the journal can keep the paths, which a directory's name may make impossible."""
+    check_found("model_name", [found.model])
+    check_found("model_adapter", found.adapters)
+    check_found("tuned_model", found.tuned)
+    check_found("dataset_name", [found.dataset])
+    check_found("recorded", [one.file for one in found.recorded])
 
 
 def _find_schema(name: str, host: Host) -> str:
@@ -297,11 +311,3 @@ def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
             "known. Give it with --judge_price (dollars per million tokens in and out, such as "
             "'0.15, 0.60'), or use --max_calls"
         )
-
-
-def _cache_dir(params: Params) -> str:
-    """Return the absolute path of the shared cache's directory; "" for no cache."""
-    given = params.cache_dir or os.environ.get("FINETUNE_VERDICT_CACHE", "")
-    if given.lower() == _NO_CACHE:
-        return ""
-    return os.path.abspath(os.path.expanduser(given)) if given else ""

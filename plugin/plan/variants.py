@@ -12,10 +12,16 @@ from functools import partial
 from pathlib import Path
 
 from plugin import engines
+from plugin.cache import content_key
 from plugin.certify.certificate import Certificate, not_applicable
-from plugin.engines import Engine, EngineSettings, choose_engine, spread_over_workers
+from plugin.engines import (
+    Engine,
+    EngineSettings,
+    choose_engine,
+    require_fitting_adapters,
+    spread_over_workers,
+)
 from plugin.errors import ModelError, OptionError
-from plugin.journal import content_key
 from plugin.load.adapter import AdapterFolder, inspect_adapter
 from plugin.load.model import ModelFolder, find_model, inspect_model, short_names
 from plugin.plan.params import Params
@@ -101,6 +107,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
         limit = MAX_TOKENS_THINKING if thinks else MAX_TOKENS
         params = params.model_copy(update={"max_tokens": limit})
     choice = choose_engine(params.engine, model, adapters, params.load_4bit)
+    require_fitting_adapters(choice.name, model, adapters)
     version = engines.library_version(choice.name, params.load_4bit)
     settings = [
         _engine_settings(params, model, params.model_name, named, choice.name),

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from plugin import engines
+from plugin.cache import content_key
 from plugin.certify.certificate import not_applicable
 from plugin.engines import ServedSettings
 from plugin.engines._server_api import ADAPTER_OPTION, BASE_OPTION, ServedModel, find_served
 from plugin.engines.recorded import ELSEWHERE, load, version
 from plugin.errors import DataError, OptionError, UserError
-from plugin.journal import content_key
 from plugin.load.cases import LoadedCases
 from plugin.load.recordings import RecordedCompletions, Recording, read_recording
 from plugin.plan.params import Params

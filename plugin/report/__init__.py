@@ -1,4 +1,4 @@
-"""Write a report as files: tables, charts, one self-contained page, summary.json, verdict.txt."""
+"""Write a report as files: tables, charts, one self-contained page, and files for machines."""
 
 from __future__ import annotations
 
@@ -18,43 +18,66 @@ from plugin.report.confusion import confusion_svg
 from plugin.report.page import render_page
 from plugin.report.record import Report
 from plugin.report.tables import csv_text, make_tables
+from plugin.worker import Progress, Stage
 
 SUMMARY_FORMAT = 1
 """Of summary.json."""
 
 
-def render_report(report: Report) -> dict[str, str]:
-    """Return file name -> text of everything that is published, in publishing order."""
+def render_report(report: Report, progress: Progress | None = None) -> dict[str, str]:
+    """Return file name -> text of everything that is published, in publishing order.
+
+    Args:
+        report: what to publish.
+        progress: counts the tables, which are made together, and then each file; None for nothing
+            to show.
+    """
+    shown, charts = progress or Progress(), dict[str, str]()
+    shown.begin(Stage.WRITE_REPORT, total=1 + len(_CHARTS) + 3)
     files = {name: csv_text(table) for name, table in make_tables(report).items()}
-    charts = {
-        "comparison.svg": comparison_svg(report),
-        "distribution.svg": distribution_svg(report),
-    }
+    _count_step(shown)
+    for name, draw in _CHARTS.items():
+        charts[name] = files[name] = draw(report)
+        _count_step(shown)
     if report.task.matrices:
-        charts["confusion.svg"] = confusion_svg(report.task.matrices)
-    files |= charts
-    files["report.html"] = render_page(
-        report, [inline_svg(svg, name[:4]) for name, svg in charts.items()]
-    )
+        charts["confusion.svg"] = files["confusion.svg"] = confusion_svg(report.task.matrices)
+    inline = [inline_svg(svg, name[:4]) for name, svg in charts.items()]
+    files["report.html"] = render_page(report, inline)
+    _count_step(shown)
     files["summary.json"] = json.dumps(
         summary_json(report), ensure_ascii=False, allow_nan=False, indent=2
     )
+    files["completions.jsonl"] = completions_jsonl(report)
+    _count_step(shown)
     files["verdict.txt"] = verdict_txt(report)
+    _count_step(shown)
     return files
 
 
-def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
+_CHARTS = {"comparison.svg": comparison_svg, "distribution.svg": distribution_svg}
+
+
+def _count_step(progress: Progress) -> None:
+    progress.done += 1
+    progress.check()
+
+
+def write_report(
+    report: Report, folder: Path, progress: Progress | None = None
+) -> tuple[Path, ...]:
     """Write every published file into the folder, each whole or not at all.
 
     Args:
         report: what to publish.
         folder: made when missing; files of the same names are replaced.
+        progress: counts the steps; None for nothing to show.
 
     Returns:
-        The paths in publishing order: tables, charts, page, summary, verdict.
+        The paths in publishing order: tables, charts, page, summary, completions, verdict.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return tuple(_replace(folder / name, text) for name, text in render_report(report).items())
+    files = render_report(report, progress)
+    return tuple(_replace(folder / name, text) for name, text in files.items())
 
 
 def write_tables(report: Report, folder: Path) -> tuple[Path, ...]:
@@ -92,13 +115,14 @@ def summary_json(report: Report) -> dict[str, Any]:
         "judge": report.judge,
         "warnings": report.warnings,
         "n_cases": len(report.cases),
-        "n_scores": len(report.scores),
+        "n_scores": _n_scores(report),
         "n_failed": len(report.failures),
         "variants": report.variants,
         "metrics": report.metrics,
         "summaries": report.summaries,
         "comparisons": [{**_plain_json(row), "n_ties": row.n_ties} for row in report.comparisons],
         "failures": report.failures,
+        "preferences": report.compared,
         "task": report.task or None,
         "trust": report.trust,
         "certificates": [
@@ -110,9 +134,36 @@ def summary_json(report: Report) -> dict[str, Any]:
             }
             for found in report.certificates
         ],
+        "collapse": report.collapse,
         "provenance": report.provenance,
     }
     return {key: _plain_json(value) for key, value in content.items()}
+
+
+def _n_scores(report: Report) -> int:
+    """Count the scores that were made, without those that a base has by definition."""
+    given = {spec.name for spec in report.metrics if spec.is_relative}
+    base = report.variants[0].name
+    return sum(not (row.metric in given and row.variant == base) for row in report.scores)
+
+
+def completions_jsonl(report: Report) -> str:
+    """Return every completion, character for character, as a line of JSON in plain ASCII.
+
+    `output` is all that the model wrote; where it thought, `answer` is what was scored.
+    """
+    lines = []
+    for case in report.cases:
+        for variant in report.variants:
+            place = (case.id, variant.name)
+            if (made := report.completions.get(place)) is None:
+                continue
+            row = {"case_id": case.id, "variant": variant.name, "output": made.text}
+            split = report.split_texts.get(place)
+            if split is not None and split.answer != made.text:
+                row["answer"] = split.answer
+            lines.append(json.dumps(row) + "\n")
+    return "".join(lines)
 
 
 def verdict_txt(report: Report) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from plugin.compare.bradley_terry import ELO
 from plugin.compare.numbers import (
+    MISSING,
     format_count,
     format_direction,
     format_number,
@@ -15,8 +17,9 @@ from plugin.compare.numbers import (
     format_range,
     format_rough,
 )
+from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
-from plugin.records import ALL, DATA, PROMPTED, Case, Completion, MetricSpec
+from plugin.records import ALL, DATA, EVEN, PROMPTED, Case, Completion, MetricSpec, Preference
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.report.task_results import task_sections
 from plugin.results import Comparison
@@ -98,11 +101,13 @@ class PageTable(NamedTuple):
         kind: "overall", "retention" or "groups".
         rows: the first ones, and after them every lost guard among the rest.
         n_left_out: how many more there are.
+        notes: how their p-values are to be read, a sentence each.
     """
 
     kind: str
     rows: list[Comparison]
     n_left_out: int
+    notes: tuple[str, ...]
 
 
 def render_page(report: Report, charts: Sequence[str]) -> str:
@@ -138,6 +143,14 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
         controls={"texts": CONTROLS, "rule": RULE_RIGHT},
         own={spec.name for spec in report.metrics if is_own_criterion(spec)},
+        rates={
+            (row.metric, row.variant, row.baseline): row
+            for row in tables[0].rows
+            if row.is_relative
+        },
+        has_style=any(view.at_equal_style for view in report.compared.views),
+        even=EVEN,
+        elo=ELO,
     )
 
 
@@ -151,8 +164,27 @@ def _comparison_tables(ledger: Ledger) -> list[PageTable]:
     tables = []
     for kind, rows in found.items():
         shown = rows[:MAX_ROWS] + [row for row in rows[MAX_ROWS:] if row.outcome == "lost"]
-        tables.append(PageTable(kind, shown, len(rows) - len(shown)))
+        tables.append(PageTable(kind, shown, len(rows) - len(shown), _p_notes(rows)))
     return tables
+
+
+def _p_notes(rows: Sequence[Comparison]) -> tuple[str, ...]:
+    """Say what the p-values of a table are, and over how many tests they are adjusted, if any."""
+    largest = {
+        role: max((row.n_family for row in rows if row.role == role), default=0)
+        for role in ("primary", "guard", "exploratory")
+    }
+    notes = []
+    if largest["primary"] > 1:
+        notes.append(f"p on the primary metric is adjusted over {largest['primary']} tests (Holm).")
+    elif largest["primary"]:
+        notes.append("The primary metric is tested alone.")
+    if n := largest["guard"]:
+        adjusted = f", adjusted over {n} guards (Holm)" if n > 1 else ""
+        notes.append(f"The p of guards is that of harm{adjusted}.")
+    if largest["exploratory"] > 1:
+        notes.append("Exploratory p-values are adjusted among themselves (Holm).")
+    return tuple(notes)
 
 
 def _rivals_lost(report: Report) -> dict[str, str]:
@@ -189,10 +221,34 @@ def _template() -> Template:
         "rough": format_rough,
         "counted": format_count,
         "direction": format_direction,
+        "rate": format_rate,
+        "whole": _format_whole,
+        "told": _told,
         "id": id,
     }
     environment.globals |= {"interval": format_range, "badges": BADGES}
     return environment.get_template("page.html.j2")
+
+
+def _format_whole(value: float | None, *, signed: bool = False) -> str:
+    """Return a number of characters, tokens or points without decimals."""
+    if value is None:
+        return MISSING
+    return f"{round(value):+,}" if signed else f"{round(value):,}"
+
+
+_LEVELS = {2: "much better", 1: "better", 0: "tie", -1: "worse", -2: "much worse"}
+
+
+def _told(one: Preference) -> str:
+    """Return in a few words what a judge preferred in both orders, from the variant's side."""
+    who = f"{one.judge}: " if one.judge else ""
+    if one.first is None or one.second is None:
+        return f"{who}not asked"
+    first, second = _LEVELS[one.first], _LEVELS[one.second]
+    if one.is_flip:
+        return f"{who}flip: {first} shown first, {second} shown second"
+    return f"{who}{first} in both orders" if first == second else f"{who}{first}, {second}"
 
 
 def _is_headline(ledger: Ledger, row: Comparison) -> bool:
@@ -226,15 +282,20 @@ def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
     failed = any(cell.failure for column in columns for _, cell in column.cells)
     classes = {_gain_kind(gain) for name, gain in gains if name in rivals}
     classes |= {"fail"} if failed else set()
-    if case.group in ledger.groups:
-        classes.add(f"g{ledger.groups.index(case.group)}")
+    compared = [one for c in columns for _, cell in c.cells for one in cell.preferences]
+    classes |= {"flip"} if any(one.is_flip for one in compared) else set()
+    filtered = ledger.groups[:MAX_FILTERS]
+    if case.group in filtered:
+        classes.add(f"g{filtered.index(case.group)}")
     data = _metric_cells(ledger, case, DATA)
     return PageCase(case, columns, data, gains, rank, " ".join(sorted(classes - {""})))
 
 
 def _metric_cells(ledger: Ledger, case: Case, name: str) -> list[tuple[MetricSpec, CaseCell]]:
     """Return what a variant, or the data, got from the metrics that score it."""
-    specs = (spec for spec in ledger.report.metrics if name in ledger.scored_names(spec))
+    specs = [spec for spec in ledger.report.metrics if name in ledger.scored_names(spec)]
+    if name == ledger.baseline:  # where two are compared, its score is given by definition
+        specs = [spec for spec in specs if not spec.is_relative]
     found = [(spec, ledger.cell(case, name, spec)) for spec in specs]
     return [(spec, cell) for spec, cell in found if cell.score or cell.failure]
 
@@ -263,7 +324,7 @@ def _filters(
     ledger: Ledger, entries: Sequence[PageCase]
 ) -> list[tuple[str, list[tuple[str, str, int]]]]:
     """Return filter -> its choices as (class, label, cases), only those that any case has."""
-    kinds = {"loss": "losses", "tie": "ties", "win": "wins", "fail": "failures"}
+    kinds = {"loss": "losses", "tie": "ties", "win": "wins", "fail": "failures", "flip": "flips"}
     groups = {f"g{place}": group for place, group in enumerate(ledger.groups[:MAX_FILTERS])}
     filters = []
     for name, labels in (("outcome", kinds), ("group", groups)):

@@ -10,7 +10,19 @@ from typing import Any, NamedTuple, TypeVar
 from plugin.certify.certificate import Certificate
 from plugin.compare.families import retention_groups
 from plugin.compare.pairs import contenders, contrasts
-from plugin.records import ALL, DATA, Case, Completion, Failure, MetricSpec, Score, Variant
+from plugin.records import (
+    ALL,
+    DATA,
+    Case,
+    Completion,
+    Failure,
+    MetricSpec,
+    Preference,
+    Score,
+    Variant,
+)
+from plugin.report.collapse import Collapse
+from plugin.report.preferences import Compared
 from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.thinking import SplitText
 from plugin.trust.records import Trust
@@ -30,9 +42,12 @@ class Report:
         provenance: settings, versions, seed, digests, counts and timings, ready for JSON.
         trust: the trust report on the judge; None if the judge was not examined.
         certificates: the certificate of each adapter.
+        preferences: what the judges preferred, a row per pair of completions and judge.
+        compared: what these show.
         task: what metrics of the task show besides the means of their scores.
         split_texts: (case id, variant name) -> thoughts and answer of the completion; a completion
             that is missing here has no thoughts.
+        collapse: signs of a collapsed model, for each variant.
     """
 
     verdict: Verdict
@@ -50,19 +65,27 @@ class Report:
     provenance: Mapping[str, Any]
     trust: Trust | None = None
     certificates: tuple[Certificate, ...] = ()
+    preferences: tuple[Preference, ...] = ()
+    compared: Compared = Compared()
     task: TaskResults = TaskResults()
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
+    collapse: tuple[Collapse, ...] = ()
 
 
 Row = TypeVar("Row", Summary, Comparison)
 
 
 class CaseCell(NamedTuple):
-    """The result of one variant on one case and metric: a score, or the failure in its place."""
+    """The result of one variant on one case and metric: a score, or the failure in its place.
+
+    Attributes:
+        preferences: what the score is made of where completions were compared, a row per judge.
+    """
 
     score: Score | None
     failure: Failure | None
     gain: float | None
+    preferences: tuple[Preference, ...] = ()
 
 
 class Ledger:
@@ -90,10 +113,25 @@ class Ledger:
             (score.case_id, score.variant, self._specs[score.metric].name): score
             for score in report.scores
         }
+        self._preferences: dict[tuple[str, str, str], list[Preference]] = {}
+        for one in report.preferences:
+            if one.baseline == self.baseline:
+                place = (one.case_id, one.variant, one.metric)
+                self._preferences.setdefault(place, []).append(one)
         self._failures: dict[tuple[str, str | None, str | None], Failure] = {}
         for failure in report.failures:
+            if failure.baseline not in (None, self.baseline):
+                continue
             metric = failure.metric and self.metric_name(failure.metric)
             self._failures.setdefault((failure.case_id, failure.variant, metric), failure)
+        self._summaries = {
+            (self.metric_name(row.metric), row.variant, row.group): row for row in report.summaries
+        }
+        self._over_base = {
+            (self.metric_name(row.metric), row.variant, row.group): row
+            for row in report.comparisons
+            if row.baseline == self.baseline
+        }
 
     @property
     def baseline(self) -> str | None:
@@ -127,7 +165,8 @@ class Ledger:
         """Return the score, or else the most specific failure that explains why it is missing."""
         score = self._scores.get((case.id, variant, spec.name))
         if score is not None and math.isfinite(score.value):
-            return CaseCell(score, None, self._gain(score, variant, spec))
+            rows = tuple(self._preferences.get((case.id, variant, spec.name), ()))
+            return CaseCell(score, None, self._gain(score, variant, spec), rows)
         keys: list[tuple[str | None, str | None]] = [(variant, spec.name), (None, spec.name)]
         if all(getattr(case, need) for need in spec.needs):
             keys += [(variant, None), (None, None)]
@@ -169,19 +208,11 @@ class Ledger:
 
     def summary(self, spec: MetricSpec, variant: str, group: str = ALL) -> Summary | None:
         """Return the summary of a variant's scores on a metric; None if there is none."""
-        wanted = (spec.name, variant, group)
-        rows = self.report.summaries
-        return next(
-            (r for r in rows if (self.metric_name(r.metric), r.variant, r.group) == wanted), None
-        )
+        return self._summaries.get((spec.name, variant, group))
 
     def comparison(self, spec: MetricSpec, variant: str, group: str = ALL) -> Comparison | None:
         """Return the comparison of a variant with the base; None if there is none."""
-        wanted = (spec.name, variant, self.baseline, group)
-        for row in self.report.comparisons:
-            if (self.metric_name(row.metric), row.variant, row.baseline, row.group) == wanted:
-                return row
-        return None
+        return self._over_base.get((spec.name, variant, group))
 
 
 def _rank(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""The five CSV tables of a report, and a sixth where a metric has numbers over all cases.
+"""The CSV tables of a report: five, and more where completions or all cases were compared.
 
 Their columns stay the same for ever: the host's evals page reads them.
 """
@@ -6,13 +6,14 @@ Their columns stay the same for ever: the host's evals page reads them.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from plugin.compare.numbers import round_published
+from plugin.compare.pairs import Contrast, contrasts
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, Case, MetricSpec
 from plugin.report.record import CaseCell, Ledger, Report
+from plugin.sheets import guard_cell, spell_breaks
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -42,17 +43,11 @@ TASK_COLUMNS = (
     "metric number part variant value n ci_low ci_high difference difference_low "
     "difference_high".split()
 )
-FAILURES_COLUMNS = "variant metric stage case_id reason".split()
-
-# The host cuts the file into lines before it parses it, so whatever str.splitlines cuts at has to
-# be spelled out.
-_BREAKS = str.maketrans(
-    {
-        char: char.encode("unicode_escape").decode("ascii")
-        for char in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
-    }
+PREFERENCES_COLUMNS = (
+    "label case_id metric variant baseline judge shown_first shown_second value flip group "
+    "reason".split()
 )
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+FAILURES_COLUMNS = "variant metric stage case_id reason".split()
 
 CellValue = str | float | bool | None
 
@@ -67,8 +62,10 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
         "04_failures.csv": failures_table(ledger),
         "05_groups.csv": groups_table(ledger),
     }
+    if report.preferences:
+        tables["06_preferences.csv"] = preferences_table(ledger)
     if report.task.numbers:
-        tables["06_task.csv"] = task_table(report)
+        tables["07_task.csv"] = task_table(report)
     return tables
 
 
@@ -213,7 +210,7 @@ def failures_table(ledger: Ledger) -> DataFrame:
     """Return a row per failure, in the order of the run."""
     rows: list[Sequence[CellValue]] = [
         (row.variant, row.metric and ledger.metric_name(row.metric), row.stage)
-        + (row.case_id, row.reason)
+        + (row.case_id, f"{_against(ledger, row.baseline)}{row.reason}")
         for row in ledger.report.failures
     ]
     return _data_frame(FAILURES_COLUMNS, rows)
@@ -227,6 +224,35 @@ def task_table(report: Report) -> DataFrame:
         for one in report.task.numbers
     ]
     return _data_frame(TASK_COLUMNS, rows)
+
+
+def _against(ledger: Ledger, baseline: str | None) -> str:
+    return f"against {baseline}: " if baseline not in (None, ledger.baseline) else ""
+
+
+def preferences_table(ledger: Ledger) -> DataFrame:
+    """Return a row per pair of completions and judge, in the order of the cases.
+
+    A level says how much better the variant is, from -2 to 2, with it shown first and second; it is
+    missing where no judge was asked.
+    """
+    groups = {case.id: (place, case.group) for place, case in enumerate(ledger.report.cases)}
+    contrast = {each: place for place, each in enumerate(contrasts(ledger.variants))}
+    ordered = sorted(
+        ledger.report.preferences,
+        key=lambda one: (
+            contrast.get(Contrast(one.variant, one.baseline), len(contrast)),
+            *(one.variant, one.baseline, one.metric),
+            *(groups[one.case_id][0], one.judge),
+        ),
+    )
+    rows: list[Sequence[CellValue]] = [
+        (f"{one.metric}: {one.variant} vs {one.baseline}", one.case_id, one.metric)
+        + (one.variant, one.baseline, one.judge or ledger.report.judge, one.first, one.second)
+        + (one.value, one.is_flip, groups[one.case_id][1], one.reason)
+        for one in ordered
+    ]
+    return _data_frame(PREFERENCES_COLUMNS, rows)
 
 
 def _group_suffix(group: str) -> str:
@@ -244,7 +270,5 @@ def _data_frame(columns: list[str], rows: Iterable[Sequence[CellValue]]) -> Data
 def _csv_cell(value: CellValue) -> CellValue:
     """Round numbers, put text on one line, disarm spreadsheet formulas; missing stays missing."""
     if isinstance(value, str):
-        text = value.translate(_BREAKS)
-        is_formula = text.startswith(("=", "+", "-", "@", "\t")) and not _NUMBER.fullmatch(text)
-        return f"'{text}" if is_formula else text
+        return guard_cell(spell_breaks(value))
     return round_published(value) if isinstance(value, float) else value

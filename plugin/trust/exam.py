@@ -22,7 +22,8 @@ from pydantic import BaseModel
 from plugin.errors import CallError, JudgeDownError, JudgeError, LimitReached
 from plugin.journal import Journal
 from plugin.judges.asking import Asker
-from plugin.metrics import METRICS, Check, Metric, MetricError, run_metric
+from plugin.metrics import METRICS, Check, Metric
+from plugin.metrics.running import MetricError, run_metric
 from plugin.records import Case, Completion, MetricSpec
 from plugin.run_facts import ProbeResult
 from plugin.trust.controls import control_text, controls_for, quotes_prompt, share_of_range
@@ -169,8 +170,8 @@ class Probe:
 
 
 def can_probe(spec: MetricSpec) -> bool:
-    """Return whether the metric asks the judge about a completion."""
-    return spec.asks_judge and not spec.judges_data
+    """Return whether the metric asks the judge about one completion."""
+    return spec.asks_judge and not (spec.judges_data or spec.is_relative)
 
 
 class Exam:

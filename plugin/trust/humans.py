@@ -18,12 +18,14 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
+from plugin.cache import content_key
 from plugin.compare.pairs import Evidence, Pairs, pair_scores
 from plugin.errors import OptionError
-from plugin.journal import Journal, content_key
+from plugin.journal import Journal
 from plugin.records import ALL, Case, Completion, MetricSpec
 from plugin.results import Comparison
 from plugin.run_facts import Rating
+from plugin.sheets import guard_cell, unguard_cell
 from plugin.trust.exam import can_probe
 from plugin.trust.rater_stats import (
     Agreement,
@@ -36,7 +38,9 @@ from plugin.trust.rater_stats import (
 from plugin.trust.records import Correction, HumanView
 
 TEMPLATE = "ratings_template.csv"
-_COLUMNS = "case_id metric completion_digest input output expected_output rating rater".split()
+_COLUMNS = (
+    "case_id metric completion_digest input output expected_output context rating rater".split()
+)
 
 
 def completion_digest(completion: Completion) -> str:
@@ -57,7 +61,8 @@ def rating_template(
 ) -> str:
     """Return the template as CSV: metric by metric, the rows of each in random order.
 
-    Identical completions of a case share one row.
+    Identical completions of a case share one row. The context is there for metrics that read it,
+    such as Hallucination: raters see what the judge sees.
 
     Args:
         cases: the cases to rate.
@@ -72,7 +77,8 @@ def rating_template(
         if case_id in by_id
     }
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    # With \r in the line end, the csv module puts cells with a bare \r in quotes, too.
+    writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(_COLUMNS)
     for spec in specs:
         places = list(texts)
@@ -80,8 +86,10 @@ def rating_template(
         for case_id, digest in places:
             case = by_id[case_id]
             if all(getattr(case, need) for need in spec.needs):
-                shown = case.input, texts[case_id, digest], case.expected_text or ""
-                writer.writerow([case_id, spec.name, digest, *map(_shown_text, shown), "", ""])
+                context = _numbered(case.context) if "context" in spec.needs else ""
+                named = case_id, spec.name, digest
+                shown = case.input, texts[case_id, digest], case.expected_text or "", context
+                writer.writerow([*map(guard_cell, (*named, *shown)), "", ""])
     return file.getvalue()
 
 
@@ -125,9 +133,11 @@ def export_ratings(
     return path, len(drawn)
 
 
-def _shown_text(text: str) -> str:
-    """Return the text as a cell that spreadsheets do not run as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+def _numbered(contexts: Sequence[str]) -> str:
+    """Return the contexts as one text, with numbers where there are several."""
+    if len(contexts) == 1:
+        return contexts[0]
+    return "\n\n".join(f"[{number}] {text}" for number, text in enumerate(contexts, 1))
 
 
 _NEEDED = ("case_id", "metric", "completion_digest", "rating", "rater")
@@ -156,7 +166,8 @@ def read_ratings(path: Path) -> tuple[RatingRow, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"--human_ratings {path}: {error}; give a CSV file in UTF-8") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise OptionError(f"--human_ratings {path}: {why}; give a CSV file in UTF-8") from error
     head = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
     lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
@@ -173,7 +184,7 @@ def read_ratings(path: Path) -> tuple[RatingRow, ...]:
     except csv.Error as error:
         raise OptionError(f"--human_ratings {path}: {error}; save it as CSV again") from error
     return tuple(
-        RatingRow(line, case_id, metric, digest, rating, rater)
+        RatingRow(line, unguard_cell(case_id), unguard_cell(metric), digest, rating, rater)
         for line, (case_id, metric, digest, rating, rater) in rows
         if rating
     )
@@ -308,7 +319,10 @@ def _human_view(
     }
     both = [place for place in given if place in judged]
     pairs = [(judged[place], _mean(given[place].values())) for place in both]
-    sides = [tuple(value >= (spec.low + spec.high) / 2 for value in pair) for pair in pairs]
+    sides = [
+        (_side_of([judged[place]], spec), _side_of(given[place].values(), spec)) for place in both
+    ]
+    decided = [(own, humans) for own, humans in sides if own and humans]
     alpha = _alpha_of(pairs, draw)
     raters = {rating.rater for rating in ratings}
     among = _alpha_of([list(own.values()) for own in given.values()], draw)
@@ -316,8 +330,8 @@ def _human_view(
         metric=spec.name,
         n_raters=len(raters),
         n_rated=len(both),
-        agreement=raw_agreement([a for a, _ in sides], [b for _, b in sides]),
-        kappa=cohens_kappa([a for a, _ in sides], [b for _, b in sides]),
+        agreement=raw_agreement([a for a, _ in decided], [b for _, b in decided]),
+        kappa=cohens_kappa([a for a, _ in decided], [b for _, b in decided]),
         alpha=alpha.alpha,
         alpha_ci_low=alpha.ci_low,
         alpha_ci_high=alpha.ci_high,
@@ -328,7 +342,18 @@ def _human_view(
             if (pairs.group, pairs.baseline) == (ALL, evidence.names[0])
             and pairs.spec.name == spec.name
         ),
+        n_undecided=len(both) - len(decided),
     )
+
+
+def _side_of(values: Collection[float], spec: MetricSpec) -> int:
+    """Return 1 if most values are in the upper half of the scale, -1 for the lower, 0 for a tie.
+
+    A value in the very middle is on neither side.
+    """
+    middle = (spec.low + spec.high) / 2
+    surplus = sum((value > middle) - (value < middle) for value in values)
+    return (surplus > 0) - (surplus < 0)
 
 
 def _correction(

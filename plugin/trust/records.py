@@ -193,13 +193,16 @@ class HumanView:
     Attributes:
         n_raters: humans who rated.
         n_rated: completions that have a score from the judge and from humans (their mean).
-        agreement: share of these for which judge and humans are in the same half of the range.
+        agreement: share of these for which the judge and most humans are in the same half of the
+            range; without the undecided ones.
         kappa: Cohen's kappa of the halves; None when undefined.
         alpha: Krippendorff's alpha (interval level) of the scores of judge and humans (their mean).
         alpha_ci_low: lower end of alpha's 95% interval; None when there is no interval.
         alpha_ci_high: upper end of that interval.
         alpha_humans: Krippendorff's alpha among the humans alone; None with one rater.
         corrections: the corrected gain over the base of every variant.
+        n_undecided: rated completions without a side: as many humans in the upper half as in the
+            lower, or the judge in the very middle. They are no disagreement.
     """
 
     metric: str
@@ -212,6 +215,7 @@ class HumanView:
     alpha_ci_high: float | None
     alpha_humans: float | None
     corrections: tuple[Correction, ...]
+    n_undecided: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,9 +171,18 @@ def _families_in(name: str) -> tuple[str, ...]:
     return tuple(family for family, marks in _FAMILIES.items() if re.search(marks, text))
 
 
-def label_with_caveats(judge: str, caveat: str, trust: Trust | None) -> str:
-    """Return the warning about the judge for the verdict's first line; "" when there is none."""
-    faults = _faults(trust) if trust else []
+def label_with_caveats(
+    judge: str, caveat: str, trust: Trust | None, more: Sequence[str] = ()
+) -> str:
+    """Return the warning about the judge for the verdict's first line; "" when there is none.
+
+    Args:
+        judge: the judge as shown.
+        caveat: what must be said of it in any case; "" for nothing.
+        trust: what its exam shows; None if it was not examined.
+        more: what else is wrong with it, a few words each, to follow its name.
+    """
+    faults = [*(_faults(trust) if trust else []), *more]
     if not faults:
         return caveat
     return f"{caveat or f'judge {judge}'} {' and '.join(faults)}"
@@ -326,7 +335,7 @@ def family_line(family: Family) -> str:
 def agreement_line(view: HumanView) -> str:
     """Say how well judge and humans agree."""
     raters = format_count(view.n_raters, "human", "humans")
-    if view.agreement is None:
+    if not view.n_rated:
         return f"{raters} rated {view.metric}, but the judge scored none of the rated completions."
     within = format_interval(view.alpha_ci_low, view.alpha_ci_high)
     among = (
@@ -334,10 +343,25 @@ def agreement_line(view: HumanView) -> str:
     )
     return (
         f"{raters} rated {format_count(view.n_rated, 'completion', 'completions')} on "
-        f"{view.metric}. For {format_percent(view.agreement)} of them, the scores of humans and "
-        "judge are in the same half of the scale (Cohen's kappa "
-        f"{format_number(view.kappa, missing='unknown')}). Krippendorff's alpha of the scores is "
+        f"{view.metric}. {_halves_text(view)} Krippendorff's alpha of the scores is "
         f"{format_number(view.alpha, missing='unknown')} ({within}{among})."
+    )
+
+
+def _halves_text(view: HumanView) -> str:
+    """Say how often judge and humans are in the same half of the scale, and where that is open."""
+    n, n_undecided = view.n_rated, view.n_undecided
+    tied = "humans are split evenly, or a score is in the very middle"
+    if view.agreement is None:
+        return f"For all of them {tied}, so agreement is unknown."
+    of_which, left_out = "them", ""
+    if n_undecided:
+        of_which = f"the {format_count(n - n_undecided)} where both take a side"
+        left_out = f" For {format_count(n_undecided)} of them {tied}: these do not count."
+    return (
+        f"For {format_percent(view.agreement)} of {of_which}, the scores of humans and "
+        "judge are in the same half of the scale (Cohen's kappa "
+        f"{format_number(view.kappa, missing='unknown')}).{left_out}"
     )
 
 

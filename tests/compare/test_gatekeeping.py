@@ -68,6 +68,15 @@ def test_the_family_of_every_comparison():
     ) is (Family.PRIMARY)
 
 
+def test_each_family_is_adjusted_once_however_many_groups_it_has(monkeypatch):
+    calls, holm = [], stats.holm
+    monkeypatch.setattr(stats, "holm", lambda p_values: calls.append(1) or holm(p_values))
+    cases = grouped([f"topic {n // 4}" for n in range(160)])
+    _, rows = ask({CORRECTNESS: two(0.4, n=160), HALLUCINATION: two(0.4, n=160)}, cases)
+    assert len(rows) == 2 * 41
+    assert len(calls) <= len(Family)
+
+
 def test_more_metrics_and_groups_leave_the_primary_metric_alone():
     columns = {VANILLA: [0.5] * 60, "a": (0.52 + 0.1 * np.linspace(-1, 1, 60)).tolist()}
     strict = dataclasses.replace(CORRECTNESS, margin=0.01)

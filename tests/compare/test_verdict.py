@@ -256,7 +256,88 @@ def test_equal_scores_are_no_change_and_equivalent_once_there_are_enough():
     many, _ = ask({CORRECTNESS: {VANILLA: [0.5] * 120, "a": [0.5] * 120}})
     assert (few.outcome, many.outcome) == ("can't tell", "equivalent")
     assert "gain 0.00 (95% interval -0.07 to +0.07, n=60)" in few.sentence
-    assert any("cannot be known: these scores show no spread" in line for line in few.details)
+    told = "If further cases are like these, about 83 in all would tell."
+    assert few.details[0] == told
+    for n, outcome in ((82, "can't tell"), (83, "equivalent")):
+        assert ask({CORRECTNESS: {VANILLA: [0.5] * n, "a": [0.5] * n}})[0].outcome == outcome
+
+
+def test_how_many_would_tell_is_known_where_few_cases_differ():
+    scores = {VANILLA: [0.5] * 60, "a": [0.5] * 58 + [0.9, 0.8]}
+    verdict, (row,) = ask({CORRECTNESS: scores})
+    assert (row.outcome, row.interval_kind) == ("can't tell", IntervalKind.BETTING)
+    # By the spread of these gains fewer would do, and there are 60.
+    assert row.n_to_detect < 60 < row.n_if_alike
+    assert f"about {row.n_if_alike} in all would tell" in verdict.details[0]
+    times = -(-row.n_if_alike // 60)
+    more, _ = ask({CORRECTNESS: {name: own * times for name, own in scores.items()}})
+    assert more.outcome in ("equivalent", "better")
+
+
+def test_how_many_would_tell_is_not_known_of_one_case_or_with_a_margin_of_zero():
+    one, _ = ask({CORRECTNESS: {VANILLA: [0.5], "a": [0.5]}})
+    assert any("cannot be known: one case shows no spread" in line for line in one.details)
+    spec = dataclasses.replace(CORRECTNESS, margin=0.0)
+    none, _ = ask({spec: {VANILLA: [0.5] * 60, "a": [0.5] * 60}})
+    assert any("cannot be known: with a margin of 0" in line for line in none.details)
+
+
+def test_equal_clusters_are_counted_in_clusters():
+    cases = [case(n, cluster=str(n // 3)) for n in range(30)]
+    verdict, (row,) = ask({CORRECTNESS: {VANILLA: [0.5] * 30, "a": [0.5] * 30}}, cases)
+    assert row.n_if_alike == 83
+    assert "If further clusters are like these, about 83 in all would tell." in verdict.details
+
+
+def test_an_unclear_guard_says_how_many_would_tell_where_all_cases_are_alike():
+    same = {VANILLA: [0.5] * 60, "demo-adapter": [0.5] * 60}
+    verdict, _ = ask({CORRECTNESS: two(0.6), HALLUCINATION: same})
+    (line,) = [line for line in verdict.details if "Hallucination" in line]
+    assert line.endswith("; if further cases are like these, about 83 in all would tell")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.0, "Caution: both have the worst possible score on nearly every case, so Correctness "),
+        (1.0, "Caution: both have the best possible score on nearly every case, so Correctness "),
+    ],
+)
+def test_no_room_for_a_difference_is_cautioned_of(value, said):
+    for n, outcome in ((200, "equivalent"), (40, "can't tell")):
+        verdict, (row,) = ask({CORRECTNESS: {VANILLA: [value] * n, "a": [value] * n}})
+        assert verdict.outcome == outcome
+        assert verdict.details[0].startswith(said)
+        assert row.stuck_at == ("best" if value else "worst")
+    # On a metric that only explores it stands in its own line.
+    both = {VANILLA: [value] * 200, "a": [value] * 200}
+    verdict, _ = ask({CORRECTNESS: {VANILLA: [0.5] * 200, "a": [0.5] * 200}, RELEVANCY: both})
+    (line,) = [line for line in verdict.details if line.startswith("Answer Relevancy")]
+    assert line.endswith("possible score on nearly every case")
+    assert not any(line.startswith("Caution: both") for line in verdict.details)
+
+
+def test_a_guard_that_nobody_violates_needs_no_caution():
+    for value, cautioned in ((0.0, False), (1.0, True)):  # 1.00 is worst
+        same = {VANILLA: [value] * 200, "demo-adapter": [value] * 200}
+        columns = {VANILLA: spread(0.4, 200, seed=2), "demo-adapter": spread(0.6, 200)}
+        verdict, _ = ask({CORRECTNESS: columns, HALLUCINATION: same})
+        (line,) = [line for line in verdict.details if "Hallucination" in line]
+        assert ("both have the worst possible score" in line) is cautioned
+    middling, _ = ask({CORRECTNESS: {VANILLA: [0.05] * 200, "a": [0.05] * 200}})
+    assert not any("possible score" in line for line in middling.details)
+
+
+def test_a_gain_that_is_not_possible_is_never_asked_for():
+    scores = {VANILLA: [0.0, 1.0, 0.0, 0.5], "a": [1.0, 0.0, 0.5, 0.5]}
+    verdict, (row,) = ask({CORRECTNESS: scores})
+    assert row.smallest_detectable is None
+    assert not any("gains of" in line for line in verdict.details)
+    wide = {VANILLA: [0.0, 1.0] * 10, "a": [1.0, 0.0] * 10}
+    spec = dataclasses.replace(CORRECTNESS, margin=0.0001)
+    verdict, (row,) = ask({spec: wide})
+    assert row.n_to_detect > 1_000_000
+    assert "More than 1,000,000 cases would find a gain of 0.0001" in verdict.text
 
 
 def test_cannot_tell_says_what_would_help():
@@ -463,14 +544,15 @@ def test_best_of_several_adapters():
     verdict, _ = ask({CORRECTNESS: columns, HALLUCINATION: columns})
     assert verdict.sentence.startswith("b (best of 3 adapters) is better than vanilla on Corr")
     assert "; but worse on guard metric Hallucination, 0." in verdict.sentence
-    assert verdict.details[0].startswith("a on Correctness: better, 0.")  # it lost something, too
+    assert verdict.details[0].startswith("Best against runner-up: b is better than a on Corr")
+    assert verdict.details[1].startswith("a on Correctness: better, 0.")  # it lost something, too
     assert [(harm.variant, harm.name) for harm in verdict.harms] == [
         ("b", "Hallucination"),
         ("a", "Hallucination"),
     ]
     assert any(line.startswith("a on Correctness: better, 0.") for line in verdict.details)
     assert any(line.startswith("c on Correctness: worse, 0.") for line in verdict.details)
-    assert any("b was chosen as the best of 3 on these" in line for line in verdict.details)
+    assert any("b was chosen from 3 variants on these" in line for line in verdict.details)
     a = next(line for line in verdict.details if line.startswith("a on"))
     assert "; but worse on guard metric Hallucination, 0." in a
 
@@ -516,6 +598,41 @@ def test_failures_that_could_undo_the_outcome(mean, who, outcome, spec):
     assert "20 failed" in verdict.sentence
     assert f"on {spec.name}, because 20 failed scores are missing: " in verdict.sentence
     assert f"The cases with scores say {outcome}, but 20 failed scores are missing" in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("n_again", "said"),
+    [
+        (20, "could change that. Resume the run: only what failed is asked again."),
+        (0, "could change that. Another try cannot bring them. 04_failures.csv says why: give "),
+        (5, "could change that. Resume the run: 5 of them can be asked again, the others cannot."),
+    ],
+)
+def test_what_cannot_be_asked_again_is_not_said_to_be(n_again, said):
+    columns = two(0.55)
+    columns[VANILLA][:20] = [FAILED] * 20
+    evidence = found({CORRECTNESS: columns})
+    # The first ones are a judge's; the others are missing from a file of completions.
+    failures = [
+        dataclasses.replace(one, stage="judge", retry=True)
+        if place < n_again
+        else Failure(one.case_id, "generate", "no completion was recorded", one.variant)
+        for place, one in enumerate(evidence.failures)
+    ]
+    verdict, (row,) = ask(dataclasses.replace(evidence, failures=failures))
+    assert (row.n_retryable, row.holds_at_worst) == (n_again, False)
+    assert said in verdict.text
+    assert ("Resume" in verdict.text) is (n_again > 0)
+
+
+def test_a_metric_without_a_judge_computes_the_same_again():
+    spec = dataclasses.replace(CORRECTNESS, asks_judge=False)
+    columns = two(0.55)
+    columns[VANILLA][:20] = [FAILED] * 20
+    evidence = found({spec: columns})
+    failures = [dataclasses.replace(f, stage="metric", retry=True) for f in evidence.failures]
+    verdict, (row,) = ask(dataclasses.replace(evidence, failures=failures))
+    assert row.n_retryable == 0 and "Another try cannot bring them." in verdict.text
 
 
 @pytest.mark.parametrize("who", [VANILLA, "a"])

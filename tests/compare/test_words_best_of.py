@@ -174,10 +174,11 @@ def test_the_prompt_is_never_the_best_adapter() -> None:
     scores = columns(vanilla=0.3, prompted=0.9, a=0.5, b=0.7)
     verdict, _ = ask({CORRECTNESS: scores})
     assert verdict.sentence.startswith("b (best of 2 adapters) is better than vanilla")
-    assert verdict.details[0].startswith("b against prompted on Correctness: worse, 0.")
+    assert verdict.details[0].startswith("Best against runner-up: b is better than a on Correct")
+    assert verdict.details[1].startswith("b against prompted on Correctness: worse, 0.")
     assert sum("against prompted" in line for line in verdict.details) == 1
     assert any(line.startswith("a on Correctness: better, 0.") for line in verdict.details)
-    assert any("chosen as the best of 2" in line for line in verdict.details)
+    assert any("chosen from 2 variants" in line for line in verdict.details)
 
 
 def test_groups_are_those_of_the_adapter_against_the_base() -> None:
@@ -223,7 +224,7 @@ def test_shares_in_words() -> None:
 
 
 def chosen_line(verdict: Verdict) -> str:
-    (line,) = [line for line in verdict.details if "was chosen as the best of" in line]
+    (line,) = [line for line in verdict.details if "was chosen from" in line]
     return line
 
 
@@ -233,7 +234,7 @@ def test_the_best_of_several_has_an_interval_that_allows_for_the_choice() -> Non
     own = row_of(rows, "good", VANILLA)
     line = chosen_line(verdict)
     assert line.startswith(
-        "good was chosen as the best of 5 on these same cases, which flatters its gain; an "
+        "good was chosen from 5 variants on these same cases, which flatters its gain; an "
         f"interval that allows for the choice: gain {own.gain:+.2f} (95% interval +0."
     )
     assert line.endswith(", n=60).")
@@ -320,7 +321,8 @@ def test_in_a_run_that_may_stop_early() -> None:
     assert [plan.size(f) for f in (Family.PRIMARY, Family.OVER_PROMPT, Family.PROMPT)] == [2, 2, 1]
     assert [row.n_family for row in rows] == [2, 2, 2, 2, 1]
     assert verdict.sentence.startswith("b (best of 2 adapters) is better than vanilla")
-    assert verdict.details[0].startswith("b against prompted on Correctness: ")
+    assert verdict.details[0].startswith("Best against runner-up: b is better than a on Correct")
+    assert verdict.details[1].startswith("b against prompted on Correctness: ")
     share = next(line for line in verdict.details if line.startswith("The prompt alone"))
     assert "(no interval, n=60, the cases that all three have a score for)" in share
     assert chosen_line(verdict).endswith(

@@ -38,6 +38,7 @@ FILES = (
     "distribution.svg",
     "report.html",
     "summary.json",
+    "completions.jsonl",
     "verdict.txt",
     "journal.sqlite",
 )

@@ -259,3 +259,18 @@ def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
     assert lines[1].startswith(
         "--model_adapter ['a\\x00b']: holds the character NUL, which no name can. Adapter"
     )
+
+
+def test_what_mlx_has_no_module_for_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    def tied(config: dict[str, Any], tensors: Tensors) -> None:
+        for letter, shape in {"A": (4, 192), "B": (1536, 4)}.items():
+            name = f"base_model.model.lm_head.lora_{letter}.weight"
+            tensors[name] = np.ones(shape, np.float32)
+
+    folder = peft_adapter(tmp_path / "tuned", tied)
+    ended = run(tmp_path / "o", folder, "mlx")
+    assert ended.code == 2 and "load" not in ended.out
+    message = ended.err.removeprefix("error: ").strip()
+    assert message.startswith(f"{folder} is a PEFT adapter and cannot be converted to MLX, which ")
+    assert "an adapted output layer (base_model.model.lm_head.lora_A.weight, " in message
+    assert message.endswith("Use --engine transformers")

@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from demo import FOLDER
+from plugin.engines import templates
 from tests.e2e.conftest import Ended, demo_options, main, outputs, run_process, summary
 
 ONE_PLACE = "get all files of the model from one source"
@@ -114,6 +115,56 @@ def test_a_chat_template_that_is_broken(
     message = refused(tmp_path / "o", model, engine)
     assert message.startswith(f"{model}: its chat template fails on these turns (user): ")
     assert message.endswith(f"{error}; {MEND}")
+
+
+def test_a_chat_template_that_never_ends_is_refused(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(templates, "RENDER_S", 1)
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    change(model / "tokenizer_config.json", chat_template=loops)
+    message = refused(tmp_path / "o", model, "mlx")
+    assert message == (
+        f"{model}: its chat template fails on these turns (user): it takes more than 1 seconds; "
+        f"{MEND}"
+    )
+
+
+def test_a_tokenizer_that_blows_up_a_text_is_refused(
+    tmp_path: Path, model: Path, engine: str
+) -> None:
+    one = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+    change(model / "tokenizer.json", normalizer={"type": "Sequence", "normalizers": [one] * 45})
+    message = refused(tmp_path / "o", model, engine)
+    assert message.startswith(f"{model}/tokenizer.json: this tokenizer is broken or harmful: it ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("config.json", "model_file", "evil.py"),
+        ("config.json", "model_file", ""),
+        ("config.json", "auto_map", {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.C"}),
+        ("tokenizer_config.json", "auto_map", {"AutoTokenizer": ["evil.Tokenizer", None]}),
+    ],
+)
+def test_code_in_a_models_folder_is_never_run(
+    file: str, key: str, value: object, tmp_path: Path, model: Path, engine: str
+) -> None:
+    ran = tmp_path / "ran"
+    (model / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Model: pass\nC = Model\n")
+    unknown = {"model_type": "zork"} if "auto" in key and file == "config.json" else {}
+    change(model / file, **{key: value}, **unknown)
+    if file == "tokenizer_config.json":
+        change(model / file, tokenizer_class="ZorkTokenizer")
+    ended = run(tmp_path / "o", model, engine)
+    assert not ran.exists() and "trust_remote_code" not in ended.out + ended.err
+    if ended.code:
+        message = ended.err.partition("error: ")[2].strip()
+        assert ended.code == 2 and message.startswith(str(model)) and "\n" not in message
+    if key == "model_file" and engine == "mlx":
+        assert "This program never runs code from a model's folder" in ended.err
 
 
 def test_a_chat_template_that_says_nothing(tmp_path: Path, model: Path, engine: str) -> None:

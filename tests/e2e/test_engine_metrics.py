@@ -156,6 +156,24 @@ def test_a_killed_reading_goes_on_where_it_was(whole: Path, tmp_path: Path) -> N
     assert summary(out)["partial"] is False
 
 
+def test_likelihoods_without_the_end_of_the_answer_are_not_mixed_with_others(
+    whole: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "copy"))
+    with sqlite3.connect(out / "journal.sqlite") as db:  # as before it counted
+        (body,) = db.execute("SELECT body FROM meta WHERE name = 'header'").fetchone()
+        header = json.loads(body)
+        del header["identity"]["versions of metrics"]
+        db.execute("UPDATE meta SET body = ? WHERE name = 'header'", (json.dumps(header),))
+        db.execute("DELETE FROM scores WHERE metric = 'Perplexity' AND variant = 'adapter'")
+    ended = main("resume", str(out))
+    assert ended.code == 2
+    assert "holds another run: versions of metrics was None and is now {'Perplexity': 2}" in (
+        ended.err
+    )
+    assert {variant for _, variant in kept(out, "Perplexity")} == {"vanilla"}
+
+
 def test_missing_scores_alone_load_the_model_again(whole: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(whole, tmp_path / "copy"))
     with sqlite3.connect(out / "journal.sqlite") as db:

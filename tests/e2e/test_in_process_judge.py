@@ -45,3 +45,17 @@ def test_a_judge_that_is_not_there_ends_the_run_before_it_begins(tmp_path: Path)
     assert ended.code == 2
     assert "judge mlx:" in ended.err and "no such directory" in ended.err
     assert not (tmp_path / "o" / "journal.sqlite").exists()
+
+
+def test_a_judge_of_random_weights_names_one_of_the_five_levels(tmp_path: Path) -> None:
+    out, judge = tmp_path / "o", f"mlx:{build(tmp_path / 'judge')}"
+    ended = main(
+        *demo_options(out, judge=judge, predefined_tasks="Preference", limit="0.2"),
+        OMP_NUM_THREADS="1",
+    )
+    assert ended.code == 0, ended.err
+    found = summary(out)
+    assert found["n_failed"] == 0 and found["n_scores"] == 12
+    (view,) = found["preferences"]["views"]
+    assert view["facts"]["n"] == 12 > view["facts"]["n_equal"]
+    assert found["provenance"]["judge_calls"]["n_unfit"] == 0  # the grammar holds the levels

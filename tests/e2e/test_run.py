@@ -57,7 +57,7 @@ def test_several_adapters_share_one_load(tmp_path: Path) -> None:
     out = tmp_path / "o"
     ended = main(*demo_options(out), "--model_adapter", str(other))
     assert ended.code == 0, ended.err
-    assert "(best of 2 adapters)" in summary(out)["verdict"]["sentence"]
+    assert "(highest mean of 2 adapters)" in summary(out)["verdict"]["sentence"]
     texts = outputs(out)
     assert set(texts) == {"vanilla", "adapter", "later"}
     assert texts["later"] == texts["adapter"] != texts["vanilla"]

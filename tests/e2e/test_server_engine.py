@@ -88,8 +88,9 @@ def test_a_server_that_goes_away_costs_nothing_that_was_made(
     assert ended.code == 1, ended.err
     assert re.sub(r"\b1[0-3] requests", "10 requests", ended.err).splitlines() == [
         f"fault: the inference server {inference.url} does not answer: 10 requests in a row "
-        "failed, the last with: no answer: RemoteProtocolError. Everything made so far is kept; "
-        "check the server and resume",
+        "failed, the last with: no answer: RemoteProtocolError. Check the "
+        "server and resume",
+        "Kept: 7 completions",
         f"Go on with: python main.py resume {out}",
     ]
     with sqlite3.connect(f"file:{out / 'journal.sqlite'}?mode=ro", uri=True) as db:

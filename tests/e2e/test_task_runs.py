@@ -41,12 +41,12 @@ def test_labels_are_scored_without_a_judge_and_shown_as_matrices(tmp_path: Path)
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Classification: over all cases together" in page
     assert "Which label was named for which" in page
-    with (out / "06_task.csv").open(encoding="utf-8") as file:
+    with (out / "07_task.csv").open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert {row["number"] for row in table} >= {"macro F1", "precision", "recall"}
-    before = (out / "06_task.csv").read_text(encoding="utf-8")
+    before = (out / "07_task.csv").read_text(encoding="utf-8")
     assert main("report", str(out)).code == 0
-    assert (out / "06_task.csv").read_text(encoding="utf-8") == before
+    assert (out / "07_task.csv").read_text(encoding="utf-8") == before
 
 
 def test_json_is_checked_against_a_schema_that_may_vanish(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_fused_model_answers_as_its_adapter(fused: Path, copy: Path, tmp_path:
     said, found = outputs(out), summary(out)
     assert set(said) == {"vanilla", "adapter", "fused", "copy"}
     assert said["fused"] == said["adapter"] != said["vanilla"] == said["copy"]
-    assert "(best of 3 variants)" in found["verdict"]["sentence"]
+    assert "(highest mean of 3 variants)" in found["verdict"]["sentence"]
     results = {row["variant"]: row for row in found["certificates"]}
     assert [results[name]["result"] for name in ("adapter", "fused", "copy")] == [
         *("certified", "not applicable", "not applicable"),

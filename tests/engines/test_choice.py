@@ -8,13 +8,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from demo import FOLDER
 from plugin import engines
 from plugin.engines import EngineSettings, WorkerSettings
 from plugin.engines import transformers as torch_engine
-from plugin.errors import OptionError
+from plugin.errors import AdapterError, OptionError
 from plugin.load.adapter import AdapterFolder, inspect_adapter
 from plugin.load.model import ModelFolder, inspect_model
 from tests.load.lora_samples import peft_config, write_peft
@@ -48,6 +49,13 @@ def adapter(kind: str, folder: Path) -> AdapterFolder:
         (copy / "adapter_config.json").write_text(json.dumps({"fine_tune_type": "full"}))
         return inspect_adapter(copy)
     changed = {"modules_to_save": ["lm_head"]} if kind == "whole modules" else {}
+    if kind in ("tied output", "experts"):
+        name = {"tied output": "lm_head", "experts": "model.layers.0.mlp.experts.3.up_proj"}[kind]
+        parts = {
+            f"base_model.model.{name}.lora_{letter}.weight": np.ones(shape, np.float32)
+            for letter, shape in {"A": (4, 192), "B": (1536, 4)}.items()
+        }
+        return inspect_adapter(write_peft(folder / "peft", peft_config(), parts))
     return inspect_adapter(write_peft(folder / "peft", peft_config(**changed)))
 
 
@@ -96,6 +104,18 @@ def test_auto_takes_the_only_one_installed(
             True,
             ("transformers", "auto: adapter peft cannot be converted for mlx"),
         ),
+        (
+            "tied output",
+            "darwin",
+            False,
+            ("transformers", "auto: adapter peft cannot be converted for mlx"),
+        ),
+        (
+            "experts",
+            "darwin",
+            False,
+            ("transformers", "auto: adapter peft cannot be converted for mlx"),
+        ),
         ("full", "linux", True, ("mlx", "auto: adapter full cannot be converted for transformers")),
     ],
 )
@@ -110,6 +130,38 @@ def test_auto_picks_by_fit_then_platform_then_adapter(
 ) -> None:
     machine(*MLX, *TORCH, platform=platform, gpu=gpu)
     assert engines.choose_engine("auto", model, [adapter(kind, tmp_path)]) == expected
+
+
+@pytest.mark.parametrize("kind", ["tied output", "experts", "whole modules"])
+def test_an_adapter_that_mlx_cannot_hold_is_refused_before_anything_is_loaded(
+    kind: str, machine: Any, model: ModelFolder, tmp_path: Path
+) -> None:
+    machine(*MLX)
+    own = adapter(kind, tmp_path)
+    name, _ = engines.choose_engine("auto", model, [own])
+    with pytest.raises(AdapterError) as caught:
+        engines.require_fitting_adapters(name, model, [own])
+    said = str(caught.value)
+    assert said.startswith(f"{own.path} is a PEFT adapter and cannot be converted to MLX, which ")
+    assert said.endswith("Use --engine transformers")
+    engines.require_fitting_adapters("transformers", model, [own])
+
+
+def test_adapters_that_need_two_engines_are_sent_into_two_runs(
+    machine: Any, model: ModelFolder, tmp_path: Path
+) -> None:
+    machine(*MLX, *TORCH)
+    both = [adapter(kind, tmp_path) for kind in ("full", "whole modules")]
+    name, _ = engines.choose_engine("auto", model, both)
+    assert name == "mlx"
+    with pytest.raises(AdapterError) as caught:
+        engines.require_fitting_adapters(name, model, both)
+    assert str(caught.value) == (
+        "no engine here can load all of these adapters, because they are of different kinds. "
+        "Compare them in two runs:\n"
+        f"  --engine mlx --model_adapter {both[0].path}\n"
+        f"  --engine transformers --model_adapter {both[1].path}"
+    )
 
 
 def test_a_base_quantised_by_mlx_runs_on_mlx(machine: Any, model: ModelFolder) -> None:

@@ -358,6 +358,20 @@ def test_an_adapter_that_lacks_tensors_is_refused(tmp_path: Path) -> None:
     assert all(f"{name}: named in the config, missing" in str(caught.value) for name in lost)
 
 
+def test_the_steps_of_a_certificate_are_told() -> None:
+    steps: list[str] = []
+    engine = load(tuned=FOLDER / "adapter")
+    engine.certify(TUNED, prompts(engine), steps.append)
+    assert steps == [
+        "read its files",
+        "ask the base",
+        "load the adapter",
+        "ask the adapter",
+        "check the base",
+        "measure its weights",
+    ]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_adapter_with_nan_or_infinity_is_refused(value: float, tmp_path: Path) -> None:
     def spoil(tensors: dict[str, np.ndarray]) -> None:

@@ -221,11 +221,6 @@ def test_a_busy_server_gets_fewer_requests_at_once(inference: InferenceServer) -
     [
         (Reply(status=400, text="too long: 600 tokens"), "HTTP 400: too long: 600 tokens", 1),
         (
-            Reply(status=307, headers={"location": "http://127.0.0.1:9/"}, text="x"),
-            "HTTP 307: x",
-            1,
-        ),
-        (
             Reply(status=500, text="oops"),
             f"{NO_ANSWER} (HTTP 500: oops); a resumed run tries again",
             4,
@@ -255,6 +250,22 @@ def test_a_case_that_fails_is_a_failure_and_the_others_go_on(
     assert found[1] == Failure("1", "generate", reason, VANILLA, retry=retry)
     assert [type(result) for result in found].count(Completion) == 3
     assert len(inference.requests) == 3 + n_tries
+
+
+def test_a_redirect_names_its_target_after_one_request(inference: InferenceServer) -> None:
+    elsewhere = Reply(status=307, headers={"location": "//127.0.0.1:9/v2?a=b"})
+    with engine(inference, batch_size=1) as one:
+        inference.fault = lambda number, body: elsewhere
+        with pytest.raises(ModelError, match=r"HTTP 307: redirects to .*127.0.0.1:9/v2\)"):
+            completed(one, prompts(VANILLA, TUNED, n=20))
+    assert len(inference.requests) == 1
+
+
+def test_a_list_of_models_elsewhere_is_named(inference: InferenceServer) -> None:
+    inference.list_fault = lambda: Reply(status=308, headers={"location": "/v1/models/"})
+    message = refusal(inference, ModelError)
+    assert "sends requests elsewhere (HTTP 308: redirects to /v1/models/)" in message
+    assert "--server_url" in message
 
 
 @pytest.mark.usefixtures("hasty")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -522,7 +523,9 @@ def test_a_stop_is_quick_and_the_same_settings_go_on(classic: Classic, server: J
     printed, _ = running.communicate(timeout=300)
     assert classic.job("first")["status"] == "STOPPED"
     server.latency_s = 0
-    assert "stopped; everything made so far is kept" in printed
+    said = r"stopped; kept: 120 completions, \d+ judgments, \d+ scores. The same settings continue"
+    assert re.search(said, printed)
+    assert re.search(said, classic.job("first")["job_data"]["completion_details"])
     again, printed = classic.run("second", **slow)
     assert again["job_data"]["completion_status"] == "success"
     assert "continuing a run: 120 completions and " in printed

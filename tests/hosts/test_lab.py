@@ -197,6 +197,7 @@ def test_artifacts_have_names_the_host_can_show(done: tuple[Workspace, str]) -> 
         "distribution.svg",
         "report.html",
         "summary.json",
+        "completions.jsonl",
         "verdict.txt",
     ]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names)
@@ -533,9 +534,21 @@ def test_live_figures_and_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -
         now[0], progress.done = 100.0 + second, second
         host.tend(progress)
     assert sdk.lines[0] == "score" and len(sdk.lines) >= 4  # never 15 s without a line
-    assert re.fullmatch(r"score: \d+ of 50, 1 failed, running gain \+0\.123, \d+ s", sdk.lines[1])
+    told = r"score: \d+ of 50, 1\.0/s, \d+ s left, 1 failed, running gain \+0\.123"
+    assert re.fullmatch(told, sdk.lines[1])
     assert ({"judged": 39.0, "failed": 1.0, "running_gain": 0.1235}, 39) in sdk.told
     assert sdk.fields == [("live_status", "score")]  # the card of a running job
+    progress.begin(Stage.CERTIFY, total=1)
+    for step in ("tuned: read its files", "tuned: load the adapter"):
+        progress.step = step
+        host.tend(progress)
+    now[0] += 30
+    host.tend(progress)
+    assert sdk.fields[1:] == [
+        ("live_status", "certify: tuned: read its files"),
+        ("live_status", "certify: tuned: load the adapter"),
+    ]
+    assert sdk.lines[-1] == "certify: 0 of 1, tuned: load the adapter, 30 s so far"
 
 
 def test_secrets_come_from_the_host_then_from_the_environment(

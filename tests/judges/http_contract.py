@@ -78,7 +78,6 @@ ODD_REPLIES = [
     (Reply(body=b'{"choices": 1, "content": 2, "message": 3}'), "answer has no"),
     (Reply(body=b'{"choices": [], "content": {}, "message": []}'), "answer has no"),
     (Reply(body=b'{"error": {"message": "no room"}}'), "an error: no room"),
-    (Reply(status=307, headers={"location": "http://127.0.0.1:9/"}), "HTTP 307: no"),
 ]
 """Replies that every protocol must see through by itself."""
 
@@ -257,6 +256,19 @@ class HttpBasics:
         self, reply: Reply, reason: str, server: JudgeServer, journal: Journal
     ) -> None:
         assert reason in self.one_failure(server, journal, reply)
+
+    def test_a_redirect_names_its_target_after_one_call(
+        self, server: JudgeServer, journal: Journal
+    ) -> None:
+        target = "http://me:pass-word@127.0.0.1:9/v2?key=sk-4711"
+        server.fault = lambda n, body: Reply(status=308, headers={"location": target})
+        with pytest.raises(JudgeError) as caught:
+            self.run(server, journal, completions(20), concurrency=1)
+        said = str(caught.value)
+        assert f"judge {self.label}: the server sends requests elsewhere" in said
+        assert "(HTTP 308: redirects to http://127.0.0.1:9/v2)" in said
+        assert "pass-word" not in said and "4711" not in said
+        assert len(server.requests) == 1
 
     def test_a_lost_call_is_tried_again(self, server: JudgeServer, journal: Journal) -> None:
         server.fault = lambda n, body: Reply(drop=True) if n == 1 else None

@@ -8,7 +8,7 @@ import pytest
 
 from plugin.errors import LimitReached
 from plugin.journal import Journal
-from plugin.judges.asking import Price, SpendLimits, SpendMeter, price_of
+from plugin.judges.spending import Price, SpendLimits, SpendMeter, price_of
 from plugin.run_facts import JudgeCalls
 
 

@@ -544,8 +544,8 @@ UTF16 = "input,id\na,1\n".encode("utf-16")
         ("a.json", "{}", "all of the same length; but it is an empty object"),
         (
             "a.json",
-            '{"data": [{"a": 1}], "tags": [1]}',
-            "it is an object with 'data': a list of 1, 'tags': a list of 1",
+            '{"mine": [{"a": 1}], "tags": [1, 2]}',
+            "it is an object with 'mine': a list of 1, 'tags': a list of 2",
         ),
         (
             "a.json",
@@ -557,7 +557,7 @@ UTF16 = "input,id\na,1\n".encode("utf-16")
             '{"a": [1], "b": [1, 2]}',
             "it is an object with 'a': a list of 1, 'b': a list of",
         ),
-        ("a.json", '{"input": {"0": "q"}}', "it is an object with 'input': an object"),
+        ("a.json", '{"input": {"a": {}}, "b": 1}', "it is an object with 'input': an object"),
         ("a.json", '[{"input": "q"}, 4]', "row 2: is a number (4); every row must be an object"),
         ("a.jsonl", '{"input": "q"}\n\n{"input"\n', "row 2 (line 3): broken JSON at character 9: "),
         ("a.jsonl", '{"input": "q"}\n' + "[" * 99_999, "row 2 (line 2): broken JSON: brackets are"),

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from plugin import metrics
-from plugin.metrics import Metric, MetricError, check_score, run_descriptive
+from plugin.metrics import Metric
+from plugin.metrics.running import MetricError, check_score, run_descriptive
 from plugin.records import Completion
 
 MADE = Completion("1", "vanilla", "Thomas Middleditch.", (7, 8, 9), "stop", 0.5, 20, n_tokens=3)
@@ -76,7 +77,7 @@ def test_perplexity_is_nats_per_token(loglikelihood: float, n_tokens: int, nats:
     assert score_of
     found = check_score(spec, score_of(loglikelihood, n_tokens))
     assert found.value == pytest.approx(nats)
-    assert found.reason == f"over {n_tokens} tokens of the expected output"
+    assert found.reason == f"over {n_tokens} tokens of the expected output, its end included"
 
 
 @pytest.mark.parametrize("broken", [-math.inf, math.nan, 5.0])
@@ -97,6 +98,7 @@ def test_perplexity_may_decide_and_is_made_by_the_engine() -> None:
 def test_every_metric_has_one_way_to_measure() -> None:
     for one in metrics.load(metrics.names()):
         entry = metrics.METRICS[one.spec.key]
-        ways = (entry.measure, entry.describe, entry.from_loglikelihood, entry.setup)
+        ways = (entry.measure, entry.describe, entry.from_loglikelihood, entry.setup, entry.prefer)
         assert sum(map(bool, ways)) == 1, one.spec.name
         assert (one.from_loglikelihood is not None) == one.spec.needs_likelihood
+        assert (one.prefer is not None) == one.spec.is_relative

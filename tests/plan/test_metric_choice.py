@@ -13,7 +13,7 @@ from plugin.judges import NoJudge
 from plugin.plan.metric_choice import MetricChoice, choose_metrics, with_schema
 from plugin.plan.params import Params
 from plugin.plan.params_task import TASK_OPTIONS
-from plugin.records import Case
+from plugin.records import Case, PreferenceGuide
 from tests.plan.test_plan import plan_of
 from tests.samples import case
 
@@ -27,7 +27,7 @@ def choose(
     cases: list[Case], judge: bool = False, without: tuple[str, ...] = (), **values: object
 ) -> MetricChoice:
     given = OFFLINE if judge else (NoJudge(),)
-    return choose_metrics(Params.parse(values), cases, given, without)
+    return choose_metrics(Params.parse(values), cases, given, PreferenceGuide(), without)
 
 
 def test_labels_choose_classification_and_say_why() -> None:

@@ -272,3 +272,35 @@ def test_criteria_that_nobody_filled_in_are_ignored(given: object) -> None:
         [*given, {"name": "Tone", "description": "Is it kind?"}] if isinstance(given, list) else []
     )
     assert [one.name for one in Params.parse({"tasks": both}).tasks] == ["Tone"] * bool(both)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"judge_price": "0, 0.6"},
+        {"judge_price": [0, 0.6]},
+        {"judge_price": (0.0, 0.0)},
+        {"judge_price": "0.15, 0"},
+        {"model_adapter": ["a, b", "c"], "tuned_model": "x,y", "recorded": ["a=b.csv:c"]},
+        {"predefined_tasks": "Token F1,, Exact Match", "guard_metric": ["Bias=0"]},
+        {"retention_group": ["0", "general, other"], "enable_thinking": "false", "limit": "1"},
+        {"tasks": "Tone: is it kind?", "system_prompt": "0", "deadline_s": "0", "budget": 0},
+    ],
+    ids=str,
+)
+def test_what_a_journal_keeps_is_read_as_it_was_given(values: dict[str, object]) -> None:
+    params = Params.parse(values)
+    kept = json.loads(json.dumps(params.model_dump(mode="json")))
+    assert Params.parse(kept) == params
+
+
+def test_a_price_of_nothing_is_a_price() -> None:
+    for given in ("0, 0.6", [0, 0.6], ["0", "0.6"]):
+        assert Params.parse({"judge_price": given}).judge_price == (0.0, 0.6)
+
+
+def test_a_bad_price_is_named_with_all_other_mistakes() -> None:
+    with pytest.raises(OptionError) as caught:
+        Params.parse({"judge_price": "1", "limit": "2", "max_calls": "x"})
+    said = str(caught.value)
+    assert all(f"--{name} " in said for name in ("judge_price", "limit", "max_calls"))

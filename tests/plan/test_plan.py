@@ -136,6 +136,12 @@ def test_a_variants_id_tells_all_that_its_completions_depend_on(tmp_path: Path) 
     assert set(ids()).isdisjoint(ids(model=other))
 
 
+def test_a_run_knows_what_its_metrics_measured() -> None:
+    assert "versions of metrics" not in plan_of(predefined_tasks="Correctness").identity
+    found = plan_of(predefined_tasks="Token F1, Perplexity").identity
+    assert found["versions of metrics"] == {"Token F1": 2, "Perplexity": 2}
+
+
 THINKING = "{{ messages[0]['content'] }}{% if enable_thinking %}<think>{% endif %}"
 
 
@@ -169,3 +175,17 @@ def test_a_model_that_thinks_gets_room_for_it(
     (load,) = plan.lineup.loads
     assert isinstance(load.engine, partial)
     assert load.engine.args[1].max_tokens == expected
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"primary_metric": "Tone"}, {"guard_metric": "Tone"}, {"retention_group": "no such group"}],
+)
+def test_names_are_checked_before_the_weights_are_read(
+    changed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("read the weights")
+
+    monkeypatch.setattr("plugin.plan.plan.line_up", never)
+    assert next(iter(changed.values())) in refused(**changed)

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from plugin.records import ALL
 from plugin.report import render_report
 from plugin.report.page import BADGES, MAX_ROWS, render_page
 from plugin.report.record import Ledger
@@ -173,7 +174,7 @@ def test_groups_that_must_not_get_worse_stand_before_the_others():
 def test_an_unclear_guard_says_how_many_cases_would_tell():
     report = SAMPLES["unclear"]()
     row = next(row for row in report.comparisons if row.outcome == "unclear")
-    open_row = dataclasses.replace(row, n_to_detect=120, margin=0.05)
+    open_row = dataclasses.replace(row, n_to_detect=120, n_if_alike=None, margin=0.05)
     text = Reader(render_page(dataclasses.replace(report, comparisons=(open_row,)), [])).text
     assert "About 120 pairs would show that no more than 0.05 is lost." in text
 
@@ -197,3 +198,21 @@ def test_the_chip_names_what_was_lost_and_by_no_other_variant(outcome, chip):
     verdict = dataclasses.replace(report.verdict, outcome=outcome, harms=harms)
     html = render_page(dataclasses.replace(report, verdict=verdict), [])
     assert f"◆ {chip} " in hero_of(html)
+
+
+def test_p_values_are_called_adjusted_only_where_there_are_several() -> None:
+    alone = samples.judged({"tuned": {"all of them": 0.3}})
+    row = next(row for row in alone.comparisons if row.group == ALL)
+    text = Reader(render_page(dataclasses.replace(alone, comparisons=(row,)), [])).text
+    assert "The primary metric is tested alone." in text
+    assert "Holm" not in text and "djusted" not in text
+    several = dataclasses.replace(row, n_family=3)
+    text = Reader(render_page(dataclasses.replace(alone, comparisons=(several,)), [])).text
+    assert "p on the primary metric is adjusted over 3 tests (Holm)." in text
+    assert "tested alone" not in text and "Adjusted p" in text
+    guard = dataclasses.replace(row, role="guard", outcome="kept")
+    text = Reader(render_page(dataclasses.replace(alone, comparisons=(guard,)), [])).text
+    assert "The p of guards is that of harm." in text and "djusted" not in text
+    two = dataclasses.replace(guard, n_family=2, group="general")
+    text = Reader(render_page(dataclasses.replace(alone, comparisons=(two,)), [])).text
+    assert "The p of guards is that of harm, adjusted over 2 guards (Holm)." in text

@@ -282,6 +282,7 @@ def test_write_publishes_all_files_in_order_and_twice_the_same(report, tmp_path)
         "distribution.svg",
         "report.html",
         "summary.json",
+        "completions.jsonl",
         "verdict.txt",
     ]
     before = [path.read_bytes() for path in paths]

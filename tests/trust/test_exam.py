@@ -11,8 +11,8 @@ import pytest
 
 from plugin import judges, metrics
 from plugin.journal import Journal
-from plugin.judges.asking import SpendLimits
 from plugin.judges.panel import Judging
+from plugin.judges.spending import SpendLimits
 from plugin.records import Criterion
 from plugin.score import items_to_score, score_all
 from plugin.trust.exam import (

@@ -57,7 +57,7 @@ def view(
 
 def test_agreement_and_kappa_by_hand() -> None:
     # Sides of 0.5: judge 1 1 0 0, human 1 0 0 0: 3 of 4 agree; by chance 1/2 x 1/4 + 1/2 x 3/4.
-    judged = [(0.9, 0.5), (0.1, 0.4)]
+    judged = [(0.9, 0.6), (0.1, 0.4)]
     given = [
         *((0, "vanilla", "ann", 1.0), (0, "tuned", "ann", 0.2)),
         *((1, "vanilla", "ann", 0.0), (1, "tuned", "ann", 0.4)),
@@ -66,6 +66,34 @@ def test_agreement_and_kappa_by_hand() -> None:
     assert (found.n_raters, found.n_rated, found.agreement) == (1, 4, 0.75)
     assert found.kappa == pytest.approx((0.75 - 0.5) / (1 - 0.5))
     assert found.alpha_humans is None
+
+
+def test_a_tie_between_raters_is_no_disagreement() -> None:
+    # Ten completions; on two of them ann and bob are split, and on all others both agree with the
+    # judge. Their mean on the split ones, 0.5, would count as the upper half, against the judge.
+    judged = [(0.1, 0.9)] * 5
+    given = []
+    for i in range(5):
+        for name, value in (("vanilla", 0.0), ("tuned", 1.0)):
+            split = i < 2 and name == "vanilla"
+            given += [(i, name, "ann", value), (i, name, "bob", 1.0 if split else value)]
+    found = view(judged, given)
+    assert (found.n_rated, found.n_undecided, found.agreement, found.kappa) == (10, 2, 1.0, 1.0)
+    told = agreement_line(found)
+    assert "For 100% of the 8 where both take a side, the scores of humans and judge are" in told
+    assert "For 2 of them humans are split evenly, or a score is in the very middle" in told
+    # A third rater breaks the tie: two of three are in the upper half.
+    third = view(judged, [*given, (0, "vanilla", "eve", 1.0), (1, "vanilla", "eve", 1.0)])
+    assert (third.n_undecided, third.agreement) == (0, 0.8)
+
+
+def test_a_score_in_the_very_middle_takes_no_side() -> None:
+    given = [(0, "vanilla", "ann", 0.5), (0, "tuned", "ann", 1.0), (1, "vanilla", "ann", 0.2)]
+    found = view([(0.3, 0.8), (0.5, 0.5)], given)
+    assert (found.n_rated, found.n_undecided, found.agreement) == (3, 2, 1.0)
+    (row,) = [view([(0.3, 0.8)] * 2, given[:1])]
+    assert row.agreement is None
+    assert "For all of them humans are split evenly, or a score is" in agreement_line(row)
 
 
 def test_alpha_is_of_the_scores_and_humans_are_held_against_each_other() -> None:

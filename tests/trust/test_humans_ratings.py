@@ -71,6 +71,23 @@ def test_the_template_holds_whole_pairs_and_no_names(journal: Journal, tmp_path:
         assert (row["input"], row["rating"], row["rater"]) == (f"Who is {row['case_id']}?", "", "")
 
 
+def test_raters_see_the_context_where_the_judge_does() -> None:
+    own = metrics.load(["Correctness", "Hallucination", "Faithfulness", "Answer Relevancy"])
+    made = {("1", "vanilla"): completion("Ann plays him.")}
+    cases = [case(context=("Ann plays him.", "=Bob plays her."))]
+    text = rating_template(cases, made, [metric.spec for metric in own], 0)
+    shown = {row["metric"]: row["context"] for row in csv.DictReader(io.StringIO(text))}
+    both = "[1] Ann plays him.\n\n[2] =Bob plays her."
+    assert shown == {
+        "Correctness": "",
+        "Hallucination": both,
+        "Faithfulness": both,
+        "Answer Relevancy": "",
+    }
+    one = rating_template([case(context=("=1+1",))], made, [own[1].spec], 0)
+    assert next(csv.DictReader(io.StringIO(one)))["context"] == "'=1+1"
+
+
 def test_the_draw_follows_the_seed_and_is_recorded(journal: Journal, tmp_path: Path) -> None:
     first, again = drawn(journal, tmp_path), drawn(journal, tmp_path)
     assert first == again
@@ -105,7 +122,7 @@ def test_nothing_to_rate_says_so(journal: Journal, tmp_path: Path) -> None:
         export_ratings(journal, SPECS, 5, 0, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "-1", "+1", "@x", "\tx"])
+@pytest.mark.parametrize("text", ["=1+1", "-1+1", "+x", "@x", "\tx"])
 def test_no_cell_is_a_formula(text: str) -> None:
     made = {("1", "vanilla"): completion(text)}
     (row,) = csv.DictReader(io.StringIO(rating_template([case()], made, [CORRECTNESS], 0)))

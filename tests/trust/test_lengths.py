@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -209,3 +210,30 @@ def test_a_gain_is_never_called_an_artefact() -> None:
     assert "(+0.04 to +0.16, n=60, within 2 groups of cases)" in said.replace("95% interval ", "")
     assert "artefact" not in said and "only look" not in said
     assert "This does not show why: they may be better, or the judge may prefer" in said
+
+
+def test_many_groups_take_no_memory_of_groups_times_cases() -> None:
+    rng = np.random.default_rng(3)
+    n, per_group = 9_000, 3
+    differences = rng.normal(0, 80, n)
+    gains = np.clip(0.1 * np.tanh(differences / 80) + rng.normal(0, 0.2, n), -1, 1)
+    groups = [f"topic {place // per_group}" for place in range(n)]
+    tracemalloc.start()
+    found = length_slope(gains.tolist(), differences.tolist(), "m", "v", groups)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.slope == pytest.approx(0.1 * math.tanh(1), abs=0.03)
+    assert most < 20e6  # a column per group: 200 MB
+
+
+def test_a_gain_at_equal_length_that_is_not_possible_is_not_given() -> None:
+    # Most answers are longer and most gains at the bottom: the line is below -1 at equal length.
+    of_a = "-.06 -.75 -1 -1 -.59 -.87 -1 -.49 -.41 -1 -.26 -1", "61 39 21 5 53 32 30 47 51 -5 75 2"
+    of_b = "-1 .5 -1 -1 -1 -.28 .41 -.88 -1 -.7 -.67 -.73", "-27 81 -24 -22 -2 44 75 24 20 34 21 32"
+    gains, differences = (
+        [float(word) for words in pair for word in words.split()]
+        for pair in zip(of_a, of_b, strict=True)
+    )
+    found = length_slope(gains, differences, "m", "v", ["a"] * 12 + ["b"] * 12)
+    assert found.slope is not None and found.at_equal_length is None
+    assert "at equal length" not in length_line(found)

@@ -227,3 +227,16 @@ def test_bad_gains_are_refused_and_named():
         correct_gain([0.1, 1.5], [0.1, None], seed=1)
     with pytest.raises(ValueError, match="every human gain must be finite.*nan at index 0"):
         correct_gain([0.1, 0.5], [None, math.nan], seed=1)
+
+
+def test_a_gain_that_is_not_possible_is_never_given() -> None:
+    # Humans see the largest gain on 36 of 40, and the judge likes all other cases better by 0.3.
+    truth = np.repeat([1.0, 0.0], [36, 4])
+    judged = [*(truth - 0.4), *(np.repeat([1.0, 0.0], [180, 20]) - 0.1)]
+    human = [*truth.tolist(), *[None] * 200]
+    found = correct_gain(judged, human, seed=0)
+    assert not found.used_judge
+    assert found.method.startswith("labels alone: with the judge's help the gain would be one that")
+    assert found.estimate == pytest.approx(truth.mean())
+    assert found.ci_low is not None and found.ci_high is not None
+    assert -1 <= found.ci_low < found.estimate < found.ci_high <= 1

@@ -1,0 +1,82 @@
+"""Turn preferences into what scores are: one number per case and variant, wins over the base.
+
+A metric that compares completions has no score of one completion. A variant's score is what it wins
+against the base, and the base's own score is `EVEN` by definition; so the gain is the win value
+minus one half, and the win rate is the variant's mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from plugin.compare.pairs import Contrast, Evidence, contenders, contrasts
+from plugin.records import EVEN, Failure, MetricSpec, Preference, Score
+
+PreferencePlace = tuple[str, str, str, str]
+"""Case id, variant, metric and baseline."""
+
+
+def place_of(preference: Preference) -> PreferencePlace:
+    """Return which pair of completions a preference is about, and on which metric."""
+    one = preference
+    return one.case_id, one.variant, one.metric, one.baseline
+
+
+def judged_contrasts(names: Sequence[str], *, all_pairs: bool) -> tuple[Contrast, ...]:
+    """Return the pairs of variants whose completions are compared.
+
+    Args:
+        names: the variants, the base first.
+        all_pairs: whether the other variants are compared with each other, too.
+    """
+    found = contrasts(names)
+    if not all_pairs:
+        return found
+    others = contenders(names)
+    among = (
+        Contrast(later, earlier) for place, later in enumerate(others) for earlier in others[:place]
+    )
+    return (*found, *among)
+
+
+def combine(rows: Sequence[Preference]) -> Preference:
+    """Return one preference for the rows of several judges on the same pair: their mean."""
+    if len(rows) == 1:
+        return rows[0]
+    said = " | ".join(f"{row.judge} gave {row.value:.2f}: {row.reason or '-'}" for row in rows)
+    value = math.fsum(row.value for row in rows) / len(rows)
+    return replace(rows[0], first=None, second=None, value=value, reason=said, judge="")
+
+
+def combine_all(preferences: Iterable[Preference]) -> dict[PreferencePlace, Preference]:
+    """Return one preference for each pair of completions and metric."""
+    rows: dict[PreferencePlace, list[Preference]] = {}
+    for one in preferences:
+        rows.setdefault(place_of(one), []).append(one)
+    return {place: combine(own) for place, own in rows.items()}
+
+
+def win_scores(preferences: Iterable[Preference], base: str) -> list[Score]:
+    """Return what the variants win against the base as scores, and the base's own ones."""
+    own = [one for one in combine_all(preferences).values() if one.baseline == base]
+    scores = [Score(p.case_id, p.variant, p.metric, p.value, p.reason) for p in own]
+    compared = dict.fromkeys((one.case_id, one.metric) for one in own)
+    return [*scores, *(Score(case_id, base, metric, EVEN) for case_id, metric in compared)]
+
+
+def n_missing_preferences(evidence: Evidence, spec: MetricSpec, pairs: Collection[Contrast]) -> int:
+    """Count the preferences that do not exist and have not failed."""
+    made = {place_of(one) for one in evidence.preferences}
+    failed = {_place_of_failure(one) for one in evidence.failures if one.variant}
+    return sum(
+        (case.id, variant, spec.name, baseline) not in made | failed
+        and not any((case.id, name, None, None) in failed for name in (variant, baseline))
+        for case in evidence.cases
+        for variant, baseline in pairs
+    )
+
+
+def _place_of_failure(failure: Failure) -> tuple[str, str | None, str | None, str | None]:
+    return failure.case_id, failure.variant, failure.metric, failure.baseline

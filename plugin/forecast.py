@@ -1,0 +1,258 @@
+"""Forecast what judging will cost.
+
+The forecast counts four characters as a token, because the tokenizers of paid models are not
+available offline. It should be right within a factor of two, and says so.
+
+Answers that the journal or the cache holds cost nothing. To count them, the metrics are run with a
+judge that only looks there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from plugin.errors import CallError
+from plugin.journal import Journal
+from plugin.judges import Judge
+from plugin.judges.asking import Asker
+from plugin.judges.panel import Judging, ScoreItem
+from plugin.judges.preferring import PreferenceItem
+from plugin.judges.spending import (
+    ANSWER_TOKENS,
+    CHARS_PER_TOKEN,
+    PRICES_AS_OF,
+    Price,
+    SpendLimits,
+    SpendMeter,
+)
+from plugin.metrics import Ask, Check, Metric
+from plugin.metrics.running import MetricError, run_metric, run_preference
+from plugin.trust.exam import Exam
+
+_PROMPT_TOKENS = 450
+"""Tokens of DeepEval's own words in a question, on average."""
+
+_PREFERENCE_TOKENS = 350
+_REASONS_TOKENS = 120
+"""Tokens of our own words in a question of which completion is better, and of its answer."""
+
+_FACTOR = 2
+
+
+_MOST_LOOKED_UP = 1000
+"""Scores whose answers are looked up; of more, a sample. Each takes about a millisecond."""
+
+
+Item = ScoreItem | PreferenceItem
+
+
+class Forecast(NamedTuple):
+    """Hold what one judge will be asked, and how many of its answers are kept already."""
+
+    n_calls: int
+    n_prompt_tokens: int
+    n_completion_tokens: int
+    n_kept: int = 0
+
+
+def forecast_text(
+    missing: Sequence[Item],
+    judging: Judging,
+    exam: Exam | None = None,
+    journal: Journal | None = None,
+) -> str:
+    """Return the forecast in words; "" where no judge is asked.
+
+    Args:
+        missing: the scores to make.
+        judging: who judges.
+        exam: follows the scores; None for none.
+        journal: the run's, with its cache; None counts nothing as kept.
+    """
+    asked = [judge for judge in judging.judges if not judge.structured]
+    found = [
+        forecast_calls(missing, judging.include_reason, _count_kept(missing, judging, one, journal))
+        for one in asked
+    ]
+    n_calls, n_kept = sum(one.n_calls for one in found), sum(one.n_kept for one in found)
+    if not n_calls + n_kept:
+        return ""
+    if n_calls:
+        text = _calls_text(found) + _cost_text(found, asked, judging)
+    else:
+        text = f"judging: nothing to pay, all {n_kept:,} answers are in the cache"
+    if exam:
+        n_more = len(asked) * exam.n_questions_at_most
+        less = ", less what is in the cache" if n_kept else ""
+        text += f"; examining the judge takes up to {n_more:,} calls more{less}"
+    return text + ("; the second judge comes on top" if judging.second else "")
+
+
+def _calls_text(found: Sequence[Forecast]) -> str:
+    n_calls, n_read, n_written, n_kept = (sum(numbers) for numbers in zip(*found, strict=True))
+    kept = f" ({n_kept:,} of {n_kept + n_calls:,} answers are in the cache)" if n_kept else ""
+    return (
+        f"judging: about {n_calls:,} calls{kept}, {n_read:,} tokens to read and {n_written:,} to "
+        f"write (estimated, within a factor of {_FACTOR}; the same question is asked once)"
+    )
+
+
+def _cost_text(found: Sequence[Forecast], asked: Sequence[Judge], judging: Judging) -> str:
+    prices = [judging.ask_settings(judge).price for judge in asked]
+    known = [(price, one) for price, one in zip(prices, found, strict=True) if price]
+    if len(known) < len(prices):
+        return "; cost unknown: give the judge's price with --judge_price"
+    if all(price == Price(0, 0) for price, _ in known):
+        return ""
+    cost = sum(price.cost(one.n_prompt_tokens, one.n_completion_tokens) for price, one in known)
+    at = "your price" if judging.price else f"prices of {PRICES_AS_OF}"
+    return f"; {cost / _FACTOR:.2f} to {cost * _FACTOR:.2f} dollars at {at}"
+
+
+Question = tuple[str, str, tuple[str, ...]]
+"""Metric, case id and the completions that the judge reads: equal ones are judged once."""
+
+
+def forecast_calls(
+    missing: Sequence[Item],
+    include_reason: bool,
+    kept: Mapping[Question, float] | None = None,
+) -> Forecast:
+    """Estimate calls and tokens of one judge; equal completions count once.
+
+    Args:
+        missing: the scores to make.
+        include_reason: whether the judge is asked for the reason of a score.
+        kept: the share of the answers that are kept already; none where it does not say.
+    """
+    n_all = n_calls = n_read = n_written = 0.0
+    for question, item in _distinct(missing).items():
+        spec = item.metric.spec
+        n_questions = spec.n_questions + (include_reason and spec.asks_reason)
+        share_left = 1.0 - (kept or {}).get(question, 0.0)
+        n_read_item, n_written_item = _tokens(item, question[2], n_questions)
+        n_all += n_questions
+        n_calls += share_left * n_questions
+        n_read += share_left * n_read_item
+        n_written += share_left * n_written_item
+    return Forecast(round(n_calls), round(n_read), round(n_written), round(n_all - n_calls))
+
+
+def _tokens(item: Item, texts: tuple[str, ...], n_questions: int) -> tuple[int, int]:
+    """Estimate the tokens to read and to write for an item's questions."""
+    case = item.case
+    if isinstance(item, PreferenceItem):  # every question shows all of it
+        n_chars = sum(map(len, (*texts, *(turn.content for turn in case.messages))))
+        n_read = n_questions * (_PREFERENCE_TOKENS + n_chars // CHARS_PER_TOKEN)
+        return n_read, n_questions * _REASONS_TOKENS
+    n_chars = sum(map(len, (*texts, case.input, case.expected_text or "", *case.context)))
+    n_written = n_questions * ANSWER_TOKENS + sum(map(len, texts)) // CHARS_PER_TOKEN
+    return n_questions * _PROMPT_TOKENS + n_chars // CHARS_PER_TOKEN, n_written
+
+
+def _distinct(missing: Sequence[Item]) -> dict[Question, Item]:
+    """Return the items that a judge is asked for, each of equal ones once."""
+    found: dict[Question, Item] = {}
+    for item in missing:
+        texts = _texts_of(item)
+        if item.metric.spec.asks_judge and texts is not None:
+            found.setdefault((item.metric.spec.name, item.case.id, texts), item)
+    return found
+
+
+def _texts_of(item: Item) -> tuple[str, ...] | None:
+    """Return the completions that the judge reads; None if it is not asked."""
+    if isinstance(item, PreferenceItem):
+        return item.texts if item.is_asked else None
+    if item.completion is None:
+        return ()
+    return (item.completion.text,) if item.completion.text.strip() else None
+
+
+class _KeptAnswers:
+    """Answer questions from journal and cache alone; see `plugin.metrics.Ask`."""
+
+    def __init__(self, asker: Asker) -> None:
+        self.structured, self.include_reason = asker.structured, asker.include_reason
+        self.n_answered = 0
+        self._asker = asker
+
+    async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
+        answer = self._asker.kept_answer(prompt, schema, check)
+        if answer is None:
+            raise CallError("not asked yet")
+        self.n_answered += 1
+        return answer
+
+
+def _count_kept(
+    missing: Sequence[Item], judging: Judging, judge: Judge, journal: Journal | None
+) -> dict[Question, float]:
+    """Return the share of each score's answers that journal or cache hold; a sample of many."""
+    if journal is None or not journal.holds_judgments:
+        return {}
+    distinct = _distinct(missing)
+    asker = judging.asker(judge, journal, SpendMeter(SpendLimits(), journal))
+    known = journal.state.evaluation_steps
+    step = ceil(len(distinct) / _MOST_LOOKED_UP) or 1
+    sample = dict(list(distinct.items())[::step])
+    found = asyncio.run(_look_up(sample, _KeptAnswers(asker), known, judging.include_reason))
+    if step == 1:
+        return found
+    if all(share == 1 for share in found.values()):  # "all" must be true of all
+        rest = {key: item for key, item in distinct.items() if key not in found}
+        ask = _KeptAnswers(asker)
+        return found | asyncio.run(_look_up(rest, ask, known, judging.include_reason))
+    mean = sum(found.values()) / len(found)
+    return {key: found.get(key, mean) for key in distinct}
+
+
+async def _look_up(
+    items: Mapping[Question, Item],
+    ask: _KeptAnswers,
+    known: Mapping[str, Sequence[str]],
+    include_reason: bool,
+) -> dict[Question, float]:
+    ready: dict[str, Metric | None] = {}
+    found = {}
+    for question, item in items.items():
+        name, spec = item.metric.spec.name, item.metric.spec
+        if name not in ready:
+            ready[name] = await _prepare(item.metric, ask, known.get(name, ()))
+        metric = ready[name]
+        if metric is None:  # its steps are not written yet, so no question is known
+            continue
+        before = ask.n_answered
+        try:
+            await _run(metric, item, ask)
+        except CallError:
+            n_questions = spec.n_questions + (include_reason and spec.asks_reason)
+            n_found = min(ask.n_answered - before, n_questions - 1)
+            found[question] = n_found / n_questions
+        except MetricError:  # its answers are there
+            found[question] = 1.0
+        else:
+            found[question] = 1.0
+    return found
+
+
+async def _run(metric: Metric, item: Item, ask: Ask) -> None:
+    """Ask what the item asks; in both orders where completions are compared."""
+    if isinstance(item, PreferenceItem):
+        texts = item.own.text, item.base.text
+        for one, other in (texts, texts[::-1]):
+            await run_preference(metric, item.case, one, other, ask)
+        return
+    await run_metric(metric, item.case, item.completion.text if item.completion else "", ask)
+
+
+async def _prepare(metric: Metric, ask: _KeptAnswers, known: Sequence[str]) -> Metric | None:
+    try:
+        return await metric.prepare(ask, known) if metric.prepare else metric
+    except CallError:
+        return None

@@ -1,0 +1,242 @@
+"""Open the journal of an earlier run: is it whole, and can it be written to?
+
+The journal's own readers refuse rows of a wrong shape. Here is checked what they cannot see: the
+file's pages, and whether the rows belong together and hold possible values. A copy of a run that
+cannot be written to can still be reported.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from plugin.certify.certificate import certificates_of_run
+from plugin.errors import DamagedError, OptionError, UserError
+from plugin.journal import Journal
+from plugin.plan.params import Params
+from plugin.records import DATA, JudgeScore, MetricSpec, Score
+from plugin.run_facts import RunHeader, RunState
+from plugin.terminal import shell_word
+
+_ROUNDING = 1e-6
+
+
+def open_run(folder: Path, to_write: bool = False) -> Journal:
+    """Open the journal of an earlier run, and check it.
+
+    Args:
+        folder: the run's.
+        to_write: whether something is to be written into it.
+
+    Raises:
+        OptionError: when the folder holds none, or one without a run; when it cannot be written to.
+        DamagedError: when it is damaged.
+    """
+    if to_write:
+        require_writable(folder)
+    journal = Journal.existing(folder) if can_write(folder) else _open_copy(folder)
+    try:
+        require_whole(journal)
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def _open_copy(folder: Path) -> Journal:
+    """Open a copy of the journal: beside a file that it cannot write, SQLite cannot read its log.
+
+    What is written into the copy is lost when it is closed.
+    """
+    path = folder / "journal.sqlite"
+    scratch = TemporaryDirectory(prefix="finetune-verdict-")
+    try:
+        for file in folder.glob("journal.sqlite*"):
+            if not file.name.endswith("-shm"):
+                shutil.copyfile(file, Path(scratch.name, file.name))
+        journal = Journal.existing(Path(scratch.name))
+    except OSError as error:
+        scratch.cleanup()
+        raise OptionError(f"{path} cannot be read ({error.strerror})") from error
+    except (DamagedError, OptionError) as error:
+        scratch.cleanup()
+        raise type(error)(str(error).replace(scratch.name, str(folder))) from error
+    journal.path, journal.scratch = path, scratch
+    return journal
+
+
+def can_write(folder: Path) -> bool:
+    """Return whether this process may write into the folder and the journal in it."""
+    path = folder / "journal.sqlite"
+    return all(
+        os.access(each, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        for each in (folder, path)
+        if each.exists()
+    )
+
+
+def require_writable(folder: Path) -> None:
+    """Check that a run can go on in the folder.
+
+    Raises:
+        OptionError: when it cannot be written to.
+    """
+    if not can_write(folder):
+        old, new = shell_word(folder), shell_word(f"{folder.name}-copy")
+        raise OptionError(
+            f"{folder} cannot be written to; copy the run (cp -r {old} {new}) and go on in the "
+            "copy, or make the folder and its files writable"
+        )
+
+
+def require_whole(journal: Journal) -> None:
+    """Check the journal of a run that has begun.
+
+    Raises:
+        OptionError: when no run has begun in it.
+        DamagedError: naming the first thing that is wrong.
+    """
+    if problem := journal.damaged_pages() or next(_problems(journal), ""):
+        raise journal.damaged(problem)
+
+
+def parse_params(journal: Journal) -> Params:
+    """Return the options of the run.
+
+    Raises:
+        DamagedError: when they cannot be options.
+    """
+    try:
+        return Params.parse(journal.header.params)
+    except (UserError, TypeError) as error:
+        raise journal.damaged(f"header: {error}") from error
+
+
+def _problems(journal: Journal) -> Iterator[str]:
+    """Yield what is wrong, a phrase each."""
+    if not journal.has_begun:
+        if journal.has_rows():
+            yield "it has rows, but does not say of which run"
+        return
+    header, state = journal.header, journal.state
+    yield from _in_header(header)
+    parse_params(journal)
+    yield from _in_cases(journal)
+    yield from _in_completions(journal, header)
+    yield from _in_scores(journal, header)
+    yield from _in_failures(journal)
+    yield from _in_judgments(journal)
+    yield from _in_state(state)
+    certificates_of_run(journal, header.variants, (), {})
+
+
+def _in_header(header: RunHeader) -> Iterator[str]:
+    names = [variant.name for variant in header.variants]
+    if not names or len(set(names)) < len(names):
+        yield f"header: its variants are {names}"
+    metrics = [spec.name for spec in header.metrics]
+    if header.primary_metric not in metrics or len(set(metrics)) < len(metrics):
+        yield f"header: the primary metric is {header.primary_metric!r}, the metrics are {metrics}"
+    if "seed" not in header.params:  # its absence would look like the default
+        yield "header: the run's options are gone"
+    for spec in header.metrics:
+        if not (spec.margin >= 0 and spec.low < spec.high):
+            yield f"header: {spec.name} has margin {spec.margin}, range {spec.low} to {spec.high}"
+
+
+def _in_cases(journal: Journal) -> Iterator[str]:
+    cases = journal.cases()
+    if len({case.id for case in cases}) < len(cases):
+        yield "cases: an id is there twice"
+    for case in cases:
+        if not any(turn.role == "user" for turn in case.messages):
+            yield f"cases: case {case.id} has no question"
+    if not cases:
+        yield "cases: there is none"
+
+
+def _in_completions(journal: Journal, header: RunHeader) -> Iterator[str]:
+    found = journal.completions()
+    yield from _unknown_places("completions", found, journal, {v.name for v in header.variants})
+    if journal.n_rows("answers") != len(found):
+        yield "answers: some name a completion that is not there"
+    for (case_id, name), one in found.items():
+        if any(value is not None and not value >= 0 for value in (one.seconds, one.n_tokens)):
+            yield f"completions: {name}'s for case {case_id} has negative seconds or tokens"
+
+
+def _in_scores(journal: Journal, header: RunHeader) -> Iterator[str]:
+    specs = {spec.name: spec for spec in header.metrics}
+    names = {DATA, *(variant.name for variant in header.variants)}
+    scores: tuple[Score | JudgeScore, ...] = (*journal.scores(), *journal.judge_scores())
+    yield from _unknown_places("scores", ((s.case_id, s.variant) for s in scores), journal, names)
+    for score in scores:
+        spec = specs.get(score.metric)
+        if spec is None:
+            yield f"scores: {score.metric!r} is no metric of this run"
+        elif not _is_possible(score.value, spec):
+            yield f"scores: {score.metric} of case {score.case_id} is {score.value!r}"
+        if isinstance(score, Score) and not _is_text(score.reason or ""):
+            yield f"scores: the reason of {score.metric} of case {score.case_id} is no text"
+
+
+def _is_possible(value: object, spec: MetricSpec) -> bool:
+    return (
+        isinstance(value, float | int)
+        and math.isfinite(value)
+        and spec.low - _ROUNDING <= value <= spec.high + _ROUNDING
+    )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _unknown_places(
+    what: str, places: Iterable[tuple[str, str]], journal: Journal, names: set[str]
+) -> Iterator[str]:
+    ids = {case.id for case in journal.cases()}
+    for case_id, name in places:
+        if case_id not in ids:
+            yield f"{what}: {case_id!r} is no case of this run"
+        if name not in names:
+            yield f"{what}: {name!r} is no variant of this run"
+
+
+def _in_failures(journal: Journal) -> Iterator[str]:
+    for one in journal.failures():
+        if one.stage not in ("data", "generate", "judge", "metric"):
+            yield f"failures: {one.stage!r} is no stage"
+        if not _is_text(one.reason):
+            yield f"failures: that of case {one.case_id} has no reason"
+
+
+def _in_judgments(journal: Journal) -> Iterator[str]:
+    for one in journal.judgments():
+        try:
+            is_answer = isinstance(json.loads(one.answer), dict)
+        except (ValueError, TypeError):
+            is_answer = False
+        if not is_answer or not _is_text(one.version or ""):
+            yield "judgments: one holds no answer of a judge"
+
+
+def _in_state(state: RunState) -> Iterator[str]:
+    prompts = [facts for facts in (state.prompts, *state.other_prompts.values()) if facts]
+    calls = state.judge_calls
+    counted = {
+        "judge_calls": [getattr(calls, name) for name in calls.__slots__],
+        "seconds": [*state.seconds.values()],
+        "prompts": [facts.n_tokens or 0 for facts in prompts],
+    }
+    for name, values in counted.items():
+        if not all(0 <= value < math.inf for value in values):
+            yield f"state: {name} has a number below zero, or none"
+    given = [*(rating.value for rating in state.ratings), *(p.value for p in state.exam or ())]
+    if not all(math.isfinite(value) for value in given if value is not None):
+        yield "state: a rating, or a score of the judge's exam, is no number"
