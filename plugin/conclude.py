@@ -124,8 +124,8 @@ def conclude(
         partial=settings.partial,
         warnings=(
             *certificate_warnings(certificates),
-            *collapse_warnings(collapse),
             *run_warnings(journal, variants, completions),
+            *collapse_warnings(collapse),
         ),
         provenance=_provenance(journal, header, params, compare_s),
         trust=trust,

@@ -65,7 +65,7 @@ def make_completions(
             with _time_stage("certify", journal):
                 progress.step = "make the prompts"
                 prompts = make_prompts(cases, load.variants, engine)
-                certify_adapters(load.variants, prompts[: len(cases)], engine, journal, progress)
+                certify_adapters(load.variants, prompts, engine, journal, progress)
             if not load.recorded:
                 _keep_prompt_facts(
                     load.variants[0].name, prompts[: len(cases)], journal, first=place == 0
@@ -109,7 +109,7 @@ def certify_adapters(
 
     Args:
         variants: the engine's.
-        prompts: those of the first variant; the first few are the probes.
+        prompts: those of all variants; the first few of each adapter are its probes.
         engine: the one that will generate.
         journal: gets the certificates.
         progress: counts the adapters.
@@ -123,7 +123,8 @@ def certify_adapters(
         return
     progress.begin(Stage.CERTIFY, total=len(adapters))
     for variant in adapters:
-        found = certify_one(variant.name, prompts[:N_PROBES], engine, progress)
+        probes = [prompt for prompt in prompts if prompt.variant == variant.name][:N_PROBES]
+        found = certify_one(variant.name, probes, engine, progress)
         state = journal.state
         kept = {**state.certificates, variant.name: asdict(found)}
         journal.save_state(replace(state, certificates=kept))
@@ -153,19 +154,21 @@ def make_prompts(
 ) -> list[Prompt]:
     """Return the prompts, variant by variant.
 
-    Variants with the same system prompt share the encoded prompts.
+    Variants with the same system prompt and chat template share the encoded prompts.
     """
-    made: dict[str | None, list[tuple[tuple[Message, ...], tuple[int, ...]]]] = {}
+    made: dict[tuple[str | None, str], list[tuple[tuple[Message, ...], tuple[int, ...]]]] = {}
+    found = []
     for variant in variants:
-        if variant.system_prompt in made:
-            continue
-        turns = [_with_system(case.messages, variant.system_prompt) for case in cases]
-        made[variant.system_prompt] = [(messages, engine.encode(messages)) for messages in turns]
-    return [
-        Prompt(case.id, variant.name, messages, ids)
-        for variant in variants
-        for case, (messages, ids) in zip(cases, made[variant.system_prompt], strict=True)
-    ]
+        key = variant.system_prompt, variant.name if variant.own_chat else ""
+        if key not in made:
+            turns = [_with_system(case.messages, variant.system_prompt) for case in cases]
+            own = (variant.name,) if variant.own_chat else ()
+            made[key] = [(messages, engine.encode(messages, *own)) for messages in turns]
+        found += [
+            Prompt(case.id, variant.name, messages, ids)
+            for case, (messages, ids) in zip(cases, made[key], strict=True)
+        ]
+    return found
 
 
 def _side_by_side(prompts: Sequence[Prompt]) -> list[Prompt]:

@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
@@ -130,6 +131,30 @@ class KnownSecrets:
     def mask(self) -> SecretMask:
         """Return the mask for all secrets read so far."""
         return SecretMask(more=self._found)
+
+
+@contextmanager
+def hidden_in_errors(mask: Callable[[], SecretMask]) -> Iterator[None]:
+    """Hide secrets in the messages of an error that leaves the block, and of those that led to it.
+
+    Args:
+        mask: returns the mask for all secrets that are known by then.
+    """
+    try:
+        yield
+    except Exception as error:
+        _hide_in_error(error, mask())
+        raise
+
+
+def _hide_in_error(error: BaseException | None, mask: SecretMask) -> None:
+    seen = set[int]()
+    while error and id(error) not in seen:
+        seen.add(id(error))
+        error.args = tuple(
+            mask.in_content(part) if isinstance(part, str) else part for part in error.args
+        )
+        error = error.__cause__ or error.__context__
 
 
 def _by_length(text: str) -> tuple[int, str]:

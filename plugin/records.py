@@ -98,6 +98,7 @@ class Variant:
             base.
         adapter_digest: digest of the adapter's files, None for the base and on a server.
         system_prompt: put before every case's messages.
+        own_chat: whether its adapter brings a chat template or an end-of-text token of its own.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Variant:
     adapter_path: str | None = None
     adapter_digest: str | None = None
     system_prompt: str | None = None
+    own_chat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
 from plugin.judges.panel import Judging
 from plugin.judges.spending import SpendLimits
-from plugin.keys import SecretMask
+from plugin.keys import SecretMask, hidden_in_errors
 from plugin.load.cases import load_cases
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS, STRIP
@@ -72,7 +72,7 @@ def run(params: Params, host: Host) -> Report:
     """
     began = time.perf_counter()
     sources = find_sources(params, host)
-    with closing(_worker(host)) as worker:
+    with hidden_in_errors(lambda: sources.mask), closing(_worker(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host, sources.mask)) as journal:
@@ -374,7 +374,7 @@ def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
     if missing:
         raise OptionError(f"{' and '.join(missing)} must be given: an adapter and its base model")
     sources = find_models(params, host)
-    with closing(_worker(host)) as worker:
+    with hidden_in_errors(lambda: sources.mask), closing(_worker(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         cases = worker.run(lambda: _probe_cases(params, sources.dataset))
         lineup = worker.run(lambda: line_up(params, sources))
@@ -401,7 +401,8 @@ def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple
         progress.begin(Stage.CERTIFY, total=len(adapters))
         found = []
         for name in adapters:
-            found.append(certify_one(name, prompts[: len(cases)], engine, progress))
+            own = [one for one in prompts if one.variant == name]
+            found.append(certify_one(name, own, engine, progress))
             progress.done += 1
             progress.check()
         if any(one.kind == "base disturbed" for one in found):

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from plugin.cache import Cache, Judgment
+from plugin.errors import JudgeDownError
 from plugin.journal import Journal
-from plugin.keys import KnownSecrets, SecretMask
+from plugin.keys import KnownSecrets, SecretMask, hidden_in_errors
 from plugin.records import Failure, Score
+from tests.e2e.conftest import demo_options, main
+from tests.judge_server import JudgeServer, Reply
 from tests.samples import completion
 
 KEY = "sk-4711-secret"
@@ -80,3 +83,39 @@ def test_the_journal_hides_them_in_everything_from_outside(tmp_path: Path) -> No
         assert journal.completions()["3", "tuned"].is_masked
     run = b"".join(file.read_bytes() for file in (tmp_path / "run").iterdir())
     assert KEY.encode() not in run
+
+
+def test_an_error_and_what_led_to_it_hold_no_secret() -> None:
+    secrets = KnownSecrets({"OPENAI_API_KEY": KEY, "OTHER_KEY": "none"}.get)
+    with pytest.raises(JudgeDownError) as caught, hidden_in_errors(secrets.mask):
+        assert secrets("OPENAI_API_KEY") and secrets("OTHER_KEY")
+        try:
+            raise ValueError(f"said {KEY}", 7)
+        except ValueError as error:
+            raise JudgeDownError(f"none of it: {KEY.upper()}") from error
+    assert str(caught.value) == "none of it: [key]"
+    assert caught.value.__cause__ and caught.value.__cause__.args == ("said [key]", 7)
+
+
+def test_errors_that_cause_each_other_are_no_trap() -> None:
+    one, other = ValueError(KEY), ValueError(KEY)
+    one.__cause__, other.__cause__ = other, one
+    with pytest.raises(ValueError, match="^.key.$"), hidden_in_errors(lambda: SecretMask(KEY)):
+        raise one
+
+
+def test_a_server_that_repeats_the_key_of_another_gets_it_into_no_message(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.fault = lambda n, body: Reply(status=418, text=f"I know {KEY}")
+    options = {
+        "predefined_tasks": "Correctness",
+        "judge": "custom:some",
+        "second_judge": "openai:gpt-some",
+        "max_tokens": "8",
+    }
+    secrets = {"CUSTOM_JUDGE_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
+    ended = main(*demo_options(tmp_path / "o", **options), **secrets)
+    assert ended.code == 1
+    assert "the last with: HTTP 418: I know [key]" in ended.err
+    assert KEY not in ended.out + ended.err

@@ -21,7 +21,7 @@ from plugin.errors import AdapterError, OptionError, did_you_mean
 from plugin.load.adapter import AdapterFolder
 from plugin.load.convert import conversion_obstacles, refuse_conversion
 from plugin.load.model import ModelFolder
-from plugin.records import Completion, Failure, Message, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 NO_MEMORY = "out of memory on this case alone"
 NO_ANSWER = "the inference server gave no answer for this case"
@@ -103,10 +103,11 @@ class Engine(Protocol):
     def notes(self) -> tuple[str, ...]:
         """Return what the report must say about this engine's prompts, one sentence each."""
 
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """Return the token ids of the prompt, with the chat template and exactly one BOS.
 
-        The result is empty if the engine never sees tokens.
+        The template is the base's, or the variant's own if its adapter brings one. The result is
+        empty if the engine never sees tokens.
 
         Raises:
             ModelError: when the template rejects the turns, fails, or adds a second BOS; when the

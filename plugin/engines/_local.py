@@ -13,15 +13,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.measure import AdapterSwitch, certify_weights
 from plugin.engines import EngineSettings
 from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
-from plugin.engines.templates import TemplateFailure, TemplateText
+from plugin.engines.templates import TemplateFailure, TemplateText, template_text
 from plugin.errors import FaultError, ModelError, one_line
-from plugin.records import Completion, Failure, Message, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 
 class LocalEngine(ABC):
@@ -33,6 +34,7 @@ class LocalEngine(ABC):
         template: TemplateText | None,
         switch: AdapterSwitch,
         settings: EngineSettings,
+        inner: Any = None,
     ) -> None:
         """Keep the loaded parts.
 
@@ -41,6 +43,7 @@ class LocalEngine(ABC):
             template: applies the chat template; None when the tokenizer has none.
             switch: holds the model and switches its adapters.
             settings: the engine's settings.
+            inner: the tokenizer of the transformers library inside it, if it is another object.
 
         Raises:
             ModelError: when tokenizer and model do not belong together.
@@ -49,6 +52,7 @@ class LocalEngine(ABC):
         self._template = template
         self._switch = switch
         self._settings = settings
+        self._own = own_chats(inner or tokenizer, settings)
         require_known_tokens(tokenizer, switch.n_vocabulary, settings)
         self._end = end_token(
             tokenizer,
@@ -60,14 +64,21 @@ class LocalEngine(ABC):
     def notes(self) -> tuple[str, ...]:
         """See `Engine.notes`."""
         text = getattr(self._tokenizer, "chat_template", None)
-        return template_notes(self._template, text, self._settings)
+        own = [own_chat_note(name, self._template, one) for name, one in self._own.items()]
+        return (*template_notes(self._template, text, self._settings), *own)
 
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """See `Engine.encode`."""
-        n_vocabulary = self._switch.n_vocabulary
-        return encode_messages(
-            messages, self._tokenizer, self._template, n_vocabulary, self._settings
-        )
+        n_vocabulary, template, settings = self._switch.n_vocabulary, self._template, self._settings
+        own = self._own.get(variant)
+        if own and own.template:
+            template, settings = own.template, own.settings
+        return encode_messages(messages, self._tokenizer, template, n_vocabulary, settings)
+
+    def stops(self, variant: str) -> tuple[int, ...]:
+        """Return the end-of-text tokens that the variant has besides the base's."""
+        own = self._own.get(variant)
+        return (own.stop,) if own and own.stop is not None else ()
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """See `Engine.tokens`."""
@@ -164,6 +175,54 @@ def thinking_option(settings: EngineSettings) -> dict[str, bool]:
     """Return the template's argument about thinking; empty unless the user set the option."""
     told = settings.enable_thinking
     return {} if told is None else {"enable_thinking": told}
+
+
+class OwnChat(NamedTuple):
+    """How one variant's chats are written if its adapter brings files of its own.
+
+    Attributes:
+        template: applies its chat template; None for the base's.
+        stop: its end-of-text token; None for the base's.
+        settings: the engine's settings with the adapter's folder as the place of the template.
+    """
+
+    template: TemplateText | None
+    stop: int | None
+    settings: EngineSettings
+
+
+def own_chats(tokenizer: Any, settings: EngineSettings) -> dict[str, OwnChat]:
+    """Return variant -> its own chat template and end-of-text token, where there are any.
+
+    An end-of-text token that the base's tokenizer does not know is left out.
+    """
+    found = {}
+    for name, adapter in settings.adapters.items():
+        own = adapter.own_chat(settings.model)
+        template, stop = None, None
+        if own.template and settings.chat_template:
+            template = template_text(tokenizer, thinking_option(settings), own.template)
+        if own.eos_token and own.eos_token != tokenizer.eos_token:
+            stop = tokenizer.get_vocab().get(own.eos_token)
+        if template or stop is not None:
+            place = replace(settings.model, path=adapter.root)
+            found[name] = OwnChat(template, stop, replace(settings, model=place))
+    return found
+
+
+def own_chat_note(name: str, base: TemplateText | None, own: OwnChat) -> str:
+    """Return what the report must say about a variant with chat files of its own."""
+    if own.template is None:
+        return (
+            f"the folder of adapter {name} names another end-of-text token than the base's, so "
+            f"{name} also stops there"
+        )
+    other = "the base's own" if base else "plain text: it has no chat template"
+    ends = " and also stops at the end-of-text token named there" if own.stop is not None else ""
+    return (
+        f"{name} is prompted with the chat template in its adapter's folder{ends}, the base with "
+        f"{other}; a part of their difference may come from the prompts"
+    )
 
 
 def template_notes(

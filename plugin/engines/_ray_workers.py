@@ -20,7 +20,7 @@ from plugin.engines import Engine, EngineSettings, ready_engines
 from plugin.engines._ray_cluster import WorkerLostError, is_ready_answer, wait_for_answer
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.model import inspect_model
-from plugin.records import Completion, Failure, Message, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -138,9 +138,9 @@ class EngineWorker:
         """See `Engine.notes`."""
         return self._engine.notes
 
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """See `Engine.encode`."""
-        return self._engine.encode(messages)
+        return self._engine.encode(messages, variant)
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """See `Engine.tokens`."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from plugin.certify.certificate import Certificate, Tell, not_applicable, tell_nobody
 from plugin.errors import OptionError
-from plugin.records import Completion, Failure, Message, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 
 class TextEngine:
@@ -31,7 +31,7 @@ class TextEngine:
         """Return the completion of one prompt, or why there is none."""
         raise NotImplementedError
 
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """Return nothing: the engine never sees tokens."""
         return ()
 

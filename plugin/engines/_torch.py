@@ -57,6 +57,12 @@ def load_torch_model(path: Path, in_4bit: bool = False) -> tuple[Any, Any]:
 
     disable_progress_bar()  # the run shows its own progress
     place = torch_device()
+    if (path / "adapter_config.json").exists():
+        raise ModelError(
+            f"{path / 'adapter_config.json'}: there is an adapter in the model's own folder, and "
+            "transformers would apply it to the base. Move its files into another folder, and give "
+            "that as --model_adapter"
+        )
     begin_tokenizer_check(path)()
     safe = {"trust_remote_code": False, "local_files_only": True}
     try:

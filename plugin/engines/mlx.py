@@ -136,7 +136,8 @@ class MlxEngine(LocalEngine):
         model.eval()
         self._model = model
         template = _chat_template(tokenizer, settings)
-        super().__init__(tokenizer, template, MlxAdapterSwitch(model, settings), settings)
+        switch = MlxAdapterSwitch(model, settings)
+        super().__init__(tokenizer, template, switch, settings, tokenizer._tokenizer)
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -167,9 +168,10 @@ class MlxEngine(LocalEngine):
         from mlx_lm.generate import BatchGenerator
 
         size = self._settings.batch_size
+        own = self.stops(prompts[0].variant) if prompts else ()
         batch = BatchGenerator(
             self._model,
-            stop_tokens=[[token] for token in self._tokenizer.eos_token_ids],
+            stop_tokens=[[token] for token in {*self._tokenizer.eos_token_ids, *own}],
             completion_batch_size=size,
             prefill_batch_size=min(8, size),
             stream=mx.default_stream(mx.default_device()),

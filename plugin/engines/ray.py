@@ -28,7 +28,7 @@ from plugin.engines._ray_workers import (
     WorkerSpec,
 )
 from plugin.errors import FaultError
-from plugin.records import Completion, Failure, Message, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 
 def load(settings: EngineSettings) -> RayEngine:
@@ -74,9 +74,9 @@ class RayEngine:
         sentences: tuple[str, ...] = self._pool.ask_any("notes")
         return sentences
 
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """See `Engine.encode`."""
-        ids: tuple[int, ...] = self._pool.ask_any("encode", messages)
+        ids: tuple[int, ...] = self._pool.ask_any("encode", messages, variant)
         return ids
 
     def tokens(self, text: str) -> tuple[int, ...]:

@@ -146,12 +146,13 @@ class TransformersEngine(LocalEngine):
     ) -> Generator[tuple[Completion | Failure, ...], None, bool]:
         """Decode one batch and yield what ends; return whether memory ran out."""
         live, places = list(batch), list(range(len(batch)))
+        ends = self._eos_ids.union(*(self.stops(growing.prompt.variant) for growing in batch))
         while live:
             tokens = self._next_tokens(live, places)
             if tokens is None:
                 return True
             for growing, token in zip(live, tokens, strict=True):
-                growing.add(token, self._eos_ids)
+                growing.add(token, ends)
             yield tuple(self._finish(growing) for growing in live if growing.reason)
             places = [i for i, growing in enumerate(live) if not growing.reason]
             live = [live[i] for i in places]

@@ -58,6 +58,17 @@ Allowed = NDArray[np.bool_]
 """One flag per logit: whether the token may come next."""
 
 
+class _Sample(BaseModel):
+    """The form of the fixed answer that shows whether tokenizer and grammar agree."""
+
+    reason: str
+    score: float
+    parts: list[str]
+
+
+_SAMPLE = _Sample(reason="it is so: 7 of 9.", score=7, parts=["one", "two"])
+
+
 class Grammars:
     """The grammars of a judge's schemas, each compiled once."""
 
@@ -83,6 +94,7 @@ class Grammars:
                 f"llguidance cannot read the judge's tokenizer ({error}); choose a judge model "
                 "with a tokenizer.json and an end-of-text token"
             ) from error
+        self._tokenizer = tokenizer
         self._n_logits = n_logits
         self._closers = _closers(self._tokens, n_logits)
         self._compiled: dict[type[BaseModel], tuple[LLMatcher, BoundedSchema]] = {}
@@ -102,6 +114,24 @@ class Grammars:
             n_tokens,
             min(n_tokens, self.least_room(schema)),
         )
+
+    def disagreement(self) -> str:
+        """Return how tokenizer and grammar disagree about a fixed answer; "" if they agree.
+
+        Where they do, every answer would end before it is whole.
+        """
+        text = json.dumps(_SAMPLE.model_dump())
+        ids = self._tokenizer.encode(text, add_special_tokens=False)
+        read = self._tokens.decode_bytes([i for i in ids if not self._tokens.is_special_token(i)])
+        if read.decode("utf-8", "replace").strip() != text:
+            return f"the tokens of {text!r} are read as {read.decode('utf-8', 'replace')!r}"
+        guide = self.guide(_Sample, MAX_ANSWER_TOKENS)
+        for token in self._tokens.tokenize_str(text):
+            allowed = guide.allowed()
+            if token >= len(allowed) or not allowed[token]:
+                return f"no token can follow {guide.text()!r} in {text!r}"
+            guide.take(token)
+        return "" if guide.is_whole else f"{guide.text()!r} does not count as a whole answer"
 
     def _grammar(self, schema: type[BaseModel]) -> tuple[LLMatcher, BoundedSchema]:
         if schema not in self._compiled:

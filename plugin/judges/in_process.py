@@ -151,11 +151,24 @@ class InProcessJudge:
             raise JudgeError(f"judge {self.label}: {error}") from error
 
     def _loaded(self) -> Decoder:
+        """Return the loaded model, which can write a fixed answer.
+
+        Raises:
+            JudgeError: when it cannot be loaded, or its tokenizer does not suit the grammar.
+        """
         if self._decoder is None:
             try:
-                self._decoder = self._load(self._folder)
-            except ModelError as error:
+                decoder = self._load(self._folder)
+            except (ModelError, JudgeError) as error:
                 raise JudgeError(f"judge {self.label}: {error}") from error
+            if problem := decoder.grammars.disagreement():
+                decoder.close()
+                raise JudgeError(
+                    f"judge {self.label}: its tokenizer does not suit the grammar that answers are "
+                    f"written under: {problem}. Every answer would be cut off; choose another "
+                    "judge model, or mend its tokenizer.json"
+                )
+            self._decoder = decoder
         return self._decoder
 
     def _room(self, n_prompt: int, decoder: Decoder, schema: type[BaseModel]) -> int:

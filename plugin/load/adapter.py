@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plugin.errors import AdapterError
+from plugin.load.chat_files import ChatFiles, read_chat_files, read_json_object
 from plugin.load.files import check_files, folder_problem
-from plugin.load.model import file_digest, read_json_object
+from plugin.load.model import ModelFolder, file_digest
 from plugin.load.tensors import tensor_shapes
 
 _OF_TOKENIZER = ("tokenizer_config.json", "tokenizer.json", "*.jinja")
@@ -66,6 +67,7 @@ class AdapterFolder:
         shapes: tensor name -> shape, read from the file's header.
         digest: digest of weights and config, 64 hex digits.
         unused: for a converted adapter, tensors of the original that belong to no module.
+        chat: the chat template and the end-of-text token in its folder.
     """
 
     path: Path
@@ -75,6 +77,11 @@ class AdapterFolder:
     shapes: dict[str, tuple[int, ...]]
     digest: str
     unused: tuple[str, ...] = ()
+    chat: ChatFiles = ChatFiles()
+
+    def own_chat(self, model: ModelFolder) -> ChatFiles:
+        """Return the chat template and end-of-text token that differ from the base model's."""
+        return self.chat.without(model.chat)
 
     @property
     def weights_path(self) -> Path:
@@ -142,6 +149,7 @@ def inspect_adapter(path: Path) -> AdapterFolder:
         config=config,
         shapes=tensor_shapes(root / name),
         digest=file_digest([root / name, config_path]),
+        chat=read_chat_files(root, AdapterError),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from plugin.errors import AdapterError, list_first
 from plugin.load.adapter import AdapterFolder
+from plugin.load.chat_files import tokens_note
 from plugin.load.convert import PEFT_PREFIX, conversion_obstacles
 from plugin.load.model import ModelFolder, short_names
 
@@ -235,7 +236,10 @@ def base_model_notes(
         _architecture_note(adapter, model),
     )
     shown = short_names([str(adapter.path)])[0]
-    return tuple(f"{shown} says that it was trained {note}" for note in found if note)
+    notes = [f"{shown} says that it was trained {note}" for note in found if note]
+    if other_tokens := tokens_note(adapter.root, model.path):
+        notes.append(other_tokens)
+    return tuple(notes)
 
 
 def _name_note(adapter: AdapterFolder, model: ModelFolder, model_name: str) -> str:

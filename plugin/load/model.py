@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugin.errors import ModelError, UserError
+from plugin.errors import ModelError
+from plugin.load.chat_files import ChatFiles, read_chat_files, read_json_object
 from plugin.load.files import check_files, folder_problem
 from plugin.load.tensors import tensor_names
 
@@ -26,6 +27,9 @@ _OF_A_HOST = ("index.json", "_tlab_provenance.json")
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """Names of the context length in the configs of different architectures."""
+
+_MORE_TEMPLATES = "additional_chat_templates"
+"""A folder that the transformers library reads beside the tokenizer."""
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
@@ -53,6 +57,7 @@ class ModelFolder:
         tokenizer_context: the tokenizer's longest text in tokens; None if not given.
         thinks: whether its chat template makes the model think before it answers.
         tensor_names: names of the tensors in its files.
+        chat: its chat template and end-of-text token.
     """
 
     path: Path
@@ -62,6 +67,7 @@ class ModelFolder:
     tokenizer_context: int | None = None
     thinks: bool = False
     tensor_names: frozenset[str] = frozenset()
+    chat: ChatFiles = ChatFiles()
 
     @property
     def ties_output(self) -> bool:
@@ -129,6 +135,8 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
     if not path.is_dir():
         raise ModelError(f"{path}: {folder_problem(path)}; {option} takes a directory or a hub id")
     check_files(path, ("model*.safetensors", *_NOT_WEIGHTS), ModelError, _OF_A_HOST)
+    if (path / _MORE_TEMPLATES).is_dir():
+        check_files(path / _MORE_TEMPLATES, ("*",), ModelError)
     weights = sorted(path.glob("model*.safetensors"))
     others = {
         file
@@ -161,8 +169,9 @@ def inspect_model(path: Path, option: str = "--model_name") -> ModelFolder:
         tokenizer_digest=file_digest(others),
         config=config,
         tokenizer_context=_context_length(path / "tokenizer_config.json"),
-        thinks=bool(_THINKING.search(_template_text(path))),
+        thinks=makes_think(_template_text(path)),
         tensor_names=names,
+        chat=read_chat_files(path, ModelError),
     )
 
 
@@ -177,6 +186,11 @@ def _check_layers(path: Path, config: dict[str, Any], names: frozenset[str]) -> 
                     f"{path}: {key} is {number}, but the model's files hold only {len(names)} "
                     "tensors. Get the file again"
                 )
+
+
+def makes_think(template: str) -> bool:
+    """Return whether a chat template makes a model think before it answers."""
+    return bool(_THINKING.search(template))
 
 
 def _template_text(path: Path) -> str:
@@ -204,21 +218,6 @@ def _no_weights_text(path: Path) -> str:
             "because reading such a file can run code; convert them to safetensors"
         )
     return "no model*.safetensors"
-
-
-def read_json_object(path: Path, error_kind: type[UserError]) -> dict[str, Any]:
-    """Read the JSON object in a config file.
-
-    Raises:
-        UserError: of the given class, when the file holds no JSON object.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise error_kind(f"{path} is not valid JSON: {error}. Get the file again") from error
-    if not isinstance(found, dict):
-        raise error_kind(f"{path} must hold a JSON object. Get the file again")
-    return found
 
 
 def short_name(name: str) -> str:

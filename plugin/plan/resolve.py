@@ -16,7 +16,7 @@ from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.judges import Judge, NoJudge, Secrets
 from plugin.judges.spending import price_of
-from plugin.keys import KnownSecrets, SecretMask, check_key, check_url
+from plugin.keys import KnownSecrets, SecretMask, check_key, check_url, hidden_in_errors
 from plugin.load.recordings import Recording, parse_recording
 from plugin.plan.metric_choice import is_schema_text
 from plugin.plan.params import Params
@@ -86,8 +86,13 @@ def find_sources(params: Params, host: Host) -> Sources:
         UserError: when something is missing, unknown or not allowed.
     """
     check_places(params)
-    recorded = _resolve_recorded(params, host)
-    secrets, server = KnownSecrets(host.secret), None
+    secrets = KnownSecrets(host.secret)
+    with hidden_in_errors(secrets.mask):
+        return _find_sources(params, host, secrets)
+
+
+def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
+    recorded, server = _resolve_recorded(params, host), None
     if not recorded:
         _check_models(params)
         server = find_server(params, secrets)
@@ -127,7 +132,8 @@ def find_models(params: Params, host: Host) -> Sources:
     Raises:
         UserError: when something is unknown.
     """
-    server = find_server(params, host.secret)
+    secrets = KnownSecrets(host.secret)
+    server = find_server(params, secrets)
     found = Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter, server, host),
@@ -136,6 +142,7 @@ def find_models(params: Params, host: Host) -> Sources:
         judges=(),
         second_judge=None,
         server=server,
+        mask=secrets.mask(),
     )
     _check_paths(found)
     return found

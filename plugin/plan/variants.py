@@ -7,7 +7,7 @@ that a server knows, and for files with completions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from plugin.engines import (
 )
 from plugin.errors import ModelError, OptionError
 from plugin.load.adapter import AdapterFolder, inspect_adapter
-from plugin.load.model import ModelFolder, find_model, inspect_model, short_names
+from plugin.load.model import ModelFolder, find_model, inspect_model, makes_think, short_names
 from plugin.plan.params import Params
 from plugin.plan.params_input import MAX_TOKENS, MAX_TOKENS_THINKING, ONLY_ADAPTER
 from plugin.plan.resolve import Sources
@@ -103,7 +103,10 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
     model = inspect_model(find_model(sources.model))
     tuned = _tuned_load(sources, model)
     if not params.max_tokens:
-        thinks = params.chat_template and any(one.thinks for one in (model, *tuned.values()))
+        own = (adapter.own_chat(model).template or "" for adapter in adapters)
+        thinks = params.chat_template and (
+            any(one.thinks for one in (model, *tuned.values())) or any(map(makes_think, own))
+        )
         limit = MAX_TOKENS_THINKING if thinks else MAX_TOKENS
         params = params.model_copy(update={"max_tokens": limit})
     choice = choose_engine(params.engine, model, adapters, params.load_4bit)
@@ -176,7 +179,10 @@ def _local_digests(
         "tokenizer's files": model.tokenizer_digest,
         "adapters' files": {name: adapter.digest for name, adapter in adapters.items()},
     }
-    if tuned:  # a run without one keeps its id
+    own = {name: asdict(chat) for name, one in adapters.items() if (chat := one.own_chat(model))}
+    if own:  # a run without one keeps its id
+        digests["adapters' chat files"] = content_key(own)
+    if tuned:
         digests["tuned models' files"] = {
             name: [folder.digest, folder.tokenizer_digest] for name, folder in tuned.items()
         }
@@ -227,6 +233,7 @@ def _local_variant(
 ) -> Variant:
     adapter = settings.adapters.get(name)
     prompt = params.baseline_prompt if name == PROMPTED else params.system_prompt
+    own = adapter.own_chat(settings.model) if adapter else None
     return Variant(
         name=name,
         id=content_key(
@@ -235,9 +242,11 @@ def _local_variant(
             adapter.digest if adapter else None,
             engine_version,
             {"temperature": 0, "max_tokens": settings.max_tokens},
+            *([asdict(own)] if own else []),
         ),
         model=settings.model_name,
         adapter_path=str(adapter.path) if adapter else None,
         adapter_digest=adapter.digest if adapter else None,
         system_prompt=prompt or None,
+        own_chat=bool(own),
     )

@@ -18,12 +18,16 @@ from plugin.compare.numbers import (
     format_rough,
 )
 from plugin.compare.pairs import clusters_of
+from plugin.errors import list_first
 from plugin.journal import Journal
 from plugin.keys import MASKED
 from plugin.records import ALL, PROMPTED, Case, Completion, JudgeScore, MetricSpec, Variant
 from plugin.results import Comparison, Summary
 from plugin.run_facts import RunState
 from plugin.trust.rater_stats import krippendorff_alpha
+
+_N_VERSIONS = 3
+"""Versions of a judge's model that a warning names; summary.json has them all."""
 
 
 def run_warnings(
@@ -57,7 +61,8 @@ def run_warnings(
     if len(versions) > 1:
         found.append(
             f"the judge's provider reported {len(versions)} versions of its model during this run "
-            f"({', '.join(versions)}), so its scores may not be comparable with each other"
+            f"({list_first(versions, _N_VERSIONS)}), so its scores may not be comparable with each "
+            "other"
         )
     failures = [failure for failure in journal.failures() if failure.stage != "data"]
     if failures:

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from demo import FOLDER
-from tests.e2e.conftest import Ended, demo_options, main, run_process, summary
+from tests.e2e.conftest import Ended, demo_options, main, outputs, run_process, summary
 from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 BASE = FOLDER / "model"
@@ -274,3 +274,24 @@ def test_what_mlx_has_no_module_for_is_refused_before_a_model_is_loaded(tmp_path
     assert message.startswith(f"{folder} is a PEFT adapter and cannot be converted to MLX, which ")
     assert "an adapted output layer (base_model.model.lm_head.lora_A.weight, " in message
     assert message.endswith("Use --engine transformers")
+
+
+def test_a_chat_template_in_the_adapters_folder_is_used_and_told(
+    tmp_path: Path, engine: str
+) -> None:
+    own = mlx_adapter(tmp_path / "tuned", lambda config, tensors: None)
+    outs = [tmp_path / "before", tmp_path / "after"]
+    assert run(outs[0], own, engine).code == 0
+    (own / "chat_template.jinja").write_text("Q: {{ messages[-1].content }} A:")
+    ended = run(outs[1], own, engine)
+    assert ended.code == 0, ended.err
+    before, after = map(summary, outs)
+    assert before["provenance"]["run_id"] != after["provenance"]["run_id"]
+    note = (
+        "tuned is prompted with the chat template in its adapter's folder, the base with the "
+        "base's own; a part of their difference may come from the prompts"
+    )
+    assert note in after["warnings"] and f"warning: {note}" in " ".join(ended.out.split())
+    assert note not in before["warnings"]
+    first, second = (outputs(out) for out in outs)
+    assert first["vanilla"] == second["vanilla"] and first["tuned"] != second["tuned"]

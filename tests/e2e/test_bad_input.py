@@ -68,7 +68,8 @@ def test_a_model_whose_code_would_have_to_run(tmp_path: Path, model: Path) -> No
     (model / "evil.py").write_text("raise SystemExit('ran')")
     (model / "config.json").write_text(json.dumps({**config, "model_file": "evil.py"}))
     message = refused(tmp_path / "o", model_name=str(model))
-    assert "mlx-lm cannot load this model" in message
+    assert message.startswith(f"{model}/config.json: model_file 'evil.py' names Python code")
+    assert "This program never runs code from a model's folder" in message
     assert "ran" not in message.split()
 
 

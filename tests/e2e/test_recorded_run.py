@@ -26,7 +26,7 @@ def pairs(tmp_path: Path) -> Path:
             "input": f"What is {n} times 3?",
             "expected_output": f"{3 * n}",
             "group": ("small", "large")[n > 9],
-            "plain": f"{3 * n}" if n % 4 == 0 else "Who knows",
+            "plain": f"{3 * n}" if n % 4 == 0 else f"Who knows, {chr(ord('a') + n)}",
             "tuned": "" if n == 5 else f"{3 * n}",
         }
         for n in range(N)

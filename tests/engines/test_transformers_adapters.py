@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from demo import FOLDER
-from plugin.errors import AdapterError
+from plugin.errors import AdapterError, ModelError
 from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 
 torch = pytest.importorskip("torch")
@@ -143,3 +144,11 @@ def test_a_tied_output_layer_that_mlx_lacks_is_taken(tmp_path: Path) -> None:
     tensors = peft_tensors(WITH_HEAD) | head()
     engine = load(tuned=write_peft(tmp_path / "head", WITH_HEAD, tensors))
     assert engine.certify("tuned", prompts(engine)[:3]).result == "certified"
+
+
+def test_an_adapter_in_the_bases_own_folder_is_not_applied_in_silence(tmp_path: Path) -> None:
+    """transformers would put it on the base itself, and the base would be compared with itself."""
+    model = Path(shutil.copytree(FOLDER / "model", tmp_path / "model"))
+    write_peft(model, peft_config())
+    with pytest.raises(ModelError, match="an adapter in the model's own folder"):
+        load(model, tuned=write_peft(tmp_path / "tuned", peft_config()))

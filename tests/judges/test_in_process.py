@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -213,6 +215,49 @@ def test_a_model_that_the_library_cannot_load_is_said_so(
     (strange / "config.json").write_text(json.dumps({**config, "model_type": "no-such-kind"}))
     with pytest.raises(JudgeError, match="cannot load this model"):
         ask_all(load(kind, strange), [("Why?", Reason)])
+
+
+def with_tokenizer(folder: Path, to: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
+    strange = shutil.copytree(folder, to)
+    spec = json.loads((strange / "tokenizer.json").read_text())
+    edit(spec)
+    (strange / "tokenizer.json").write_text(json.dumps(spec))
+    return strange
+
+
+def no_spaces(spec: dict[str, Any]) -> None:
+    """Split at no space, and mark none: a space has no token any more."""
+    spec["pre_tokenizer"] = None
+
+
+def no_brace(spec: dict[str, Any]) -> None:
+    """Have no token that closes an object."""
+    model = spec["model"]
+    model["vocab"]["\u00ff\u00fe"] = model["vocab"].pop("}")
+    model["merges"] = [pair for pair in model["merges"] if "}" not in str(pair)]
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [(no_spaces, "are read as"), (no_brace, "does not count as a whole answer|are read as")],
+)
+def test_a_tokenizer_that_the_grammar_cannot_use_is_named_before_the_first_answer(
+    edit: Callable[[dict[str, Any]], None], problem: str, kind: str, folder: Path, tmp_path: Path
+) -> None:
+    strange = with_tokenizer(folder, tmp_path / "strange", edit)
+    with pytest.raises(JudgeError, match=problem) as caught:
+        ask_all(load(kind, strange), [("Why?", Reason)])
+    assert str(caught.value).startswith(f"judge {kind}:{strange}: its tokenizer does not suit")
+    assert "choose another judge model" in str(caught.value)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_named_with_its_model(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    strange = with_tokenizer(folder, tmp_path / "strange", lambda spec: spec.update(decoder=None))
+    with pytest.raises(JudgeError, match="cannot read the judge's tokenizer") as caught:
+        ask_all(load(kind, strange), [("Why?", Reason)])
+    assert str(caught.value).startswith(f"judge {kind}:{strange}: ")
 
 
 def test_without_torch_the_command_that_installs_it_is_told(

@@ -15,7 +15,7 @@ from plugin.judges.refusals import refuses_room
 from plugin.score import items_to_score, score_all
 from plugin.worker import Progress
 from tests.e2e.conftest import demo_options, main
-from tests.judge_server import JudgeServer, Reply
+from tests.judge_server import JudgeServer, Reply, answer
 from tests.judges.http_contract import KEY, completions, judging
 from tests.samples import case
 
@@ -345,3 +345,24 @@ def test_the_command_line_says_how_to_go_on_after_the_wait(
     assert ended.code == 1
     assert "asks to wait 2 hours before the next call" in ended.err
     assert "Go on with: python main.py resume" in ended.err
+
+
+def test_many_versions_of_a_judges_model_are_summarised(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    def another_each_time(number: int, body: dict[str, Any]) -> Reply:
+        choice = {"message": {"content": answer(body)}, "finish_reason": "stop"}
+        found = {"model": f"m-{number}", "choices": [choice]}
+        return Reply(body=json.dumps(found).encode())
+
+    server.fault = another_each_time
+    options = {"predefined_tasks": "Correctness", "judge": "custom:some", "max_tokens": "8"}
+    ended = main(
+        *demo_options(tmp_path / "o", trust_report="false", **options),
+        CUSTOM_JUDGE_BASE_URL=server.url,
+    )
+    assert ended.code == 0, ended.err
+    n = len(server.requests)
+    assert n > 5
+    assert f"reported {n} versions of its model" in ended.out
+    assert "(m-0, m-1, m-10, ...), so its scores" in ended.out

@@ -164,6 +164,14 @@ def test_more_layers_than_tensors_are_refused(tmp_path: Path) -> None:
         inspect_model(model)
 
 
+def test_more_templates_must_be_plain_files_too(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(FOLDER / "model", tmp_path / "model"))
+    (model / "additional_chat_templates").mkdir()
+    pipe(model / "additional_chat_templates" / "tools.jinja")
+    with pytest.raises(ModelError, match="additional_chat_templates/tools.jinja: a named pipe"):
+        inspect_model(model)
+
+
 def test_a_host_may_keep_what_it_likes(tmp_path: Path) -> None:
     model = Path(shutil.copytree(FOLDER / "model", tmp_path / "model"))
     dangling(model / "_tlab_provenance.json")
