@@ -33,8 +33,7 @@ class ScoringParams(InputParams):
             "NAMES",
             widget="AutoCompleteWidget",
             form_help="Several may be chosen; the Introduction says what each looks at. Empty: "
-            "Classification or JSON Fields if the expected outputs are labels or JSON, else Answer "
-            "Relevancy, and what the data allow of Correctness and Hallucination.",
+            "what suits the data, such as Classification for labels, else Correctness and others.",
             choices=metric_names(),
         ),
     )
