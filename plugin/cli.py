@@ -182,13 +182,7 @@ def run_lab_job() -> int:
     from lab import lab
 
     from plugin.hosts.lab import LabHost, plain_config
-    from plugin.plan.lab_form import (
-        NO_JUDGE_TEXT,
-        check_filled_in,
-        choose_metrics,
-        form_fields,
-        merge_more_options,
-    )
+    from plugin.plan.lab_form import check_filled_in, form_fields, merge_more_options
     from plugin.run import run
 
     lab.init()
@@ -198,11 +192,8 @@ def run_lab_job() -> int:
     # The host stops a job with SIGTERM, and kills it three seconds later.
     signal.signal(signal.SIGTERM, _stop_once)
     try:
-        asked = Params.parse(merge_more_options(plain_config(lab.get_config())))
-        check_filled_in(asked)
-        params = choose_metrics(asked)
-        if params is not asked:
-            host.log(f"note: {NO_JUDGE_TEXT}")
+        params = Params.parse(merge_more_options(plain_config(lab.get_config())))
+        check_filled_in(params)
         run(params, host)
     except VerdictError as error:
         host.fail(error)

@@ -34,6 +34,7 @@ from plugin.reopen import parse_params
 from plugin.report.collapse import collapse_warnings, find_collapse
 from plugin.report.preferences import look_at_preferences
 from plugin.report.record import Report
+from plugin.report.task_results import task_notes, task_results
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.results import Comparison, Verdict
 from plugin.run_facts import RunHeader, RunState
@@ -97,7 +98,13 @@ def conclude(
     verdict = decide_verdict(evidence, summaries, comparisons, settings)
     if why_none:
         verdict = replace(verdict, sentence=f"{why_none[0].upper()}{why_none[1:]}.")
-    notes = (*metric_notes(specs, summaries, comparisons), *judging_notes(journal))
+    task = task_results(evidence, answers, params.task_settings, params.seed, n_resamples)
+    notes = (
+        *task_notes(task),
+        *metric_notes(specs, summaries, comparisons),
+        *judging_notes(journal),
+        *(f"{text[0].upper()}{text[1:]}" for text in header.metric_choice),
+    )
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     trust = _add_readings(trust, journal, evidence, comparisons, verdict, settings)
     trust = _add_human_views(trust, journal, evidence, comparisons, settings)
@@ -127,6 +134,7 @@ def conclude(
         trust=trust,
         preferences=preferences,
         compared=compared,
+        task=task,
         split_texts=split_texts,
         certificates=certificates,
         collapse=collapse,

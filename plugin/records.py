@@ -48,6 +48,7 @@ class Case:
         expected_output: what a good answer says, if known; the first of several right answers.
         references: all right answers, if there are several; the best of them counts.
         context: true texts that the answer must not contradict.
+        expect: texts or patterns that the metric Contains looks for in an answer to this case.
         group: a slice reported on its own.
         cluster: cases with one cluster belong together and are resampled together.
         retention: its group is one that must not get worse.
@@ -63,6 +64,7 @@ class Case:
     retention: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
+    expect: tuple[str, ...] = ()
 
     @property
     def input(self) -> str:

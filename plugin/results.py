@@ -229,3 +229,83 @@ class Verdict:
     def text(self) -> str:
         """Return the sentence and the details, a line each."""
         return "\n".join((self.sentence, *self.details))
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetNumber:
+    """A number over all answers of a variant together, which is no mean of scores.
+
+    Attributes:
+        metric: the metric that it belongs to.
+        name: such as "macro F1".
+        part: a class or a field; "" for the whole.
+        value: None where it is undefined.
+        n: cases that it is made of.
+        ci_low: lower end of the 95% interval; None where none is given.
+        ci_high: its upper end.
+        difference: value minus the base's; None for the base, and where one of them is undefined.
+        difference_low: lower end of the difference's 95% interval; None where none is given.
+        difference_high: its upper end.
+    """
+
+    metric: str
+    name: str
+    variant: str
+    value: float | None
+    n: int
+    part: str = ""
+    ci_low: float | None = None
+    ci_high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusionMatrix:
+    """How often a variant named which class where which one was expected.
+
+    Attributes:
+        labels: the classes; a row each.
+        counts: per expected class how often each class was named; one column more than there are
+            classes, for answers that name none or several.
+    """
+
+    metric: str
+    variant: str
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What is wrong with so many answers of a variant.
+
+    Attributes:
+        text: the violation in words.
+        n: answers with it.
+        n_answers: answers that were looked at.
+    """
+
+    metric: str
+    variant: str
+    text: str
+    n: int
+    n_answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResults:
+    """What metrics of the task show besides the means of their scores.
+
+    Attributes:
+        violations: by metric and variant, the commonest first.
+    """
+
+    numbers: tuple[DatasetNumber, ...] = ()
+    matrices: tuple[ConfusionMatrix, ...] = ()
+    violations: tuple[Violation, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to show."""
+        return bool(self.numbers or self.matrices or self.violations)

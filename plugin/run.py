@@ -76,7 +76,7 @@ def run(params: Params, host: Host) -> Report:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
         with closing(_open_journal(plan, host, sources.mask)) as journal:
-            for text in plan.loaded.notes:
+            for text in (*plan.loaded.notes, *plan.notes):
                 host.log(text)
             journal.add_seconds("prepare", time.perf_counter() - began)
             if text := few_clusters_note(plan.loaded.cases):
@@ -140,6 +140,7 @@ def _begin_run(journal: Journal, plan: Plan) -> None:
             if any(marks_its_own_work(judge, name) for name in models)
         ),
         notes=(*plan.loaded.notes, *plan.lineup.notes),
+        metric_choice=plan.notes,
         model_type=plan.lineup.model_type,
         strips_thoughts=plan.params.thinking == STRIP,
         n_source_rows=plan.loaded.n_source_rows,

@@ -29,6 +29,7 @@ class RunHeader:
         caveat: what must stand in the verdict's first line; "" for nothing.
         self_judging: the judges that are the model under test themselves, as shown.
         notes: what the reader must know of data and variants, a sentence each.
+        metric_choice: which metrics were chosen for the user, and why, a sentence each.
         model_type: the architecture that the base's configuration names; "" for none.
         strips_thoughts: whether only what follows a completion's thoughts is scored.
         n_source_rows: rows of the data set, the unusable ones included.
@@ -46,6 +47,7 @@ class RunHeader:
     caveat: str = ""
     self_judging: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    metric_choice: tuple[str, ...] = ()
     model_type: str = ""
     strips_thoughts: bool = False
     n_source_rows: int = 0

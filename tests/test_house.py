@@ -28,13 +28,23 @@ HEAVY = {
     "rich": ("hosts/folder.py",),
     "lab": ("hosts/lab.py", "cli.py"),
     "datasets": ("load/find.py",),
-    "torch": ("engines/_torch.py", "engines/transformers.py", "judges/in_process.py"),
-    "transformers": ("engines/_template_child.py", "engines/_torch.py"),
+    "torch": (
+        *("engines/_torch.py", "engines/transformers.py", "judges/in_process.py"),
+        "metrics/bertscore.py",
+    ),
+    "transformers": (
+        *("engines/_template_child.py", "engines/_torch.py"),
+        "metrics/bertscore.py",
+    ),
+    "sacrebleu": ("metrics/text.py",),
+    "jsonschema": ("metrics/json_schema.py",),
+    "sqlglot": ("metrics/formats.py",),
+    "py3langid": ("metrics/constraints.py",),
     "peft": ("engines/transformers.py",),
     "safetensors": ("engines/transformers.py",),
     "ray": ("engines/_ray_cluster.py", "engines/_ray_workers.py", "engines/ray.py"),
     "llguidance": ("judges/grammar.py",),
-    "matplotlib": ("report/canvas.py", "report/charts.py", "report/pdf.py"),
+    "matplotlib": ("report/canvas.py", "report/charts.py", "report/confusion.py", "report/pdf.py"),
     "pickle": (),
 }
 """Which files import a heavy (or, for pickle, a dangerous) library."""
@@ -92,7 +102,10 @@ def test_no_import_goes_in_a_circle() -> None:
 KINDS = {
     "engines": ("mlx", "transformers", "server", "recorded"),
     "judges": ("openai", "anthropic", "ollama", "in_process", "offline"),
-    "metrics": ("text", "answers", "g_eval", "data_quality", "engine", "preference"),
+    "metrics": (
+        *("text", "numbers", "labels", "formats", "json_schema", "constraints", "bertscore"),
+        *("answers", "g_eval", "data_quality", "engine", "preference"),
+    ),
     "hosts": ("folder", "lab", "classic"),
 }
 

@@ -7,6 +7,7 @@ import math
 from plugin.engines import ENGINES
 from plugin.judges.spending import PRICES_AS_OF, list_prices
 from plugin.metrics import METRICS
+from plugin.metrics.entry import MetricEntry
 from plugin.records import MetricSpec
 
 LOOKS_AT = {
@@ -21,8 +22,29 @@ LOOKS_AT = {
     "contextual_precision": "do useful contexts stand before useless ones",
     "contextual_recall": "share of the expected output that the contexts support",
     "contextual_relevancy": "share of the contexts that bears on the question",
-    "exact_match": "the same words as the expected output",
+    "classification": "does the answer name the expected label",
+    "exact_match": "the same words as the expected output, as SQuAD compares them",
+    "plain_exact_match": "the same characters as the expected output",
     "token_f1": "how many words are shared with the expected output",
+    "rouge-1": "shared words, as ROUGE counts them",
+    "rouge-2": "shared pairs of words",
+    "rouge-l": "the longest sequence of shared words",
+    "bleu": "shared runs of one to four words (sacrebleu, one sentence)",
+    "chrf": "shared runs of one to six characters (sacrebleu)",
+    "bertscore": "how close the words are in meaning, told by a language model",
+    "numeric_match": "is the answer's last number the expected one",
+    "contains": "is all that is expected somewhere in the answer: texts or patterns",
+    "json_fields": "share of the expected JSON's fields that are right",
+    "json_schema": "is the answer JSON that fits the schema",
+    "valid_json": "is the answer JSON and nothing else",
+    "valid_yaml": "is the answer YAML with keys or a list",
+    "valid_xml": "is the answer XML",
+    "valid_sql": "is the answer SQL",
+    "markdown_table": "has the answer a well-formed Markdown table",
+    "length_limit": "is the answer as long as it should be",
+    "required_words": "are all required words in the answer",
+    "forbidden_words": "is no forbidden word in the answer",
+    "answer_language": "is the answer in the right language",
     "perplexity": "how little the model expects the expected output",
     "latency": "seconds from a case's start in its batch to its last token",
     "tokens_per_second": "how fast tokens come",
@@ -43,7 +65,7 @@ def metric_table() -> str:
         cells = (
             f"**{spec.name}**",
             LOOKS_AT.get(key, ""),
-            _needs(spec),
+            _needs(entry),
             _range(spec),
             "higher" if spec.higher_is_better else "lower",
             role(spec),
@@ -62,12 +84,19 @@ def role(spec: MetricSpec) -> str:
     return "guards" if spec.is_guard else "decides"
 
 
-def _needs(spec: MetricSpec) -> str:
-    """Return which parts of a case it reads, and the engines that give what it needs."""
+def _needs(entry: MetricEntry) -> str:
+    """Return which parts of a case it reads, its option, and the engines that suit it."""
+    spec = entry.spec
     needs = [f"`{need}`" for need in sorted(spec.needs, reverse=True)]
     if spec.needs_engine:
         able = [name for name, entry in ENGINES.items() if spec.needs_engine <= entry.gives]
         needs.append(f"engine {', '.join(able[:-1])} or {able[-1]}")
+    if entry.needs_option:
+        needs.append(f"`--{entry.option}`")
+    may = [name for name in (entry.option, *entry.more_options) if name and not entry.needs_option]
+    needs += [f"perhaps `--{name}`" for name in may]
+    if entry.needs_install:
+        needs.append(f"`{entry.needs_install}`")
     return ", ".join(needs)
 
 

@@ -27,10 +27,13 @@ class Host(Protocol):
     Attributes:
         stop_exit_code: what the process ends with when the user stopped the run.
         stop_within_s: seconds that a stopped run has to keep what is under way.
+        metrics_without_judge: names of the metrics for a run that chooses neither metrics nor a
+            judge, where the data call for none; () to refuse such a run.
     """
 
     stop_exit_code: int
     stop_within_s: float
+    metrics_without_judge: tuple[str, ...]
 
     def open(self, run_id: str) -> Path:
         """Return the run's folder, made when missing; the same run has the same folder.
@@ -83,6 +86,7 @@ class PathHost:
 
     stop_exit_code = 130
     stop_within_s = STOP_WITHIN_S
+    metrics_without_judge: tuple[str, ...] = ()
 
     def model(self, name: str) -> str:
         """Return the directory when there is one, else the name as a hub id."""

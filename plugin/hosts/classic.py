@@ -71,6 +71,7 @@ class ClassicHost:
     """
 
     stop_exit_code = 130
+    metrics_without_judge: tuple[str, ...] = ()
     stop_within_s = STOP_WITHIN_S
 
     def __init__(

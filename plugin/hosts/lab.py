@@ -67,6 +67,9 @@ class LabHost:
 
     stop_within_s = STOP_WITHIN_S
 
+    metrics_without_judge: tuple[str, ...] = ("Token F1", "Exact Match")
+    """So that three fields are enough: model, adapter and data set."""
+
     def __init__(self, lab: Any, titles: Mapping[str, str] | None = None) -> None:
         """Tell nothing yet.
 

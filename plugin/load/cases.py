@@ -168,6 +168,7 @@ def _read_row(row: Row, layout: Layout) -> _CheckedRow:
         metadata=_read_metadata(row.cells, layout.extra),
         retention=read_flag(row.cells.get(names.retention), names.retention, problems),
         references=right if len(right) > 1 else (),
+        expect=read_contexts(row.cells.get(names.expect), names.expect, problems),
     )
     if not _is_text(case):
         problems.append("holds half of a surrogate pair (such as \\ud83d alone): invalid Unicode")
@@ -258,10 +259,11 @@ def _case_content(case: Case) -> list[object]:
     """Return the parts that identify the case; metadata is not one of them."""
     turns = [[turn.role, turn.content] for turn in case.messages]
     parts = (turns, case.expected_output, list(case.context), case.group, case.cluster)
-    # The digest of cases without these two stays what it always was.
+    # The digest of cases without these stays what it always was.
     retention = [True] if case.retention else []
     references = [list(case.references)] if case.references else []
-    return [case.id, *parts, *retention, *references]
+    expect = [{"expect": list(case.expect)}] if case.expect else []
+    return [case.id, *parts, *retention, *references, *expect]
 
 
 def _digest_cases(cases: Sequence[Case]) -> str:

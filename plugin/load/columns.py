@@ -35,6 +35,7 @@ class Columns:
     cluster: str = "cluster"
     id: str = "id"
     retention: str = "retention"
+    expect: str = "expect"
 
 
 @dataclass(frozen=True, slots=True)

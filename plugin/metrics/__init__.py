@@ -3,6 +3,7 @@
 Each metric is a row of the table `METRICS`: its properties (`records.MetricSpec`) and the name of
 one function. The functions are in the files of this package, one file per family of metrics:
 `async def measure(case, completion, ask)` scores the completion, usually by asking a judge;
+`def setup(settings, cases)` returns such a function, for metrics that read the user's settings;
 `def describe(completion)` scores how the completion was generated;
 `def from_loglikelihood(loglikelihood, n_tokens)` scores how likely the expected output was;
 `async def prefer(guide, case, first, second, ask)` says which of two completions is better.
@@ -22,6 +23,9 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from plugin.errors import OptionError, did_you_mean
+from plugin.metrics.entry import MetricEntry
+from plugin.metrics.entry import import_named as _import
+from plugin.metrics.task_table import TASK_METRICS
 from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult, PreferenceGuide
 
 Check = Callable[[BaseModel], str | None]
@@ -79,6 +83,9 @@ FromLoglikelihood = Callable[[float, int], Measured]
 class Metric:
     """A metric with exactly one of its functions.
 
+    A metric that reads the user's settings gets its `measure` before the run (see
+    `MetricEntry.setup`).
+
     Attributes:
         steps: evaluation steps that G-Eval's judge follows for every case; () for other metrics.
         prepare: returns the metric with the given steps, or with steps that the judge writes if
@@ -94,35 +101,6 @@ class Metric:
     from_loglikelihood: FromLoglikelihood | None = None
     prefer: Prefer | None = None
     guide: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class MetricEntry:
-    """A row of `METRICS`. Code is named as "file:name" in this package and imported at first use.
-
-    Attributes:
-        spec: the properties of the metric.
-        measure: the function that scores a completion (see `Measure`).
-        describe: the function that reads how the completion was made (see `Describe`).
-        from_loglikelihood: the function that scores a log-likelihood (see `FromLoglikelihood`).
-        prefer: the function that compares two completions; it takes a `PreferenceGuide`, and then
-            what `Prefer` takes.
-        steps: the fixed steps of a G-Eval metric.
-        version: grows when the metric measures something else, so that no run mixes the two.
-    """
-
-    spec: MetricSpec
-    measure: str = ""
-    describe: str = ""
-    from_loglikelihood: str = ""
-    prefer: str = ""
-    steps: str = ""
-    version: int = 1
-
-
-def _import(code: str) -> Any:
-    file, _, name = code.partition(":")
-    return getattr(importlib.import_module(f"plugin.metrics.{file}"), name)
 
 
 def _late(code: str) -> Any:
@@ -258,26 +236,7 @@ METRICS: dict[str, MetricEntry] = {
             ),
             measure="data_quality:contextual_relevancy",
         ),
-        MetricEntry(
-            MetricSpec(
-                key="exact_match",
-                name="Exact Match",
-                higher_is_better=True,
-                needs=_EXPECTED,
-                asks_judge=False,
-            ),
-            measure="text:exact_match",
-        ),
-        MetricEntry(
-            MetricSpec(
-                key="token_f1",
-                name="Token F1",
-                higher_is_better=True,
-                needs=_EXPECTED,
-                asks_judge=False,
-            ),
-            measure="text:token_f1",
-        ),
+        *TASK_METRICS,
         MetricEntry(
             MetricSpec(
                 key="perplexity",

@@ -100,23 +100,6 @@ def check_filled_in(params: Params) -> None:
         )
 
 
-NO_JUDGE_METRICS = ("Token F1", "Exact Match")
-NO_JUDGE_TEXT = (
-    f"no judge is chosen: scored with {' and '.join(NO_JUDGE_METRICS)}, which compare words with "
-    "the expected outputs; a Judge, such as openai:gpt-4o-mini, or other Metrics say more"
-)
-
-
-def choose_metrics(params: Params) -> Params:
-    """Return the options with metrics that need no judge, where neither was chosen.
-
-    So that three fields are enough: model, adapter and data set.
-    """
-    if params.judge or params.predefined_tasks or params.tasks:
-        return params
-    return params.model_copy(update={"predefined_tasks": NO_JUDGE_METRICS})
-
-
 def read_more_options(text: str) -> dict[str, Any]:
     """Return options by name from `--name value` pairs, or from YAML.
 

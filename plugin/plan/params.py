@@ -1,9 +1,9 @@
 """Every option, once: type, default, title, help, limits, group and the hosts that show it.
 
 The options of the groups model and data stand in `params_input`, those of metrics, judge and cost
-in `params_scoring`, the others here. The command line and its help come from `Params`, and so do
-the forms and tables that `tools/forms.py` writes. Values may arrive as text, as null or typed; they
-are parsed here and nowhere else.
+in `params_scoring`, those of the metrics of a task in `params_task`, the others here. The command
+line and its help come from `Params`, and so do the forms and tables that `tools/forms.py` writes.
+Values may arrive as text, as null or typed; they are parsed here and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import ConfigDict, ValidationError, field_validator
 from plugin.engines import ENGINES
 from plugin.errors import OptionError, did_you_mean
 from plugin.plan.options import CLI, NOT_CLASSIC, Option, option
-from plugin.plan.params_scoring import ScoringParams
+from plugin.plan.params_task import TASK_OPTIONS, TaskParams
 from plugin.terminal import is_plain, why_not_plain
 
 _BATCH_SIZES = ", ".join(
@@ -24,7 +24,7 @@ _BATCH_SIZES = ", ".join(
 )
 
 
-class Params(ScoringParams):
+class Params(TaskParams):
     """Hold what the user asked for; unknown keys are ignored, since a form may send others'."""
 
     model_config = ConfigDict(
@@ -166,6 +166,8 @@ class Params(ScoringParams):
 _UNSAID = (
     *("enable_thinking", "guard_metric", "retention_group", "retention_column"),
     *("preference_criteria", "preference_reference", "pairs", "style_control"),
+    "expect_column",
+    *TASK_OPTIONS,
 )
 """Options that are no settings of a run which leaves them at their default."""
 

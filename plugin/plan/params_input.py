@@ -150,6 +150,11 @@ class InputParams(BaseModel):
         "such a group counts as a whole, and a marked row without a group goes into the group "
         "'retention'.",
     )
+    expect_column: str = column_option(
+        "expect",
+        "Column with what the metric Contains looks for in the answer to this row: a text, "
+        "'regex:' and a pattern, or a JSON list of these.",
+    )
     id_column: str = column_option(
         "id", "Column with a stable id; without it a case's id is its row number."
     )

@@ -19,21 +19,21 @@ class ScoringParams(InputParams):
     predefined_tasks: Texts = option(
         (),
         "Metrics",
-        "What is scored. Empty: your own criteria alone where there are any, else Answer "
-        "Relevancy, Hallucination where cases have context, Correctness where they have expected "
-        "outputs, Preference where none has. Of Hallucination, Bias and Toxicity less is better. "
-        "The Contextual ones judge the data set, not the models, and are never compared. "
-        "Perplexity (of the expected outputs, in nats per token; less is better) needs the engine "
-        "mlx or transformers and no judge. Latency, Tokens per Second, Completion Tokens and Cut "
-        "Off describe and never decide.",
+        "What is scored. Empty: your own criteria alone where there are any, else what other "
+        "options and the expected outputs call for (labels, JSON), else Answer Relevancy, "
+        "Hallucination where cases have context, Correctness where they have expected outputs, "
+        "Preference where none has. Of Hallucination, Bias and Toxicity less is better. The "
+        "Contextual ones judge the data set, not the models, and are never compared. Perplexity "
+        "(of the expected outputs, in nats per token; less is better) needs the engine mlx or "
+        "transformers and no judge. Latency, Tokens per Second, Completion Tokens and Cut Off "
+        "describe and never decide.",
         Option(
             "metrics",
             "metrics, such as 'Token F1, Correctness'",
             "NAMES",
             widget="AutoCompleteWidget",
             form_help="Several may be chosen; the Introduction says what each looks at. Empty: "
-            "Answer Relevancy, and what the data allow of Correctness, Preference and "
-            "Hallucination.",
+            "what suits the data, such as Classification for labels, else Correctness and others.",
             choices=metric_names(),
         ),
     )

@@ -18,6 +18,7 @@ from plugin.load.recordings import completion_columns
 from plugin.metrics import PREFERENCE, Metric
 from plugin.metrics.preference import identity
 from plugin.plan.guards import check_retention, choose_guards
+from plugin.plan.metric_choice import choose_metrics, with_schema
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER
 from plugin.plan.preferences import check_preference, preference_guide
@@ -38,6 +39,7 @@ class Plan:
         identity: the settings and versions that the results depend on, by name.
         digests: the files and data that they depend on, by name.
         versions: of this program, its libraries and the platform.
+        notes: which metrics were chosen for the user, and why.
     """
 
     params: Params
@@ -51,6 +53,7 @@ class Plan:
     identity: dict[str, object]
     digests: dict[str, object]
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -97,7 +100,12 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     loaded = load_cases(source)
     names = variant_names(params, sources)
     guide = preference_guide(params, sources.judges, len(names))
-    chosen = metrics.select(params.predefined_tasks, params.tasks, loaded.cases, guide)
+    params = with_schema(params, sources.json_schema)
+    choice = choose_metrics(
+        params, loaded.cases, sources.judges, guide, sources.metrics_without_judge
+    )
+    params = params.model_copy(update={"predefined_tasks": choice.names})
+    chosen = choice.metrics
     specs = [metric.spec for metric in chosen]
     check_preference(params, specs, loaded.cases, names)
     prefers = guide.is_default and not any(case.expected_output for case in loaded.cases)
@@ -125,12 +133,12 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         primary=primary,
         guards=guards,
         lineup=lineup,
-        judges=sources.judges,
+        judges=choice.judges,
         second_judge=sources.second_judge,
         identity={
             **params.settings(),
             **lineup.identity,
-            "judge": " + ".join(judge.identity for judge in sources.judges),
+            "judge": " + ".join(judge.identity for judge in choice.judges),
             "second_judge": sources.second_judge.identity if sources.second_judge else "",
             **_changed_metrics(specs),
             "deepeval": installed("deepeval"),
@@ -139,6 +147,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         },
         digests={"data set's content": loaded.digest, **lineup.digests},
         versions={**_versions(), **lineup.versions},
+        notes=choice.notes,
     )
 
 
@@ -270,6 +279,7 @@ def case_source(params: Params, dataset: str) -> CaseSource:
             cluster=params.cluster_column,
             id=params.id_column,
             retention=params.retention_column,
+            expect=params.expect_column,
         ),
         input_template=params.input_template or None,
         limit=params.limit,

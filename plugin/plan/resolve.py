@@ -18,6 +18,7 @@ from plugin.judges import Judge, NoJudge, Secrets
 from plugin.judges.spending import price_of
 from plugin.keys import KnownSecrets, SecretMask, check_key, check_url, hidden_in_errors
 from plugin.load.recordings import Recording, parse_recording
+from plugin.plan.metric_choice import is_schema_text
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
 from plugin.plan.places import cache_folder, check_found, check_places
@@ -60,6 +61,8 @@ class Sources:
         recorded: the variants with completions from files, the baseline first.
         server: the server that holds the models; None if this machine holds them.
         mask: hides all secrets that were read.
+        json_schema: where the JSON schema is; "" for none.
+        metrics_without_judge: see `plugin.hosts.Host`.
     """
 
     model: str
@@ -72,6 +75,8 @@ class Sources:
     recorded: tuple[Recording, ...] = ()
     server: Address | None = None
     mask: SecretMask = field(default_factory=SecretMask)
+    json_schema: str = ""
+    metrics_without_judge: tuple[str, ...] = ()
 
 
 def find_sources(params: Params, host: Host) -> Sources:
@@ -92,9 +97,11 @@ def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
         _check_models(params)
         server = find_server(params, secrets)
     asked = metrics.load(params.predefined_tasks)
-    needs_judge = bool(params.tasks or params.preference_criteria or not asked) or any(
-        m.spec.asks_judge for m in asked
-    )
+    # Without metrics, the cases say whether a judge is needed: `choose_metrics` asks for one.
+    by_data = not (asked or params.tasks or params.preference_criteria)
+    needs_judge = bool(params.judge) if by_data else bool(params.tasks)
+    needs_judge = needs_judge or bool(params.preference_criteria)
+    needs_judge = needs_judge or any(metric.spec.asks_judge for metric in asked)
     compares = params.variants != ONLY_VANILLA
     named: tuple[Judge, ...] = (NoJudge(),)
     if needs_judge:
@@ -112,6 +119,8 @@ def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
         second_judge=second,
         server=server,
         mask=secrets.mask(),
+        json_schema=_find_schema(params.json_schema, host),
+        metrics_without_judge=host.metrics_without_judge,
     )
     _check_paths(found)
     return found
@@ -146,6 +155,11 @@ def _check_paths(found: Sources) -> None:
     check_found("tuned_model", found.tuned)
     check_found("dataset_name", [found.dataset])
     check_found("recorded", [one.file for one in found.recorded])
+
+
+def _find_schema(name: str, host: Host) -> str:
+    """Return where the schema's file is; "" for none, and for a schema that was given as text."""
+    return host.dataset(name) if name and not is_schema_text(name) else ""
 
 
 def has_rival(params: Params) -> bool:

@@ -14,6 +14,7 @@ from plugin.certify.certificate import Distance
 from plugin.judges import NoJudge
 from plugin.report.canvas import inline_svg
 from plugin.report.charts import comparison_svg, distribution_svg
+from plugin.report.confusion import confusion_svg
 from plugin.report.page import render_page
 from plugin.report.record import Report
 from plugin.report.tables import csv_text, make_tables
@@ -38,6 +39,8 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
     for name, draw in _CHARTS.items():
         charts[name] = files[name] = draw(report)
         _count_step(shown)
+    if report.task.matrices:
+        charts["confusion.svg"] = files["confusion.svg"] = confusion_svg(report.task.matrices)
     inline = [inline_svg(svg, name[:4]) for name, svg in charts.items()]
     files["report.html"] = render_page(report, inline)
     _count_step(shown)
@@ -120,6 +123,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         "comparisons": [{**_plain_json(row), "n_ties": row.n_ties} for row in report.comparisons],
         "failures": report.failures,
         "preferences": report.compared,
+        "task": report.task or None,
         "trust": report.trust,
         "certificates": [
             {

@@ -21,6 +21,7 @@ from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
 from plugin.records import ALL, DATA, EVEN, PROMPTED, Case, Completion, MetricSpec, Preference
 from plugin.report.record import CaseCell, Ledger, Report
+from plugin.report.task_results import task_sections
 from plugin.results import Comparison
 from plugin.thinking import SplitText
 from plugin.trust.controls import CONTROLS, RULE_RIGHT
@@ -138,6 +139,7 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         entries=shown,
         n_worked=len(entries),
         filters=_filters(ledger, shown),
+        task=task_sections(report.task),
         trust_lines=_trust_lines(report),
         canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
         controls={"texts": CONTROLS, "rule": RULE_RIGHT},

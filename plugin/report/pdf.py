@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from plugin.report import verdict_txt
 from plugin.report.canvas import INK, PAPER, chart_style, new_figure
 from plugin.report.charts import gains_figure, means_figure
+from plugin.report.confusion import confusion_figure
 from plugin.report.record import Ledger, Report
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ def render_pdf(report: Report) -> bytes:
         chart_style({"pdf.fonttype": 42}),
         PdfPages(written, metadata={"CreationDate": None, "Title": "Finetune Verdict"}) as pages,
     ):
-        for figure in (_text_figure(report), means_figure(ledger), gains_figure(ledger)):
+        figures = [_text_figure(report), means_figure(ledger), gains_figure(ledger)]
+        if report.task.matrices:
+            figures.append(confusion_figure(report.task.matrices))
+        for figure in figures:
             pages.savefig(figure, facecolor=PAPER)
     return written.getvalue()
 

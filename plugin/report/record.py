@@ -23,7 +23,7 @@ from plugin.records import (
 )
 from plugin.report.collapse import Collapse
 from plugin.report.preferences import Compared
-from plugin.results import Comparison, Summary, Verdict
+from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.thinking import SplitText
 from plugin.trust.records import Trust
 
@@ -44,6 +44,7 @@ class Report:
         certificates: the certificate of each adapter.
         preferences: what the judges preferred, a row per pair of completions and judge.
         compared: what these show.
+        task: what metrics of the task show besides the means of their scores.
         split_texts: (case id, variant name) -> thoughts and answer of the completion; a completion
             that is missing here has no thoughts.
         collapse: signs of a collapsed model, for each variant.
@@ -66,6 +67,7 @@ class Report:
     certificates: tuple[Certificate, ...] = ()
     preferences: tuple[Preference, ...] = ()
     compared: Compared = Compared()
+    task: TaskResults = TaskResults()
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
     collapse: tuple[Collapse, ...] = ()
 

@@ -1,4 +1,4 @@
-"""The CSV tables of a report: five, and a sixth where completions were compared.
+"""The CSV tables of a report: five, and more where completions or all cases were compared.
 
 Their columns stay the same for ever: the host's evals page reads them.
 """
@@ -39,6 +39,10 @@ MOST_BARS = 8
 _LABEL_ROOM = 210
 """Characters that fit under the host's chart, side by side."""
 
+TASK_COLUMNS = (
+    "metric number part variant value n ci_low ci_high difference difference_low "
+    "difference_high".split()
+)
 PREFERENCES_COLUMNS = (
     "label case_id metric variant baseline judge shown_first shown_second value flip group "
     "reason".split()
@@ -60,6 +64,8 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
     }
     if report.preferences:
         tables["07_preferences.csv"] = preferences_table(ledger)
+    if report.task.numbers:
+        tables["06_task.csv"] = task_table(report)
     return tables
 
 
@@ -208,6 +214,16 @@ def failures_table(ledger: Ledger) -> DataFrame:
         for row in ledger.report.failures
     ]
     return _data_frame(FAILURES_COLUMNS, rows)
+
+
+def task_table(report: Report) -> DataFrame:
+    """Return a row per number over all cases together: of the whole, a class or a field."""
+    rows: list[Sequence[CellValue]] = [
+        (one.metric, one.name, one.part or None, one.variant, one.value, one.n)
+        + (one.ci_low, one.ci_high, one.difference, one.difference_low, one.difference_high)
+        for one in report.task.numbers
+    ]
+    return _data_frame(TASK_COLUMNS, rows)
 
 
 def _against(ledger: Ledger, baseline: str | None) -> str:

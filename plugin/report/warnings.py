@@ -45,7 +45,8 @@ def run_warnings(
         found += _cut_off_completions(variant, cases, completions)
     found += _differing_prompts(state, variants)
     found += _idle_prompt(variants[0].name, cases, completions)
-    found += _cases_answered_alike(variants, cases, completions)
+    if not any(spec.key == "classification" for spec in header.metrics):
+        found += _cases_answered_alike(variants, cases, completions)
     for judge in header.self_judging:
         found.append(
             f"the judge {judge} is the model under test, so it grades its own answers. Choose "

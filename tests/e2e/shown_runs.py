@@ -110,6 +110,22 @@ def _repeats(folder: Path) -> str:
     return _run(folder, cases + again, predefined_tasks="Token F1")
 
 
+def _examples(folder: Path, data: str, *options: str) -> str:
+    """Score the made-up answers of one of the examples."""
+    file = ROOT / "docs" / "examples" / data
+    sides = [f"--recorded={name}={file}:{name}" for name in ("base", "tuned")]
+    ended = main("run", *sides, *options, "--out", str(folder / "run"))
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
+def _objects(folder: Path) -> str:
+    schema = ROOT / "docs" / "examples" / "order.schema.json"
+    names = "JSON Fields, JSON Schema, Valid JSON"
+    options = ("--predefined_tasks", names, "--json_schema", str(schema))
+    return _examples(folder, "orders.jsonl", *options)
+
+
 def _demo(folder: Path) -> str:
     ended = run_process("demo", "--out", str(folder / "run"))
     assert ended.code == 0, ended.err
@@ -154,6 +170,8 @@ RUNS: dict[str, Callable[[Path], str]] = {
     ),
     "early": _early,
     "repeats": _repeats,
+    "labels": lambda folder: _examples(folder, "tickets.jsonl"),
+    "objects": _objects,
 }
 """Each writes into the folder and returns what it printed."""
 

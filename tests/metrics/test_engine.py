@@ -97,7 +97,8 @@ def test_perplexity_may_decide_and_is_made_by_the_engine() -> None:
 
 def test_every_metric_has_one_way_to_measure() -> None:
     for one in metrics.load(metrics.names()):
-        ways = (one.measure, one.describe, one.from_loglikelihood, one.prefer)
-        assert sum(way is not None for way in ways) == 1, one.spec.name
+        entry = metrics.METRICS[one.spec.key]
+        ways = (entry.measure, entry.describe, entry.from_loglikelihood, entry.setup, entry.prefer)
+        assert sum(map(bool, ways)) == 1, one.spec.name
         assert (one.from_loglikelihood is not None) == one.spec.needs_likelihood
         assert (one.prefer is not None) == one.spec.is_relative

@@ -7,9 +7,7 @@ import pytest
 from plugin.errors import OptionError
 from plugin.plan import lab_form
 from plugin.plan.lab_form import (
-    NO_JUDGE_METRICS,
     check_filled_in,
-    choose_metrics,
     form_fields,
     merge_more_options,
     read_more_options,
@@ -82,9 +80,3 @@ def test_empty_fields_are_named_together() -> None:
         check_filled_in(Params(model_name="m", dataset_name="d"))
     check_filled_in(Params(model_name="m", dataset_name="d", model_adapter=("a",)))
     check_filled_in(Params(model_name="m", dataset_name="d", variants="vanilla only"))
-
-
-def test_three_fields_are_enough() -> None:
-    assert choose_metrics(Params()).predefined_tasks == NO_JUDGE_METRICS
-    for params in (Params(judge="offline"), Params(predefined_tasks=("Perplexity",))):
-        assert choose_metrics(params) is params

@@ -137,9 +137,9 @@ def test_a_variants_id_tells_all_that_its_completions_depend_on(tmp_path: Path) 
 
 
 def test_a_run_knows_what_its_metrics_measured() -> None:
-    assert "versions of metrics" not in plan_of(predefined_tasks="Token F1").identity
+    assert "versions of metrics" not in plan_of(predefined_tasks="Correctness").identity
     found = plan_of(predefined_tasks="Token F1, Perplexity").identity
-    assert found["versions of metrics"] == {"Perplexity": 2}
+    assert found["versions of metrics"] == {"Token F1": 2, "Perplexity": 2}
 
 
 THINKING = "{{ messages[0]['content'] }}{% if enable_thinking %}<think>{% endif %}"
