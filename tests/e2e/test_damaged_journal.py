@@ -307,7 +307,6 @@ def test_the_way_out_works_and_the_cache_pays_for_it(
 
 
 CACHES: dict[str, Edit] = {
-    "a text file": EDITS["a text file"],
     "cut to a half": EDITS["cut to a half"],
     "another program's file": foreign,
     "without a table": sql("DROP TABLE judgments"),
@@ -325,6 +324,16 @@ def test_a_damaged_cache_is_named_too(
     ended = run(tmp_path / "run", pairs, cache_dir=str(cache_dir))
     require_named(ended, file)
     assert "a new one is made" in ended.err
+
+
+def test_a_cache_that_is_no_sqlite_file_is_refused_with_the_options(
+    healthy: Path, pairs: Path, tmp_path: Path
+) -> None:
+    cache_dir = shutil.copytree(healthy.parent / "cache", tmp_path / "cache")
+    EDITS["a text file"](cache_dir / "cache.sqlite")
+    ended = run(tmp_path / "run", pairs, cache_dir=str(cache_dir))
+    assert ended.code == 2 and ended.err.count("\n") == 1
+    assert "cache.sqlite is not a cache of this program; move it away, or choose" in ended.err
 
 
 def test_answers_of_the_cache_that_cannot_be_read_are_asked_for_again(

@@ -168,9 +168,8 @@ def test_likelihoods_without_the_end_of_the_answer_are_not_mixed_with_others(
         db.execute("DELETE FROM scores WHERE metric = 'Perplexity' AND variant = 'adapter'")
     ended = main("resume", str(out))
     assert ended.code == 2
-    assert "holds another run: versions of metrics was None and is now {'Perplexity': 2}" in (
-        ended.err
-    )
+    assert "holds another run: versions of metrics was None and is now" in ended.err
+    assert "'Perplexity': 2" in ended.err
     assert {variant for _, variant in kept(out, "Perplexity")} == {"vanilla"}
 
 

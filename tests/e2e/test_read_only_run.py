@@ -115,7 +115,8 @@ def test_a_run_does_not_begin_there(copy: Path, pairs: Path) -> None:
     with read_only(copy):
         ended = record(copy, pairs)
     assert ended.code == 2
-    assert f"error: {copy} cannot be written to; " in ended.err and ended.err.count("\n") == 1
+    assert f"error: --out {copy} cannot be used: {copy} may not be written; " in ended.err
+    assert ended.err.count("\n") == 1
 
 
 def test_a_report_never_goes_into_the_folder_of_another_run(

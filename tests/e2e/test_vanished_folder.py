@@ -106,8 +106,8 @@ def test_a_folder_that_goes_while_the_report_is_written(
     out = tmp_path / "run"
     from plugin import run as steps
 
-    def write(report: Any, folder: Path) -> list[Path]:
-        files = write_report(report, folder)
+    def write(report: Any, folder: Path, progress: Any) -> list[Path]:
+        files = write_report(report, folder, progress)
         shutil.rmtree(folder)
         return files
 
