@@ -190,7 +190,9 @@ def contains(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
                     texts.setdefault(text, f"case {case.id}, {text!r}")
     patterns, problems = dict[str, Pattern](), list[str]()
     for text, where in texts.items():
-        if text.startswith(PATTERN):
+        if text == PATTERN:
+            problems.append(f"{where}: no pattern follows; every answer would fit. Write one")
+        elif text.startswith(PATTERN):
             try:
                 patterns[text] = Pattern(text.removeprefix(PATTERN))
             except ValueError as error:
