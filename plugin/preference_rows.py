@@ -68,6 +68,10 @@ class PreferenceRows(Cache):
         rows = self._rows(f"SELECT {_ROW} FROM preferences")
         return tuple(Preference(*row) for row in rows)
 
+    def has_odd_counts(self) -> bool:
+        """Return whether some row neither counts nor does not count."""
+        return bool(self._rows("SELECT 1 FROM preferences WHERE counts NOT IN (0, 1) LIMIT 1"))
+
     def add_preference_failure(self, failure: Failure) -> None:
         """Keep a failure; it replaces an earlier one of the same pair."""
         self._query(

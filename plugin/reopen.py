@@ -16,10 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from plugin.certify.certificate import certificates_of_run
+from plugin.compare.relative import judged_contrasts
 from plugin.errors import DamagedError, OptionError, UserError
 from plugin.journal import Journal
+from plugin.judges.preferring import settle
 from plugin.plan.params import Params
-from plugin.records import DATA, JudgeScore, MetricSpec, Score
+from plugin.records import DATA, EVEN, JudgeScore, MetricSpec, Preference, Score
 from plugin.run_facts import RunHeader, RunState
 from plugin.terminal import shell_word
 
@@ -129,6 +131,7 @@ def _problems(journal: Journal) -> Iterator[str]:
     yield from _in_cases(journal)
     yield from _in_completions(journal, header)
     yield from _in_scores(journal, header)
+    yield from _in_preferences(journal, header)
     yield from _in_failures(journal)
     yield from _in_judgments(journal)
     yield from _in_state(state)
@@ -206,6 +209,39 @@ def _unknown_places(
             yield f"{what}: {case_id!r} is no case of this run"
         if name not in names:
             yield f"{what}: {name!r} is no variant of this run"
+
+
+def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
+    ids = {case.id for case in journal.cases()}
+    names = [variant.name for variant in header.variants]
+    pairs = {(p.variant, p.baseline) for p in judged_contrasts(names, all_pairs=True)}
+    metrics = {spec.name for spec in header.metrics if spec.is_relative}
+    for one in journal.all_preferences():
+        what = f"preferences: {one.metric} of case {one.case_id}"
+        if one.case_id not in ids:
+            yield f"preferences: {one.case_id!r} is no case of this run"
+        if (one.variant, one.baseline) not in pairs:
+            yield f"{what} compares {one.variant!r} with {one.baseline!r}"
+        if one.metric not in metrics:
+            yield f"preferences: {one.metric!r} compares nothing in this run"
+        if not _is_settled(one):
+            yield f"{what} is {one.value!r}, its levels are {one.first!r} and {one.second!r}"
+        if not (isinstance(one.repeat, int) and one.repeat >= 0):
+            yield f"{what} is repeat {one.repeat!r}"
+        if not (_is_text(one.reason or "") and _is_text(one.judge)):
+            yield f"{what} has a reason or a judge that is no text"
+    if journal.has_odd_counts():
+        yield "preferences: one neither counts nor does not count"
+
+
+def _is_settled(one: Preference) -> bool:
+    """Return whether a judge can have given these levels, and the value follows from them."""
+    levels = (one.first, one.second)
+    if levels == (None, None):
+        return one.value in (0.0, EVEN, 1.0)
+    return all(isinstance(level, int) and -2 <= level <= 2 for level in levels) and (
+        one.value == settle(one, one.first, -one.second).value  # type: ignore[operator,arg-type]
+    )
 
 
 def _in_failures(journal: Journal) -> Iterator[str]:

@@ -192,7 +192,7 @@ def contains(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
     for text, where in texts.items():
         if text.startswith(PATTERN):
             try:
-                patterns[text] = Pattern(text.removeprefix(PATTERN))
+                patterns[text] = _pattern(text.removeprefix(PATTERN))
             except ValueError as error:
                 problems.append(f"{where}: {error}")
     bare = [case.id for case in cases if not (settings.expect or _expected_texts(case))]
@@ -206,6 +206,17 @@ def contains(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
         more = f"\nand {len(problems) - 10} more" if len(problems) > 10 else ""
         raise OptionError("\n".join(problems[:10]) + more)
     return partial(_look_for, settings.expect, patterns)
+
+
+def _pattern(text: str) -> Pattern:
+    """Compile what stands behind `PATTERN`.
+
+    Raises:
+        ValueError: when there is nothing, or it is not valid.
+    """
+    if not text:
+        raise ValueError("no pattern follows; every answer would fit. Write one")
+    return Pattern(text)
 
 
 def _expected_texts(case: Case) -> tuple[str, ...]:

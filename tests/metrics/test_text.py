@@ -194,6 +194,13 @@ def test_patterns_that_are_not_valid_are_refused_together() -> None:
         score_text("Contains", "x")
 
 
+def test_a_pattern_that_every_answer_fits_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"--expect 'regex:': no pattern follows"):
+        score_text("Contains", "x", settings=TaskSettings(expect=("regex:",)))
+    with pytest.raises(OptionError, match=r"case 1, 'regex:': no pattern follows"):
+        score_text("Contains", "x", "regex:")
+
+
 def test_a_pattern_that_backtracks_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_patterns, "LIMIT_S", 0.05)
     slow, text = Pattern(r"(a|aa)+$"), "a" * 5000 + "!"
