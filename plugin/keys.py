@@ -23,6 +23,9 @@ _SHORTEST_PIECE = 12
 _SHORTEST_IN_CONTENT = 8
 """Characters; a shorter key ("none", "EMPTY") may be a word that a model means."""
 
+_SHORTEST_CUT = 20
+"""Characters; most of a shorter key may appear in a text by chance."""
+
 MASKED = "[key]"
 """What stands in the place of a secret."""
 
@@ -74,7 +77,8 @@ class SecretMask:
         secrets = {key, *_address_secrets(url), *more} - {""}
         self._spellings = sorted({s for one in secrets for s in _spellings(one)}, key=_by_length)
         self._long = sorted((s for s in secrets if len(s) >= _SHORTEST_IN_CONTENT), key=_by_length)
-        spellings = sorted({s for one in self._long for s in _spellings(one)}, key=_by_length)
+        found = {s for one in self._long for s in (*_spellings(one), *_beginnings(one))}
+        spellings = sorted(found, key=_by_length)
         self._in_content = re.compile("|".join(map(re.escape, spellings)), re.IGNORECASE)
 
     def __call__(self, text: str) -> str:
@@ -87,7 +91,8 @@ class SecretMask:
         """Return what a model or judge wrote without secrets, in upper or lower case.
 
         Secrets with fewer than 8 characters stay: they may be words of the answer. The beginning of
-        a secret is replaced where the text ends in it, as in an answer that was cut off.
+        a secret is replaced where it is most of it, and, from half of it, where the text ends in it
+        as in an answer that was cut off.
         """
         if not self._long:
             return text
@@ -181,6 +186,12 @@ def _spellings(secret: str) -> Iterator[str]:
         yield from _pieces(secret.encode(), encode)
     if len(secret) >= _SHORTEST_IN_CONTENT:
         yield secret.encode().hex()
+
+
+def _beginnings(secret: str) -> Iterator[str]:
+    """Yield the beginnings that hold at least three quarters of a long secret."""
+    if len(secret) >= _SHORTEST_CUT:
+        yield from (secret[:n] for n in range(-(-3 * len(secret) // 4), len(secret)))
 
 
 def _pieces(secret: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:

@@ -97,6 +97,14 @@ def test_an_error_and_what_led_to_it_hold_no_secret() -> None:
     assert caught.value.__cause__ and caught.value.__cause__.args == ("said [key]", 7)
 
 
+def test_most_of_a_long_secret_is_hidden_anywhere() -> None:
+    secret = "sk-proj-0123456789abcdef"
+    mask = SecretMask(secret)
+    assert mask.in_content(f"not {secret[:-1]}, but") == "not [key], but"
+    assert mask.in_content(f"not {secret[:18]}..., but") == "not [key]..., but"
+    assert mask.in_content(f"keys like {secret[:8]}...") == f"keys like {secret[:8]}..."
+
+
 def test_errors_that_cause_each_other_are_no_trap() -> None:
     one, other = ValueError(KEY), ValueError(KEY)
     one.__cause__, other.__cause__ = other, one

@@ -91,6 +91,13 @@ def test_an_option_chooses_its_metric(option: str, value: str, name: str) -> Non
     assert f"{name}, because --{option} is given" in found.notes[0]
 
 
+@pytest.mark.parametrize("bad", ["null", '["x"]', "{}"])
+def test_a_label_is_a_plain_value(bad: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        choose(LABELS, labels=f'["yes", {bad}]')
+    assert f"{bad} is no label: a JSON list of labels holds texts, numbers, or" in str(caught.value)
+
+
 def test_what_a_metric_lacks_and_what_no_metric_reads_are_refused_together() -> None:
     with pytest.raises(OptionError) as caught:
         choose(
