@@ -148,3 +148,15 @@ def test_a_large_run_looks_up_a_sample(
     monkeypatch.setattr("plugin.forecast._MOST_LOOKED_UP", 6)
     text = forecast_text(items_of("Correctness"), judging_with(server), None, journal)
     assert text == f"judging: nothing to pay, all {2 * N} answers are in the cache"
+
+
+def test_all_is_said_of_no_sample(
+    server: JudgeServer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = items_of("Correctness")
+    score_all([items[0], *items[2:]], judging_with(server), journal, Progress())
+    monkeypatch.setattr("plugin.forecast._MOST_LOOKED_UP", 6)
+    text = forecast_text(items, judging_with(server), None, journal)
+    assert text.startswith(
+        f"judging: about 1 calls ({2 * N - 1} of {2 * N} answers are in the cache), "
+    )

@@ -20,7 +20,7 @@ from plugin.errors import JudgeFailingError
 from plugin.forecast import forecast_calls, forecast_text
 from plugin.journal import Journal
 from plugin.judges.panel import Judging
-from plugin.judges.preferring import EMPTY, EQUAL
+from plugin.judges.preferring import EMPTY, EQUAL, PreferenceItem, preferences_in_doubt
 from plugin.judges.spending import SpendLimits
 from plugin.records import Completion, Preference, PreferenceGuide, Variant
 from plugin.score import Item, items_to_score, missing_items, score_all
@@ -310,6 +310,19 @@ def test_a_second_judge_decides_ties_and_flips(server: JudgeServer, journal: Jou
     assert len(server.requests) == n_asked
 
 
+def test_a_pair_is_in_doubt_by_what_the_first_judges_said_at_first() -> None:
+    (item,) = items_of(both())
+    assert isinstance(item, PreferenceItem)
+    clear = Preference("0", "tuned", "vanilla", "Preference", 2, 2, 1.0, judge="")
+    loss = replace(clear, first=-2, second=-2, value=0.0)
+    by_place = {item.place: item}
+    assert preferences_in_doubt(by_place, [clear], "second") == []
+    assert preferences_in_doubt(by_place, [clear, replace(loss, repeat=1)], "second") == []
+    assert preferences_in_doubt(by_place, [clear, replace(loss, judge="second")], "second") == []
+    panel = [replace(clear, judge="a"), replace(loss, judge="b")]
+    assert preferences_in_doubt(by_place, panel, "second") == [item]
+
+
 def test_all_pairs_of_variants_on_demand(server: JudgeServer, journal: Journal) -> None:
     names = ("vanilla", "a", "b", "prompted")
     against = [tuple(pair) for pair in judged_contrasts(names, all_pairs=False)]
@@ -348,6 +361,15 @@ def test_the_forecast_counts_two_calls_for_each_pair_that_is_asked(
     run(server, journal, items)
     assert len(server.requests) == 6
     assert missing_items(items, journal) == []
+
+
+def test_the_forecast_counts_the_order_that_is_answered_already(
+    server: JudgeServer, journal: Journal
+) -> None:
+    items, judging = items_of(both(3)), Judging((judge_at(server),))
+    run(server, journal, items, limits=SpendLimits(max_calls=3), concurrency=1)
+    said = forecast_text(missing_items(items, journal), judging, None, journal)
+    assert said.startswith("judging: about 3 calls (1 of 4 answers are in the cache), ")
 
 
 def test_scores_and_preferences_of_a_case_are_made_together(

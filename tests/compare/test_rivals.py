@@ -130,6 +130,16 @@ def test_with_three_the_intervals_hold_for_all_pairs_at_once() -> None:
     assert wide.ci_low < narrow.ci_low
 
 
+def test_the_best_must_be_better_than_every_other_one() -> None:
+    columns = close(0.0)
+    best = max("ab", key=lambda name: sum(columns[name]))
+    names = {"best": columns[best], "near": columns["a" if best == "b" else "b"]}
+    verdict, _ = ask({CORRECTNESS: {VANILLA: columns[VANILLA], **names, "far": [0.1] * 100}})
+    outcomes = [(gap.best, gap.other, gap.outcome) for gap in verdict.rivals]
+    assert outcomes == [("best", "near", "equivalent"), ("best", "far", "better")]
+    assert verdict.sentence.startswith("best (highest mean of 3 adapters) is better than vanilla")
+
+
 def test_a_lead_that_is_too_small_to_matter_says_so() -> None:
     verdict, _ = ask({CORRECTNESS: close(0.01)})
     assert (verdict.variant, only_gap(verdict).outcome) == ("b", "better")
@@ -190,6 +200,20 @@ def test_in_a_run_that_may_stop_early_the_interval_is_a_sequence() -> None:
     fixed = only_gap(ask({CORRECTNESS: scores}, cases)[0])
     assert gap.gain == fixed.gain
     assert gap.ci_low is not None and fixed.ci_low is not None and gap.ci_low < fixed.ci_low
+
+
+def test_sequences_of_several_pairs_share_the_five_percent() -> None:
+    scores = {VANILLA: spread(0.2, seed=2), "a": spread(0.4, seed=3), "b": spread(0.42, seed=4)}
+    cases = [case(n) for n in range(60)]
+    widths = []
+    for more in ({}, {"c": spread(0.3, seed=6), "d": spread(0.3, seed=7)}):
+        variants = [Variant(name, name, "model") for name in scores | more]
+        plan = early_plan(cases, [CORRECTNESS], "Correctness", variants, seed=7)
+        verdict, _ = ask({CORRECTNESS: scores | more}, cases, early=plan)
+        (gap,) = (gap for gap in verdict.rivals if gap.other == "a")
+        assert gap.best == "b" and gap.ci_low is not None and gap.ci_high is not None
+        widths.append(gap.ci_high - gap.ci_low)
+    assert widths[0] < widths[1]
 
 
 @pytest.mark.parametrize("n_variants", [2, 5])

@@ -317,6 +317,14 @@ def test_no_room_for_a_difference_is_cautioned_of(value, said):
     assert not any(line.startswith("Caution: both") for line in verdict.details)
 
 
+def test_nearly_no_room_is_cautioned_of_and_room_for_one_side_is_not():
+    nearly = [0.1] * 10 + [0.0] * 190
+    _, (row,) = ask({CORRECTNESS: {VANILLA: nearly, "a": nearly[::-1]}})
+    assert row.stuck_at == "worst"
+    _, (row,) = ask({CORRECTNESS: {VANILLA: [0.0] * 200, "a": [0.0, 0.5] * 100}})
+    assert row.stuck_at == ""
+
+
 def test_a_guard_that_nobody_violates_needs_no_caution():
     for value, cautioned in ((0.0, False), (1.0, True)):  # 1.00 is worst
         same = {VANILLA: [value] * 200, "demo-adapter": [value] * 200}

@@ -33,6 +33,7 @@ def test_the_whole_conversation_and_both_answers_are_shown() -> None:
         assert f'<turn role="{turn.role}">\n{turn.content}\n</turn>' in prompt
     assert answers_shown(prompt) == ("Kumail.", "Nobody.")
     assert prompt.index("reasons") < prompt.index('"verdict": "..."')
+    assert list(Choice.model_json_schema()["properties"]) == ["reasons", "verdict"]
     assert "Length is no merit in itself" in prompt
 
 

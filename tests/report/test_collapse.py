@@ -41,6 +41,7 @@ HTML = "<div><div><div><div><p>Hello, dear reader of this page</p></div></div></
         "Paris is the capital. Paris is the capital. Paris is the capital. Paris is",
         "To be honest, it was " + "the best of the " * 8,
         "The answer has to do with several things at once, as so often. " + "and then we " * 12,
+        " ".join(f"word{n} and" for n in range(40)) + " and then we" * 10,
         "!" * 40,
         "火火火火火火火火",
         "答案是" + "我不知道。" * 10,
