@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -216,7 +216,9 @@ def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
     names = [variant.name for variant in header.variants]
     pairs = {(p.variant, p.baseline) for p in judged_contrasts(names, all_pairs=True)}
     metrics = {spec.name for spec in header.metrics if spec.is_relative}
-    for one in journal.all_preferences():
+    rows = journal.all_preferences()
+    answers = journal.answers() if rows else {}
+    for one in rows:
         what = f"preferences: {one.metric} of case {one.case_id}"
         if one.case_id not in ids:
             yield f"preferences: {one.case_id!r} is no case of this run"
@@ -224,7 +226,8 @@ def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
             yield f"{what} compares {one.variant!r} with {one.baseline!r}"
         if one.metric not in metrics:
             yield f"preferences: {one.metric!r} compares nothing in this run"
-        if not _is_settled(one):
+        sides = [answers.get((one.case_id, name)) for name in (one.variant, one.baseline)]
+        if not _is_settled(one, [side.text.strip() for side in sides if side]):
             yield f"{what} is {one.value!r}, its levels are {one.first!r} and {one.second!r}"
         if not (isinstance(one.repeat, int) and one.repeat >= 0):
             yield f"{what} is repeat {one.repeat!r}"
@@ -234,11 +237,21 @@ def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
         yield "preferences: one neither counts nor does not count"
 
 
-def _is_settled(one: Preference) -> bool:
-    """Return whether a judge can have given these levels, and the value follows from them."""
+def _is_settled(one: Preference, texts: Sequence[str]) -> bool:
+    """Return whether the value follows from possible levels of a judge, or from the texts alone.
+
+    Args:
+        one: the preference.
+        texts: the answers of its variant and its baseline, as far as they are there.
+    """
     levels = (one.first, one.second)
     if levels == (None, None):
-        return one.value in (0.0, EVEN, 1.0)
+        if len(texts) < 2:
+            return one.value in (0.0, EVEN, 1.0)
+        own, base = texts
+        if own == base:
+            return one.value == EVEN
+        return not (own and base) and one.value == bool(own)
     return all(isinstance(level, int) and -2 <= level <= 2 for level in levels) and (
         one.value == settle(one, one.first, -one.second).value  # type: ignore[operator,arg-type]
     )

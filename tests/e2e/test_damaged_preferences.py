@@ -71,6 +71,8 @@ def test_untouched_preferences_are_whole(healthy: Path) -> None:
         "first = 99",
         "first = 'A'",
         "first = NULL",
+        "first = NULL, second = NULL",
+        "first = NULL, second = NULL, value = 0.7",
         "second = 2.5",
         "repeat = -1",
         "repeat = 'z'",
@@ -85,6 +87,22 @@ def test_impossible_preferences_are_damage(healthy: Path, tmp_path: Path, change
     run = edited(healthy, tmp_path, f"UPDATE preferences SET {change} WHERE {last}")
     with pytest.raises(DamagedError, match=r"is damaged: preferences: .*journal\.sqlite\.damaged"):
         open_run(run)
+
+
+def test_what_needs_no_judge_follows_from_the_answers(tmp_path: Path) -> None:
+    pairs, out = tmp_path / "pairs.jsonl", tmp_path / "run"
+    texts = (("same", " same"), ("", "text"), ("one", "two"))
+    rows = [{"input": f"Which {n}?", "a": a, "b": b} for n, (a, b) in enumerate(texts)]
+    pairs.write_text("\n".join(map(json.dumps, rows)))
+    sides = ("--recorded", f"base={pairs}:a", "--recorded", f"tuned={pairs}:b")
+    options = ("--predefined_tasks", "Preference", "--judge", "offline", "--out", str(out))
+    assert main("run", *sides, *options).code == 0
+    open_run(out).close()
+    for n, value in ((1, 1.0), (2, 0.5), (2, 0.0)):
+        change = f"UPDATE preferences SET value = {value} WHERE case_id = '{n}'"
+        run = edited(out, tmp_path / f"{n}{value}", change)
+        with pytest.raises(DamagedError, match="is damaged: preferences: Preference of case"):
+            open_run(run)
 
 
 def test_report_names_an_impossible_preference(healthy: Path, tmp_path: Path) -> None:
