@@ -110,7 +110,10 @@ def test_the_cost_is_that_of_what_is_left(server: JudgeServer, journal: Journal)
     def cost(text: str) -> float:
         return float(text.partition("; ")[2].split("; ")[1].split(" to ")[0])
 
-    whole = cost(told(items_of(*NAMES), judging_with(server), journal))
+    text = told(items_of(*NAMES), judging_with(server), journal)
+    low, high = map(float, re.findall(r"(\d+\.\d\d)(?: to| dollars)", text))
+    assert 0 < low and high == pytest.approx(4 * low, abs=0.03)
+    whole = cost(text)
     score_all(items_of("Correctness"), judging_with(server), journal, Progress())
     rest = cost(forecast_text(items_of(*NAMES), judging_with(server), None, journal))
     alone = cost(forecast_text(items_of("Answer Relevancy"), judging_with(server), None, journal))
@@ -136,6 +139,8 @@ def test_the_exam_comes_on_top_less_what_is_kept(server: JudgeServer, journal: J
     text = forecast_text(items, judging, exam, journal)
     assert exam.n_questions_at_most(96) == FLOOR < exam.n_questions_at_most(1_000)
     assert f"examining the judge takes up to {FLOOR} calls more" in text
+    panel = forecast_text(items, judging_with(server, "m", "other"), exam, journal)
+    assert f"examining the judge takes up to {2 * FLOOR} calls more" in panel
     score_all(items, judging, journal, Progress())
     text = forecast_text(items, judging, exam, journal)
     assert text.endswith("calls more, less what is in the cache")

@@ -356,6 +356,8 @@ def test_the_forecast_counts_two_calls_for_each_pair_that_is_asked(
     empty = [completion(RIGHT, "9", "tuned"), completion("", "9", "vanilla")]
     items = items_of([*both(3), *equal, *empty])
     assert forecast_calls(items, include_reason=True).n_calls == 6
+    whole = forecast_calls(items_of(both(tuned=RIGHT + "x" * 4_000)), include_reason=True)
+    assert whole.n_prompt_tokens == pytest.approx(2 * (350 + 1_000 + 30), abs=40)
     said = forecast_text(missing_items(items, journal), Judging((judge_at(server),)))
     assert said.startswith("judging: about 6 calls, ")
     run(server, journal, items)

@@ -90,6 +90,13 @@ def test_a_few_exceptions_do_not_save_a_judge_that_follows_length(prefer_longer)
     assert found.is_separated and found.why_no_rate.endswith("all decided cases but 3")
 
 
+def test_a_few_losses_of_the_shortest_do_not_separate():
+    lengths, values = np.linspace(-500, 700, 200), np.ones(200)
+    values[[0, 1, 2, 60, 110, 160]] = 0.0  # a limit predicts half of the six losses
+    found = length_controlled(values, lengths, seed=1)
+    assert found.rate is not None and not found.is_separated
+
+
 def test_a_judge_that_follows_length_nine_times_in_ten_is_seen_through():
     lengths, rng = lengths_like_real_ones(), np.random.default_rng(21)
     follows = rng.random(300) < 0.9

@@ -103,6 +103,7 @@ def test_a_refusal_of_the_room_is_known_in_every_servers_words(form: str) -> Non
         "'max_completion_tokens' instead.",
         "max_tokens: Extra inputs are not permitted",
         "max_tokens must be at least 1, got -186.",
+        "Invalid 'max_tokens': integer below minimum value. Expected a value >= 5000, but got 4096",
         "request (4390 tokens) exceeds the available context size (2500 tokens), try increasing it",
         "the input length exceeds the context length",
         "temperature is too high, the maximum is 1",
@@ -113,6 +114,18 @@ def test_a_refusal_of_the_room_is_known_in_every_servers_words(form: str) -> Non
 def test_another_refusal_is_another_matter(said: str) -> None:
     assert not refuses_room(CallError(f"HTTP 400: {said}", status=400), 4096)
     assert not refuses_room(CallError(words(ROOM["OpenAI"], 4096), status=500), 4096)
+
+
+def test_a_request_larger_than_a_minutes_share_is_one_too_and_a_busy_server_is_not() -> None:
+    large = CallError(f"HTTP 429: {words(ROOM['tokens per minute'], 4096)}", status=429)
+    busy = CallError("HTTP 429: Rate limit reached: at most 4096 tokens per minute", status=429)
+    assert refuses_room(large, 4096) and not refuses_room(busy, 4096)
+
+
+def test_a_number_with_a_comma_is_a_number() -> None:
+    said = "HTTP 400: the context holds at most 4,200; you asked for 404 and 4,096"
+    assert refuses_room(CallError(said, status=400), 4096)
+    assert not refuses_room(CallError(said, status=400), 512)
 
 
 @pytest.fixture
