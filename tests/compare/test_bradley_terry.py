@@ -92,6 +92,23 @@ def test_a_variant_that_wins_everything_has_no_interval_but_a_place():
     assert [row.beats_next for row in bradley_terry(few, seed=1).rated] == [None, False, None]
 
 
+def test_a_variant_that_hardly_ever_loses_has_no_interval():
+    matches = won("star", "base", 57, 3) + won("a", "base", 40, 20)
+    star, a, base = bradley_terry(matches, seed=1).rated
+    assert (star.name, star.ci_low, star.ci_high) == ("star", None, None)
+    assert a.ci_low is not None and base.ci_low is not None
+
+
+def test_matches_against_each_other_share_the_five_percent_too():
+    lead = won("star", "a", 8, 0)
+    assert bradley_terry(lead, seed=1).rated[0].beats_next is True
+    names = ["a", "b", "c", "d"]
+    rest = [won(own, other, 160, 40) for own, other in zip(names, names[1:], strict=False)]
+    found = bradley_terry([*lead, *(each for own in rest for each in own)], seed=1)
+    assert [row.name for row in found.rated] == ["star", *names]
+    assert found.rated[0].beats_next is False
+
+
 def test_variants_apart_are_not_ranked():
     found = bradley_terry(won("a", "base", 6, 4) + won("b", "c", 6, 4), seed=1)
     assert found.rated == ()

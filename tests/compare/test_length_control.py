@@ -90,6 +90,17 @@ def test_a_few_exceptions_do_not_save_a_judge_that_follows_length(prefer_longer)
     assert found.is_separated and found.why_no_rate.endswith("all decided cases but 3")
 
 
+def test_exceptions_of_one_cluster_are_one():
+    lengths = lengths_like_real_ones()
+    values = (lengths > 0).astype(float)
+    values[5:10] = 0.0
+    alone = length_controlled(values, lengths, seed=1)
+    together = ["x" if 5 <= place < 10 else str(place) for place in range(300)]
+    found = length_controlled(values, lengths, clusters=together, seed=1)
+    assert not alone.is_separated
+    assert found.why_no_rate.endswith("all decided clusters but 1")
+
+
 def test_a_few_losses_of_the_shortest_do_not_separate():
     lengths, values = np.linspace(-500, 700, 200), np.ones(200)
     values[[0, 1, 2, 60, 110, 160]] = 0.0  # a limit predicts half of the six losses

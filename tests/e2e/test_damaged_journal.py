@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shlex
 import shutil
@@ -250,6 +251,10 @@ EDITS: dict[str, Edit] = {
     "negative seconds of a stage": state("seconds", {"score": -1.0}),
     "a limit that is a list": state("halted", ["x"]),
     "ratings of a wrong shape": state("ratings", [{"case_id": "q1"}]),
+    "a rating that is no number": state(
+        "ratings",
+        [{"case_id": "q1", "digest": "d", "metric": "m", "rater": "r", "value": math.nan}],
+    ),
     "an exam that is text": state("exam", "passed"),
     "an exam result without a case": state("exam", [{"kind": "retest"}]),
     "a certificate without a result": state("certificates", {"tuned": {"variant": "tuned"}}),

@@ -11,7 +11,8 @@ import pytest
 from plugin import judges, metrics
 from plugin.errors import CallError, JudgeDownError
 from plugin.journal import Journal
-from plugin.judges.refusals import refuses_room
+from plugin.judges.refusals import refuses_room, why_no_answer
+from plugin.keys import SecretMask
 from plugin.score import items_to_score, score_all
 from plugin.worker import Progress
 from tests.e2e.conftest import demo_options, main
@@ -120,6 +121,19 @@ def test_a_request_larger_than_a_minutes_share_is_one_too_and_a_busy_server_is_n
     large = CallError(f"HTTP 429: {words(ROOM['tokens per minute'], 4096)}", status=429)
     busy = CallError("HTTP 429: Rate limit reached: at most 4096 tokens per minute", status=429)
     assert refuses_room(large, 4096) and not refuses_room(busy, 4096)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"refusal": f"No, {KEY} is secret"},
+        {"tool_calls": [{"function": {"name": KEY}}]},
+        {"function_call": {"name": KEY}},
+    ],
+)
+def test_a_key_in_what_is_no_answer_is_hidden(message: dict[str, Any]) -> None:
+    why = why_no_answer(message, "stop", "", SecretMask(KEY))
+    assert "[key]" in why and KEY not in why
 
 
 def test_a_number_with_a_comma_is_a_number() -> None:
