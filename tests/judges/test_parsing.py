@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from typing import Literal
 
 import pytest
@@ -112,6 +113,18 @@ class Statements(BaseModel):
     statements: list[str]
 
 
+class Scores(BaseModel):
+    scores: list[float]
+
+
+class Side(Enum):
+    LEFT, RIGHT = "left", "right"
+
+
+class Choice(BaseModel):
+    side: Side
+
+
 def read_as(schema: type[BaseModel], text: str) -> BaseModel | Misfit:
     return parse_answer(Answer(text=text), schema, score_within(0, 10))
 
@@ -148,6 +161,8 @@ def test_a_form_with_one_meaning_is_read(text: str) -> None:
 def test_a_word_is_read_without_what_stands_around_it(word: str) -> None:
     found = read_as(Verdicts, json.dumps({"verdicts": [{"verdict": "no"}, {"verdict": word}]}))
     assert found == Verdicts(verdicts=[Verdict(verdict="no"), Verdict(verdict="yes")])
+    side = word.lower().replace("yes", "left")
+    assert read_as(Choice, json.dumps({"side": side})) == Choice(side=Side.LEFT)
 
 
 def test_a_bare_list_stands_for_an_object_that_holds_only_that() -> None:
@@ -174,6 +189,8 @@ def test_a_bare_list_stands_for_an_object_that_holds_only_that() -> None:
         (Score, '{"reason": "so", "score": "0.8"}', "give a whole number from 0 to 10"),
         (Score, "0.8", "not a JSON object"),
         (Score, '{"quoted": {"reason": "so", "score": 9}, "mine": 2}', "reason: Field required"),
+        (Score, f'{{"parameters": {GOOD}, "remark": "or not"}}', "reason: Field required"),
+        (Scores, '{"scores": [2, true]}', "scores.1: true and false are not numbers"),
         (Verdict, '{"verdict": "Yes, mostly"}', "got 'Yes, mostly'"),
         (Verdict, '{"verdict": "yes/no"}', "got 'yes/no'"),
         (Verdict, '{"verdict": true}', "got true"),

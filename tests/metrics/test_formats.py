@@ -92,6 +92,7 @@ def test_an_unknown_dialect_is_refused() -> None:
         ("at most 2 sentences", "Is it 3.5? Yes! Well... no.", "more than 2 sentences (4)"),
         ("2- lines", "one\n\n", "fewer than 2 lines (1)"),
         ("3 characters", "abc", None),
+        ("3 characters", "abcd", "more than 3 characters (4)"),
         ("at least 4 characters", "abc", "fewer than 4 characters (3)"),
         ("3 words", "我吃鱼", None),
     ],
@@ -120,6 +121,7 @@ def test_required_and_forbidden_words_are_whole_words() -> None:
     )
     assert words(*required, "cat, New York", "A CAT in New\nYork") == (1, None)
     assert words(*required, "cat, dog", "concatenate") == (0, "missing 'cat'; missing 'dog'")
+    assert words(*required, "cat", "wildcat") == (0, "missing 'cat'")
     assert words(*forbidden, "sorry, as an AI", "Sorrythat") == (1, None)
     assert words(*forbidden, "sorry, as an AI", "As an AI, I ...") == (0, "has 'as an AI'")
     assert words(*required, "苹果", "我吃苹果") == (1, None)

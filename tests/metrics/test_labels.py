@@ -157,6 +157,8 @@ def test_few_short_expected_outputs_suggest_classification() -> None:
     assert suggest_classification(cases_of(*map(str, range(20)))) == ""
     assert suggest_classification(cases_of(*["a long text of many words", "x"] * 10)) == ""
     assert suggest_classification(cases_of("a", "b")) == ""
+    assert suggest_classification(cases_of(*map(str, [*range(5)] * 4))) == ""
+    assert suggest_classification(cases_of(*map(str, [*range(5)] * 5))) != ""
     assert (
         suggest_classification([*cases_of(*["a", "b"] * 10), case("x", expected_output=None)]) == ""
     )
