@@ -217,7 +217,8 @@ def _check_named(labels: Sequence[str], cases: Sequence[Case]) -> Sequence[str]:
     if not counts.keys() - {""} or "" in counts:
         problems.append("--labels: a label is empty; leave it out")
     if len(counts) == 1 or len(labels) > MOST_LABELS:
-        problems.append(f"--labels names {len(labels)} labels; name 2 to {MOST_LABELS}")
+        named = "1 label" if len(labels) == 1 else f"{len(labels)} labels"
+        problems.append(f"--labels names {named}; name 2 to {MOST_LABELS}")
     reader_forms = set(counts)
     strangers = [
         f"{text[:60]!r} (case {case.id})"

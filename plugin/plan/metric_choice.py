@@ -164,7 +164,8 @@ def with_schema(params: Params, file: str) -> Params:
             raise OptionError(f"--json_schema {file} is larger than 5 MB; give a schema")
         text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise OptionError(f"--json_schema {file} cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise OptionError(f"--json_schema {file} cannot be read: {why}") from error
     if not is_schema_text(text):
         raise OptionError(f"--json_schema {file} holds no JSON object")
     return params.model_copy(update={"json_schema": text.strip()})

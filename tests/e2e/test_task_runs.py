@@ -74,7 +74,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(tmp_path: Path) -> 
         ({"predefined_tasks": "JSON Schema"}, "JSON Schema needs --json_schema"),
         ({"predefined_tasks": "JSON Fields"}, "expected output of case t01 (not JSON"),
         ({"predefined_tasks": "Classification", "labels": "a, b"}, "--labels does not have"),
-        ({"json_schema": str(tmp_path / "none.json")}, "none.json cannot be read"),
+        ({"json_schema": str(tmp_path / "none.json")}, "none.json cannot be read: No such file"),
         (
             {"json_schema": '{"$ref": "https://example.org/s.json"}'},
             "refers to https://example.org/s.json, which is not part of it",

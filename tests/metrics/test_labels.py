@@ -139,7 +139,7 @@ def test_an_unparsed_answer_is_wrong_and_says_so() -> None:
         ((), ["same"] * 6, "one label alone classifies nothing"),
         (("a", "A", "b"), ["a", "b"], "'a', 'A' differ at most in case"),
         (("1", "1.0"), ["1"], "'1', '1.0' differ at most in case"),
-        (("a",), ["a"], "name 2 to 1000"),
+        (("a",), ["a"], "--labels names 1 label; name 2 to 1000"),
         (("a", "  "), ["a"], "a label is empty"),
         (("a", "b"), ["a", "c", "b", "d"], r"'c' \(case 1\), 'd' \(case 3\)"),
     ],
