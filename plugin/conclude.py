@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import NamedTuple
 
 from plugin import __version__
 from plugin.certify.certificate import (
@@ -36,9 +37,9 @@ from plugin.report.preferences import look_at_preferences
 from plugin.report.record import Report
 from plugin.report.task_results import task_notes, task_results
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
-from plugin.results import Comparison, Verdict
+from plugin.results import Comparison, Summary, Verdict
 from plugin.run_facts import RunHeader, RunState
-from plugin.thinking import why_no_verdict
+from plugin.thinking import SplitText, answers_in, why_no_verdict
 from plugin.trust.humans import (
     ResampledDraw,
     completion_digest,
@@ -71,55 +72,42 @@ def conclude(
         Stopped: when the main thread asked to stop.
         OptionError: when the run has not begun.
     """
-    header, params = journal.header, parse_params(journal)
-    variants, specs, judge = header.variants, header.metrics, header.judge
-    cases, completions, answers = journal.cases(), journal.completions(), journal.answers()
-    split_texts = journal.split_texts()
-    preferences = journal.preferences()
-    scores = (*journal.scores(), *win_scores(preferences, variants[0].name))
-    evidence = Evidence(cases, variants, specs, scores, journal.failures(), preferences)
     began = time.perf_counter()
-    trust = _trust_in_judge(header, params, journal.state, evidence, answers)
+    read = _read(journal)
+    header, params, evidence = read.header, read.params, read.evidence
+    trust = _trust_in_judge(read, journal.state)
     how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
-    compared = look_at_preferences(evidence, answers, completions, judge, how)
-    why_none = why_no_verdict(split_texts) if len(variants) > 1 else ""
+    compared = look_at_preferences(evidence, read.answers, read.completions, header.judge, how)
     settings = replace(
-        _verdict_settings(journal, params, evidence),
-        judge_label=label_with_caveats(judge, header.caveat, trust, compared.faults),
+        _verdict_settings(read, journal.state),
+        judge_label=label_with_caveats(header.judge, header.caveat, trust, compared.faults),
         n_resamples=n_resamples,
         beside=compared.beside,
-        is_withheld=bool(why_none),
+        is_withheld=bool(read.why_none),
     )
-    tick = _ticker(progress or Progress(), n_intervals(evidence))
-    summaries = summarise(evidence, settings, tick)
-    comparisons = compared.withhold(compare(evidence, settings, tick))
-    if why_none:
-        comparisons = withhold_outcomes(comparisons)
-    verdict = decide_verdict(evidence, summaries, comparisons, settings)
-    if why_none:
-        verdict = replace(verdict, sentence=f"{why_none[0].upper()}{why_none[1:]}.")
-    task = task_results(evidence, answers, params.task_settings, params.seed, n_resamples)
+    summaries, comparisons, verdict = _decide(
+        read, settings, compared.withhold, progress or Progress()
+    )
+    task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
     notes = (
         *task_notes(task),
-        *metric_notes(specs, summaries, comparisons),
+        *metric_notes(header.metrics, summaries, comparisons),
         *judging_notes(journal),
         *(f"{text[0].upper()}{text[1:]}" for text in header.metric_choice),
     )
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
-    trust = _add_readings(trust, journal, evidence, comparisons, verdict, settings)
-    trust = _add_human_views(trust, journal, evidence, comparisons, settings)
-    certificates = certificates_of_run(journal, variants, cases, completions)
-    collapse = find_collapse(cases, variants, answers)
-    compare_s = time.perf_counter() - began
+    trust = _add_readings(trust, journal, read, comparisons, verdict, settings)
+    trust = _add_human_views(trust, journal.state, read, comparisons, settings)
+    verdict = _with_repeats(_add_trust_lines(verdict, header.judge, trust), evidence.cases)
+    certificates = certificates_of_run(journal, header.variants, evidence.cases, read.completions)
+    collapse = find_collapse(evidence.cases, header.variants, read.answers)
     return Report(
-        verdict=lead_with_certificates(
-            _with_repeats(_add_trust_lines(verdict, judge, trust), cases), certificates
-        ),
-        judge=judge,
-        variants=variants,
-        metrics=specs,
-        cases=cases,
-        completions=completions,
+        verdict=lead_with_certificates(verdict, certificates),
+        judge=header.judge,
+        variants=header.variants,
+        metrics=header.metrics,
+        cases=tuple(evidence.cases),
+        completions=read.completions,
         scores=tuple(evidence.scores),
         failures=tuple(evidence.failures),
         summaries=summaries,
@@ -127,18 +115,77 @@ def conclude(
         partial=settings.partial,
         warnings=(
             *certificate_warnings(certificates),
-            *run_warnings(journal, variants, completions),
+            *run_warnings(journal, header.variants, read.completions),
             *collapse_warnings(collapse),
         ),
-        provenance=_provenance(journal, header, params, compare_s),
+        provenance=_provenance(journal, read, time.perf_counter() - began),
         trust=trust,
-        preferences=preferences,
+        preferences=tuple(evidence.preferences),
         compared=compared,
         task=task,
-        split_texts=split_texts,
+        split_texts=read.split_texts,
         certificates=certificates,
         collapse=collapse,
     )
+
+
+class _Read(NamedTuple):
+    """Hold what is read from the journal once, because it grows with the cases."""
+
+    header: RunHeader
+    params: Params
+    evidence: Evidence
+    completions: Mapping[tuple[str, str], Completion]
+    answers: Mapping[tuple[str, str], Completion]
+    split_texts: Mapping[tuple[str, str], SplitText]
+
+    @property
+    def why_none(self) -> str:
+        """Return why the completions allow no verdict; "" if they do."""
+        return why_no_verdict(self.split_texts) if len(self.header.variants) > 1 else ""
+
+
+def _read(journal: Journal) -> _Read:
+    header, preferences = journal.header, journal.preferences()
+    scores = (*journal.scores(), *win_scores(preferences, header.variants[0].name))
+    evidence = Evidence(
+        journal.cases(), header.variants, header.metrics, scores, journal.failures(), preferences
+    )
+    completions, split_texts = journal.completions(), journal.split_texts()
+    return _Read(
+        header=header,
+        params=parse_params(journal),
+        evidence=evidence,
+        completions=completions,
+        answers=answers_in(completions, split_texts),
+        split_texts=split_texts,
+    )
+
+
+def _decide(
+    read: _Read,
+    settings: VerdictSettings,
+    withhold: Callable[[tuple[Comparison, ...]], tuple[Comparison, ...]],
+    progress: Progress,
+) -> tuple[tuple[Summary, ...], tuple[Comparison, ...], Verdict]:
+    """Return means, comparisons and verdict; outcomes that mean nothing are withheld.
+
+    Args:
+        read: what the journal has.
+        settings: how to judge it.
+        withhold: takes back the outcomes that a faulty judge of preferences gave.
+        progress: counts the intervals.
+    """
+    tick = _ticker(progress, n_intervals(read.evidence))
+    summaries = summarise(read.evidence, settings, tick)
+    comparisons = withhold(compare(read.evidence, settings, tick))
+    why_none = read.why_none
+    if why_none:
+        comparisons = withhold_outcomes(comparisons)
+    verdict = decide_verdict(read.evidence, summaries, comparisons, settings)
+    if why_none:
+        verdict = replace(verdict, sentence=f"{why_none[0].upper()}{why_none[1:]}.")
+    return summaries, comparisons, verdict
 
 
 def _ticker(progress: Progress, total: int) -> Callable[[], None]:
@@ -152,9 +199,10 @@ def _ticker(progress: Progress, total: int) -> Callable[[], None]:
     return tick
 
 
-def _verdict_settings(journal: Journal, params: Params, evidence: Evidence) -> VerdictSettings:
+def _verdict_settings(read: _Read, state: RunState) -> VerdictSettings:
     """Return how to judge the evidence, but for the judge's label."""
-    primary, state, early = journal.header.primary_metric, journal.state, None
+    params, evidence = read.params, read.evidence
+    primary, early = read.header.primary_metric, None
     if params.stop_early:
         variants = evidence.variants
         early = early_plan(evidence.cases, evidence.metrics, primary, variants, seed=params.seed)
@@ -168,26 +216,21 @@ def _verdict_settings(journal: Journal, params: Params, evidence: Evidence) -> V
     )
 
 
-def _trust_in_judge(
-    header: RunHeader,
-    params: Params,
-    state: RunState,
-    evidence: Evidence,
-    answers: Mapping[tuple[str, str], Completion],
-) -> Trust | None:
+def _trust_in_judge(read: _Read, state: RunState) -> Trust | None:
     """Return what is known about the judge; None if it was not examined."""
     if state.exam is None:
         return None
+    header = read.header
     model = str(header.params.get("model_name", ""))
     family = family_of(header.judge, model, header.model_type)
-    own = bool(params.preference_criteria)
-    return make_trust_report(state.exam, evidence, answers, family, own_preference=own)
+    own = bool(read.params.preference_criteria)
+    return make_trust_report(state.exam, read.evidence, read.answers, family, own_preference=own)
 
 
 def _add_readings(
     trust: Trust | None,
     journal: Journal,
-    evidence: Evidence,
+    read: _Read,
     comparisons: Sequence[Comparison],
     verdict: Verdict,
     settings: VerdictSettings,
@@ -195,7 +238,7 @@ def _add_readings(
     """Add to the trust report what other wordings change, and other readings of the result."""
     if trust is None:
         return None
-    state = journal.state
+    state, evidence = journal.state, read.evidence
     wordings = check_wordings(state.exam or (), state.rewordings, evidence, settings)
     trust = replace(trust, wordings=wordings)
     place = (verdict.primary_metric, verdict.variant, evidence.names[0], ALL)
@@ -209,27 +252,24 @@ def _add_readings(
     by_judge = given_by_judge(
         spec, row.baseline, journal.judge_scores(), journal.all_preferences(), second
     )
-    made = journal.completions()
-    return replace(
-        trust, readings=other_readings(evidence, row, wordings, by_judge, made, settings)
-    )
+    found = other_readings(evidence, row, wordings, by_judge, read.completions, settings)
+    return replace(trust, readings=found)
 
 
 def _add_human_views(
     trust: Trust | None,
-    journal: Journal,
-    evidence: Evidence,
+    state: RunState,
+    read: _Read,
     comparisons: Sequence[Comparison],
     settings: VerdictSettings,
 ) -> Trust | None:
     """Add to the trust report what humans say, if there are ratings."""
-    state = journal.state
     if not state.ratings:
         return trust
-    digests = {place: completion_digest(answer) for place, answer in journal.answers().items()}
+    digests = {place: completion_digest(answer) for place, answer in read.answers.items()}
     drawn = frozenset(state.drawn_for_rating)
     draw = ResampledDraw(digests, drawn, settings.seed, settings.n_resamples)
-    views = human_views(evidence, comparisons, state.ratings, draw)
+    views = human_views(read.evidence, comparisons, state.ratings, draw)
     return replace(trust or Trust(), humans=views)
 
 
@@ -270,10 +310,8 @@ def _n_missing(evidence: Evidence, params: Params) -> int:
     )
 
 
-def _provenance(
-    journal: Journal, header: RunHeader, params: Params, compare_s: float
-) -> dict[str, object]:
-    state = journal.state
+def _provenance(journal: Journal, read: _Read, compare_s: float) -> dict[str, object]:
+    state, header, params = journal.state, read.header, read.params
     seconds = {**state.seconds, "compare": compare_s}
     return {
         "run_id": header.run_id,
@@ -290,7 +328,7 @@ def _provenance(
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "judge_versions": journal.judge_versions(),
         "judge_calls": asdict(state.judge_calls),
-        "generated_tokens": sum(c.n_tokens or 0 for c in journal.completions().values()),
+        "generated_tokens": sum(c.n_tokens or 0 for c in read.completions.values()),
         "versions": header.versions,
         "reported_with": __version__,
     }
