@@ -169,6 +169,7 @@ class RivalGap:
         outcome: of the best one against the other one.
         n_pairs: pairs of variants that the interval holds for at once.
         method: how the interval was computed, or why there is none, in words.
+        is_relative: whether the two were compared with each other: the means are what each wins.
     """
 
     best: str
@@ -186,6 +187,7 @@ class RivalGap:
     outcome: Outcome
     n_pairs: int
     method: str
+    is_relative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
