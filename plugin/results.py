@@ -235,7 +235,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class DatasetNumber:
-    """A number over all answers of a variant together, which is no mean of scores.
+    """A number over all answers of a variant together, which is not a mean of scores.
 
     Attributes:
         metric: the metric that it belongs to.

@@ -124,14 +124,15 @@ class FieldComparer:
             more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
             raise OptionError(
                 f"--predefined_tasks JSON Fields: the expected output of {', '.join(problems[:5])}"
-                f"{more} is no JSON; correct these rows, or choose another metric, such as Token F1"
+                f"{more} is not JSON; correct these rows, or choose another metric, such as "
+                "Token F1"
             )
 
     def compare(self, case: Case, completion: str) -> dict[str, FieldResult]:
         """Return what became of the fields, for the reference that fits best.
 
         Raises:
-            FormatViolation: when the completion is no JSON.
+            FormatViolation: when the completion is not JSON.
         """
         value = parse_json(completion)
         each = [

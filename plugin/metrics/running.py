@@ -48,7 +48,7 @@ async def run_preference(
     found = await _guarded(metric.prefer(case, first, second, ask))
     if found.value not in range(-MUCH_BETTER, MUCH_BETTER + 1):
         raise MetricError(
-            f"level {found.value} is no whole number from {-MUCH_BETTER} to {MUCH_BETTER}"
+            f"level {found.value} is not a whole number from {-MUCH_BETTER} to {MUCH_BETTER}"
         )
     return int(found.value), found.reason or ""
 

@@ -247,7 +247,7 @@ def _fields(given: _Answered) -> TaskResults:
 
 
 def _results(comparer: FieldComparer, case: Case, text: str) -> dict[str, FieldResult]:
-    """Return what became of the fields; all are missing where the answer is no JSON."""
+    """Return what became of the fields; all are missing where the answer is not JSON."""
     try:
         return comparer.compare(case, text)
     except ValueError:
