@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from benchmarks.samples import cases, completions
+from benchmarks.samples import cases, completions, deepeval_model
 from plugin import metrics
 from plugin.compare.pairs import Contrast
 from plugin.journal import Journal
@@ -73,25 +73,12 @@ def deepevals_ms(n: int) -> float:
     """Return the milliseconds of `ArenaGEval` for each pair."""
     from deepeval.metrics import ArenaGEval
     from deepeval.metrics.arena_g_eval.utils import FAKE_NAMES
-    from deepeval.models import DeepEvalBaseLLM
     from deepeval.test_case import ArenaTestCase, Contestant, LLMTestCase, SingleTurnParams
 
-    class Peer(DeepEvalBaseLLM):
-        def load_model(self):
-            return self
-
-        def get_model_name(self):
-            return "instant"
-
-        def generate(self, prompt, schema=None):
-            raise NotImplementedError
-
-        async def a_generate(self, prompt, schema=None):
-            # DeepEval hides the real names, and gives an example after the contestants.
-            winner = max(FAKE_NAMES, key=prompt.partition("Example JSON")[0].rfind)
-            fields = {"winner": winner, "reason": "It says more."}
-            fields["rewritten_reason"] = "As said."
-            return schema(**{name: fields[name] for name in schema.model_fields})
+    def last_wins(prompt):
+        # DeepEval hides the real names, and gives an example after the contestants.
+        winner = max(FAKE_NAMES, key=prompt.partition("Example JSON")[0].rfind)
+        return {"winner": winner, "reason": "It says more.", "rewritten_reason": "As said."}
 
     def contestant(one, case):
         return Contestant(
@@ -107,7 +94,7 @@ def deepevals_ms(n: int) -> float:
         name="Preference",
         evaluation_steps=["Choose the better answer."],
         evaluation_params=[SingleTurnParams.INPUT, SingleTurnParams.ACTUAL_OUTPUT],
-        model=Peer(),
+        model=deepeval_model(last_wins),
     )
 
     async def measure_all() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from plugin.records import Case, Completion, Message
 
 METRICS = ("Answer Relevancy", "Hallucination")
@@ -33,3 +35,28 @@ def completions(n: int) -> list[Completion]:
         )
         for i in range(n)
     ]
+
+
+def deepeval_model(fields_for: Callable[[str], dict[str, object]]):
+    """Return a model for DeepEval that answers at once.
+
+    Args:
+        fields_for: prompt -> the fields of the answer; the schema takes those that it knows.
+    """
+    from deepeval.models import DeepEvalBaseLLM
+
+    class InstantModel(DeepEvalBaseLLM):
+        def load_model(self):
+            return self
+
+        def get_model_name(self):
+            return "instant"
+
+        def generate(self, prompt, schema=None):
+            raise NotImplementedError
+
+        async def a_generate(self, prompt, schema=None):
+            fields = fields_for(prompt)
+            return schema(**{name: fields[name] for name in schema.model_fields})
+
+    return InstantModel()

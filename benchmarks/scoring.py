@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.samples import METRICS, cases, completions
+from benchmarks.samples import METRICS, cases, completions, deepeval_model
 from plugin import judges, metrics
 from plugin.journal import Journal
 from plugin.judges.panel import Judging
@@ -42,29 +42,15 @@ def deepevals_ms(n: int, as_it_comes: bool) -> float:
     from deepeval import evaluate
     from deepeval.evaluate.configs import AsyncConfig, CacheConfig, DisplayConfig
     from deepeval.metrics import AnswerRelevancyMetric, HallucinationMetric
-    from deepeval.models import DeepEvalBaseLLM
     from deepeval.test_case import LLMTestCase
-
-    class Instant(DeepEvalBaseLLM):
-        def load_model(self):
-            return self
-
-        def get_model_name(self):
-            return "instant"
-
-        def generate(self, prompt, schema=None):
-            raise NotImplementedError
-
-        async def a_generate(self, prompt, schema=None):
-            fields = {"statements": ["one", "two"], "reason": "because"}
-            fields["verdicts"] = [{"verdict": "yes", "reason": "because"}] * 2
-            return schema(**{name: fields[name] for name in schema.model_fields})
 
     tests = [
         LLMTestCase(input=case.input, actual_output=text.text, context=list(case.context))
         for case, text in zip(cases(n), completions(n), strict=True)
     ]
-    model = Instant()
+    verdicts = [{"verdict": "yes", "reason": "because"}] * 2
+    fields = {"statements": ["one", "two"], "reason": "because", "verdicts": verdicts}
+    model = deepeval_model(lambda prompt: fields)
     chosen = [AnswerRelevancyMetric(model=model), HallucinationMetric(model=model)]
     began = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -27,6 +27,9 @@ DATA = "data set"
 EVEN = 0.5
 """What a variant wins against itself: the score of the baseline where completions are compared."""
 
+MUCH_BETTER = 2
+"""The highest level of a preference; the lowest is its negative."""
+
 FailureStage = Literal["data", "generate", "judge", "metric"]
 
 

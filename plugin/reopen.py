@@ -181,11 +181,11 @@ def _in_scores(journal: Journal, header: RunHeader) -> Iterator[str]:
     for score in scores:
         spec = specs.get(score.metric)
         if spec is None:
-            yield f"scores: {score.metric!r} is no metric of this run"
+            yield f"scores: {score.metric!r} is not a metric of this run"
         elif not _is_possible(score.value, spec):
             yield f"scores: {score.metric} of case {score.case_id} is {score.value!r}"
         if isinstance(score, Score) and not _is_text(score.reason or ""):
-            yield f"scores: the reason of {score.metric} of case {score.case_id} is no text"
+            yield f"scores: the reason of {score.metric} of case {score.case_id} is not a text"
 
 
 def _is_possible(value: object, spec: MetricSpec) -> bool:
@@ -206,9 +206,9 @@ def _unknown_places(
     ids = {case.id for case in journal.cases()}
     for case_id, name in places:
         if case_id not in ids:
-            yield f"{what}: {case_id!r} is no case of this run"
+            yield f"{what}: {case_id!r} is not a case of this run"
         if name not in names:
-            yield f"{what}: {name!r} is no variant of this run"
+            yield f"{what}: {name!r} is not a variant of this run"
 
 
 def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
@@ -221,7 +221,7 @@ def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
     for one in rows:
         what = f"preferences: {one.metric} of case {one.case_id}"
         if one.case_id not in ids:
-            yield f"preferences: {one.case_id!r} is no case of this run"
+            yield f"preferences: {one.case_id!r} is not a case of this run"
         if (one.variant, one.baseline) not in pairs:
             yield f"{what} compares {one.variant!r} with {one.baseline!r}"
         if one.metric not in metrics:
@@ -232,7 +232,7 @@ def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
         if not (isinstance(one.repeat, int) and one.repeat >= 0):
             yield f"{what} is repeat {one.repeat!r}"
         if not (_is_text(one.reason or "") and _is_text(one.judge)):
-            yield f"{what} has a reason or a judge that is no text"
+            yield f"{what} has a reason or a judge that is not a text"
     if journal.has_odd_counts():
         yield "preferences: one neither counts nor does not count"
 
@@ -260,7 +260,7 @@ def _is_settled(one: Preference, texts: Sequence[str]) -> bool:
 def _in_failures(journal: Journal) -> Iterator[str]:
     for one in journal.failures():
         if one.stage not in ("data", "generate", "judge", "metric"):
-            yield f"failures: {one.stage!r} is no stage"
+            yield f"failures: {one.stage!r} is not a stage"
         if not _is_text(one.reason):
             yield f"failures: that of case {one.case_id} has no reason"
 
@@ -288,4 +288,4 @@ def _in_state(state: RunState) -> Iterator[str]:
             yield f"state: {name} has a number below zero, or none"
     given = [*(rating.value for rating in state.ratings), *(p.value for p in state.exam or ())]
     if not all(math.isfinite(value) for value in given if value is not None):
-        yield "state: a rating, or a score of the judge's exam, is no number"
+        yield "state: a rating, or a score of the judge's exam, is not a number"

@@ -169,6 +169,7 @@ class RivalGap:
         outcome: of the best one against the other one.
         n_pairs: pairs of variants that the interval holds for at once.
         method: how the interval was computed, or why there is none, in words.
+        is_relative: whether the two were compared with each other: the means are what each wins.
     """
 
     best: str
@@ -186,6 +187,7 @@ class RivalGap:
     outcome: Outcome
     n_pairs: int
     method: str
+    is_relative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class DatasetNumber:
-    """A number over all answers of a variant together, which is no mean of scores.
+    """A number over all answers of a variant together, which is not a mean of scores.
 
     Attributes:
         metric: the metric that it belongs to.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.judge_server import served
 
 MIB = 1 << 20
 N_MIB = 64
@@ -95,14 +96,5 @@ def _pieces(coding: str) -> Iterator[bytes]:
     yield b"".join(map(packer.compress, plain)) + packer.flush()
 
 
-@contextmanager
-def endless_server(coding: str = "", status: int = 200) -> Iterator[EndlessServer]:
-    server = EndlessServer(coding, status)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def endless_server(coding: str = "", status: int = 200) -> AbstractContextManager[EndlessServer]:
+    return served(EndlessServer(coding, status))

@@ -11,9 +11,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -25,7 +25,7 @@ from plugin.load.cases import CaseSource, load_cases
 from plugin.load.columns import Columns
 from plugin.load.model import inspect_model
 from plugin.records import VANILLA, Completion, Message, Prompt
-from tests.judge_server import Reply
+from tests.judge_server import Reply, served
 
 BASE, TUNED = "demo-base", "demo-tuned"
 N_TOKENS = 32
@@ -137,17 +137,8 @@ class InferenceServer(ThreadingHTTPServer):
         """A client that hangs up is no news."""
 
 
-@contextmanager
-def inference_server(model: DemoModel) -> Iterator[InferenceServer]:
-    server = InferenceServer(model)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def inference_server(model: DemoModel) -> AbstractContextManager[InferenceServer]:
+    return served(InferenceServer(model))
 
 
 class _Handler(BaseHTTPRequestHandler):

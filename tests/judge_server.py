@@ -14,10 +14,12 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
+
+Server = TypeVar("Server", bound=ThreadingHTTPServer)
 
 
 @dataclass
@@ -91,8 +93,8 @@ class JudgeServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def judge_server() -> Iterator[JudgeServer]:
-    server = JudgeServer()
+def served(server: Server) -> Iterator[Server]:
+    """Let a server answer in a thread of its own."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -101,6 +103,10 @@ def judge_server() -> Iterator[JudgeServer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def judge_server() -> AbstractContextManager[JudgeServer]:
+    return served(JudgeServer())
 
 
 _KEYS = ("authorization", "x-api-key", "api-key")

@@ -118,6 +118,11 @@ class _Tallies(NamedTuple):
     played: Floats
 
     @property
+    def noun(self) -> str:
+        """Return what the units are: "clusters" where one has several matches of a pair."""
+        return "clusters" if self.played.max(initial=0.0) > 1 else "cases"
+
+    @property
     def sizes(self) -> Floats:
         """Return the number of matches of each unit."""
         total: Floats = self.played.sum(axis=1)
@@ -163,7 +168,7 @@ def bradley_terry(
     order = np.argsort(-scores, kind="stable")
     method = f"Bradley-Terry model, ties as half a win, penalty {penalty:g}"
     if n_units < MIN_CLUSTERS:
-        why = f"no intervals with fewer than {MIN_CLUSTERS} units (here {n_units})"
+        why = f"no intervals with fewer than {MIN_CLUSTERS} {tallies.noun} (here {n_units})"
         rated = [_rate(tallies, scores, place, None, None) for place in order]
         return Ranking(tuple(rated), n_units, why_no_interval=why, method=method)
     n = min(n_resamples, ENOUGH_RESAMPLES)
@@ -180,7 +185,7 @@ def bradley_terry(
         _rate(tallies, scores, place, float(half[place]) if varies[place] else None, beaten)
         for place, beaten in zip(order, [*beats, None], strict=True)
     ]
-    method += f", refitted on {n} resamples of {n_units} units"
+    method += f", refitted on {n} resamples of {n_units} {tallies.noun}"
     return Ranking(tuple(rated), n_units, method=method)
 
 

@@ -60,8 +60,11 @@ def format_named_p(value: float | None) -> str:
 
 
 def format_percent(share: float | None) -> str:
-    """Return a share as a whole percentage; zero never gets a sign."""
-    return MISSING if share is None else f"{round(100 * share)}%"
+    """Return a share as a whole percentage, of the same digits as `format_number` gives it.
+
+    Zero never gets a sign.
+    """
+    return MISSING if share is None else f"{round(100 * round(share, _PLACES))}%"
 
 
 def format_count(count: int, singular: str = "", plural: str = "") -> str:

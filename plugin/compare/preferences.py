@@ -14,10 +14,7 @@ from typing import NamedTuple
 from plugin.compare.bradley_terry import Match
 from plugin.compare.length_control import StyleCounts, count_style
 from plugin.compare.stats import MeanEstimate, mean_interval
-from plugin.records import Completion, Preference
-
-MUCH_BETTER = 2
-"""The highest level of a preference; the lowest is its negative."""
+from plugin.records import EVEN, MUCH_BETTER, Completion, Preference
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +111,13 @@ def preference_facts(
     unasked = [rows[0].value for case_id, rows in by_case.items() if case_id not in asked]
     return PreferenceFacts(
         n=len(by_case),
-        n_equal=sum(value == 0.5 for value in unasked),
-        n_empty=sum(value != 0.5 for value in unasked),
+        n_equal=sum(value == EVEN for value in unasked),
+        n_empty=sum(value != EVEN for value in unasked),
         win_rate=estimate((i, _mean(row.value for row in rows)) for i, rows in by_case.items()),
         flip_rate=estimate((i, _mean(row.is_flip for row in rows)) for i, rows in asked.items()),
         first_share=estimate(_first_choices(own)),
         decisive=estimate(
-            (i, _mean(row.value != 0.5 for row in rows)) for i, rows in by_case.items()
+            (i, _mean(row.value != EVEN for row in rows)) for i, rows in by_case.items()
         ),
         mean_level=estimate((i, _mean(map(_level, rows))) for i, rows in by_case.items()),
     )
@@ -235,7 +232,7 @@ def _level(row: Preference) -> float:
     """Return the mean level of both orders, from 0 (much worse) to 1 (much better)."""
     if row.first is None or row.second is None:
         return row.value
-    return 0.5 + (row.first + row.second) / (4 * MUCH_BETTER)
+    return EVEN + (row.first + row.second) / (4 * MUCH_BETTER)
 
 
 def _label(case_id: str, clusters: Mapping[str, Hashable] | None) -> Hashable:

@@ -184,6 +184,7 @@ def _gap(pairs: Pairs, interval: Interval, n_pairs: int, p_value: float | None) 
         outcome=outcome if holds else "can't tell",
         n_pairs=n_pairs,
         method=interval.method,
+        is_relative=spec.is_relative,
     )
 
 

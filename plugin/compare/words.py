@@ -281,7 +281,8 @@ def _numbers_text(row: Comparison) -> str:
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:
         return f"no case has a score of both (n=0{failed_suffix(n_failed)})"
     if row.is_relative:
-        return wins_text(row, f"{n_text(row)}{failed_suffix(n_failed)}")
+        on = f"{n_text(row)}{failed_suffix(n_failed)}"
+        return wins_text(row.variant_mean, (row.ci_low, row.ci_high), on)
     means = f"{format_number(row.variant_mean)} against {format_number(row.baseline_mean)}"
     direction = "" if row.higher_is_better else " (lower is better)"
     within = format_interval(row.ci_low, row.ci_high, signed=True)

@@ -50,18 +50,20 @@ def preference_head(row: Comparison, subject: str, why_open: str, small: str) ->
     return f"Can't tell whether {subject} is preferred over {row.baseline}{why_open}: {row.variant}"
 
 
-def wins_text(row: Comparison, n_text: str) -> str:
-    """Return the win rate with its interval.
+def wins_text(
+    rate: float | None, gain_ends: tuple[float | None, float | None], n_text: str, at_once: str = ""
+) -> str:
+    """Return a win rate with its interval.
 
     Args:
-        row: the comparison.
+        rate: the win rate.
+        gain_ends: ends of the interval of the gain, which is the rate minus one half.
         n_text: what it rests on, in words.
+        at_once: which comparisons the interval holds for at once, in words; "" for this one.
     """
-    ends = [None if end is None else end + EVEN for end in (row.ci_low, row.ci_high)]
-    return (
-        f"wins {format_rate(row.variant_mean)} ({format_rate_interval(*ends)}, {n_text}), ties "
-        "count half"
-    )
+    low, high = (None if end is None else end + EVEN for end in gain_ends)
+    within = f"{format_rate_interval(low, high)}{at_once}"
+    return f"wins {format_rate(rate)} ({within}, {n_text}), ties count half"
 
 
 def beside_text(view: PreferenceView) -> str:

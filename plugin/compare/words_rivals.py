@@ -14,6 +14,7 @@ from plugin.compare.numbers import (
 )
 from plugin.compare.pairs import BestOf
 from plugin.compare.words import Finding, also_worse, comparison_line, n_text
+from plugin.compare.words_preference import wins_text
 from plugin.records import PROMPTED
 from plugin.results import Comparison, RivalGap
 
@@ -110,13 +111,17 @@ def _gap_text(gap: RivalGap, both: str) -> str:
         f"of {margin})",
         "can't tell": f"{both} cannot be told apart on {gap.metric}",
     }[gap.outcome]
-    within = format_interval(gap.ci_low, gap.ci_high, signed=True)
+    at_once = ""
     if gap.ci_low is not None and gap.n_pairs > 1:
-        within += f", which holds for all {format_count(gap.n_pairs)} pairs of variants at once"
+        at_once = f", which holds for all {format_count(gap.n_pairs)} pairs of variants at once"
+    on = f"{n_text(gap)}{failed_suffix(gap.n_failed)}"
+    if gap.is_relative:
+        wins = wins_text(gap.best_mean, (gap.ci_low, gap.ci_high), on, at_once)
+        return f"{found}: asked about these two, {gap.best} {wins}"
+    within = format_interval(gap.ci_low, gap.ci_high, signed=True)
     return (
         f"{found}: {format_number(gap.best_mean)} against {format_number(gap.other_mean)}, gain "
-        f"{format_number(gap.gain, signed=True)} ({within}, {n_text(gap)}"
-        f"{failed_suffix(gap.n_failed)})"
+        f"{format_number(gap.gain, signed=True)} ({within}{at_once}, {on})"
     )
 
 

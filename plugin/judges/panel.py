@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from plugin.errors import CallError
 from plugin.journal import Journal
@@ -30,6 +31,8 @@ from plugin.records import (
     MetricSpec,
     Score,
 )
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,9 @@ async def score_item(
         askers = askers[:1]
     pairs = list[tuple[Asker, Measured]]()
     for asker, one in zip(
-        askers, await _score_with_panel(metric, item.case, text, askers), strict=True
+        askers,
+        await ask_each(askers, lambda asker: run_metric(metric, item.case, text, asker)),
+        strict=True,
     ):
         if not isinstance(one, Measured):
             who = f"{asker.label}: " if len(askers) > 1 else ""
@@ -146,26 +151,24 @@ async def score_item(
     return Score(**where, value=value, reason=reason), shares if spec.asks_judge else []
 
 
-async def _score_with_panel(
-    metric: Metric, case: Case, text: str, askers: Sequence[Asker]
-) -> list[Measured | CallError | MetricError]:
-    if len(askers) == 1:  # an extra task would take as long as the scoring itself
-        return [await _score_with_judge(metric, case, text, askers[0])]
-    work = (_score_with_judge(metric, case, text, asker) for asker in askers)
-    found = await asyncio.gather(*work, return_exceptions=True)
-    for one in found:  # after all have ended, so that no paid call is lost
+async def ask_each(
+    askers: Sequence[Asker], ask: Callable[[Asker], Awaitable[Found]]
+) -> list[Found | CallError | MetricError]:
+    """Return what each judge says, or the error that stands in its place.
+
+    Raises:
+        BaseException: any other error, after all judges have ended: no paid call is lost.
+    """
+    if len(askers) == 1:  # an extra task would take as long as all else of our own
+        try:
+            return [await ask(askers[0])]
+        except (CallError, MetricError) as error:
+            return [error]
+    found = await asyncio.gather(*map(ask, askers), return_exceptions=True)
+    for one in found:
         if isinstance(one, BaseException) and not isinstance(one, CallError | MetricError):
             raise one
     return found  # type: ignore[return-value]
-
-
-async def _score_with_judge(
-    metric: Metric, case: Case, text: str, asker: Asker
-) -> Measured | CallError | MetricError:
-    try:
-        return await run_metric(metric, case, text, asker)
-    except (CallError, MetricError) as error:
-        return error
 
 
 _THIRD = 1 / 3

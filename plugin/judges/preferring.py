@@ -7,7 +7,6 @@ completions are a tie without asking, and an empty completion loses against one 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,9 +14,9 @@ from functools import partial
 from plugin.compare.relative import PreferencePlace
 from plugin.errors import CallError
 from plugin.judges.asking import Asker
-from plugin.judges.panel import is_unsure
+from plugin.judges.panel import ask_each, is_unsure
 from plugin.metrics import Metric
-from plugin.metrics.running import MetricError, run_preference
+from plugin.metrics.running import run_preference
 from plugin.records import EVEN, Case, Completion, Failure, FailureStage, Preference
 
 EQUAL = "equal completions: a tie, without asking a judge"
@@ -80,7 +79,8 @@ async def prefer_item(
     if isinstance(metric, CallError):
         return failed("judge", str(metric))
     rows = list[Preference]()
-    for asker, found in zip(askers, await _ask_panel(item, metric, bare, askers), strict=True):
+    each = await ask_each(askers, lambda asker: _ask_judge(item, metric, bare, asker))
+    for asker, found in zip(askers, each, strict=True):
         if not isinstance(found, Preference):
             who = f"{asker.label}: " if len(askers) > 1 else ""
             stage: FailureStage = "judge" if isinstance(found, CallError) else "metric"
@@ -89,28 +89,13 @@ async def prefer_item(
     return rows
 
 
-async def _ask_panel(
-    item: PreferenceItem, metric: Metric, bare: Preference, askers: Sequence[Asker]
-) -> list[Preference | CallError | MetricError]:
-    if len(askers) == 1:  # an extra task would take as long as all else of our own
-        return [await _ask_judge(item, metric, bare, askers[0])]
-    work = (_ask_judge(item, metric, bare, asker) for asker in askers)
-    found = await asyncio.gather(*work, return_exceptions=True)
-    for one in found:  # after all have ended, so that no paid call is lost
-        if isinstance(one, BaseException) and not isinstance(one, CallError | MetricError):
-            raise one
-    return found  # type: ignore[return-value]
-
-
 async def _ask_judge(
     item: PreferenceItem, metric: Metric, bare: Preference, asker: Asker
-) -> Preference | CallError | MetricError:
+) -> Preference:
+    """Return the preference of one judge; raises what `run_preference` raises."""
     own, base = item.own.text, item.base.text
-    try:
-        first, why_first = await run_preference(metric, item.case, own, base, asker)
-        turned, why_second = await run_preference(metric, item.case, base, own, asker)
-    except (CallError, MetricError) as error:
-        return error
+    first, why_first = await run_preference(metric, item.case, own, base, asker)
+    turned, why_second = await run_preference(metric, item.case, base, own, asker)
     made = settle(bare, first, turned)
     names = (bare.variant, bare.baseline)
     said = (_told(names, first, why_first), _told(names[::-1], turned, why_second))

@@ -273,7 +273,7 @@ def _read_content(content: object, where: str, problems: list[str]) -> str | Non
 
 
 def read_parts(value: object, where: str, problems: list[str]) -> str | None:
-    """Return the texts of the parts as lines; None, with a problem, if one is no text."""
+    """Return the texts of the parts as lines; None, with a problem, if one is not a text."""
     parts = value if isinstance(value, list) else [value]
     n_before = len(problems)
     texts = [_read_part(part, f"{where}, part {i}", problems) for i, part in enumerate(parts, 1)]

@@ -47,7 +47,7 @@ def read_chat_files(folder: Path, error_kind: type[UserError]) -> ChatFiles:
     """Read a folder's chat template and end-of-text token, as the transformers library does.
 
     Raises:
-        UserError: of the given class, when tokenizer_config.json is no JSON object.
+        UserError: of the given class, when tokenizer_config.json is not a JSON object.
     """
     config: dict[str, Any] = {}
     path = folder / "tokenizer_config.json"

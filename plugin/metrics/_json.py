@@ -30,11 +30,11 @@ def parse_json(text: str) -> Any:
     """Return the value that the whole text is.
 
     Raises:
-        FormatViolation: when it is no JSON as RFC 8259 has it.
+        FormatViolation: when it is not JSON as RFC 8259 has it.
     """
 
     def refuse(word: str) -> float:
-        raise FormatViolation(f"not JSON: {word} is no number of JSON")
+        raise FormatViolation(f"not JSON: {word} is not a number of JSON")
 
     try:
         return json.loads(unfenced(text), parse_constant=refuse, parse_int=_whole_number)

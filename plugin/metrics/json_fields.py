@@ -25,6 +25,9 @@ from plugin.records import Case
 EXACTLY = Tolerance()
 FieldResult = Literal["right", "wrong", "wrong type", "missing", "unexpected"]
 
+NOT_EXPECTED = "not expected: "
+"""Stands before the fields that nobody expects, which are no violation."""
+
 _PLACE = re.compile(r"\[\d+\]")
 _MOST_NAMED = 5
 _MOST_FIELDS = 10_000
@@ -121,14 +124,15 @@ class FieldComparer:
             more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
             raise OptionError(
                 f"--predefined_tasks JSON Fields: the expected output of {', '.join(problems[:5])}"
-                f"{more} is no JSON; correct these rows, or choose another metric, such as Token F1"
+                f"{more} is not JSON; correct these rows, or choose another metric, such as "
+                "Token F1"
             )
 
     def compare(self, case: Case, completion: str) -> dict[str, FieldResult]:
         """Return what became of the fields, for the reference that fits best.
 
         Raises:
-            FormatViolation: when the completion is no JSON.
+            FormatViolation: when the completion is not JSON.
         """
         value = parse_json(completion)
         each = [
@@ -154,11 +158,29 @@ async def _measure_fields(
         results = comparer.compare(case, completion)
     except FormatViolation as violation:
         return Measured(0.0, str(violation))
-    problems = [
-        f"{result} {shortened(path)}" for path, result in results.items() if result != "right"
-    ]
-    more = [f"{len(problems) - _MOST_NAMED} more"] if len(problems) > _MOST_NAMED else []
-    return Measured(share_right(results), "; ".join(problems[:_MOST_NAMED] + more) or None)
+    return Measured(share_right(results), _reason(results) or None)
+
+
+def _reason(results: Mapping[str, FieldResult]) -> str:
+    """Return what is wrong, and in brackets what nobody expects and does not count."""
+    wrong, spare = list[str](), list[str]()
+    for path, result in results.items():
+        if result == "unexpected":
+            spare.append(shortened(path))
+        elif result != "right":
+            at = " at" if result == "wrong type" else ""
+            wrong.append(f"{result}{at} {shortened(path)}")
+    reason = "; ".join(_first(wrong))
+    if not spare:
+        return reason
+    also = f"{NOT_EXPECTED}{', '.join(_first(spare))}"
+    return f"{reason} ({also})" if reason else also
+
+
+def _first(texts: Sequence[str]) -> list[str]:
+    """Return the first of the texts, and how many more there are."""
+    n_more = len(texts) - _MOST_NAMED
+    return [*texts[:_MOST_NAMED], *([f"{n_more} more"] if n_more > 0 else [])]
 
 
 def suggest_json_fields(cases: Sequence[Case]) -> str:

@@ -44,7 +44,7 @@ class SchemaChecker:
         """Read the schema.
 
         Raises:
-            OptionError: when it is no valid schema, refers to something outside, or never ends.
+            OptionError: when it is not a valid schema, refers to something outside, or never ends.
         """
         self._n_followed = 0
         self._patterns: dict[str, Pattern] = {}

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 
 from plugin.errors import CallError, LimitReached, VerdictError
 from plugin.metrics import Ask, Measured, Metric
-from plugin.records import Case, Completion, MetricSpec, NoResult
+from plugin.records import MUCH_BETTER, Case, Completion, MetricSpec, NoResult
 
 
 class MetricError(Exception):
@@ -32,10 +32,6 @@ async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> M
     return check_score(metric.spec, await _guarded(metric.measure(case, completion, ask)))
 
 
-MOST = 2
-"""The highest level of a preference; the lowest is its negative."""
-
-
 async def run_preference(
     metric: Metric, case: Case, first: str, second: str, ask: Ask
 ) -> tuple[int, str]:
@@ -50,8 +46,10 @@ async def run_preference(
     if metric.prefer is None:
         raise MetricError(f"{metric.spec.name} does not compare completions")
     found = await _guarded(metric.prefer(case, first, second, ask))
-    if found.value not in range(-MOST, MOST + 1):
-        raise MetricError(f"level {found.value} is no whole number from {-MOST} to {MOST}")
+    if found.value not in range(-MUCH_BETTER, MUCH_BETTER + 1):
+        raise MetricError(
+            f"level {found.value} is not a whole number from {-MUCH_BETTER} to {MUCH_BETTER}"
+        )
     return int(found.value), found.reason or ""
 
 

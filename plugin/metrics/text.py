@@ -36,8 +36,6 @@ from plugin.records import Case
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacreMetric
 
-normalised_words = squad_words
-
 
 def same_words(text: str, wanted: str) -> bool:
     """Return whether the texts are the same after normalisation."""

@@ -38,9 +38,6 @@ LAB_FORM = {
 """Options with a field of their own, in the form's order, with their titles. An option that this
 version does not have is left out."""
 
-MOST_FIELDS = 14
-LONGEST_TITLE = 25
-
 _NOT_IN_A_JOB = {
     "out": "a job's results go to its own page",
     "help": "docs/options.md lists every option",

@@ -37,8 +37,8 @@ def _read_labels(value: object) -> object:
         bad = [one for one in value if not isinstance(one, str | bool | int | float)]
         if bad:
             raise ValueError(
-                f"{json.dumps(bad[0])} is no label: a JSON list of labels holds texts, numbers, or "
-                "true and false"
+                f"{json.dumps(bad[0])} is not a label: a JSON list of labels holds texts, "
+                "numbers, or true and false"
             )
         named = (str(one).lower() if isinstance(one, bool) else str(one).strip() for one in value)
         return tuple(one for one in named if one)

@@ -70,7 +70,7 @@ def confusion_figure(matrices: Sequence[ConfusionMatrix]) -> Figure:
     block = 0.35 + label_height + height + 0.25
     n_rows = -(-len(shown) // n_side)
     fig = new_figure(0.95 + block * n_rows)
-    draw_text(fig, (0.15, 0.25), "Which label was named for which", fontsize=13, weight="bold")
+    draw_text(fig, (0.15, 0.25), "Expected and named labels", fontsize=13, weight="bold")
     left = 0.15
     for colour, text in ((WIN, "right"), (LOSS, "wrong")):
         left += draw_swatch(fig, (left, 0.58), colour, text)

@@ -22,7 +22,7 @@ from plugin.compare.numbers import format_number, format_range
 from plugin.compare.pairs import Evidence, clusters_of
 from plugin.metrics import METRICS
 from plugin.metrics.entry import TaskSettings
-from plugin.metrics.json_fields import FieldComparer, FieldResult, plain_path
+from plugin.metrics.json_fields import NOT_EXPECTED, FieldComparer, FieldResult, plain_path
 from plugin.metrics.labels import reader_of
 from plugin.metrics.text import bleu_of, chrf_of
 from plugin.records import Case, Completion, MetricSpec
@@ -247,7 +247,7 @@ def _fields(given: _Answered) -> TaskResults:
 
 
 def _results(comparer: FieldComparer, case: Case, text: str) -> dict[str, FieldResult]:
-    """Return what became of the fields; all are missing where the answer is no JSON."""
+    """Return what became of the fields; all are missing where the answer is not JSON."""
     try:
         return comparer.compare(case, text)
     except ValueError:
@@ -263,8 +263,7 @@ _MAKERS: dict[str, Callable[[_Answered], TaskResults]] = {
 """By the metric's key."""
 
 
-_DETAILS = re.compile(r" \([^()]*\)$")
-_PLACE = re.compile(r"\[\d+\]")
+_DETAILS = re.compile(rf" \((?:{NOT_EXPECTED}.*|[^()]*)\)$", re.DOTALL)
 
 
 def _violations(evidence: Evidence) -> list[Violation]:
@@ -293,7 +292,7 @@ def _violations(evidence: Evidence) -> list[Violation]:
 
 def _kinds(reason: str) -> set[str]:
     """Return the violations that a reason names, without details and places in lists."""
-    parts = (_PLACE.sub("[]", _DETAILS.sub("", part.strip())) for part in reason.split("; "))
+    parts = (plain_path(_DETAILS.sub("", part.strip())) for part in reason.split("; "))
     return {part for part in parts if part and not re.fullmatch(r"\d+ more", part)}
 
 

@@ -39,7 +39,7 @@ def test_two_variants_by_hand():
     assert found.tied_neighbours == ()
     assert found.method == (
         "Bradley-Terry model, ties as half a win, penalty 0.1, refitted on 2000 resamples of 200 "
-        "units"
+        "cases"
     )
 
 
@@ -121,7 +121,7 @@ def test_few_units_give_a_ranking_without_intervals():
     found = bradley_terry(matches, seed=1)
     assert [row.name for row in found.rated] == ["a", "base"]
     assert found.rated[0].ci_low is None and found.rated[0].beats_next is None
-    assert found.why_no_interval == "no intervals with fewer than 6 units (here 5)"
+    assert found.why_no_interval == "no intervals with fewer than 6 clusters (here 5)"
 
 
 def test_copies_of_a_case_do_not_narrow_the_interval():

@@ -77,3 +77,10 @@ def test_shares_counts_and_rough_sizes():
 def test_published_numbers_have_four_decimals_and_no_minus_zero():
     assert str(round_published(-0.00001)) == "0.0"
     assert (round_published(2 / 3), round_published(math.inf)) == (0.6667, None)
+
+
+def test_a_percentage_has_the_digits_of_the_number():
+    for place in range(1001):
+        share = place / 1000
+        whole = round(100 * float(f"{share:.2f}"))
+        assert format_percent(share) == f"{whole}%"

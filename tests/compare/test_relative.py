@@ -146,9 +146,9 @@ def test_the_best_is_set_apart_by_its_own_preferences_where_it_has_some() -> Non
     judged = [preference(str(i), float(i % 4 == 0), "b", "a") for i in range(12)]
     settings = VerdictSettings(SPEC.name, 0, n_resamples=200)
     (gap,) = rival_gaps(evidence(over_base, n=12, names=names), SPEC, "a", settings)
-    assert gap.gain == 0  # both always win over the base
+    assert (gap.gain, gap.is_relative) == (0, False)  # both always win over the base
     (gap,) = rival_gaps(evidence([*over_base, *judged], n=12, names=names), SPEC, "a", settings)
-    assert (gap.gain, gap.best_mean, gap.other_mean) == (0.25, 0.75, 0.5)
+    assert (gap.gain, gap.best_mean, gap.other_mean, gap.is_relative) == (0.25, 0.75, 0.5, True)
 
 
 def test_without_preferences_of_their_own_two_variants_differ_by_up_to_one() -> None:

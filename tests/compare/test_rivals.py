@@ -12,6 +12,7 @@ import pytest
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import Contrast, column_of, pair_up
 from plugin.compare.rivals import rival_gaps
+from plugin.compare.words_rivals import rival_lines
 from plugin.records import ALL, VANILLA, Variant
 from plugin.results import RivalGap
 from tests.compare.test_verdict import (
@@ -232,3 +233,29 @@ def test_equal_variants_are_rarely_called_the_best(n_variants: int) -> None:
         gaps = rival_gaps(evidence, CORRECTNESS, best, quick)
         wrong += any(gap.outcome in ("better", "worse") for gap in gaps)
     assert wrong / n_runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_runs)
+
+
+def test_two_that_were_compared_with_each_other_have_a_win_rate() -> None:
+    gap = RivalGap(
+        best="a",
+        other="b",
+        metric="Preference",
+        n=60,
+        n_clusters=None,
+        n_failed=1,
+        best_mean=0.7,
+        other_mean=0.5,
+        gain=0.2,
+        ci_low=0.1,
+        ci_high=0.3,
+        margin=0.05,
+        outcome="better",
+        n_pairs=3,
+        method="bootstrap",
+        is_relative=True,
+    )
+    assert rival_lines([gap], "a", "b") == [
+        "Best against runner-up: a is better than b on Preference: asked about these two, a wins "
+        "70% (95% interval 60% to 80%, which holds for all 3 pairs of variants at once, n=60, "
+        "1 failed), ties count half."
+    ]

@@ -108,7 +108,7 @@ def test_the_ranking_names_what_cannot_be_told_apart() -> None:
         "The variants cannot be ranked: a never meets b."
     ]
     few = bradley_terry([Match("a", "b", 1.0, case) for case in range(4)], seed=1)
-    assert ranking_lines(few)[0].endswith(". No intervals with fewer than 6 units (here 4).")
+    assert ranking_lines(few)[0].endswith(". No intervals with fewer than 6 cases (here 4).")
     apart = bradley_terry([Match("a", "b", 1.0, 1), Match("c", "d", 1.0, 1)], seed=1)
     assert ranking_lines(apart) == [
         "The variants cannot be ranked: c, d never met a, not even through others."

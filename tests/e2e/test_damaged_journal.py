@@ -178,7 +178,7 @@ EDITS: dict[str, Edit] = {
             "metrics": [{**one, "margin": -1} for one in found["metrics"]],  # type: ignore[index]
         },
     ),
-    "a margin that is no number": fact(
+    "a margin that is not a number": fact(
         "header",
         lambda found: {  # type: ignore[dict-item]
             **found,  # type: ignore[dict-item]
@@ -244,7 +244,7 @@ EDITS: dict[str, Edit] = {
     "a fact cut short": sql(f"UPDATE meta SET {HALF} WHERE name = 'state.judge_calls'"),
     "negative calls": state("judge_calls", {"n_calls": -4}),
     "a negative cost": state("judge_calls", {"cost": -0.5}),
-    "a cost that is no number": sql(
+    "a cost that is not a number": sql(
         "UPDATE meta SET body = '{\"cost\": NaN}' WHERE name = 'state.judge_calls'"
     ),
     "seconds as text": state("seconds", {"score": "long"}),

@@ -40,7 +40,7 @@ def test_labels_are_scored_without_a_judge_and_shown_as_matrices(tmp_path: Path)
     assert shown_texts(drawn) == shown_texts((ROOT / "docs" / "confusion.svg").read_text("utf-8"))
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Classification: over all cases together" in page
-    assert "Which label was named for which" in page
+    assert "Expected and named labels" in page
     with (out / "06_task.csv").open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert {row["number"] for row in table} >= {"macro F1", "precision", "recall"}

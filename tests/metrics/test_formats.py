@@ -24,7 +24,7 @@ from tests.metrics.task_samples import score_text
         ("Valid JSON", "1" * 5000, None),
         ("Valid JSON", 'Sure: {"a": 1}', "not JSON: it begins with other text"),
         ("Valid JSON", '{"a": 1} Done.', "not JSON: text after the JSON"),
-        ("Valid JSON", '{"a": NaN}', "not JSON: NaN is no number of JSON"),
+        ("Valid JSON", '{"a": NaN}', "not JSON: NaN is not a number of JSON"),
         ("Valid JSON", '{"a": 1,}', "not JSON: expecting property name enclosed in double quotes"),
         ("Valid JSON", "[" * 100_000, "not JSON: nested too deeply"),
         ("Valid YAML", "a: 1\nb:\n  - x\n  - y", None),
@@ -71,7 +71,7 @@ def test_json_is_read_as_pythons_own_reader_does_but_for_nan() -> None:
         assert parse_json(text) == json.loads(text)
     for text in ("NaN", "[Infinity]", "-Infinity"):
         assert not math.isnan(0) and json.loads(text) is not None
-        with pytest.raises(FormatViolation, match="no number of JSON"):
+        with pytest.raises(FormatViolation, match="not a number of JSON"):
             parse_json(text)
 
 

@@ -220,7 +220,11 @@ def test_json_fields_scores_the_share_that_is_right() -> None:
     assert score_text("JSON Fields", wanted, wanted).value == 1
     found = score_text("JSON Fields", json.dumps({**WANTED, "age": 4, "x": 1}), wanted)
     assert found.value == pytest.approx(5 / 6)
-    assert found.reason == "wrong age; unexpected x"
+    assert found.reason == "wrong age (not expected: x)"
+    found = score_text("JSON Fields", json.dumps({**WANTED, "age": "4"}), wanted)
+    assert found.reason == "wrong type at age"
+    found = score_text("JSON Fields", json.dumps({**WANTED, "x": 1, "y": 2}), wanted)
+    assert (found.value, found.reason) == (1, "not expected: x, y")
     found = score_text("JSON Fields", f"Here: {wanted}", wanted)
     assert (found.value, found.reason) == (0, "not JSON: it begins with other text")
     close = TaskSettings(number_tolerance="0.5")

@@ -95,7 +95,9 @@ def test_an_option_chooses_its_metric(option: str, value: str, name: str) -> Non
 def test_a_label_is_a_plain_value(bad: str) -> None:
     with pytest.raises(OptionError) as caught:
         choose(LABELS, labels=f'["yes", {bad}]')
-    assert f"{bad} is no label: a JSON list of labels holds texts, numbers, or" in str(caught.value)
+    assert f"{bad} is not a label: a JSON list of labels holds texts, numbers, or" in str(
+        caught.value
+    )
 
 
 def test_what_a_metric_lacks_and_what_no_metric_reads_are_refused_together() -> None:

@@ -130,7 +130,10 @@ def test_where_cases_belong_together_more_clusters_are_asked_for():
         first, outcome="can't tell", n_clusters=7, n_to_detect=8, smallest_detectable=0.06
     )
     text = read(dataclasses.replace(report, comparisons=(open_row, *others))).text
-    assert "About 8 clusters would find a gain of 0.05. These 7 find one of 0.06." in text
+    assert (
+        "About 8 clusters would find a gain of 0.05. These 7 find only gains of 0.06 or more."
+        in text
+    )
 
 
 def test_cases_show_both_completions_worst_first():

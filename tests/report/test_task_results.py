@@ -116,6 +116,13 @@ def test_json_fields_have_an_accuracy_for_each_field() -> None:
     ]
 
 
+def test_a_field_that_nobody_expects_is_no_violation() -> None:
+    wanted = ['{"a": 1}'] * 2
+    said = ['{"a": 2, "note (own)": 3}', '{"a": 1, "note (own)": 3}']
+    found = results_of("JSON Fields", wanted, base=said, tuned=wanted)
+    assert [(one.text, one.n) for one in found.violations] == [("wrong a", 1)]
+
+
 def test_the_commonest_violations_come_first_and_without_details() -> None:
     settings = TaskSettings(length_limit="2-3 words")
     texts = ["one", "a b c d", "one two three four five", "fine words"]
