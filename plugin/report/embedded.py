@@ -1,0 +1,56 @@
+"""Put data and scripts into a page that needs nothing but itself and runs nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_IN_HTML = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+
+
+def data_element(name: str, value: Any) -> str:
+    """Return an element that holds a value as JSON; no text in it can end the element.
+
+    Args:
+        name: the element's id.
+        value: what JSON can hold, without NaN or infinity.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    safe = text.translate(_IN_HTML).encode("utf-8", "backslashreplace").decode()
+    return f'<script type="application/json" id="{name}">{safe}</script>'
+
+
+def read_code(name: str) -> str:
+    """Return the text of a script that lies in this folder.
+
+    Args:
+        name: its file name.
+
+    Raises:
+        ValueError: when the script would end its own element.
+    """
+    code = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    if "</script" in code.lower() or "<!--" in code:
+        raise ValueError(f"{name} contains what ends a script element; write it in two parts")
+    return code
+
+
+def code_element(code: str) -> str:
+    """Return an element that runs a script; its page must allow it, see `security_policy`."""
+    return f"<script>{code}</script>"
+
+
+def security_policy(codes: Sequence[str]) -> str:
+    """Return the page's content security policy: these scripts, inline styles, no network at all.
+
+    Args:
+        codes: the scripts, character for character as in their elements.
+    """
+    digests = (hashlib.sha256(code.encode()).digest() for code in codes)
+    allowed = " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in digests)
+    scripts = f"script-src {allowed}; " if allowed else ""
+    return f"default-src 'none'; {scripts}style-src 'unsafe-inline'"
