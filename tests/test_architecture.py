@@ -52,7 +52,7 @@ def mapped_files() -> dict[str, str]:
 
 def real_files() -> set[str]:
     files = [file for folder in MAPPED for file in (ROOT / folder).rglob("*")]
-    code = [file for file in files if file.suffix in (".py", ".j2")]
+    code = [file for file in files if file.suffix in (".py", ".j2", ".js")]
     whole = [f for f in code if f.name != "__init__.py" or len(f.read_text().splitlines()) > 4]
     return {"main.py", *(str(file.relative_to(ROOT)) for file in whole)}
 
