@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from plugin.records import MetricSpec, Variant
 
@@ -146,6 +147,58 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
+class PageItem:
+    """What one opaque id of a rating page stands for; raters never see this.
+
+    Attributes:
+        item: the opaque id; unique over all pages of a run.
+        page: the opaque id of the rating page.
+        kind: "pair", "single" (one answer, on a metric) or "reason" (what the judge wrote).
+        case_id: the case.
+        metric: the metric; "" for a pair.
+        shown: digests of the completions, in the order shown; one unless the item is a pair.
+    """
+
+    item: str
+    page: str
+    kind: Literal["pair", "single", "reason"]
+    case_id: str
+    metric: str
+    shown: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HumanChoice:
+    """Which of two completions of a case one human preferred.
+
+    Attributes:
+        case_id: the case.
+        digests: the two completions, in the order in which they were shown.
+        rater: who chose.
+        won: what the first one won: 1, 0, 0.5 for a tie; None where the rater could not decide.
+        comment: what the rater wrote; may be empty.
+    """
+
+    case_id: str
+    digests: tuple[str, str]
+    rater: str
+    won: float | None
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonCheck:
+    """Whether one human found the judge's reason for a score right; None: could not decide."""
+
+    case_id: str
+    digest: str
+    metric: str
+    rater: str
+    is_right: bool | None
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunState:
     """What a run has found out so far besides completions, scores and failures.
 
@@ -165,6 +218,9 @@ class RunState:
         rewordings: metric -> its criterion in other words, part by part, as the exam used them.
         ratings: what humans gave.
         drawn_for_rating: ids of the cases that were drawn at random for rating.
+        page_items: the key of all rating pages.
+        human_choices: which completions humans preferred.
+        reason_checks: what humans say of the judge's reasons.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -182,3 +238,6 @@ class RunState:
     rewordings: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     ratings: tuple[Rating, ...] = ()
     drawn_for_rating: tuple[str, ...] = ()
+    page_items: tuple[PageItem, ...] = ()
+    human_choices: tuple[HumanChoice, ...] = ()
+    reason_checks: tuple[ReasonCheck, ...] = ()
