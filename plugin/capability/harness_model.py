@@ -114,7 +114,8 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
             requests: those of the harness, with the arguments (context, settings).
             disable_tqdm: whether the harness draws a bar of its own.
         """
-        asked = [_Asked(*request.args, self._text.context) for request in requests]
+        room = self._text.context
+        asked = [_Asked(request.args[0], request.args[1], room) for request in requests]
         contexts = [self.tok_encode(one.context)[-one.n_room :] for one in asked]
         made: list[tuple[int, ...]] = [()] * len(asked)
         waiting, step = list(range(len(asked))), _FIRST_TOKENS
