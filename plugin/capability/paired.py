@@ -170,7 +170,7 @@ def _window(n: int, chance: float) -> NDArray[np.int64]:
 def _times_log(counts: NDArray[np.int64], chance: float) -> Floats:
     """Return counts * log(chance), with 0 * log(0) = 0."""
     if chance > 0:
-        return counts * math.log(chance)
+        return (counts * math.log(chance)).astype(np.float64)
     return np.where(counts > 0, -math.inf, 0.0).astype(np.float64)
 
 
