@@ -28,8 +28,9 @@ from plugin.cache import (
     place_of,
 )
 from plugin.errors import JournalGoneError, OptionError
+from plugin.item_rows import ITEM_TABLES, ItemRows
 from plugin.keys import SecretMask
-from plugin.preference_rows import PREFERENCE_TABLES, PreferenceRows
+from plugin.preference_rows import PREFERENCE_TABLES
 from plugin.records import Case, Completion, Failure, JudgeScore, Score
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, split_completions
@@ -60,7 +61,7 @@ INSERT OR IGNORE INTO meta VALUES ('schema_version', '{JOURNAL_FORMAT}');
 
 _OWN_TABLES = (
     *("cases", "answers", "scores", "judge_scores", "failures"),
-    *("preferences", "preference_failures"),
+    *("preferences", "preference_failures", "item_results", "text_readings", "next_tokens"),
 )
 """What a new run does not take over."""
 
@@ -94,13 +95,13 @@ def kept_text(folder: Path | None) -> str:
     return ", ".join(f"{n:,} {name if n > 1 else name[:-1]}" for name, n in counts.items() if n)
 
 
-class Journal(PreferenceRows):
+class Journal(ItemRows):
     """Keep one run's rows; look into the shared cache, if there is one, for what is missing.
 
     Secrets are replaced in all that comes from models and servers before it is written.
     """
 
-    tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES
+    tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES + ITEM_TABLES
     way_out = (
         "move it away ({command}) and begin the run again with the command that began it: what the "
         "cache (--cache_dir) holds is not made or paid for again"
@@ -297,13 +298,18 @@ class Journal(PreferenceRows):
 
     def add_answer(self, key: str, completion: Completion, shared: bool = True) -> None:
         """Keep a completion under its content key here and, if `shared`, in the shared cache."""
-        completion = self._mask.in_completion(completion)
-        self.add_completion(key, completion)
+        completion = self.keep_completion(key, completion, shared)
         where = (completion.case_id, completion.variant)
         with self._instead_of_failure(*where, ""):
             self._query("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", *where, key)
+
+    def keep_completion(self, key: str, completion: Completion, shared: bool = True) -> Completion:
+        """Keep a completion that answers no case, as `add_answer`; return it without secrets."""
+        completion = self._mask.in_completion(completion)
+        self.add_completion(key, completion)
         if self.cache and shared:
             self.cache.add_completion(key, completion)
+        return completion
 
     def completions(self) -> dict[tuple[str, str], Completion]:
         """Return all completions, by case id and variant."""

@@ -132,6 +132,7 @@ def _problems(journal: Journal) -> Iterator[str]:
     yield from _in_completions(journal, header)
     yield from _in_scores(journal, header)
     yield from _in_preferences(journal, header)
+    yield from _in_items(journal, header)
     yield from _in_failures(journal)
     yield from _in_judgments(journal)
     yield from _in_state(state)
@@ -235,6 +236,29 @@ def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
             yield f"{what} has a reason or a judge that is not a text"
     if journal.has_odd_counts():
         yield "preferences: one neither counts nor does not count"
+
+
+def _in_items(journal: Journal, header: RunHeader) -> Iterator[str]:
+    names = {variant.name for variant in header.variants}
+    for one in journal.item_results():
+        what = f"item_results: item {one.item_id} of {one.variant!r}"
+        if one.variant not in names or one.source not in ("probe", "lm-eval"):
+            yield f"{what} is of no variant or source of this run"
+        if not (one.score is None or _is_share(one.score)):
+            yield f"{what} has the score {one.score!r}"
+        if not all(map(_is_text, (one.ability, one.item_id, one.output, one.reason))):
+            yield f"{what} holds something that is not a text"
+    for read in journal.text_readings():
+        values = read.loglikelihood, read.divergence
+        numbers = all(v is None or isinstance(v, float) and math.isfinite(v) for v in values)
+        sizes = all(isinstance(n, int) and n >= 0 for n in (read.n_tokens, read.n_bytes))
+        texts = all(map(_is_text, (read.text_id, read.kind, read.token_digest, read.reason)))
+        if read.variant not in names or not (numbers and sizes and texts):
+            yield f"text_readings: that of {read.text_id} by {read.variant!r} makes no sense"
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, float | int) and 0 <= value <= 1
 
 
 def _is_settled(one: Preference, texts: Sequence[str]) -> bool:

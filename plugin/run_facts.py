@@ -199,6 +199,21 @@ class ReasonCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class CapabilityChoice:
+    """How general ability is tested in a run.
+
+    Attributes:
+        size: which set of items is asked.
+        is_guard: whether a lost ability counts as harm in the verdict.
+        note: what the user is told about it: what it takes, or why it is left out.
+    """
+
+    size: Literal["off", "quick", "full"]
+    is_guard: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunState:
     """What a run has found out so far besides completions, scores and failures.
 
@@ -221,6 +236,8 @@ class RunState:
         page_items: the key of all rating pages.
         human_choices: which completions humans preferred.
         reason_checks: what humans say of the judge's reasons.
+        capability: how general ability is tested; None before that was decided.
+        text_note: why texts were not read, or are not compared; "" for nothing to say.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -241,3 +258,5 @@ class RunState:
     page_items: tuple[PageItem, ...] = ()
     human_choices: tuple[HumanChoice, ...] = ()
     reason_checks: tuple[ReasonCheck, ...] = ()
+    capability: CapabilityChoice | None = None
+    text_note: str = ""

@@ -17,6 +17,7 @@ from plugin.journal import Journal
 from plugin.metrics import METRICS
 from plugin.records import Failure, Score, Variant
 from plugin.run_facts import (
+    CapabilityChoice,
     HumanChoice,
     JudgeCalls,
     PageItem,
@@ -65,6 +66,8 @@ STATE = RunState(
     page_items=(PageItem("i-1", "p-1", "pair", "1", "", ("out-d", "out-e")),),
     human_choices=(HumanChoice("1", ("out-d", "out-e"), "Ann", 0.5, "both fine"),),
     reason_checks=(ReasonCheck("1", "out-d", "Tone", "Ann", None),),
+    capability=CapabilityChoice("quick", True, "200 items"),
+    text_note="other tokens",
 )
 
 

@@ -1,4 +1,7 @@
-"""Records of the capability stage: the items that it asks, and one result per item and variant."""
+"""Records of the capability stage: the items that it asks, and what it found out.
+
+Results of items and readings of texts are rows of the journal, and defined beside its tables.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from plugin.item_rows import ItemResult, Source, TextReading
 from plugin.records import Message
 
-Source = Literal["probe", "lm-eval"]
-"""Where items come from: the shipped probe, or tasks of lm-evaluation-harness."""
+__all__ = [
+    *("AbilityFinding", "AbilityOutcome", "AbilityScore", "Item", "ItemResult"),
+    *("OverallFinding", "OverallOutcome", "Source", "TextReading"),
+]
+
+
+AbilityOutcome = Literal[
+    "unchanged", "lost", "slightly lower", "no loss found", "higher", "unclear", "floor", "ceiling"
+]
+OverallOutcome = Literal["unchanged", "kept", "lower", "unclear", "floor", "ceiling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +46,92 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemResult:
-    """What one variant did with one item.
+class AbilityScore:
+    """How one variant does in one ability.
 
     Attributes:
-        source: where the item comes from.
-        ability: the ability that the item tests, or the name of the task.
-        item_id: identifies the item within its source.
-        variant: who answered.
-        score: 0 to 1, more is better; None when there is none.
-        output: what the variant answered; for likelihood items, the option that it preferred.
-        reason: why the score is what it is, or why there is none; may be empty.
+        n: items with a score.
+        n_failed: items without one.
+        mean: mean score, 0 to 1; None without any score.
     """
 
     source: Source
     ability: str
-    item_id: str
     variant: str
-    score: float | None
-    output: str = ""
-    reason: str = ""
+    n: int
+    n_failed: int
+    mean: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AbilityFinding:
+    """One variant against the base in one ability, item by item.
+
+    Attributes:
+        outcome: "unchanged" if all completions are the same; "floor" if both fail (nearly) all
+            items and "ceiling" if both solve all, so that no loss could show; "lost" if the whole
+            interval lies below the margin; "slightly lower" if it lies below zero; "higher" if it
+            lies above zero; "unclear" if items without a score could overturn that.
+        is_large: whether a loss is beyond the second margin, too.
+        n: items with a score of both.
+        n_failed: items on which one of the two has no score.
+        gain: mean of variant minus base.
+        ci_low: lower end of the gain's interval, adjusted for all abilities of the variant.
+        ci_high: upper end of that interval.
+        level: of that interval.
+        n_won: items on which the variant is better.
+        n_lost: items on which the variant is worse.
+        n_changed: items on which the two answer differently.
+    """
+
+    source: Source
+    ability: str
+    variant: str
+    outcome: AbilityOutcome
+    is_large: bool
+    n: int
+    n_failed: int
+    base_mean: float
+    variant_mean: float
+    gain: float
+    ci_low: float
+    ci_high: float
+    level: float
+    n_won: int
+    n_lost: int
+    n_changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverallFinding:
+    """One variant against the base on all items of a source, stratified by ability.
+
+    Items of abilities at floor or ceiling do not count: they could show no loss.
+
+    Attributes:
+        outcome: "kept" if the interval excludes a loss beyond the margin; "lower" if a wider
+            interval lies below the margin as a whole; "floor" or "ceiling" if no item counts.
+        n: items that count.
+        n_all: all items that both have a score for.
+        n_failed: items on which one of the two has no score.
+        gain: mean of variant minus base over the items that count; None if there are none.
+        ci_low: lower end of the gain's interval.
+        ci_high: upper end of that interval.
+        n_for_kept: how many items like these would show with 80% power that nothing is lost, if
+            that is so; None where nothing is open.
+        floors: abilities at the floor.
+        ceilings: abilities at the ceiling.
+    """
+
+    source: Source
+    variant: str
+    outcome: OverallOutcome
+    n: int
+    n_all: int
+    n_failed: int
+    gain: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_for_kept: int | None
+    floors: tuple[str, ...] = ()
+    ceilings: tuple[str, ...] = ()

@@ -17,13 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plugin.capability.findings import (
-    AbilityFinding,
-    AbilityOutcome,
-    AbilityScore,
-    OverallFinding,
-    OverallOutcome,
-)
 from plugin.capability.paired import (
     Flips,
     low_tail,
@@ -31,7 +24,15 @@ from plugin.capability.paired import (
     stratified_interval,
     tango_interval,
 )
-from plugin.capability.records import ItemResult, Source
+from plugin.capability.records import (
+    AbilityFinding,
+    AbilityOutcome,
+    AbilityScore,
+    ItemResult,
+    OverallFinding,
+    OverallOutcome,
+    Source,
+)
 from plugin.compare.bootstrap import bca_ends
 from plugin.compare.intervals import MIN_VARYING, betting_interval, group_units, n_varying
 
