@@ -13,8 +13,15 @@ from plugin.item_rows import ItemResult, Source, TextReading
 from plugin.records import Message
 
 __all__ = [
-    *("AbilityFinding", "AbilityOutcome", "AbilityScore", "Item", "ItemResult"),
-    *("OverallFinding", "OverallOutcome", "Source", "TextReading"),
+    "AbilityFinding",
+    "AbilityOutcome",
+    "AbilityScore",
+    "Item",
+    "ItemResult",
+    "OverallFinding",
+    "OverallOutcome",
+    "Source",
+    "TextReading",
 ]
 
 
