@@ -63,7 +63,7 @@ RULES: dict[str, RuleEntry] = {
     "list": RuleEntry(score_list, ("n",), ("style", "words_each", "lacks", "from"), may_copy=True),
     "table": RuleEntry(score_table, ("style",), ("header", "n_rows", "rows"), may_copy=True),
     "refusal": RuleEntry(score_refusal, (), ()),
-    "no_refusal": RuleEntry(score_no_refusal, (), ("has_any", "least_words")),
+    "no_refusal": RuleEntry(score_no_refusal, ("has_any",)),
     "language": RuleEntry(score_language, ("language",), ("has_any", "least_words")),
 }
 """Name of a rule -> the function that scores answers by it, and what it needs to know."""
