@@ -43,6 +43,8 @@ class Stage(StrEnum):
     CERTIFY = "certify"
     GENERATE = "generate"
     READ_LIKELIHOODS = "perplexity"
+    ASK_ITEMS = "test general ability"
+    READ_TEXTS = "read general texts"
     WRITE_STEPS = "write evaluation steps"
     SCORE = "score"
     ASK_SECOND_JUDGE = "ask the second judge"

@@ -102,7 +102,7 @@ class AdapterSwitch(ABC):
         """Switch the variant's adapter on inside the block, and check the base afterwards."""
 
     @abstractmethod
-    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+    def logits(self, rows: Sequence[Sequence[int]], n_positions: int = N_POSITIONS) -> list[Logits]:
         """Return the logits for the last positions of these rows, computed in one batch."""
 
     @property
@@ -300,9 +300,9 @@ def _log_softmax(logits: WideLogits) -> WideLogits:
     return found
 
 
-def last_positions(n_tokens: int) -> slice:
+def last_positions(n_tokens: int, n_positions: int = N_POSITIONS) -> slice:
     """Return the positions of a row whose logits are compared."""
-    return slice(max(0, n_tokens - N_POSITIONS), n_tokens)
+    return slice(max(0, n_tokens - n_positions), n_tokens)
 
 
 def probe_ids(vocabulary: int) -> list[int]:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
-from plugin.certify.measure import AdapterSwitch, certify_weights
+from plugin.certify.measure import AdapterSwitch, Logits, certify_weights
 from plugin.engines import EngineSettings
 from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
 from plugin.engines.plain_text import PlainText
@@ -110,6 +110,14 @@ class LocalEngine(ABC):
         """See `Engine.loglikelihoods`."""
         with self._switch.adapter_on(variant):
             yield from likelihoods_in_batches(pairs, self._settings, self._read_batch)
+
+    def next_logits(
+        self, variant: str, batches: Iterable[Sequence[Sequence[int]]], n_positions: int
+    ) -> Iterator[Logits]:
+        """Yield the logits at the last positions of each row; a batch is read in one go."""
+        with self._switch.adapter_on(variant):
+            for rows in batches:
+                yield from self._switch.logits(rows, n_positions)
 
     @abstractmethod
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:

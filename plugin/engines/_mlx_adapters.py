@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from plugin.certify.measure import (
+    N_POSITIONS,
     AdapterSwitch,
     Logits,
     last_positions,
@@ -69,7 +70,7 @@ class MlxAdapterSwitch(AdapterSwitch):
             self._take_off()
         self.require_base(variant)
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+    def logits(self, rows: Sequence[Sequence[int]], n_positions: int = N_POSITIONS) -> list[Logits]:
         """See `AdapterSwitch.logits`; rows are padded at the end, which a causal model ignores."""
         import mlx.core as mx
 
@@ -77,7 +78,7 @@ class MlxAdapterSwitch(AdapterSwitch):
             return []
         out = self._model(mx.array(pad_rows(rows)))
         return [
-            np.array(out[i, last_positions(len(row))].astype(mx.float32))
+            np.array(out[i, last_positions(len(row), n_positions)].astype(mx.float32))
             for i, row in enumerate(rows)
         ]
 

@@ -47,7 +47,9 @@ class PlainText:
         if special is None and self.first is not None:
             own = self.decode([self.first], special=True)
             special = False if own and text.startswith(own) else None
-        told = {} if special is None else {"add_special_tokens": special}
+        told = {"verbose": False}  # texts may be longer than the context
+        if special is not None:
+            told["add_special_tokens"] = special
         return [int(token) for token in self._tokenizer.encode(text, **told)]
 
     def decode(self, token_ids: Sequence[int], *, special: bool = False) -> str:

@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from plugin.certify.measure import (
+    N_POSITIONS,
     AdapterSwitch,
     Logits,
     last_positions,
@@ -260,7 +261,7 @@ class PeftAdapterSwitch(AdapterSwitch):
         yield
         self.require_base(variant)
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+    def logits(self, rows: Sequence[Sequence[int]], n_positions: int = N_POSITIONS) -> list[Logits]:
         """See `AdapterSwitch.logits`; rows are padded at the end, which a causal model ignores."""
         import torch
 
@@ -270,7 +271,8 @@ class PeftAdapterSwitch(AdapterSwitch):
         with torch.inference_mode():
             out = self._model(input_ids=ids.to(self._model.device), use_cache=False).logits
         return [
-            out[i, last_positions(len(row))].float().cpu().numpy() for i, row in enumerate(rows)
+            out[i, last_positions(len(row), n_positions)].float().cpu().numpy()
+            for i, row in enumerate(rows)
         ]
 
     @property
