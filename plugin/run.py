@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from plugin.cache import Cache
+from plugin.capability.choice import Asked
+from plugin.capability.run import ProbeStage
 from plugin.certify.certificate import (
     Certificate,
     certificate_block,
@@ -82,6 +84,8 @@ def run(params: Params, host: Host) -> Report:
             if text := few_clusters_note(plan.loaded.cases):
                 host.log(f"note: {text}")
             worker.run(lambda: _complete_all(plan, journal, worker.progress))
+            if (chosen := journal.state.capability) and chosen.note:
+                host.log(chosen.note)
             for text in _warnings_before_judging(plan, journal):  # before a judge is paid
                 host.log(f"warning: {text}")
             _score_all(plan, journal, host, worker)
@@ -179,7 +183,9 @@ def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> None:
     cases = working_order(plan.loaded.cases, plan.params.seed)
     file = plan.params.human_ratings
     ratings = read_ratings(Path(file)) if file else ()
-    make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics)
+    asked = Asked(plan.params.capability, plan.params.capability_guard)
+    probe = ProbeStage(asked, plan.variants, journal, progress)
+    make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics, [probe])
     for failure in unfinished_failures(journal.split_texts()):
         journal.add_failure(failure)
     if file:  # before the judge is paid

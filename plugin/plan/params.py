@@ -1,7 +1,8 @@
 """Every option, once: type, default, title, help, limits, group and the hosts that show it.
 
 The options of the groups model and data stand in `params_input`, those of metrics, judge and cost
-in `params_scoring`, those of the metrics of a task in `params_task`, the others here. The command
+in `params_scoring`, those of the metrics of a task in `params_task`, those of general ability in
+`params_capability`, the others here. The command
 line and its help come from `Params`, and so do the forms and tables that `tools/forms.py` writes.
 Values may arrive as text, as null or typed; they are parsed here and nowhere else.
 """
@@ -16,7 +17,8 @@ from pydantic import ConfigDict, ValidationError, field_validator
 from plugin.engines import ENGINES
 from plugin.errors import OptionError, did_you_mean
 from plugin.plan.options import CLI, NOT_CLASSIC, Option, option
-from plugin.plan.params_task import TASK_OPTIONS, TaskParams
+from plugin.plan.params_capability import CAPABILITY_OPTIONS, CapabilityParams
+from plugin.plan.params_task import TASK_OPTIONS
 from plugin.terminal import is_plain, why_not_plain
 
 _BATCH_SIZES = ", ".join(
@@ -24,7 +26,7 @@ _BATCH_SIZES = ", ".join(
 )
 
 
-class Params(TaskParams):
+class Params(CapabilityParams):
     """Hold what the user asked for; unknown keys are ignored, since a form may send others'."""
 
     model_config = ConfigDict(
@@ -156,7 +158,7 @@ class Params(TaskParams):
         places |= {"tuned_model", "recorded", "server_url"}
         pace = {"batch_size", "concurrency", "judge_timeout_s", "workers", "ray_address"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
-        besides = {"trust_report", "human_ratings"}
+        besides = {"trust_report", "human_ratings", *CAPABILITY_OPTIONS}
         fields = type(self).model_fields
         unsaid = {name for name in _UNSAID if getattr(self, name) == fields[name].default}
         left_out = places | pace | ends | besides | unsaid  # a run that says nothing keeps its id

@@ -98,6 +98,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     recorded = completion_columns(sources.recorded, sources.dataset)
     source = replace(case_source(params, sources.dataset), completion_columns=recorded)
     loaded = load_cases(source)
+    params.require_capability(has_models=not sources.recorded)
     names = variant_names(params, sources)
     guide = preference_guide(params, sources.judges, len(names))
     params = with_schema(params, sources.json_schema)
