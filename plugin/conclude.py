@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from typing import NamedTuple
 
 from plugin import __version__
+from plugin.capability.report import Capability, find_capability
+from plugin.capability.words import with_capability
 from plugin.certify.certificate import (
     certificate_warnings,
     certificates_of_run,
@@ -100,6 +102,8 @@ def conclude(
     trust = _add_human_views(trust, journal.state, read, comparisons, settings)
     verdict = _with_repeats(_add_trust_lines(verdict, header.judge, trust), evidence.cases)
     certificates = certificates_of_run(journal, header.variants, evidence.cases, read.completions)
+    capability = _capability_of(journal, evidence.names)
+    verdict = with_capability(verdict, capability)
     collapse = find_collapse(evidence.cases, header.variants, read.answers)
     return Report(
         verdict=lead_with_certificates(verdict, certificates),
@@ -126,7 +130,14 @@ def conclude(
         split_texts=read.split_texts,
         certificates=certificates,
         collapse=collapse,
+        capability=capability,
     )
+
+
+def _capability_of(journal: Journal, names: Sequence[str]) -> Capability | None:
+    """Return what became of general ability; None where it was not tested."""
+    results, readings, state = journal.item_results(), journal.text_readings(), journal.state
+    return find_capability(results, readings, names, state.capability, state.text_note)
 
 
 class _Read(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any
 from plugin.certify.certificate import Distance
 from plugin.judges import NoJudge
 from plugin.report.canvas import inline_svg
+from plugin.report.capability_charts import capability_charts
 from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.confusion import confusion_svg
 from plugin.report.page import render_page
@@ -41,8 +42,12 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
         _count_step(shown)
     if report.task.matrices:
         charts["confusion.svg"] = files["confusion.svg"] = confusion_svg(report.task.matrices)
-    inline = [inline_svg(svg, name[:4]) for name, svg in charts.items()]
-    files["report.html"] = render_page(report, inline)
+    ability = capability_charts(report.capability) if report.capability else {}
+    files |= ability
+    inline, own = (
+        [inline_svg(svg, name[:4]) for name, svg in drawn.items()] for drawn in (charts, ability)
+    )
+    files["report.html"] = render_page(report, inline, own)
     _count_step(shown)
     files["summary.json"] = json.dumps(
         summary_json(report), ensure_ascii=False, allow_nan=False, indent=2
@@ -135,6 +140,7 @@ def summary_json(report: Report) -> dict[str, Any]:
             for found in report.certificates
         ],
         "collapse": report.collapse,
+        "capability": report.capability,
         "provenance": report.provenance,
     }
     return {key: _plain_json(value) for key, value in content.items()}

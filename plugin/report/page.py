@@ -20,6 +20,7 @@ from plugin.compare.numbers import (
 from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
 from plugin.records import ALL, DATA, EVEN, PROMPTED, Case, Completion, MetricSpec, Preference
+from plugin.report.capability import capability_section
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.report.task_results import task_sections
 from plugin.results import Comparison
@@ -111,12 +112,15 @@ class PageTable(NamedTuple):
     notes: tuple[str, ...]
 
 
-def render_page(report: Report, charts: Sequence[str]) -> str:
+def render_page(
+    report: Report, charts: Sequence[str], capability_charts: Sequence[str] = ()
+) -> str:
     """Return the whole page as HTML.
 
     Args:
         report: what to show; its texts are escaped.
         charts: SVG elements, trusted and put in as they are.
+        capability_charts: those of general ability.
     """
     ledger = Ledger(report)
     entries = [entry for case in report.cases if (entry := _page_case(ledger, case))]
@@ -140,6 +144,8 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         n_worked=len(entries),
         filters=_filters(ledger, shown),
         task=task_sections(report.task),
+        capability=capability_section(report.capability),
+        capability_charts=capability_charts,
         trust_lines=_trust_lines(report),
         canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
         controls={"texts": CONTROLS, "rule": RULE_RIGHT},

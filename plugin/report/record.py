@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from plugin.capability.report import Capability
 from plugin.certify.certificate import Certificate
 from plugin.compare.families import retention_groups
 from plugin.compare.pairs import contenders, contrasts
@@ -48,6 +49,7 @@ class Report:
         split_texts: (case id, variant name) -> thoughts and answer of the completion; a completion
             that is missing here has no thoughts.
         collapse: signs of a collapsed model, for each variant.
+        capability: what became of general ability; None where it was not tested.
     """
 
     verdict: Verdict
@@ -70,6 +72,7 @@ class Report:
     task: TaskResults = TaskResults()
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
     collapse: tuple[Collapse, ...] = ()
+    capability: Capability | None = None
 
 
 Row = TypeVar("Row", Summary, Comparison)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from plugin.compare.numbers import round_published
 from plugin.compare.pairs import Contrast, contrasts
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, Case, MetricSpec
+from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.sheets import guard_cell, spell_breaks
 
@@ -66,6 +67,10 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
         tables["07_preferences.csv"] = preferences_table(ledger)
     if report.task.numbers:
         tables["06_task.csv"] = task_table(report)
+    if report.capability:
+        tables["08_capability.csv"] = _data_frame(
+            CAPABILITY_COLUMNS, capability_rows(report.capability)
+        )
     return tables
 
 

@@ -1,0 +1,129 @@
+"""The table and the page's part on general ability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from plugin.capability.records import AbilityFinding, AbilityScore, OverallFinding
+from plugin.capability.report import Capability, LostItem
+from plugin.capability.stats import LARGE, MARGIN
+from plugin.capability.words import (
+    TEXT_NOTE,
+    ability_name,
+    limit_text,
+    outcome_text,
+    overall_text,
+    points,
+    points_range,
+)
+
+CAPABILITY_COLUMNS = (
+    "label source ability variant score n failed outcome base_score gain ci_low ci_high level "
+    "won lost changed perplexity perplexity_change kl_to_base".split()
+)
+
+Cell = str | float | bool | None
+
+
+def capability_rows(found: Capability) -> list[Sequence[Cell]]:
+    """Return a row per ability and variant, then one per variant for all texts together.
+
+    A loss beyond the second margin has an outcome of its own, "lost badly".
+    """
+    own = {(one.source, one.ability, one.variant): one for one in found.findings}
+    rows: list[Sequence[Cell]] = [
+        (f"{ability_name(one.ability)} / {one.variant}", one.source, one.ability, one.variant)
+        + (one.mean, one.n, one.n_failed)
+        + _compared(own.get((one.source, one.ability, one.variant)))
+        + (None, None, None)
+        for one in found.scores
+    ]
+    rows += [
+        (f"general text / {one.variant}", "texts", "general text", one.variant)
+        + (None, one.n, one.n_failed)
+        + (None,) * 9
+        + (one.perplexity, one.change, one.divergence)
+        for one in found.texts
+    ]
+    return rows
+
+
+def _compared(one: AbilityFinding | None) -> tuple[Cell, ...]:
+    """Return the cells from "outcome" to "changed"; empty ones for the base."""
+    if one is None:
+        return (None,) * 9
+    outcome = "lost badly" if one.is_large else one.outcome
+    ends = one.ci_low, one.ci_high, one.level
+    return (outcome, one.base_mean, one.gain, *ends, one.n_won, one.n_lost, one.n_changed)
+
+
+class AbilityLine(NamedTuple):
+    """One ability on the page: the base's score, and each variant's score with its finding."""
+
+    name: str
+    source: str
+    base: AbilityScore | None
+    cells: list[tuple[str, AbilityScore | None, AbilityFinding | None]]
+
+
+def ability_lines(found: Capability) -> list[AbilityLine]:
+    """Return the page's rows, an ability each."""
+    scores = {(one.source, one.ability, one.variant): one for one in found.scores}
+    findings = {(one.source, one.ability, one.variant): one for one in found.findings}
+    keys = dict.fromkeys((one.source, one.ability) for one in found.scores)
+    return [
+        AbilityLine(
+            ability_name(key[1]),
+            "" if key[0] == "probe" else key[0],
+            scores.get((*key, found.base)),
+            [(n, scores.get((*key, n)), findings.get((*key, n))) for n in found.rivals],
+        )
+        for key in keys
+    ]
+
+
+def _tone(one: AbilityFinding) -> str:
+    """Return the class that colours an outcome."""
+    tones = {"lost": "worse", "slightly lower": "worse", "higher": "better"}
+    return tones.get(one.outcome, "unsure")
+
+
+def _summary(found: Capability, one: OverallFinding) -> str:
+    who = f"{one.variant}, " if len(found.rivals) > 1 else ""
+    source = "lm-evaluation-harness" if one.source == "lm-eval" else "shipped questions"
+    text = f"{who}{source}: {overall_text(one, found)}."
+    return text[0].upper() + text[1:] if not who else text
+
+
+def _examples_of(found: Capability) -> list[tuple[str, list[LostItem]]]:
+    """Return the items to read, by ability and variant."""
+    grouped: dict[str, list[LostItem]] = {}
+    for one in found.examples:
+        who = f", {one.variant}" if len(found.rivals) > 1 else ""
+        grouped.setdefault(f"{ability_name(one.ability)}{who}", []).append(one)
+    return list(grouped.items())
+
+
+def capability_section(found: Capability | None) -> dict[str, Any] | None:
+    """Return what the page's part on general ability shows; None where there is none."""
+    if found is None:
+        return None
+    return {
+        "base": found.base,
+        "rivals": found.rivals,
+        "lines": ability_lines(found),
+        "summaries": [_summary(found, one) for one in found.overall],
+        "limits": [text for one in found.overall if (text := limit_text(one))],
+        "texts": found.texts,
+        "text_note": found.text_note,
+        "what_perplexity_says": TEXT_NOTE,
+        "examples": _examples_of(found),
+        "is_guard": found.is_guard,
+        "margin": points(MARGIN, signed=False),
+        "large": points(LARGE, signed=False),
+        "points": points,
+        "points_range": points_range,
+        "outcome": outcome_text,
+        "tone": _tone,
+    }

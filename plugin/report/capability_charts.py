@@ -1,0 +1,179 @@
+"""Draw general ability: the change in every ability, and a radar of the scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from plugin.capability.records import AbilityFinding, Source
+from plugin.capability.report import Capability
+from plugin.capability.stats import MARGIN
+from plugin.capability.words import ability_name, outcome_text, points
+from plugin.compare.numbers import format_percent
+from plugin.report.canvas import (
+    ADAPTER_COLOURS,
+    FAINT,
+    GRID,
+    INK,
+    LOSS,
+    TIE,
+    VANILLA_COLOUR,
+    WIDTH,
+    WIN,
+    add_axes,
+    draw_swatch,
+    draw_text,
+    new_figure,
+    render_svg,
+    shorten_text,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_VARIANTS = 4
+"""Variants in a picture; the table has all of them."""
+
+MOST_ABILITIES = 24
+_LEAST_CORNERS = 3
+_LEFT, _RIGHT, _ROW = 2.3, 3.0, 0.3
+"""Inches for names and numbers, and for each row."""
+
+
+def capability_charts(found: Capability) -> dict[str, str]:
+    """Return file name -> SVG of the pictures that there is anything to draw for."""
+    charts = {}
+    if found.findings:
+        charts["capability.svg"] = render_svg(
+            lambda: changes_figure(found), "General ability: change against the base"
+        )
+    source = _source_of_radar(found)
+    if source:
+        charts["radar.svg"] = render_svg(
+            lambda: radar_figure(found, source), "General ability: scores of every variant"
+        )
+    return charts
+
+
+def changes_figure(found: Capability) -> Figure:
+    """Draw a bar for the change in each ability, variant by variant, with its interval."""
+    blocks = [(name, found.of(name)[:MOST_ABILITIES]) for name in found.rivals[:MOST_VARIANTS]]
+    heights = [_ROW * len(rows) for _, rows in blocks]
+    fig = new_figure(1.0 + sum(height + 0.75 for height in heights))
+    title = f"General ability: change against {shorten_text(found.base, 24)}"
+    draw_text(fig, (0.15, 0.25), title, fontsize=13, weight="bold")
+    left = 0.15
+    for colour, text in ((LOSS, "lost or lower"), (WIN, "higher"), (TIE, "no loss found")):
+        left += draw_swatch(fig, (left, 0.58), colour, text)
+    told = (
+        f"├──┤  interval, adjusted over all abilities; grey: within {points(MARGIN, signed=False)}"
+    )
+    draw_text(fig, (left, 0.58), told, color=FAINT, fontsize=8.5)
+    top = 0.95
+    for (name, rows), height in zip(blocks, heights, strict=True):
+        draw_text(fig, (0.15, top + 0.1), shorten_text(name, 40), weight="bold", fontsize=10)
+        ax = add_axes(fig, (_LEFT, top + 0.28, WIDTH - _LEFT - _RIGHT, height))
+        _draw_changes(ax, rows)
+        for place, one in enumerate(rows):
+            line = top + 0.28 + _ROW * (place + 0.5)
+            draw_text(fig, (0.15, line), shorten_text(_name_of(one), 30))
+            draw_text(fig, (WIDTH - _RIGHT + 0.12, line), _numbers_of(one), fontsize=8)
+        top += height + 0.75
+    return fig
+
+
+def _name_of(one: AbilityFinding) -> str:
+    return ability_name(one.ability) + (" (lm-eval)" if one.source == "lm-eval" else "")
+
+
+def _numbers_of(one: AbilityFinding) -> str:
+    means = f"{format_percent(one.base_mean)} → {format_percent(one.variant_mean)}"
+    return shorten_text(f"{means}, n {one.n}: {outcome_text(one)}", 52)
+
+
+def _draw_changes(ax: Axes, rows: Sequence[AbilityFinding]) -> None:
+    ends = [abs(end) for one in rows for end in (one.ci_low, one.ci_high)]
+    reach = min(1.0, 1.05 * max([0.1, *ends]))
+    ax.set(xlim=(-reach, reach), ylim=(len(rows), 0), yticks=[])
+    ax.axvspan(-MARGIN, MARGIN, color=GRID, alpha=0.6, linewidth=0)
+    ax.axvline(0, color=FAINT, linewidth=0.8)
+    for place, one in enumerate(rows):
+        middle, colour = place + 0.5, _colour_of(one)
+        ax.barh(middle, one.gain, height=0.5, color=colour, linewidth=0)
+        if one.outcome not in ("floor", "ceiling", "unchanged"):
+            ax.plot([one.ci_low, one.ci_high], [middle, middle], color=INK, linewidth=1)
+            ax.plot([one.ci_low, one.ci_high], [middle, middle], "|", color=INK, markersize=5)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f}" if value else "0")
+    ax.set_xlabel("percentage points", fontsize=8, color=FAINT)
+
+
+def _colour_of(one: AbilityFinding) -> str:
+    return {"lost": LOSS, "slightly lower": LOSS, "higher": WIN}.get(one.outcome, TIE)
+
+
+def _source_of_radar(found: Capability) -> Source | None:
+    """Return the source with enough abilities for a radar; the shipped questions first."""
+    for source in ("probe", "lm-eval"):
+        corners = {one.ability for one in found.scores if one.source == source}
+        if _LEAST_CORNERS <= len(corners) <= MOST_ABILITIES:
+            return source
+    return None
+
+
+def radar_figure(found: Capability, source: Source) -> Figure:
+    """Draw a line around the scores of each variant, an ability in every direction."""
+    scores = {
+        (one.ability, one.variant): one.mean or 0.0 for one in found.scores if one.source == source
+    }
+    corners = list(dict.fromkeys(ability for ability, _ in scores))
+    names = [found.base, *found.rivals[:MOST_VARIANTS]]
+    own = cycle(ADAPTER_COLOURS)
+    colours = {name: VANILLA_COLOUR if name == found.base else next(own) for name in names}
+    size = 3.6
+    fig = new_figure(size + 1.5)
+    draw_text(fig, (0.15, 0.25), "Share answered right", fontsize=13, weight="bold")
+    left = 0.15
+    for name, colour in colours.items():
+        left += draw_swatch(fig, (left, 0.58), colour, shorten_text(name, 24))
+    ax = add_axes(fig, ((WIDTH - size) / 2, 1.15, size, size))
+    ax.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), xticks=[], yticks=[])
+    ax.axis("off")
+    places = [_place(i, len(corners)) for i in range(len(corners))]
+    for share in (0.25, 0.5, 0.75, 1.0):
+        _draw_ring(ax, [share] * len(corners), places, GRID, 0.8)
+        ax.text(0.0, share, format_percent(share), color=FAINT, fontsize=7, ha="center")
+    for (x, y), ability in zip(places, corners, strict=True):
+        ax.plot([0, x], [0, y], color=GRID, linewidth=0.8)
+        side = "center" if abs(x) < 0.1 else "left" if x > 0 else "right"
+        text = shorten_text(ability_name(ability), 26)
+        label = {"ha": side, "va": "center", "fontsize": 8.5, "clip_on": False}
+        ax.text(1.09 * x, 1.09 * y, text, label)
+    for name, colour in colours.items():
+        values = [scores.get((ability, name), 0.0) for ability in corners]
+        _draw_ring(ax, values, places, colour, 2.0, fill=name != found.base)
+    return fig
+
+
+def _place(number: int, n: int) -> tuple[float, float]:
+    """Return the end of a direction, clockwise from the top."""
+    angle = math.pi / 2 - 2 * math.pi * number / n
+    return math.cos(angle), math.sin(angle)
+
+
+def _draw_ring(
+    ax: Axes,
+    values: Sequence[float],
+    places: Sequence[tuple[float, float]],
+    colour: str,
+    width: float,
+    *,
+    fill: bool = False,
+) -> None:
+    xs = [value * x for value, (x, _) in zip(values, places, strict=True)]
+    ys = [value * y for value, (_, y) in zip(values, places, strict=True)]
+    if fill:
+        ax.fill(xs, ys, color=colour, alpha=0.15, linewidth=0)
+    ax.plot([*xs, xs[0]], [*ys, ys[0]], color=colour, linewidth=width)
