@@ -48,9 +48,12 @@ def _n_lines(text: str) -> int:
     return sum(bool(line.strip()) for line in text.split("\n"))
 
 
-def _starts(demand: str, text: str) -> str:
-    is_there = fold(text.lstrip(_QUOTES)).startswith(fold(demand.lstrip(_QUOTES)))
-    return "" if is_there else f"does not start with {demand!r}"
+def _starts(demand: str | list[str], text: str) -> str:
+    """Check the beginning; of several demands one is enough."""
+    accepted = demand if isinstance(demand, list) else [demand]
+    begin = fold(text.lstrip(_QUOTES))
+    is_there = begin.startswith(tuple(fold(one.lstrip(_QUOTES)) for one in accepted))
+    return "" if is_there else f"does not start with {accepted[0]!r}"
 
 
 def _ends(demand: str, text: str) -> str:
@@ -103,6 +106,7 @@ def _first_letters(demand: str, text: str) -> str:
 
 def _wrapped(demand: list[str], text: str) -> str:
     first, last = demand
+    text = text.replace("“", '"').replace("”", '"')
     is_wrapped = text.startswith(first) and text.rstrip(".").endswith(last)
     is_more = len(text) > len(first) + len(last)
     return "" if is_wrapped and is_more else f"not between {first} and {last}"
@@ -230,7 +234,7 @@ _BULLET, _NUMBERED = (
 def score_list(item: Item, text: str) -> tuple[float, str]:
     """Score 1 where the answer is a list of `n` items in the style that was asked for.
 
-    `style` is bullets, numbered, commas, lines or any. `words_each` are the least and the most
+    `style` is bullets, numbered, commas, semicolons, lines or any. `words_each` are the least and the most
     words of an item. Every item must be one of `from`, and no two may be the same. One line before
     a list of bullets or numbers may introduce it.
     """
@@ -268,8 +272,8 @@ def _numbered(text: str) -> list[str]:
     return _marked(text, _NUMBERED) if numbers == list(range(1, len(numbers) + 1)) else []
 
 
-def _by_commas(text: str) -> list[str]:
-    return [one for part in text.split(",") if (one := part.strip())] if "\n" not in text else []
+def _by_commas(text: str, sign: str = ",") -> list[str]:
+    return [one for part in text.split(sign) if (one := part.strip())] if "\n" not in text else []
 
 
 def _by_lines(text: str) -> list[str]:
@@ -280,6 +284,7 @@ _STYLES: Mapping[str, Callable[[str], list[str]]] = {
     "bullets": lambda text: _marked(text, _BULLET),
     "numbered": _numbered,
     "commas": _by_commas,
+    "semicolons": lambda text: _by_commas(text, ";"),
     "lines": _by_lines,
     "words": items_in,
 }
