@@ -55,22 +55,26 @@ class _Said:
 
 
 def score_language(item: Item, text: str) -> tuple[float, str]:
-    """Score 1 where the answer is in the language; see `score_no_refusal` for the other keys."""
-    if not is_written_in(text, item.check["language"]):
-        return 0.0, f"not in {item.check['language']}"
-    return _says_something(item, text, 1)
+    """Score 1 where the answer is in the language and says something.
 
-
-def _says_something(item: Item, text: str, least: int) -> tuple[float, str]:
-    said = words_of(text)
-    least = int(item.check.get("least_words", least))
-    if len(said) < least and text.isascii():
-        return 0.0, f"fewer than {least} words"
+    `least_words` (1 by default) must be said. With `has_any`, one of these words or phrases of the
+    language; they speak for it where the other words do not.
+    """
     accepted = item.check.get("has_any", ())
-    joined = "".join(said)
-    if accepted and not any(
-        has_words(said, words_of(one)) or (not one.isascii() and "".join(words_of(one)) in joined)
-        for one in accepted
-    ):
+    n_named = sum(_names(text, one) for one in accepted)
+    if not is_written_in(text, item.check["language"], n_named):
+        return 0.0, f"not in {item.check['language']}"
+    least = int(item.check.get("least_words", 1))
+    if len(words_of(text)) < least and text.isascii():
+        return 0.0, f"fewer than {least} words"
+    if accepted and not n_named:
         return 0.0, "names nothing of what it must name"
     return 1.0, "answers"
+
+
+def _names(text: str, wanted: str) -> bool:
+    """Return whether a text has words, or, in other letters than English ones, characters."""
+    said = words_of(text)
+    return has_words(said, words_of(wanted)) or (
+        not wanted.isascii() and "".join(words_of(wanted)) in "".join(said)
+    )
