@@ -122,7 +122,7 @@ def _by_common_words(text: str) -> str:
     return best if is_known else ""
 
 
-def is_written_in(text: str, language: str, n_own: int = 0) -> bool:
+def is_written_in(text: str, language: str, has_own: bool = False) -> bool:
     """Return whether a short text may be in a language, by its script and common words.
 
     Languages with a script of their own ("Greek", "Japanese", "Korean") are known by it. Of the
@@ -131,7 +131,7 @@ def is_written_in(text: str, language: str, n_own: int = 0) -> bool:
     Args:
         text: the text.
         language: its name in English.
-        n_own: how many words of the text are known to be of the language, besides common ones.
+        has_own: whether a word of the text is known to be of the language, besides common ones.
 
     Raises:
         KeyError: for a language that is not known.
@@ -147,8 +147,8 @@ def is_written_in(text: str, language: str, n_own: int = 0) -> bool:
         name: sum(name in _LANGUAGES_WITH.get(word, ()) for word in words) for name in _COMMON
     }
     most, n = max(n_common.values()), n_common[language]
-    if n_own:
-        return n == most or n + n_own > most or most <= 1
+    if has_own:
+        return n == most or most <= 1
     return n == most and (most > 0 or len(words) <= _LEAST_COMMON)
 
 

@@ -61,13 +61,13 @@ def score_language(item: Item, text: str) -> tuple[float, str]:
     language; they speak for it where the other words do not.
     """
     accepted = item.check.get("has_any", ())
-    n_named = sum(_names(text, one) for one in accepted)
-    if not is_written_in(text, item.check["language"], n_named):
+    names_one = any(_names(text, one) for one in accepted)
+    if not is_written_in(text, item.check["language"], names_one):
         return 0.0, f"not in {item.check['language']}"
     least = int(item.check.get("least_words", 1))
     if len(words_of(text)) < least and text.isascii():
         return 0.0, f"fewer than {least} words"
-    if accepted and not n_named:
+    if accepted and not names_one:
         return 0.0, "names nothing of what it must name"
     return 1.0, "answers"
 
