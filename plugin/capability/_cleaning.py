@@ -87,6 +87,11 @@ def without_lead(answer: str) -> str:
     return rest or answer
 
 
+def straight_quotes(text: str) -> str:
+    """Return a text with quotes and apostrophes as on a typewriter."""
+    return text if text.isascii() else text.translate(_QUOTES)
+
+
 def fold(text: str) -> str:
     """Return a text without case, accents, unseen characters and kinds of quotes."""
     if text.isascii():
