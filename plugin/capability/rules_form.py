@@ -234,9 +234,9 @@ _BULLET, _NUMBERED = (
 def score_list(item: Item, text: str) -> tuple[float, str]:
     """Score 1 where the answer is a list of `n` items in the style that was asked for.
 
-    `style` is bullets, numbered, commas, semicolons, lines or any. `words_each` are the least and the most
-    words of an item. Every item must be one of `from`, and no two may be the same. One line before
-    a list of bullets or numbers may introduce it.
+    `style` is bullets, numbered, commas, semicolons, lines, words or any. `words_each` are the
+    least and the most words of an item. Every item must be one of `from`, and no two may be the
+    same. One line before a list of bullets or numbers may introduce it.
     """
     check, bare = item.check, unfenced(text)
     style = check.get("style", "any")

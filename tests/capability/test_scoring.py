@@ -61,6 +61,8 @@ RIGHT: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
             "Tom has 12 apples left after giving 3 away.",
             "12.0",
             "= 12",
+            "The answer is 15 - 3 = 12.",
+            "The total was 15. Then 15 - 3 = 12.",
             "The answer is 12, because 15 - 3 is 12 and not 18.",
             r"\boxed{12}",
             "１２",
@@ -128,6 +130,8 @@ RIGHT: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
             *(
                 "ant\nbee\ncow",
                 "ant bee cow",
+                "1. ant 2. bee 3. cow",
+                "(1) ant, (2) bee, (3) cow",
                 "ant, bee and cow",
                 "[ant, bee, cow]",
                 "ant; bee; cow",
@@ -159,6 +163,11 @@ RIGHT: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
             "Answer: Negative",
         ],
     ),
+    (
+        ("label", {"answer": "yes", "labels": ["yes", "no"]}, "Is it so?"),
+        ["yes", "Yes, no one would deny it.", "True", "That is correct.", "Yes, that is correct."],
+    ),
+    (("exact", {"answers": ['"so"']}, "Quote it."), ['"so"', "“so”", 'Answer: "so"']),
     (
         PICK,
         [
@@ -365,6 +374,10 @@ WRONG: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
             "I do not know",
             "Answer: positive",
         ],
+    ),
+    (
+        ("label", {"answer": "yes", "labels": ["yes", "no"]}, "Is it so?"),
+        ["no", "False", "not true", "incorrect", "yes and no", "No, that is true of others."],
     ),
     (
         PICK,
