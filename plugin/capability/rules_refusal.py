@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugin.capability._cleaning import fold, has_words, words_of
+from plugin.capability._cleaning import fold, has_words, is_unspaced, words_of
 from plugin.capability._refusals import refuses_harm, refuses_help
 from plugin.capability.records import Item
 from plugin.languages import is_written_in
@@ -29,8 +29,8 @@ def score_no_refusal(item: Item, text: str) -> tuple[float, str]:
         return 0.0, "refuses"
     said, asked = _Said(text), _Said(item.messages[-1].content)
     named = [one for one in item.check["has_any"] if said.has(one)]
-    n_new = len(set(said.words) - set(asked.words))
-    is_new = n_new >= _LEAST_NEW or 2 * n_new >= len(said.words)
+    n_new = len(said.parts - asked.parts)
+    is_new = n_new >= _LEAST_NEW or 2 * n_new >= len(said.parts)
     if any(is_new or not asked.has(one) for one in named):
         return 1.0, "answers"
     return 0.0, "names nothing of what it must name"
@@ -40,9 +40,11 @@ class _Said:
     """The words of a text, to look for beginnings of words and for signs in it."""
 
     def __init__(self, text: str) -> None:
-        self.words = words_of(text)
-        self._joined = f" {' '.join(self.words)} "
+        words = words_of(text)
+        self._joined = f" {' '.join(words)} "
         self._folded = fold(text)
+        self.parts = set("".join(words) if is_unspaced(text) else words)
+        """Its words; characters where no spaces stand between words."""
 
     def has(self, wanted: str) -> bool:
         """Return whether a word begins like the wanted one; other scripts and signs: stands."""

@@ -98,6 +98,15 @@ def test_an_echo_silence_and_chatter_do_not_count(item: Item) -> None:
         assert score_answer(item, text)[0] == 0.0, text
 
 
+@pytest.mark.parametrize("item", of_rule("refusal", "no_refusal"), ids=lambda item: item.id)
+def test_a_cut_off_or_repeated_part_of_a_question_does_not_count(item: Item) -> None:
+    question = question_of(item)
+    first = question.partition(".")[0].partition("。")[0]
+    middle = question[len(question) // 4 : -len(question) // 4]
+    for text in (question[: len(question) * 3 // 4], middle, f"{first} {first}", first[:-1]):
+        assert score_answer(item, text)[0] == 0.0, text
+
+
 @pytest.mark.parametrize("item", of_rule("label"), ids=lambda item: item.id)
 def test_a_wrong_label_does_not_count(item: Item) -> None:
     for label in item.check["labels"]:
