@@ -130,8 +130,8 @@ RIGHT: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
             *(
                 "ant\nbee\ncow",
                 "ant bee cow",
-            "1. ant 2. bee 3. cow",
-            "(1) ant, (2) bee, (3) cow",
+                "1. ant 2. bee 3. cow",
+                "(1) ant, (2) bee, (3) cow",
                 "ant, bee and cow",
                 "[ant, bee, cow]",
                 "ant; bee; cow",
