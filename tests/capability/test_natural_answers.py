@@ -74,6 +74,15 @@ RIGHT = [
     ("classification-h058", "Refund"),
     ("classification-h099", "Unknown. The text does not say if the box is heavy; yes or no."),
     ("classification-h090", "Yes"),
+    ("classification-h076", "The speaker apologizes: apologize"),
+    ("classification-h076", "Apologize"),
+    ("classification-h047", "No"),
+    ("classification-h047", "No, it is not spam."),
+    ("classification-h046", "Yes, this is spam."),
+    ("classification-h062", "The intent is to book a table."),
+    ("classification-h099", "It cannot be determined from the text."),
+    ("classification-h099", "Not necessarily."),
+    ("format-following-h107", "Waves roll in softly. Gulls cry far above. We watch them all."),
     ("classification-h090", "True"),
 ]
 
@@ -98,6 +107,7 @@ WRONG = [
     ("format-following-h057", "My dog loves very long walks in the park."),
     ("format-following-h102", "The fox finds fish."),
     ("format-following-h105", "The bird sings in the garden."),
+    ("format-following-h107", "Waves roll in. Gulls cry far above us. We watch them all."),
     ("classification-h001", "The review could be positive or negative."),
     ("classification-h019", "Positive"),
     ("classification-h047", "spam"),
