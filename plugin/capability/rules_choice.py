@@ -45,7 +45,8 @@ def _label_texts(text: str) -> list[str]:
     sentence = re.split(r"(?<=[.!?])[ \t]|[,;(:–—]", line, maxsplit=1)[0]
     first, *others = line.split() or [""]
     is_one_of_several = bool(others) and others[0].casefold() in ("or", "and", "/", "|", "&")
-    return [text, line, sentence, "" if is_one_of_several else first]
+    after_colon = line.rpartition(":")[2]
+    return [text, line, sentence, "" if is_one_of_several else first, after_colon]
 
 
 _LETTER = r"[*_\"'(\[]{0,4}([A-Z])[*_\"')\]]{0,4}"

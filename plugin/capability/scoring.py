@@ -54,7 +54,15 @@ class RuleEntry:
 
 _FORMS = (
     *("words", "sentences", "lines", "characters", "starts", "ends", "has", "has_any"),
-    *("lacks", "lacks_characters", "case", "first_letters", "wrapped", "each_line_starts"),
+    *(
+        "lacks",
+        "lacks_characters",
+        "case",
+        "first_letters",
+        "sentence_words",
+        "wrapped",
+        "each_line_starts",
+    ),
 )
 _SHAPES = ("equals", "keys", "length", "items")
 

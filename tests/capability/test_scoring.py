@@ -169,6 +169,11 @@ RIGHT: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
     ),
     (("exact", {"answers": ['"so"']}, "Quote it."), ['"so"', "“so”", 'Answer: "so"']),
     (
+        ("form", {"first_letters": "lake"}, "Four words."),
+        ["Lion, Apple, Kite, Egg", "1. Lion\n2. Apple\n3. Kite\n4. Egg", "lamp air key end."],
+    ),
+    (("form", {"sentence_words": 2}, "Pairs."), ["It rains. Dogs bark!", "Birds sing"]),
+    (
         PICK,
         [
             *(
@@ -379,6 +384,11 @@ WRONG: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
         ("label", {"answer": "yes", "labels": ["yes", "no"]}, "Is it so?"),
         ["no", "False", "not true", "incorrect", "yes and no", "No, that is true of others."],
     ),
+    (
+        ("form", {"first_letters": "lake"}, "Four words."),
+        ["Lion Kite Apple Egg", "Lion Apple Kite"],
+    ),
+    (("form", {"sentence_words": 2}, "Pairs."), ["It rains. It rains hard.", "Rain"]),
     (
         PICK,
         [
