@@ -35,7 +35,7 @@ _MARKS = re.compile("[\u0300-\u036f\u0640\u064b-\u0652\u0670]")
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "−": "-"})
 _ALONE = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe"})
-_WORD = re.compile(r"(?:[^\W_]|[\u0900-\u0963\u0966-\u0fff])+")
+_WORD = re.compile(r"[^\W_]+(?:[\u0900-\u0963\u0966-\u0fff][^\W_]*)*")
 """A word; in the scripts of India and its neighbours with its vowel signs, which are no letters."""
 
 _ARTICLES = frozenset({"a", "an", "the"})
