@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Literal
 
 _NEXT_TURN = re.compile(
     r"(?i)[ \t]*(?:[#>*]{0,4}[ \t]*)(?:q|question|user|human|problem|exercise|instruction|task)"
@@ -22,8 +23,11 @@ _LEAD = re.compile(
 )
 """Words before the answer itself, such as "Answer:"."""
 
-_LEAST_COPIED = 15
-"""An answer of so many words that all stand in the question, in that order, repeats it."""
+Copied = Literal["", "long", "ends", "any"]
+"""Parts of a question that count as its repetition: see `repeats_prompt`."""
+
+_LONG_COPY, _SHORT_COPY = 15, 4
+"""Words of an answer that make it a repetition."""
 
 _MARKS = re.compile("[\u0300-\u036f\u0640\u064b-\u0652\u0670]")
 """Accents, and what may be left out in Arabic: marks of vowels, the line that stretches words."""
@@ -31,7 +35,7 @@ _MARKS = re.compile("[\u0300-\u036f\u0640\u064b-\u0652\u0670]")
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "−": "-"})
 _ALONE = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe"})
-_WORD = re.compile(r"(?:[^\W_]|[\u0900-\u0963\u0966-\u0fff])+")
+_WORD = re.compile(r"[^\W_]+(?:[\u0900-\u0963\u0966-\u0fff][^\W_]*)*")
 """A word; in the scripts of India and its neighbours with its vowel signs, which are no letters."""
 
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -64,10 +68,19 @@ def without_next_turn(answer: str) -> str:
     return "\n".join(kept)
 
 
-def repeats_prompt(answer: str, prompt: str) -> bool:
-    """Return whether a long answer is nothing but a part of the question."""
+def repeats_prompt(answer: str, prompt: str, copied: Copied) -> bool:
+    """Return whether an answer is nothing but a part of the question, perhaps cut off.
+
+    A part is "long" from 15 words on. From 4 words on it counts at the "ends" of the question
+    (questions about a passage may be answered with a sentence of it), or as "any" part.
+    """
     said = words_of(answer)
-    return len(said) >= _LEAST_COPIED and has_words(words_of(prompt), said)
+    if not copied or len(said) < (_LONG_COPY if copied == "long" else _SHORT_COPY):
+        return False
+    part, whole = f" {' '.join(said)}", f" {' '.join(words_of(prompt))}"
+    if copied == "any" or len(said) >= _LONG_COPY:
+        return part in whole
+    return whole.startswith(part) or whole.endswith(part)
 
 
 def without_lead(answer: str) -> str:
@@ -76,6 +89,11 @@ def without_lead(answer: str) -> str:
     match = _LEAD.match(answer)
     rest = answer[match.end() :].strip() if match else ""
     return rest or answer
+
+
+def straight_quotes(text: str) -> str:
+    """Return a text with quotes and apostrophes as on a typewriter."""
+    return text if text.isascii() else text.translate(_QUOTES)
 
 
 def fold(text: str) -> str:

@@ -8,23 +8,31 @@ from functools import lru_cache
 
 from plugin.capability._cleaning import has_words, plain, without_lead, words_of
 from plugin.capability.records import Item
-from plugin.metrics.labels import LabelReader, form_of
+from plugin.metrics.labels import LabelReader
 
 
 def score_label(item: Item, text: str) -> tuple[float, str]:
     """Score 1 where the answer names the expected label and no other.
 
     The whole answer is read first, then its first line, its first sentence, and its first word:
-    an answer may explain itself, and name other labels then. `also` has other words for labels.
+    an answer may explain itself, and name other labels then. `also` has other words for labels,
+    which count where no label is named.
     """
-    also: Mapping[str, str] = item.check.get("also", {})
-    meant = {form_of(other): label for other, label in also.items()}
-    reader = _reader_of((*item.check["labels"], *also))
-    for part in _label_texts(text):
-        if named := reader.label_of(part):
-            label = meant.get(form_of(named), named)
-            return float(form_of(label) == form_of(item.check["answer"])), f"label: {label}"
+    labels: list[str] = item.check["labels"]
+    also = {other: label for other, label in _ALSO.items() if label in labels}
+    also |= item.check.get("also", {})
+    for known in (dict(zip(labels, labels, strict=True)), also):
+        reader = _reader_of(tuple(known))
+        for part in _label_texts(text) if known else ():
+            if named := reader.label_of(part):
+                label = known[named]
+                return float(label == item.check["answer"]), f"label: {label}"
     return 0.0, "names no label, or several"
+
+
+_ALSO = {"true": "yes", "correct": "yes", "yep": "yes", "yeah": "yes"}
+_ALSO |= {"false": "no", "incorrect": "no", "nope": "no"}
+"""Other words for labels that many items have."""
 
 
 @lru_cache(maxsize=256)
@@ -37,7 +45,8 @@ def _label_texts(text: str) -> list[str]:
     sentence = re.split(r"(?<=[.!?])[ \t]|[,;(:–—]", line, maxsplit=1)[0]
     first, *others = line.split() or [""]
     is_one_of_several = bool(others) and others[0].casefold() in ("or", "and", "/", "|", "&")
-    return [text, line, sentence, "" if is_one_of_several else first]
+    after_colon = line.rpartition(":")[2]
+    return [text, line, sentence, "" if is_one_of_several else first, after_colon]
 
 
 _LETTER = r"[*_\"'(\[]{0,4}([A-Z])[*_\"')\]]{0,4}"

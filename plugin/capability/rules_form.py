@@ -40,8 +40,15 @@ def spaced_words(text: str) -> list[str]:
     return _SPACED_WORD.findall(text)
 
 
-def _n_sentences(text: str) -> int:
-    return sum(any(map(str.isalnum, part)) for part in _SENTENCE_END.split(text))
+def _sentences(text: str) -> list[str]:
+    return [part for part in _SENTENCE_END.split(text) if any(map(str.isalnum, part))]
+
+
+def _sentence_words(demand: int, text: str) -> str:
+    """Check the number of words in every sentence."""
+    numbers = [len(spaced_words(sentence)) for sentence in _sentences(text)]
+    wrong = [n for n in numbers if n != demand]
+    return f"a sentence of {wrong[0]} words" if wrong else ""
 
 
 def _n_lines(text: str) -> int:
@@ -98,8 +105,12 @@ def _case(demand: str, text: str) -> str:
 
 
 def _first_letters(demand: str, text: str) -> str:
-    """Check that the words begin with these letters, one after the other; with one, that all do."""
-    letters = [word[0] for word in (fold(w).lstrip(_QUOTES) for w in spaced_words(text)) if word]
+    """Check that the words begin with these letters, one after the other; with one, that all do.
+
+    Numbers and bullets before lines are no words.
+    """
+    words = spaced_words("\n".join(lines_of_list(text)))
+    letters = [word[0] for word in (fold(one).lstrip(_QUOTES) for one in words) if word]
     wanted = list(fold(demand)) if len(demand) > 1 else [fold(demand)] * len(letters)
     return "" if letters == wanted else f"its words do not begin with {demand!r}"
 
@@ -120,7 +131,8 @@ def _each_line_starts(demand: str, text: str) -> str:
 
 _DEMANDS: Mapping[str, Callable[[Any, str], str]] = {
     "words": _counted("words", lambda text: len(spaced_words(text))),
-    "sentences": _counted("sentences", _n_sentences),
+    "sentences": _counted("sentences", lambda text: len(_sentences(text))),
+    "sentence_words": _sentence_words,
     "lines": _counted("lines", _n_lines),
     "characters": _counted("characters", len),
     "starts": _starts,
@@ -234,9 +246,9 @@ _BULLET, _NUMBERED = (
 def score_list(item: Item, text: str) -> tuple[float, str]:
     """Score 1 where the answer is a list of `n` items in the style that was asked for.
 
-    `style` is bullets, numbered, commas, semicolons, lines or any. `words_each` are the least and the most
-    words of an item. Every item must be one of `from`, and no two may be the same. One line before
-    a list of bullets or numbers may introduce it.
+    `style` is bullets, numbered, commas, semicolons, lines, words or any. `words_each` are the
+    least and the most words of an item. Every item must be one of `from`, and no two may be the
+    same. One line before a list of bullets or numbers may introduce it.
     """
     check, bare = item.check, unfenced(text)
     style = check.get("style", "any")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugin.capability._cleaning import fold, has_words, words_of
+from plugin.capability._cleaning import fold, has_words, is_unspaced, words_of
 from plugin.capability._refusals import refuses_harm, refuses_help
 from plugin.capability.records import Item
 from plugin.languages import is_written_in
@@ -29,8 +29,8 @@ def score_no_refusal(item: Item, text: str) -> tuple[float, str]:
         return 0.0, "refuses"
     said, asked = _Said(text), _Said(item.messages[-1].content)
     named = [one for one in item.check["has_any"] if said.has(one)]
-    n_new = len(set(said.words) - set(asked.words))
-    is_new = n_new >= _LEAST_NEW or 2 * n_new >= len(said.words)
+    n_new = len(said.parts - asked.parts)
+    is_new = n_new >= _LEAST_NEW or 2 * n_new >= len(said.parts)
     if any(is_new or not asked.has(one) for one in named):
         return 1.0, "answers"
     return 0.0, "names nothing of what it must name"
@@ -40,9 +40,11 @@ class _Said:
     """The words of a text, to look for beginnings of words and for signs in it."""
 
     def __init__(self, text: str) -> None:
-        self.words = words_of(text)
-        self._joined = f" {' '.join(self.words)} "
+        words = words_of(text)
+        self._joined = f" {' '.join(words)} "
         self._folded = fold(text)
+        self.parts = set("".join(words) if is_unspaced(text) else words)
+        """Its words; characters where no spaces stand between words."""
 
     def has(self, wanted: str) -> bool:
         """Return whether a word begins like the wanted one; other scripts and signs: stands."""
@@ -55,22 +57,26 @@ class _Said:
 
 
 def score_language(item: Item, text: str) -> tuple[float, str]:
-    """Score 1 where the answer is in the language; see `score_no_refusal` for the other keys."""
-    if not is_written_in(text, item.check["language"]):
-        return 0.0, f"not in {item.check['language']}"
-    return _says_something(item, text, 1)
+    """Score 1 where the answer is in the language and says something.
 
-
-def _says_something(item: Item, text: str, least: int) -> tuple[float, str]:
-    said = words_of(text)
-    least = int(item.check.get("least_words", least))
-    if len(said) < least and text.isascii():
-        return 0.0, f"fewer than {least} words"
+    `least_words` (1 by default) must be said. With `has_any`, one of these words or phrases of the
+    language; they speak for it where the other words do not.
+    """
     accepted = item.check.get("has_any", ())
-    joined = "".join(said)
-    if accepted and not any(
-        has_words(said, words_of(one)) or (not one.isascii() and "".join(words_of(one)) in joined)
-        for one in accepted
-    ):
+    names_one = any(_names(text, one) for one in accepted)
+    if not is_written_in(text, item.check["language"], names_one):
+        return 0.0, f"not in {item.check['language']}"
+    least = int(item.check.get("least_words", 1))
+    if len(words_of(text)) < least and text.isascii():
+        return 0.0, f"fewer than {least} words"
+    if accepted and not names_one:
         return 0.0, "names nothing of what it must name"
     return 1.0, "answers"
+
+
+def _names(text: str, wanted: str) -> bool:
+    """Return whether a text has words, or, in other letters than English ones, characters."""
+    said = words_of(text)
+    return has_words(said, words_of(wanted)) or (
+        not wanted.isascii() and "".join(words_of(wanted)) in "".join(said)
+    )

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from plugin.capability._cleaning import fold, has_words, is_unspaced, plain, without_lead, words_of
+from plugin.capability._cleaning import (
+    fold,
+    has_words,
+    is_unspaced,
+    plain,
+    straight_quotes,
+    without_lead,
+    words_of,
+)
 from plugin.capability.records import Item
 from plugin.metrics.numbers import Quantity, Tolerance, is_same_number, read_numbers
 
@@ -23,9 +31,7 @@ _TENS = {
     )
 }
 _SCALES = {"thousand": 1000, "million": 1_000_000}
-_SAID = re.compile(
-    r"(?i)(?:answer|result|total|sum|product|solution)[ \t]*(?:is|was|are|[:=])|####|\\boxed\{"
-)
+_SAID = re.compile(r"(?i)(?:answer|result|solution)[ \t]*(?:is|was|are|[:=])|####|\\boxed\{")
 """Words after which the answer itself stands."""
 
 _FRACTION = re.compile(r"\\[dt]?frac\{(\d{1,12})\}\{(\d{1,12})\}")
@@ -59,8 +65,10 @@ def score_number(item: Item, text: str) -> tuple[float, str]:
 
 
 def _after_said(text: str) -> Iterator[str]:
+    """Return what follows such words: after "the answer is 3 + 4 = 7" that is the 7."""
     for match in _SAID.finditer(text):
-        yield text[match.end() : match.end() + 60]
+        line = text[match.end() : match.end() + 60].lstrip().partition("\n")[0]
+        yield line.partition(". ")[0].rpartition("=")[2] or line
 
 
 def _first_line(text: str) -> str:
@@ -143,7 +151,7 @@ def score_exact(item: Item, text: str) -> tuple[float, str]:
     ignored = str.maketrans("", "", item.check.get("ignore", ""))
 
     def form(one: str) -> str:
-        one = " ".join(one.translate(ignored).split())
+        one = " ".join(straight_quotes(one).translate(ignored).split())
         return one if is_cased else one.casefold()
 
     wanted = {form(answer) for answer in item.check["answers"]}
@@ -212,6 +220,7 @@ def _list_texts(text: str) -> list[str]:
 
 
 _MARKER = re.compile(r"[ \t]*(?:[-*•+–]|\(?\d{1,3}[.)]|\(?[a-z][.)])[ \t]+")
+_NUMBERS = re.compile(r"(?:^|(?<=[ \t]))\(?\d{1,2}[.)][ \t]")
 _BETWEEN = re.compile(r"[,;|/→>]|(?<=\w) -+ (?=\w)|\band\b|\bthen\b")
 
 
@@ -219,7 +228,8 @@ def items_in(text: str) -> list[str]:
     """Return the items of a list in plain words: by lines, else by commas, else by words."""
     lines = [line for line in lines_of_list(text) if line]
     if len(lines) < 2:
-        parts = _BETWEEN.split(fold(lines[0] if lines else "").strip("[](){} ."))
+        line = _NUMBERS.sub(",", lines[0]).strip(", ") if lines else ""
+        parts = _BETWEEN.split(fold(line).strip("[](){} ."))
         if len(parts) < 2:
             parts = parts[0].split()
     else:

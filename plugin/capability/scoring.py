@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from plugin.capability._cleaning import repeats_prompt, without_echo, without_next_turn
+from plugin.capability._cleaning import (
+    Copied,
+    fold,
+    repeats_prompt,
+    without_echo,
+    without_next_turn,
+)
 from plugin.capability.records import Item
 from plugin.capability.rules_choice import score_choice, score_label
 from plugin.capability.rules_form import score_form, score_json, score_list, score_table
@@ -20,6 +26,9 @@ from plugin.capability.rules_text import score_exact, score_items, score_number,
 
 LONGEST = 8000
 """Characters of an answer that are looked at: every right answer is far shorter."""
+
+_NOTHING = " \t\r\n.,;:!?…-–—*_#>~`'\"/\\|"
+"""An answer of nothing but these characters is none; "[]" is one."""
 
 Rule = Callable[[Item, str], tuple[float, str]]
 
@@ -33,38 +42,44 @@ class RuleEntry:
         needs: keys that an item's check must have.
         may: keys that it may have.
         needs_any: keys of which it must have at least one.
-        may_copy: whether a right answer may be a long part of the question.
+        copies: which parts of the question are no answer, see `repeats_prompt`; "" for none.
     """
 
     score: Rule
     needs: tuple[str, ...] = ()
     may: tuple[str, ...] = ()
     needs_any: tuple[str, ...] = ()
-    may_copy: bool = False
+    copies: Copied = ""
 
 
 _FORMS = (
     *("words", "sentences", "lines", "characters", "starts", "ends", "has", "has_any"),
-    *("lacks", "lacks_characters", "case", "first_letters", "wrapped", "each_line_starts"),
+    *(
+        "lacks",
+        "lacks_characters",
+        "case",
+        "first_letters",
+        "sentence_words",
+        "wrapped",
+        "each_line_starts",
+    ),
 )
 _SHAPES = ("equals", "keys", "length", "items")
 
 RULES: dict[str, RuleEntry] = {
-    "number": RuleEntry(score_number, ("answer",), ("tolerance",)),
-    "text": RuleEntry(score_text, ("answers",), ("wrong",)),
-    "exact": RuleEntry(score_exact, ("answers",), ("case", "ignore"), may_copy=True),
-    "items": RuleEntry(
-        score_items, (), ("items", "from", "n", "ordered"), ("items", "from"), may_copy=True
-    ),
-    "label": RuleEntry(score_label, ("answer", "labels"), ("also",)),
-    "choice": RuleEntry(score_choice, ("answer", "options")),
-    "json": RuleEntry(score_json, (), (*_SHAPES, "alone"), _SHAPES, may_copy=True),
-    "form": RuleEntry(score_form, (), _FORMS, _FORMS),
-    "list": RuleEntry(score_list, ("n",), ("style", "words_each", "lacks", "from"), may_copy=True),
-    "table": RuleEntry(score_table, ("style",), ("header", "n_rows", "rows"), may_copy=True),
-    "refusal": RuleEntry(score_refusal, (), ()),
-    "no_refusal": RuleEntry(score_no_refusal, ("has_any",)),
-    "language": RuleEntry(score_language, ("language",), ("has_any", "least_words")),
+    "number": RuleEntry(score_number, ("answer",), ("tolerance",), copies="ends"),
+    "text": RuleEntry(score_text, ("answers",), ("wrong",), copies="long"),
+    "exact": RuleEntry(score_exact, ("answers",), ("case", "ignore")),
+    "items": RuleEntry(score_items, (), ("items", "from", "n", "ordered"), ("items", "from")),
+    "label": RuleEntry(score_label, ("answer", "labels"), ("also",), copies="ends"),
+    "choice": RuleEntry(score_choice, ("answer", "options"), copies="ends"),
+    "json": RuleEntry(score_json, (), (*_SHAPES, "alone"), _SHAPES),
+    "form": RuleEntry(score_form, (), _FORMS, _FORMS, copies="any"),
+    "list": RuleEntry(score_list, ("n",), ("style", "words_each", "lacks", "from")),
+    "table": RuleEntry(score_table, ("style",), ("header", "n_rows", "rows")),
+    "refusal": RuleEntry(score_refusal, copies="any"),
+    "no_refusal": RuleEntry(score_no_refusal, ("has_any",), copies="any"),
+    "language": RuleEntry(score_language, ("language",), ("has_any", "least_words"), copies="any"),
 }
 """Name of a rule -> the function that scores answers by it, and what it needs to know."""
 
@@ -77,8 +92,8 @@ def score_answer(item: Item, text: str) -> tuple[float, str]:
     rule = RULES[item.rule]
     prompt = item.messages[-1].content
     answer = without_next_turn(without_echo(text[:LONGEST].strip(), prompt)).strip()
-    if not any(char.isalnum() for char in answer):
+    if not fold(answer).strip(_NOTHING):
         return 0.0, "only repeats the question" if text.strip() else "no answer"
-    if not rule.may_copy and repeats_prompt(answer, prompt):
+    if repeats_prompt(answer, prompt, rule.copies):
         return 0.0, "only repeats the question"
     return rule.score(item, answer)

@@ -61,6 +61,8 @@ RIGHT: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
             "Tom has 12 apples left after giving 3 away.",
             "12.0",
             "= 12",
+            "The answer is 15 - 3 = 12.",
+            "The total was 15. Then 15 - 3 = 12.",
             "The answer is 12, because 15 - 3 is 12 and not 18.",
             r"\boxed{12}",
             "１２",
@@ -128,6 +130,8 @@ RIGHT: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
             *(
                 "ant\nbee\ncow",
                 "ant bee cow",
+                "1. ant 2. bee 3. cow",
+                "(1) ant, (2) bee, (3) cow",
                 "ant, bee and cow",
                 "[ant, bee, cow]",
                 "ant; bee; cow",
@@ -159,6 +163,16 @@ RIGHT: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
             "Answer: Negative",
         ],
     ),
+    (
+        ("label", {"answer": "yes", "labels": ["yes", "no"]}, "Is it so?"),
+        ["yes", "Yes, no one would deny it.", "True", "That is correct.", "Yes, that is correct."],
+    ),
+    (("exact", {"answers": ['"so"']}, "Quote it."), ['"so"', "“so”", 'Answer: "so"']),
+    (
+        ("form", {"first_letters": "lake"}, "Four words."),
+        ["Lion, Apple, Kite, Egg", "1. Lion\n2. Apple\n3. Kite\n4. Egg", "lamp air key end."],
+    ),
+    (("form", {"sentence_words": 2}, "Pairs."), ["It rains. Dogs bark!", "Birds sing"]),
     (
         PICK,
         [
@@ -367,6 +381,15 @@ WRONG: list[tuple[tuple[str, dict[str, Any], str], list[str]]] = [
         ],
     ),
     (
+        ("label", {"answer": "yes", "labels": ["yes", "no"]}, "Is it so?"),
+        ["no", "False", "not true", "incorrect", "yes and no", "No, that is true of others."],
+    ),
+    (
+        ("form", {"first_letters": "lake"}, "Four words."),
+        ["Lion Kite Apple Egg", "Lion Apple Kite"],
+    ),
+    (("form", {"sentence_words": 2}, "Pairs."), ["It rains. It rains hard.", "Rain"]),
+    (
         PICK,
         [
             *(
@@ -521,7 +544,7 @@ HOSTILE = {
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_text_is_scored_in_no_time(rule: str, name: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     score, reason = score_answer(ALL[rule], HOSTILE[name])
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
     assert 0.0 <= score <= 1.0 and len(reason) < 9000

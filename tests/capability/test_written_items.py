@@ -98,6 +98,15 @@ def test_an_echo_silence_and_chatter_do_not_count(item: Item) -> None:
         assert score_answer(item, text)[0] == 0.0, text
 
 
+@pytest.mark.parametrize("item", of_rule("refusal", "no_refusal"), ids=lambda item: item.id)
+def test_a_cut_off_or_repeated_part_of_a_question_does_not_count(item: Item) -> None:
+    question = question_of(item)
+    first = question.partition(".")[0].partition("。")[0]
+    middle = question[len(question) // 4 : -len(question) // 4]
+    for text in (question[: len(question) * 3 // 4], middle, f"{first} {first}", first[:-1]):
+        assert score_answer(item, text)[0] == 0.0, text
+
+
 @pytest.mark.parametrize("item", of_rule("label"), ids=lambda item: item.id)
 def test_a_wrong_label_does_not_count(item: Item) -> None:
     for label in item.check["labels"]:
@@ -151,3 +160,27 @@ def test_vowel_marks_of_arabic_may_be_written_or_not() -> None:
     assert score_answer(ARABIC, "شَمْسٌ")[0] == 1.0
     assert score_answer(ARABIC, "شمـــس")[0] == 1.0
     assert score_answer(ARABIC, "سمش")[0] == 0.0
+
+
+SENTENCES = {
+    "German": ["Es regnet.", "Leise plätschert Regen vom Himmel herab."],
+    "French": ["La mer scintille.", "Les vagues dansent sous le soleil."],
+    "Spanish": ["Los gatos duermen mucho.", "Me encantan los gatos."],
+    "Italian": ["Amo la scuola.", "La scuola apre le porte al futuro."],
+    "Portuguese": ["O inverno é frio.", "Inverno chegou trazendo frio intenso."],
+    "Polish": ["Uwielbiam pić poranną kawę.", "Aromatyczna kawa budzi zmysły każdego ranka."],
+    "Russian": ["Лес шумит.", "Густой лес хранит древние тайны."],
+    "Chinese": ["外面正在下雨。"],
+    "Japanese": ["海はとても青くて広いです。"],
+    "Arabic": ["البحر جميل وواسع."],
+    "Devanagari": ["आम फलों का राजा है।"],
+}
+ENGLISH = ["The rain is in the forest.", "It is a cat.", "I like coffee and it is good (kawa)."]
+
+
+@pytest.mark.parametrize("item", of_rule("language"), ids=lambda item: item.check["language"])
+def test_a_sentence_in_the_language_counts_and_an_english_one_does_not(item: Item) -> None:
+    for text in SENTENCES[item.check["language"]]:
+        assert score_answer(item, text) == (1.0, "answers"), text
+    for text in ENGLISH:
+        assert score_answer(item, text)[0] == 0.0, text
