@@ -141,6 +141,7 @@ def _demo_params(arguments: Mapping[str, Any]) -> Params:
             "dataset_name": str(_DEMO / "cases.jsonl"),
             "judge": "offline",
             "max_tokens": 48,
+            "capability": "quick",
             "predefined_tasks": [
                 "Correctness",
                 "Token F1",

@@ -37,7 +37,7 @@ _NO_DIVERGENCE = "its next tokens cannot be compared with the base's"
 _COMPARED = 32
 """Positions at the end of a text at which next tokens are compared."""
 
-_LONGEST = 192
+_LONGEST = 128
 """Tokens of a text that are read; most tokenizers need fewer for any of the texts."""
 
 _POSITIONS = 512
