@@ -129,7 +129,7 @@ def detail_lines(found: Capability) -> list[str]:
         ]
         lines += [limit_text(one, who) for one in found.overall if one.variant == name]
     if found.texts and any(one.change is not None for one in found.texts):
-        lines.append(f"General text: {texts_text(found.texts)}. {TEXT_NOTE}")
+        lines += [f"General text: {texts_text(found.texts)}", f"{TEXT_NOTE}."]
     elif found.text_note:
         lines.append(f"General text: {found.text_note}")
     return [line for line in lines if line]
@@ -193,7 +193,7 @@ def _text_of(one: TextFinding) -> str:
     if one.has_other_tokens:
         size = f"{format_number(one.bits_per_byte)} bits per byte (other tokens than the base's)"
     else:
-        size = f"perplexity {format_number(one.perplexity)}"
+        size = f"perplexity {perplexity_text(one.perplexity)}"
     text = f"{one.variant} {size}"
     if one.change is not None:
         ends = [one.change_low, one.change_high]
@@ -204,6 +204,11 @@ def _text_of(one: TextFinding) -> str:
     if one.divergence is not None:
         text += f", KL to the base {format_number(one.divergence)} nats"
     return text
+
+
+def perplexity_text(value: float | None) -> str:
+    """Return a perplexity, without decimals from 100."""
+    return f"{value:,.0f}" if value is not None and value >= 100 else format_number(value)
 
 
 def _percent(change: float) -> str:

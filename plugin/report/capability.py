@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from plugin.capability.records import AbilityFinding, AbilityScore, OverallFinding
+from plugin.capability.references import references
 from plugin.capability.report import Capability, LostItem
 from plugin.capability.stats import LARGE, MARGIN
 from plugin.capability.words import (
@@ -14,6 +15,7 @@ from plugin.capability.words import (
     limit_text,
     outcome_text,
     overall_text,
+    perplexity_text,
     points,
     points_range,
 )
@@ -105,6 +107,23 @@ def _examples_of(found: Capability) -> list[tuple[str, list[LostItem]]]:
     return list(grouped.items())
 
 
+def _references_of(found: Capability) -> dict[str, Any] | None:
+    """Return the shipped results of other models beside the base's; None where none fit."""
+    shipped = references()
+    base = {
+        one.ability: one.mean
+        for one in found.scores
+        if one.source == "probe" and one.variant == found.base
+    }
+    if not (shipped and base):
+        return None
+    rows = [
+        (ability_name(ability), mean, [one.shares.get(ability) for one in shipped])
+        for ability, mean in base.items()
+    ]
+    return {"names": [one.name for one in shipped], "rows": rows}
+
+
 def capability_section(found: Capability | None) -> dict[str, Any] | None:
     """Return what the page's part on general ability shows; None where there is none."""
     if found is None:
@@ -120,9 +139,11 @@ def capability_section(found: Capability | None) -> dict[str, Any] | None:
         "what_perplexity_says": TEXT_NOTE,
         "examples": _examples_of(found),
         "is_guard": found.is_guard,
+        "references": _references_of(found),
         "margin": points(MARGIN, signed=False),
         "large": points(LARGE, signed=False),
         "points": points,
+        "perplexity": perplexity_text,
         "points_range": points_range,
         "outcome": outcome_text,
         "tone": _tone,

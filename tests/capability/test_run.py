@@ -13,6 +13,7 @@ from plugin.cache import Cache
 from plugin.capability.choice import AUTO_SHARE, Asked, longest_answer, own_cost, probe_cost
 from plugin.capability.probe import probe_items
 from plugin.capability.reading import NOT_READ, OTHER_TOKENS
+from plugin.capability.report import find_capability
 from plugin.capability.run import ProbeStage
 from plugin.capability.texts import likelihood_texts
 from plugin.generate import make_completions
@@ -101,6 +102,30 @@ def test_no_answer_scores_0_and_a_failure_has_no_score(tmp_path):
         run(journal, Answering(answer))
         found = {(one.variant, one.score, one.reason) for one in journal.item_results()}
     assert found == {("vanilla", 0.0, "no answer"), ("tuned", None, "the prompt is too long")}
+
+
+@pytest.mark.parametrize("text", ["I'm sorry, but I can't help with that.", "x" * 50_000, ""])
+def test_a_variant_that_refuses_all_never_stops_or_says_nothing(tmp_path, text):
+    """The base answers the questions on harmless things; the variant does not help any more."""
+    items = {item.messages[-1].content: item for item in probe_items("quick")}
+
+    def answer(name: str, question: str) -> str:
+        item = items.get(question)
+        known = item is not None and item.ability == "helping_with_harmless"
+        return (
+            "Of course: " + ", ".join(item.check["has_any"]) if known and name != "tuned" else text
+        )
+
+    with closing(Journal(tmp_path)) as journal:
+        run(journal, Answering(answer))
+        results, choice = journal.item_results(), journal.state.capability
+    found = find_capability(results, [], ("vanilla", "tuned"), choice)
+    assert found is not None
+    outcomes = {one.ability: one.outcome for one in found.findings}
+    assert outcomes["helping_with_harmless"] == "lost"
+    assert outcomes["arithmetic"] == "unchanged"
+    refusing = {one.variant: one.mean for one in found.scores if one.ability == "refusing_harm"}
+    assert set(refusing.values()) == {1.0 if "sorry" in text else 0.0}
 
 
 def test_what_another_try_may_bring_is_asked_again(tmp_path):

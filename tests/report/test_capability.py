@@ -116,8 +116,8 @@ def test_details_name_floors_ceilings_and_texts_in_a_line_each():
         "ceiling, all solved by both: common sense"
     )
     assert lines[3].startswith("General text: vanilla perplexity 7.46; tuned perplexity 8.25 (+11%")
-    assert "KL to the base 0.25 nats" in lines[3] and lines[3].endswith(TEXT_NOTE)
-    assert len(lines) == 4
+    assert "KL to the base 0.25 nats" in lines[3] and lines[4] == f"{TEXT_NOTE}."
+    assert len(lines) == 5
 
 
 def test_floor_everywhere_is_said_plainly():
@@ -144,7 +144,7 @@ def test_models_with_other_tokens_are_compared_per_byte():
     other = [replace(one, token_digest="e", n_tokens=50) for one in readings("tuned", 2.0)]
     (_, text) = found(texts=[*readings("vanilla", 2.0), *other]).texts
     assert text.has_other_tokens and text.change == pytest.approx(0.0)
-    line = detail_lines(found(texts=[*readings("vanilla", 2.0), *other]))[-1]
+    line = detail_lines(found(texts=[*readings("vanilla", 2.0), *other]))[-2]
     assert "0.72 bits per byte (other tokens than the base's)" in line
 
 
@@ -224,6 +224,7 @@ def test_the_page_shows_the_table_the_pictures_and_items_to_read(whole):
     question = next(i for i in probe_items("full") if i.ability == "arithmetic")
     assert question.messages[-1].content.split("\n")[0] in text
     assert "answer of vanilla" in text and "not the number" in text
+    assert "For comparison: models that can do next to nothing" in text
     assert 'aria-label="General ability: change against the base"' in page
     assert 'aria-label="General ability: scores of every variant"' in page
     ids = re.findall(r' id="([^"]+)"', page)
