@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from plugin.cache import Cache
 from plugin.capability.choice import Asked
+from plugin.capability.harness_stage import HarnessStage
 from plugin.capability.run import ProbeStage
 from plugin.certify.certificate import (
     Certificate,
@@ -185,7 +186,8 @@ def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> None:
     ratings = read_ratings(Path(file)) if file else ()
     asked = Asked(plan.params.capability, plan.params.capability_guard)
     probe = ProbeStage(asked, plan.variants, journal, progress)
-    make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics, [probe])
+    stages: list[EngineStage] = [probe, HarnessStage(plan.tasks, journal, progress)]
+    make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics, stages)
     for failure in unfinished_failures(journal.split_texts()):
         journal.add_failure(failure)
     if file:  # before the judge is paid

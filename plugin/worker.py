@@ -45,6 +45,7 @@ class Stage(StrEnum):
     READ_LIKELIHOODS = "perplexity"
     ASK_ITEMS = "test general ability"
     READ_TEXTS = "read general texts"
+    RUN_TASKS = "tasks of lm-eval"
     WRITE_STEPS = "write evaluation steps"
     SCORE = "score"
     ASK_SECOND_JUDGE = "ask the second judge"

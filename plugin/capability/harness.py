@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +46,10 @@ class HarnessTask:
     name: str
     task: Any
     items: tuple[int, ...]
+
+    def item_id(self, number: int) -> str:
+        """Return what identifies an item within the harness."""
+        return f"{self.name}/{number}"
 
     @property
     def wants_greedy(self) -> bool:
@@ -171,7 +175,7 @@ def _draw(asked: str, tasks: dict[str, Any], n_items: int, seed: int) -> list[Ha
 
 
 def run_task(
-    one: HarnessTask, engine: PlainEngine, variant: str, count: Any
+    one: HarnessTask, engine: PlainEngine, variant: str, count: Callable[[float], None]
 ) -> tuple[ItemResult, ...]:
     """Ask one variant all items of a task.
 
@@ -179,7 +183,7 @@ def run_task(
         one: the task.
         engine: holds the base and the variant's adapter.
         variant: who answers.
-        count: is told how many requests have been answered; may raise to stop.
+        count: is told which share of the requests has been answered; may raise to stop.
 
     Raises:
         FaultError: when the engine cannot answer an item, for lack of memory for example.
@@ -210,7 +214,7 @@ def _result(one: HarnessTask, variant: str, sample: dict[str, Any]) -> ItemResul
     return ItemResult(
         source="lm-eval",
         ability=one.asked,
-        item_id=f"{one.name}/{sample['doc_id']}",
+        item_id=one.item_id(sample["doc_id"]),
         variant=variant,
         score=score,
         output=_output_of(sample, names[0] if names else ""),

@@ -23,8 +23,8 @@ double."""
 _MAX_TOKENS = 256
 """Longest answer where a task does not say one."""
 
-Counter = Callable[[int], None]
-"""Is told how many requests have been answered."""
+Counter = Callable[[float], None]
+"""Is told which share of a task's requests has been answered; may raise to stop."""
 
 
 class HarnessModel(TemplateLM):  # type: ignore[misc]
@@ -36,7 +36,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
         Args:
             engine: holds the base and the variant's adapter.
             variant: who answers.
-            count: is told the progress; may raise to stop.
+            count: is told the progress.
         """
         super().__init__()
         self._engine = engine
@@ -84,7 +84,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
             if isinstance(value, NoResult):
                 raise FaultError(f"lm-eval: {self._variant}: {value.reason}")
             values[i] = value
-            self._count(1)
+            self._count(len(values) / len(pairs))
         greedy = self._are_greedy(pairs) if self.wants_greedy else [False] * len(pairs)
         return [(values[i], greedy[i]) for i in range(len(pairs))]
 
@@ -118,7 +118,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
         asked = [_Asked(request.args[0], request.args[1], room) for request in requests]
         contexts = [self.tok_encode(one.context)[-one.n_room :] for one in asked]
         made: list[tuple[int, ...]] = [()] * len(asked)
-        waiting, step = list(range(len(asked))), _FIRST_TOKENS
+        waiting, step, n_ended = list(range(len(asked))), _FIRST_TOKENS, 0
         while waiting:
             prompts = [
                 Prompt(
@@ -138,13 +138,14 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
                 if cut and not asked[i].is_stopped(self._text.decode(made[i])):
                     unfinished.append(i)
                 else:
-                    self._count(1)
+                    n_ended += 1
+                self._count(n_ended / len(asked))
             waiting, step = sorted(unfinished), step * 2
         return [one.cut(self._text.decode(ids)) for one, ids in zip(asked, made, strict=True)]
 
     def _complete(self, prompts: Sequence[Prompt]) -> Iterator[Completion]:
         for ended in self._engine.generate(prompts):
-            self._count(0)
+            self._count(0.0)
             for one in ended:
                 if not isinstance(one, Completion):
                     raise FaultError(f"lm-eval: {self._variant}: {one.reason}")

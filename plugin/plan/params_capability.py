@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+from plugin.capability.harness_stage import NEEDS_WEIGHTS
 from plugin.errors import OptionError
-from plugin.plan.options import NOT_CLASSIC, Option, option
+from plugin.plan.options import NOT_CLASSIC, Option, Texts, option
 from plugin.plan.params_task import TaskParams
 
 AUTO, QUICK, FULL, OFF = "auto", "quick", "full", "off"
 
-CAPABILITY_OPTIONS = ("capability", "capability_guard")
+CAPABILITY_OPTIONS = ("capability", "capability_guard", "lm_eval", "lm_eval_items")
 """What is looked at besides: these change no result of the run itself, so they may be added to a
 run that is there."""
 
@@ -35,16 +36,36 @@ class CapabilityParams(TaskParams):
         Option("metrics", hosts=NOT_CLASSIC),
     )
 
-    def require_capability(self, *, has_models: bool) -> None:
+    lm_eval: Texts = option(
+        (),
+        "Tasks of lm-eval",
+        "Tasks of lm-evaluation-harness to run on base and variants, such as "
+        "'mmlu,hellaswag,gsm8k', or folders with task files of your own. Needs the extra "
+        "requirements-lm-eval.txt, and the tasks' data from the hub, its cache or the folder.",
+        Option("metrics", hosts=NOT_CLASSIC),
+    )
+    lm_eval_items: int = option(
+        400,
+        "Items of each lm-eval task",
+        "How many items of each task or group are asked, drawn at random; 0 asks all. 400 often "
+        "leave open whether 3 points are lost, 1,200 tell.",
+        Option("metrics", hosts=NOT_CLASSIC),
+        ge=0,
+    )
+
+    def require_capability(self, *, has_models: bool, has_weights: bool) -> None:
         """Check that general ability can be tested as asked.
 
         Args:
             has_models: whether models run here or on a server; recorded completions cannot answer.
+            has_weights: whether an engine in this process holds the weights.
 
         Raises:
             OptionError: when it cannot.
         """
         asked = self.capability in (QUICK, FULL)
+        if self.lm_eval and not has_weights:
+            raise OptionError(NEEDS_WEIGHTS)
         if self.capability_guard and self.capability == OFF:
             raise OptionError(
                 "--capability_guard true needs the questions that --capability off leaves out; "

@@ -9,6 +9,7 @@ from importlib.metadata import version as installed
 
 from plugin import __version__, metrics
 from plugin.cache import content_key
+from plugin.capability.harness import HarnessTask, load_tasks
 from plugin.engines import ENGINES
 from plugin.errors import OptionError, did_you_mean
 from plugin.judges import Judge
@@ -40,6 +41,7 @@ class Plan:
         digests: the files and data that they depend on, by name.
         versions: of this program, its libraries and the platform.
         notes: which metrics were chosen for the user, and why.
+        tasks: of lm-evaluation-harness, with their data.
     """
 
     params: Params
@@ -54,6 +56,7 @@ class Plan:
     digests: dict[str, object]
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+    tasks: tuple[HarnessTask, ...] = ()
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -98,7 +101,8 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     recorded = completion_columns(sources.recorded, sources.dataset)
     source = replace(case_source(params, sources.dataset), completion_columns=recorded)
     loaded = load_cases(source)
-    params.require_capability(has_models=not sources.recorded)
+    elsewhere = sources.recorded or sources.server or params.workers > 1 or params.ray_address
+    params.require_capability(has_models=not sources.recorded, has_weights=not elsewhere)
     names = variant_names(params, sources)
     guide = preference_guide(params, sources.judges, len(names))
     params = with_schema(params, sources.json_schema)
@@ -113,6 +117,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     primary = _choose_primary(params.primary_metric, chosen, prefers)
     guards = choose_guards(params.guard_metric, specs, primary, params.margin)
     check_retention(loaded.cases, next(spec for spec in specs if spec.name == primary))
+    tasks = load_tasks(params.lm_eval, params.lm_eval_items, params.seed) if params.lm_eval else ()
     lineup = line_up(params, sources, loaded)  # reads the weights, so after all other checks
     params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
     check_engine(specs, lineup.engine)
@@ -149,6 +154,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         digests={"data set's content": loaded.digest, **lineup.digests},
         versions={**_versions(), **lineup.versions},
         notes=choice.notes,
+        tasks=tasks,
     )
 
 
