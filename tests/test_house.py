@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body pace records sheets terminal | keys | net results run_facts thinking "
-    "| cache "
+    "errors | worker body pace records sheets languages terminal | keys "
+    "| net results run_facts thinking | cache "
     "| preference_rows | journal | load metrics compare | certify | engines | judges | trust "
     "| capability | report | hosts score forecast | plan | reopen | generate conclude | run | cli"
 )

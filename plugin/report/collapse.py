@@ -13,8 +13,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from plugin.compare.numbers import format_count
+from plugin.languages import Language, language_of
 from plugin.records import Case, Completion, Variant
-from plugin.report.languages import Language, language_of
 
 _LEAST_WARNED, _SHARE_WARNED = 2, 0.02
 """Repeats and other languages are warned of from so many completions on, and this share of them."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from plugin.languages import language_of
 from plugin.records import Case, Completion, Message, Variant
 from plugin.report.collapse import Collapse, collapse_warnings, find_collapse, repeats_itself
-from plugin.report.languages import language_of
 
 POEM = """Row, row, row your boat
 Gently down the stream.

@@ -120,3 +120,34 @@ def _by_common_words(text: str) -> str:
     (n, best), (n_next, _) = sorted(((n, name) for name, n in n_common.items()), reverse=True)[:2]
     is_known = n >= max(_LEAST_COMMON, _COMMON_SHARE * words.total()) and n >= _CLEARLY * n_next
     return best if is_known else ""
+
+
+def is_written_in(text: str, language: str) -> bool:
+    """Return whether a short text may be in a language, by its script and common words.
+
+    Languages with a script of their own ("Greek", "Japanese", "Korean") are known by it. Of the
+    others, no language may have more common words in the text than the named one.
+
+    Raises:
+        KeyError: for a language that is not known.
+    """
+    text = text[:_LOOKED_AT]
+    if language in _LETTERS and language not in _COMMON:
+        return 2 * _n_own_letters(language, text) > sum(c.isalpha() for c in text) > 0
+    script = "Cyrillic" if language in ("Russian", "Ukrainian") else "Latin"
+    if 2 * _n_letters(script, text) <= sum(char.isalpha() for char in text):
+        return False
+    words = _WORD.findall(text.casefold())
+    n_common = {
+        name: sum(name in _LANGUAGES_WITH.get(word, ()) for word in words) for name in _COMMON
+    }
+    most = max(n_common.values())
+    return n_common[language] == most and (most > 0 or len(words) <= _LEAST_COMMON)
+
+
+def _n_own_letters(language: str, text: str) -> int:
+    """Return the number of letters in the scripts in which a language is written."""
+    if language != "Japanese":
+        return _n_letters(language, text)
+    n_kana = _n_letters("Japanese", text)
+    return n_kana + _n_letters("Chinese", text) if n_kana else 0

@@ -1,0 +1,1 @@
+"""Write the generated items of the shipped probe: `python -m tools.probe.rows`."""
