@@ -182,7 +182,8 @@ class LabHost:
         self.save(files)
         for line in closing_words(report):
             self.log(line)
-        self._lab.finish(report.verdict.sentence, score=published_scores(report))
+        said = name_fields(" ".join(report.verdict.headline), self._titles)
+        self._lab.finish(said, score=published_scores(report))
 
     def fail(self, error: VerdictError) -> None:
         """End the job as failed, with the message where the host shows it: card, log and output."""

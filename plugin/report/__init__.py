@@ -111,6 +111,7 @@ def summary_json(report: Report) -> dict[str, Any]:
     content: dict[str, Any] = {
         "schema_version": SUMMARY_FORMAT,
         "verdict": verdict,
+        "next": verdict.pop("next_step"),
         "partial": report.partial,
         "judge": report.judge,
         "warnings": report.warnings,
@@ -167,7 +168,7 @@ def completions_jsonl(report: Report) -> str:
 
 
 def verdict_txt(report: Report) -> str:
-    """Return the verdict, then the warnings, then who judged, a line each."""
+    """Return the verdict with what to do next, the warnings, and who judged, a line each."""
     warnings = (f"Warning: {warning}" for warning in report.warnings)
     judge = (f"Judge: {report.judge}",) if report.judge != NoJudge.label else ()
     return "\n".join((report.verdict.text, *warnings, *judge)) + "\n"

@@ -142,6 +142,7 @@ def test_the_job_is_complete_and_says_the_verdict(done: tuple[Workspace, str]) -
     assert (job["status"], job["progress"]) == ("COMPLETE", 100)
     assert job["job_data"]["completion_details"].startswith("[offline (smoke-test) judge] ")
     assert "n=12" in job["job_data"]["completion_details"]
+    assert "Next: Ask a real judge ('Judge')" in job["job_data"]["completion_details"]
     assert "generate" in workspace.log(job_id)
 
 
