@@ -488,7 +488,7 @@ def test_pictures_and_report_are_in_the_experiments_documents(done: Classic) -> 
     ]
     assert (folder / "job_again.pdf").read_bytes().startswith(b"%PDF-")
     with zipfile.ZipFile(folder / "job_again_report.zip") as archive:
-        assert {"report.html", "comparison.svg", "distribution.svg"} <= set(archive.namelist())
+        assert {"report.html", "verdict.svg", "distribution.svg"} <= set(archive.namelist())
     assert "open Documents > finetune_verdict > job_again.pdf" in printed
 
 

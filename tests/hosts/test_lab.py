@@ -194,6 +194,7 @@ def test_artifacts_have_names_the_host_can_show(done: tuple[Workspace, str]) -> 
     workspace, job_id = done
     names = [Path(path).name for path in workspace.job(job_id)["job_data"]["artifacts"]]
     assert names == [
+        "verdict.svg",
         "comparison.svg",
         "distribution.svg",
         "report.html",
