@@ -61,8 +61,7 @@ def test_verdict_judge_and_warnings_come_first(report):
         text.index(part)
         for part in (
             "▲ better",
-            report.verdict.sentence,
-            "Judged by offline (smoke-test) judge",
+            report.verdict.sentence + " Judged by offline (smoke-test) judge",
             "4 failures on record",
             "1 warning",
             "Gain of tuned over vanilla, with 95% intervals",
