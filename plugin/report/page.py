@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,6 +34,7 @@ from plugin.trust.report import trust_first_lines, trust_last_lines
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
 
 MAX_CASES = 500
 """Cases on the page; the tables have them all."""
@@ -242,9 +244,20 @@ def _template() -> Template:
         "told": _told,
         "id": id,
         "anchor": _anchor,
+        "whole_options": _whole_options,
     }
     environment.globals |= {"interval": format_range, "badges": BADGES}
     return environment.get_template("page.html.j2")
+
+
+_OPTION = re.compile(r"--[a-z][a-z_]*")
+
+
+def _whole_options(text: str) -> Markup:
+    """Return a text, escaped, whose options are not broken at the end of a line."""
+    from markupsafe import Markup, escape
+
+    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text))))  # noqa: S704
 
 
 def _anchor(case_id: str) -> str:

@@ -305,6 +305,12 @@ def test_half_a_surrogate_pair_does_not_stop_the_report(tmp_path):
     assert "a\\ud83db" in paths[2].read_text("utf-8")
 
 
+def test_an_option_is_never_broken_at_the_end_of_a_line(report):
+    report = dataclasses.replace(report, warnings=("raise --max_tokens <b>now</b>",))
+    html = render_page(report, [])
+    assert 'raise <span class="option">--max_tokens</span> &lt;b&gt;now' in html
+
+
 def test_a_failed_write_leaves_the_old_file_whole(report, tmp_path, monkeypatch):
     first = write_report(report, tmp_path)[0]
     before = first.read_bytes()
