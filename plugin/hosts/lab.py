@@ -182,6 +182,7 @@ class LabHost:
         self.save(files)
         for line in closing_words(report):
             self.log(line)
+        self.log(_WHERE)
         said = name_fields(" ".join(report.verdict.headline), self._titles)
         self._lab.finish(said, score=published_scores(report))
 
@@ -239,6 +240,11 @@ class LabHost:
                 hint += ". A job cannot see the machine's /tmp: use the registry or another folder"
         return f"not found in {' or '.join(tried)} ({there}){hint}"
 
+
+_WHERE = (
+    "Artifacts: verdict.svg shows the answer as one picture; download report.html and open it in a "
+    "browser to read every case"
+)
 
 _DATA_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
 _STATUS_EVERY_S = 1.0

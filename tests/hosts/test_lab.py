@@ -144,6 +144,7 @@ def test_the_job_is_complete_and_says_the_verdict(done: tuple[Workspace, str]) -
     assert "n=12" in job["job_data"]["completion_details"]
     assert "Next: Ask a real judge ('Judge')" in job["job_data"]["completion_details"]
     assert "generate" in workspace.log(job_id)
+    assert "Artifacts: verdict.svg shows the answer as one picture" in workspace.log(job_id)
 
 
 def test_tables_have_the_columns_of_all_time_in_order(done: tuple[Workspace, str]) -> None:
