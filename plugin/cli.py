@@ -263,7 +263,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
             host = ClassicHost(tlab_evals, WORKSPACE_DIR, config, params.model_name, in_form_words)
             params = _translate_form(params, host)
             host.log(describe_run(params))
-            details = run(params, host).verdict.sentence
+            details = in_form_words(" ".join(run(params, host).verdict.headline))
         except KeyboardInterrupt:
             details = stopped_text(host.folder) if host else NOTHING_MADE
             print(details, flush=True)

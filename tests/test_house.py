@@ -44,7 +44,9 @@ HEAVY = {
     "safetensors": ("engines/transformers.py",),
     "ray": ("engines/_ray_cluster.py", "engines/_ray_workers.py", "engines/ray.py"),
     "llguidance": ("judges/grammar.py",),
-    "matplotlib": ("report/canvas.py", "report/charts.py", "report/confusion.py", "report/pdf.py"),
+    "matplotlib": tuple(
+        f"report/{name}.py" for name in ("canvas", "charts", "confusion", "gain_chart", "pdf")
+    ),
     "lm_eval": ("capability/harness.py", "capability/harness_model.py"),
     "pickle": (),
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from plugin.compare.bradley_terry import ELO
 from plugin.compare.numbers import (
@@ -21,6 +23,7 @@ from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
 from plugin.records import ALL, DATA, EVEN, PROMPTED, Case, Completion, MetricSpec, Preference
 from plugin.report.record import CaseCell, Ledger, Report
+from plugin.report.right_wrong import turned_cases
 from plugin.report.task_results import task_sections
 from plugin.results import Comparison
 from plugin.thinking import SplitText
@@ -31,6 +34,7 @@ from plugin.trust.report import trust_first_lines, trust_last_lines
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
 
 MAX_CASES = 500
 """Cases on the page; the tables have them all."""
@@ -111,12 +115,23 @@ class PageTable(NamedTuple):
     notes: tuple[str, ...]
 
 
-def render_page(report: Report, charts: Sequence[str]) -> str:
+class Pictures(NamedTuple):
+    """The answer as SVG elements, for screens and paper, and for phones; "" without one."""
+
+    wide: str = ""
+    narrow: str = ""
+
+
+_NO_PICTURES = Pictures()
+
+
+def render_page(report: Report, charts: Sequence[str], pictures: Pictures = _NO_PICTURES) -> str:
     """Return the whole page as HTML.
 
     Args:
         report: what to show; its texts are escaped.
         charts: SVG elements, trusted and put in as they are.
+        pictures: the same for the answer; without them the first chart takes their place.
     """
     ledger = Ledger(report)
     entries = [entry for case in report.cases if (entry := _page_case(ledger, case))]
@@ -126,11 +141,12 @@ def render_page(report: Report, charts: Sequence[str]) -> str:
         report=report,
         ledger=ledger,
         charts=charts,
+        pictures=pictures,
+        turned=turned_cases(ledger),
         prompted=PROMPTED,
         no_judge=NoJudge.label,
         badge=BADGES["lost" if report.verdict.lost else report.verdict.outcome],
         rivals_lost=_rivals_lost(report),
-        headlines=[row for row in tables[0].rows if _is_headline(ledger, row)],
         tables=tables,
         forests=_forests(ledger),
         max_rows=MAX_ROWS,
@@ -227,9 +243,26 @@ def _template() -> Template:
         "whole": _format_whole,
         "told": _told,
         "id": id,
+        "anchor": _anchor,
+        "whole_options": _whole_options,
     }
     environment.globals |= {"interval": format_range, "badges": BADGES}
     return environment.get_template("page.html.j2")
+
+
+_OPTION = re.compile(r"--[a-z][a-z_]*")
+
+
+def _whole_options(text: str) -> Markup:
+    """Return a text, escaped, whose options are not broken at the end of a line."""
+    from markupsafe import Markup, escape
+
+    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text))))  # noqa: S704
+
+
+def _anchor(case_id: str) -> str:
+    """Return the name of a case's place on the page."""
+    return f"case-{quote(case_id, safe='')}"
 
 
 def _format_whole(value: float | None, *, signed: bool = False) -> str:
@@ -251,11 +284,6 @@ def _told(one: Preference) -> str:
     if one.is_flip:
         return f"{who}flip: {first} shown first, {second} shown second"
     return f"{who}{first} in both orders" if first == second else f"{who}{first}, {second}"
-
-
-def _is_headline(ledger: Ledger, row: Comparison) -> bool:
-    primary = ledger.primary
-    return primary is not None and ledger.metric_name(row.metric) == primary.name
 
 
 def _page_case(ledger: Ledger, case: Case) -> PageCase | None:

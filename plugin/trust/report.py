@@ -215,13 +215,13 @@ def label_with_caveats(
         trust: what its exam shows; None if it was not examined.
         more: what else is wrong with it, a few words each, to follow its name.
     """
-    faults = [*(_faults(trust) if trust else []), *more]
+    faults = [*(judge_faults(trust) if trust else []), *more]
     if not faults:
         return caveat
     return f"{caveat or f'judge {judge}'} {' and '.join(faults)}"
 
 
-def _faults(trust: Trust) -> list[str]:
+def judge_faults(trust: Trust) -> list[str]:
     """Return the reasons not to trust the judge, a few words each."""
     alike = () if trust.low_controls else trust.alike_controls
     found: dict[str, Sequence[object]] = {
@@ -317,7 +317,7 @@ def trust_last_lines(trust: Trust, primary: str) -> list[str]:
 
 def _passed_canaries_lines(trust: Trust) -> list[str]:
     decided = [row for row in trust.canaries if row.passed is not None]
-    if not decided or _faults(trust):
+    if not decided or judge_faults(trust):
         return []
     right = [row for row in trust.controls if row.mean is not None]
     most = max(decided, key=lambda row: row.mean or 0.0)

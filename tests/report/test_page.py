@@ -61,16 +61,19 @@ def test_verdict_judge_and_warnings_come_first(report):
         text.index(part)
         for part in (
             "▲ better",
-            report.verdict.sentence + " It also",
-            "It also counts the ties.",
-            "Judged by offline (smoke-test) judge",
+            report.verdict.sentence + " Judged by offline (smoke-test) judge",
             "4 failures on record",
-            "The judge is a smoke test.",
+            "1 warning",
+            "Gain of tuned over vanilla, with 95% intervals",
+            "Warning: The judge is a smoke test.",
+            "It also counts the ties.",
+            "Mean scores, with 95% intervals",
+            "On Correctness, right is",
             "How to read this",
             "Comparisons",
             "Exploratory:",
             "Case by case",
-            "Where this comes from",
+            "Variants, settings, versions",
         )
     ]
     assert places == sorted(places)
@@ -98,7 +101,7 @@ def test_every_outcome_of_a_guard_has_a_badge_in_words(outcome, badge):
     first, *others = report.comparisons
     guard = dataclasses.replace(first, outcome=outcome, role="guard")
     text = read(dataclasses.replace(report, comparisons=(guard, *others))).text
-    table = text[text.index("Over all cases.") : text.index("Charts")]
+    table = text[text.index("Over all cases.") : text.index("Case by case")]
     assert badge in table and "higher is better; guard" in table
 
 
@@ -281,6 +284,7 @@ def test_write_publishes_all_files_in_order_and_twice_the_same(report, tmp_path)
         "03_cases.csv",
         "04_failures.csv",
         "05_groups.csv",
+        "verdict.svg",
         "comparison.svg",
         "distribution.svg",
         "report.html",
@@ -299,6 +303,12 @@ def test_half_a_surrogate_pair_does_not_stop_the_report(tmp_path):
     made = {("c0", "tuned"): Completion("c0", "tuned", "a\ud83db", (1,), "stop", 0.1, 3)}
     paths = write_report(dataclasses.replace(report, completions=made), tmp_path)
     assert "a\\ud83db" in paths[2].read_text("utf-8")
+
+
+def test_an_option_is_never_broken_at_the_end_of_a_line(report):
+    report = dataclasses.replace(report, warnings=("raise --max_tokens <b>now</b>",))
+    html = render_page(report, [])
+    assert 'raise <span class="option">--max_tokens</span> &lt;b&gt;now' in html
 
 
 def test_a_failed_write_leaves_the_old_file_whole(report, tmp_path, monkeypatch):
@@ -331,7 +341,7 @@ TRUST = Trust(
 
 def test_the_trust_report_is_a_section_of_its_own(report):
     text = read(dataclasses.replace(report, trust=TRUST)).text
-    section = text[text.index("Can the judge be trusted?") : text.index("Charts")]
+    section = text[text.rindex("Can the judge be trusted?") : text.index("Case by case")]
     assert "gave wrong answers too high scores" in section
     assert "empty praise What a wonderful question!" in section and "0.90" in section
     assert "✗ no" in section and "no judgment" in section
@@ -349,7 +359,7 @@ HUMANS = HumanView(
 
 def test_the_judges_gain_and_the_corrected_one_stand_side_by_side(report):
     text = read(dataclasses.replace(report, trust=Trust(humans=(HUMANS,)))).text
-    section = text[text.index("Can the judge be trusted?") : text.index("Charts")]
+    section = text[text.rindex("Can the judge be trusted?") : text.index("Case by case")]
     assert "2 70 76% 0.53 0.85 no interval –" in section
     assert "+0.40 +0.30 to +0.49 +0.36 +0.26 to +0.46 35 of 60 5 drawn, not rated" in section
 
@@ -370,15 +380,13 @@ def test_a_prompted_base_stands_beside_the_adapter_everywhere():
     places = [
         text.index(part)
         for part in (
-            "tuned vs vanilla +0.10 mean gain",
-            "tuned vs prompted 0.00 mean gain",
-            "prompted vs vanilla +0.10 mean gain",
+            "Decides: Correctness",
+            "over prompted, n=8",
             "prompted is vanilla with an engineered system prompt",
             "Answer in one short sentence.",
         )
     ]
     assert places == sorted(places)
-    assert html.count('aria-label="the primary metric"') == 1
     first = Reader(html[html.index("Case c0") : html.index("Case c4")]).text
     assert "prompted +0.10" in first and "tuned -0.20" in first
 
