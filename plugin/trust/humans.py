@@ -19,19 +19,18 @@ from math import isfinite
 from pathlib import Path
 
 from plugin.cache import content_key
-from plugin.compare.pairs import Evidence, Pairs, pair_scores
+from plugin.compare.pairs import Evidence, Pairs, clusters_of, pair_scores
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.records import ALL, Case, Completion, MetricSpec
 from plugin.results import Comparison
 from plugin.run_facts import Rating
 from plugin.sheets import guard_cell, unguard_cell
+from plugin.trust.corrected_gain import CorrectedGain, correct_gain
 from plugin.trust.exam import can_probe
 from plugin.trust.rater_stats import (
     Agreement,
-    CorrectedGain,
     cohens_kappa,
-    correct_gain,
     krippendorff_alpha,
     raw_agreement,
 )
@@ -388,7 +387,10 @@ def _correction(
     )
     extent = pairs.spec.high - pairs.spec.low
     human = [gain(case) for case, _, _ in pairs.whole]
-    found = correct_gain(pairs.gains, human, low=-extent, high=extent, seed=draw.seed)
+    clusters = clusters_of([case for case, _, _ in pairs.whole])
+    found = correct_gain(
+        pairs.gains, human, clusters=clusters, low=-extent, high=extent, seed=draw.seed
+    )
     n_drawn = sum(case.id in draw.drawn for case, _, _ in pairs.whole)
     return Correction(
         variant=pairs.variant,
@@ -401,20 +403,16 @@ def _correction(
         n_labelled=found.n_labelled,
         n_unrated=n_drawn - found.n_labelled,
         n_all=found.n_all,
-        method=_correction_method(found, draw, _has_clusters(pairs)),
+        method=_correction_method(found, draw),
     )
 
 
-def _correction_method(corrected: CorrectedGain, draw: ResampledDraw, has_clusters: bool) -> str:
+def _correction_method(corrected: CorrectedGain, draw: ResampledDraw) -> str:
     if not draw.drawn:
         return "no correction: the rated cases were not drawn at random by `python main.py ratings`"
     if not corrected.n_labelled:
         return "no correction: no drawn case has ratings for both variants"
-    return corrected.method + ("; clusters are ignored" if has_clusters else "")
-
-
-def _has_clusters(pairs: Pairs) -> bool:
-    return any(case.cluster for case, _, _ in pairs.whole)
+    return corrected.method
 
 
 def _alpha_of(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:
