@@ -323,7 +323,7 @@ def _human_view(
     both = [place for place in given if place in judged]
     pairs = [(judged[place], _mean(given[place].values())) for place in both]
     sides = [
-        (_side_of([judged[place]], spec), _side_of(given[place].values(), spec)) for place in both
+        (side_of([judged[place]], spec), side_of(given[place].values(), spec)) for place in both
     ]
     decided = [(own, humans) for own, humans in sides if own and humans]
     alpha = _alpha_of(pairs, draw)
@@ -349,7 +349,7 @@ def _human_view(
     )
 
 
-def _side_of(values: Collection[float], spec: MetricSpec) -> int:
+def side_of(values: Collection[float], spec: MetricSpec) -> int:
     """Return 1 if most values are in the upper half of the scale, -1 for the lower, 0 for a tie.
 
     A value in the very middle is on neither side.
