@@ -42,6 +42,7 @@ from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.results import Comparison, Summary, Verdict
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, why_no_verdict
+from plugin.trust.human_choices import human_choices
 from plugin.trust.humans import (
     ResampledDraw,
     completion_digest,
@@ -58,6 +59,7 @@ from plugin.trust.report import (
     trust_last_lines,
 )
 from plugin.trust.wordings import check_wordings
+from plugin.trust.words_choices import choice_faults
 from plugin.worker import Progress, Stage
 
 
@@ -81,9 +83,12 @@ def conclude(
     trust = _trust_in_judge(read, journal.state)
     how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
     compared = look_at_preferences(evidence, read.answers, read.completions, header.judge, how)
+    draw = _rating_draw(read, journal.state, n_resamples)
+    choices, accepted = human_choices(evidence, journal.state, draw, header.primary_metric)
+    faults = [*compared.faults, *choice_faults(choices)]
     settings = replace(
         _verdict_settings(read, journal.state),
-        judge_label=label_with_caveats(header.judge, header.caveat, trust, compared.faults),
+        judge_label=label_with_caveats(header.judge, header.caveat, trust, faults),
         n_resamples=n_resamples,
         beside=compared.beside,
         is_withheld=bool(read.why_none),
@@ -100,7 +105,9 @@ def conclude(
     )
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     trust = _add_readings(trust, journal, read, comparisons, verdict, settings)
-    trust = _add_human_views(trust, journal.state, read, comparisons, settings)
+    trust = _add_human_views(trust, journal.state, read, comparisons, draw)
+    if choices is not None:
+        trust = replace(trust or Trust(), choices=choices)
     verdict = _with_repeats(_add_trust_lines(verdict, header.judge, trust), evidence.cases)
     certificates = certificates_of_run(journal, header.variants, evidence.cases, read.completions)
     collapse = find_collapse(evidence.cases, header.variants, read.answers)
@@ -133,6 +140,7 @@ def conclude(
         split_texts=read.split_texts,
         certificates=certificates,
         collapse=collapse,
+        choices=accepted.of_variants,
     )
 
 
@@ -263,19 +271,25 @@ def _add_readings(
     return replace(trust, readings=found)
 
 
+def _rating_draw(read: _Read, state: RunState, n_resamples: int) -> ResampledDraw:
+    """Return what the analysis of people's ratings needs; without digests where there are none."""
+    digests = {}
+    if state.ratings or state.human_choices or state.reason_checks:
+        digests = {place: completion_digest(answer) for place, answer in read.answers.items()}
+    drawn = frozenset(state.drawn_for_rating)
+    return ResampledDraw(digests, drawn, read.params.seed, n_resamples)
+
+
 def _add_human_views(
     trust: Trust | None,
     state: RunState,
     read: _Read,
     comparisons: Sequence[Comparison],
-    settings: VerdictSettings,
+    draw: ResampledDraw,
 ) -> Trust | None:
     """Add to the trust report what humans say, if there are ratings."""
     if not state.ratings:
         return trust
-    digests = {place: completion_digest(answer) for place, answer in read.answers.items()}
-    drawn = frozenset(state.drawn_for_rating)
-    draw = ResampledDraw(digests, drawn, settings.seed, settings.n_resamples)
     views = human_views(read.evidence, comparisons, state.ratings, draw)
     return replace(trust or Trust(), humans=views)
 

@@ -25,6 +25,7 @@ from plugin.report.collapse import Collapse
 from plugin.report.preferences import Compared
 from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.thinking import SplitText
+from plugin.trust.accepted_choices import VariantChoice
 from plugin.trust.records import Trust
 
 
@@ -48,6 +49,7 @@ class Report:
         split_texts: (case id, variant name) -> thoughts and answer of the completion; a completion
             that is missing here has no thoughts.
         collapse: signs of a collapsed model, for each variant.
+        choices: which answers people preferred, a row per case, variant and rater.
     """
 
     verdict: Verdict
@@ -70,6 +72,7 @@ class Report:
     task: TaskResults = TaskResults()
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
     collapse: tuple[Collapse, ...] = ()
+    choices: tuple[VariantChoice, ...] = ()
 
 
 Row = TypeVar("Row", Summary, Comparison)

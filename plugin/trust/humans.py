@@ -19,19 +19,18 @@ from math import isfinite
 from pathlib import Path
 
 from plugin.cache import content_key
-from plugin.compare.pairs import Evidence, Pairs, pair_scores
+from plugin.compare.pairs import Evidence, Pairs, clusters_of, pair_scores
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.records import ALL, Case, Completion, MetricSpec
 from plugin.results import Comparison
 from plugin.run_facts import Rating
 from plugin.sheets import guard_cell, unguard_cell
+from plugin.trust.corrected_gain import CorrectedGain, correct_gain
 from plugin.trust.exam import can_probe
 from plugin.trust.rater_stats import (
     Agreement,
-    CorrectedGain,
     cohens_kappa,
-    correct_gain,
     krippendorff_alpha,
     raw_agreement,
 )
@@ -324,7 +323,7 @@ def _human_view(
     both = [place for place in given if place in judged]
     pairs = [(judged[place], _mean(given[place].values())) for place in both]
     sides = [
-        (_side_of([judged[place]], spec), _side_of(given[place].values(), spec)) for place in both
+        (side_of([judged[place]], spec), side_of(given[place].values(), spec)) for place in both
     ]
     decided = [(own, humans) for own, humans in sides if own and humans]
     alpha = _alpha_of(pairs, draw)
@@ -350,7 +349,7 @@ def _human_view(
     )
 
 
-def _side_of(values: Collection[float], spec: MetricSpec) -> int:
+def side_of(values: Collection[float], spec: MetricSpec) -> int:
     """Return 1 if most values are in the upper half of the scale, -1 for the lower, 0 for a tie.
 
     A value in the very middle is on neither side.
@@ -388,7 +387,10 @@ def _correction(
     )
     extent = pairs.spec.high - pairs.spec.low
     human = [gain(case) for case, _, _ in pairs.whole]
-    found = correct_gain(pairs.gains, human, low=-extent, high=extent, seed=draw.seed)
+    clusters = clusters_of([case for case, _, _ in pairs.whole])
+    found = correct_gain(
+        pairs.gains, human, clusters=clusters, low=-extent, high=extent, seed=draw.seed
+    )
     n_drawn = sum(case.id in draw.drawn for case, _, _ in pairs.whole)
     return Correction(
         variant=pairs.variant,
@@ -401,20 +403,16 @@ def _correction(
         n_labelled=found.n_labelled,
         n_unrated=n_drawn - found.n_labelled,
         n_all=found.n_all,
-        method=_correction_method(found, draw, _has_clusters(pairs)),
+        method=_correction_method(found, draw),
     )
 
 
-def _correction_method(corrected: CorrectedGain, draw: ResampledDraw, has_clusters: bool) -> str:
+def _correction_method(corrected: CorrectedGain, draw: ResampledDraw) -> str:
     if not draw.drawn:
         return "no correction: the rated cases were not drawn at random by `python main.py ratings`"
     if not corrected.n_labelled:
         return "no correction: no drawn case has ratings for both variants"
-    return corrected.method + ("; clusters are ignored" if has_clusters else "")
-
-
-def _has_clusters(pairs: Pairs) -> bool:
-    return any(case.cluster for case, _, _ in pairs.whole)
+    return corrected.method
 
 
 def _alpha_of(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:

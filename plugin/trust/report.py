@@ -47,6 +47,7 @@ from plugin.trust.records import (
     Trust,
 )
 from plugin.trust.wordings import is_wording, wording_lines
+from plugin.trust.words_choices import choice_lines, contradiction_lines
 
 _FAMILIES = {
     "claude": r"claude",
@@ -237,7 +238,7 @@ def judge_faults(trust: Trust) -> list[str]:
 
 def trust_first_lines(judge: str, trust: Trust) -> list[str]:
     """Return the lines that come first in the report: why the reader should not trust the judge."""
-    lines = []
+    lines = contradiction_lines(judge, trust.choices)
     if failed := trust.failed_canaries:
         lines.append(
             f"The judge {judge} gave wrong answers too high scores. Mean scores: "
@@ -297,7 +298,8 @@ def trust_last_lines(trust: Trust, primary: str) -> list[str]:
         trust: the report.
         primary: the primary metric; answer length and human ratings are reported for it only.
     """
-    lines = [*_passed_canaries_lines(trust), *pair_last_lines(trust.pairs)]
+    lines = choice_lines(trust.choices, primary)
+    lines += [*_passed_canaries_lines(trust), *pair_last_lines(trust.pairs)]
     if trust.retests:
         lines.append(retest_line(trust.retests))
     lines += [length_line(row) for row in trust.lengths if row.metric == primary]
