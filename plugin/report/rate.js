@@ -7,6 +7,7 @@
   const items = data.items;
   const storeKey = `${data.format}-${data.page}`;
   const LONGEST_S = 3600;
+  const SHORT = 120; // a question of so many characters stays open
   const FIELDS = { pair: "choice", single: "value", reason: "reason" };
 
   // What a rater may say of an item of each kind: key, value, label.
@@ -31,6 +32,7 @@
   let changed = false; // since the last download
   let canKeep = true;
   let shownSince = performance.now();
+  let partShown = -1;
 
   const partOf = (item) => data.parts[item.part];
   const isAnswered = (item) => answers.has(item.id) && answers.get(item.id).said !== undefined;
@@ -100,6 +102,8 @@
     history.push([at, entry.said]);
     entry.said = said;
     changed = true;
+    byId("intro").open = false;
+    byId("how").open = byId("question").textContent.length <= SHORT;
     if (at < items.length - 1) at += 1;
     else if (nAnswered() < items.length) at = items.findIndex((item) => !isAnswered(item));
     keep();
@@ -139,7 +143,7 @@
   }
 
   function textBlock(classes, text, name) {
-    const made = element("div", `text ${classes}`, text || "(empty)");
+    const made = element("div", `text ${classes}`, text.trim() || "(empty)");
     made.dir = "auto";
     made.tabIndex = 0;
     made.setAttribute("role", "group");
@@ -230,20 +234,24 @@
   function show() {
     const item = items[at];
     const part = partOf(item);
+    if (item.part !== partShown) byId("how").open = true;
+    partShown = item.part;
     byId("title").textContent = part.title;
     byId("question").textContent = part.question;
+    byId("rule").textContent = part.rule;
     showCase(item);
     showAnswers(item);
     showChoices(item);
     byId("comment").value = answers.has(item.id) ? answers.get(item.id).comment : "";
     showProgress();
-    window.scrollTo(0, at > 0 || history.length ? byId("item").offsetTop - 8 : 0);
+    window.scrollTo(0, 0);
   }
 
   // --- download -----------------------------------------------------------------------------
   function download() {
     const name = byId("rater").value.trim();
     if (!name) {
+      byId("intro").open = true;
       byId("rater").focus();
       byId("send").textContent = "Please give your name first: it tells your answers from others'.";
       return;

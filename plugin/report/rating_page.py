@@ -23,6 +23,12 @@ _TITLES = {
     "reason": "Is the judge's reason right?",
 }
 
+_RULES = {
+    "pair": "",
+    "single": "",
+    "reason": "Right: what the judge says is true, and it explains the score.",
+}
+
 
 def render_rating_page(page: RatingPage, parts: Sequence[Part], drawn: Drawn) -> str:
     """Return the whole page as HTML; no name, path or id of the run is in it.
@@ -86,10 +92,12 @@ def _said(part: Part, item: PageItem) -> dict[str, Any]:
 
 def _part_data(part: Part) -> dict[str, Any]:
     spec = part.spec
+    asked = "The judge was asked: " if part.kind == "reason" else ""
     return {
         "kind": part.kind,
         "title": _TITLES[part.kind],
-        "question": part.question,
+        "question": f"{asked}{part.question}",
+        "rule": _RULES[part.kind],
         "metric": spec.name if spec else "",
         "values": _steps(spec) if spec and part.kind == "single" else [],
         "worst": f"{spec.worst:g}" if spec else "",
