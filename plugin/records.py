@@ -121,12 +121,14 @@ class Prompt:
         variant: its name.
         messages: the turns, under the variant's system prompt.
         token_ids: the same as tokens; empty where the engine never sees any.
+        max_tokens: longest completion of this prompt, in tokens; None for the engine's.
     """
 
     case_id: str
     variant: str
     messages: tuple[Message, ...]
     token_ids: tuple[int, ...]
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

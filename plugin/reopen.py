@@ -289,3 +289,5 @@ def _in_state(state: RunState) -> Iterator[str]:
     given = [*(rating.value for rating in state.ratings), *(p.value for p in state.exam or ())]
     if not all(math.isfinite(value) for value in given if value is not None):
         yield "state: a rating, or a score of the judge's exam, is not a number"
+    if not all(choice.won in (None, 0.0, 0.5, 1.0) for choice in state.human_choices):
+        yield "state: a human choice is none of win, tie, loss and undecided"

@@ -17,10 +17,13 @@ from plugin.journal import Journal
 from plugin.metrics import METRICS
 from plugin.records import Failure, Score, Variant
 from plugin.run_facts import (
+    HumanChoice,
     JudgeCalls,
+    PageItem,
     ProbeResult,
     PromptFacts,
     Rating,
+    ReasonCheck,
     RunHeader,
     RunState,
     SecondJudging,
@@ -59,6 +62,9 @@ STATE = RunState(
     exam=(ProbeResult("retest", "1", "vanilla", "Tone", 0.5), ProbeResult("null", "2", "", "Tone")),
     ratings=(Rating("1", "out-d", "Tone", "Ann", 0.5),),
     drawn_for_rating=("1", "2"),
+    page_items=(PageItem("i-1", "p-1", "pair", "1", "", ("out-d", "out-e")),),
+    human_choices=(HumanChoice("1", ("out-d", "out-e"), "Ann", 0.5, "both fine"),),
+    reason_checks=(ReasonCheck("1", "out-d", "Tone", "Ann", None),),
 )
 
 

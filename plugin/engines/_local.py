@@ -336,7 +336,8 @@ def split_by_context(
 def room_left(prompt: Prompt, settings: EngineSettings) -> int:
     """Return the largest possible length of the prompt's completion, in tokens."""
     context = settings.model.context or math.inf
-    return int(min(settings.max_tokens, context - len(prompt.token_ids)))
+    limit = settings.max_tokens if prompt.max_tokens is None else prompt.max_tokens
+    return int(min(limit, context - len(prompt.token_ids)))
 
 
 MAX_POSITIONS = 2048

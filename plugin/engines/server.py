@@ -205,8 +205,9 @@ class ServerCalls:
         """
         settings = self._settings
         name, chat = settings.names[prompt.variant], settings.chat_template
+        limit = n_tokens if prompt.max_tokens is None else prompt.max_tokens
         path, body = completion_request(
-            name, prompt.messages, n_tokens, chat, settings.enable_thinking
+            name, prompt.messages, limit, chat, settings.enable_thinking
         )
         began = time.perf_counter()
         try:

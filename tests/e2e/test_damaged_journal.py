@@ -255,6 +255,10 @@ EDITS: dict[str, Edit] = {
         "ratings",
         [{"case_id": "q1", "digest": "d", "metric": "m", "rater": "r", "value": math.nan}],
     ),
+    "a choice of three quarters": state(
+        "human_choices",
+        [{"case_id": "q1", "digests": ["out-1", "out-2"], "rater": "Ann", "won": 0.75}],
+    ),
     "an exam that is text": state("exam", "passed"),
     "an exam result without a case": state("exam", [{"kind": "retest"}]),
     "a certificate without a result": state("certificates", {"tuned": {"variant": "tuned"}}),

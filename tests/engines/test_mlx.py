@@ -231,6 +231,17 @@ def test_a_completion_cut_off_says_so(engine: MlxEngine) -> None:
     assert result.seconds > 0
 
 
+def test_a_prompt_may_have_a_limit_of_its_own(engine: MlxEngine) -> None:
+    limits = (3, 1, None)
+    asked = [
+        replace(prompt, max_tokens=limit)
+        for prompt, limit in zip(prompts(engine), limits, strict=False)
+    ]
+    made = {r.case_id: r for step in engine.generate(asked) for r in step}
+    lengths = [made[prompt.case_id].n_tokens for prompt in asked]
+    assert lengths[:2] == [3, 1] and lengths[2] > 3
+
+
 def test_the_token_that_ends_a_text_is_not_kept(engine: MlxEngine) -> None:
     results = [result for step in engine.generate(prompts(engine)) for result in step]
     ended = [r for r in results if isinstance(r, Completion) and r.finish_reason == "stop"]

@@ -199,6 +199,12 @@ def test_what_passes_is_asked_again(reply: Reply, inference: InferenceServer) ->
 
 
 @pytest.mark.usefixtures("hasty")
+def test_a_prompt_may_have_a_limit_of_its_own(inference: InferenceServer) -> None:
+    with engine(inference) as one:
+        completed(one, [dataclasses.replace(prompts(VANILLA, n=1)[0], max_tokens=3)])
+    assert [body["max_tokens"] for body in inference.requests] == [3]
+
+
 def test_a_busy_server_gets_fewer_requests_at_once(inference: InferenceServer) -> None:
     n_now = [0]
 

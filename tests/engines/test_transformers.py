@@ -266,6 +266,14 @@ def test_seconds_grow_with_the_answer_and_its_reason_is_told(engine: Transformer
     assert (cut.finish_reason, len(cut.token_ids)) == ("length", 2)
 
 
+def test_a_prompt_may_have_a_limit_of_its_own(engine: TransformersEngine) -> None:
+    first, second, third = prompts(engine)[:3]
+    asked = [replace(first, max_tokens=3), replace(second, max_tokens=1), third]
+    found = results(engine, VANILLA, asked)
+    lengths = [found[prompt.case_id].n_tokens for prompt in asked]
+    assert lengths[:2] == [3, 1] and lengths[2] > 3
+
+
 def test_a_prompt_longer_than_the_context_fails_alone(engine: TransformersEngine) -> None:
     found = results(engine, VANILLA, prompts(engine, ["Who? " * 500, "Who is Gilfoyle?"]))
     assert isinstance(found["0"], Failure)
