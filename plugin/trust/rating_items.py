@@ -265,7 +265,7 @@ def rater_names(text: str) -> tuple[str, ...]:
         if not 1 <= int(given[:9]) <= MAX_RATERS:
             raise OptionError(f"--raters {given}: give a number from 1 to {MAX_RATERS}, or names")
         return tuple(f"rater {number}" for number in range(1, int(given) + 1))
-    names = [part for part in given.split(",") if part.strip()]
+    names = [part.strip() for part in given.split(",") if part.strip()]
     problems = [f"{name!r} {why}" for name in names if (why := why_no_name(name))]
     known = [name_key(name) for name in names]
     problems += [f"{n!r} stands there twice" for i, n in enumerate(names) if known[i] in known[:i]]
