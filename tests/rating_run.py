@@ -19,17 +19,26 @@ BASE, TUNED = "quokkabase", "zebratuned"
 """Names that no text of the page has by chance."""
 
 
-def recorded_run(folder: Path, rows: Sequence[Mapping[str, Any]], **options: str) -> Path:
-    """Run on answers in the columns base and tuned, under the offline judge."""
+def recorded_run(
+    folder: Path, rows: Sequence[Mapping[str, Any]], *words: str, **options: str
+) -> Path:
+    """Run on answers in the columns base and tuned, under the offline judge; return the folder."""
+    recorded_run_output(folder, rows, *words, **options)
+    return folder / "run"
+
+
+def recorded_run_output(
+    folder: Path, rows: Sequence[Mapping[str, Any]], *words: str, **options: str
+) -> str:
+    """Return what such a run says."""
     file = folder / "recorded.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    out = folder / "run"
-    given = {"predefined_tasks": "Correctness", "judge": "offline", "out": str(out), **options}
-    words = [word for name, value in given.items() for word in (f"--{name}", value)]
+    given = {"predefined_tasks": "Correctness", "judge": "offline", "out": str(folder / "run")}
+    named = [word for name, value in {**given, **options}.items() for word in (f"--{name}", value)]
     sides = "--recorded", f"{BASE}={file}:base", "--recorded", f"{TUNED}={file}:tuned"
-    ended = main("run", *sides, *words)
+    ended = main("run", *sides, *named, *words)
     assert ended.code == 0, ended.err
-    return out
+    return ended.out
 
 
 def sums(n: int) -> list[dict[str, Any]]:

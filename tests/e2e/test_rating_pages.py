@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.rating_run import (
     opened,
     page_data,
     recorded_run,
+    recorded_run_output,
     shown,
     state_of,
     sums,
@@ -141,6 +143,32 @@ def test_three_raters_go_through_their_pages_and_the_journal_has_what_they_said(
         file.unlink()
     assert main("report", str(out)).code == 0
     assert state_of(out).human_choices == state.human_choices
+
+
+def test_a_run_takes_files_too_and_a_resume_needs_them_no_more(out: Path, tmp_path: Path) -> None:
+    ask(out, "--raters", "2", "--n", "100")
+    files = list[str]()
+    for number in (1, 2):
+        data = page_data(out / f"rate-rater-{number}.html")
+        head = {name: data[name] for name in ("format", "version", "page", "rater")}
+        answers = [{"item": item["id"], "choice": "first"} for item in data["items"][number - 1 :]]
+        files.append(str(tmp_path / f"{number}.json"))
+        Path(files[-1]).write_text(json.dumps({**head, "answers": answers}))
+    (tmp_path / "config.yaml").write_text(f"human_ratings: {json.dumps(files)}\n")
+    for words in (
+        ("--human_ratings", *files),
+        ("--human_ratings", files[0], "--human_ratings", files[1]),
+        ("--config", str(tmp_path / "config.yaml")),
+    ):
+        recorded_run(tmp_path, sums(N), *words)
+        assert len(state_of(out).human_choices) == 2 * (N - 1) - 1
+        said = recorded_run_output(tmp_path, sums(N), *words)
+        assert f"note: rater 2 answered {N - 2} of the {N - 1} items in 2.json" in said
+    for file in files:
+        Path(file).unlink()
+    ended = main("resume", str(out))
+    assert ended.code == 0, ended.err
+    assert len(state_of(out).human_choices) == 2 * (N - 1) - 1
 
 
 def test_single_answers_are_scored_on_the_metrics_own_scale(
