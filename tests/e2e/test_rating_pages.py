@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -145,30 +146,51 @@ def test_three_raters_go_through_their_pages_and_the_journal_has_what_they_said(
     assert state_of(out).human_choices == state.human_choices
 
 
-def test_a_run_takes_files_too_and_a_resume_needs_them_no_more(out: Path, tmp_path: Path) -> None:
+def answered(out: Path, rater: str, file: Path, first: int = 0) -> str:
+    """Write what the rater's page would download, without the first items."""
+    data = page_data(out / f"rate-{rater}.html")
+    head = {name: data[name] for name in ("format", "version", "page", "rater")}
+    answers = [{"item": item["id"], "choice": "first"} for item in data["items"][first:]]
+    file.write_text(json.dumps({**head, "answers": answers}))
+    return str(file)
+
+
+def test_a_run_takes_several_files_too(out: Path, tmp_path: Path) -> None:
     ask(out, "--raters", "2", "--n", "100")
-    files = list[str]()
-    for number in (1, 2):
-        data = page_data(out / f"rate-rater-{number}.html")
-        head = {name: data[name] for name in ("format", "version", "page", "rater")}
-        answers = [{"item": item["id"], "choice": "first"} for item in data["items"][number - 1 :]]
-        files.append(str(tmp_path / f"{number}.json"))
-        Path(files[-1]).write_text(json.dumps({**head, "answers": answers}))
+    files = [
+        answered(out, f"rater-{number}", tmp_path / f"{number}.json", first=number - 1)
+        for number in (1, 2)
+    ]
     (tmp_path / "config.yaml").write_text(f"human_ratings: {json.dumps(files)}\n")
     for words in (
         ("--human_ratings", *files),
         ("--human_ratings", files[0], "--human_ratings", files[1]),
         ("--config", str(tmp_path / "config.yaml")),
     ):
-        recorded_run(tmp_path, sums(N), *words)
-        assert len(state_of(out).human_choices) == 2 * (N - 1) - 1
         said = recorded_run_output(tmp_path, sums(N), *words)
         assert f"note: rater 2 answered {N - 2} of the {N - 1} items in 2.json" in said
-    for file in files:
-        Path(file).unlink()
-    ended = main("resume", str(out))
+        assert len(state_of(out).human_choices) == 2 * (N - 1) - 1
+
+
+def test_a_resume_keeps_what_was_given_last(out: Path, tmp_path: Path) -> None:
+    assert main("ratings", str(out)).code == 0
+    with (out / "ratings_template.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [{**row, "rating": "1", "rater": "Ann"} for row in csv.DictReader(file)]
+    template = tmp_path / "filled.csv"
+    with template.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    (tmp_path / "again").mkdir()
+    again = recorded_run(tmp_path / "again", sums(N), "--human_ratings", str(template))
+    assert len(state_of(again).ratings) == len(rows)
+    ask(again)
+    page = answered(again, "rater-1", tmp_path / "page.json")
+    assert main("report", str(again), "--human_ratings", page).code == 0
+    (tmp_path / "page.json").unlink()
+    ended = main("resume", str(again))
     assert ended.code == 0, ended.err
-    assert len(state_of(out).human_choices) == 2 * (N - 1) - 1
+    assert state_of(again).ratings == () and len(state_of(again).human_choices) == N - 1
 
 
 def test_single_answers_are_scored_on_the_metrics_own_scale(
@@ -214,15 +236,17 @@ def test_sides_and_order_are_random_for_each_rater_and_follow_the_seed(tmp_path:
     ask(out, "--raters", "Ann,Bob", "--n", "100")
     key, digests = key_of(out), digests_of(out)
     tuned = {digests[row["id"], row["tuned"]] for row in sums(41)}
-    orders, sides = [], []
+    orders, sides, by_case = [], [], []
     for name in ("Ann", "Bob"):
         items = [key[item["id"]] for item in page_data(out / f"rate-{name}.html")["items"]]
         assert {item.case_id for item in items} == {f"q{i}" for i in range(1, 41)}
         orders.append([item.case_id for item in items])
         sides.append([item.shown[0] in tuned for item in items])
+        by_case.append({item.case_id: item.shown[0] in tuned for item in items})
         assert sum(sides[-1]) == 20  # each side equally often
         assert len({tuple(sides[-1][i : i + 2]) for i in range(0, 40, 2)}) == 4
     assert orders[0] != orders[1] and sides[0] != sides[1]
+    assert 5 < sum(by_case[0][each] == by_case[1][each] for each in by_case[0]) < 35
     assert orders[0] != sorted(orders[0])
     before = (out / "rate-Ann.html").read_bytes(), state_of(out).page_items
     ask(out, "--raters", "Ann,Bob", "--n", "100")
