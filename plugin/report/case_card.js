@@ -4,6 +4,10 @@ const caseCards = (data) => {
   const LONGEST = 1500, MOST_LINES = 25; // longer texts are cut until the reader asks for all
   const MOST_EXPECTED = 10; // right answers that are tried to find the closest one
 
+  // Of several tuned variants, each says itself what became of the case.
+  const OF_ANSWER = ["cut off", "repeated"], OF_CASE = ["now wrong", "now right", "flipped"];
+  const isOne = data.variants.length < 3;
+
   const count = (n, one, many) => `${n.toLocaleString("en-US")} ${n === 1 ? one : many}`;
   const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "\ufffd");
   const anchor = (id) => `case-${encodeURIComponent(wellFormed(id))}`;
@@ -55,7 +59,7 @@ const caseCards = (data) => {
     if (rest <= LONGEST / 4) return box;
     if (isPrinting) {
       const more = count(rest, "more character", "more characters");
-      return element("div", {}, box, element("p", { class: "faint" }, `… ${more}`));
+      return element("div", {}, box, element("p", { class: "faint" }, `\u2026 ${more}`));
     }
     const all = `Show all ${count(text.length, "character", "characters")}`;
     const button = element("button", { type: "button", class: "more", "aria-expanded": "false" }, all);
@@ -97,7 +101,7 @@ const caseCards = (data) => {
   function scores(rows) {
     return element("ul", { class: "scores" }, ...rows.map(([metric, value, gain, reason, told]) => {
       const line = element("li", {}, name(data.metrics[metric]), ": ",
-        element("b", {}, value === null ? "–" : number(value)));
+        element("b", {}, value === null ? "\u2013" : number(value)));
       if (gain !== null) line.append(" ", chip(gain));
       for (const one of told) line.append(" ", element("span", { class: "tag", dir: "auto" }, data.texts[one]));
       if (reason !== null) {
@@ -137,7 +141,8 @@ const caseCards = (data) => {
     const box = element("div", { class: "said differs", dir: "auto" });
     for (const { kind, text } of found.parts) {
       const tag = { gone: "del", new: "ins" }[kind];
-      box.append(tag ? element(tag, {}, readable(text)) : readable(text));
+      const words = tag ? text.trimEnd() : text; // no mark on the space that follows
+      box.append(tag ? element(tag, {}, readable(words)) : readable(words), text.slice(words.length));
     }
     const isSame = found.parts.every(({ kind }) => kind === "same");
     const note = found.onlySpaces ? "Only spaces or line breaks differ." : isSame ? "No difference." : "";
@@ -172,7 +177,7 @@ const caseCards = (data) => {
     const box = element("div", { class: "column" },
       element("h4", {}, name(data.variants[place]), " ", element("span", { class: "faint" }, size)),
       ...answer(item, place, options), ...failures(made.failed));
-    const signs = ["cut off", "repeated"];
+    const signs = isOne ? OF_ANSWER : [...OF_CASE, ...OF_ANSWER];
     for (const flag of made.flags || []) {
       if (signs.includes(data.flags[flag][0])) box.append(flagTag(flag), " ");
     }
@@ -190,7 +195,7 @@ const caseCards = (data) => {
       const known = gain === undefined ? element("span", { class: "faint" }, "no pair to compare") : chip(gain);
       if (data.primary) box.append(element("span", {}, ...(others.length > 1 ? [name(other), " "] : []), known));
     });
-    const shown = ["now wrong", "now right", "flipped", "failed"];
+    const shown = isOne ? [...OF_CASE, "failed"] : [];
     box.append(...flags.filter((flag) => shown.includes(data.flags[flag][0])).map(flagTag));
     return box;
   }

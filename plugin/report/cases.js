@@ -120,7 +120,12 @@
     line.append(`${sign} ${label}, by group: `, ...sorted.slice(0, MOST_NAMED).flatMap(([group, n]) => {
       const button = element("button", { type: "button", "aria-pressed": String(state.group === group) },
         name(groupName(group)), ` ${n.toLocaleString("en-US")}`);
-      button.addEventListener("click", () => change({ group: state.group === group ? ALL : group }));
+      button.dataset.group = group;
+      button.addEventListener("click", () => {
+        change({ group: state.group === group ? ALL : group });
+        const again = line.querySelector(`[data-group="${group}"]`); // the line was made anew
+        if (again) again.focus();
+      });
       return [button, " "];
     }));
     if (sorted.length > MOST_NAMED) line.append(`and ${sorted.length - MOST_NAMED} more groups`);
@@ -168,7 +173,7 @@
 
   function tell(before = "") {
     const parts = [];
-    if (state.query.trim()) parts.push(`contain “\u2068${state.query.trim()}\u2069”`);
+    if (state.query.trim()) parts.push(`contain \u201c\u2068${state.query.trim()}\u2069\u201d`);
     if (state.group !== ALL) parts.push(`group \u2068${groupName(state.group)}\u2069`);
     if (state.outcome !== ALL) parts.push(data.flags[state.outcome][2]);
     const what = parts.length ? `: ${parts.join("; ")}` : "";
@@ -243,9 +248,10 @@
     markHits();
   }
 
-  function followLink() {
-    if (!location.hash.startsWith("#case-")) return;
-    let id = location.hash.slice("#case-".length);
+  // Go to the case that a link such as #case-17 names; return whether it is such a link.
+  function follow(hash) {
+    if (!hash.startsWith("#case-")) return false;
+    let id = hash.slice("#case-".length);
     try {
       id = decodeURIComponent(id);
     } catch {
@@ -253,8 +259,9 @@
     }
     const place = cases.findIndex((item) => wellFormed(item.id) === id);
     if (place < 0) {
-      if (!at(location.hash.slice(1))) tell(`There is no case ${id}. `);
-      return;
+      if (at(hash.slice(1))) return false; // a part of the viewer
+      tell(`There is no case \u2068${id}\u2069. `);
+      return true;
     }
     let before = "";
     if (!shown.includes(place)) {
@@ -263,6 +270,21 @@
     }
     goTo(shown.indexOf(place));
     tell(before);
+    return true;
+  }
+
+  // In a host's frame without an address of its own, a link within the page would load the host.
+  function onLink(event) {
+    const link = event.target.closest('a[href^="#"]');
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const hash = link.getAttribute("href"), isFramed = location.protocol === "about:";
+    if (follow(hash)) {
+      event.preventDefault();
+      if (!isFramed && hash !== location.hash) history.pushState(null, "", hash);
+    } else if (isFramed) {
+      event.preventDefault();
+      if (at(hash.slice(1))) at(hash.slice(1)).scrollIntoView();
+    }
   }
 
   // ---- controls
@@ -346,17 +368,19 @@
       const article = target.closest("article");
       if (article) current = Number(article.dataset.place);
     });
-    at("case-list").addEventListener("click", ({ target }) => {
-      const link = target.closest("h3 a");
-      if (link && link.hash === location.hash) followLink();
-    });
-    window.addEventListener("hashchange", followLink);
-    const print = (isPrinting) => {
-      state.isPrinting = isPrinting;
+    document.addEventListener("click", onLink);
+    window.addEventListener("hashchange", () => follow(location.hash));
+    let top = 0;
+    window.addEventListener("beforeprint", () => {
+      top = window.scrollY;
+      state.isPrinting = true;
       draw();
-    };
-    window.addEventListener("beforeprint", () => print(true));
-    window.addEventListener("afterprint", () => print(false));
+    });
+    window.addEventListener("afterprint", () => {
+      state.isPrinting = false;
+      draw();
+      window.scrollTo(0, top);
+    });
   }
 
   const KEYS = {
@@ -386,5 +410,5 @@
   at("cases").hidden = false;
   at("cases-static").remove();
   performance.mark("first case");
-  followLink();
+  follow(location.hash);
 })();

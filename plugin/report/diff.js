@@ -12,7 +12,7 @@ const compareWords = (() => {
   ].map((name) => `\\p{Script=${name}}`).join("");
   const WORD = new RegExp(
     `[${UNSPACED}]\\p{M}*` +
-    `|(?:(?![${UNSPACED}])[\\p{L}\\p{N}\\p{M}_])+(?:['’](?![${UNSPACED}])\\p{L}+)*` +
+    `|(?:(?![${UNSPACED}])[\\p{L}\\p{N}\\p{M}_])+(?:['\u2019](?![${UNSPACED}])\\p{L}+)*` +
     "|\\p{RI}\\p{RI}" + // a flag
     "|\\S[\\p{M}\\p{Emoji_Modifier}]*(?:\\u200d\\S[\\p{M}\\p{Emoji_Modifier}]*)*",
     "gu",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,9 @@ def test_filters_say_how_many_and_count_within_each_other(show: Open) -> None:
     by_group.get_by_role("button", name="hard 14").click()
     assert status(page) == "14 of 60 cases: group hard; gained" and len(ids(page)) == 14
     assert "▼ lost 0" in outcomes(page)
-    assert by_group.get_by_role("button", name="hard 14").get_attribute("aria-pressed") == "true"
+    chosen = by_group.get_by_role("button", name="hard 14")
+    assert chosen.get_attribute("aria-pressed") == "true"
+    expect(chosen).to_be_focused()
     page.get_by_role("button", name="Clear filters").click()
     assert status(page) == "All 60 cases"
 
@@ -266,6 +269,9 @@ def test_every_case_has_a_link_that_leads_to_it(show: Open) -> None:
         link = page.locator(f'[id="{focused}"] h3 a')
         assert link.get_attribute("href") == f"#{focused}"
         assert page.locator(f'[id="{focused}"]').evaluate("e => e.getBoundingClientRect().top < 99")
+        page.locator("#case-list h3 a").last.click()
+        page.go_back()
+        expect(page.locator(f'[id="{focused}"]')).to_be_focused()
 
 
 def test_a_link_clears_filters_that_hide_its_case(show: Open) -> None:
@@ -296,11 +302,11 @@ def differences(page: Page, case_id: str) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("I think it is 1.", "It is 1, exactly.", "[-I think it -][+It +]is 1[+, exactly+]."),
-        ("a b c d", "a c d e", "a [-b -]c d [+e+]"),
+        ("I think it is 1.", "It is 1, exactly.", "[-I think it-] [+It+] is 1[+, exactly+]."),
+        ("a b c d", "a c d e", "a [-b-] c d [+e+]"),
         ("我喜欢红苹果", "我喜欢青苹果", "我喜欢[-红-][+青+]苹果"),
         ("สวัสดี", "สวัสดีครับ", "สวัสดี[+ครับ+]"),
-        ("don't go", "do go", "[-don't -][+do +]go"),
+        ("don't go", "do go", "[-don't-] [+do+] go"),
         ("naïve x", "nai\u0308ve y", "nai\u0308ve [-x-][+y+]"),
         ("ok 👩‍👩‍👧", "ok 👩‍👩‍👦", "ok [-👩‍👩‍👧-][+👩‍👩‍👦+]"),
         ("", "new", "[+new+]"),
@@ -464,6 +470,10 @@ def test_outcomes_of_one_of_several_adapters(show: Open) -> None:
     )
     page = show(dataclasses.replace(report, scores=scores))
     assert outcomes(page)[1] == "▼ lost 2" and ids(page)[0] == "c3"
+    whole = card(page, "c3")
+    assert "now wrong" not in whole.locator("header").inner_text()
+    assert "was right, now wrong" in whole.locator(".column").last.inner_text()
+    assert whole.locator(".tag", has_text="now wrong").count() == 1, "it is the other adapter's"
     for name, first, lost in (("tuned", "c0", 1), ("prompted", "c2", 1), ("other", "c3", 2)):
         page.locator("#case-variant").select_option(label=name)
         assert (ids(page)[0], outcomes(page)[1]) == (first, f"▼ lost {lost}"), name
@@ -485,6 +495,34 @@ def test_without_scripts_both_ends_are_there_and_why(browser: Browser, show: Ope
     assert page.locator("#cases-static article").count() == 10
     assert "I think it is 1." in text and "-0.20" in text
     assert not page.locator("#cases").is_visible()
+
+
+def test_where_a_host_forbids_scripts_both_ends_are_there(browser: Browser) -> None:
+    page, html = browser.new_page(), render_page(samples.build(60), [])
+    policy = {"Content-Security-Policy": "script-src 'none'"}
+    page.route("http://host.test/**", lambda route: route.fulfill(body=html, headers=policy))
+    page.goto("http://host.test/report.html")
+    assert page.locator("#cases-static article").count() == 10
+    assert not page.locator("#cases").is_visible()
+    page.close()
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1"])
+def test_in_a_hosts_closed_frame_the_viewer_works(browser: Browser, charset: str) -> None:
+    page, inner = browser.new_page(), escape(render_page(full_report(), []))
+    frame = f'<iframe sandbox="allow-scripts" width="900" height="900" srcdoc="{inner}"></iframe>'
+    page.route(
+        "http://host.test/**",
+        lambda route: route.fulfill(body=frame, content_type=f"text/html; charset={charset}"),
+    )
+    page.goto("http://host.test/report.html")
+    inside = page.frame_locator("iframe")
+    expect(inside.locator("#case-count")).to_have_text("All 60 cases")
+    inside.locator("h3 a").nth(7).click()
+    expect(inside.locator("article").nth(7)).to_be_focused()
+    page.keyboard.press("j")
+    expect(inside.locator("article").nth(8)).to_be_focused()
+    page.close()
 
 
 def test_with_scripts_the_static_part_is_gone(show: Open) -> None:
