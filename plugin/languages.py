@@ -122,11 +122,16 @@ def _by_common_words(text: str) -> str:
     return best if is_known else ""
 
 
-def is_written_in(text: str, language: str) -> bool:
+def is_written_in(text: str, language: str, has_own: bool = False) -> bool:
     """Return whether a short text may be in a language, by its script and common words.
 
     Languages with a script of their own ("Greek", "Japanese", "Korean") are known by it. Of the
     others, no language may have more common words in the text than the named one.
+
+    Args:
+        text: the text.
+        language: its name in English.
+        has_own: whether a word of the text is known to be of the language, besides common ones.
 
     Raises:
         KeyError: for a language that is not known.
@@ -141,8 +146,10 @@ def is_written_in(text: str, language: str) -> bool:
     n_common = {
         name: sum(name in _LANGUAGES_WITH.get(word, ()) for word in words) for name in _COMMON
     }
-    most = max(n_common.values())
-    return n_common[language] == most and (most > 0 or len(words) <= _LEAST_COMMON)
+    most, n = max(n_common.values()), n_common[language]
+    if has_own:
+        return n == most or most <= 1
+    return n == most and (most > 0 or len(words) <= _LEAST_COMMON)
 
 
 def _n_own_letters(language: str, text: str) -> int:

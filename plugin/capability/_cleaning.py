@@ -29,11 +29,15 @@ Copied = Literal["", "long", "ends", "any"]
 _LONG_COPY, _SHORT_COPY = 15, 4
 """Words of an answer that make it a repetition."""
 
-_MARKS = re.compile("[\u0300-\u036f]")
+_MARKS = re.compile("[\u0300-\u036f\u0640\u064b-\u0652\u0670]")
+"""Accents, and what may be left out in Arabic: marks of vowels, the line that stretches words."""
+
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "−": "-"})
 _ALONE = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe"})
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[^\W_]+(?:[\u0900-\u0963\u0966-\u0fff][^\W_]*)*")
+"""A word; in the scripts of India and its neighbours with its vowel signs, which are no letters."""
+
 _ARTICLES = frozenset({"a", "an", "the"})
 _DIGITS = {
     word: str(i)

@@ -78,7 +78,7 @@ RULES: dict[str, RuleEntry] = {
     "list": RuleEntry(score_list, ("n",), ("style", "words_each", "lacks", "from")),
     "table": RuleEntry(score_table, ("style",), ("header", "n_rows", "rows")),
     "refusal": RuleEntry(score_refusal, copies="any"),
-    "no_refusal": RuleEntry(score_no_refusal, (), ("has_any", "least_words"), copies="any"),
+    "no_refusal": RuleEntry(score_no_refusal, ("has_any",), copies="any"),
     "language": RuleEntry(score_language, ("language",), ("has_any", "least_words"), copies="any"),
 }
 """Name of a rule -> the function that scores answers by it, and what it needs to know."""
