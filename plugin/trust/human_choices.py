@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from plugin.compare.pairs import Evidence, Pairs, clusters_of, pair_scores
-from plugin.compare.stats import ALPHA, MeanEstimate, mean_interval, sign_test_p
+from plugin.compare.stats import MeanEstimate, decide_outcome, mean_interval, sign_test_p
 from plugin.records import ALL, EVEN, Case
 from plugin.run_facts import HumanChoice, PageItem, RunState
 from plugin.trust.accepted_choices import (
@@ -43,10 +43,11 @@ from plugin.trust.rater_stats import cohens_kappa, krippendorff_alpha
 _ALWAYS = 0.9
 """A rater who chose one place, or a tie, at least so often may not have read the answers."""
 
-_MIN_HABIT = 8
-"""With fewer choices nothing is said of one rater's habits: 8 of 8 have p = 0.008."""
-
 _HABIT_P = 0.01
+"""A place counts as favoured only below this p of the sign test: 8 of 8 have 0.008."""
+
+_MIN_HABIT = 8
+"""With fewer pairs nothing is said of a rater who calls all of them a tie, or decides none."""
 
 _FAVOURS = 0.6
 """All raters together follow the place if one of both wins at least so often, and chance explains
@@ -202,9 +203,8 @@ def _beside(pairs: Pairs, view: ChoiceView, told: _Told, run: _Run) -> JudgeBesi
 def _claimed_side(pairs: Pairs, draw: ResampledDraw) -> int:
     """Return which side a metric prefers over all cases; 0 where chance may explain it."""
     found = pairs.estimate(draw)
-    if found.ci_low is None or found.ci_high is None or (found.p_value or 0.0) >= ALPHA:
-        return 0
-    return (found.ci_low > 0) - (found.ci_high < 0)
+    outcome = decide_outcome((found.ci_low, found.ci_high), found.p_value, margin=0.0)
+    return {"better": 1, "worse": -1}.get(outcome, 0)
 
 
 def _correct_rate(pairs: Pairs, told: _Told, draw: ResampledDraw) -> CorrectedRate:
@@ -323,7 +323,7 @@ def _habits(choices: Sequence[HumanChoice]) -> tuple[RaterHabit, ...]:
 def _fault(first: int, second: int, n_ties: int, n_open: int) -> str:
     """Say what makes a rater's choices doubtful, to follow the name; "" for nothing."""
     n_winners, n = first + second, first + second + n_ties + n_open
-    if n_winners >= _MIN_HABIT and _is_lopsided(first, second, _ALWAYS):
+    if _is_lopsided(first, second, _ALWAYS):
         which = "first" if first > second else "second"
         return f"chose the answer shown {which} in {max(first, second)} of {n_winners} choices"
     if n >= _MIN_HABIT and n_ties >= _ALWAYS * n:

@@ -91,12 +91,13 @@ def test_a_right_score_for_a_wrong_reason_is_luck() -> None:
 
 def test_without_ratings_a_choice_between_the_answers_tells() -> None:
     # The judge puts tuned ahead in case 0 and vanilla in case 1; eve prefers tuned in both.
-    found, _ = checked(
+    found, line = checked(
         [(0, "vanilla", "a", True), (1, "tuned", "a", False), (2, "tuned", "a", True)],
         scores=[(0.1, 0.9), (0.9, 0.1), (0.1, 0.9)],
         choices=((0, 1.0), (1, 1.0)),
     )
     assert (found.right_if_agreed.mean, found.right_if_agreed.n) == (1.0, 1)
+    assert "luck" not in line
     assert (found.right_if_not.mean, found.right_if_not.n, found.n_unknown) == (0.0, 1, 1)
 
 

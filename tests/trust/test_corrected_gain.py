@@ -317,6 +317,17 @@ def test_few_clusters_leave_the_labels_alone():
         correct_gain(judged, given, clusters=["a", "b"], seed=1)
 
 
+def test_in_clusters_a_useless_judge_is_not_used():
+    human, judged, places, labelled = clustered()
+    given, why = given_labels(human, labelled), []
+    for seed in range(5):
+        shuffled = np.random.default_rng(seed).permutation(judged)
+        found = correct_gain(shuffled, given, clusters=places.tolist(), seed=1)
+        assert not found.used_judge
+        why += re.findall("times as wide|do not correlate", found.method)
+    assert len(why) == 5 and set(why) == {"times as wide", "do not correlate"}
+
+
 def wins(latent, cut):
     """Win values less one half: a tie where the two are closer than the cut."""
     return np.where(latent > cut, 0.5, np.where(latent < -cut, -0.5, 0.0))

@@ -62,6 +62,7 @@ def run(
     clusters: list[str] | None = None,
     items: tuple[PageItem, ...] = (),
     names: tuple[str, ...] = ("vanilla", "tuned"),
+    primary: str | None = None,
 ) -> HumanChoices:
     """What people say, beside what the variant wins by the judge (or scores, the base has 0.5)."""
     n = n if judged is None else len(judged)
@@ -82,7 +83,7 @@ def run(
     choices = chosen(told) if isinstance(told, list) else told
     state = RunState(human_choices=choices, page_items=items)
     draw = ResampledDraw(digests, known, seed=0, n_resamples=400)
-    found, _ = human_choices(evidence, state, draw, spec.name)
+    found, _ = human_choices(evidence, state, draw, primary or spec.name)
     assert found is not None
     return found
 
@@ -168,6 +169,7 @@ def test_half_rated_pages_are_said() -> None:
         PageItem(f"i{i}", "p", "pair", str(i), "", tuple(each.format(i) for each in pair))
         for i in range(8)
     )
+    items += (PageItem("r9", "p", "reason", "9", "Preference", ("out-9-tuned", "out-9-vanilla")),)
     told: list[Told] = [(i, "ann", 1.0) for i in range(3)]
     found = one(told, [1.0] * 10, items=items)
     assert (found.n_shown, found.win_rate.n) == (8, 3)
@@ -290,6 +292,15 @@ def test_agreement_among_raters_by_hand_and_by_other_functions() -> None:
     assert found.same_choice.mean == pytest.approx(observed)
 
 
+def test_agreement_among_raters_respects_clusters() -> None:
+    told: list[Told] = [
+        (i, r, float((i + (r == "b") * (i % 7 == 0)) % 2)) for i in range(120) for r in "ab"
+    ]
+    labels = [f"c{i % 60}" for i in range(120)]
+    found = one(told, n=120, clusters=labels).alpha
+    assert found is not None and "over 60 clusters" in found.method
+
+
 def test_a_tie_is_half_way_between_a_win_and_a_loss() -> None:
     # Pairs (1, .5), (0, 0): values 1 .5 0 0. Within: 2 x .25 / 1; all ordered pairs:
     # 2 x (.25 + 1 + 1 + .25 + .25 + 0) = 5.5; alpha = 1 - 3 x .5 / 5.5.
@@ -350,6 +361,36 @@ def test_without_preference_the_sign_of_the_gain_is_held_against_people() -> Non
     )
 
 
+def test_where_answers_were_compared_no_other_metric_stands_beside_people() -> None:
+    told: list[Told] = [(0, "ann", 1.0), (1, "ann", 0.0)]
+    cases = [case("0"), case("1")]
+    evidence = Evidence(
+        cases, [Variant(name, name, "m") for name in ("vanilla", "tuned")], [PREFERENCE], []
+    )
+    preferred = with_preferences(evidence, [1.0, 1.0])
+    scores = [
+        Score(one.id, name, spec.name, value)
+        for spec in (CORRECTNESS, HALLUCINATION)
+        for one in cases
+        for name, value in (("vanilla", 0.2), ("tuned", 0.7))
+    ]
+    digests = {(str(i), name): digest(i, name) for i in (0, 1) for name in ("vanilla", "tuned")}
+    draw = ResampledDraw(digests, frozenset(), seed=0, n_resamples=100)
+    state = RunState(human_choices=chosen(told))
+
+    def beside(specs: list[MetricSpec], primary: str) -> tuple[list[str], str]:
+        own = replace(preferred, metrics=specs, scores=[*preferred.scores, *scores])
+        found, _ = human_choices(own, state, draw, primary)
+        assert found is not None
+        (view,) = found.views
+        return [row.metric for row in view.beside], choice_lines(found, primary)[0]
+
+    assert beside([CORRECTNESS, PREFERENCE], "Correctness")[0] == ["Preference"]
+    # Without it all metrics that decide do, and the primary one in words.
+    named, line = beside([HALLUCINATION, CORRECTNESS], "Correctness")
+    assert named == ["Hallucination", "Correctness"] and "; Correctness puts it ahead in" in line
+
+
 def people_and_judge(
     n: int = 200, n_rated: int = 60, push: float = 0.4, seed: int = 2
 ) -> tuple[list[Told], list[float], list[float]]:
@@ -379,6 +420,26 @@ def test_the_corrected_rate_is_that_of_ppi() -> None:
     assert "Corrected by people, tuned wins " in text
     assert "60 are rated); by the judge alone 66%." in text
     assert "The judge likes tuned more than people do: its win rate on the same cases" in text
+
+
+def test_the_corrected_rate_rests_on_drawn_cases_and_respects_clusters() -> None:
+    told, judged, _ = people_and_judge()
+    (row,) = one(told, judged, drawn=frozenset(range(40))).beside
+    assert row.correction and (row.correction.n_labelled, row.correction.n_missing) == (40, 0)
+    labels = [f"c{i % 25}" for i in range(200)]
+    human = [value - 0.5 for _, _, value in told if value is not None]
+    expected = correct_gain(
+        [value - 0.5 for value in judged],
+        [*human, *[None] * 140],
+        clusters=labels,
+        low=-0.5,
+        high=0.5,
+        seed=0,
+    )
+    (row,) = one(told, judged, drawn=frozenset(range(60)), clusters=labels).beside
+    assert row.correction and row.correction.ci_low is not None and expected.ci_low is not None
+    assert row.correction.ci_low == pytest.approx(0.5 + expected.ci_low)
+    assert row.correction.method == expected.method and "25 clusters" in expected.method
 
 
 def test_a_useless_judge_leaves_people_alone() -> None:
@@ -415,8 +476,9 @@ def test_equal_answers_are_ties_that_nobody_rates() -> None:
         run(told, values, drawn=frozenset(range(60)), equal=equal)
     )
     # Drawn cases with equal answers are not missing: there is nothing to rate.
-    (more,) = one(told, values, drawn=frozenset((*range(60), 170, 180)), equal=equal).beside
-    assert more.correction and more.correction.n_missing == 0
+    view = one(told, values, drawn=frozenset((*range(60), 170, 180)), equal=equal)
+    assert view.n_shown == 60 and view.beside[0].correction
+    assert view.beside[0].correction.n_missing == 0
 
 
 def test_a_share_of_a_mean_has_an_interval_of_both() -> None:
@@ -488,6 +550,13 @@ def test_people_and_judge_contradict_each_other() -> None:
     assert ") by one person), and the judge prefers tuned. Read some of" in line
 
 
+def test_people_may_also_prefer_what_the_judge_does_not() -> None:
+    told: list[Told] = [(i, "ann", float(i % 5 > 0)) for i in range(50)]
+    found = run(told, [float(i % 4 == 0) for i in range(100)], drawn=frozenset(range(50)))
+    (line,) = contradiction_lines("j", found)
+    assert "people prefer tuned (tuned wins 80% of" in line and "judge prefers vanilla." in line
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -507,6 +576,21 @@ def test_only_what_chance_does_not_explain_contradicts(change: dict[str, object]
     found = run(**(usual | change))  # type: ignore[arg-type]
     assert found.contradictions == () and choice_faults(found) == []
     assert contradiction_lines("j", found) == []
+
+
+def test_of_metrics_that_score_single_answers_only_the_primary_one_can_contradict() -> None:
+    told: list[Told] = [(i, "ann", float(i % 5 == 0)) for i in range(50)]
+    scores = [0.9 if i % 4 else 0.1 for i in range(100)]
+    (exact,) = (metric.spec for metric in metrics.load(["Exact Match"]))
+    for spec, fault in ((CORRECTNESS, ["is contradicted by people"]), (exact, [])):
+        found = run(told, scores, spec=spec, drawn=frozenset(range(50)))
+        assert len(found.contradictions) == 1 and choice_faults(found) == fault
+        other = run(told, scores, spec=spec, drawn=frozenset(range(50)), primary="Rubric")
+        assert other.contradictions == ()
+    # No judge stands behind it, so none is distrusted.
+    (line,) = contradiction_lines("no judge", found)
+    assert line.startswith("People and Exact Match contradict each other: people prefer vanilla")
+    assert "and Exact Match prefers tuned." in line
 
 
 # Habits of raters.
