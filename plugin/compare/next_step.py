@@ -229,6 +229,8 @@ def _stuck(standing: Standing, row: Comparison) -> NextStep | None:
     """Ask for other cases where hardly any difference could show."""
     if not row.stuck_at or row.outcome not in ("equivalent", "can't tell"):
         return None
+    if not row.holds_at_worst:  # then failed scores come first
+        return None
     text = (
         "Use easier cases, or a metric that gives part marks: both fail nearly every case."
         if row.stuck_at == "worst"

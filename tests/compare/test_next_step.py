@@ -160,6 +160,11 @@ def test_failed_scores_come_first_where_they_could_change_the_answer():
     assert said(replace(ROW, **OPEN | {"gain": None}, n=0))[0] is NextKind.FIX_FAILURES
 
 
+def test_failed_scores_come_before_other_cases():
+    failed = replace(ROW, **OPEN, holds_at_worst=False, n_failed_variant=3, stuck_at="worst")
+    assert said(failed)[0] is NextKind.FIX_FAILURES
+
+
 def beside(outcome, share=None, **changes):
     over = replace(ROW, baseline=PROMPTED, outcome=outcome, **changes)
     verdict = Verdict("better", "", (), "Correctness", "tuned", prompt_share=share)
