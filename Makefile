@@ -19,7 +19,7 @@ test-all: $(VENV)/.dev
 
 # The engine and the judge on torch, in an environment of their own.
 test-torch: $(VENV)-torch/.torch
-	$(VENV)-torch/bin/python -m pytest -m "" tests/engines/test_transformers.py tests/engines/test_transformers_adapters.py tests/engines/test_own_chat.py tests/load/test_adapter.py tests/load/test_convert.py tests/judges/test_in_process.py tests/e2e/test_in_process_judge.py tests/e2e/test_transformers_engine.py tests/e2e/test_both_kinds.py tests/e2e/test_bad_adapters.py tests/e2e/test_bad_models.py tests/metrics/test_bertscore.py
+	$(VENV)-torch/bin/python -m pytest -m "" tests/engines/test_transformers.py tests/engines/test_transformers_adapters.py tests/engines/test_own_chat.py tests/load/test_adapter.py tests/load/test_convert.py tests/judges/test_in_process.py tests/e2e/test_in_process_judge.py tests/e2e/test_transformers_engine.py tests/e2e/test_both_kinds.py tests/e2e/test_bad_adapters.py tests/e2e/test_bad_models.py tests/metrics/test_bertscore.py tests/capability/test_harness_peer.py
 
 check: $(VENV)/.dev
 	$(PY) -m ruff check $(CODE)
@@ -37,7 +37,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks
 
-SHIPPED := main.py setup.sh LICENSE requirements.txt requirements-anthropic.txt requirements-ray.txt requirements-torch.txt requirements-4bit.txt requirements-formats.txt requirements-bertscore.txt constraints plugin
+SHIPPED := main.py setup.sh LICENSE requirements.txt requirements-anthropic.txt requirements-ray.txt requirements-torch.txt requirements-4bit.txt requirements-formats.txt requirements-bertscore.txt requirements-lm-eval.txt constraints plugin
 
 # The folders that hosts install, named after the plugin's uniqueId. The current host keeps a file
 # index.json of its own in a task's folder, and ours would replace it: its folder has none.
@@ -57,13 +57,13 @@ $(VENV)/.default: requirements.txt constraints/default.txt
 	$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.default requirements-dev.txt requirements-anthropic.txt requirements-formats.txt requirements-ray.txt
+$(VENV)/.dev: $(VENV)/.default requirements-dev.txt requirements-anthropic.txt requirements-formats.txt requirements-lm-eval.txt requirements-ray.txt
 	$(PIP) -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
 $(VENV)-torch/.torch: requirements.txt requirements-torch.txt constraints/torch.txt
 	$(PYTHON) -m venv $(VENV)-torch
-	$(VENV)-torch/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/torch.txt -r requirements.txt -r requirements-torch.txt pytest
+	$(VENV)-torch/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/torch.txt -r requirements.txt -r requirements-torch.txt -r requirements-lm-eval.txt pytest
 	@touch $@
 
 clean:

@@ -46,6 +46,7 @@ HEAVY = {
     "ray": ("engines/_ray_cluster.py", "engines/_ray_workers.py", "engines/ray.py"),
     "llguidance": ("judges/grammar.py",),
     "matplotlib": ("report/canvas.py", "report/charts.py", "report/confusion.py", "report/pdf.py"),
+    "lm_eval": ("capability/harness.py", "capability/harness_model.py"),
     "pickle": (),
 }
 """Which files import a heavy (or, for pickle, a dangerous) library."""

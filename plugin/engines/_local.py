@@ -20,6 +20,7 @@ from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.measure import AdapterSwitch, certify_weights
 from plugin.engines import EngineSettings
 from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
+from plugin.engines.plain_text import PlainText
 from plugin.engines.templates import TemplateFailure, TemplateText, template_text
 from plugin.errors import FaultError, ModelError, one_line
 from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
@@ -66,6 +67,11 @@ class LocalEngine(ABC):
         text = getattr(self._tokenizer, "chat_template", None)
         own = [own_chat_note(name, self._template, one) for name, one in self._own.items()]
         return (*template_notes(self._template, text, self._settings), *own)
+
+    @property
+    def plain_text(self) -> PlainText:
+        """Return what turns text into tokens without a chat template."""
+        return PlainText(self._tokenizer, self._settings.model.context)
 
     def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """See `Engine.encode`."""
