@@ -8,6 +8,7 @@
   const storeKey = `${data.format}-${data.page}`;
   const LONGEST_S = 3600;
   const SHORT = 120; // a question of so many characters stays open
+  const ROLES = { system: "Instructions", user: "Asked", assistant: "Answered" };
   const FIELDS = { pair: "choice", single: "value", reason: "reason" };
 
   // What a rater may say of an item of each kind: key, value, label.
@@ -163,7 +164,7 @@
     const part = partOf(item);
     const one = data.cases[item.case];
     fold("turns", one.turns.flatMap(([role, text]) =>
-      [element("h3", "", role), textBlock("asked", text, `earlier turn: ${role}`)]),
+      [element("h3", "", ROLES[role] || role), textBlock("asked", text, "earlier turn")]),
     `Before that (${one.turns.length})`);
     byId("asked").textContent = one.question;
     byId("asked").scrollTop = 0;
