@@ -22,7 +22,8 @@ from plugin.report.record import Ledger, Report
 from tests.browser import chromium_path
 from tests.report import report_samples
 
-AIM_S, RUNS = 1.0, 5
+AIM_S, RUNS = 1.0, 3
+_PATIENCE_MS = 300_000  # a busy machine needs minutes for 10,000 static cards
 
 _WORDS = "the tuned model answers this question about a show set in Palo Alto with care and".split()
 
@@ -90,6 +91,7 @@ def seconds_to_first(browser: Browser, path: Path, first: str) -> float:
     found = []
     for _ in range(RUNS):
         page = browser.new_page()
+        page.set_default_timeout(_PATIENCE_MS)
         begin = time.perf_counter()
         page.goto(path.as_uri(), wait_until="commit")
         page.locator(first).first.wait_for(state="attached")

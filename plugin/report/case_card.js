@@ -10,6 +10,8 @@ const caseCards = (data) => {
 
   const count = (n, one, many) => `${n.toLocaleString("en-US")} ${n === 1 ? one : many}`;
   const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "\ufffd");
+  const length = (text) => text.length - (text.match(/[\ud800-\udbff][\udc00-\udfff]/g) || []).length;
+  const plain = (text) => text.normalize("NFC").toLowerCase(); // as the search compares texts
   const anchor = (id) => `case-${encodeURIComponent(wellFormed(id))}`;
 
   // An element; children are elements or texts, attributes that are undefined are left out.
@@ -51,17 +53,22 @@ const caseCards = (data) => {
     return place;
   }
 
+  let sought = ""; // what the reader searches for: where it is found, nothing hides it
+  const lookFor = (query) => { sought = plain(query); };
+  const hasHit = (text) => sought !== "" && plain(text).includes(sought);
+
   // A text as it is, cut where it is long, with a button for all of it.
   function said(text, isPrinting) {
     const box = element("div", { class: "said", dir: "auto" });
     const cut = cutPlace(text), rest = text.length - cut;
-    box.textContent = readable(rest > LONGEST / 4 ? text.slice(0, cut) : text);
-    if (rest <= LONGEST / 4) return box;
+    const isWhole = rest <= LONGEST / 4 || (hasHit(text) && !hasHit(text.slice(0, cut)));
+    box.textContent = readable(isWhole ? text : text.slice(0, cut));
+    if (isWhole) return box;
     if (isPrinting) {
       const more = count(rest, "more character", "more characters");
       return element("div", {}, box, element("p", { class: "faint" }, `\u2026 ${more}`));
     }
-    const all = `Show all ${count(text.length, "character", "characters")}`;
+    const all = `Show all ${count(length(text), "character", "characters")}`;
     const button = element("button", { type: "button", class: "more", "aria-expanded": "false" }, all);
     button.addEventListener("click", () => {
       const opens = button.getAttribute("aria-expanded") === "false";
@@ -78,13 +85,13 @@ const caseCards = (data) => {
   }
 
   // Something folded away; what is in it is made when it is opened.
-  function folded(title, fill, isPrinting) {
+  function folded(title, fill, isFilled) {
     const made = element("details", {}, element("summary", {}, title));
     const open = () => {
       if (made.childElementCount === 1) made.append(...fill());
     };
     made.addEventListener("toggle", open);
-    if (isPrinting) open();
+    if (isFilled) open();
     return made;
   }
 
@@ -154,7 +161,11 @@ const caseCards = (data) => {
     if (made.answer === undefined) return [element("p", { class: "failed" }, "No completion.")];
     const text = data.texts[made.answer], found = [];
     if (made.thoughts !== undefined) {
-      found.push(folded("Thoughts", () => [said(data.texts[made.thoughts], isPrinting)], isPrinting));
+      const thoughts = data.texts[made.thoughts];
+      const isFound = hasHit(thoughts);
+      const box = folded("Thoughts", () => [said(thoughts, isPrinting)], isPrinting || isFound);
+      box.open = isFound;
+      found.push(box);
     }
     const comparison = differs ? compared(item, place, against) : null;
     if (made.unfinished) {
@@ -173,7 +184,7 @@ const caseCards = (data) => {
   function column(item, place, options) {
     const made = item.variants[place];
     const text = made.answer === undefined ? null : data.texts[made.answer];
-    const size = text ? count([...text].length, "character", "characters") : "";
+    const size = text ? count(length(text), "character", "characters") : "";
     const box = element("div", { class: "column" },
       element("h4", {}, name(data.variants[place]), " ", element("span", { class: "faint" }, size)),
       ...answer(item, place, options), ...failures(made.failed));
@@ -236,5 +247,5 @@ const caseCards = (data) => {
     made.append(columns(item, options));
     return made;
   }
-  return { anchor, card, columns, count, element, name, wellFormed };
+  return { anchor, card, columns, count, element, lookFor, name, plain, wellFormed };
 };

@@ -6,7 +6,7 @@
   const at = (id) => document.getElementById(id);
   const data = JSON.parse(at("case-data").textContent);
   const { cases, variants, groups } = data;
-  const { anchor, card, columns, count, element, name, wellFormed } = caseCards(data);
+  const { anchor, card, columns, count, element, lookFor, name, plain, wellFormed } = caseCards(data);
   const isAlone = variants.length < 2;
   const flagPlace = Object.fromEntries(data.flags.map(([key], place) => [key, place]));
   const OF_BASE = ["failed", "cut off", "empty", "repeated"].map((key) => flagPlace[key]);
@@ -32,7 +32,6 @@
   const flagsOf = (place) => data.flags.map((_, flag) => flag).filter((flag) => marks[place] & (1 << flag));
 
   const texts = new Map(); // case -> what the search looks through
-  const plain = (text) => text.normalize("NFC").toLowerCase();
   function searched(place) {
     if (!texts.has(place)) {
       const item = cases[place], places = [item.input, ...(item.expected || [])];
@@ -153,6 +152,7 @@
   }
 
   function draw() {
+    lookFor(state.query.trim());
     const first = state.page * PAGE;
     const here = state.isPrinting ? shown.slice(0, MOST_PRINTED) : shown.slice(first, first + PAGE);
     at("case-list").replaceChildren(...here.map(makeCard));

@@ -366,6 +366,19 @@ def test_long_texts_open_on_demand(show: Open) -> None:
     assert lines.count("line") == 25
 
 
+def test_what_was_searched_for_is_never_hidden(show: Open) -> None:
+    report = with_answers(samples.build(4), {("c0", "tuned"): "word " * 1000 + "Needle."})
+    split = {("c1", "tuned"): SplitText("A needle in thoughts.", "It is 2, exactly.")}
+    page = show(dataclasses.replace(report, split_texts=split))
+    assert not page.get_by_text("Needle.").is_visible()
+    page.locator("#case-search").fill("needle")
+    expect(page.locator("#case-list article")).to_have_count(2)
+    assert page.get_by_text("Needle.").is_visible()
+    expect(page.get_by_text("A needle in thoughts.")).to_be_visible()
+    marked = page.evaluate("[...CSS.highlights.get('case-hits')].map(String)")
+    assert sorted(marked) == ["Needle", "needle"]
+
+
 HOSTILE = [
     "</script><script>document.title='hacked'</script>",
     "<!-- <script> --><img src=x onerror=\"document.title='hacked'\">",
