@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
+from statistics import mean
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -139,11 +141,54 @@ def test_three_raters_go_through_their_pages_and_the_journal_has_what_they_said(
     hers = [one for one in state.human_choices if one.rater == "Ann"]
     assert all((one.digests[0] in tuned) == (one.won == 1.0) for one in hers)
     assert {one.won for one in hers} == {0.0, 1.0}
+    require_what_was_put_in(out, choices, checks, tuned)
     # The journal has it all: neither a report nor a resume needs the files again.
     for file in files:
         file.unlink()
     assert main("report", str(out)).code == 0
     assert state_of(out).human_choices == state.human_choices
+
+
+def require_what_was_put_in(
+    out: Path, choices: set[HumanChoice], checks: set[ReasonCheck], tuned: set[str]
+) -> None:
+    """The report's figures are those that follow from the choices, counted here anew."""
+    won: dict[str, list[float]] = {}
+    for one in choices:
+        if one.won is not None:
+            share = one.won if one.digests[0] in tuned else 1 - one.won
+            won.setdefault(one.case_id, []).append(share)
+    rate = mean(mean(shares) for shares in won.values())
+    same = [
+        mean(a == b for a, b in combinations(shares, 2))
+        for shares in won.values()
+        if len(shares) > 1
+    ]
+    told = json.loads((out / "summary.json").read_text(encoding="utf-8"))["trust"]["choices"]
+    (view,) = told["views"]
+    assert view["n_raters"] == 3 and view["win_rate"]["n"] == len(won) == N - 1
+    assert view["win_rate"]["mean"] == pytest.approx(rate)
+    assert view["same_choice"]["mean"] == pytest.approx(mean(same))
+    assert view["n_undecided"] == sum(one.won is None for one in choices) > 0
+    # The offline judge finds every tuned answer better; people agree where most of them do, too.
+    (judge,) = [row for row in view["beside"] if row["metric"] == "Correctness"]
+    sides = [max(set(shares), key=shares.count) for shares in won.values()]
+    clear = [s for s, shares in zip(sides, won.values(), strict=True) if is_clear(shares)]
+    assert judge["n"] - judge["n_split"] == len(clear)
+    assert judge["agreement"]["mean"] == pytest.approx(mean(side == 1 for side in clear))
+    (reasons,) = told["reasons"]
+    found: dict[str, list[bool]] = {}
+    for check in checks:
+        if check.is_right is not None:
+            found.setdefault(check.digest, []).append(check.is_right)
+    assert reasons["right"]["n"] == len(found)
+    assert reasons["right"]["mean"] == pytest.approx(mean(mean(one) for one in found.values()))
+
+
+def is_clear(shares: list[float]) -> bool:
+    """Whether one choice is the most common."""
+    counts = sorted(map(shares.count, set(shares)), reverse=True)
+    return len(counts) == 1 or counts[0] > counts[1]
 
 
 def answered(out: Path, rater: str, file: Path, first: int = 0) -> str:
