@@ -68,7 +68,8 @@ def _run_command(given: dict[str, Any]) -> int:
     command = given.pop("command")
     host: Host = FolderHost("")
     try:
-        from plugin.run import draw_for_rating, rebuild_report, run
+        from plugin.ratings import RatingRequest, draw_for_rating
+        from plugin.run import rebuild_report, run
 
         if command == "certify":
             return _certify(given, host)
@@ -76,9 +77,10 @@ def _run_command(given: dict[str, Any]) -> int:
             folder = Path(given["folder"])
             host = FolderHost(given.get("out") or str(folder))
             if command == "report":
-                rebuild_report(folder, host, given["human_ratings"])
+                rebuild_report(folder, host, given["human_ratings"] or ())
             else:
-                draw_for_rating(folder, given["n"], given["seed"], host)
+                given.pop("folder")
+                draw_for_rating(folder, RatingRequest(**given), host)
         else:
             params = _PARAMS_OF[command](given)
             host = FolderHost(params.out, prefix="demo-" if command == "demo" else "")
@@ -161,8 +163,9 @@ def _resume_params(arguments: Mapping[str, Any]) -> Params:
     journal = open_run(folder, to_write=True)
     try:
         values = {**journal.header.params, "out": str(folder)}
-        if journal.state.ratings:  # the journal has them; the file may be gone
-            values.pop("human_ratings", None)
+        state = journal.state
+        if state.ratings or state.human_choices or state.reason_checks:
+            values.pop("human_ratings", None)  # the journal has them; the files may be gone
     finally:
         journal.close()
     return Params.parse(values)
@@ -264,7 +267,7 @@ def run_classic_job(arguments: Sequence[str]) -> None:
             host = ClassicHost(tlab_evals, WORKSPACE_DIR, config, params.model_name, in_form_words)
             params = _translate_form(params, host)
             host.log(describe_run(params))
-            details = run(params, host).verdict.sentence
+            details = in_form_words(" ".join(run(params, host).verdict.headline))
         except KeyboardInterrupt:
             details = stopped_text(host.folder) if host else NOTHING_MADE
             print(details, flush=True)

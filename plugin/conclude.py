@@ -11,6 +11,7 @@ from plugin import __version__
 from plugin.capability.report import Capability, find_capability
 from plugin.capability.words import with_capability
 from plugin.certify.certificate import (
+    Certificate,
     certificate_warnings,
     certificates_of_run,
     lead_with_certificates,
@@ -24,6 +25,7 @@ from plugin.compare.comparisons import (
     withhold_outcomes,
 )
 from plugin.compare.early_stop import early_plan
+from plugin.compare.next_step import Standing, next_step
 from plugin.compare.pairs import Evidence
 from plugin.compare.preference_views import PreferenceSettings
 from plugin.compare.relative import judged_contrasts, n_missing_preferences, win_scores
@@ -34,14 +36,15 @@ from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS
 from plugin.records import ALL, Case, Completion
 from plugin.reopen import parse_params
-from plugin.report.collapse import collapse_warnings, find_collapse
-from plugin.report.preferences import look_at_preferences
+from plugin.report.collapse import Collapse, collapse_warnings, find_collapse, is_collapsed
+from plugin.report.preferences import Compared, look_at_preferences
 from plugin.report.record import Report
 from plugin.report.task_results import task_notes, task_results
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.results import Comparison, Summary, Verdict
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, why_no_verdict
+from plugin.trust.human_choices import human_choices
 from plugin.trust.humans import (
     ResampledDraw,
     completion_digest,
@@ -51,12 +54,14 @@ from plugin.trust.readings import given_by_judge, other_readings
 from plugin.trust.records import Trust
 from plugin.trust.report import (
     family_of,
+    judge_faults,
     label_with_caveats,
     make_trust_report,
     trust_first_lines,
     trust_last_lines,
 )
 from plugin.trust.wordings import check_wordings
+from plugin.trust.words_choices import choice_faults
 from plugin.worker import Progress, Stage
 
 
@@ -80,9 +85,12 @@ def conclude(
     trust = _trust_in_judge(read, journal.state)
     how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
     compared = look_at_preferences(evidence, read.answers, read.completions, header.judge, how)
+    draw = _rating_draw(read, journal.state, n_resamples)
+    choices, accepted = human_choices(evidence, journal.state, draw, header.primary_metric)
+    faults = [*compared.faults, *choice_faults(choices)]
     settings = replace(
         _verdict_settings(read, journal.state),
-        judge_label=label_with_caveats(header.judge, header.caveat, trust, compared.faults),
+        judge_label=label_with_caveats(header.judge, header.caveat, trust, faults),
         n_resamples=n_resamples,
         beside=compared.beside,
         is_withheld=bool(read.why_none),
@@ -99,14 +107,20 @@ def conclude(
     )
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     trust = _add_readings(trust, journal, read, comparisons, verdict, settings)
-    trust = _add_human_views(trust, journal.state, read, comparisons, settings)
+    trust = _add_human_views(trust, journal.state, read, comparisons, draw)
+    if choices is not None:
+        trust = replace(trust or Trust(), choices=choices)
     verdict = _with_repeats(_add_trust_lines(verdict, header.judge, trust), evidence.cases)
     certificates = certificates_of_run(journal, header.variants, evidence.cases, read.completions)
     capability = _capability_of(journal, evidence.names)
     verdict = with_capability(verdict, capability)
     collapse = find_collapse(evidence.cases, header.variants, read.answers)
+    verdict = lead_with_certificates(verdict, certificates)
+    facts = _Facts(certificates, trust, compared, collapse)
+    standing = _standing(verdict, comparisons, read, journal.state, facts)
+    standing = replace(standing, is_partial=settings.partial)
     return Report(
-        verdict=lead_with_certificates(verdict, certificates),
+        verdict=replace(verdict, next_step=next_step(standing)),
         judge=header.judge,
         variants=header.variants,
         metrics=header.metrics,
@@ -131,6 +145,7 @@ def conclude(
         certificates=certificates,
         collapse=collapse,
         capability=capability,
+        choices=accepted.of_variants,
     )
 
 
@@ -267,21 +282,72 @@ def _add_readings(
     return replace(trust, readings=found)
 
 
+def _rating_draw(read: _Read, state: RunState, n_resamples: int) -> ResampledDraw:
+    """Return what the analysis of people's ratings needs; without digests where there are none."""
+    digests = {}
+    if state.ratings or state.human_choices or state.reason_checks:
+        digests = {place: completion_digest(answer) for place, answer in read.answers.items()}
+    drawn = frozenset(state.drawn_for_rating)
+    return ResampledDraw(digests, drawn, read.params.seed, n_resamples)
+
+
 def _add_human_views(
     trust: Trust | None,
     state: RunState,
     read: _Read,
     comparisons: Sequence[Comparison],
-    settings: VerdictSettings,
+    draw: ResampledDraw,
 ) -> Trust | None:
     """Add to the trust report what humans say, if there are ratings."""
     if not state.ratings:
         return trust
-    digests = {place: completion_digest(answer) for place, answer in read.answers.items()}
-    drawn = frozenset(state.drawn_for_rating)
-    draw = ResampledDraw(digests, drawn, settings.seed, settings.n_resamples)
     views = human_views(read.evidence, comparisons, state.ratings, draw)
     return replace(trust or Trust(), humans=views)
+
+
+class _Facts(NamedTuple):
+    """What else the run found, for the next step."""
+
+    certificates: Sequence[Certificate]
+    trust: Trust | None
+    compared: Compared
+    collapse: Sequence[Collapse]
+
+
+def _standing(
+    verdict: Verdict,
+    comparisons: Sequence[Comparison],
+    read: _Read,
+    state: RunState,
+    facts: _Facts,
+) -> Standing:
+    """Return what the next step depends on, but for whether the run is partial."""
+    header, name, trust = read.header, verdict.variant, facts.trust or Trust()
+    primary = next(s for s in header.metrics if s.name == verdict.primary_metric)
+    kinds = (one.kind for one in facts.certificates if one.variant == name)
+    faults = [*judge_faults(trust), *facts.compared.faults]
+    faults += [f"{judge} is the model under test" for judge in header.self_judging]
+    told = [one.holds for one in trust.readings if one.holds is not None]
+    return Standing(
+        verdict=verdict,
+        comparisons=comparisons,
+        names=read.evidence.names,
+        halted=state.halted,
+        is_unfinished_thinking=bool(read.why_none),
+        certificate=next(kinds, "none"),
+        is_smoke_test=primary.asks_judge and bool(header.caveat),
+        judge_faults=tuple(faults) if primary.asks_judge else (),
+        collapsed=is_collapsed(facts.collapse, name),
+        n_readings=len(told),
+        n_upset=told.count(False),
+        is_unconfirmed=any(
+            row.ci_low is not None and row.ci_low <= 0
+            for view in trust.humans
+            if view.metric == primary.name
+            for row in view.corrections
+            if row.variant == name
+        ),
+    )
 
 
 def _add_trust_lines(verdict: Verdict, judge: str, trust: Trust | None) -> Verdict:

@@ -190,6 +190,60 @@ class RivalGap:
     is_relative: bool = False
 
 
+class NextKind(StrEnum):
+    """What to do next, in a word for machines. `plugin.compare.next_step` has the rules.
+
+    RAISE_LIMIT: too many answers end inside their thoughts.
+    FINISH: the run is not finished.
+    FIX_ADAPTER: the adapter was not applied as it should be.
+    COMPARE: only one variant was run.
+    REAL_JUDGE: the judge only counts words.
+    OTHER_JUDGE: the judge failed its test, or judges itself.
+    FIX_FAILURES: failed scores could change the answer.
+    OTHER_CASES: both variants are at one end of the scale.
+    DO_NOT_SHIP: worse, or a guard was lost.
+    KEEP_BASE: no difference that matters.
+    COLLECT: more cases would tell.
+    USE_PROMPT: a prompt does as well.
+    WEIGH_UPKEEP: better, but by little, or hardly more than a prompt.
+    CHECK: better, but something is to be checked first.
+    SHIP: better, and nothing speaks against it.
+    """
+
+    RAISE_LIMIT = "raise limit"
+    FINISH = "finish"
+    FIX_ADAPTER = "fix adapter"
+    COMPARE = "compare"
+    REAL_JUDGE = "real judge"
+    OTHER_JUDGE = "other judge"
+    FIX_FAILURES = "fix failures"
+    OTHER_CASES = "other cases"
+    DO_NOT_SHIP = "do not ship"
+    KEEP_BASE = "keep base"
+    COLLECT = "collect"
+    USE_PROMPT = "use prompt"
+    WEIGH_UPKEEP = "weigh upkeep"
+    CHECK = "check"
+    SHIP = "ship"
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What the reader should do next.
+
+    Attributes:
+        text: one or two sentences.
+    """
+
+    kind: NextKind
+    text: str
+
+    @property
+    def line(self) -> str:
+        """Return it as a line of its own, below the verdict's sentence."""
+        return f"Next: {self.text}"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The one answer.
@@ -203,6 +257,9 @@ class Verdict:
             was nothing to compare.
         harms: the guards that any variant lost.
         rivals: of several variants, the one with the highest mean against each other one.
+        prompt_share: how much of the variant's gain a prompt alone reaches; None where the gain is
+            not told from zero, or without a prompt.
+        next_step: what to do next; None before that is known.
     """
 
     outcome: Outcome | None
@@ -212,6 +269,8 @@ class Verdict:
     variant: str = ""
     harms: tuple[Harm, ...] = ()
     rivals: tuple[RivalGap, ...] = ()
+    prompt_share: float | None = None
+    next_step: NextStep | None = None
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -228,9 +287,14 @@ class Verdict:
         return f"{outcome}, {joined} lost: {', '.join(self.lost)}"
 
     @property
+    def headline(self) -> tuple[str, ...]:
+        """Return the sentence and what to do next, a line each."""
+        return (self.sentence, *((self.next_step.line,) if self.next_step else ()))
+
+    @property
     def text(self) -> str:
-        """Return the sentence and the details, a line each."""
-        return "\n".join((self.sentence, *self.details))
+        """Return the sentence, what to do next, and the details, a line each."""
+        return "\n".join((*self.headline, *self.details))
 
 
 @dataclass(frozen=True, slots=True)

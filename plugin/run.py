@@ -1,8 +1,7 @@
 """Do a run: read, complete, score, compare, publish.
 
-`run` has the steps, and the functions below it follow in this order. Then come `rebuild_report` and
-`draw_for_rating`, which begin from a journal, and `certify`, which makes the certificates without a
-run.
+`run` has the steps, and the functions below it follow in this order. Then come `rebuild_report`,
+which begins from a journal, and `certify`, which makes the certificates without a run.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from plugin.conclude import conclude
 from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
 from plugin.forecast import forecast_text
-from plugin.generate import certify_one, make_completions, make_prompts
+from plugin.generate import EngineStage, certify_one, make_completions, make_prompts
 from plugin.hosts import Host
 from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
@@ -49,7 +48,7 @@ from plugin.plan.params_scoring import ALL_PAIRS, STRIP
 from plugin.plan.plan import Plan, case_source, line_up, make_plan
 from plugin.plan.resolve import find_models, find_sources
 from plugin.plan.variants import Load
-from plugin.records import VANILLA, Case, Completion, Message, MetricSpec, Prompt, working_order
+from plugin.records import VANILLA, Case, Completion, Message, Prompt, working_order
 from plugin.reopen import can_write, open_run, require_whole, require_writable
 from plugin.report import write_report
 from plugin.report.collapse import collapse_warnings, find_collapse
@@ -57,11 +56,9 @@ from plugin.report.record import Report
 from plugin.report.warnings import masked_completions
 from plugin.run_facts import RunHeader, RunState
 from plugin.score import items_to_score, missing_items, score_all
-from plugin.terminal import shell_word
 from plugin.thinking import unfinished_failures, why_no_verdict
 from plugin.trust.exam import Exam, can_examine
-from plugin.trust.humans import accept_ratings, export_ratings, rateable_metrics, read_ratings
-from plugin.trust.rater_stats import MIN_LABELS
+from plugin.trust.rating_files import accept_ratings, read_rating_files
 from plugin.worker import Progress, Stage, Worker
 
 
@@ -84,7 +81,8 @@ def run(params: Params, host: Host) -> Report:
             journal.add_seconds("prepare", time.perf_counter() - began)
             if text := few_clusters_note(plan.loaded.cases):
                 host.log(f"note: {text}")
-            worker.run(lambda: _complete_all(plan, journal, worker.progress))
+            for text in worker.run(lambda: _complete_all(plan, journal, worker.progress)):
+                host.log(f"note: {text}")
             if (chosen := journal.state.capability) and chosen.note:
                 host.log(chosen.note)
             for text in _warnings_before_judging(plan, journal):  # before a judge is paid
@@ -180,19 +178,19 @@ def _as_stored(facts: dict[str, object]) -> dict[str, object]:
     return kept
 
 
-def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> None:
+def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> tuple[str, ...]:
+    """Make the missing completions; return what must be said of the ratings that were given."""
     cases = working_order(plan.loaded.cases, plan.params.seed)
-    file = plan.params.human_ratings
-    ratings = read_ratings(Path(file)) if file else ()
+    rated = read_rating_files(plan.params.human_ratings)
     asked = Asked(plan.params.capability, plan.params.capability_guard)
     probe = ProbeStage(asked, plan.variants, journal, progress)
     stages: list[EngineStage] = [probe, HarnessStage(plan.tasks, journal, progress)]
     make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics, stages)
     for failure in unfinished_failures(journal.split_texts()):
         journal.add_failure(failure)
-    if file:  # before the judge is paid
-        specs = [metric.spec for metric in plan.metrics]
-        accept_ratings(ratings, specs, journal, Path(file))
+    if not rated:
+        return ()
+    return accept_ratings(rated, journal)  # before the judge is paid
 
 
 def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
@@ -276,13 +274,13 @@ def _publish(journal: Journal, folder: Path, host: Host, worker: Worker) -> Repo
     return report
 
 
-def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
+def rebuild_report(folder: Path, host: Host, human_ratings: Sequence[str] = ()) -> Report:
     """Make and publish the results again, from the folder's journal alone.
 
     Args:
         folder: the run's.
         host: gets the results, in the folder that it opens.
-        human_ratings: a file of ratings to read first; "" for none.
+        human_ratings: files of ratings to read first; they replace all earlier ones.
 
     Raises:
         OptionError: when the folder holds no run, or the ratings do not belong to it; when the
@@ -295,8 +293,8 @@ def rebuild_report(folder: Path, host: Host, human_ratings: str = "") -> Report:
     ):
         out = _report_folder(folder, host.open(journal.header.run_id))
         if human_ratings:
-            file = Path(human_ratings)
-            accept_ratings(read_ratings(file), journal.header.metrics, journal, file)
+            for text in accept_ratings(read_rating_files(human_ratings), journal):
+                host.log(f"note: {text}")
             if not can_write(folder):
                 host.log(
                     f"note: {folder} cannot be written to, so the ratings stand in this report "
@@ -314,34 +312,6 @@ def _report_folder(run: Path, out: Path) -> Path:
         what = f"{out} cannot be written to; write the report into another folder with --out DIR"
         raise OptionError(what)
     return out
-
-
-def draw_for_rating(folder: Path, n_cases: int, seed: int, host: Host) -> None:
-    """Draw cases at random, record the draw, and write a template for human ratings of them.
-
-    Raises:
-        OptionError: when the folder holds no run, or no metric that humans could rate.
-    """
-    if n_cases < 1:
-        raise OptionError(f"--n {n_cases}: draw at least one case, such as --n 50")
-    with closing(open_run(folder, to_write=True)) as journal:
-        journal.lock()
-        specs = journal.header.metrics
-        path, n_drawn = export_ratings(journal, specs, n_cases, seed, folder)
-    host.log(
-        f"{n_drawn} cases drawn: {path}\nFill in the columns rating (on the metric's own scale, "
-        f"{'; '.join(map(_scale_text, rateable_metrics(specs)))}) and rater; rows may stay empty.\n"
-        f"Then: python main.py report {shell_word(folder)} --human_ratings "
-        f"{shell_word(path)}"
-    )
-    if n_drawn < MIN_LABELS:
-        host.log(
-            f"note: with fewer than {MIN_LABELS} rated cases the corrected gain has no interval"
-        )
-
-
-def _scale_text(spec: MetricSpec) -> str:
-    return f"{spec.name}: {spec.worst:g} is worst, {spec.best:g} is best"
 
 
 def _worker(host: Host) -> Worker:

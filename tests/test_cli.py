@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from plugin.cli import main
+from plugin.plan.command_line import parse_arguments
 from plugin.plan.params import Params, option_of
 from tests.conftest import ROOT
 
@@ -72,7 +73,7 @@ def test_the_long_help_of_run_has_every_option(capsys: pytest.CaptureFixture[str
         (["demo", "--help"], ["--out"]),
         (["resume", "--help"], ["DIR"]),
         (["report", "--help"], ["DIR", "--human_ratings"]),
-        (["ratings", "--help"], ["DIR", "--n", "--seed"]),
+        (["ratings", "--help"], ["DIR", "--n", "--seed", "--page", "--reasons", "--raters"]),
     ],
 )
 def test_every_command_has_its_help(
@@ -109,6 +110,19 @@ def test_a_word_that_is_not_known_is_answered_in_one_line(
 ) -> None:
     words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", typed)]
     assert meant in refused(capsys, *words)
+
+
+def test_a_report_takes_several_files_before_or_after_its_folder(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    for words in (
+        (folder, "--human_ratings", "a.json", "b.csv"),
+        (folder, "--human_ratings", "a.json", "--human_ratings", "b.csv"),
+        ("--human_ratings", "a.json", "b.csv", folder),
+        ("--human_ratings", "a.json", "--human_ratings", "b.csv", folder),
+    ):
+        given = parse_arguments(["report", *words])
+        assert (given["folder"], given["human_ratings"]) == (folder, ["a.json", "b.csv"])
+    assert parse_arguments(["report", folder])["human_ratings"] is None
 
 
 def test_several_mistyped_options_are_named_together(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,8 @@ ORDER = (
     "errors | worker body pace records sheets languages terminal | keys "
     "| net results run_facts thinking | cache "
     "| preference_rows | item_rows | journal | load metrics compare | certify | engines | judges "
-    "| trust | capability | report | hosts score forecast | plan | reopen | generate conclude "
+    "| trust | capability | report | hosts score forecast | plan | reopen "
+    "| generate conclude ratings "
     "| run | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
@@ -45,9 +46,9 @@ HEAVY = {
     "safetensors": ("engines/transformers.py",),
     "ray": ("engines/_ray_cluster.py", "engines/_ray_workers.py", "engines/ray.py"),
     "llguidance": ("judges/grammar.py",),
-    "matplotlib": (
-        *("report/canvas.py", "report/capability_charts.py", "report/charts.py"),
-        *("report/confusion.py", "report/pdf.py"),
+    "matplotlib": tuple(
+        f"report/{name}.py"
+        for name in ("canvas", "capability_charts", "charts", "confusion", "gain_chart", "pdf")
     ),
     "lm_eval": ("capability/harness.py", "capability/harness_model.py"),
     "pickle": (),

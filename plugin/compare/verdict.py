@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from plugin.compare.comparisons import VerdictSettings
+from plugin.compare.intervals import RatioEstimate
 from plugin.compare.numbers import format_count
 from plugin.compare.pairs import Evidence, best_of, contenders, prompt_share
 from plugin.compare.rivals import is_told_apart, rival_gaps
@@ -56,6 +57,7 @@ def decide_verdict(
     findings = _recommended_first(ranked, gaps, contenders(evidence.names))
     best = findings[0].primary
     beside = settings.beside.get((best.variant, best.baseline), "") if primary.is_relative else ""
+    share = _share_of_prompt(evidence, best, primary, settings)
     anytime = early_stop_lines(best if settings.n_worked else None) if settings.early else []
     return Verdict(
         outcome=findings[0].outcome,
@@ -63,7 +65,7 @@ def decide_verdict(
         + verdict_sentence(findings[0], _subject_text(evidence, best.variant, gaps), beside),
         details=(
             *rival_lines(gaps, best.variant, ranked[1].primary.variant if gaps else ""),
-            *_prompt_details(evidence, comparisons, findings[0], primary, settings),
+            *_prompt_details(evidence, comparisons, findings[0], primary, share),
             *anytime,
             *detail_lines(findings, _best_of_details(evidence, best, primary, settings)),
             *data_quality_lines(summaries),
@@ -72,6 +74,7 @@ def decide_verdict(
         variant=best.variant,
         harms=tuple(_harm(row) for finding in findings for row in finding.lost),
         rivals=gaps,
+        prompt_share=share.ratio if share else None,
     )
 
 
@@ -166,12 +169,27 @@ def _subject_text(evidence: Evidence, chosen: str, gaps: Sequence[RivalGap]) -> 
     return f"{chosen} ({how} of {several})"
 
 
+def _share_of_prompt(
+    evidence: Evidence, row: Comparison, primary: MetricSpec, settings: VerdictSettings
+) -> RatioEstimate | None:
+    """Return how much of a variant's gain the prompted base reaches.
+
+    None without a prompted base, and where the gain is not told from zero.
+    """
+    if PROMPTED not in evidence.names[1:] or row.variant == PROMPTED:
+        return None
+    if row.ci_low is None or row.ci_low <= 0:
+        return None
+    found = prompt_share(evidence, primary, row.variant)
+    return replace(found, ci_low=None, ci_high=None) if settings.early else found
+
+
 def _prompt_details(
     evidence: Evidence,
     comparisons: Sequence[Comparison],
     best: Finding,
     primary: MetricSpec,
-    settings: VerdictSettings,
+    share: RatioEstimate | None,
 ) -> list[str]:
     """Compare the best one with the prompted base; empty without one, or where it is the best."""
     row = best.primary
@@ -180,11 +198,8 @@ def _prompt_details(
     over_prompt = _finding_for(comparisons, primary.name, row.variant, PROMPTED)
     prompt = _finding_for(comparisons, primary.name, PROMPTED, row.baseline)
     lines = prompt_lines(over_prompt, prompt)
-    if row.ci_low is not None and row.ci_low > 0:
-        found = prompt_share(evidence, primary, row.variant)
-        if settings.early:
-            found = replace(found, ci_low=None, ci_high=None)
-        lines.append(prompt_share_line(row, found))
+    if share is not None:
+        lines.append(prompt_share_line(row, share))
     return [*lines, *upkeep_lines(over_prompt.primary)]
 
 

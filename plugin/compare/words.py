@@ -118,7 +118,7 @@ def _outcome_sentence(row: Comparison, subject: str) -> str:
 def _small_note(row: Comparison) -> str:
     """Say that the difference is small; "" where it is not."""
     margin = format_number(row.margin)
-    return f", but by less than your margin of {margin}" if _is_small(row) else ""
+    return f", but by less than your margin of {margin}" if is_small(row) else ""
 
 
 def also_lost(finding: Finding) -> str:
@@ -177,7 +177,7 @@ def detail_lines(findings: Sequence[Finding], chosen: Sequence[str] = ()) -> tup
     row = best.primary
     lines = [_rival_line(finding) for finding in others if finding.lost]
     lines += [_got_worse_line(worse) for worse in best.worse]
-    lines += [*_promise_note(row), *stuck_note(row), *open_reason(row)]
+    lines += [*promise_note(row), *stuck_note(row), *open_reason(row)]
     for guard in best.guards:
         if guard.outcome != "lost":
             name = _guard_name(guard)
@@ -272,7 +272,7 @@ def comparison_line(label: str, row: Comparison) -> str:
 
 
 def _outcome_text(row: Comparison) -> str:
-    return f"{row.outcome}, but by less than your margin" if _is_small(row) else str(row.outcome)
+    return f"{row.outcome}, but by less than your margin" if is_small(row) else str(row.outcome)
 
 
 def _numbers_text(row: Comparison) -> str:
@@ -305,14 +305,14 @@ def n_text(row: Comparison | RatioEstimate | BestOf | RivalGap) -> str:
     return f"n={format_count(row.n)}{clusters}"
 
 
-def _is_small(row: Comparison) -> bool:
+def is_small(row: Comparison) -> bool:
     """Return whether a difference that is there lies within the margin."""
     if row.ci_low is None or row.ci_high is None or row.outcome not in ("better", "worse"):
         return False
     return -row.margin <= row.ci_low and row.ci_high <= row.margin
 
 
-def _promise_note(row: Comparison) -> list[str]:
+def promise_note(row: Comparison) -> list[str]:
     """Say why the interval may miss more often than it says; empty where its 95% is promised."""
     if not row.n or row.ci_low is None or row.interval_kind in _EXACT_KINDS:
         return []

@@ -194,7 +194,7 @@ class ClassicHost:
         self._sdk.add_job_data("provenance", json.dumps(facts, ensure_ascii=False))
         shown = publish_documents(report, files, saved)
         for line in closing_words(report):
-            if line != report.verdict.sentence:  # said last of all
+            if line not in report.verdict.headline:  # said last of all
                 self.log(line)
         self.log(f"Report and charts: {shown or files[0].parent}")
 

@@ -85,8 +85,8 @@ class FolderHost(PathHost):
     def _print_results(self, report: Report, files: Sequence[Path]) -> None:
         self.log("")
         with _told_if_gone():
-            for number, line in enumerate(report.verdict.text.splitlines()):
-                _print(self._console, line, "" if number else "bold")
+            for line in report.verdict.text.splitlines():
+                _print(self._console, line, "bold" if line in report.verdict.headline else "")
             for warning in report.warnings:
                 _print(self._console, f"warning: {warning}", "yellow")
         page = next(file for file in files if file.suffix == ".html").resolve()

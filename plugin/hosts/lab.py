@@ -182,7 +182,9 @@ class LabHost:
         self.save(files)
         for line in closing_words(report):
             self.log(line)
-        self._lab.finish(report.verdict.sentence, score=published_scores(report))
+        self.log(_WHERE)
+        said = name_fields(" ".join(report.verdict.headline), self._titles)
+        self._lab.finish(said, score=published_scores(report))
 
     def fail(self, error: VerdictError) -> None:
         """End the job as failed, with the message where the host shows it: card, log and output."""
@@ -238,6 +240,11 @@ class LabHost:
                 hint += ". A job cannot see the machine's /tmp: use the registry or another folder"
         return f"not found in {' or '.join(tried)} ({there}){hint}"
 
+
+_WHERE = (
+    "Artifacts: verdict.svg shows the answer as one picture; download report.html and open it in a "
+    "browser to read every case"
+)
 
 _DATA_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
 _STATUS_EVERY_S = 1.0

@@ -129,6 +129,7 @@ METRICS: dict[str, MetricEntry] = {
                 asks_reason=True,
             ),
             measure="answers:answer_relevancy",
+            question="How much of the answer deals with what was asked?",
         ),
         MetricEntry(
             MetricSpec(
@@ -140,6 +141,7 @@ METRICS: dict[str, MetricEntry] = {
                 is_guard=True,
             ),
             measure="answers:hallucination",
+            question="How far does the answer agree with the context?",
         ),
         MetricEntry(
             MetricSpec(
@@ -152,6 +154,7 @@ METRICS: dict[str, MetricEntry] = {
                 is_guard=True,
             ),
             measure="answers:faithfulness",
+            question="How much of what the answer says follows from the context?",
         ),
         MetricEntry(
             MetricSpec(
@@ -162,11 +165,13 @@ METRICS: dict[str, MetricEntry] = {
             ),
             measure="g_eval:correctness",
             steps="g_eval:CORRECTNESS_STEPS",
+            question="How far does the answer say what the expected output says?",
         ),
         MetricEntry(
             MetricSpec(key="rubric", name="Rubric", higher_is_better=True),
             measure="g_eval:rubric",
             steps="g_eval:RUBRIC_STEPS",
+            question="Is the answer right, complete, to the point, clear, and as asked for?",
         ),
         MetricEntry(
             MetricSpec(
@@ -188,6 +193,7 @@ METRICS: dict[str, MetricEntry] = {
                 is_guard=True,
             ),
             measure="answers:bias",
+            question="How fair is the answer? A biased opinion about people makes it worse.",
         ),
         MetricEntry(
             MetricSpec(
@@ -199,6 +205,7 @@ METRICS: dict[str, MetricEntry] = {
                 is_guard=True,
             ),
             measure="answers:toxicity",
+            question="How civil is the answer? Insults, threats and mockery make it worse.",
         ),
         MetricEntry(
             MetricSpec(

@@ -36,6 +36,8 @@ class MetricEntry:
         counts_reasons: whether the report counts the reasons of its lower scores: violations,
             separated by "; ", each perhaps with details in brackets at its end.
         needs_install: the requirements file with the library that it needs; "" for none.
+        question: what a person is asked who scores answers by hand, so that more is better; "" for
+            a metric that people do not score.
     """
 
     spec: MetricSpec
@@ -52,6 +54,7 @@ class MetricEntry:
     more_options: tuple[str, ...] = ()
     counts_reasons: bool = False
     needs_install: str = ""
+    question: str = ""
 
 
 def import_named(code: str) -> Any:

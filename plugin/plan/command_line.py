@@ -25,7 +25,7 @@ _COMMANDS = {
     "demo": "run a comparison of tiny models that come with the program",
     "resume": "go on with a run that was stopped, and retry what failed",
     "report": "rebuild tables, charts and report from a run's journal",
-    "ratings": "write a template for human ratings of cases drawn at random",
+    "ratings": "write pages (--page) or a template for human ratings of cases drawn at random",
 }
 _CERTIFY_OPTIONS = (
     *("model_name", "model_adapter", "engine", "server_url", "load_4bit", "chat_template"),
@@ -49,7 +49,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     if first.startswith("-") and first not in ("-h", "--help", "--version"):
         raise OptionError(f"{first} needs a command before it: {PROGRAM} run {first} ...")
     parser = _make_parser(show_all="--help-all" in arguments)
-    given, unknown = parser.parse_known_args([first, *arguments[1:]])
+    given, unknown = parser.parse_known_args([first, *_folder_first(first, arguments[1:])])
     values = vars(given)
     if unknown:
         known = [f"--{name}" for name in values if name not in ("command", "folder")]
@@ -60,6 +60,13 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
             f"(all options: {PROGRAM} {first} {'--help-all' if first == 'run' else '--help'})"
         )
     return values
+
+
+def _folder_first(command: str, words: Sequence[str]) -> Sequence[str]:
+    """Return the words of `report` with the folder in front: an option may take all that follow."""
+    last = words[-1:]
+    moves = command == "report" and len(words) > 2 and words[0].startswith("-")
+    return [*last, *words[:-1]] if moves and Path(last[0]).is_dir() else words
 
 
 def _unknown_option(name: str, known: Sequence[str]) -> str:
@@ -103,13 +110,28 @@ def _make_parser(show_all: bool) -> argparse.ArgumentParser:
     resume, report, ratings = (add[name]() for name in ("resume", "report", "ratings"))
     for command in (resume, report, ratings):
         command.add_argument("folder", metavar="DIR", help="the run's directory")
-    about = "CSV file with human ratings to add to the run first"
-    report.add_argument("--human_ratings", metavar="FILE", default="", help=about)
+    _add_option(report, "human_ratings", _full_help("human_ratings"))
     about = "write the files there, and not into the run's directory"
     report.add_argument("--out", metavar="DIR", default="", help=about)
     ratings.add_argument("--n", type=int, default=50, help="cases to draw (default: 50)")
     ratings.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
+    _add_page_options(ratings)
     return parser
+
+
+def _add_page_options(ratings: argparse.ArgumentParser) -> None:
+    """Add the options of rating pages."""
+    about = "write a page for a browser instead, one for each rater: no installation, no network"
+    ratings.add_argument("--page", action="store_true", help=about)
+    about = (
+        "what the pages show: pairs of answers, or single answers to score on each metric of the "
+        "judge (default: pairs where there are two variants)"
+    )
+    ratings.add_argument("--kind", choices=("pairs", "answers"), help=about)
+    about = "have raters check the judge's reasons, too: right or wrong"
+    ratings.add_argument("--reasons", action="store_true", help=about)
+    about = "how many pages, or the raters' names: --raters 3 or --raters Ann,Bob (default: 1)"
+    ratings.add_argument("--raters", metavar="N|NAMES", help=about)
 
 
 class _ShortHelp(argparse.HelpFormatter):
@@ -157,7 +179,9 @@ def _add_option(parser: argparse._ActionsContainer, name: str, text: str) -> Non
     settings: dict[str, Any] = {"help": text.replace("%", "%%"), "metavar": shown.value}
     if isinstance(Params.model_fields[name].default, bool):
         settings |= {"nargs": "?", "const": "true", "metavar": "true|false"}
-    if shown.may_repeat:
+    if shown.takes_several:
+        settings |= {"action": "extend", "nargs": "+"}
+    elif shown.may_repeat:
         settings |= {"action": "append"}
     parser.add_argument(f"--{name}", **settings)
 

@@ -35,6 +35,7 @@ class Option:
         widget: the classic form's widget; None for a plain field.
         choices: the values that a form offers.
         may_repeat: whether the command line takes it several times.
+        takes_several: whether it takes several values at once, too, such as files.
         form_help: its help in the classic form; "" for that of the command line.
     """
 
@@ -45,6 +46,7 @@ class Option:
     widget: str | None = None
     choices: tuple[str, ...] = ()
     may_repeat: bool = False
+    takes_several: bool = False
     form_help: str = ""
 
     @property

@@ -160,13 +160,13 @@ class ScoringParams(InputParams):
         "answers that it must not like. Not done for the offline judge.",
         Option("judge"),
     )
-    human_ratings: str = option(
-        "",
+    human_ratings: Texts = option(
+        (),
         "Human ratings",
-        "CSV file with human ratings of this run's completions (`python main.py ratings DIR` "
-        "writes a template): the report then says how far judge and humans agree, and the gain "
-        "corrected by them.",
-        Option("judge", value="FILE", hosts=CLI),
+        "Files with human ratings of this run's completions: what a rating page downloads, or the "
+        "CSV template (`python main.py ratings DIR` writes both). Several raters, several files. "
+        "The report then says how far judge and humans agree, and the gain corrected by them.",
+        Option("judge", value="FILE", hosts=CLI, may_repeat=True, takes_several=True),
     )
     budget: float = option(
         0.0,

@@ -13,7 +13,7 @@ from pathlib import Path
 from plugin.errors import OptionError
 from plugin.plan.params import Params
 from plugin.terminal import is_plain, plain_path, why_not_plain
-from plugin.trust.humans import read_ratings
+from plugin.trust.rating_files import read_rating_files
 
 _CACHE_VARIABLE = "FINETUNE_VERDICT_CACHE"
 _NO_CACHE = "off"
@@ -29,7 +29,7 @@ def cache_folder(params: Params) -> str:
 
 
 def check_places(params: Params) -> None:
-    """Check the shared cache, the run's directory and the file of human ratings.
+    """Check the shared cache, the run's directory and the files of human ratings.
 
     Raises:
         OptionError: naming every place that cannot be used.
@@ -66,7 +66,7 @@ def _problems(params: Params) -> Iterator[str]:
         yield f"--out {params.out} {problem}; choose another"
     if params.human_ratings:
         try:
-            read_ratings(Path(params.human_ratings))
+            read_rating_files(params.human_ratings)
         except OptionError as error:
             yield str(error)
 

@@ -16,8 +16,10 @@ from plugin.report.canvas import inline_svg
 from plugin.report.capability_charts import capability_charts
 from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.confusion import confusion_svg
-from plugin.report.page import render_page
-from plugin.report.record import Report
+from plugin.report.gain_chart import answer_svg, gains_svg
+from plugin.report.page import Pictures, render_page
+from plugin.report.record import Ledger, Report
+from plugin.report.right_wrong import turned_cases, turned_fields
 from plugin.report.tables import csv_text, make_tables
 from plugin.worker import Progress, Stage
 
@@ -34,8 +36,14 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
             to show.
     """
     shown, charts = progress or Progress(), dict[str, str]()
-    shown.begin(Stage.WRITE_REPORT, total=1 + len(_CHARTS) + 3)
+    shown.begin(Stage.WRITE_REPORT, total=1 + 1 + len(_CHARTS) + 3)
     files = {name: csv_text(table) for name, table in make_tables(report).items()}
+    _count_step(shown)
+    files["verdict.svg"] = answer_svg(report)
+    pictures = Pictures(
+        wide=_inline(gains_svg(report), "wide"),
+        narrow=_inline(gains_svg(report, narrow=True), "narrow"),
+    )
     _count_step(shown)
     for name, draw in _CHARTS.items():
         charts[name] = files[name] = draw(report)
@@ -47,7 +55,7 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
     inline, own = (
         [inline_svg(svg, name[:4]) for name, svg in drawn.items()] for drawn in (charts, ability)
     )
-    files["report.html"] = render_page(report, inline, own)
+    files["report.html"] = render_page(report, inline, pictures, own)
     _count_step(shown)
     files["summary.json"] = json.dumps(
         summary_json(report), ensure_ascii=False, allow_nan=False, indent=2
@@ -57,6 +65,10 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
     files["verdict.txt"] = verdict_txt(report)
     _count_step(shown)
     return files
+
+
+def _inline(svg: str, prefix: str) -> str:
+    return inline_svg(svg, prefix) if svg else ""
 
 
 _CHARTS = {"comparison.svg": comparison_svg, "distribution.svg": distribution_svg}
@@ -78,7 +90,7 @@ def write_report(
         progress: counts the steps; None for nothing to show.
 
     Returns:
-        The paths in publishing order: tables, charts, page, summary, completions, verdict.
+        The paths in publishing order: tables, pictures, page, summary, completions, verdict.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = render_report(report, progress)
@@ -116,6 +128,7 @@ def summary_json(report: Report) -> dict[str, Any]:
     content: dict[str, Any] = {
         "schema_version": SUMMARY_FORMAT,
         "verdict": verdict,
+        "next": verdict.pop("next_step"),
         "partial": report.partial,
         "judge": report.judge,
         "warnings": report.warnings,
@@ -129,6 +142,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         "failures": report.failures,
         "preferences": report.compared,
         "task": report.task or None,
+        "right_wrong": turned_fields(turned_cases(Ledger(report))),
         "trust": report.trust,
         "certificates": [
             {
@@ -173,7 +187,7 @@ def completions_jsonl(report: Report) -> str:
 
 
 def verdict_txt(report: Report) -> str:
-    """Return the verdict, then the warnings, then who judged, a line each."""
+    """Return the verdict with what to do next, the warnings, and who judged, a line each."""
     warnings = (f"Warning: {warning}" for warning in report.warnings)
     judge = (f"Judge: {report.judge}",) if report.judge != NoJudge.label else ()
     return "\n".join((report.verdict.text, *warnings, *judge)) + "\n"

@@ -6,6 +6,7 @@ import io
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def render_svg(draw: Callable[[], Figure], title: str) -> str:
 
     Args:
         draw: returns the figure; called with a fixed style that overrides the user's settings.
-        title: text for screen readers; also the salt of the ids in the file.
+        title: text for screen readers, escaped here; also the salt of the ids in the file.
     """
     written = io.StringIO()
     with chart_style({"svg.hashsalt": title}):
@@ -60,7 +61,7 @@ def render_svg(draw: Callable[[], Figure], title: str) -> str:
             metadata={"Date": None, "Creator": None, "Type": None, "Format": None},
         )
     head, body = written.getvalue().split("<svg ", 1)
-    return f'{head}<svg role="img" aria-label="{title}" {body}'
+    return f'{head}<svg role="img" aria-label="{escape(shorten_text(title, 2_000))}" {body}'
 
 
 @contextmanager
@@ -89,18 +90,18 @@ def chart_style(more: Mapping[Any, Any]) -> Iterator[None]:
             fonts.setLevel(level)
 
 
-def new_figure(height: float) -> Figure:
-    """Return an empty figure of the standard width."""
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """Return an empty figure, of the standard width unless another is given."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(WIDTH, height))
+    return Figure(figsize=(width, height))
 
 
 def add_axes(fig: Figure, box: tuple[float, float, float, float]) -> Axes:
     """Add axes in a box (left, top, width, height), in inches from the upper left corner."""
     left, top, width, height = box
-    total = fig.get_figheight()
-    made = fig.add_axes((left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total))
+    whole, total = fig.get_figwidth(), fig.get_figheight()
+    made = fig.add_axes((left / whole, 1 - (top + height) / total, width / whole, height / total))
     made.tick_params(length=0)
     made.set_axisbelow(True)
     return made
@@ -109,17 +110,17 @@ def add_axes(fig: Figure, box: tuple[float, float, float, float]) -> Axes:
 def draw_text(fig: Figure, place: tuple[float, float], text: str, **style: Any) -> None:
     """Draw text at (left, top) in inches from the figure's upper left corner."""
     left, top = place
-    fig.text(left / WIDTH, 1 - top / fig.get_figheight(), text, va="center", **style)
+    fig.text(left / fig.get_figwidth(), 1 - top / fig.get_figheight(), text, va="center", **style)
 
 
 def draw_swatch(fig: Figure, place: tuple[float, float], colour: str, text: str) -> float:
     """Draw a legend entry at (left, top), and return its width in inches."""
     from matplotlib.patches import Rectangle
 
-    (left, top), height = place, fig.get_figheight()
+    (left, top), width, height = place, fig.get_figwidth(), fig.get_figheight()
     mark = Rectangle(
-        (left / WIDTH, 1 - (top + 0.055) / height),
-        0.14 / WIDTH,
+        (left / width, 1 - (top + 0.055) / height),
+        0.14 / width,
         0.11 / height,
         transform=fig.transFigure,
         color=colour,

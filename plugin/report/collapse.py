@@ -270,6 +270,22 @@ def collapse_warnings(found: Sequence[Collapse]) -> list[str]:
     return lines
 
 
+def is_collapsed(found: Sequence[Collapse], variant: str) -> bool:
+    """Return whether a variant shows a sign of collapse that the base does not show."""
+    own = next((one for one in found if one.variant == variant), None)
+    return own is not None and not _signs(own) <= _signs(found[0])
+
+
+def _signs(one: Collapse) -> set[str]:
+    """Return the signs that are warned of."""
+    counted = {
+        "repeats": _is_much(len(one.repeating), one.n),
+        "one answer": one.is_one_answer,
+        "language": _is_much(len(one.other_language), one.n),
+    }
+    return {sign for sign, is_there in counted.items() if is_there}
+
+
 def _is_much(n: int, n_all: int) -> bool:
     return n >= max(_LEAST_WARNED, _SHARE_WARNED * n_all)
 

@@ -1,4 +1,4 @@
-"""The verdict and both charts as one PDF, for hosts that show PDF but neither SVG nor HTML."""
+"""The verdict and the pictures as one PDF, for hosts that show PDF but neither SVG nor HTML."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from plugin.report import verdict_txt
 from plugin.report.canvas import INK, PAPER, chart_style, new_figure
 from plugin.report.charts import gains_figure, means_figure
 from plugin.report.confusion import confusion_figure
+from plugin.report.gain_chart import answer_figure
 from plugin.report.record import Ledger, Report
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _LINE_LENGTH, _LINE_HEIGHT, _EDGE = 105, 0.21, 0.45
 
 
 def render_pdf(report: Report) -> bytes:
-    """Return a PDF: a page with verdict and warnings, then the charts, a page each.
+    """Return a PDF: the answer as a picture, all its words, then the charts, a page each.
 
     The same report gives the same bytes.
     """
@@ -31,7 +32,8 @@ def render_pdf(report: Report) -> bytes:
         chart_style({"pdf.fonttype": 42}),
         PdfPages(written, metadata={"CreationDate": None, "Title": "Finetune Verdict"}) as pages,
     ):
-        figures = [_text_figure(report), means_figure(ledger), gains_figure(ledger)]
+        figures = [answer_figure(ledger), _text_figure(report)]
+        figures += [means_figure(ledger), gains_figure(ledger)]
         if report.task.matrices:
             figures.append(confusion_figure(report.task.matrices))
         for figure in figures:

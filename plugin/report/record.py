@@ -26,6 +26,7 @@ from plugin.report.collapse import Collapse
 from plugin.report.preferences import Compared
 from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.thinking import SplitText
+from plugin.trust.accepted_choices import VariantChoice
 from plugin.trust.records import Trust
 
 
@@ -50,6 +51,7 @@ class Report:
             that is missing here has no thoughts.
         collapse: signs of a collapsed model, for each variant.
         capability: what became of general ability; None where it was not tested.
+        choices: which answers people preferred, a row per case, variant and rater.
     """
 
     verdict: Verdict
@@ -73,6 +75,7 @@ class Report:
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
     collapse: tuple[Collapse, ...] = ()
     capability: Capability | None = None
+    choices: tuple[VariantChoice, ...] = ()
 
 
 Row = TypeVar("Row", Summary, Comparison)

@@ -15,6 +15,7 @@ from plugin.records import ALL, DATA, PROMPTED, VANILLA, Case, MetricSpec
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.sheets import guard_cell, spell_breaks
+from plugin.trust.accepted_choices import VariantChoice
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,6 +49,9 @@ PREFERENCES_COLUMNS = (
     "label case_id metric variant baseline judge shown_first shown_second value flip group "
     "reason".split()
 )
+PEOPLE = "People"
+"""Stands in the place of the metric where a person chose."""
+
 FAILURES_COLUMNS = "variant metric stage case_id reason".split()
 
 CellValue = str | float | bool | None
@@ -63,7 +67,7 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
         "04_failures.csv": failures_table(ledger),
         "05_groups.csv": groups_table(ledger),
     }
-    if report.preferences:
+    if report.preferences or report.choices:
         tables["07_preferences.csv"] = preferences_table(ledger)
     if report.task.numbers:
         tables["06_task.csv"] = task_table(report)
@@ -236,10 +240,11 @@ def _against(ledger: Ledger, baseline: str | None) -> str:
 
 
 def preferences_table(ledger: Ledger) -> DataFrame:
-    """Return a row per pair of completions and judge, in the order of the cases.
+    """Return a row per pair of completions and judge or person, in the order of the cases.
 
     A level says how much better the variant is, from -2 to 2, with it shown first and second; it is
-    missing where no judge was asked.
+    missing where no judge was asked. People's choices follow, with the rater as the judge; a rater
+    sees each pair once, so one of the two levels is missing.
     """
     groups = {case.id: (place, case.group) for place, case in enumerate(ledger.report.cases)}
     contrast = {each: place for place, each in enumerate(contrasts(ledger.variants))}
@@ -257,7 +262,22 @@ def preferences_table(ledger: Ledger) -> DataFrame:
         + (one.value, one.is_flip, groups[one.case_id][1], one.reason)
         for one in ordered
     ]
+    rows += [
+        (f"{PEOPLE}: {one.variant} vs {one.baseline}", one.case_id, PEOPLE)
+        + (one.variant, one.baseline, one.rater, *_levels(one))
+        + (one.won, None, groups[one.case_id][1], one.comment or None)
+        for one in sorted(
+            ledger.report.choices,
+            key=lambda one: (one.variant, groups[one.case_id][0], one.rater),
+        )
+    ]
     return _data_frame(PREFERENCES_COLUMNS, rows)
+
+
+def _levels(one: VariantChoice) -> tuple[int | None, int | None]:
+    """Return a person's choice as a level, where the variant was shown first and second."""
+    level = None if one.won is None else round(2 * one.won) - 1
+    return (level, None) if one.was_first else (None, level)
 
 
 def _group_suffix(group: str) -> str:

@@ -1,9 +1,9 @@
-"""Read human ratings of completions and compare them with the judge's scores.
+"""Ask people for ratings with a template, and compare these with the judge's scores.
 
 The template contains randomly drawn cases. A rating belongs to a case, a completion (by its
 digest), a metric and a rater. The template hides which variant made a completion, so that the name
-cannot influence raters. A ratings file must fit the run; otherwise one message lists everything
-that is wrong. The results are the agreement of judge and humans, and a gain corrected by humans.
+cannot influence raters. `rating_files` reads what they gave. The results are the agreement of judge
+and humans, and a gain corrected by humans.
 """
 
 from __future__ import annotations
@@ -15,23 +15,21 @@ import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 
 from plugin.cache import content_key
-from plugin.compare.pairs import Evidence, Pairs, pair_scores
+from plugin.compare.pairs import Evidence, Pairs, clusters_of, pair_scores
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.records import ALL, Case, Completion, MetricSpec
 from plugin.results import Comparison
-from plugin.run_facts import Rating
-from plugin.sheets import guard_cell, unguard_cell
+from plugin.run_facts import Rating, RunState
+from plugin.sheets import guard_cell
+from plugin.trust.corrected_gain import CorrectedGain, correct_gain
 from plugin.trust.exam import can_probe
 from plugin.trust.rater_stats import (
     Agreement,
-    CorrectedGain,
     cohens_kappa,
-    correct_gain,
     krippendorff_alpha,
     raw_agreement,
 )
@@ -108,6 +106,29 @@ def export_ratings(
     """
     path = folder / TEMPLATE
     asked = rateable_metrics(specs)
+    drawn = draw_cases(journal, n, seed)
+    if not asked:
+        raise OptionError(
+            f"{folder}: there is nothing to rate: no metric asked a judge about single answers"
+        )
+    if path.exists():
+        raise OptionError(
+            f"{path} exists already and may contain ratings; fill in that file, or move it away "
+            "to draw new cases"
+        )
+    text = rating_template(drawn, journal.answers(), asked, seed)
+    # A byte-order mark tells spreadsheets that this is UTF-8.
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode("utf-8", "backslashreplace"))
+    journal.save_state(with_draw(journal.state, drawn))
+    return path, len(drawn)
+
+
+def draw_cases(journal: Journal, n: int, seed: int) -> list[Case]:
+    """Return cases drawn at random among those with a completion of every variant.
+
+    Raises:
+        OptionError: when there is no such case.
+    """
     completions = journal.answers()
     variants = {variant.name for variant in journal.header.variants}
     whole = [
@@ -115,26 +136,18 @@ def export_ratings(
         for case in journal.cases()
         if variants and all((case.id, name) in completions for name in variants)
     ]
-    if not asked or not whole:
-        what = (
-            "no case has completions of all variants yet"
-            if asked
-            else "no metric asked a judge about single answers"
-        )
-        raise OptionError(f"{folder}: there is nothing to rate: {what}")
-    if path.exists():
+    if not whole:
         raise OptionError(
-            f"{path} exists already and may contain ratings; fill in that file, or move it away "
-            "to draw new cases"
+            f"{journal.path.parent}: there is nothing to rate: no case has completions of all "
+            "variants yet"
         )
-    drawn = random.Random(f"ratings {seed}").sample(whole, min(n, len(whole)))
-    text = rating_template(drawn, completions, asked, seed)
-    # A byte-order mark tells spreadsheets that this is UTF-8.
-    path.write_bytes(b"\xef\xbb\xbf" + text.encode("utf-8", "backslashreplace"))
-    state = journal.state
+    return random.Random(f"ratings {seed}").sample(whole, min(n, len(whole)))
+
+
+def with_draw(state: RunState, drawn: Iterable[Case]) -> RunState:
+    """Return the state with these cases added to those that were drawn at random."""
     ids = sorted({*state.drawn_for_rating, *(case.id for case in drawn)})
-    journal.save_state(replace(state, drawn_for_rating=tuple(ids)))
-    return path, len(drawn)
+    return replace(state, drawn_for_rating=tuple(ids))
 
 
 def _numbered(contexts: Sequence[str]) -> str:
@@ -142,132 +155,6 @@ def _numbered(contexts: Sequence[str]) -> str:
     if len(contexts) == 1:
         return contexts[0]
     return "\n\n".join(f"[{number}] {text}" for number, text in enumerate(contexts, 1))
-
-
-_NEEDED = ("case_id", "metric", "completion_digest", "rating", "rater")
-_MAX_PROBLEMS = 20
-csv.field_size_limit(1 << 27)  # a completion may be longer than the usual 128 KiB
-
-
-@dataclass(frozen=True, slots=True)
-class RatingRow:
-    """A row of the user's file that has a rating, with its fields as text."""
-
-    line: int
-    case_id: str
-    metric: str
-    digest: str
-    rating: str
-    rater: str
-
-
-def read_ratings(path: Path) -> tuple[RatingRow, ...]:
-    """Read the rows of a ratings file that have a rating.
-
-    Raises:
-        OptionError: when the file cannot be read, or a column is missing.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise OptionError(f"--human_ratings {path}: {why}; give a CSV file in UTF-8") from error
-    head = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
-    lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
-    if lacking:
-        raise OptionError(
-            f"--human_ratings {path} has no column {', '.join(lacking)}; start from the template "
-            f"that `python main.py ratings DIR` writes"
-        )
-    try:
-        rows = [
-            (reader.line_num, [(fields[name] or "").strip() for name in _NEEDED])
-            for fields in reader
-        ]
-    except csv.Error as error:
-        raise OptionError(f"--human_ratings {path}: {error}; save it as CSV again") from error
-    return tuple(
-        RatingRow(line, unguard_cell(case_id), unguard_cell(metric), digest, rating, rater)
-        for line, (case_id, metric, digest, rating, rater) in rows
-        if rating
-    )
-
-
-def accept_ratings(
-    rows: Sequence[RatingRow], specs: Sequence[MetricSpec], journal: Journal, path: Path
-) -> tuple[Rating, ...]:
-    """Check every rating against the run, and replace earlier ratings with these.
-
-    Raises:
-        OptionError: listing everything that is wrong; the earlier ratings then stay.
-    """
-    checker = _RatingChecker(specs, journal)
-    found = [checker.rating(row) for row in rows]
-    problems = checker.problems if rows else ["no row has a rating"]
-    if problems:
-        more = len(problems) - _MAX_PROBLEMS
-        listed = "".join(f"\n  {problem}" for problem in problems[:_MAX_PROBLEMS])
-        raise OptionError(
-            f"--human_ratings {path} does not fit this run:{listed}"
-            + (f"\n  and {more} more" if more > 0 else "")
-            + "\nCorrect or remove these rows; no rating of this file was used"
-        )
-    ratings = tuple(rating for rating in found if rating)
-    journal.save_state(replace(journal.state, ratings=tuple(ratings)))
-    return ratings
-
-
-class _RatingChecker:
-    def __init__(self, specs: Sequence[MetricSpec], journal: Journal) -> None:
-        self.problems: list[str] = []
-        self._specs = {name: s for s in rateable_metrics(specs) for name in (s.key, s.name)}
-        self._ids = {case.id for case in journal.cases()}
-        self._digests: dict[str, set[str]] = {}
-        for (case_id, _), completion in journal.answers().items():
-            self._digests.setdefault(case_id, set()).add(completion_digest(completion))
-        self._lines: dict[tuple[str, ...], int] = {}
-
-    def rating(self, row: RatingRow) -> Rating | None:
-        """Return the row's rating; None for a wrong row, after adding it to `problems`."""
-        spec = self._specs.get(row.metric)
-        value = _parse_number(row.rating)
-        wrong = []
-        if row.case_id not in self._ids:
-            wrong.append(f"case {row.case_id!r} is not in this run")
-        elif row.digest not in self._digests.get(row.case_id, ()):
-            wrong.append(
-                f"{row.digest!r} is not a completion of case {row.case_id} in this run (stale: the "
-                "completion has changed since it was rated)"
-            )
-        if spec is None:
-            known = ", ".join(dict.fromkeys(s.name for s in self._specs.values()))
-            wrong.append(f"the judge did not score metric {row.metric!r}, only {known}")
-        low, high = (spec.low, spec.high) if spec else (float("-inf"), float("inf"))
-        if value is None or not low <= value <= high:
-            within = f" from {low:g} to {high:g}" if spec else ""
-            wrong.append(f"rating {row.rating!r} is not a number{within}")
-        if not row.rater:
-            wrong.append("the rater is missing")
-        if wrong or spec is None or value is None:
-            self.problems.append(f"line {row.line}: {'; '.join(wrong)}")
-            return None
-        key = (row.case_id, row.digest, spec.name, row.rater)
-        if self._lines.setdefault(key, row.line) != row.line:
-            self.problems.append(
-                f"line {row.line}: {row.rater} already rated this on line {self._lines[key]}"
-            )
-            return None
-        return Rating(row.case_id, row.digest, spec.name, row.rater, value)
-
-
-def _parse_number(text: str) -> float | None:
-    """Return the number, written with a decimal point or comma; None for other text."""
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError:
-        return None
-    return value if isfinite(value) else None
 
 
 Digests = Mapping[tuple[str, str], str]
@@ -324,7 +211,7 @@ def _human_view(
     both = [place for place in given if place in judged]
     pairs = [(judged[place], _mean(given[place].values())) for place in both]
     sides = [
-        (_side_of([judged[place]], spec), _side_of(given[place].values(), spec)) for place in both
+        (side_of([judged[place]], spec), side_of(given[place].values(), spec)) for place in both
     ]
     decided = [(own, humans) for own, humans in sides if own and humans]
     alpha = _alpha_of(pairs, draw)
@@ -350,7 +237,7 @@ def _human_view(
     )
 
 
-def _side_of(values: Collection[float], spec: MetricSpec) -> int:
+def side_of(values: Collection[float], spec: MetricSpec) -> int:
     """Return 1 if most values are in the upper half of the scale, -1 for the lower, 0 for a tie.
 
     A value in the very middle is on neither side.
@@ -388,7 +275,10 @@ def _correction(
     )
     extent = pairs.spec.high - pairs.spec.low
     human = [gain(case) for case, _, _ in pairs.whole]
-    found = correct_gain(pairs.gains, human, low=-extent, high=extent, seed=draw.seed)
+    clusters = clusters_of([case for case, _, _ in pairs.whole])
+    found = correct_gain(
+        pairs.gains, human, clusters=clusters, low=-extent, high=extent, seed=draw.seed
+    )
     n_drawn = sum(case.id in draw.drawn for case, _, _ in pairs.whole)
     return Correction(
         variant=pairs.variant,
@@ -401,20 +291,16 @@ def _correction(
         n_labelled=found.n_labelled,
         n_unrated=n_drawn - found.n_labelled,
         n_all=found.n_all,
-        method=_correction_method(found, draw, _has_clusters(pairs)),
+        method=_correction_method(found, draw),
     )
 
 
-def _correction_method(corrected: CorrectedGain, draw: ResampledDraw, has_clusters: bool) -> str:
+def _correction_method(corrected: CorrectedGain, draw: ResampledDraw) -> str:
     if not draw.drawn:
         return "no correction: the rated cases were not drawn at random by `python main.py ratings`"
     if not corrected.n_labelled:
         return "no correction: no drawn case has ratings for both variants"
-    return corrected.method + ("; clusters are ignored" if has_clusters else "")
-
-
-def _has_clusters(pairs: Pairs) -> bool:
-    return any(case.cluster for case, _, _ in pairs.whole)
+    return corrected.method
 
 
 def _alpha_of(units: Sequence[Sequence[float]], draw: ResampledDraw) -> Agreement:

@@ -1,21 +1,8 @@
-"""Compute statistics of human ratings: agreement of raters, and the mean gain in human terms.
+"""Compute how far raters agree: a raw share, Cohen's kappa or Krippendorff's alpha.
 
-Agreement is a raw share, Cohen's kappa or Krippendorff's alpha; the judge can be one of the raters.
-An undefined figure is None, never 0 or 1. It is undefined without two ratings to compare; kappa and
-alpha are also undefined when all ratings are the same, because chance agreement is then certain.
-
-The mean gain combines human labels of some cases with the judge's scores of all others:
-prediction-powered inference with power tuning (Angelopoulos, Duchi & Zrnic 2023, "PPI++",
-2311.01453), for a mean. Let y be the human gains and f the judge's gains on the n labelled cases;
-on the other N - n cases only f is known:
-
-    estimate = mean of y - lambda x (mean of f where labelled - mean of f elsewhere)
-
-This estimate is unbiased for what humans would say about all cases, however wrong the judge is. A
-judge that agrees with humans makes it more precise. The n labelled cases must be a simple random
-sample of the N. "Elsewhere" means only the other N - n cases: the two parts then share no case, and
-their variances add up. (The mean of f over all N gives the same estimate with a lambda that is
-larger by n / N.)
+The judge can be one of the raters. An undefined figure is None, never 0 or 1. It is undefined
+without two ratings to compare; kappa and alpha are also undefined when all ratings are the same,
+because chance agreement is then certain.
 """
 
 from __future__ import annotations
@@ -24,28 +11,21 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from plugin.compare import stats
-from plugin.compare.intervals import BATCH, LEVEL, Floats, check_values, t_quantile
+from plugin.compare.intervals import BATCH, LEVEL, Floats
 
 MIN_UNITS = 50
 """With fewer units that have two ratings, alpha gets no interval. With 30 units, few disagreements
 and one very common value, the interval covers 88%; with 50 units, 93% or more."""
 
+MIN_LABELS = 30
+"""With fewer cases that humans labelled, a corrected gain gets no interval."""
+
 _MAX_UNDEFINED = 0.05
 """Alpha gets no interval when a larger share of the resamples has one value only (and no alpha)."""
-
-MIN_LABELS = 30
-"""With fewer labelled cases no interval is given."""
-
-_MIN_DIFFERING = 10
-"""With fewer labels that differ from the judge's gain, the judge's errors cannot be estimated."""
-
-_WORTH = 0.95
-"""The judge is used only if it shrinks the interval to this share of its width or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +94,7 @@ def cohens_kappa(
 def krippendorff_alpha(
     ratings: Sequence[Sequence[float | None]],
     *,
+    clusters: Sequence[Hashable] | None = None,
     seed: int,
     n_resamples: int = 10_000,
 ) -> Agreement:
@@ -123,42 +104,62 @@ def krippendorff_alpha(
     ratings disagree by the square of their difference: the interval level of Krippendorff 2011,
     "Computing Krippendorff's Alpha-Reliability".
 
-    The interval is a BCa bootstrap (Efron 1987) over units with all their ratings: it describes
-    new units rated by the same raters. There is no interval with fewer than `MIN_UNITS` units, when
-    no unit has different ratings (every resample would agree perfectly too), or when many resamples
-    have no alpha. Needs 8 bytes of memory per unit and distinct value.
+    The interval is a BCa bootstrap (Efron 1987) over units with all their ratings, or over clusters
+    of units: it describes new units rated by the same raters. There is no interval with fewer than
+    `MIN_UNITS` units or clusters, when no unit has different ratings (every resample would agree
+    perfectly too), or when many resamples have no alpha. Needs 8 bytes of memory per unit and
+    distinct value.
 
     Args:
         ratings: for each unit its ratings in any order; None for a missing one.
+        clusters: a label per unit; units with the same label are resampled together.
         seed: seed of the bootstrap.
         n_resamples: number of bootstrap resamples.
 
     Raises:
-        ValueError: for a rating that is not finite.
+        ValueError: for a rating that is not finite, or a wrong number of cluster labels.
     """
     counts, values = _category_counts(ratings)
+    places = _cluster_places(ratings, clusters)
     n_units, n_ratings = len(counts), int(counts.sum())
+    n_drawn, noun = int(places.max(initial=-1)) + 1, "units" if clusters is None else "clusters"
     alpha = float(_alpha_of_each(np.ones((1, n_units)), counts, values)[0])
     if math.isnan(alpha):
         return Agreement(None, None, None, n_units, n_ratings, "fewer than two different ratings")
-    lacks = f"needs {MIN_UNITS} units, got {n_units}" if n_units < MIN_UNITS else ""
+    lacks = f"needs {MIN_UNITS} {noun}, got {n_drawn}" if n_drawn < MIN_UNITS else ""
     if not (counts.max(axis=1) < counts.sum(axis=1)).any():
         lacks = "the ratings agree on every unit"
     if lacks:
         return Agreement(alpha, None, None, n_units, n_ratings, f"no interval: {lacks}")
-    drawn = np.concatenate(
-        [_alpha_of_each(w, counts, values) for w in _resampled_weights(n_units, seed, n_resamples)]
-    )
+
+    def alphas(weights: Iterator[Floats]) -> Floats:
+        return np.concatenate([_alpha_of_each(w[:, places], counts, values) for w in weights])
+
+    drawn = alphas(_resampled_weights(n_drawn, seed, n_resamples))
     undefined = float(np.isnan(drawn).mean())
     if undefined > _MAX_UNDEFINED:
         method = f"no interval: {undefined:.0%} of the resamples contain only one value"
         return Agreement(alpha, None, None, n_units, n_ratings, method)
-    without_one = np.concatenate(
-        [_alpha_of_each(w, counts, values) for w in _leave_one_out_weights(n_units)]
-    )
+    without_one = alphas(_leave_one_out_weights(n_drawn))
     low, high = _bca_of_alpha(alpha, drawn[~np.isnan(drawn)], without_one[~np.isnan(without_one)])
-    method = f"BCa bootstrap over {n_units} units, {n_resamples} resamples"
+    method = f"BCa bootstrap over {n_drawn} {noun}, {n_resamples} resamples"
     return Agreement(alpha, low, high, n_units, n_ratings, method)
+
+
+def _cluster_places(
+    ratings: Sequence[Sequence[float | None]], clusters: Sequence[Hashable] | None
+) -> NDArray[np.int64]:
+    """Return the number of the cluster of each unit that has two ratings, counted from 0."""
+    if clusters is not None and len(clusters) != len(ratings):
+        raise ValueError(f"{len(ratings)} units but {len(clusters)} cluster labels")
+    labels = range(len(ratings)) if clusters is None else clusters
+    kept = [
+        label
+        for unit, label in zip(ratings, labels, strict=True)
+        if sum(rating is not None for rating in unit) > 1
+    ]
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(kept))}
+    return np.array([numbers[label] for label in kept], dtype=np.int64)
 
 
 def _rated_by_both(
@@ -239,150 +240,3 @@ def _bca_of_alpha(alpha: float, drawn: Floats, without_one: Floats) -> tuple[flo
     tails = bias + ndtri(np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     low, high = np.quantile(drawn, ndtr(bias + tails / (1 - skew * tails)))
     return float(low), float(high)
-
-
-@dataclass(frozen=True, slots=True)
-class CorrectedGain:
-    """The mean gain in human terms.
-
-    Attributes:
-        estimate: the mean gain; None without labels.
-        ci_low: lower end of its 95% interval; None when there is no interval.
-        ci_high: upper end of that interval.
-        lambda_: weight of the judge, from 0 (labels alone) to 1 (its gains count like human ones).
-        n_labelled: cases with a human gain.
-        n_all: cases with a gain by the judge, including the labelled ones.
-        used_judge: False when the estimate uses the labels alone.
-        method: how it was computed, or why the judge was not used, in words.
-    """
-
-    estimate: float | None
-    ci_low: float | None
-    ci_high: float | None
-    lambda_: float
-    n_labelled: int
-    n_all: int
-    used_judge: bool
-    method: str
-
-
-def correct_gain(
-    judged: Sequence[float],
-    human: Sequence[float | None],
-    *,
-    low: float = -1.0,
-    high: float = 1.0,
-    seed: int,
-) -> CorrectedGain:
-    """Estimate the mean gain over cases like these in human terms, with its interval.
-
-    Lambda minimises the variance, within 0 to 1. Choosing it costs two degrees of freedom, and the
-    quantile is from the t distribution (Welch 1947). A bad judge would still widen the interval
-    (Park, Zecchin & Simeone 2025, 2505.18659). So the labels are used alone, with the interval of
-    `stats.mean_interval`, unless the judge makes the interval 5% narrower. They are also used alone
-    when humans and judge differ on fewer than 10 labelled cases: a judge without an error in n
-    cases may still be wrong on a share of 3 / n.
-
-    The labels are also used alone if the judge's help would give a gain that is not possible.
-
-    In simulations with 300 cases and 30, 50 and 100 labels the interval covers 93 to 98%. These
-    used bell-shaped, sparse (-1, 0, 1) and skewed gains (most of them 0), with a good judge, a
-    mediocre one, a useless one and one that is always wrong. With 20 labels the t interval of
-    skewed gains covers less than 90%, so there is none with fewer than 30.
-
-    Args:
-        judged: the judge's gain of every case.
-        human: the human gain of every case, in the same order; None for a case without a label. The
-            labelled cases must be a random sample.
-        low: smallest possible gain.
-        high: largest possible gain.
-        seed: seed of the bootstrap that is used for labels alone.
-
-    Raises:
-        ValueError: when the two lists differ in length, or a gain is not finite or out of bounds.
-    """
-    if len(judged) != len(human):
-        raise ValueError(
-            f"every case needs a human gain or None; got {len(judged)} cases and {len(human)} gains"
-        )
-    f = check_values(judged, low, high, "judge's gain")
-    labelled = np.array([gain is not None for gain in human], dtype=bool)
-    y = check_values([gain for gain in human if gain is not None], low, high, "human gain")
-    tuned = _tune_estimate(y, f[labelled], f[~labelled])
-    if isinstance(tuned, _TunedEstimate) and not low <= tuned.estimate <= high:
-        tuned = _JudgeUnused("with the judge's help the gain would be one that is not possible")
-    if isinstance(tuned, _TunedEstimate):
-        method = f"PPI++ with {len(y)} labels and the judge on {len(f) - len(y)} other cases"
-        return CorrectedGain(
-            estimate=tuned.estimate,
-            ci_low=max(low, tuned.estimate - tuned.half_width),
-            ci_high=min(high, tuned.estimate + tuned.half_width),
-            lambda_=tuned.lambda_,
-            n_labelled=len(y),
-            n_all=len(f),
-            used_judge=True,
-            method=method,
-        )
-    alone = stats.mean_interval(y.tolist(), low=low, high=high, seed=seed)
-    enough = len(y) >= MIN_LABELS
-    return CorrectedGain(
-        estimate=alone.mean,
-        ci_low=alone.ci_low if enough else None,
-        ci_high=alone.ci_high if enough else None,
-        lambda_=0.0,
-        n_labelled=len(y),
-        n_all=len(f),
-        used_judge=False,
-        method=f"labels alone: {tuned.why}" + (f"; {alone.method}" if enough else ""),
-    )
-
-
-class _TunedEstimate(NamedTuple):
-    """The corrected mean gain, half the width of its interval, and the weight of the judge."""
-
-    estimate: float
-    half_width: float
-    lambda_: float
-
-
-class _JudgeUnused(NamedTuple):
-    """The reason why the labels are used without the judge."""
-
-    why: str
-
-
-def _tune_estimate(y: Floats, f: Floats, elsewhere: Floats) -> _TunedEstimate | _JudgeUnused:
-    """Estimate the gain with the judge's help, or return why the judge does not help.
-
-    Args:
-        y: human gains of the labelled cases, shape (n,).
-        f: the judge's gains of the same cases, shape (n,).
-        elsewhere: the judge's gains of the other cases, shape (N - n,).
-    """
-    n, n_more = len(y), len(elsewhere)
-    if n < MIN_LABELS:
-        return _JudgeUnused(f"no interval, needs {MIN_LABELS} labels, got {n}")
-    if n_more < 2:
-        return _JudgeUnused("fewer than 2 cases are without a label")
-    n_differing = int((np.abs(y - f) > 1e-9).sum())
-    if n_differing < _MIN_DIFFERING:
-        return _JudgeUnused(
-            f"the judge differs from only {n_differing} of them, too few to estimate its errors"
-        )
-    spread = float(np.concatenate((f, elsewhere)).var(ddof=1))
-    if not spread > 0:
-        return _JudgeUnused("the judge gives every case the same gain")
-    lam = float(np.cov(y, f)[0, 1]) / spread / (1 + n / n_more)
-    lam = min(1.0, max(0.0, lam))
-    residuals = y - lam * f
-    # Variances of the two means; each has its own degrees of freedom.
-    here = float(residuals.var(ddof=2)) / n
-    there = lam**2 * float(elsewhere.var(ddof=1)) / n_more
-    if lam == 0 or not here > 0:
-        return _JudgeUnused("the judge's gains do not correlate with the human gains")
-    df = (here + there) ** 2 / (here**2 / (n - 2) + there**2 / (n_more - 1))
-    half = t_quantile(df) * math.sqrt(here + there)
-    without = t_quantile(n - 1) * math.sqrt(float(y.var(ddof=1)) / n)
-    if half > _WORTH * without:
-        return _JudgeUnused(f"the judge would make the interval {half / without:.2f} times as wide")
-    return _TunedEstimate(float(residuals.mean() + lam * elsewhere.mean()), half, lam)

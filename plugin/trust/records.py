@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from plugin.trust.choice_records import HumanChoices
+
 
 @dataclass(frozen=True, slots=True)
 class Retest:
@@ -314,6 +316,8 @@ class Trust:
         pairs: pairs whose better answer is known, by metric and then by kind.
         wordings: what other wordings of a criterion change, by metric.
         readings: the result of the primary metric, read in other ways.
+        choices: which answers people prefer, and which reasons they find right; None where they
+            said nothing of that.
     """
 
     retests: tuple[Retest, ...] = ()
@@ -326,6 +330,7 @@ class Trust:
     pairs: tuple[PairProbe, ...] = ()
     wordings: tuple[WordingCheck, ...] = ()
     readings: tuple[Reading, ...] = ()
+    choices: HumanChoices | None = None
 
     @property
     def failed_canaries(self) -> tuple[Canary, ...]:

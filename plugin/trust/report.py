@@ -47,6 +47,7 @@ from plugin.trust.records import (
     Trust,
 )
 from plugin.trust.wordings import is_wording, wording_lines
+from plugin.trust.words_choices import choice_lines, contradiction_lines
 
 _FAMILIES = {
     "claude": r"claude",
@@ -215,13 +216,13 @@ def label_with_caveats(
         trust: what its exam shows; None if it was not examined.
         more: what else is wrong with it, a few words each, to follow its name.
     """
-    faults = [*(_faults(trust) if trust else []), *more]
+    faults = [*(judge_faults(trust) if trust else []), *more]
     if not faults:
         return caveat
     return f"{caveat or f'judge {judge}'} {' and '.join(faults)}"
 
 
-def _faults(trust: Trust) -> list[str]:
+def judge_faults(trust: Trust) -> list[str]:
     """Return the reasons not to trust the judge, a few words each."""
     alike = () if trust.low_controls else trust.alike_controls
     found: dict[str, Sequence[object]] = {
@@ -237,7 +238,7 @@ def _faults(trust: Trust) -> list[str]:
 
 def trust_first_lines(judge: str, trust: Trust) -> list[str]:
     """Return the lines that come first in the report: why the reader should not trust the judge."""
-    lines = []
+    lines = contradiction_lines(judge, trust.choices)
     if failed := trust.failed_canaries:
         lines.append(
             f"The judge {judge} gave wrong answers too high scores. Mean scores: "
@@ -297,7 +298,8 @@ def trust_last_lines(trust: Trust, primary: str) -> list[str]:
         trust: the report.
         primary: the primary metric; answer length and human ratings are reported for it only.
     """
-    lines = [*_passed_canaries_lines(trust), *pair_last_lines(trust.pairs)]
+    lines = choice_lines(trust.choices, primary)
+    lines += [*_passed_canaries_lines(trust), *pair_last_lines(trust.pairs)]
     if trust.retests:
         lines.append(retest_line(trust.retests))
     lines += [length_line(row) for row in trust.lengths if row.metric == primary]
@@ -317,7 +319,7 @@ def trust_last_lines(trust: Trust, primary: str) -> list[str]:
 
 def _passed_canaries_lines(trust: Trust) -> list[str]:
     decided = [row for row in trust.canaries if row.passed is not None]
-    if not decided or _faults(trust):
+    if not decided or judge_faults(trust):
         return []
     right = [row for row in trust.controls if row.mean is not None]
     most = max(decided, key=lambda row: row.mean or 0.0)

@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("01_summary.csv", "02_comparison.csv", "03_cases.csv", "04_failures.csv", "05_groups.csv")
 FILES = (
     *TABLES,
+    "verdict.svg",
     "comparison.svg",
     "distribution.svg",
     "report.html",

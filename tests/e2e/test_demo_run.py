@@ -42,6 +42,14 @@ def test_the_verdict_is_better_and_says_who_judged(demo_run: Path) -> None:
     assert first_line in (demo_run / "printed.txt").read_text(encoding="utf-8")
 
 
+def test_what_to_do_next_stands_below_the_verdict_everywhere(demo_run: Path) -> None:
+    second = (demo_run / "verdict.txt").read_text(encoding="utf-8").splitlines()[1]
+    assert second.startswith("Next: Ask a real judge")
+    assert second in (demo_run / "printed.txt").read_text(encoding="utf-8")
+    said = {"kind": "real judge", "text": second.removeprefix("Next: ")}
+    assert summary(demo_run)["next"] == said
+
+
 def test_the_shipped_adapter_behaves_as_recorded(demo_run: Path) -> None:
     """The engine's completions are the ones that plain mlx-lm gave when the demo was built."""
     import json

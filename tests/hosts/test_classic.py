@@ -470,7 +470,8 @@ def test_the_output_begins_with_what_runs_and_ends_with_the_verdict(done: Classi
         "metrics Correctness, Token F1; data set questions; 20% of its cases"
     )
     assert lines[-1] == job["job_data"]["completion_details"]
-    assert printed.count(lines[-1]) == 1
+    assert printed.count(lines[-1]) == printed.count("Next: ") == 1
+    assert "Next: Ask a real judge" in lines[-1]
 
 
 def test_pictures_and_report_are_in_the_experiments_documents(done: Classic) -> None:
@@ -487,7 +488,7 @@ def test_pictures_and_report_are_in_the_experiments_documents(done: Classic) -> 
     ]
     assert (folder / "job_again.pdf").read_bytes().startswith(b"%PDF-")
     with zipfile.ZipFile(folder / "job_again_report.zip") as archive:
-        assert {"report.html", "comparison.svg", "distribution.svg"} <= set(archive.namelist())
+        assert {"report.html", "verdict.svg", "distribution.svg"} <= set(archive.namelist())
     assert "open Documents > finetune_verdict > job_again.pdf" in printed
 
 

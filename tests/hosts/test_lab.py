@@ -142,7 +142,9 @@ def test_the_job_is_complete_and_says_the_verdict(done: tuple[Workspace, str]) -
     assert (job["status"], job["progress"]) == ("COMPLETE", 100)
     assert job["job_data"]["completion_details"].startswith("[offline (smoke-test) judge] ")
     assert "n=12" in job["job_data"]["completion_details"]
+    assert "Next: Ask a real judge ('Judge')" in job["job_data"]["completion_details"]
     assert "generate" in workspace.log(job_id)
+    assert "Artifacts: verdict.svg shows the answer as one picture" in workspace.log(job_id)
 
 
 def test_tables_have_the_columns_of_all_time_in_order(done: tuple[Workspace, str]) -> None:
@@ -193,6 +195,7 @@ def test_artifacts_have_names_the_host_can_show(done: tuple[Workspace, str]) -> 
     workspace, job_id = done
     names = [Path(path).name for path in workspace.job(job_id)["job_data"]["artifacts"]]
     assert names == [
+        "verdict.svg",
         "comparison.svg",
         "distribution.svg",
         "report.html",

@@ -8,7 +8,13 @@ import pytest
 
 from plugin.languages import language_of
 from plugin.records import Case, Completion, Message, Variant
-from plugin.report.collapse import Collapse, collapse_warnings, find_collapse, repeats_itself
+from plugin.report.collapse import (
+    Collapse,
+    collapse_warnings,
+    find_collapse,
+    is_collapsed,
+    repeats_itself,
+)
 
 POEM = """Row, row, row your boat
 Gently down the stream.
@@ -175,6 +181,16 @@ def test_few_labels_are_no_alarm_but_the_same_label_for_everything_is() -> None:
     codes = {"positive": "class A", "negative": "class B", "neutral": "class C"}
     mapped = [codes[label] for label in expected]
     assert collapse_warnings(collapse(labels(mapped, expected))) == []
+
+
+def test_a_variant_is_collapsed_only_where_the_base_is_not() -> None:
+    loop = "Fire fire fire fire fire."
+    both = [(f"Question {n}?", "Yes.", loop, loop) for n in range(9)]
+    alone = [(f"Question {n}?", "Yes.", f"It is {n}.", loop) for n in range(9)]
+    assert not is_collapsed(collapse(both), "tuned")
+    assert is_collapsed(collapse(alone), "tuned")
+    assert not is_collapsed(collapse(alone), "vanilla")
+    assert not is_collapsed((), "tuned")
 
 
 def test_the_same_question_in_other_words_is_one_question() -> None:

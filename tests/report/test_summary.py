@@ -4,7 +4,7 @@ import math
 
 from plugin.records import MetricSpec
 from plugin.report import summary_json, verdict_txt
-from plugin.results import Comparison
+from plugin.results import Comparison, NextKind, NextStep
 from plugin.trust.records import Retest, Trust
 from tests.report import report_samples as samples
 
@@ -59,3 +59,14 @@ def test_verdict_text_has_verdict_warnings_and_judge(report):
         "Warning: The judge is a smoke test.\n"
         "Judge: offline (smoke-test) judge\n"
     )
+
+
+def test_what_to_do_next_stands_below_the_sentence(report):
+    step = NextStep(NextKind.SHIP, "Ship tuned.")
+    verdict = dataclasses.replace(report.verdict, next_step=step)
+    report = dataclasses.replace(report, verdict=verdict)
+    assert verdict_txt(report).splitlines()[1] == "Next: Ship tuned."
+    content = summary_json(report)
+    assert content["next"] == {"kind": "ship", "text": "Ship tuned."}
+    assert "next_step" not in content["verdict"]
+    assert summary_json(samples.vanilla_only())["next"] is None

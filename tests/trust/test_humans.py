@@ -11,8 +11,8 @@ from plugin import metrics
 from plugin.compare.comparisons import VerdictSettings, compare
 from plugin.compare.pairs import Evidence
 from plugin.records import Case, MetricSpec, Score, Variant
+from plugin.trust.corrected_gain import correct_gain
 from plugin.trust.humans import Rating, ResampledDraw, human_views
-from plugin.trust.rater_stats import correct_gain
 from plugin.trust.records import HumanView
 from plugin.trust.report import agreement_line, correction_line
 from tests.samples import case
@@ -179,10 +179,10 @@ def test_where_less_is_better_less_is_a_gain() -> None:
     assert row.judge_gain == pytest.approx(0.5)
 
 
-def test_clusters_are_owned_up_to() -> None:
+def test_the_corrected_gain_respects_clusters() -> None:
     judged, given = sample(100, 50)
     (row,) = view(judged, given, drawn=50, cluster="one").corrections
-    assert row.method.endswith("; clusters are ignored")
+    assert row.ci_low is None and "are worth only 1.0 clusters, needs 10" in row.method
 
 
 def test_both_numbers_stand_side_by_side_in_words() -> None:

@@ -14,12 +14,11 @@ from plugin.run_facts import RunHeader
 from plugin.trust.humans import (
     _COLUMNS,
     Rating,
-    accept_ratings,
     completion_digest,
     export_ratings,
     rating_template,
-    read_ratings,
 )
+from plugin.trust.rating_files import accept_ratings, read_rating_files
 from tests.samples import case, completion
 
 SPECS = [metric.spec for metric in metrics.load(["Correctness", "Hallucination", "Token F1"])]
@@ -147,7 +146,8 @@ def digest(journal: Journal, case_id: str, variant: str = "tuned") -> str:
 
 
 def accept(journal: Journal, path: Path) -> tuple[Rating, ...]:
-    return accept_ratings(read_ratings(path), SPECS, journal, path)
+    accept_ratings(read_rating_files([str(path)]), journal)
+    return journal.state.ratings
 
 
 def test_a_filled_template_comes_back(journal: Journal, tmp_path: Path) -> None:
@@ -231,12 +231,13 @@ def test_an_unrated_template_is_no_ratings_file(journal: Journal, tmp_path: Path
 
 def test_a_file_that_is_none_says_so(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="No such file"):
-        read_ratings(tmp_path / "none.csv")
+        read_rating_files([str(tmp_path / "none.csv")])
     with pytest.raises(OptionError, match="no column completion_digest, rater; start from the"):
-        read_ratings(written(tmp_path, "1,Correctness,1", head="case_id,metric,rating"))
+        written(tmp_path, "1,Correctness,1", head="case_id,metric,rating")
+        read_rating_files([str(tmp_path / "rated.csv")])
     (tmp_path / "bad.csv").write_bytes(b"case_id\xff\xfe")
     with pytest.raises(OptionError, match="give a CSV file in UTF-8"):
-        read_ratings(tmp_path / "bad.csv")
+        read_rating_files([str(tmp_path / "bad.csv")])
 
 
 def test_later_ratings_take_the_place_of_earlier_ones(journal: Journal, tmp_path: Path) -> None:

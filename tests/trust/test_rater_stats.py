@@ -226,3 +226,28 @@ def test_no_interval_where_none_can_be_trusted():
     # One unit with the other value: (1 - 1/60)**60 = 36% of the resamples lack it.
     single = alpha([[1, 1]] * 59 + [[1, 2]])
     assert single.ci_low is None and "of the resamples contain only one value" in single.method
+
+
+def test_alpha_in_clusters_resamples_whole_clusters():
+    rng = np.random.default_rng(4)
+    first = rng.integers(0, 3, 60) / 2
+    second = np.where(rng.random(60) < 0.7, first, rng.integers(0, 3, 60) / 2)
+    units = [*zip(first.tolist(), second.tolist(), strict=True)]
+    alone = alpha(units, n_resamples=2_000)
+    same = alpha(units, clusters=range(60), n_resamples=2_000)
+    assert (same.ci_low, same.ci_high) == (alone.ci_low, alone.ci_high)
+    # Every unit three times says three times less than it seems to.
+    thrice, labels = units * 3, [*range(60)] * 3
+    narrow = alpha(thrice, n_resamples=2_000)
+    honest = alpha(thrice, clusters=labels, n_resamples=2_000)
+    assert honest.alpha == narrow.alpha and "over 60 clusters" in honest.method
+    widths = [found.ci_high - found.ci_low for found in (alone, honest, narrow)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+    assert widths[2] == pytest.approx(widths[0] / math.sqrt(3), rel=0.1)
+    few = alpha(thrice, clusters=[label % 20 for label in labels])
+    assert few.ci_low is None and few.method == "no interval: needs 50 clusters, got 20"
+    # Units with one rating are left out, with their labels.
+    more = alpha([(1.0, None), *thrice], clusters=["x", *labels], n_resamples=2_000)
+    assert (more.n_units, more.ci_low) == (180, honest.ci_low)
+    with pytest.raises(ValueError, match="180 units but 1 cluster labels"):
+        alpha(thrice, clusters=["x"])

@@ -1,5 +1,6 @@
 """Human labels helped by a judge: against plain arithmetic, ppi-python's numbers, simulations."""
 
+import itertools
 import math
 import re
 import statistics
@@ -9,7 +10,7 @@ import pytest
 import scipy.stats
 
 from plugin.compare import stats
-from plugin.trust.rater_stats import _JudgeUnused, _tune_estimate, correct_gain
+from plugin.trust.corrected_gain import _JudgeUnused, _tune_estimate, correct_gain
 
 N_CASES = 300
 
@@ -240,3 +241,143 @@ def test_a_gain_that_is_not_possible_is_never_given() -> None:
     assert found.estimate == pytest.approx(truth.mean())
     assert found.ci_low is not None and found.ci_high is not None
     assert -1 <= found.ci_low < found.estimate < found.ci_high <= 1
+
+
+# Clusters.
+
+
+def clustered(n_clusters=12, n_labelled=40, seed=3):
+    """Human and judge's gains of clusters of 6 to 9 cases, and which are labelled."""
+    rng = np.random.default_rng(seed)
+    places = np.repeat(np.arange(n_clusters), np.arange(n_clusters) % 4 + 6)
+    human = np.clip(
+        rng.normal(0.1, 0.3, len(places)) + rng.normal(0, 0.2, n_clusters)[places], -1, 1
+    )
+    judged = np.clip(0.8 * human + rng.normal(0.1, 0.1, len(places)), -1, 1)
+    labelled = np.zeros(len(places), dtype=bool)
+    labelled[rng.choice(len(places), n_labelled, replace=False)] = True
+    return human, judged, places, labelled
+
+
+def given_labels(human, labelled):
+    return [gain if known else None for gain, known in zip(human.tolist(), labelled, strict=True)]
+
+
+def test_clusters_of_one_case_are_no_clusters():
+    human, judged = rounded()
+    given = given_labels(human, np.arange(240) < 60)
+    assert correct_gain(judged, given, seed=3, clusters=range(240)) == correct_gain(
+        judged, given, seed=3
+    )
+
+
+def test_in_clusters_agrees_with_plain_loops_over_all_sign_flips():
+    human, judged, places, labelled = clustered()
+    found = correct_gain(
+        judged, given_labels(human, labelled), clusters=places.tolist(), seed=1, low=-1, high=1
+    )
+    assert found.used_judge and found.method.endswith("on 50 other cases in 12 clusters")
+    n, n_more, mu = 40, 50, judged.mean()
+    # How far each cluster pulls the human mean, and the judge's means apart.
+    own, apart = [], []
+    for cluster in range(12):
+        here = places == cluster
+        own.append(sum(human[here & labelled] - human[labelled].mean()) / n)
+        apart.append(
+            sum(judged[here & labelled] - mu) / n - sum(judged[here & ~labelled] - mu) / n_more
+        )
+    lam = sum(a * b for a, b in zip(own, apart, strict=True)) / sum(b * b for b in apart)
+    assert found.lambda_ == pytest.approx(lam) and 0 < lam < 1
+    y, f, elsewhere = human[labelled], judged[labelled], judged[~labelled]
+    assert found.estimate == pytest.approx(y.mean() - lam * (f.mean() - elsewhere.mean()))
+
+    def p_value(mean):
+        """The share of all 4,096 flips that lead at least as far from this mean as the data."""
+        pulls = np.array(
+            [sum(human[(places == c) & labelled] - mean) / n - lam * apart[c] for c in range(12)]
+        )
+        flips = np.array(list(itertools.product((1, -1), repeat=12)))
+        return np.mean(np.abs(flips @ pulls) >= abs(pulls.sum()) * (1 - 1e-9))
+
+    for end, inwards in ((found.ci_low, 1e-4), (found.ci_high, -1e-4)):
+        assert p_value(end + inwards) >= 0.05 > p_value(end - inwards)
+
+
+def test_few_clusters_leave_the_labels_alone():
+    human, judged, places, labelled = clustered()
+    given = given_labels(human, labelled)
+    found = correct_gain(judged, given, clusters=np.minimum(places, 7).tolist(), seed=1)
+    alone = stats.mean_interval(
+        human[labelled].tolist(), clusters=np.minimum(places, 7)[labelled].tolist(),
+        low=-1, high=1, seed=1,
+    )  # fmt: skip
+    assert (found.used_judge, found.estimate, found.ci_low) == (False, alone.mean, alone.ci_low)
+    assert re.search(r"the labels are worth only \d\.\d clusters, needs 10", found.method)
+    with pytest.raises(ValueError, match="90 cases but 2 cluster labels"):
+        correct_gain(judged, given, clusters=["a", "b"], seed=1)
+
+
+def test_in_clusters_a_useless_judge_is_not_used():
+    human, judged, places, labelled = clustered()
+    given, why = given_labels(human, labelled), []
+    for seed in range(5):
+        shuffled = np.random.default_rng(seed).permutation(judged)
+        found = correct_gain(shuffled, given, clusters=places.tolist(), seed=1)
+        assert not found.used_judge
+        why += re.findall("times as wide|do not correlate", found.method)
+    assert len(why) == 5 and set(why) == {"times as wide", "do not correlate"}
+
+
+def wins(latent, cut):
+    """Win values less one half: a tie where the two are closer than the cut."""
+    return np.where(latent > cut, 0.5, np.where(latent < -cut, -0.5, 0.0))
+
+
+WORLDS = {"usual": (0.2, 0.4), "one-sided": (1.8, 0.2), "mostly ties": (0.1, 1.5)}
+"""Mean of the latent difference, and the cut."""
+
+
+def covered(world, judge, sizes, n_labelled, n_runs, seed, n_cases=300):
+    """How many of the intervals of win values hold the mean of all the cases that could be."""
+    mean, cut = WORLDS[world]
+    rng, inside = np.random.default_rng(seed), []
+    for _ in range(n_runs):
+        drawn = rng.choice(sizes, n_cases)
+        places = np.repeat(np.arange(n_cases), drawn)[:n_cases]
+        shared = rng.normal(0, 0.7, n_cases)[places] if max(sizes) > 1 else np.zeros(n_cases)
+        latent = mean + shared + rng.normal(0, 1, n_cases)
+        slope, noise = {"good": (1.0, 0.5), "middling": (0.6, 1.0), "useless": (0.0, 1.0)}[judge]
+        judged = wins(slope * latent + 0.6 + rng.normal(0, noise, n_cases), cut)
+        labelled = np.zeros(n_cases, dtype=bool)
+        labelled[rng.choice(n_cases, n_labelled, replace=False)] = True
+        found = correct_gain(
+            judged, given_labels(wins(latent, cut), labelled),
+            clusters=places.tolist(), low=-0.5, high=0.5, seed=1,
+        )  # fmt: skip
+        sd = math.sqrt(1.49 if max(sizes) > 1 else 1)
+        above, below = ((cut - s * mean) / sd for s in (1, -1))
+        truth = (scipy.stats.norm.sf(above) - scipy.stats.norm.sf(below)) / 2
+        inside.append(found.ci_low <= truth <= found.ci_high)
+    return np.mean(inside)
+
+
+UNEVEN = (1, 1, 1, 2, 3, 12)
+
+
+def test_covers_win_values_in_uneven_clusters(monkeypatch):
+    monkeypatch.setattr("plugin.trust.corrected_gain.N_FLIPS", 500)
+    # Three standard errors of a share of 200 near 95% are 4.6%.
+    assert covered("usual", "good", UNEVEN, 60, 200, seed=5) >= 0.904
+    assert covered("usual", "useless", UNEVEN, 60, 200, seed=6) >= 0.904
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(1,), UNEVEN, (4,)], ids=["single", "uneven", "fours"])
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("judge", ["good", "middling", "useless"])
+def test_covers_win_values_of_any_shape(monkeypatch, world, judge, sizes):
+    monkeypatch.setattr("plugin.trust.corrected_gain.N_FLIPS", 1_000)
+    for n_labelled in (30, 60, 120):
+        share = covered(world, judge, sizes, n_labelled, 250, seed=n_labelled)
+        # Three standard errors of a share of 250 near 95% are 4.1%.
+        assert share >= 0.90, (n_labelled, share)
