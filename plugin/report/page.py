@@ -1,4 +1,4 @@
-"""Report -> one HTML page that needs nothing but itself: no script, no font, no network."""
+"""Report -> one HTML page that needs nothing but itself: no font, no network, only own scripts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
 from plugin.compare.bradley_terry import ELO
 from plugin.compare.numbers import (
@@ -21,12 +20,13 @@ from plugin.compare.numbers import (
 )
 from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
-from plugin.records import ALL, DATA, EVEN, PROMPTED, Case, Completion, MetricSpec, Preference
-from plugin.report.record import CaseCell, Ledger, Report
+from plugin.records import ALL, EVEN, PROMPTED
+from plugin.report.case_rows import case_anchor, case_data, ends, readable
+from plugin.report.embedded import code_element, data_element, read_code, security_policy
+from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
 from plugin.report.task_results import task_sections
 from plugin.results import Comparison
-from plugin.thinking import SplitText
 from plugin.trust.controls import CONTROLS, RULE_RIGHT
 from plugin.trust.exam import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own_criterion
 from plugin.trust.pair_probes import RULE_PAIRS, WRONG
@@ -36,16 +36,10 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
 
-MAX_CASES = 500
-"""Cases on the page; the tables have them all."""
-
-MAX_UNPAIRED = 100
-"""How many of those may be cases without a gain, when not all fit."""
-
 MAX_ROWS = 100
-"""Rows of one table and what else was lost, and MAX_FILTERS groups; the CSV tables have all."""
+"""Rows of one table and what else was lost; the CSV tables have all."""
 
-MAX_FILTERS = 24
+_SCRIPTS = ("diff.js", "case_card.js", "cases.js")
 
 BADGES = {
     "better": ("better", "▲"),
@@ -58,35 +52,6 @@ BADGES = {
     None: ("unsure", "–"),
 }
 """Outcome -> the class that colours its badge, and a sign for those who see no colour."""
-
-
-class MetricColumn(NamedTuple):
-    """What one variant did with a case; its text is thoughts and answer."""
-
-    variant: str
-    completion: Completion | None
-    text: SplitText
-    cells: list[tuple[MetricSpec, CaseCell]]
-
-
-class PageCase(NamedTuple):
-    """A case as shown.
-
-    Attributes:
-        columns: one per variant, the base first.
-        data: what the metrics that judge the case alone found.
-        gains: every variant but the base, and its gain on the primary metric.
-        rank: what the cases are ordered by, the contenders' worst first; None where there is no
-            score.
-        classes: what the filters go by.
-    """
-
-    case: Case
-    columns: list[MetricColumn]
-    data: list[tuple[MetricSpec, CaseCell]]
-    gains: list[tuple[str, float | None]]
-    rank: float | None
-    classes: str
 
 
 class ForestPlot(NamedTuple):
@@ -134,8 +99,7 @@ def render_page(report: Report, charts: Sequence[str], pictures: Pictures = _NO_
         pictures: the same for the answer; without them the first chart takes their place.
     """
     ledger = Ledger(report)
-    entries = [entry for case in report.cases if (entry := _page_case(ledger, case))]
-    shown = _choose_shown(entries)
+    cases, codes = case_data(ledger), [read_code(name) for name in _SCRIPTS]
     tables = _comparison_tables(ledger)
     return _template().render(
         report=report,
@@ -152,9 +116,11 @@ def render_page(report: Report, charts: Sequence[str], pictures: Pictures = _NO_
         max_rows=MAX_ROWS,
         specs={spec.name: spec for spec in report.metrics},
         summaries=ledger.sort_rows(report.summaries),
-        entries=shown,
-        n_worked=len(entries),
-        filters=_filters(ledger, shown),
+        policy=security_policy(codes),
+        cases=cases,
+        ends=ends(cases),
+        n_worked=len(cases["cases"]),
+        case_elements="".join([data_element("case-data", cases), *map(code_element, codes)]),
         task=task_sections(report.task),
         trust_lines=_trust_lines(report),
         canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
@@ -241,9 +207,9 @@ def _template() -> Template:
         "direction": format_direction,
         "rate": format_rate,
         "whole": _format_whole,
-        "told": _told,
+        "readable": readable,
+        "anchor": case_anchor,
         "id": id,
-        "anchor": _anchor,
         "whole_options": _whole_options,
     }
     environment.globals |= {"interval": format_range, "badges": BADGES}
@@ -257,12 +223,7 @@ def _whole_options(text: str) -> Markup:
     """Return a text, escaped, whose options are not broken at the end of a line."""
     from markupsafe import Markup, escape
 
-    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text))))  # noqa: S704
-
-
-def _anchor(case_id: str) -> str:
-    """Return the name of a case's place on the page."""
-    return f"case-{quote(case_id, safe='')}"
+    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(readable(text)))))  # noqa: S704
 
 
 def _format_whole(value: float | None, *, signed: bool = False) -> str:
@@ -270,99 +231,6 @@ def _format_whole(value: float | None, *, signed: bool = False) -> str:
     if value is None:
         return MISSING
     return f"{round(value):+,}" if signed else f"{round(value):,}"
-
-
-_LEVELS = {2: "much better", 1: "better", 0: "tie", -1: "worse", -2: "much worse"}
-
-
-def _told(one: Preference) -> str:
-    """Return in a few words what a judge preferred in both orders, from the variant's side."""
-    who = f"{one.judge}: " if one.judge else ""
-    if one.first is None or one.second is None:
-        return f"{who}not asked"
-    first, second = _LEVELS[one.first], _LEVELS[one.second]
-    if one.is_flip:
-        return f"{who}flip: {first} shown first, {second} shown second"
-    return f"{who}{first} in both orders" if first == second else f"{who}{first}, {second}"
-
-
-def _page_case(ledger: Ledger, case: Case) -> PageCase | None:
-    """Return the case as shown, None when nothing has been done with it yet."""
-    report, primary, rivals = ledger.report, ledger.primary, ledger.contenders
-    columns = []
-    for variant in ledger.variants:
-        completion = report.completions.get((case.id, variant))
-        text = SplitText("", completion.text if completion else "")
-        text = report.split_texts.get((case.id, variant), text)
-        cells = _metric_cells(ledger, case, variant)
-        columns.append(MetricColumn(variant, completion, text, cells))
-    if not any(column.completion or column.cells for column in columns):
-        return None
-    gains: list[tuple[str, float | None]] = []
-    rank = None
-    if primary is not None:
-        others = ledger.variants[1:]
-        gains = [(name, ledger.cell(case, name, primary).gain) for name in others]
-        known = [gain for name, gain in gains if name in rivals and gain is not None]
-        score = ledger.cell(case, ledger.variants[0], primary).score
-        if known:
-            rank = min(known)
-        elif not others and score:
-            rank = primary.gain(score.value, 0.0)
-    failed = any(cell.failure for column in columns for _, cell in column.cells)
-    classes = {_gain_kind(gain) for name, gain in gains if name in rivals}
-    classes |= {"fail"} if failed else set()
-    compared = [one for c in columns for _, cell in c.cells for one in cell.preferences]
-    classes |= {"flip"} if any(one.is_flip for one in compared) else set()
-    filtered = ledger.groups[:MAX_FILTERS]
-    if case.group in filtered:
-        classes.add(f"g{filtered.index(case.group)}")
-    data = _metric_cells(ledger, case, DATA)
-    return PageCase(case, columns, data, gains, rank, " ".join(sorted(classes - {""})))
-
-
-def _metric_cells(ledger: Ledger, case: Case, name: str) -> list[tuple[MetricSpec, CaseCell]]:
-    """Return what a variant, or the data, got from the metrics that score it."""
-    specs = [spec for spec in ledger.report.metrics if name in ledger.scored_names(spec)]
-    if name == ledger.baseline:  # where two are compared, its score is given by definition
-        specs = [spec for spec in specs if not spec.is_relative]
-    found = [(spec, ledger.cell(case, name, spec)) for spec in specs]
-    return [(spec, cell) for spec, cell in found if cell.score or cell.failure]
-
-
-def _gain_kind(gain: float | None) -> str:
-    if gain is None:
-        return ""
-    return "win" if gain > 0 else "loss" if gain < 0 else "tie"
-
-
-def _choose_shown(entries: Sequence[PageCase]) -> list[PageCase]:
-    """Put the worst first, those without a score last; the two ends when there are too many."""
-    ranked = sorted(
-        (entry for entry in entries if entry.rank is not None), key=lambda entry: entry.rank or 0.0
-    )
-    unpaired = [entry for entry in entries if entry.rank is None]
-    if len(entries) > MAX_CASES:
-        unpaired = unpaired[: max(MAX_UNPAIRED, MAX_CASES - len(ranked))]
-        room = MAX_CASES - len(unpaired)
-        if len(ranked) > room:
-            ranked = ranked[: room - room // 2] + ranked[len(ranked) - room // 2 :]
-    return ranked + unpaired
-
-
-def _filters(
-    ledger: Ledger, entries: Sequence[PageCase]
-) -> list[tuple[str, list[tuple[str, str, int]]]]:
-    """Return filter -> its choices as (class, label, cases), only those that any case has."""
-    kinds = {"loss": "losses", "tie": "ties", "win": "wins", "fail": "failures", "flip": "flips"}
-    groups = {f"g{place}": group for place, group in enumerate(ledger.groups[:MAX_FILTERS])}
-    filters = []
-    for name, labels in (("outcome", kinds), ("group", groups)):
-        counts = {key: sum(key in entry.classes.split() for entry in entries) for key in labels}
-        choices = [(key, labels[key], count) for key, count in counts.items() if count]
-        if choices:
-            filters.append((name, choices))
-    return filters
 
 
 def _forests(ledger: Ledger) -> dict[int, ForestPlot]:

@@ -19,6 +19,7 @@ from tests.judge_server import (
     choice,
     choosing,
 )
+from tests.page_cases import by_id, read_cases
 
 N = 40
 
@@ -103,10 +104,13 @@ def test_the_tables_and_the_page_show_both_orders(tmp_path: Path, server: JudgeS
         "flip: better shown first, worse shown second",
         "better, much better",
         "not asked",
-        "flips 5",
         "<h2>Preferences</h2>",
     ):
         assert text in page
+    flipped = {
+        key for key, made in by_id(read_cases(page)).items() if "flipped" in made["tuned"]["flags"]
+    }
+    assert len(flipped) == 5 and "q1" in flipped
     (view,) = summary(tmp_path / "o")["preferences"]["views"]
     assert (view["facts"]["n_equal"], view["facts"]["n_empty"]) == (10, 1)
     assert view["facts"]["flip_rate"]["mean"] == pytest.approx(5 / 29)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.conftest import main, summary
 from tests.judge_server import JudgeServer
+from tests.page_cases import by_id, read_cases
 
 N = 40
 WORDS = [f"word{n}" for n in range(N)]
@@ -78,12 +79,9 @@ def test_what_follows_the_thoughts_is_scored_and_everything_is_kept(files: Path)
     rows = {row["case_id"]: row for row in table(files, "03_cases.csv")}
     assert "<think>" in rows["3"]["baseline_output"] and "word3" in rows["3"]["baseline_output"]
     page = (files / "o" / "report.html").read_text(encoding="utf-8")
-    assert (
-        "<details><summary>Thoughts</summary>"
-        '<div class="said">Not &#34;word3x&#34;? Number 3.</div></details>' in page
-    )
-    assert '<div class="said">word3</div>' in page
-    assert "&lt;think&gt;" not in page
+    base = by_id(read_cases(page))["3"]["base"]
+    assert (base["thoughts"], base["answer"]) == ('Not "word3x"? Number 3.', "word3")
+    assert "&lt;think&gt;" not in page and "\\u003cthink\\u003e" not in page
 
 
 def test_thoughts_can_be_kept_and_are_part_of_what_a_run_is(files: Path) -> None:
@@ -92,7 +90,7 @@ def test_thoughts_can_be_kept_and_are_part_of_what_a_run_is(files: Path) -> None
     assert "0.50 against 0.00" in found["verdict"]["sentence"]
     assert found["provenance"]["run_id"] != stripped["provenance"]["run_id"]
     page = (files / "kept" / "report.html").read_text(encoding="utf-8")
-    assert "&lt;think&gt;" in page and "<summary>Thoughts</summary>" not in page
+    assert "&lt;think&gt;" in page and '"thoughts":' not in page
 
 
 def test_nothing_after_closed_thoughts_is_an_empty_completion(files: Path) -> None:

@@ -11,7 +11,7 @@ from plugin.compare.verdict import decide_verdict
 from plugin.records import Completion, Failure, Message, Score
 from plugin.report import render_report, write_report
 from plugin.report.charts import distribution_svg
-from plugin.report.page import MAX_CASES, render_page
+from plugin.report.page import render_page
 from plugin.results import Harm, Verdict
 from plugin.trust.records import Canary, Correction, Family, HumanView, LengthSlope, Retest, Trust
 from tests.report import report_samples as samples
@@ -43,7 +43,7 @@ class Reader(HTMLParser):
             assert self.open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data):
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.said.append(data)
 
 
@@ -52,7 +52,8 @@ def read(report):
 
 
 def order(html):
-    return re.findall(r"<h3>Case (\w+)</h3>", html)
+    """The cases that stand on the page without its script."""
+    return re.findall(r"<h3>Case <bdi>(\w+)</bdi></h3>", html)
 
 
 def test_verdict_judge_and_warnings_come_first(report):
@@ -68,7 +69,7 @@ def test_verdict_judge_and_warnings_come_first(report):
             "Warning: The judge is a smoke test.",
             "It also counts the ties.",
             "Mean scores, with 95% intervals",
-            "On Correctness, right is",
+            "An answer counts as right where Correctness",
             "How to read this",
             "Comparisons",
             "Exploratory:",
@@ -139,61 +140,15 @@ def test_where_cases_belong_together_more_clusters_are_asked_for():
     )
 
 
-def test_cases_show_both_completions_worst_first():
-    html = render_report(samples.build(8))["report.html"]
-    assert order(html) == ["c0", "c4", "c1", "c5", "c2", "c3", "c6", "c7"]
-    first = Reader(html[html.index("Case c0") : html.index("Case c4")]).text
-    for part in ("I think it is 1.", "It is 1, exactly.", "What is 0 plus 1?", "reason c0"):
-        assert part in first
-    assert "Expected output 1" in first
-    assert "Adding 1 to 0 gives 1." in first
-    assert "-0.20" in first
-
-
-def test_failures_are_shown_as_failures_and_last_when_unpaired(report):
-    html = render_report(report)["report.html"]
-    assert order(html)[-2:] == ["c3", "c4"]
-    last = Reader(html[html.index("Case c3") : html.index("Case c4")]).text
-    assert "FAILED (judge)" in last and "no verdicts" in last
-    assert "no pair to compare" in last
-
-
-def test_a_missing_or_empty_completion_is_named():
-    report = samples.build(2)
-    made = {("c0", "tuned"): Completion("c0", "tuned", "", (), "length", 0.1, 3)}
-    text = read(dataclasses.replace(report, completions=made)).text
-    assert "Empty completion. Cut off at the longest length allowed." in text
-    assert text.count("No completion.") == 3
-
-
-def test_several_adapters_are_ordered_by_the_worst_of_them():
-    report = samples.build(4, adapters=("tuned", "other"))
-    scores = tuple(
-        dataclasses.replace(score, value=0.0)
-        if (score.case_id, score.variant, score.metric) == ("c3", "other", "Correctness")
-        else score
-        for score in report.scores
-    )
-    assert order(render_page(dataclasses.replace(report, scores=scores), []))[0] == "c3"
-
-
 def test_vanilla_alone_is_shown_without_comparison():
     text = read(samples.vanilla_only()).text
     assert "no comparison One variant: no verdict." in text
     assert "Comparisons" not in text
-    assert "lowest scores first" in text
-
-
-def test_vanilla_alone_is_ordered_by_score_worst_first():
-    report = samples.build(3, (samples.HALLUCINATION,), ())
-    values = {"c0": 0.1, "c1": 0.9, "c2": 0.5}
-    scores = tuple(dataclasses.replace(s, value=values[s.case_id]) for s in report.scores)
-    assert order(render_page(dataclasses.replace(report, scores=scores), [])) == ["c1", "c2", "c0"]
 
 
 def test_a_group_named_all_is_no_group():
     html = render_report(samples.build(4, cases=tuple(samples.case(i, "all") for i in range(4))))
-    assert "only-g0" not in html["report.html"]
+    assert '"groups":[]' in html["report.html"]
     assert "by group" not in html["comparison.svg"]
 
 
@@ -217,7 +172,7 @@ def test_text_from_data_and_models_is_escaped():
         provenance={EVIL: [EVIL, {EVIL: EVIL}]},
     )
     reader = read(report)
-    assert not {"script", "img"} & set(reader.tags)
+    assert "img" not in reader.tags and reader.tags.count("script") == 4, "the data, our scripts"
     assert reader.text.count("<script>alert(1)</script></svg></style>{{7*7}}{% x %}") > 20
     assert not [name for name, _ in reader.attributes if name.startswith("on")]
 
@@ -225,38 +180,17 @@ def test_text_from_data_and_models_is_escaped():
 def test_page_needs_nothing_but_itself(report):
     html = render_report(report)["report.html"]
     reader = Reader(html)
-    assert not {"script", "link", "iframe", "img", "object"} & set(reader.tags)
+    assert not {"link", "iframe", "img", "object"} & set(reader.tags)
     for name, value in reader.attributes:
         if name in ("src", "href", "xlink:href", "action", "data", "srcset"):
             assert value.startswith("#")
     assert not re.search(r"@import|url\((?!#)", html)
-    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in reader.attributes
+    (policy,) = (value for name, value in reader.attributes if "default-src" in str(value))
+    assert re.fullmatch(
+        r"default-src 'none'; script-src( 'sha256-[\w+/=]+'){3}; style-src 'unsafe-inline'", policy
+    )
     ids = [value for name, value in reader.attributes if name == "id"]
     assert len(ids) == len(set(ids))
-
-
-def test_filters_name_only_what_is_there(report):
-    html = render_report(report)["report.html"]
-    assert 'for="only-loss">losses 4' in html
-    assert 'for="only-fail">failures 2' in html
-    assert 'for="only-g1">hard 10' in html
-    assert "main:has(#only-loss:checked) .case:not(.loss)" in html
-    for group in re.findall(r"only-(g\d+)", html):
-        assert re.search(rf'class="card case [^"]*\b{group}\b', html)
-    assert "only-fail" not in render_report(samples.build(4))["report.html"]
-
-
-def test_ten_thousand_cases_show_both_ends():
-    report = samples.build(10_000, failed={(f"c{i}", "tuned") for i in range(400)})
-    html = render_page(report, [])
-    shown = order(html)
-    assert len(shown) == MAX_CASES
-    assert "Shown are 500 of 10,000 cases" in html and "All 10,000 are in 03_cases.csv." in html
-    kinds = [int(case_id[1:]) % 4 for case_id in shown]
-    assert set(kinds[:200]) == {0}, "the worst losses"
-    assert set(kinds[200:400]) <= {2, 3}, "the best gains"
-    assert all(int(case_id[1:]) < 400 for case_id in shown[400:]), "some without a pair"
-    assert len(html) < 2_000_000
 
 
 def test_unworked_cases_are_counted_not_shown():
@@ -370,7 +304,7 @@ def test_without_a_trust_report_nothing_is_said_of_it(report):
 
 def test_texts_in_the_trust_report_are_escaped(report):
     bad = Trust(canaries=(Canary("null answer", EVIL, 0.9, 5, 0, 0.6, True),), family=TRUST.family)
-    assert "<script>" not in render_report(dataclasses.replace(report, trust=bad))["report.html"]
+    assert "<script>alert" not in render_page(dataclasses.replace(report, trust=bad), [])
 
 
 def test_a_prompted_base_stands_beside_the_adapter_everywhere():
@@ -387,23 +321,6 @@ def test_a_prompted_base_stands_beside_the_adapter_everywhere():
         )
     ]
     assert places == sorted(places)
-    first = Reader(html[html.index("Case c0") : html.index("Case c4")]).text
-    assert "prompted +0.10" in first and "tuned -0.20" in first
-
-
-def test_cases_are_ordered_and_filtered_by_the_adapter_not_by_the_prompt():
-    report = samples.build(4, adapters=("prompted", "tuned"))
-    scores = tuple(
-        dataclasses.replace(score, value=0.0)
-        if (score.case_id, score.variant, score.metric) == ("c2", "prompted", "Correctness")
-        else score
-        for score in report.scores
-    )
-    html = render_page(dataclasses.replace(report, scores=scores), [])
-    assert order(html) == ["c0", "c1", "c2", "c3"]
-    assert 'for="only-loss">losses 1' in html
-    alone = samples.build(4, adapters=("prompted",))
-    assert 'for="only-win">wins 4' in render_page(alone, [])
 
 
 def test_the_verdict_and_the_page_show_the_same_figures():
