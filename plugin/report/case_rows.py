@@ -243,8 +243,17 @@ def _rank(data: Json, case: Json) -> float | None:
 _CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"} | {127: 0x2421}
 
 
+_TURNING = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
+"""Characters that turn the direction of the text after them."""
+
+
 def readable(text: str) -> str:
     """Return a text for the page's static part: not too long, control characters visible."""
     cut = len(text) - _LONGEST_STATIC
     more = f" … ({cut:,} more characters)" if cut > 0 else ""
     return text[:_LONGEST_STATIC].translate(_CONTROLS) + more
+
+
+def visible(text: str) -> str:
+    """Return a text of one line in which nothing turns the direction of what stands beside it."""
+    return text.translate(_CONTROLS | _TURNING)

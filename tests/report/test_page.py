@@ -245,6 +245,15 @@ def test_an_option_is_never_broken_at_the_end_of_a_line(report):
     assert 'raise <span class="option">--max_tokens</span> &lt;b&gt;now' in html
 
 
+def test_text_that_runs_backwards_turns_nothing_else_in_the_answer(report):
+    turned, long = "\u202eabc", "x" * 700
+    verdict = Verdict("better", turned, (turned + long,), "Correctness", turned)
+    report = dataclasses.replace(report, verdict=verdict, warnings=(turned,))
+    html = render_page(report, [])
+    answer = html[html.index('id="answer"') : html.index('id="tables"')]
+    assert "\u202e" not in answer and long in answer
+
+
 def test_a_failed_write_leaves_the_old_file_whole(report, tmp_path, monkeypatch):
     first = write_report(report, tmp_path)[0]
     before = first.read_bytes()
