@@ -326,7 +326,6 @@ def _standing(
     primary = next(s for s in header.metrics if s.name == verdict.primary_metric)
     kinds = (one.kind for one in facts.certificates if one.variant == name)
     faults = [*judge_faults(trust), *facts.compared.faults]
-    faults += [f"{judge} is the model under test" for judge in header.self_judging]
     told = [one.holds for one in trust.readings if one.holds is not None]
     return Standing(
         verdict=verdict,
@@ -336,7 +335,8 @@ def _standing(
         is_unfinished_thinking=bool(read.why_none),
         certificate=next(kinds, "none"),
         is_smoke_test=primary.asks_judge and bool(header.caveat),
-        judge_faults=tuple(faults) if primary.asks_judge else (),
+        is_distrusted=primary.asks_judge and bool(faults),
+        judges_itself=primary.asks_judge and bool(header.self_judging),
         collapsed=is_collapsed(facts.collapse, name),
         n_readings=len(told),
         n_upset=told.count(False),

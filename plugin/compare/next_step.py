@@ -37,7 +37,8 @@ class Standing:
         is_unfinished_thinking: too many answers end inside their thoughts to compare.
         certificate: what was proved about the adapter that the verdict is about.
         is_smoke_test: the primary metric asks a judge that only counts words.
-        judge_faults: what is wrong with the judge of the primary metric, a few words each.
+        is_distrusted: the judge of the primary metric failed a test; the first line says which.
+        judges_itself: that judge is the model under test.
         collapsed: the verdict's variant shows signs of collapse.
         n_readings: other readings of the result that can tell.
         n_upset: how many of these do not give the same result.
@@ -52,7 +53,8 @@ class Standing:
     is_unfinished_thinking: bool = False
     certificate: Literal["certified", "no effect", "partial", "base disturbed", "none"] = "none"
     is_smoke_test: bool = False
-    judge_faults: tuple[str, ...] = ()
+    is_distrusted: bool = False
+    judges_itself: bool = False
     collapsed: bool = False
     n_readings: int = 0
     n_upset: int = 0
@@ -171,13 +173,14 @@ def _judge(standing: Standing, row: Comparison) -> NextStep | None:
             NextKind.REAL_JUDGE,
             "Ask a real judge (--judge) before you decide: the offline one only counts words.",
         )
-    if standing.judge_faults:
-        return _step(
-            NextKind.OTHER_JUDGE,
-            f"Do not decide on this: the judge {' and '.join(standing.judge_faults)}. Choose "
-            "another judge, or have people rate the answers.",
-        )
-    return None
+    if not (standing.is_distrusted or standing.judges_itself):
+        return None
+    why = "is not to be trusted" if standing.is_distrusted else "is the model under test"
+    return _step(
+        NextKind.OTHER_JUDGE,
+        f"Do not decide on this: the judge {why}. Choose another judge, or have people rate the "
+        "answers.",
+    )
 
 
 def _lost(standing: Standing, row: Comparison) -> NextStep | None:

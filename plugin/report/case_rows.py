@@ -10,6 +10,7 @@ from urllib.parse import quote
 from plugin.compare.numbers import format_number
 from plugin.records import DATA, Case, Failure, MetricSpec, Preference
 from plugin.report.record import CaseCell, Ledger
+from plugin.report.right_wrong import rule_of_right
 from plugin.thinking import SplitText
 
 N_STATIC = 5
@@ -41,41 +42,6 @@ FLAGS = (
     Flag("repeated", "↻", "repeats itself"),
 )
 _PLACE = {flag.key: place for place, flag in enumerate(FLAGS)}
-
-
-class Rule(NamedTuple):
-    """When an answer counts as right: its score is at or beyond the middle of the metric's range.
-
-    Attributes:
-        spec: the metric that tells.
-        middle: the worst score that is still right.
-    """
-
-    spec: MetricSpec
-    middle: float
-
-    def is_right(self, score: float) -> bool:
-        """Return whether a score stands for a right answer."""
-        return self.spec.gain(score, self.middle) >= 0
-
-    @property
-    def text(self) -> str:
-        """Return the rule as a sentence."""
-        name, edge = self.spec.name, format_number(self.middle)
-        bound = "at least" if self.spec.higher_is_better else "at most"
-        return (
-            f"An answer counts as right where {name} is {bound} {edge}; a change counts where "
-            f"{name} moves by more than {format_number(self.spec.margin)}."
-        )
-
-
-def rule_of_right(ledger: Ledger) -> Rule | None:
-    """Return what tells right from wrong: the primary metric, or the first that can; or None."""
-    found = (ledger.primary, *ledger.report.metrics)
-    for spec in found:
-        if spec and spec.decides and spec.is_bounded and not spec.is_relative | spec.judges_data:
-            return Rule(spec, (spec.low + spec.high) / 2)
-    return None
 
 
 def case_anchor(case_id: str) -> str:
@@ -184,10 +150,8 @@ class _Layout:
         if self.rule is None or (cell := cells[self.rule.spec]).gain is None or not cell.score:
             return found
         base = ledger.cell(case, ledger.variants[0], self.rule.spec).score
-        was, now = (self.rule.is_right(one.value) for one in (base, cell.score) if one)
-        if was != now and abs(cell.gain) > self.rule.spec.margin:
-            found.add("now right" if now else "now wrong")
-        return found
+        turn = self.rule.turn(base.value, cell.score.value) if base else ""
+        return found | {"broke": {"now wrong"}, "fixed": {"now right"}}.get(turn, set[str]())
 
     def ranks(self, name: str, cells: Mapping[MetricSpec, CaseCell]) -> Json:
         """Return what a case is sorted by under a variant."""
@@ -279,8 +243,17 @@ def _rank(data: Json, case: Json) -> float | None:
 _CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"} | {127: 0x2421}
 
 
+_TURNING = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
+"""Characters that turn the direction of the text after them."""
+
+
 def readable(text: str) -> str:
     """Return a text for the page's static part: not too long, control characters visible."""
     cut = len(text) - _LONGEST_STATIC
     more = f" … ({cut:,} more characters)" if cut > 0 else ""
     return text[:_LONGEST_STATIC].translate(_CONTROLS) + more
+
+
+def visible(text: str) -> str:
+    """Return a text of one line in which nothing turns the direction of what stands beside it."""
+    return text.translate(_CONTROLS | _TURNING)

@@ -22,7 +22,7 @@ from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
 from plugin.records import ALL, EVEN, PROMPTED
 from plugin.report.capability import capability_section
-from plugin.report.case_rows import case_anchor, case_data, ends, readable
+from plugin.report.case_rows import case_anchor, case_data, ends, readable, visible
 from plugin.report.embedded import code_element, data_element, read_code, security_policy
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
@@ -217,6 +217,7 @@ def _template() -> Template:
         "rate": format_rate,
         "whole": _format_whole,
         "readable": readable,
+        "visible": visible,
         "anchor": case_anchor,
         "id": id,
         "whole_options": _whole_options,
@@ -232,7 +233,7 @@ def _whole_options(text: str) -> Markup:
     """Return a text, escaped, whose options are not broken at the end of a line."""
     from markupsafe import Markup, escape
 
-    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text))))  # noqa: S704
+    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(visible(text)))))  # noqa: S704
 
 
 def _format_whole(value: float | None, *, signed: bool = False) -> str:

@@ -10,6 +10,54 @@ from plugin.compare.numbers import format_number
 from plugin.records import ALL, Case, MetricSpec
 from plugin.report.record import Ledger
 
+Turn = Literal["broke", "fixed", "right", "wrong", "moved little"]
+"""Right and then wrong, the reverse, right or wrong both times, or too small a change to count."""
+
+
+class Rule(NamedTuple):
+    """When an answer counts as right: its score is at or beyond the middle of the metric's range.
+
+    Attributes:
+        spec: the metric that tells.
+        middle: the worst score that is still right.
+    """
+
+    spec: MetricSpec
+    middle: float
+
+    def turn(self, before: float, now: float) -> Turn:
+        """Return what became of an answer, by the scores of two variants."""
+        was_right, is_right = (self.spec.gain(x, self.middle) >= 0 for x in (before, now))
+        if was_right == is_right:
+            return "right" if is_right else "wrong"
+        if abs(now - before) <= self.spec.margin:
+            return "moved little"
+        return "fixed" if is_right else "broke"
+
+    @property
+    def text(self) -> str:
+        """Return the rule as a sentence."""
+        name, edge = self.spec.name, format_number(self.middle)
+        bound = "at least" if self.spec.higher_is_better else "at most"
+        return (
+            f"An answer counts as right where {name} is {bound} {edge}; a change counts where "
+            f"{name} moves by more than {format_number(self.spec.margin)}."
+        )
+
+    @property
+    def exact_text(self) -> str:
+        """Return the rule as a sentence, for scores that are all the best or the worst one."""
+        best, worst = f"{self.spec.best:g}", f"{self.spec.worst:g}"
+        return f"On {self.spec.name}, right is a score of {best}, wrong one of {worst}."
+
+
+def rule_of_right(ledger: Ledger) -> Rule | None:
+    """Return what tells right from wrong: the primary metric, or the first that can; or None."""
+    for spec in (ledger.primary, *ledger.report.metrics):
+        if spec and spec.decides and spec.is_bounded and not spec.is_relative | spec.judges_data:
+            return Rule(spec, (spec.low + spec.high) / 2)
+    return None
+
 
 class TurnedCase(NamedTuple):
     """A case that turned, with both scores."""
@@ -65,24 +113,16 @@ def turned_cases(ledger: Ledger) -> list[Turned]:
     The metric is the primary one; if right and wrong mean nothing there, the first other one for
     which they do. Empty without such a metric, and without a second variant.
     """
-    spec = _metric_of(ledger)
-    if spec is None or ledger.baseline is None:
+    rule = rule_of_right(ledger)
+    if rule is None or ledger.baseline is None:
         return []
     about = ledger.report.verdict.variant
     others = sorted(ledger.variants[1:], key=lambda name: name != about)
-    return [found for name in others if (found := _turned(ledger, spec, name)).counts[0].n]
+    return [found for name in others if (found := _turned(ledger, rule, name)).counts[0].n]
 
 
-def _metric_of(ledger: Ledger) -> MetricSpec | None:
-    """Return the first metric that has a right and a wrong: bounded, and about one completion."""
-    primary = ledger.primary
-    specs = sorted(ledger.report.metrics, key=lambda spec: spec is not primary)
-    fit = (s for s in specs if s.decides and s.is_bounded)
-    return next((s for s in fit if not (s.is_relative or s.judges_data)), None)
-
-
-def _turned(ledger: Ledger, spec: MetricSpec, variant: str) -> Turned:
-    base = ledger.variants[0]
+def _turned(ledger: Ledger, rule: Rule, variant: str) -> Turned:
+    base, spec = ledger.variants[0], rule.spec
     pairs = [
         (case, old.value, new.value)
         for case in ledger.report.cases
@@ -90,7 +130,7 @@ def _turned(ledger: Ledger, spec: MetricSpec, variant: str) -> Turned:
         and (new := ledger.cell(case, variant, spec).score)
     ]
     is_exact = all(value in (spec.low, spec.high) for _, *both in pairs for value in both)
-    found = [(case, old, new, _turn(spec, old, new)) for case, old, new in pairs]
+    found = [(case, old, new, rule.turn(old, new)) for case, old, new in pairs]
     broke = [TurnedCase(case, old, new) for case, old, new, turn in found if turn == "broke"]
     fixed = [TurnedCase(case, old, new) for case, old, new, turn in found if turn == "fixed"]
     groups = [name for name in ledger.groups if any(case.group == name for case, *_ in found)]
@@ -98,7 +138,7 @@ def _turned(ledger: Ledger, spec: MetricSpec, variant: str) -> Turned:
         variant=variant,
         baseline=base,
         metric=spec.name,
-        rule=_rule(spec, is_exact),
+        rule=rule.exact_text if is_exact else rule.text,
         counts=tuple(
             _count(group, [turn for case, _, _, turn in found if group in (ALL, case.group)])
             for group in (ALL, *groups)
@@ -108,41 +148,7 @@ def _turned(ledger: Ledger, spec: MetricSpec, variant: str) -> Turned:
     )
 
 
-_Turn = Literal["broke", "fixed", "right", "wrong", "moved little"]
-
-
-def _turn(spec: MetricSpec, old: float, new: float) -> _Turn:
-    was_right, is_right = _is_right(spec, old), _is_right(spec, new)
-    if was_right == is_right:
-        return "right" if is_right else "wrong"
-    if abs(new - old) <= spec.margin:
-        return "moved little"
-    return "fixed" if is_right else "broke"
-
-
-def _is_right(spec: MetricSpec, score: float) -> bool:
-    """Return whether a score lies in the better half of the range, its middle included."""
-    return spec.gain(score, (spec.low + spec.high) / 2) >= 0
-
-
-def _rule(spec: MetricSpec, is_exact: bool) -> str:
-    if is_exact:
-        best, worst = _plain(spec.best), _plain(spec.worst)
-        return f"On {spec.name}, right is a score of {best}, wrong one of {worst}."
-    middle = _plain((spec.low + spec.high) / 2)
-    side = "or more" if spec.higher_is_better else "or less"
-    margin = format_number(spec.margin)
-    return (
-        f"On {spec.name}, right is a score of {middle} {side} (the better half of its range); a "
-        f"case counts as turned if its score also moved by more than the margin of {margin}."
-    )
-
-
-def _plain(value: float) -> str:
-    return f"{value:g}"
-
-
-def _count(group: str, turns: Sequence[_Turn]) -> TurnedCounts:
+def _count(group: str, turns: Sequence[Turn]) -> TurnedCounts:
     n = turns.count
     return TurnedCounts(
         *(group, len(turns), n("broke"), n("fixed"), n("right"), n("wrong"), n("moved little"))

@@ -49,11 +49,8 @@ def said(row=ROW, *others, names=("vanilla", "tuned"), verdict=None, **facts):
             {"is_partial": True, "halted": "--max_calls 40 is reached"},
         ),
         (NextKind.REAL_JUDGE, "Ask a real judge (--judge)", {"is_smoke_test": True}),
-        (
-            NextKind.OTHER_JUDGE,
-            "the judge failed the wrong-answer test and lies. Choose another judge",
-            {"judge_faults": ("failed the wrong-answer test", "lies")},
-        ),
+        (NextKind.OTHER_JUDGE, "the judge is not to be trusted", {"is_distrusted": True}),
+        (NextKind.OTHER_JUDGE, "the judge is the model under test", {"judges_itself": True}),
         (NextKind.CHECK, "do not confirm the judge's gain", {"is_unconfirmed": True}),
         (NextKind.CHECK, "signs of collapse", {"collapsed": True}),
         (NextKind.CHECK, "changes in 2 of 4 other readings", {"n_readings": 4, "n_upset": 2}),
@@ -229,7 +226,7 @@ def test_what_makes_the_numbers_void_comes_before_all_else():
     lost = guard("Toxicity", "lost")
     everything = {
         "is_unfinished_thinking": True, "certificate": "no effect", "is_partial": True,
-        "is_smoke_test": True, "judge_faults": ("lies",), "collapsed": True,
+        "is_smoke_test": True, "is_distrusted": True, "collapsed": True,
     }  # fmt: skip
     kinds = [said(ROW, lost, **dict(list(everything.items())[n:]))[0] for n in range(6)]
     assert kinds == [

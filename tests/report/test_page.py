@@ -69,7 +69,7 @@ def test_verdict_judge_and_warnings_come_first(report):
             "Warning: The judge is a smoke test.",
             "It also counts the ties.",
             "Mean scores, with 95% intervals",
-            "On Correctness, right is",
+            "An answer counts as right where Correctness",
             "How to read this",
             "Comparisons",
             "Exploratory:",
@@ -243,6 +243,15 @@ def test_an_option_is_never_broken_at_the_end_of_a_line(report):
     report = dataclasses.replace(report, warnings=("raise --max_tokens <b>now</b>",))
     html = render_page(report, [])
     assert 'raise <span class="option">--max_tokens</span> &lt;b&gt;now' in html
+
+
+def test_text_that_runs_backwards_turns_nothing_else_in_the_answer(report):
+    turned, long = "\u202eabc", "x" * 700
+    verdict = Verdict("better", turned, (turned + long,), "Correctness", turned)
+    report = dataclasses.replace(report, verdict=verdict, warnings=(turned,))
+    html = render_page(report, [])
+    answer = html[html.index('id="answer"') : html.index('id="tables"')]
+    assert "\u202e" not in answer and long in answer
 
 
 def test_a_failed_write_leaves_the_old_file_whole(report, tmp_path, monkeypatch):

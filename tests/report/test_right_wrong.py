@@ -50,8 +50,10 @@ def test_other_scores_turn_at_the_middle_if_they_move_beyond_the_margin():
     assert ids(found.broke) == ["c2", "c0"], "the largest loss first"
     assert ids(found.fixed) == ["c3"]
     assert found.counts[0] == TurnedCounts("all", 5, 2, 1, 0, 1, 1)
-    assert "0.5 or more (the better half of its range)" in found.rule
-    assert "moved by more than the margin of 0.05" in found.rule
+    assert found.rule == (
+        "An answer counts as right where Correctness is at least 0.50; a change counts where "
+        "Correctness moves by more than 0.05."
+    )
 
 
 def test_where_lower_is_better_low_is_right():
