@@ -188,10 +188,12 @@ def run_task(
     Raises:
         FaultError: when the engine cannot answer an item, for lack of memory for example.
     """
+    import lm_eval.api.task
     from lm_eval.evaluator import evaluate
 
     from plugin.capability.harness_model import HarnessModel
 
+    lm_eval.api.task.tqdm = lambda rows, **_: rows  # its bars would cut through our own
     model = HarnessModel(engine, variant, count)
     model.wants_greedy = one.wants_greedy
     results = evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from plugin.capability.probe import probe_items
+from plugin.capability.probe import abilities, probe_items
 from plugin.capability.records import AbilityFinding, OverallFinding, Source
 from plugin.capability.report import Capability, TextFinding
 from plugin.capability.stats import LARGE, MARGIN
@@ -28,8 +28,8 @@ _NAMES: dict[Source, str] = {"probe": "", "lm-eval": " (lm-eval)"}
 
 
 def ability_name(ability: str) -> str:
-    """Return an ability's name as shown."""
-    return ability.replace("_", " ")
+    """Return an ability's name as shown; a task of lm-eval keeps its own."""
+    return ability.replace("_", " ") if ability in abilities() else ability
 
 
 def listed(names: Sequence[str]) -> str:
