@@ -194,7 +194,10 @@ def _with_likelihood(reading: TextReading, row: _Row, logits: Logits) -> TextRea
 
 def _with_divergence(reading: TextReading, kept: str | None, own: Logits) -> TextReading:
     """Add the divergence from the base's next tokens, or why there is none."""
-    found = divergence(NextTokens.load(kept), own) if kept else None
+    try:
+        found = divergence(NextTokens.load(kept), own) if kept else None
+    except ValueError:  # the journal's row was changed by someone else
+        found = None
     if found is None:
         return replace(reading, reason=reading.reason or _NO_DIVERGENCE)
     return replace(reading, divergence=found)

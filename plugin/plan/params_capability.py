@@ -23,7 +23,7 @@ class CapabilityParams(TaskParams):
         AUTO,
         "Test general ability",
         "Ask base and variants shipped questions of general ability, scored by rules, to see what "
-        "the fine-tune broke. quick: about 200 questions. full: 1,200, enough to show that nothing "
+        "the fine-tune broke. quick: about 200 questions. full: 1,300, enough to show that nothing "
         "was lost. auto: the quick set where it takes less than a fifth of the run's own "
         "generation. Not for recorded completions.",
         Option("metrics", hosts=NOT_CLASSIC, choices=(AUTO, QUICK, FULL, OFF)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -45,17 +46,25 @@ _LEFT, _RIGHT, _ROW = 2.3, 3.0, 0.3
 
 def capability_charts(found: Capability) -> dict[str, str]:
     """Return file name -> SVG of the pictures that there is anything to draw for."""
-    charts = {}
+    return {
+        name: render_svg(draw, _TITLES[name]) for name, draw in capability_figures(found).items()
+    }
+
+
+_TITLES = {
+    "capability.svg": "General ability: change against the base",
+    "radar.svg": "General ability: scores of every variant",
+}
+
+
+def capability_figures(found: Capability) -> dict[str, Callable[[], Figure]]:
+    """Return file name -> what draws the picture, of those that there is anything to draw for."""
+    figures: dict[str, Callable[[], Figure]] = {}
     if found.findings:
-        charts["capability.svg"] = render_svg(
-            lambda: changes_figure(found), "General ability: change against the base"
-        )
-    source = _source_of_radar(found)
-    if source:
-        charts["radar.svg"] = render_svg(
-            lambda: radar_figure(found, source), "General ability: scores of every variant"
-        )
-    return charts
+        figures["capability.svg"] = partial(changes_figure, found)
+    if source := _source_of_radar(found):
+        figures["radar.svg"] = partial(radar_figure, found, source)
+    return figures
 
 
 def changes_figure(found: Capability) -> Figure:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from plugin.report import verdict_txt
 from plugin.report.canvas import INK, PAPER, chart_style, new_figure
+from plugin.report.capability_charts import capability_figures
 from plugin.report.charts import gains_figure, means_figure
 from plugin.report.confusion import confusion_figure
 from plugin.report.gain_chart import answer_figure
@@ -36,6 +37,8 @@ def render_pdf(report: Report) -> bytes:
         figures += [means_figure(ledger), gains_figure(ledger)]
         if report.task.matrices:
             figures.append(confusion_figure(report.task.matrices))
+        if report.capability:
+            figures += [draw() for draw in capability_figures(report.capability).values()]
         for figure in figures:
             pages.savefig(figure, facecolor=PAPER)
     return written.getvalue()

@@ -68,6 +68,15 @@ def test_the_shipped_adapter_behaves_as_recorded(demo_run: Path) -> None:
     assert len(same) == 120 and sum(same) >= 0.95 * len(same), sum(same)
 
 
+def test_it_says_plainly_that_a_tiny_model_is_at_the_floor(demo_run: Path) -> None:
+    verdict = (demo_run / "verdict.txt").read_text(encoding="utf-8")
+    assert "General ability: cannot be told: both models solve (nearly) none of the" in verdict
+    found = summary(demo_run)["capability"]
+    at_floor = [one["outcome"] == "floor" for one in found["findings"]]
+    assert len(at_floor) >= 8 and sum(at_floor) >= len(at_floor) - 2
+    assert all(one["perplexity"] > 1 for one in found["texts"])
+
+
 def test_every_case_is_in_the_table_with_both_outputs(demo_run: Path) -> None:
     text = (demo_run / "03_cases.csv").read_text(encoding="utf-8")
     rows = [row for row in csv.DictReader(io.StringIO(text)) if row["metric"] == "Token F1"]
@@ -93,7 +102,7 @@ def test_provenance_is_complete(demo_run: Path) -> None:
     assert len(digests["data set's content"]) == len(digests["model's files"]) == 64
     assert set(digests["adapters' files"]) == {"adapter"}
     assert provenance["judge_calls"]["n_calls"] > 0
-    stages = {"prepare", "load_model", "certify", "generate", "score", "compare"}
+    stages = {"prepare", "load_model", "certify", "generate", "capability", "score", "compare"}
     assert set(provenance["seconds"]) == stages
     assert len(provenance["prompts"]["digest"]) == 64
 

@@ -18,6 +18,7 @@ from plugin.capability.words import TEXT_NOTE, detail_lines, with_capability
 from plugin.report import render_report
 from plugin.report.capability import CAPABILITY_COLUMNS
 from plugin.report.capability_charts import capability_charts
+from plugin.report.pdf import render_pdf
 from plugin.results import Verdict
 from plugin.run_facts import CapabilityChoice
 from tests.browser import browser  # noqa: F401
@@ -208,6 +209,11 @@ def test_a_run_without_it_has_no_table_picture_or_section(report):
     assert not {"08_capability.csv", "capability.svg", "radar.svg"} & files.keys()
     assert "General ability" not in files["report.html"]
     assert json.loads(files["summary.json"])["capability"] is None
+
+
+def test_the_pdf_for_hosts_without_svg_has_a_page_for_each_picture(report, whole):
+    pages = [render_pdf(one).count(b"/Type /Page ") for one in (report, whole)]
+    assert pages[1] == pages[0] + 2
 
 
 def test_the_summary_has_everything(whole):
