@@ -74,6 +74,14 @@ class BatchEffect(NamedTuple):
     n_changed: int
     n_rows: int
 
+    @property
+    def words(self) -> str:
+        """Return the result in words."""
+        return (
+            f"{self.n_changed} of {self.n_probes} probe completions change between batches of 1 "
+            f"and {self.n_rows}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -260,19 +268,11 @@ def certificate_line(certificate: Certificate) -> str:
             "asked again"
         )
     if batch := certificate.batch:
-        facts.append(batch_words(batch))
+        facts.append(batch.words)
     proof = certificate.base_proof
     if proof is not None:
         facts.append(f"base unchanged afterwards ({proof})" if proof else "base left changed")
     return f"Adapter {certificate.variant}: {certificate.result}. {'; '.join(facts)}."
-
-
-def batch_words(batch: BatchEffect) -> str:
-    """Return in words how completions depend on the batch."""
-    return (
-        f"{batch.n_changed} of {batch.n_probes} probe completions change between batches of 1 and "
-        f"{batch.n_rows}"
-    )
 
 
 def certificate_block(certificate: Certificate) -> str:
@@ -303,7 +303,7 @@ def certificate_block(certificate: Certificate) -> str:
     if n_self_changed := certificate.n_self_changed:
         rows.append(("", f"the base alone changed {n_self_changed} of {n_probes} when asked again"))
     if batch := certificate.batch:
-        rows.append(("batch", batch_words(batch)))
+        rows.append(("batch", batch.words))
     proof = certificate.base_proof
     if proof is not None:
         rows.append(("base", f"unchanged afterwards: {proof}" if proof else "LEFT CHANGED"))
@@ -313,9 +313,16 @@ def certificate_block(certificate: Certificate) -> str:
     return "\n".join([f"\n{certificate.variant}: {certificate.result}", *lines])
 
 
-def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
-    """Return warnings about the adapters, one sentence each."""
-    found: list[str] = []
+def certificate_warnings(
+    certificates: Sequence[Certificate], n_before_resuming: int = 0
+) -> list[str]:
+    """Return warnings about the adapters, one sentence each.
+
+    Args:
+        certificates: all of the run.
+        n_before_resuming: completions that were there when another session made the rest.
+    """
+    found = _mixed_batches(certificates, n_before_resuming)
     for one in certificates:
         found += one.notes
         if one.kind == "partial":
@@ -339,3 +346,15 @@ def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
                 "is nothing to compare. Check that you named the right model"
             )
     return found
+
+
+def _mixed_batches(certificates: Sequence[Certificate], n_before_resuming: int) -> list[str]:
+    """Warn of a resumed run where completions depend on the batch that they are made in."""
+    batches = [one.batch for one in certificates if one.batch and one.batch.n_changed]
+    if not n_before_resuming or not batches:
+        return []
+    most = max(batches, key=lambda batch: batch.n_changed)
+    return [
+        f"the run was resumed after {n_before_resuming} completions, and on this device "
+        f"{most.words}: a run without a break may give other completions"
+    ]

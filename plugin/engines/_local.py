@@ -67,6 +67,11 @@ class LocalEngine(ABC):
         own = [own_chat_note(name, self._template, one) for name, one in self._own.items()]
         return (*template_notes(self._template, text, self._settings), *own)
 
+    @property
+    def decoding(self) -> str:
+        """See `Engine.decoding`."""
+        return ""
+
     def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """See `Engine.encode`."""
         n_vocabulary, template, settings = self._switch.n_vocabulary, self._template, self._settings
