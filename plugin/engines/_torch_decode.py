@@ -154,11 +154,7 @@ class PromptDecoder:
 
     def _can_use_slots(self) -> bool:
         if self._plan is None and not self.obstacle:
-            try:
-                found = plan_slots(self._model)
-            except RuntimeError as error:
-                self._is_short(error)
-                found = "there was no memory to try slots"
+            found = plan_slots(self._model)
             if isinstance(found, str):
                 self.obstacle = found
             else:
