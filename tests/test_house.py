@@ -31,7 +31,7 @@ HEAVY = {
     "torch": (
         *("engines/_peft_merge.py", "engines/_peft_switch.py", "engines/_torch.py"),
         *("engines/_torch_decode.py", "engines/_torch_layers.py", "engines/_torch_plan.py"),
-        *("engines/_torch_slots.py", "judges/_torch_decoder.py"),
+        *("engines/_torch_graphs.py", "engines/_torch_slots.py", "judges/_torch_decoder.py"),
         "metrics/bertscore.py",
     ),
     "transformers": (

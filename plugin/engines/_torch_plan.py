@@ -11,6 +11,7 @@ from typing import Any
 
 from plugin.certify.measure import probe_ids
 from plugin.engines._torch import is_out_of_memory
+from plugin.engines._torch_graphs import host_decisions
 from plugin.engines._torch_slots import SlotPlan, TorchSlots
 from plugin.errors import one_line
 
@@ -59,12 +60,28 @@ def _tried(model: Any, kind: str) -> SlotPlan | str:
         tuple(layer.sliding_window if layer.is_sliding else None for layer in layers),
         n_bytes,
         int(out.logits.shape[-1]),
-        bool(getattr(model, "_can_compile_fullgraph", False)),
+        _recording_obstacle(model),
     )
+    plan = plan._replace(unrecorded=plan.unrecorded or _host_obstacle(model, plan))
     apart = _distance_to_plain(model, plan)
     if not apart <= _MAX_APART:
         return f"{kind} answer otherwise there ({apart:.2g})"
     return plan
+
+
+def _recording_obstacle(model: Any) -> str:
+    """Return why the library's own word is that steps cannot be recorded; "" if they can."""
+    if getattr(model, "_can_compile_fullgraph", False):
+        return ""
+    return "transformers does not say that this model's steps can be recorded"
+
+
+def _host_obstacle(model: Any, plan: SlotPlan) -> str:
+    """Return which operations of a step would make the host wait for the device; "" for none."""
+    slots = TorchSlots(model, plan, 2, 32)
+    slots.read([probe_ids(_n_embeddings(model))[:4]] * 2, [0, 1])
+    found = host_decisions(lambda: slots.peek(2))
+    return f"its steps decide on the host: {', '.join(found)}" if found else ""
 
 
 def _config_obstacle(model: Any) -> str:
