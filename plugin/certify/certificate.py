@@ -61,6 +61,28 @@ class Distance(NamedTuple):
         return self.kl > _ABOVE_NOISE * noise.kl and self.largest > _ABOVE_NOISE * noise.largest
 
 
+class BatchEffect(NamedTuple):
+    """Hold how many completions of the probes change with the number of rows in a step.
+
+    Attributes:
+        n_probes: completions that were made twice, by the base and by the adapter.
+        n_changed: how many of them differ.
+        n_rows: rows in a step the second time; the first time there was one.
+    """
+
+    n_probes: int
+    n_changed: int
+    n_rows: int
+
+    @property
+    def words(self) -> str:
+        """Return the result in words."""
+        return (
+            f"{self.n_changed} of {self.n_probes} probe completions change between batches of 1 "
+            f"and {self.n_rows}"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """Hold what is proved about one variant's adapter; None means the engine cannot measure it.
@@ -78,6 +100,8 @@ class Certificate:
         n_completions: number of completions that have a base completion to compare with.
         n_changed: how many of those differ.
         n_self_changed: how many of the `n_probes` the base answers differently when asked again.
+        path: how the engine applies the adapter, in words; "" where there is one way only.
+        batch: how completions depend on the batch on this device; None where it was not measured.
         notes: what else the reader should know, one sentence each.
         reason: why there is no certificate; "" when there is one.
     """
@@ -94,6 +118,8 @@ class Certificate:
     n_completions: int = 0
     n_changed: int = 0
     n_self_changed: int = 0
+    path: str = ""
+    batch: BatchEffect | None = None
     notes: tuple[str, ...] = ()
     reason: str = ""
 
@@ -241,6 +267,8 @@ def certificate_line(certificate: Certificate) -> str:
             f"the base gave another answer to {n_self_changed} of {n_probes} probe prompts when "
             "asked again"
         )
+    if batch := certificate.batch:
+        facts.append(batch.words)
     proof = certificate.base_proof
     if proof is not None:
         facts.append(f"base unchanged afterwards ({proof})" if proof else "base left changed")
@@ -261,6 +289,8 @@ def certificate_block(certificate: Certificate) -> str:
     if certificate.weight_norm is not None:
         norm = format_rough(certificate.weight_norm, 3)
         rows.append(("weights", f"changed by a matrix of Frobenius norm {norm}"))
+    if certificate.path:
+        rows.append(("applied", certificate.path))
     if effect and noise:
         far = f"{format_rough(effect.kl)} nats from the base on {n_probes} probe prompts"
         near = f"{format_rough(noise.kl, 1)} nats between the base one by one and in a batch"
@@ -272,6 +302,8 @@ def certificate_block(certificate: Certificate) -> str:
         rows.append(("completions", f"{certificate.n_changed} of {n_completions} changed"))
     if n_self_changed := certificate.n_self_changed:
         rows.append(("", f"the base alone changed {n_self_changed} of {n_probes} when asked again"))
+    if batch := certificate.batch:
+        rows.append(("batch", batch.words))
     proof = certificate.base_proof
     if proof is not None:
         rows.append(("base", f"unchanged afterwards: {proof}" if proof else "LEFT CHANGED"))
@@ -281,9 +313,16 @@ def certificate_block(certificate: Certificate) -> str:
     return "\n".join([f"\n{certificate.variant}: {certificate.result}", *lines])
 
 
-def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
-    """Return warnings about the adapters, one sentence each."""
-    found: list[str] = []
+def certificate_warnings(
+    certificates: Sequence[Certificate], n_before_resuming: int = 0
+) -> list[str]:
+    """Return warnings about the adapters, one sentence each.
+
+    Args:
+        certificates: all of the run.
+        n_before_resuming: completions that were there when another session made the rest.
+    """
+    found = _mixed_batches(certificates, n_before_resuming)
     for one in certificates:
         found += one.notes
         if one.kind == "partial":
@@ -307,3 +346,15 @@ def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
                 "is nothing to compare. Check that you named the right model"
             )
     return found
+
+
+def _mixed_batches(certificates: Sequence[Certificate], n_before_resuming: int) -> list[str]:
+    """Warn of a resumed run where completions depend on the batch that they are made in."""
+    batches = [one.batch for one in certificates if one.batch and one.batch.n_changed]
+    if not n_before_resuming or not batches:
+        return []
+    most = max(batches, key=lambda batch: batch.n_changed)
+    return [
+        f"the run was resumed after {n_before_resuming} completions, and on this device "
+        f"{most.words}: a run without a break may give other completions"
+    ]

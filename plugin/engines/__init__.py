@@ -56,6 +56,7 @@ class EngineSettings:
         chat_template: whether to use the tokenizer's chat template when it has one.
         load_4bit: whether to load the base in 4 bits.
         enable_thinking: value passed to the chat template; None passes nothing.
+        fits_memory: whether an engine on a GPU may take as many as its memory has room for.
         spread: only for the engine ray: which engine it runs, and on how many workers.
     """
 
@@ -67,6 +68,7 @@ class EngineSettings:
     chat_template: bool
     load_4bit: bool = False
     enable_thinking: bool | None = None
+    fits_memory: bool = False
     spread: WorkerSettings | None = None
 
 
@@ -102,6 +104,10 @@ class Engine(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what the report must say about this engine's prompts, one sentence each."""
+
+    @property
+    def decoding(self) -> str:
+        """Return how completions were put into batches, in words; "" where nothing is told."""
 
     def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """Return the token ids of the prompt, with the chat template and exactly one BOS.

@@ -13,7 +13,10 @@ from plugin.engines.templates import begin_tokenizer_check
 from plugin.errors import ModelError, one_line
 from plugin.load.files import refuse_code
 
-_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+_MEMORY = (
+    *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory"),
+    "cublas_status_alloc_failed",
+)
 
 
 def torch_device() -> str:
@@ -150,6 +153,15 @@ def free_torch_memory() -> None:
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def free_gpu_bytes() -> int:
+    """Return how many bytes this process can still take on the GPU."""
+    import torch
+
+    free, whole = torch.cuda.mem_get_info()
+    share = getattr(torch.cuda, "get_per_process_memory_fraction", lambda: 1.0)()
+    return int(min(free, share * whole - torch.cuda.memory_reserved()))
 
 
 def torch_loglikelihoods(model: Any, batch: Sequence[PromptPair]) -> list[float]:
