@@ -6,7 +6,7 @@ adapters are switched by `_peft_switch.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version as installed
 from typing import Any
@@ -26,7 +26,7 @@ from plugin.engines._torch import (
     torch_device,
     torch_loglikelihoods,
 )
-from plugin.engines._torch_decode import PromptDecoder, no_memory_result
+from plugin.engines._torch_decode import Ended, PromptDecoder, no_memory_result
 from plugin.engines.templates import template_text
 from plugin.errors import FaultError
 from plugin.records import VANILLA, NoResult, Prompt
@@ -128,3 +128,7 @@ class TransformersEngine(LocalEngine):
 
     def _ends(self, prompts: Sequence[Prompt]) -> set[int]:
         return self._eos_ids.union(*(self.stops(prompt.variant) for prompt in prompts))
+
+    def _decode(self, prompts: Sequence[Prompt]) -> Iterator[Ended]:
+        """See `LocalEngine._decode`."""
+        yield from self._decoder.complete(prompts, self._ends(prompts))
