@@ -11,10 +11,10 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body pace records sheets languages terminal | keys "
+    "errors | worker body pace records sheets languages terminal training_facts | keys "
     "| net results run_facts thinking | cache "
     "| preference_rows | journal | load metrics compare | certify | engines | judges | trust "
-    "| capability | report | hosts score forecast | plan | reopen | generate conclude ratings "
+    "| capability | memorisation | report | hosts score forecast | plan | reopen | generate conclude ratings "
     "| run | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
