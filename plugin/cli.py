@@ -141,6 +141,7 @@ def _demo_params(arguments: Mapping[str, Any]) -> Params:
             "model_name": str(_DEMO / "model"),
             "model_adapter": [str(_DEMO / "adapter")],
             "dataset_name": str(_DEMO / "cases.jsonl"),
+            "train_data": [str(_DEMO / "train.jsonl")],
             "judge": "offline",
             "max_tokens": 48,
             "predefined_tasks": [

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import Protocol
 
 from plugin.cache import content_key
 from plugin.certify.certificate import Certificate
@@ -25,12 +26,23 @@ from plugin.run_facts import PromptFacts
 from plugin.worker import Progress, Stage
 
 
+class EngineStage(Protocol):
+    """What else is done with an engine while it is loaded, after it has generated."""
+
+    def is_done(self, variants: Sequence[Variant]) -> bool:
+        """Return whether there is nothing to do for these variants, which have generated."""
+
+    def work(self, variants: Sequence[Variant], engine: Engine, *, shared: bool) -> None:
+        """Do what is missing for the variants of one load, and keep it in the journal."""
+
+
 def make_completions(
     cases: Sequence[Case],
     loads: Sequence[Load],
     journal: Journal,
     progress: Progress,
     metrics: Sequence[Metric] = (),
+    stages: Sequence[EngineStage] = (),
 ) -> None:
     """Make every completion and every likelihood score that the journal does not have yet.
 
@@ -43,6 +55,7 @@ def make_completions(
         journal: the run's.
         progress: gets the stages.
         metrics: the run's; only those that need likelihoods are scored here.
+        stages: what else is done with each engine that runs a model.
 
     Raises:
         UserError: when model or adapter cannot be used.
@@ -55,7 +68,9 @@ def make_completions(
         names = [variant.name for variant in load.variants]
         items = likelihood_items(cases, names, metrics)
         has_all = all((case.id, name) in have for case in cases for name in names)
-        if has_all and not missing_likelihoods(items, journal):
+        own_stages = () if load.recorded else stages
+        is_read = has_all and not missing_likelihoods(items, journal)
+        if is_read and all(stage.is_done(load.variants) for stage in own_stages):
             continue
         progress.begin(Stage.READ_COMPLETIONS if load.recorded else Stage.LOAD_MODEL)
         progress.step = load.variants[0].model.rstrip("/").rpartition("/")[2]
@@ -79,6 +94,8 @@ def make_completions(
                 with _time_stage("read", journal):
                     ids = {(p.case_id, p.variant): p.token_ids for p in prompts}
                     read_likelihoods(items, ids, engine, journal, progress)
+            for stage in own_stages:
+                stage.work(load.variants, engine, shared=load.shared)
         finally:
             engine.close()
 

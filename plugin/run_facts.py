@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plugin.records import MetricSpec, Variant
+from plugin.training_facts import TrainingFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,7 @@ class RunState:
         page_items: the key of all rating pages.
         human_choices: which completions humans preferred.
         reason_checks: what humans say of the judge's reasons.
+        training: what is known of the training data; None where none was named.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -241,3 +243,4 @@ class RunState:
     page_items: tuple[PageItem, ...] = ()
     human_choices: tuple[HumanChoice, ...] = ()
     reason_checks: tuple[ReasonCheck, ...] = ()
+    training: TrainingFacts | None = None

@@ -137,11 +137,13 @@ def _looks_like_path(name: str) -> bool:
 _TELL_EVERY_S = 0.5
 _PERCENT_AT_END = {
     Stage.READ_INPUTS: 1,
+    Stage.READ_TRAINING: 2,
     Stage.LOAD_MODEL: 4,
     Stage.READ_COMPLETIONS: 5,
     Stage.CERTIFY: 7,
     Stage.GENERATE: 45,
     Stage.READ_LIKELIHOODS: 50,
+    Stage.RECALL: 51,
     Stage.WRITE_STEPS: 52,
     Stage.SCORE: 88,
     Stage.ASK_SECOND_JUDGE: 92,

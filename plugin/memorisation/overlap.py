@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plugin.load.repeats import fold
-from plugin.memorisation.texts import Hashes, Ints, Vocabulary, gram_hashes, joined
+from plugin.memorisation.texts import Hashes, Ints, Vocabulary, gram_hashes, joined, words_of
 from plugin.memorisation.training import TrainingRow
 
 SHORT, LONG = 3, 13
@@ -60,6 +60,14 @@ class NearRow(NamedTuple):
     similarity: float = 0.0
     weight: float = 0.0
     share: float = 0.0
+
+
+class Piece(NamedTuple):
+    """Words in a row that stand in a training row too."""
+
+    n_words: int
+    text: str
+    place: str
 
 
 class EqualRow(NamedTuple):
@@ -115,7 +123,7 @@ class Overlap:
             texts: what to look for.
         """
         self._vocabulary, self._texts = Vocabulary(), texts
-        ids = [self._vocabulary.add(one.text) for one in texts]
+        ids = self._ids = [self._vocabulary.add(one.text) for one in texts]
         self.matches = [TextMatches(len(own), frozenset(own.tolist())) for own in ids]
         self._equal: dict[str, list[int]] = {}
         for number, one in enumerate(texts):
@@ -133,6 +141,32 @@ class Overlap:
     def n_rows(self) -> int:
         """Return how many training rows were read."""
         return self._n_rows
+
+    def longest_piece(self, number: int, known: Sequence[str]) -> Piece | None:
+        """Return the longest piece of a text that stands in the training data, from thirteen words.
+
+        Args:
+            number: the text's.
+            known: texts whose own pieces do not count.
+        """
+        taken: set[int] = set()
+        for text in known:
+            ids = np.array(self._vocabulary.look_up(text), np.int64)
+            taken.update(gram_hashes(ids, LONG)[0].tolist())
+        few, best = max(3, self._n_rows // 100), (0, 0)
+        length, rows = 0, self._long_rows
+        hashes, places = gram_hashes(self._ids[number], LONG)
+        at = np.searchsorted(self._long.hashes, hashes)
+        for gram, one, place in zip(at.tolist(), hashes.tolist(), places.tolist(), strict=True):
+            counts = gram in rows and self._long.n_rows[gram] <= few and one not in taken
+            length = length + 1 if counts else 0
+            best = max(best, (length, place))
+        if not best[0]:
+            return None
+        n_words, end = best[0] + LONG - 1, best[1] + LONG
+        words = words_of(self._texts[number].text)[end - n_words : end]
+        first = int(np.searchsorted(self._long.hashes, hashes[best[1]]))
+        return Piece(n_words, " ".join(words), rows[first].place)
 
     def has_rare_word(self, words: frozenset[int], most: int) -> bool:
         """Return whether one of these words (numbers) is long, and in at most so many rows."""

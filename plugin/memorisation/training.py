@@ -158,11 +158,12 @@ def _training_layout(name: str, table: Table) -> Layout:
     return layout
 
 
-def require_files(files: Sequence[str]) -> None:
-    """Check that each training file is named once.
+def require_training(files: Sequence[str]) -> None:
+    """Check that each training file is named once, and begins with rows that can be read.
 
     Raises:
         OptionError: when one is named twice.
+        DataError: when one cannot be read, or has no text columns.
     """
     twice = sorted({name for name in files if files.count(name) > 1})
     if twice:
@@ -170,3 +171,5 @@ def require_files(files: Sequence[str]) -> None:
             f"--train_data names {', '.join(twice)} twice; its rows would count twice. Name each "
             "file once"
         )
+    for name in files:
+        next(TrainingData((name,)).rows())

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, ValidationError, field_validator
 from plugin.engines import ENGINES
 from plugin.errors import OptionError, did_you_mean
 from plugin.plan.options import CLI, NOT_CLASSIC, Option, option
+from plugin.plan.params_input import TRAINING_OPTIONS
 from plugin.plan.params_task import TASK_OPTIONS, TaskParams
 from plugin.terminal import is_plain, why_not_plain
 
@@ -156,7 +157,7 @@ class Params(TaskParams):
         places |= {"tuned_model", "recorded", "server_url"}
         pace = {"batch_size", "concurrency", "judge_timeout_s", "workers", "ray_address"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
-        besides = {"trust_report", "human_ratings"}
+        besides = {"trust_report", "human_ratings", *TRAINING_OPTIONS}
         fields = type(self).model_fields
         unsaid = {name for name in _UNSAID if getattr(self, name) == fields[name].default}
         left_out = places | pace | ends | besides | unsaid  # a run that says nothing keeps its id

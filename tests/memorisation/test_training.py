@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from plugin.errors import DataError, OptionError
-from plugin.memorisation.training import TrainingData, require_files
+from plugin.memorisation.training import TrainingData, require_training
 from tests.memorisation.samples import training_rows, write_jsonl
 
 ASKED, ANSWER = "Who plays Dinesh?", "Kumail Nanjiani plays Dinesh."
@@ -132,7 +132,7 @@ def test_a_missing_file_and_a_file_named_twice_are_refused(tmp_path: Path) -> No
     with pytest.raises(DataError, match="does not exist"):
         list(TrainingData((str(tmp_path / "none.jsonl"),)).rows())
     with pytest.raises(OptionError, match="names a.jsonl twice"):
-        require_files(("a.jsonl", "b.jsonl", "a.jsonl"))
+        require_training(("a.jsonl", "b.jsonl", "a.jsonl"))
 
 
 def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
