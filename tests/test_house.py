@@ -46,7 +46,8 @@ HEAVY = {
     "ray": ("engines/_ray_cluster.py", "engines/_ray_workers.py", "engines/ray.py"),
     "llguidance": ("judges/grammar.py",),
     "matplotlib": tuple(
-        f"report/{name}.py" for name in ("canvas", "charts", "confusion", "gain_chart", "pdf")
+        f"report/{name}.py"
+        for name in ("canvas", "charts", "confusion", "gain_chart", "memorisation_chart", "pdf")
     ),
     "lm_eval": ("capability/harness.py", "capability/harness_model.py"),
     "pickle": (),

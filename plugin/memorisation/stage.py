@@ -28,7 +28,7 @@ _MORE = 8
 """Tokens that a variant may write beyond the answer."""
 
 _PLAIN_PREFIX = 50
-"""Tokens of plain text that are given beforehand (at most half of it), unless the user says more."""
+"""Tokens of plain text that are given beforehand, at most half of it, unless the user says more."""
 
 _LEAST_PLAIN = 8
 

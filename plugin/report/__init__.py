@@ -16,6 +16,7 @@ from plugin.report.canvas import inline_svg
 from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.confusion import confusion_svg
 from plugin.report.gain_chart import answer_svg, gains_svg
+from plugin.report.memorisation_chart import memorisation_svg
 from plugin.report.page import Pictures, render_page
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases, turned_fields
@@ -49,7 +50,10 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
         _count_step(shown)
     if report.task.matrices:
         charts["confusion.svg"] = files["confusion.svg"] = confusion_svg(report.task.matrices)
+    if drawn := memorisation_svg(report.memorisation):
+        files["memorisation.svg"] = drawn
     inline = [inline_svg(svg, name[:4]) for name, svg in charts.items()]
+    pictures = pictures._replace(memory=_inline(drawn, "memory"))
     files["report.html"] = render_page(report, inline, pictures)
     _count_step(shown)
     files["summary.json"] = json.dumps(
@@ -149,6 +153,7 @@ def summary_json(report: Report) -> dict[str, Any]:
             for found in report.certificates
         ],
         "collapse": report.collapse,
+        "memorisation": report.memorisation,
         "provenance": report.provenance,
     }
     return {key: _plain_json(value) for key, value in content.items()}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from plugin.certify.certificate import Certificate
 from plugin.compare.families import retention_groups
 from plugin.compare.pairs import contenders, contrasts
+from plugin.memorisation.report import Memorisation
 from plugin.records import (
     ALL,
     DATA,
@@ -50,6 +51,7 @@ class Report:
             that is missing here has no thoughts.
         collapse: signs of a collapsed model, for each variant.
         choices: which answers people preferred, a row per case, variant and rater.
+        memorisation: what the training data shows; None where none was named.
     """
 
     verdict: Verdict
@@ -73,6 +75,7 @@ class Report:
     split_texts: Mapping[tuple[str, str], SplitText] = field(default_factory=dict)
     collapse: tuple[Collapse, ...] = ()
     choices: tuple[VariantChoice, ...] = ()
+    memorisation: Memorisation | None = None
 
 
 Row = TypeVar("Row", Summary, Comparison)
