@@ -153,14 +153,27 @@ def _recital_lines(views: Sequence[RecitalView]) -> list[str]:
 
 
 def _gap_line(view: GapView) -> str:
-    said = {"trained": "on training rows", "rephrased": "rephrased", "unseen": "on clean cases"}
+    said = {
+        "trained": "on training rows",
+        "rephrased": "in other words",
+        "unseen": "on clean cases",
+    }
     parts = [
         f"{_gain(mean)} {said[side]} (n={format_count(mean.n)})"
         for side, mean in view.sides.items()
     ]
+    whole = view.sides["trained"].mean if "trained" in view.sides else None
+    kept = ""
+    if whole and view.word in ("generalised", "partly generalised", "memorised"):
+        shares = [
+            f"{format_percent((view.sides[side].mean or 0) / whole)} {said[side]}"
+            for side in ("rephrased", "unseen")
+            if side in view.sides
+        ]
+        kept = f" It keeps {' and '.join(shares)}."
     return (
         f"{view.variant}, {view.word}: {_MEANING[view.word]}. Its gain in likelihood, in nats per "
-        f"token of the answer: {', '.join(parts)}."
+        f"token of the answer: {', '.join(parts)}.{kept}"
     )
 
 

@@ -50,7 +50,7 @@ def memorisation_svg(found: Memorisation | None) -> str:
 
 def _figure(found: Memorisation) -> Figure:
     heights = [_ROW * len(view.sides) for view in found.gaps]
-    fig = new_figure(_TOP + sum(height + _GAP for height in heights) + 0.1)
+    fig = new_figure(_TOP + sum(height + _GAP for height in heights) - 0.15)
     draw_text(fig, (0.15, 0.25), "How far the gain carries", fontsize=13, weight="bold")
     note = (
         "How much likelier the tuned model finds the right answer than the base does, in nats per "
