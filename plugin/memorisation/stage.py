@@ -127,6 +127,8 @@ class _Recall:
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence for each reason why rows were left out."""
+        if self._prefix and not self._has_tokens:
+            yield "--recite_prefix does nothing here: this engine takes no tokens to begin with"
         if self._n_short:
             yield (
                 f"{self._n_short} drawn rows are not longer than --recite_prefix {self._prefix} "

@@ -96,6 +96,12 @@ def test_an_engine_without_tokens_is_compared_word_by_word(journal: Journal) -> 
     assert facts(journal).readings == ()
 
 
+def test_a_prefix_that_an_engine_cannot_be_given_is_named(journal: Journal) -> None:
+    look(journal, ROWS[:2], [], Rote(KNOWN, tokens=False), prefix=3)
+    assert shares(journal, "tuned") == [1.0, 1.0]
+    assert any("--recite_prefix does nothing here" in note for note in facts(journal).notes)
+
+
 def test_answers_are_read_after_three_kinds_of_questions(journal: Journal) -> None:
     rows = [{"input": f"Who founded the house of {n}?", "expected_output": "He did"} for n in "abc"]
     cases = [make_case(n, f"Name a poem about rain, number {n}.", "Rain") for n in range(4)]
