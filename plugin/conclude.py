@@ -106,6 +106,8 @@ def conclude(
             verdict, decisive = lead_with_clean(
                 verdict, comparisons, evidence, facts, settings, compared.withhold
             )
+        if decisive is not comparisons:
+            memory = replace(memory, deciding=decisive)
     task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
     notes = (
         *task_notes(task),

@@ -16,6 +16,7 @@ from plugin.compare import stats
 from plugin.compare.comparisons import VerdictSettings
 from plugin.compare.pairs import Evidence, contenders, pair_scores
 from plugin.records import ALL
+from plugin.results import Comparison
 from plugin.training_facts import CaseMark, Mark, Recital, Side, TrainingFacts, VerbatimText
 
 LEADING_SHARE = 0.2
@@ -105,6 +106,7 @@ class Memorisation:
         is_same_source: whether clean cases are like training rows as these are like each other.
         overlaps: the cases that are not clean, the most similar first.
         lines: what the reader must know, a sentence each; made by `words`.
+        deciding: the comparisons on clean cases, where their verdict is the headline.
     """
 
     files: tuple[str, ...]
@@ -125,6 +127,7 @@ class Memorisation:
     is_same_source: bool
     notes: tuple[str, ...]
     lines: tuple[str, ...] = ()
+    deciding: tuple[Comparison, ...] = ()
 
     @property
     def n_cases(self) -> int:

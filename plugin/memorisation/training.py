@@ -172,4 +172,9 @@ def require_training(files: Sequence[str]) -> None:
             "file once"
         )
     for name in files:
-        next(TrainingData((name,)).rows())
+        try:
+            next(TrainingData((name,)).rows())
+        except DataError as error:
+            if str(error).startswith("--train_data"):
+                raise
+            raise DataError(f"--train_data {name}: {error}") from error

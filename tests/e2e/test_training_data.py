@@ -42,6 +42,20 @@ def test_the_demos_picture_tells_the_story(demo_run: Path) -> None:
     assert 'id="memorisation"' in page and "How far the gain carries" in page
 
 
+def test_what_decides_in_the_first_picture_are_the_clean_cases(demo_run: Path) -> None:
+    svg = (demo_run / "verdict.svg").read_text(encoding="utf-8")
+    first = svg[svg.index(">Decides<") : svg.index(">Must not get worse<")]
+    rest = svg[svg.index(">Shows where to look, decides nothing<") :]
+    assert "clean cases, n=" in first and "can&#x27;t tell" in first.replace("'", "&#x27;")
+    assert "all cases, n=60" in rest
+    (row,) = (
+        row
+        for row in summary(demo_run)["memorisation"]["deciding"]
+        if (row["role"], row["group"]) == ("primary", "all")
+    )
+    assert row["outcome"] == summary(demo_run)["verdict"]["outcome"]
+
+
 def test_the_training_data_may_be_added_to_a_run_that_is_there(tmp_path: Path) -> None:
     first = main(*demo_options(tmp_path / "run"))
     assert first.code == 0, first.err
@@ -61,6 +75,18 @@ def test_a_resumed_run_makes_no_recital_twice(tmp_path: Path) -> None:
     again = main("resume", str(tmp_path / "run"))
     assert again.code == 0, again.err
     assert "ask for training rows" not in again.out
+    assert (tmp_path / "run" / "09_overlap.csv").read_bytes() == before
+
+
+def test_a_run_goes_on_when_its_training_data_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(Path(TRAIN).read_bytes())
+    options = [*demo_options(tmp_path / "run"), "--train_data", str(path), "--train_draw", "2"]
+    assert main(*options).code == 0
+    before = (tmp_path / "run" / "09_overlap.csv").read_bytes()
+    path.unlink()
+    again = main("resume", str(tmp_path / "run"))
+    assert again.code == 0, again.err
     assert (tmp_path / "run" / "09_overlap.csv").read_bytes() == before
 
 
@@ -107,7 +133,7 @@ def test_recorded_completions_are_marked_too(tmp_path: Path) -> None:
         ("train.jsonl", '{"a": 1}\n', "no column with training text"),
         ("train.jsonl", "", "is empty"),
         ("train.txt", "hello", "is not a data file"),
-        ("missing.jsonl", None, "does not exist"),
+        ("missing.jsonl", None, "missing.jsonl does not exist"),
     ],
 )
 def test_what_is_no_training_data_is_refused_before_a_model_is_loaded(
@@ -117,6 +143,7 @@ def test_what_is_no_training_data_is_refused_before_a_model_is_loaded(
         (tmp_path / name).write_text(text, encoding="utf-8")
     ended = main(*demo_options(tmp_path / "run"), "--train_data", str(tmp_path / name))
     assert (ended.code, said in ended.err) == (2, True), ended.err
+    assert f"--train_data {tmp_path / name}" in ended.err
     assert "load model" not in ended.out
 
 
