@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from demo.adapter import AdapterSettings, train_adapter
+from demo.adapter import AdapterSettings, train_adapter, training_chats
 from demo.base import BaseSettings, ModelShape, train_base
 from demo.cases import make_cases
 from demo.corpus import CorpusSettings, make_corpus
@@ -36,6 +36,8 @@ def build(folder: Path, report: Callable[[str], None]) -> None:
     cases = make_cases()
     lines = [json.dumps(case, ensure_ascii=False) + "\n" for case in cases]
     (folder / "cases.jsonl").write_text("".join(lines), encoding="utf-8")
+    rows = [json.dumps(chat, ensure_ascii=False) + "\n" for chat in training_chats()]
+    (folder / "train.jsonl").write_text("".join(rows), encoding="utf-8")
     record = make_record(cases, model, adapter)
     write_json(folder / "recorded.json", record)
     for line in table(record):

@@ -141,6 +141,7 @@ def _demo_params(arguments: Mapping[str, Any]) -> Params:
             "model_name": str(_DEMO / "model"),
             "model_adapter": [str(_DEMO / "adapter")],
             "dataset_name": str(_DEMO / "cases.jsonl"),
+            "train_data": [str(_DEMO / "train.jsonl")],
             "judge": "offline",
             "max_tokens": 48,
             "capability": "quick",
@@ -166,6 +167,8 @@ def _resume_params(arguments: Mapping[str, Any]) -> Params:
         state = journal.state
         if state.ratings or state.human_choices or state.reason_checks:
             values.pop("human_ratings", None)  # the journal has them; the files may be gone
+        if state.training and not all(Path(name).exists() for name in state.training.files):
+            values.pop("train_data", None)  # the journal keeps what was found
     finally:
         journal.close()
     return Params.parse(values)

@@ -32,6 +32,8 @@ from plugin.compare.relative import judged_contrasts, n_missing_preferences, win
 from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
+from plugin.memorisation.report import memorisation_of
+from plugin.memorisation.words import lead_with_clean, memorisation_lines
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS
 from plugin.records import ALL, Case, Completion
@@ -98,6 +100,16 @@ def conclude(
     summaries, comparisons, verdict = _decide(
         read, settings, compared.withhold, progress or Progress()
     )
+    memory, decisive = None, comparisons
+    if facts := journal.state.training:
+        memory = memorisation_of(facts, evidence, settings)
+        memory = replace(memory, lines=memorisation_lines(memory))
+        if memory.leads:
+            verdict, decisive = lead_with_clean(
+                verdict, comparisons, evidence, facts, settings, compared.withhold
+            )
+        if decisive is not comparisons:
+            memory = replace(memory, deciding=decisive)
     task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
     notes = (
         *task_notes(task),
@@ -106,6 +118,8 @@ def conclude(
         *(f"{text[0].upper()}{text[1:]}" for text in header.metric_choice),
     )
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
+    if memory is not None:
+        verdict = replace(verdict, details=(*memory.lines, *verdict.details))
     trust = _add_readings(trust, journal, read, comparisons, verdict, settings)
     trust = _add_human_views(trust, journal.state, read, comparisons, draw)
     if choices is not None:
@@ -116,8 +130,8 @@ def conclude(
     verdict = with_capability(verdict, capability)
     collapse = find_collapse(evidence.cases, header.variants, read.answers)
     verdict = lead_with_certificates(verdict, certificates)
-    facts = _Facts(certificates, trust, compared, collapse)
-    standing = _standing(verdict, comparisons, read, journal.state, facts)
+    found = _Facts(certificates, trust, compared, collapse)
+    standing = _standing(verdict, decisive, read, journal.state, found)
     standing = replace(standing, is_partial=settings.partial)
     return Report(
         verdict=replace(verdict, next_step=next_step(standing)),
@@ -146,6 +160,7 @@ def conclude(
         collapse=collapse,
         capability=capability,
         choices=accepted.of_variants,
+        memorisation=memory,
     )
 
 

@@ -43,6 +43,7 @@ from plugin.judges.panel import Judging
 from plugin.judges.spending import SpendLimits
 from plugin.keys import SecretMask, hidden_in_errors
 from plugin.load.cases import load_cases
+from plugin.memorisation.run import TrainingRequest, look_at_training
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS, STRIP
 from plugin.plan.plan import Plan, case_source, line_up, make_plan
@@ -184,13 +185,23 @@ def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> tuple[str
     rated = read_rating_files(plan.params.human_ratings)
     asked = Asked(plan.params.capability, plan.params.capability_guard)
     probe = ProbeStage(asked, plan.variants, journal, progress)
-    stages: list[EngineStage] = [probe, HarnessStage(plan.tasks, journal, progress)]
+    training = look_at_training(training_request(plan), cases, journal, progress)
+    stages: list[EngineStage] = [training.stage] if training else []
+    stages += [probe, HarnessStage(plan.tasks, journal, progress)]
     make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics, stages)
+    if training:
+        training.look_at_completions()
     for failure in unfinished_failures(journal.split_texts()):
         journal.add_failure(failure)
     if not rated:
         return ()
     return accept_ratings(rated, journal)  # before the judge is paid
+
+
+def training_request(plan: Plan) -> TrainingRequest:
+    """Return what the user wants to know of the training data."""
+    params = plan.params
+    return TrainingRequest(params.train_data, params.train_draw, params.recite_prefix, params.seed)
 
 
 def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plugin.records import MetricSpec, Variant
+from plugin.training_facts import TrainingFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,7 @@ class RunState:
         reason_checks: what humans say of the judge's reasons.
         capability: how general ability is tested; None before that was decided.
         text_note: why texts were not read, or are not compared; "" for nothing to say.
+        training: what is known of the training data; None where none was named.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -264,3 +266,4 @@ class RunState:
     reason_checks: tuple[ReasonCheck, ...] = ()
     capability: CapabilityChoice | None = None
     text_note: str = ""
+    training: TrainingFacts | None = None

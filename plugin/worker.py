@@ -38,11 +38,13 @@ class Stage(StrEnum):
     """Name the stages of a run, in order; a member's value is what users are shown."""
 
     READ_INPUTS = "read data, model and adapter"
+    READ_TRAINING = "compare with the training data"
     LOAD_MODEL = "load model"
     READ_COMPLETIONS = "read completions"
     CERTIFY = "certify"
     GENERATE = "generate"
     READ_LIKELIHOODS = "perplexity"
+    RECALL = "ask for training rows"
     ASK_ITEMS = "test general ability"
     READ_TEXTS = "read general texts"
     RUN_TASKS = "tasks of lm-eval"

@@ -11,12 +11,11 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body pace records sheets languages terminal | keys "
+    "errors | worker body pace records sheets languages terminal training_facts | keys "
     "| net results run_facts thinking | cache "
     "| preference_rows | item_rows | journal | load metrics compare | certify | engines | judges "
-    "| trust | capability | report | hosts score forecast | plan | reopen "
-    "| generate conclude ratings "
-    "| run | cli"
+    "| trust | capability | memorisation | report | hosts score forecast | plan | reopen "
+    "| generate conclude ratings | run | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
@@ -51,7 +50,10 @@ HEAVY = {
     "llguidance": ("judges/grammar.py",),
     "matplotlib": tuple(
         f"report/{name}.py"
-        for name in ("canvas", "capability_charts", "charts", "confusion", "gain_chart", "pdf")
+        for name in (
+            *("canvas", "capability_charts", "charts", "confusion", "gain_chart"),
+            *("memorisation_chart", "pdf"),
+        )
     ),
     "lm_eval": ("capability/harness.py", "capability/harness_model.py"),
     "pickle": (),

@@ -137,13 +137,16 @@ def _looks_like_path(name: str) -> bool:
 _TELL_EVERY_S = 0.5
 _PERCENT_AT_END = {
     Stage.READ_INPUTS: 1,
+    Stage.READ_TRAINING: 2,
     Stage.LOAD_MODEL: 4,
     Stage.READ_COMPLETIONS: 5,
     Stage.CERTIFY: 7,
     Stage.GENERATE: 40,
     Stage.READ_LIKELIHOODS: 44,
+    Stage.RECALL: 45,
     Stage.ASK_ITEMS: 49,
     Stage.READ_TEXTS: 50,
+    Stage.RUN_TASKS: 51,
     Stage.WRITE_STEPS: 52,
     Stage.SCORE: 88,
     Stage.ASK_SECOND_JUDGE: 92,

@@ -18,7 +18,7 @@ from plugin.errors import DataError, OptionError
 from plugin.load.cells import read_contexts, read_flag, read_messages, read_text
 from plugin.load.columns import Columns, Layout, lay_out, parse_template
 from plugin.load.find import find_rows
-from plugin.load.readers import Row
+from plugin.load.readers import Row, Table
 from plugin.load.references import read_right_answers
 from plugin.load.repeats import Repeats, cluster_repeats, count_repeats
 from plugin.load.retention import check_drawn, mark_retention
@@ -122,6 +122,11 @@ def load_cases(source: CaseSource) -> LoadedCases:
         repeats=count_repeats(cases),
         notes=(*layout.notes, *notes, *check_drawn(marked, cases, source.retention_groups)),
     )
+
+
+def read_table(table: Table, layout: Layout) -> list[tuple[Row, Case | None]]:
+    """Return each row with its case; None for a row that cannot be read as one."""
+    return [(row, _read_row(row, layout).case) for row in table.rows]
 
 
 def _check_options(source: CaseSource) -> None:

@@ -60,11 +60,12 @@ def count_repeats(cases: Sequence[Case]) -> Repeats:
 
 def case_key(case: Case) -> Hashable:
     """Return a key that is equal for a case and its repeats."""
-    turns = tuple((turn.role, _fold(turn.content)) for turn in case.messages)
-    return turns, tuple(map(_fold, case.context))
+    turns = tuple((turn.role, fold(turn.content)) for turn in case.messages)
+    return turns, tuple(map(fold, case.context))
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
+    """Return a text without what repeats may differ in: case, white space, final punctuation."""
     words = " ".join(unicodedata.normalize("NFC", text).casefold().split())
     return _FINAL.sub("", words)
 

@@ -18,6 +18,7 @@ from plugin.engines import ENGINES
 from plugin.errors import OptionError, did_you_mean
 from plugin.plan.options import CLI, NOT_CLASSIC, Option, option
 from plugin.plan.params_capability import CAPABILITY_OPTIONS, CapabilityParams
+from plugin.plan.params_input import TRAINING_OPTIONS
 from plugin.plan.params_task import TASK_OPTIONS
 from plugin.terminal import is_plain, why_not_plain
 
@@ -159,7 +160,7 @@ class Params(CapabilityParams):
         places |= {"tuned_model", "recorded", "server_url"}
         pace = {"batch_size", "concurrency", "judge_timeout_s", "workers", "ray_address"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
-        besides = {"trust_report", "human_ratings", *CAPABILITY_OPTIONS}
+        besides = {"trust_report", "human_ratings", *CAPABILITY_OPTIONS, *TRAINING_OPTIONS}
         fields = type(self).model_fields
         unsaid = {name for name in _UNSAID if getattr(self, name) == fields[name].default}
         left_out = places | pace | ends | besides | unsaid  # a run that says nothing keeps its id

@@ -14,6 +14,9 @@ BOTH, ONLY_VANILLA, ONLY_ADAPTER = "vanilla and adapter", "vanilla only", "adapt
 ENGINE_CHOICES = ("auto", *(name for name in ENGINES if name not in ("recorded", "ray")))
 """What the forms offer; --recorded and --workers choose the other two."""
 
+TRAINING_OPTIONS = ("train_data", "train_draw", "recite_prefix")
+"""What is looked at besides: these change no result of the run, so they may be added to one."""
+
 MAX_TOKENS, MAX_TOKENS_THINKING = 256, 4096
 """Longest completions where the user names none; a thinking model's answer follows its thoughts."""
 
@@ -171,6 +174,34 @@ class InputParams(BaseModel):
         Option("data", "share of the cases to use: 0.1 is a tenth", "N", widget="RangeWidget"),
         gt=0,
         le=1,
+    )
+    train_data: Texts = option(
+        (),
+        "Training data",
+        "Files, folders or data set ids that the adapter was trained on, in any layout that a data "
+        "set may have, or with a column text. Every case that stands there is marked, the verdict "
+        "on the others is shown beside the whole, and base and variants are asked to recite.",
+        Option(
+            *("data", "what the adapter was trained on", "FILE", NOT_CLASSIC),
+            may_repeat=True,
+            takes_several=True,
+        ),
+    )
+    train_draw: int = option(
+        50,
+        "Training rows to recite",
+        "How many rows of the training data, drawn at random, every variant is asked for. 0: none; "
+        "the cases are marked only.",
+        Option("data", value="N", hosts=NOT_CLASSIC),
+        ge=0,
+    )
+    recite_prefix: int = option(
+        0,
+        "Given tokens",
+        "How many tokens of a training answer a variant is given to begin with. 0: the question "
+        "alone, or of plain text its first half, at most 50 tokens.",
+        Option("data", value="N", hosts=NOT_CLASSIC),
+        ge=0,
     )
     skip_bad_rows: bool = option(
         False,

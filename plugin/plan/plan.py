@@ -16,6 +16,7 @@ from plugin.judges import Judge
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
 from plugin.load.columns import Columns
 from plugin.load.recordings import completion_columns
+from plugin.memorisation.training import require_training
 from plugin.metrics import PREFERENCE, Metric
 from plugin.metrics.preference import identity
 from plugin.plan.guards import check_retention, choose_guards
@@ -103,6 +104,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     loaded = load_cases(source)
     elsewhere = sources.recorded or sources.server or params.workers > 1 or params.ray_address
     params.require_capability(has_models=not sources.recorded, has_weights=not elsewhere)
+    require_training(sources.train_data)
     names = variant_names(params, sources)
     guide = preference_guide(params, sources.judges, len(names))
     params = with_schema(params, sources.json_schema)
@@ -131,6 +133,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
                 "tuned_model": sources.tuned,
                 "recorded": tuple(map(str, sources.recorded)),
                 "dataset_name": sources.dataset,
+                "train_data": sources.train_data,
                 "cache_dir": sources.cache_dir,
             }
         ),

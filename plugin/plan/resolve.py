@@ -62,6 +62,7 @@ class Sources:
         server: the server that holds the models; None if this machine holds them.
         mask: hides all secrets that were read.
         json_schema: where the JSON schema is; "" for none.
+        train_data: where the training data is.
         metrics_without_judge: see `plugin.hosts.Host`.
     """
 
@@ -77,6 +78,7 @@ class Sources:
     mask: SecretMask = field(default_factory=SecretMask)
     json_schema: str = ""
     metrics_without_judge: tuple[str, ...] = ()
+    train_data: tuple[str, ...] = ()
 
 
 def find_sources(params: Params, host: Host) -> Sources:
@@ -121,6 +123,7 @@ def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
         mask=secrets.mask(),
         json_schema=_find_schema(params.json_schema, host),
         metrics_without_judge=host.metrics_without_judge,
+        train_data=tuple(map(host.dataset, params.train_data)),
     )
     _check_paths(found)
     return found
@@ -154,6 +157,7 @@ def _check_paths(found: Sources) -> None:
     check_found("model_adapter", found.adapters)
     check_found("tuned_model", found.tuned)
     check_found("dataset_name", [found.dataset])
+    check_found("train_data", found.train_data)
     check_found("recorded", [one.file for one in found.recorded])
 
 

@@ -17,6 +17,7 @@ from plugin.report.capability_charts import capability_charts
 from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.confusion import confusion_svg
 from plugin.report.gain_chart import answer_svg, gains_svg
+from plugin.report.memorisation_chart import memorisation_svg
 from plugin.report.page import Pictures, render_page
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases, turned_fields
@@ -50,6 +51,9 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
         _count_step(shown)
     if report.task.matrices:
         charts["confusion.svg"] = files["confusion.svg"] = confusion_svg(report.task.matrices)
+    if drawn := memorisation_svg(report.memorisation):
+        files["memorisation.svg"] = drawn
+    pictures = pictures._replace(memory=_inline(drawn, "memory"))
     ability = capability_charts(report.capability) if report.capability else {}
     files |= ability
     inline, own = (
@@ -155,6 +159,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         ],
         "collapse": report.collapse,
         "capability": report.capability,
+        "memorisation": report.memorisation,
         "provenance": report.provenance,
     }
     return {key: _plain_json(value) for key, value in content.items()}

@@ -93,16 +93,18 @@ def gain_blocks(ledger: Ledger) -> list[GainBlock]:
     metric, and the guards that they lost. What only describes is left out.
     """
     about = about_variant(ledger)
-    rows = ledger.sort_rows(ledger.report.comparisons)
+    whole = ledger.sort_rows(ledger.report.comparisons)
+    rows = _rows_that_decide(ledger) or whole
     deciding = [row for row in rows if row.role == "primary" and row.group == ALL]
     guards = [
         row
         for row in rows
         if row.role == "guard" and (row.variant == about or row.outcome == "lost")
     ]
-    others = [
+    others = [row for row in whole if rows is not whole and row.role == "primary"]
+    others += [
         row
-        for row in rows
+        for row in whole
         if row.role == "exploratory" and (row.variant, row.baseline) == (about, ledger.baseline)
         if row.group == ALL or _is_primary(ledger, row)
     ]
@@ -124,6 +126,12 @@ def gain_blocks(ledger: Ledger) -> list[GainBlock]:
         block._replace(has_axis=axes[place + 1 : place + 2] != [axes[place]])
         for place, block in enumerate(blocks)
     ]
+
+
+def _rows_that_decide(ledger: Ledger) -> list[Comparison]:
+    """Return the comparisons on clean cases where their verdict is the headline; else none."""
+    memory = ledger.report.memorisation
+    return ledger.sort_rows(memory.deciding) if memory else []
 
 
 def about_variant(ledger: Ledger) -> str:
@@ -199,13 +207,18 @@ def _gain_row(ledger: Ledger, row: Comparison) -> GainRow:
 
 def _name_and_kind(ledger: Ledger, row: Comparison) -> tuple[str, str]:
     """Return what a row is called, and what must be said of it."""
-    metric = ledger.metric_name(row.metric)
+    metric, which = ledger.metric_name(row.metric), ""
+    if clean := _rows_that_decide(ledger):
+        is_clean = any(row is one for one in clean)
+        which = "clean cases, " if is_clean else "all cases, " if row.role == "primary" else ""
     if row.role == "primary":
         several = len(ledger.variants) > 2
         if not several:
-            return metric, ""
-        return row.variant, "" if row.baseline == ledger.baseline else f"over {row.baseline}, "
+            return metric, which
+        over = "" if row.baseline == ledger.baseline else f"over {row.baseline}, "
+        return row.variant, which + over
     whose = f"{row.variant}, " if len(ledger.contenders) > 1 else ""
+    whose += which
     if row.group == ALL:
         return metric, whose
     kind = "retention group, " if row.role == "guard" else "group, "

@@ -82,10 +82,15 @@ class PageTable(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """The answer as SVG elements, for screens and paper, and for phones; "" without one."""
+    """The answer as SVG elements, for screens and paper, and for phones; "" without one.
+
+    Attributes:
+        memory: the same for what the training data shows.
+    """
 
     wide: str = ""
     narrow: str = ""
+    memory: str = ""
 
 
 _NO_PICTURES = Pictures()

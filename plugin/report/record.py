@@ -11,6 +11,7 @@ from plugin.capability.report import Capability
 from plugin.certify.certificate import Certificate
 from plugin.compare.families import retention_groups
 from plugin.compare.pairs import contenders, contrasts
+from plugin.memorisation.report import Memorisation
 from plugin.records import (
     ALL,
     DATA,
@@ -52,6 +53,7 @@ class Report:
         collapse: signs of a collapsed model, for each variant.
         capability: what became of general ability; None where it was not tested.
         choices: which answers people preferred, a row per case, variant and rater.
+        memorisation: what the training data shows; None where none was named.
     """
 
     verdict: Verdict
@@ -76,6 +78,7 @@ class Report:
     collapse: tuple[Collapse, ...] = ()
     capability: Capability | None = None
     choices: tuple[VariantChoice, ...] = ()
+    memorisation: Memorisation | None = None
 
 
 Row = TypeVar("Row", Summary, Comparison)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from plugin.compare.numbers import round_published
 from plugin.compare.pairs import Contrast, contrasts
+from plugin.memorisation.report import Memorisation
 from plugin.records import ALL, DATA, PROMPTED, VANILLA, Case, MetricSpec
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.record import CaseCell, Ledger, Report
@@ -49,6 +50,7 @@ PREFERENCES_COLUMNS = (
     "label case_id metric variant baseline judge shown_first shown_second value flip group "
     "reason".split()
 )
+OVERLAP_COLUMNS = "kind id mark similarity training_row training_text why".split()
 PEOPLE = "People"
 """Stands in the place of the metric where a person chose."""
 
@@ -69,6 +71,8 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
     }
     if report.preferences or report.choices:
         tables["07_preferences.csv"] = preferences_table(ledger)
+    if report.memorisation:
+        tables["09_overlap.csv"] = overlap_table(report.memorisation)
     if report.task.numbers:
         tables["06_task.csv"] = task_table(report)
     if report.capability:
@@ -76,6 +80,15 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
             CAPABILITY_COLUMNS, capability_rows(report.capability)
         )
     return tables
+
+
+def overlap_table(found: Memorisation) -> DataFrame:
+    """Return a row for each case, and each item of general ability, that is not clean."""
+    marks = [("case", one) for one in found.overlaps] + [("item", one) for one in found.items]
+    rows: list[Sequence[CellValue]] = [
+        (kind, one.id, one.mark, one.similarity, one.row, one.text, one.why) for kind, one in marks
+    ]
+    return _data_frame(OVERLAP_COLUMNS, rows)
 
 
 def csv_text(table: DataFrame) -> str:

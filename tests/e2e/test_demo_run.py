@@ -33,9 +33,12 @@ def test_it_tells_the_studys_story(demo_run: Path) -> None:
         assert abs(unseen) < 0.1, (metric, unseen)
 
 
-def test_the_verdict_is_better_and_says_who_judged(demo_run: Path) -> None:
+def test_the_verdict_is_that_on_clean_cases_and_says_who_judged(demo_run: Path) -> None:
     found = summary(demo_run)
-    assert (found["verdict"]["outcome"], found["verdict"]["chip"]) == ("better", "better")
+    assert (found["verdict"]["outcome"], found["verdict"]["chip"]) == ("can't tell", "can't tell")
+    assert "cases that are not in the training data" in found["verdict"]["sentence"]
+    whole = [line for line in found["verdict"]["details"] if line.startswith("Over all 60 cases: ")]
+    assert len(whole) == 1 and "adapter is better than vanilla" in whole[0]
     assert found["verdict"]["harms"] == []
     first_line = (demo_run / "verdict.txt").read_text(encoding="utf-8").splitlines()[0]
     assert first_line.startswith("[offline (smoke-test) judge] ")
@@ -103,6 +106,7 @@ def test_provenance_is_complete(demo_run: Path) -> None:
     assert set(digests["adapters' files"]) == {"adapter"}
     assert provenance["judge_calls"]["n_calls"] > 0
     stages = {"prepare", "load_model", "certify", "generate", "capability", "score", "compare"}
+    stages |= {"training data", "recall"}
     assert set(provenance["seconds"]) == stages
     assert len(provenance["prompts"]["digest"]) == 64
 

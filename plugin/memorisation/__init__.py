@@ -1,0 +1,1 @@
+"""What did the tune memorise? Training rows beside cases, completions and likelihoods."""

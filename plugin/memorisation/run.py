@@ -1,0 +1,139 @@
+"""Look at the training data of a run: mark the cases, then have the variants recite."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from plugin.capability.probe import probe_items
+from plugin.journal import Journal
+from plugin.memorisation.marks import Looked, mark_cases
+from plugin.memorisation.stage import RecallStage
+from plugin.memorisation.training import TrainingData, TrainingRow
+from plugin.memorisation.verbatim import find_verbatim
+from plugin.records import Case
+from plugin.training_facts import TrainingFacts
+from plugin.worker import Progress, Stage
+
+_RULES = 1
+"""Raise it when the rules for marks, recitals or readings change: all are made again then."""
+
+_N_ALIKE = 100
+"""Training rows that are compared with the others, to know how alike these are."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """What the user wants to know of the training data.
+
+    Attributes:
+        files: where it is; empty for nothing.
+        n_drawn: training rows that every variant is asked for.
+        prefix: tokens of a training answer that are given beforehand.
+        seed: of the draw.
+    """
+
+    files: tuple[str, ...]
+    n_drawn: int = 50
+    prefix: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The training data of a run that goes on.
+
+    Attributes:
+        stage: what is done while an engine is loaded.
+        data: the training rows.
+        cases: the cases of the run.
+        journal: the run's.
+    """
+
+    stage: RecallStage
+    data: TrainingData
+    cases: tuple[Case, ...]
+    journal: Journal
+
+    def look_at_completions(self) -> None:
+        """Find training text in the completions, and keep that."""
+        began = time.perf_counter()
+        found = find_verbatim(self.data, self.cases, self.journal.answers())
+        state = self.journal.state
+        assert state.training is not None, "`look_at_training` has kept it"
+        training = replace(state.training, verbatim=found)
+        self.journal.save_state(replace(state, training=training))
+        self.journal.add_seconds("training data", time.perf_counter() - began)
+
+
+def look_at_training(
+    request: TrainingRequest, cases: Sequence[Case], journal: Journal, progress: Progress
+) -> Training | None:
+    """Mark every case, and return what is left to do; None where no training data is named.
+
+    Marks, recitals and readings of an earlier session are kept if the training data is the same.
+
+    Args:
+        request: what the user wants to know.
+        cases: in the order of work.
+        journal: gets the facts.
+        progress: gets the stage.
+
+    Raises:
+        DataError: when the training data cannot be read.
+        Stopped: when the user stopped the run.
+    """
+    if not request.files:
+        return None
+    began = time.perf_counter()
+    progress.begin(Stage.READ_TRAINING)
+    data = TrainingData(request.files)
+    drawn, digest = data.draw(max(request.n_drawn, _N_ALIKE), request.seed)
+    asked = _some_of(drawn, request)
+    digest = _digest(digest, request)
+    facts = journal.state.training
+    if facts is None or facts.digest != digest:
+        facts = _mark(data, cases, drawn, progress)
+        facts = replace(facts, digest=digest)
+        journal.save_state(replace(journal.state, training=facts))
+    journal.add_seconds("training data", time.perf_counter() - began)
+    unseen = _some_unseen(cases, facts, request.n_drawn)
+    stage = RecallStage(tuple(asked), request.prefix, unseen, journal, progress)
+    return Training(stage, data, tuple(cases), journal)
+
+
+def _mark(
+    data: TrainingData, cases: Sequence[Case], drawn: Sequence[TrainingRow], progress: Progress
+) -> TrainingFacts:
+    items = [Looked.of_turns(item.id, item.messages) for item in probe_items("full")]
+    progress.total = data.n_rows
+
+    def check(n_read: int) -> None:
+        progress.done = n_read
+        progress.check()
+
+    return mark_cases(data, cases, items, drawn, check)
+
+
+def _some_of(drawn: Sequence[TrainingRow], request: TrainingRequest) -> list[TrainingRow]:
+    """Return the rows that are asked for, a part of those that were drawn."""
+    if len(drawn) <= request.n_drawn:
+        return list(drawn)
+    some = random.Random(request.seed).sample(range(len(drawn)), request.n_drawn)
+    return [drawn[place] for place in sorted(some)]
+
+
+def _some_unseen(cases: Sequence[Case], facts: TrainingFacts, n: int) -> tuple[Case, ...]:
+    """Return the first clean cases with an expected output, which are in a random order."""
+    clean = facts.ids("clean")
+    found = (case for case in cases if case.id in clean and (case.expected_output or "").strip())
+    return tuple(found)[:n]
+
+
+def _digest(rows: str, request: TrainingRequest) -> str:
+    facts = [_RULES, rows, request.n_drawn, request.prefix, request.seed]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

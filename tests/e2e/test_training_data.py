@@ -1,0 +1,156 @@
+"""Runs that name their training data, from the command to the files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from demo import FOLDER
+from plugin.journal import Journal
+from tests.e2e.conftest import demo_options, main, summary
+
+TRAIN = str(FOLDER / "train.jsonl")
+
+
+def overlaps(run: Path) -> list[dict[str, str]]:
+    with (run / "09_overlap.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_demo_finds_the_twenty_trained_facts(demo_run: Path) -> None:
+    found = summary(demo_run)["memorisation"]
+    copied = {row["id"] for row in overlaps(demo_run) if row["mark"] == "copied"}
+    assert copied == {f"trained-{n:02d}" for n in range(1, 21)}
+    assert found["counts"]["clean"] >= 18
+    recited = {view["variant"]: view["n_whole"] for view in found["recitals"]}
+    assert recited["vanilla"] == 0 and recited["adapter"] >= 19
+
+
+def test_the_demos_picture_tells_the_story(demo_run: Path) -> None:
+    (gap,) = summary(demo_run)["memorisation"]["gaps"]
+    trained, rephrased, unseen = (
+        gap["sides"][side]["mean"] for side in ("trained", "rephrased", "unseen")
+    )
+    assert trained > rephrased > 4 * unseen
+    assert gap["word"] == "partly generalised"
+    svg = (demo_run / "memorisation.svg").read_text(encoding="utf-8")
+    page = (demo_run / "report.html").read_text(encoding="utf-8")
+    assert "adapter: partly generalised" in svg
+    assert 'id="memorisation"' in page and "How far the gain carries" in page
+
+
+def test_what_decides_in_the_first_picture_are_the_clean_cases(demo_run: Path) -> None:
+    svg = (demo_run / "verdict.svg").read_text(encoding="utf-8")
+    first = svg[svg.index(">Decides<") : svg.index(">Must not get worse<")]
+    rest = svg[svg.index(">Shows where to look, decides nothing<") :]
+    assert "clean cases, n=" in first and "can&#x27;t tell" in first.replace("'", "&#x27;")
+    assert "all cases, n=60" in rest
+    (row,) = (
+        row
+        for row in summary(demo_run)["memorisation"]["deciding"]
+        if (row["role"], row["group"]) == ("primary", "all")
+    )
+    assert row["outcome"] == summary(demo_run)["verdict"]["outcome"]
+
+
+def test_the_training_data_may_be_added_to_a_run_that_is_there(tmp_path: Path) -> None:
+    first = main(*demo_options(tmp_path / "run"))
+    assert first.code == 0, first.err
+    assert summary(tmp_path / "run")["memorisation"] is None
+    second = main(*demo_options(tmp_path / "run"), "--train_data", TRAIN, "--train_draw", "3")
+    assert second.code == 0, second.err
+    assert "continuing a run" in second.out
+    found = summary(tmp_path / "run")["memorisation"]
+    assert found["n_rows"] == 20
+    assert [view["share"]["n"] for view in found["recitals"]] == [3, 3]
+
+
+def test_a_resumed_run_makes_no_recital_twice(tmp_path: Path) -> None:
+    options = [*demo_options(tmp_path / "run"), "--train_data", TRAIN, "--train_draw", "2"]
+    assert main(*options).code == 0
+    before = (tmp_path / "run" / "09_overlap.csv").read_bytes()
+    again = main("resume", str(tmp_path / "run"))
+    assert again.code == 0, again.err
+    assert "ask for training rows" not in again.out
+    assert (tmp_path / "run" / "09_overlap.csv").read_bytes() == before
+
+
+def test_a_run_goes_on_when_its_training_data_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(Path(TRAIN).read_bytes())
+    options = [*demo_options(tmp_path / "run"), "--train_data", str(path), "--train_draw", "2"]
+    assert main(*options).code == 0
+    before = (tmp_path / "run" / "09_overlap.csv").read_bytes()
+    path.unlink()
+    again = main("resume", str(tmp_path / "run"))
+    assert again.code == 0, again.err
+    assert (tmp_path / "run" / "09_overlap.csv").read_bytes() == before
+
+
+def test_the_evaluation_set_as_training_data_gives_no_verdict(tmp_path: Path) -> None:
+    ended = main(
+        *demo_options(tmp_path / "run"),
+        *("--train_data", str(FOLDER / "cases.jsonl"), "--train_draw", "0"),
+    )
+    assert ended.code == 0, ended.err
+    assert "stand in the training data or are near to it" in ended.out
+    assert summary(tmp_path / "run")["verdict"]["outcome"] == "can't tell"
+
+
+def test_one_training_row_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_text(json.dumps({"input": "What is up?", "expected_output": "Not much."}) + "\n")
+    ended = main(*demo_options(tmp_path / "run"), "--train_data", str(path))
+    assert ended.code == 0, ended.err
+    found = summary(tmp_path / "run")["memorisation"]
+    assert (found["n_rows"], found["counts"]["copied"], found["own_similarity"]) == (1, 0, None)
+
+
+def test_recorded_completions_are_marked_too(tmp_path: Path) -> None:
+    kept = json.loads((FOLDER / "recorded.json").read_text(encoding="utf-8"))["completions"]
+    words = []
+    for name in ("vanilla", "adapter"):
+        path = tmp_path / f"{name}.jsonl"
+        rows = [{"id": case_id, "output": text} for case_id, text in kept[name].items()]
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        words += ["--recorded", f"{name}={path}:output"]
+    ended = main(
+        *("run", "--dataset_name", str(FOLDER / "cases.jsonl"), *words),
+        *("--predefined_tasks", "Token F1", "--train_data", TRAIN, "--out", str(tmp_path / "run")),
+    )
+    assert ended.code == 0, ended.err
+    found = summary(tmp_path / "run")["memorisation"]
+    assert found["counts"]["copied"] == 20
+    assert found["recitals"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("train.jsonl", '{"a": 1}\n', "no column with training text"),
+        ("train.jsonl", "", "is empty"),
+        ("train.txt", "hello", "is not a data file"),
+        ("missing.jsonl", None, "missing.jsonl does not exist"),
+    ],
+)
+def test_what_is_no_training_data_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, name: str, text: str | None, said: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    ended = main(*demo_options(tmp_path / "run"), "--train_data", str(tmp_path / name))
+    assert (ended.code, said in ended.err) == (2, True), ended.err
+    assert f"--train_data {tmp_path / name}" in ended.err
+    assert "load model" not in ended.out
+
+
+def test_the_facts_survive_in_the_journal(demo_run: Path) -> None:
+    journal = Journal(demo_run)
+    try:
+        facts = journal.state.training
+    finally:
+        journal.close()
+    assert facts is not None and facts.done == ("vanilla", "adapter")
