@@ -61,6 +61,20 @@ class Distance(NamedTuple):
         return self.kl > _ABOVE_NOISE * noise.kl and self.largest > _ABOVE_NOISE * noise.largest
 
 
+class BatchEffect(NamedTuple):
+    """Hold how many completions of the probes change with the number of rows in a step.
+
+    Attributes:
+        n_probes: completions that were made twice, by the base and by the adapter.
+        n_changed: how many of them differ.
+        n_rows: rows in a step the second time; the first time there was one.
+    """
+
+    n_probes: int
+    n_changed: int
+    n_rows: int
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """Hold what is proved about one variant's adapter; None means the engine cannot measure it.
@@ -78,6 +92,8 @@ class Certificate:
         n_completions: number of completions that have a base completion to compare with.
         n_changed: how many of those differ.
         n_self_changed: how many of the `n_probes` the base answers differently when asked again.
+        path: how the engine applies the adapter, in words; "" where there is one way only.
+        batch: how completions depend on the batch on this device; None where it was not measured.
         notes: what else the reader should know, one sentence each.
         reason: why there is no certificate; "" when there is one.
     """
@@ -94,6 +110,8 @@ class Certificate:
     n_completions: int = 0
     n_changed: int = 0
     n_self_changed: int = 0
+    path: str = ""
+    batch: BatchEffect | None = None
     notes: tuple[str, ...] = ()
     reason: str = ""
 
@@ -241,10 +259,20 @@ def certificate_line(certificate: Certificate) -> str:
             f"the base gave another answer to {n_self_changed} of {n_probes} probe prompts when "
             "asked again"
         )
+    if batch := certificate.batch:
+        facts.append(batch_words(batch))
     proof = certificate.base_proof
     if proof is not None:
         facts.append(f"base unchanged afterwards ({proof})" if proof else "base left changed")
     return f"Adapter {certificate.variant}: {certificate.result}. {'; '.join(facts)}."
+
+
+def batch_words(batch: BatchEffect) -> str:
+    """Return in words how completions depend on the batch."""
+    return (
+        f"{batch.n_changed} of {batch.n_probes} probe completions change between batches of 1 and "
+        f"{batch.n_rows}"
+    )
 
 
 def certificate_block(certificate: Certificate) -> str:
@@ -261,6 +289,8 @@ def certificate_block(certificate: Certificate) -> str:
     if certificate.weight_norm is not None:
         norm = format_rough(certificate.weight_norm, 3)
         rows.append(("weights", f"changed by a matrix of Frobenius norm {norm}"))
+    if certificate.path:
+        rows.append(("applied", certificate.path))
     if effect and noise:
         far = f"{format_rough(effect.kl)} nats from the base on {n_probes} probe prompts"
         near = f"{format_rough(noise.kl, 1)} nats between the base one by one and in a batch"
@@ -272,6 +302,8 @@ def certificate_block(certificate: Certificate) -> str:
         rows.append(("completions", f"{certificate.n_changed} of {n_completions} changed"))
     if n_self_changed := certificate.n_self_changed:
         rows.append(("", f"the base alone changed {n_self_changed} of {n_probes} when asked again"))
+    if batch := certificate.batch:
+        rows.append(("batch", batch_words(batch)))
     proof = certificate.base_proof
     if proof is not None:
         rows.append(("base", f"unchanged afterwards: {proof}" if proof else "LEFT CHANGED"))

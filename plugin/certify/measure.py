@@ -58,6 +58,8 @@ class AdapterSwitch(ABC):
         model_name: the base model's name, as the user gave it.
         adapters: variant name -> its adapter.
         base_answers: the base's answers to the probes, computed once.
+        probe_rows: token ids of the certificate's probes; empty before the first certificate.
+        paths: variant -> how its adapter is applied, in words, where there are several ways.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class AdapterSwitch(ABC):
         self.model_name = model_name
         self.adapters = adapters
         self.base_answers: BaseAnswers = {}
+        self.probe_rows: list[list[int]] = []
+        self.paths: dict[str, str] = {}
         self._unused: dict[str, tuple[str, ...]] = {}
         require_finite_answers(self.probe(), folder.path)
         self._base_print = self.fingerprint()
@@ -134,6 +138,7 @@ def certify_weights(
     tell("read its files")
     digest = require_same_files(adapter)
     tell("ask the base")
+    switch.probe_rows = rows
     base, noise = _measure_base(switch, rows)
     proof = switch.base_proof
     tuned = base
@@ -162,6 +167,7 @@ def certify_weights(
         effect=logit_distance(base, tuned),
         noise=noise,
         base_proof=proof,
+        path=switch.paths.get(variant, ""),
         notes=base_model_notes(adapter, switch.folder, switch.model_name),
     )
 

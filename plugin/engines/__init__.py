@@ -56,6 +56,7 @@ class EngineSettings:
         chat_template: whether to use the tokenizer's chat template when it has one.
         load_4bit: whether to load the base in 4 bits.
         enable_thinking: value passed to the chat template; None passes nothing.
+        fits_memory: whether an engine on a GPU may take as many as its memory has room for.
         spread: only for the engine ray: which engine it runs, and on how many workers.
     """
 
@@ -67,6 +68,7 @@ class EngineSettings:
     chat_template: bool
     load_4bit: bool = False
     enable_thinking: bool | None = None
+    fits_memory: bool = False
     spread: WorkerSettings | None = None
 
 

@@ -201,6 +201,7 @@ def _engine_settings(
         chat_template=params.chat_template,
         load_4bit=params.load_4bit,
         enable_thinking=params.enable_thinking,
+        fits_memory=not params.batch_size,
     )
 
 

@@ -260,8 +260,7 @@ def test_seconds_grow_with_the_answer_and_its_reason_is_told(engine: Transformer
     ended = sorted(found.values(), key=lambda one: len(one.token_ids))
     assert 0 < ended[0].seconds < ended[-1].seconds < 60
     assert {one.finish_reason for one in ended} == {"stop"}
-    short = load()
-    short._settings = EngineSettings(short._settings.model, "demo", {}, 2, 4, True)
+    short = engines.load("transformers", replace(settings(), max_tokens=2))
     (cut,) = results(short, VANILLA, prompts(engine)[:1]).values()
     assert (cut.finish_reason, len(cut.token_ids)) == ("length", 2)
 
@@ -337,7 +336,7 @@ def test_where_memory_is_short_the_batch_is_halved_and_nothing_changes() -> None
     expected = tokens(engine, TUNED, wanted)
     memory = scarce(engine, 2)
     assert tokens(engine, TUNED, wanted) == expected
-    assert max(memory.seen) == 2 and engine._batch_size == 2
+    assert max(memory.seen) == 2 and engine._decoder.most_rows == 2
 
 
 def test_memory_that_ends_midway_loses_no_finished_completion() -> None:
@@ -350,7 +349,7 @@ def test_memory_that_ends_midway_loses_no_finished_completion() -> None:
     again = [one for step in engine.generate(of(TUNED, wanted)) for one in step]
     assert len(again) == len(wanted)
     assert {one.case_id: one.token_ids for one in again} == expected
-    assert engine._batch_size == 2
+    assert engine._decoder.most_rows == 2
 
 
 def test_a_case_for_which_memory_never_suffices_is_a_failure() -> None:

@@ -1,0 +1,400 @@
+"""Decode prompts side by side in slots of fixed shape, on torch.
+
+A slot is a row of keys and values with room for a prompt and its completion. A prompt is read into
+a slot that is free, beside others that are half written. Every step then makes the next token of
+all slots with the same few shapes and without asking the host: the most likely token is chosen and
+fed back on the device, and tokens come to the host in blocks. On CUDA each shape is recorded once
+as a graph and replayed, so Python does nothing per token.
+
+A row's columns begin at 0, whatever its neighbours are, so there is no padding to mask. What stands
+behind a row's last token is old, masked, and overwritten when the row gets there.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from plugin.certify.measure import probe_ids
+from plugin.engines._torch_layers import SlotLayer, SlotPlace, use_grouped_attention
+from plugin.errors import one_line
+
+BLOCK = 16
+"""Steps between two looks at the tokens on a GPU; a row that ends between them waits till then."""
+
+READ_AT_ONCE = 16_384
+"""Largest number of prompt positions that are read in one forward pass on a GPU."""
+
+_READ_AT_ONCE_CPU = 4096
+_MOST_GRAPHS = 48
+_KINDS = {"DynamicLayer", "DynamicSlidingWindowLayer"}
+_ROPES_OF_THE_LONGEST = ("dynamic", "longrope")
+_MAX_APART = 0.1
+"""Largest relative difference of logits between slots and a plain pass. Rounding gives 0.01 in
+bfloat16; a model that is read wrongly gives about 1."""
+
+Tokens = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class SlotPlan(NamedTuple):
+    """Describe a model's keys and values.
+
+    Attributes:
+        windows: each layer's attention window in tokens; None for a layer that sees everything.
+        bytes_per_token: memory of one token's keys and values, over all layers.
+        n_vocabulary: number of logits.
+        can_record: whether the library says that a step has no decisions on the host.
+    """
+
+    windows: tuple[int | None, ...]
+    bytes_per_token: int
+    n_vocabulary: int
+    can_record: bool
+
+    @property
+    def is_mixed(self) -> bool:
+        """Return whether some layers have a window and others have none."""
+        return len({window is None for window in self.windows}) > 1
+
+
+def plan_slots(model: Any) -> SlotPlan | str:
+    """Return what slots need to know about a model, or why it cannot be decoded in slots."""
+    import torch
+
+    kind = repr(model.config.model_type)
+    if torch.backends.mps.is_available() and model.device.type == "mps":
+        return "on mps"
+    missing = {"position_ids", "past_key_values", "logits_to_keep"} - set(
+        inspect.signature(model.forward).parameters
+    )
+    if missing:
+        return f"models of type {kind} do not take {' and '.join(sorted(missing))}"
+    if obstacle := _config_obstacle(model):
+        return f"models of type {kind} {obstacle}"
+    ids = torch.tensor([probe_ids(_n_embeddings(model))], device=model.device)
+    with torch.inference_mode():
+        out = model(input_ids=ids, use_cache=True, logits_to_keep=1)
+    layers = getattr(getattr(out, "past_key_values", None), "layers", None) or []
+    if not layers or {type(layer).__name__ for layer in layers} - _KINDS:
+        return f"models of type {kind} keep more than keys and values"
+    n_bytes = sum(
+        each.shape[1] * each.shape[3] * each.element_size()
+        for layer in layers
+        for each in (layer.keys, layer.values)
+    )
+    plan = SlotPlan(
+        tuple(layer.sliding_window if layer.is_sliding else None for layer in layers),
+        n_bytes,
+        int(out.logits.shape[-1]),
+        bool(getattr(model, "_can_compile_fullgraph", False)),
+    )
+    apart = _distance_to_plain(model, plan)
+    if not apart <= _MAX_APART:
+        return f"models of type {kind} answer otherwise there ({apart:.2g})"
+    return plan
+
+
+def _config_obstacle(model: Any) -> str:
+    config = model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    ropes = [rope, *(each for each in rope.values() if isinstance(each, dict))]
+    if any(each.get("rope_type", each.get("type")) in _ROPES_OF_THE_LONGEST for each in ropes):
+        return "turn positions by the longest row"
+    if set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+        return "have layers of other kinds"
+    return ""
+
+
+def _n_embeddings(model: Any) -> int:
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+def _distance_to_plain(model: Any, plan: SlotPlan) -> float:
+    """Return how far the logits of slots are from those of plain passes, relative to their size."""
+    import torch
+
+    probe = probe_ids(_n_embeddings(model))
+    prompts = [probe[:9], probe[9:13]]
+    slots = TorchSlots(model, plan, 2, 32)
+    slots.read(prompts, [0, 1])
+    apart = size = 0.0
+    for _ in range(3):
+        found = slots.peek(2)
+        slots.write(2, 1)
+        for row, prompt in zip(found, prompts, strict=True):
+            with torch.inference_mode():
+                ids = torch.tensor([prompt], device=model.device)
+                plain = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
+            plain = plain.float()
+            apart += float((row - plain).square().sum())
+            size += float((plain - plain.mean()).square().sum())
+            prompt.append(int(row.argmax()))
+    return (apart / size) ** 0.5 if size else 0.0
+
+
+class TorchSlots:
+    """Hold the rows of a batch: read prompts into slots, write tokens, move rows.
+
+    Attributes:
+        n_slots: number of rows.
+        width: positions of a row: prompt and completion.
+        note: why steps are not recorded as graphs; "" if they are, or on a CPU.
+    """
+
+    def __init__(
+        self, model: Any, plan: SlotPlan, n_slots: int, width: int, *, is_guided: bool = False
+    ) -> None:
+        """Allocate the rows' tokens; keys and values follow with the first prompt.
+
+        Args:
+            model: of transformers.
+            plan: see `plan_slots`.
+            n_slots: number of rows.
+            width: positions of a row.
+            is_guided: whether only tokens that `allow` names may be written.
+        """
+        import torch
+        from transformers.cache_utils import Cache, CacheLayerMixin
+
+        CacheLayerMixin.register(SlotLayer)  # without importing the library before it is needed
+        use_grouped_attention(model)
+        self._model, self._plan = model, plan
+        self.note = ""
+        self._on_gpu = model.device.type == "cuda"
+        if self._on_gpu and not plan.can_record:
+            self.note = "transformers does not say that this model's steps can be recorded"
+        self._place = SlotPlace()
+        self._layers = [SlotLayer(self._place, n_slots, width, each) for each in plan.windows]
+        self._cache: Any = Cache(layers=self._layers)
+        self._next = [0] * n_slots  # the column of each row's next token; 0 for a free slot
+        self._graphs: dict[tuple[int, int], Any] = {}
+        self._pool: Any = None
+        with torch.inference_mode():
+            self._tokens = torch.zeros(n_slots, dtype=torch.long, device=model.device)
+            self._positions = torch.zeros_like(self._tokens)
+            self._step = torch.zeros_like(self._tokens[:1])
+            self._allowed = None
+            if is_guided:
+                shape = (n_slots, plan.n_vocabulary)
+                self._allowed = torch.ones(shape, dtype=torch.bool, device=model.device)
+            self._allocate(n_slots, width)
+
+    def _allocate(self, n_slots: int, width: int) -> None:
+        import torch
+
+        self.n_slots, self.width = n_slots, width
+        self._written = self._tokens.new_zeros((n_slots, BLOCK))
+        self._rows = torch.arange(n_slots, device=self._model.device)
+        self._columns = torch.arange(width, device=self._model.device)
+
+    @property
+    def block(self) -> int:
+        """Return how many steps are written between two looks at the tokens."""
+        return BLOCK if self._on_gpu else 1
+
+    @property
+    def n_bytes(self) -> int:
+        """Return the memory of the keys and values."""
+        return self.n_slots * self.width * self._plan.bytes_per_token
+
+    def round_rows(self, n: int) -> int:
+        """Return how many rows to compute for n rows: on a GPU one of a few sizes."""
+        if not self._on_gpu:
+            return n
+        size = 1 << max(n - 1, 0).bit_length()
+        return size * 3 // 4 if n <= size * 3 // 4 and size >= 32 else size
+
+    def read(self, prompts: Sequence[Sequence[int]], slots: Sequence[int]) -> None:
+        """Read prompts into free slots; the first step reads their last token.
+
+        Prompts of one pass are padded at the end, which a causal model ignores.
+        """
+        import torch
+
+        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+        most = READ_AT_ONCE if self._on_gpu else _READ_AT_ONCE_CPU
+        with torch.inference_mode():
+            while order:
+                n_rows = max(1, most // len(prompts[order[0]]))
+                part, order = order[:n_rows], order[n_rows:]
+                self._read_part([prompts[i] for i in part], [slots[i] for i in part])
+
+    def _read_part(self, prompts: list[Sequence[int]], slots: list[int]) -> None:
+        import torch
+
+        device = self._model.device
+        places = torch.tensor(slots, device=device)
+        begun = [(row, prompt[:-1]) for row, prompt in zip(slots, prompts, strict=True)]
+        begun = [(row, prompt) for row, prompt in begun if prompt]
+        if begun:
+            length = max(len(prompt) for _, prompt in begun)
+            ids = torch.tensor([[*one, *[0] * (length - len(one))] for _, one in begun])
+            self._place.reads_into = torch.tensor([row for row, _ in begun], device=device)
+            self._model(
+                input_ids=ids.to(device),
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            self._place.reads_into = None
+        self._tokens[places] = torch.tensor([prompt[-1] for prompt in prompts], device=device)
+        self._positions[places] = torch.tensor([len(one) - 1 for one in prompts], device=device)
+        for slot, prompt in zip(slots, prompts, strict=True):
+            self._next[slot] = len(prompt) - 1
+
+    def release(self, slot: int) -> None:
+        """Free a slot; its row is computed until another prompt takes it, and ignored."""
+        self._next[slot] = 0
+
+    def move(self, origins: Sequence[int], targets: Sequence[int]) -> None:
+        """Move rows into free slots."""
+        import torch
+
+        if not origins:
+            return
+        with torch.inference_mode():
+            one, other = (torch.tensor([*a], device=self._model.device) for a in (origins, targets))
+            held = [each for layer in self._layers for each in (layer.keys, layer.values)]
+            for each in (self._tokens, self._positions, *held):
+                if each is not None:
+                    each[other] = each[one]
+        for origin, target in zip(origins, targets, strict=True):
+            self._next[target], self._next[origin] = self._next[origin], 0
+
+    def allow(self, allowed: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+        """Say which tokens may come next in the first rows, shape (n_rows, n_vocabulary)."""
+        import torch
+
+        assert self._allowed is not None, "these slots are not guided"
+        with torch.inference_mode():
+            self._allowed[: len(allowed)].copy_(torch.from_numpy(allowed), non_blocking=True)
+
+    def peek(self, n_rows: int) -> Any:
+        """Return the next-token logits of the first rows in float32, without choosing a token."""
+        import torch
+
+        with torch.inference_mode():
+            return self._forward(n_rows, self._n_columns(n_rows, 1)).float()
+
+    def write(self, n_rows: int, n_steps: int) -> Tokens:
+        """Write tokens of the first rows; return them, shape (n_rows, n_steps).
+
+        Args:
+            n_rows: how many; later slots must be free.
+            n_steps: up to `BLOCK`.
+        """
+        import torch
+
+        shape = n_rows, self._n_columns(n_rows, n_steps)
+        with torch.inference_mode():
+            self._step.zero_()
+            for _ in range(n_steps):
+                self._advance(*shape)
+            found: Tokens = self._written[:n_rows, :n_steps].cpu().numpy()
+        for i in range(n_rows):
+            self._next[i] = min(self._next[i] + n_steps, self.width - 1)
+        return found
+
+    def resize(self, n_slots: int, width: int) -> None:
+        """Change number and width of the slots; rows in use must fit. Recorded steps are lost."""
+        import torch
+
+        self._graphs.clear()
+        n_kept = min(n_slots, self.n_slots)
+        with torch.inference_mode():
+            self._tokens, self._positions = (
+                _resized(each, n_kept, (n_slots,)) for each in (self._tokens, self._positions)
+            )
+            self._allocate(n_slots, width)
+            for layer in self._layers:
+                layer.resize(n_slots, width)
+        self._next = [*self._next[:n_kept], *[0] * (n_slots - n_kept)]
+
+    def _n_columns(self, n_rows: int, n_steps: int) -> int:
+        """Return how many columns the next steps look at, as one of a few sizes."""
+        wanted = max(self._next[:n_rows], default=0) + n_steps
+        return min(round_columns(wanted), self.width)
+
+    def _advance(self, n_rows: int, n_columns: int) -> None:
+        """Make one step; a shape's first step is made as it comes, and then recorded."""
+        import torch
+
+        if not self._on_gpu or self.note:
+            self._choose(n_rows, n_columns)
+        elif (graph := self._graphs.get((n_rows, n_columns))) is not None:
+            graph.replay()
+        else:
+            self._choose(n_rows, n_columns)
+            if len(self._graphs) >= _MOST_GRAPHS:
+                del self._graphs[next(iter(self._graphs))]
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            graph = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                    self._choose(n_rows, n_columns)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:  # it decides something on the host
+                self.note = f"a step of this model cannot be recorded ({one_line(error)[:80]})"
+            else:
+                self._graphs[n_rows, n_columns] = graph
+
+    def _choose(self, n_rows: int, n_columns: int) -> None:
+        """Make the next token of each row, and feed it back; all of it stays on the device."""
+        logits = self._forward(n_rows, n_columns)
+        if self._allowed is not None:
+            logits = logits.masked_fill(~self._allowed[:n_rows], float("-inf"))
+        chosen = logits.argmax(-1)
+        self._tokens[:n_rows].copy_(chosen)
+        step = self._step.expand(n_rows)[:, None]
+        self._written[:n_rows].scatter_(1, step, chosen[:, None])
+        self._positions[:n_rows].add_(1).clamp_(max=self.width - 1)
+        self._step.add_(1)
+
+    def _forward(self, n_rows: int, n_columns: int) -> Any:
+        """Return the next-token logits, shape (n_rows, n_vocabulary)."""
+        import torch
+
+        # Only rows that have ended can have left these columns.
+        positions = self._positions[:n_rows].clamp(max=n_columns - 1)
+        self._place.writes_at = (self._rows[:n_rows], positions)
+        self._place.n_columns = n_columns
+        columns = self._columns[:n_columns]
+        hidden = torch.finfo(self._model.dtype).min
+        masks = {}
+        for name, window in zip(self._kinds(), self._plan.windows, strict=True):
+            if name not in masks:
+                seen = columns <= positions[:, None]
+                if window is not None:
+                    seen &= columns > positions[:, None] - window
+                mask = torch.zeros(seen.shape, dtype=self._model.dtype, device=seen.device)
+                masks[name] = mask.masked_fill_(~seen, hidden)[:, None, None]
+        out = self._model(
+            input_ids=self._tokens[:n_rows, None],
+            attention_mask=masks if self._plan.is_mixed else next(iter(masks.values())),
+            position_ids=positions[:, None],
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[:, -1]
+
+    def _kinds(self) -> list[str]:
+        """Return the name of each layer's kind, as models with both kinds call them."""
+        names = {True: "full_attention", False: "sliding_attention"}
+        return [names[window is None] for window in self._plan.windows]
+
+
+def round_columns(n: int) -> int:
+    """Return the next of a few sizes, so that few shapes occur."""
+    step = 64 if n <= 512 else 128 if n <= 2048 else 512
+    return -(-n // step) * step
+
+
+def _resized(old: Any, n_kept: int, shape: tuple[int, ...]) -> Any:
+    new = old.new_zeros(shape)
+    new[:n_kept] = old[:n_kept]
+    return new

@@ -1,0 +1,122 @@
+"""The transformers engine on a real CUDA device: skipped elsewhere.
+
+Steps that are recorded as graphs must make the tokens that a plain pass makes, and the base must
+be bit-equal afterwards. Everything is in float32, where the order of sums hardly matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import FOLDER
+from plugin import engines
+from plugin.engines import EngineSettings, _torch
+from plugin.load.adapter import inspect_adapter
+from plugin.load.model import inspect_model
+from plugin.records import Completion, Failure, Message, Prompt
+from tests.load.lora_samples import peft_config, write_peft
+
+torch = pytest.importorskip("torch")
+if not torch.cuda.is_available():
+    pytest.skip("there is no CUDA device", allow_module_level=True)
+
+QUESTIONS = [
+    f"Who plays {name}{' in the show Silicon Valley' * (i % 4)}?"
+    for i, name in enumerate(["Richard Hendricks", "Dinesh", "Gilfoyle", "Jared", "Erlich"] * 8)
+]
+
+
+@pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_torch, "dtype_name", lambda place: "float32")
+
+
+def load(n_rows: int = 0, **adapters: Path) -> Any:
+    folders = {name: inspect_adapter(path) for name, path in adapters.items()}
+    made = EngineSettings(inspect_model(FOLDER / "model"), "demo", folders, 24, n_rows or 64, True)
+    return engines.load("transformers", replace(made, fits_memory=not n_rows))
+
+
+def prompts(engine: Any, variant: str) -> list[Prompt]:
+    turns = [(Message("user", text),) for text in QUESTIONS]
+    return [Prompt(str(i), variant, t, engine.encode(t)) for i, t in enumerate(turns)]
+
+
+def tokens(engine: Any, variant: str) -> dict[str, tuple[int, ...]]:
+    made = [one for step in engine.generate(prompts(engine, variant)) for one in step]
+    assert all(isinstance(one, Completion) for one in made)
+    return {one.case_id: one.token_ids for one in made}
+
+
+def plain_tokens(engine: Any, variant: str) -> dict[str, tuple[int, ...]]:
+    """The same without slots and graphs."""
+    engine._decoder._plan, engine._decoder.obstacle = None, "for the test"
+    found = tokens(engine, variant)
+    engine._decoder.obstacle = ""
+    return found
+
+
+@pytest.fixture
+def adapters(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    dora = write_peft(tmp_path / "dora", peft_config(use_dora=True))
+    yield {"tuned": FOLDER / "adapter", "other": dora}
+
+
+@pytest.mark.parametrize("n_rows", [0, 5, 8])
+def test_recorded_steps_make_the_tokens_of_plain_passes(
+    n_rows: int, float32: None, adapters: dict[str, Path]
+) -> None:
+    engine = load(n_rows, **adapters)
+    before = [bytes(t) for _, t in engine._switch._tensors()]
+    logits = engine._switch.probe()
+    for variant in ("vanilla", "tuned", "other", "vanilla"):
+        assert tokens(engine, variant) == plain_tokens(engine, variant)
+    assert "recorded as CUDA graphs" in engine._decoder.policy
+    with engine._switch.adapter_on("vanilla"):
+        assert engine._switch.probe() == logits
+    engine._switch._take_off()
+    assert [bytes(t) for _, t in engine._switch._tensors()] == before
+
+
+def test_a_certificate_tells_how_the_batch_matters(
+    float32: None, adapters: dict[str, Path]
+) -> None:
+    engine = load(0, **adapters)
+    for name in adapters:
+        found = engine.certify(name, prompts(engine, name))
+        assert found.result == "certified"
+        assert found.batch is not None
+        assert (found.batch.n_probes, found.batch.n_changed) == (16, 0)
+        assert found.batch.n_rows > 100
+    assert "PEFT's own layers (DoRA)" == found.path
+
+
+def test_where_memory_is_short_fewer_rows_go_on(float32: None) -> None:
+    engine = load(64)
+    expected = tokens(engine, "vanilla")
+    whole = torch.cuda.get_device_properties(0).total_memory
+    used = torch.cuda.memory_allocated()
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((used + 60e6) / whole)
+    try:
+        made = [one for step in engine.generate(prompts(engine, "vanilla")) for one in step]
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert len(made) == len(QUESTIONS)
+    for one in made:
+        assert isinstance(one, Failure) or one.token_ids == expected[one.case_id]
+
+
+def test_the_judge_answers_the_same_in_a_batch_and_alone(float32: None, tmp_path: Path) -> None:
+    pytest.importorskip("mlx")
+    from tests.judges.in_process import ask_all, build, questions
+    from tests.judges.in_process import load as load_judge
+
+    folder, asked = build(tmp_path / "judge"), questions(60)[::6]
+    alone = ask_all(load_judge("transformers", folder), asked, at_once=1)
+    assert ask_all(load_judge("transformers", folder), asked) == alone
