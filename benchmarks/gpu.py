@@ -8,7 +8,7 @@ so "mixed" calls one token in 96 an end, and its prompts have 20 to 400 tokens.
 
 Aims: engine / best of the library at least 1.0 on equal lengths and 1.5 on mixed ones; adapter /
 base at least 0.8; device busy at least 80% of the time while 256 rows are decoded. The script ends
-within 8 minutes: what does not fit is left out and said.
+within 8 minutes, or the seconds that are given: what does not fit is left out and said.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import gc
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -54,7 +55,8 @@ def say(*words: object) -> None:
 
 
 def has_time(seconds: float) -> bool:
-    return time.perf_counter() - BEGAN_S + seconds < LIMIT_S
+    limit_s = next((int(word) for word in sys.argv[1:] if word.isdigit()), LIMIT_S)
+    return time.perf_counter() - BEGAN_S + seconds < limit_s
 
 
 def build_model(shape: dict[str, Any]) -> Any:
@@ -212,13 +214,15 @@ def best_raw(
             continue
         try:
             if is_compiled:
-                raw_speed(model, prompts[:n_rows], ends, 12, n_rows, True)  # compiles
-            part = prompts[: max(n_rows, len(prompts) // 2)] if not ends else prompts
+                raw_speed(model, prompts[:n_rows], ends, n_new, n_rows, True)  # compiles
+            part = prompts if ends else prompts[:n_rows]
             found[mode] = raw_speed(model, part, ends, n_new, n_rows, is_compiled)
         except Exception as error:  # a mode that this version lacks is no result
             say(f"{name}: {mode}: {type(error).__name__} {str(error)[:200]}")
             continue
         say(f"{name}: {mode}: {found[mode]:,.0f} tokens/s")
+    if not found:
+        return float("nan")
     best = max(found, key=lambda mode: found[mode])
     say(f"{name}: the library's best is {best}")
     return found[best]
@@ -234,17 +238,15 @@ def device_busy(engine: Any, n_rows: int) -> tuple[float, float, list[str]]:
     settings = replace(engine._settings, max_tokens=200)
     decoder = engine._decoder
     rows = _SlotRows(decoder._new_slots(n_rows, prompts), set(), settings)
-    from collections import deque
-
     with torch.inference_mode():
         rows.refill(deque(prompts))
-        for _ in range(3):
-            rows.step()
+        for _ in range(2):
+            rows.step()  # records a step; the positions up to 256 need no other
         kinds = [torch.profiler.ProfilerActivity.CUDA]
         torch.cuda.synchronize()
         with torch.profiler.profile(activities=kinds) as profile:
             began = time.perf_counter()
-            for _ in range(3):
+            for _ in range(2):
                 rows.step()
             torch.cuda.synchronize()
             wall_s = time.perf_counter() - began
@@ -260,8 +262,9 @@ def device_busy(engine: Any, n_rows: int) -> tuple[float, float, list[str]]:
         by_name[e.name] = by_name.get(e.name, 0) + e.time_range.elapsed_us() / 1e6
     longest = sorted(by_name, key=lambda name: -by_name[name])[:12]
     lines = [f"{by_name[name] / busy_s:6.1%} {name[:110]}" for name in longest]
-    say(f"wall {wall_s:.3f} s profiled, {3 * bare_s:.3f} s not; {len(kernels)} kernels")
-    return min(1.0, busy_s / (3 * bare_s)), 16 * n_rows / bare_s, lines
+    n = len(kernels) // 32
+    say(f"32 steps: {wall_s:.3f} s profiled, {2 * bare_s:.3f} s not; {n} kernels a step")
+    return min(1.0, busy_s / (2 * bare_s)), 16 * n_rows / bare_s, lines
 
 
 def main() -> None:
@@ -273,7 +276,6 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("there is no CUDA device: skipped")
         return
-    is_short = "short" in sys.argv
     say(torch.cuda.get_device_name(), "torch", torch.__version__)
     model = build_model(SHAPE)
     rng = np.random.default_rng(2)
@@ -290,10 +292,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         adapter = write_adapter(Path(folder), model)
         engine = build_engine(model, SHAPE, adapter, 256)
-        own_speed(engine, made_prompts([20] * 8), set(), 8)
-        say("how:", engine._decoder.policy)
-        base = own_speed(engine, equal, set(), 256)
-        say(f"equal: engine {base:,.0f} tokens/s; {engine._decoder.policy}")
+        cold = own_speed(engine, equal, set(), 256)
+        say(f"equal: engine {cold:,.0f} tokens/s the first time; {engine.decoding}")
+        first = own_speed(engine, equal, set(), 256)
         busy, speed, lines = device_busy(engine, N_ROWS_BUSY)
         add(f"device busy, {N_ROWS_BUSY} rows", busy, "aim >= 0.80")
         say(f"{speed:,.0f} tokens/s while decoding; kernels:\n" + "\n".join(lines))
@@ -305,21 +306,27 @@ def main() -> None:
         found = engine.certify("tuned", equal[:8])
         say("certificate:", found.result, "|", found.path, "|", found.batch, "|", found.base_proof)
         tuned = own_speed(engine, made_prompts([134] * 512, "tuned"), set(), 256)
+        second = own_speed(engine, equal, set(), 256)
+        base = (first + second) / 2
+        say(f"equal: engine {first:,.0f} and {second:,.0f}, adapter {tuned:,.0f} tokens/s")
         add("adapter / base, equal", tuned / base, "aim >= 0.80")
+        add("first call / later ones", cold / base)
         sides = [replace(p, variant=v) for p in equal[:256] for v in ("vanilla", "tuned")]
         add("both in one call / base", own_speed(engine, sides, set(), 256) / base)
         engine._switch._take_off()
-        del engine
-    modes = [(256, False), (512, False), (256, True), (512, True)]
-    if is_short:
-        modes = modes[:2]
+        free = torch.cuda.mem_get_info()[0]
+        held = torch.empty(max(0, free - (4 << 30)), dtype=torch.uint8, device="cuda")
+        few = own_speed(engine, equal, set(), 64)
+        say(f"with 4 GiB free: {few:,.0f} tokens/s; {engine.decoding}")
+        del engine, held
+    modes = [(512, False), (512, True), (256, False), (256, True)]
     model.set_attn_implementation("sdpa")
     add(
         "engine / library, equal", base / best_raw(model, "equal", equal, set(), 256, modes), ">= 1"
     )
-    raw = best_raw(model, "mixed", mixed, some_ends, 256, modes)
+    raw = best_raw(model, "mixed", mixed, some_ends, 256, modes[:2])
     add("engine / library, mixed", blended / raw, "aim >= 1.50")
-    raw = best_raw(model, "short answers", equal, set(), 32, modes)
+    raw = best_raw(model, "short answers", equal, set(), 32, modes[:2])
     add("engine / library, 32 new tokens", brief / raw, "")
     raw = best_raw(model, "long prompts", long, set(), 128, [(64, False), (64, True)])
     add("engine / library, 2000-token prompts", lengthy / raw, "")

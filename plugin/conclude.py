@@ -114,7 +114,7 @@ def conclude(
         comparisons=comparisons,
         partial=settings.partial,
         warnings=(
-            *certificate_warnings(certificates),
+            *certificate_warnings(certificates, journal.state.n_before_resuming),
             *run_warnings(journal, header.variants, read.completions),
             *collapse_warnings(collapse),
         ),
@@ -323,6 +323,7 @@ def _provenance(journal: Journal, read: _Read, compare_s: float) -> dict[str, ob
         "digests": header.digests,
         "prompts": asdict(state.prompts) if state.prompts else None,
         "other_prompts": {name: asdict(facts) for name, facts in state.other_prompts.items()},
+        "decoding": state.decoding,
         "evaluation_steps": state.evaluation_steps,
         "n_source_rows": header.n_source_rows,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},

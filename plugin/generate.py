@@ -50,7 +50,8 @@ def make_completions(
         Stopped: when the user stopped the run.
     """
     failed = {(f.case_id, f.variant) for f in journal.failures() if _is_final(f) and not f.metric}
-    have = set(journal.completions()) | failed
+    made = set(journal.completions())
+    have = made | failed
     for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
         items = likelihood_items(cases, names, metrics)
@@ -75,6 +76,8 @@ def make_completions(
             with _time_stage("generate", journal):
                 progress.begin(Stage.GENERATE, total=len(prompts), done=len(prompts) - len(wanted))
                 _generate(load, _side_by_side(wanted), engine, journal, progress)
+            n_before = sum(name in names for _, name in made) if wanted else 0
+            _keep_batches(engine.decoding, n_before, journal)
             if items:
                 with _time_stage("read", journal):
                     ids = {(p.case_id, p.variant): p.token_ids for p in prompts}
@@ -255,6 +258,16 @@ def _keep_prompt_notes(notes: Sequence[str], journal: Journal) -> None:
         state = journal.state
         all_notes = tuple(dict.fromkeys([*state.prompt_notes, *notes]))
         journal.save_state(replace(state, prompt_notes=all_notes))
+
+
+def _keep_batches(decoding: str, n_before: int, journal: Journal) -> None:
+    """Keep how completions were put into batches, and how many an earlier session had made."""
+    if not decoding:
+        return
+    state = journal.state
+    told = tuple(dict.fromkeys([*state.decoding, decoding]))
+    n_before = max(n_before, state.n_before_resuming)
+    journal.save_state(replace(state, decoding=told, n_before_resuming=n_before))
 
 
 _WINDOW = 512

@@ -207,6 +207,8 @@ class RunState:
         prompts: those of the baseline; None before any was made.
         other_prompts: variant -> its prompts, for models loaded after the baseline's.
         prompt_notes: how the engines make prompts, a sentence each.
+        decoding: how the engines put completions into batches, in words.
+        n_before_resuming: completions that were there when another session made the rest.
         certificates: variant -> its effect certificate, as fields.
         expected_tokens: case id -> digest of the tokens of its expected output.
         evaluation_steps: metric -> the steps that its judge follows.
@@ -227,6 +229,8 @@ class RunState:
     prompts: PromptFacts | None = None
     other_prompts: Mapping[str, PromptFacts] = field(default_factory=dict)
     prompt_notes: tuple[str, ...] = ()
+    decoding: tuple[str, ...] = ()
+    n_before_resuming: int = 0
     certificates: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     expected_tokens: Mapping[str, str] = field(default_factory=dict)
     evaluation_steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -21,6 +21,7 @@ class Echo:
     """An engine of no weights: repeats the question, and fails where it is empty of words."""
 
     notes = ()
+    decoding = "one by one"
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -133,3 +134,15 @@ def test_pairs_are_made_side_by_side(tmp_path: Path) -> None:
     with closing(Journal(tmp_path)) as journal:
         make_completions(cases, [Load(variants, lambda: engine)], journal, Progress())
     assert engine.asked == [("a", "vanilla"), ("a", "tuned"), ("b", "vanilla"), ("b", "tuned")]
+
+
+def test_how_completions_were_put_into_batches_is_kept_and_so_is_a_break(tmp_path: Path) -> None:
+    cases = [Case(name, (Message("user", f"{name}?"),)) for name in "abc"]
+    variants = (Variant("vanilla", "same", "m"),)
+    with closing(Journal(tmp_path)) as journal:
+        for n_cases, n_before in ((2, 0), (2, 0), (3, 2)):
+            engine: Any = Echo()
+            loads = [Load(variants, lambda engine=engine: engine)]  # type: ignore[misc]
+            make_completions(cases[:n_cases], loads, journal, Progress())
+            assert journal.state.decoding == ("one by one",)
+            assert journal.state.n_before_resuming == n_before

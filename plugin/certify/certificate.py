@@ -55,6 +55,14 @@ class BatchEffect(NamedTuple):
     n_changed: int
     n_rows: int
 
+    @property
+    def words(self) -> str:
+        """Return the result in words."""
+        return (
+            f"{self.n_changed} of {self.n_probes} probe completions change between batches of 1 "
+            f"and {self.n_rows}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -257,20 +265,12 @@ def certificate_line(certificate: Certificate) -> str:
             "asked again"
         )
     if batch := certificate.batch:
-        facts.append(batch_words(batch))
+        facts.append(batch.words)
     proof = certificate.base_proof
     if proof is not None:
         facts.append(f"base unchanged afterwards ({proof})" if proof else "base left changed")
     result = certificate.result + (", but its effect is unusual" if certificate.unusual else "")
     return f"Adapter {certificate.variant}: {result}. {'; '.join(facts)}."
-
-
-def batch_words(batch: BatchEffect) -> str:
-    """Return in words how completions depend on the batch."""
-    return (
-        f"{batch.n_changed} of {batch.n_probes} probe completions change between batches of 1 and "
-        f"{batch.n_rows}"
-    )
 
 
 def certificate_block(certificate: Certificate) -> str:
@@ -294,7 +294,7 @@ def certificate_block(certificate: Certificate) -> str:
     if n_self_changed := certificate.n_self_changed:
         rows.append(("", f"the base alone changed {n_self_changed} of {n_probes} when asked again"))
     if batch := certificate.batch:
-        rows.append(("batch", batch_words(batch)))
+        rows.append(("batch", batch.words))
     proof = certificate.base_proof
     if proof is not None:
         rows.append(("base", f"unchanged afterwards: {proof}" if proof else "LEFT CHANGED"))
@@ -320,9 +320,16 @@ def _effect_rows(certificate: Certificate) -> list[tuple[str, str]]:
     return rows
 
 
-def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
-    """Return warnings about the adapters, one sentence each."""
-    found: list[str] = []
+def certificate_warnings(
+    certificates: Sequence[Certificate], n_before_resuming: int = 0
+) -> list[str]:
+    """Return warnings about the adapters, one sentence each.
+
+    Args:
+        certificates: all of the run.
+        n_before_resuming: completions that were there when another session made the rest.
+    """
+    found = _mixed_batches(certificates, n_before_resuming)
     for one in certificates:
         found += one.notes
         found += [
@@ -350,3 +357,15 @@ def certificate_warnings(certificates: Sequence[Certificate]) -> list[str]:
                 "is nothing to compare. Check that you named the right model"
             )
     return found
+
+
+def _mixed_batches(certificates: Sequence[Certificate], n_before_resuming: int) -> list[str]:
+    """Warn of a resumed run where completions depend on the batch that they are made in."""
+    batches = [one.batch for one in certificates if one.batch and one.batch.n_changed]
+    if not n_before_resuming or not batches:
+        return []
+    most = max(batches, key=lambda batch: batch.n_changed)
+    return [
+        f"the run was resumed after {n_before_resuming} completions, and on this device "
+        f"{most.words}: a run without a break may give other completions"
+    ]

@@ -105,6 +105,10 @@ class Engine(Protocol):
     def notes(self) -> tuple[str, ...]:
         """Return what the report must say about this engine's prompts, one sentence each."""
 
+    @property
+    def decoding(self) -> str:
+        """Return how completions were put into batches, in words; "" where nothing is told."""
+
     def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """Return the token ids of the prompt, with the chat template and exactly one BOS.
 

@@ -73,6 +73,11 @@ class LocalEngine(ABC):
         """Return what turns text into tokens without a chat template."""
         return PlainText(self._tokenizer, self._settings.model.context)
 
+    @property
+    def decoding(self) -> str:
+        """See `Engine.decoding`."""
+        return ""
+
     def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """See `Engine.encode`."""
         n_vocabulary, template, settings = self._switch.n_vocabulary, self._template, self._settings

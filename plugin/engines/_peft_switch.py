@@ -36,7 +36,7 @@ from plugin.engines._peft_merge import (
     merge_obstacle,
     merged_weights,
 )
-from plugin.engines._torch import free_torch_memory
+from plugin.engines._torch import free_torch_memory, is_out_of_memory
 from plugin.errors import AdapterError
 from plugin.load.adapter import AdapterFolder, parse_peft_config
 from plugin.load.convert import PEFT_PREFIX, to_peft
@@ -175,7 +175,15 @@ class PeftAdapterSwitch(AdapterSwitch):
 
     def _merge(self) -> str:
         """Put the loaded adapter into copies of the weights; return how it is applied."""
-        if obstacle := merge_obstacle(self._model, self._peft, _NAME):
+        obstacle = merge_obstacle(self._model, self._peft, _NAME)
+        if not obstacle:
+            try:
+                merged = merged_weights(self._model, _NAME)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                obstacle = "there was no memory for copies of the weights"
+        if obstacle:
             return f"{PEFT_PATH} ({obstacle})"
         rows = self.probe_rows or [probe_ids(self.n_vocabulary)]
         known = self.base_answers.get(tuple(map(tuple, rows)))
@@ -186,7 +194,6 @@ class PeftAdapterSwitch(AdapterSwitch):
                 alone = [self.logits([row])[0] for row in rows]
                 known = alone, logit_distance(alone, self.logits(rows))
         base, noise = known
-        merged = merged_weights(self._model, _NAME)
         peft, modules = self._peft, [parent._modules[name] for parent, name, _ in merged]
         self._merged, self._peft = merged, None
         self._put_in()

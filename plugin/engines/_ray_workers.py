@@ -134,6 +134,10 @@ class EngineWorker:
                     f"{_ELSEWHERE}"
                 )
 
+    def decoding(self) -> str:
+        """See `Engine.decoding`."""
+        return self._engine.decoding
+
     def notes(self) -> tuple[str, ...]:
         """See `Engine.notes`."""
         return self._engine.notes

@@ -21,6 +21,7 @@ class TextEngine:
     """
 
     notes: tuple[str, ...] = ()
+    decoding = ""
     why_uncertified: ClassVar[str] = "this engine does not show what its adapters change"
     why_no_likelihoods: ClassVar[str] = (
         "this engine gives no likelihoods: leave out the metrics that need them, or use --engine "

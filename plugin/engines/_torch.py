@@ -13,7 +13,10 @@ from plugin.engines.templates import begin_tokenizer_check
 from plugin.errors import ModelError, one_line
 from plugin.load.files import refuse_code
 
-_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+_MEMORY = (
+    *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory"),
+    "cublas_status_alloc_failed",
+)
 
 
 def torch_device() -> str:

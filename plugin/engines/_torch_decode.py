@@ -18,7 +18,8 @@ import numpy as np
 from plugin.engines import NO_MEMORY, EngineSettings
 from plugin.engines._local import room_left
 from plugin.engines._torch import TorchRows, free_torch_memory, is_out_of_memory
-from plugin.engines._torch_slots import SlotPlan, TorchSlots, plan_slots, round_columns
+from plugin.engines._torch_plan import plan_slots
+from plugin.engines._torch_slots import SlotPlan, TorchSlots, round_columns
 from plugin.errors import FaultError
 from plugin.records import Completion, Failure, NoResult, Prompt
 
@@ -144,8 +145,7 @@ class PromptDecoder:
                 found |= {one.prompt.case_id: one.token_ids for one in rows.step()}
             return [found[prompt.case_id] for prompt in prompts]
         except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise self._fault(error) from error
+            self._is_short(error)
             return []
 
     def n_rows_of_probes(self, prompts: Sequence[Prompt]) -> int:
@@ -157,8 +157,7 @@ class PromptDecoder:
             try:
                 found = plan_slots(self._model)
             except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise self._fault(error) from error
+                self._is_short(error)
                 found = "there was no memory to try slots"
             if isinstance(found, str):
                 self.obstacle = found
@@ -167,29 +166,49 @@ class PromptDecoder:
         return self._plan is not None
 
     def _complete_in_slots(self, waiting: deque[Prompt], ends: Set[int]) -> Iterator[Ended]:
+        """Complete prompts in slots; what ended is handed on while a GPU writes the next block."""
         rows: _SlotRows | None = None
+        ended: list[GrowingCompletion] = []
         while waiting or (rows and rows.live):
+            is_short = False
             try:
                 if rows is None:
                     slots = self._new_slots(self._rows_for(waiting), waiting)
                     rows = _SlotRows(slots, ends, self._settings)
                 self._refill(rows, waiting)
-                ended = rows.step()
-            except RuntimeError as error:  # also raised when torch is out of memory
-                if not is_out_of_memory(error):
-                    raise self._fault(error) from error
-            else:
-                self._graph_note = rows.slots.note
-                yield tuple(self._finish(growing) for growing in ended)
-                continue
-            n_rows = rows.slots.n_slots if rows else 1
-            waiting.extendleft(reversed(rows.unfinished() if rows else []))
-            rows = None
-            free_torch_memory()
-            if n_rows == 1:
-                yield (_no_memory_failure(waiting.popleft()),)
-            else:
-                self.most_rows = n_rows // 2
+                rows.begin()
+            except RuntimeError as error:
+                is_short = self._is_short(error)
+            yield tuple(self._finish(growing) for growing in ended)
+            ended = []
+            try:
+                if rows is not None and not is_short:
+                    ended = rows.collect()
+                    self._graph_note = rows.slots.note
+            except RuntimeError as error:
+                is_short = self._is_short(error)
+            if is_short:
+                n_rows = rows.slots.n_slots if rows else 1
+                waiting.extendleft(reversed(rows.unfinished() if rows else []))
+                rows = None
+                free_torch_memory()
+                if n_rows == 1:
+                    yield (_no_memory_failure(waiting.popleft()),)
+                else:
+                    self.most_rows = n_rows // 2
+        yield tuple(self._finish(growing) for growing in ended)
+
+    def _is_short(self, error: RuntimeError) -> bool:
+        """Return True if torch is out of memory.
+
+        Raises:
+            FaultError: for any other error.
+        """
+        if is_out_of_memory(error):
+            return True
+        raise FaultError(
+            f"torch stopped generating: {error}. If it ran out of memory, lower --batch_size"
+        ) from error
 
     def _refill(self, rows: _SlotRows, waiting: deque[Prompt]) -> None:
         """Let waiting prompts take free slots; where they need little room, there are more."""
@@ -268,14 +287,8 @@ class PromptDecoder:
             chosen: list[int] = logits.argmax(-1).tolist()
             return chosen
         except RuntimeError as error:  # also raised when torch is out of memory
-            if is_out_of_memory(error):
-                return None
-            raise self._fault(error) from error
-
-    def _fault(self, error: RuntimeError) -> FaultError:
-        return FaultError(
-            f"torch stopped generating: {error}. If it ran out of memory, lower --batch_size"
-        )
+            self._is_short(error)
+            return None
 
     def _finish(self, growing: GrowingCompletion) -> Completion:
         return Completion(
@@ -313,6 +326,7 @@ class _SlotRows:
         self._ends, self._settings, self._is_fixed = ends, settings, is_fixed
         self._ends_array = np.array(sorted(ends), np.int64)
         self._rows: dict[int, GrowingCompletion] = {}  # by slot
+        self._began_s = 0.0
 
     @property
     def live(self) -> list[GrowingCompletion]:
@@ -341,38 +355,37 @@ class _SlotRows:
 
     def step(self) -> list[GrowingCompletion]:
         """Write a block of tokens; return the completions that ended in it."""
-        n_rows = self._close_ranks()
+        self.begin()
+        return self.collect()
+
+    def begin(self) -> None:
+        """Let a GPU write a block of tokens, and do not wait for it."""
+        n_rows = self.slots.n_slots
+        if not self._is_fixed:
+            n_rows, moved = self.slots.close_ranks(list(self._rows))
+            for origin, target in moved.items():
+                self._rows[target] = self._rows.pop(origin)
         n_steps = min(self.slots.block, max(one.n_left for one in self._rows.values()))
-        began_s = time.perf_counter()
-        tokens = self.slots.write(n_rows, n_steps)
+        self._began_s = time.perf_counter()
+        self.slots.begin(n_rows, n_steps)
+
+    def collect(self) -> list[GrowingCompletion]:
+        """Wait for the block; return the completions that ended in it."""
+        tokens = self.slots.collect()
         ended = []
         has_end: list[bool] = np.any(np.isin(tokens, self._ends_array), axis=1).tolist()
         for slot, growing in list(self._rows.items()):
-            if not has_end[slot] and growing.n_left > n_steps:
-                growing.token_ids += tokens[slot].tolist()
+            own = tokens[slot].tolist()
+            if not has_end[slot] and growing.n_left > len(own):
+                growing.token_ids += own
                 continue
-            growing.add(tokens[slot].tolist(), self._ends, began_s)
+            growing.add(own, self._ends, self._began_s)
             if growing.reason:
                 ended.append(growing)
                 del self._rows[slot]
                 self.slots.release(slot)
         self.n_ended += len(ended)
         return ended
-
-    def _close_ranks(self) -> int:
-        """Return how many rows the next steps compute; rows move up where fewer then do."""
-        n_slots = self.slots.n_slots
-        if self._is_fixed:
-            return n_slots
-        n_rows = min(self.slots.round_rows(max(self._rows) + 1), n_slots)
-        fewer = min(self.slots.round_rows(len(self._rows)), n_slots)
-        if fewer < n_rows:
-            late = [slot for slot in self._rows if slot >= fewer]
-            free = [slot for slot in range(fewer) if slot not in self._rows][: len(late)]
-            self.slots.move(late, free)
-            for origin, target in zip(late, free, strict=True):
-                self._rows[target] = self._rows.pop(origin)
-        return fewer
 
 
 def no_memory_result(what: str, n_tokens: int) -> NoResult:

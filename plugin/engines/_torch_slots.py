@@ -12,13 +12,11 @@ behind a row's last token is old, masked, and overwritten when the row gets ther
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from plugin.certify.measure import probe_ids
 from plugin.engines._torch_layers import SlotLayer, SlotPlace, use_grouped_attention
 from plugin.errors import one_line
 
@@ -30,11 +28,7 @@ READ_AT_ONCE = 16_384
 
 _READ_AT_ONCE_CPU = 4096
 _MOST_GRAPHS = 48
-_KINDS = {"DynamicLayer", "DynamicSlidingWindowLayer"}
-_ROPES_OF_THE_LONGEST = ("dynamic", "longrope")
-_MAX_APART = 0.1
-"""Largest relative difference of logits between slots and a plain pass. Rounding gives 0.01 in
-bfloat16; a model that is read wrongly gives about 1."""
+_FEWEST_ROWS = 8
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -60,81 +54,6 @@ class SlotPlan(NamedTuple):
         return len({window is None for window in self.windows}) > 1
 
 
-def plan_slots(model: Any) -> SlotPlan | str:
-    """Return what slots need to know about a model, or why it cannot be decoded in slots."""
-    import torch
-
-    kind = repr(model.config.model_type)
-    if torch.backends.mps.is_available() and model.device.type == "mps":
-        return "on mps"
-    missing = {"position_ids", "past_key_values", "logits_to_keep"} - set(
-        inspect.signature(model.forward).parameters
-    )
-    if missing:
-        return f"models of type {kind} do not take {' and '.join(sorted(missing))}"
-    if obstacle := _config_obstacle(model):
-        return f"models of type {kind} {obstacle}"
-    ids = torch.tensor([probe_ids(_n_embeddings(model))], device=model.device)
-    with torch.inference_mode():
-        out = model(input_ids=ids, use_cache=True, logits_to_keep=1)
-    layers = getattr(getattr(out, "past_key_values", None), "layers", None) or []
-    if not layers or {type(layer).__name__ for layer in layers} - _KINDS:
-        return f"models of type {kind} keep more than keys and values"
-    n_bytes = sum(
-        each.shape[1] * each.shape[3] * each.element_size()
-        for layer in layers
-        for each in (layer.keys, layer.values)
-    )
-    plan = SlotPlan(
-        tuple(layer.sliding_window if layer.is_sliding else None for layer in layers),
-        n_bytes,
-        int(out.logits.shape[-1]),
-        bool(getattr(model, "_can_compile_fullgraph", False)),
-    )
-    apart = _distance_to_plain(model, plan)
-    if not apart <= _MAX_APART:
-        return f"models of type {kind} answer otherwise there ({apart:.2g})"
-    return plan
-
-
-def _config_obstacle(model: Any) -> str:
-    config = model.config.get_text_config()
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    ropes = [rope, *(each for each in rope.values() if isinstance(each, dict))]
-    if any(each.get("rope_type", each.get("type")) in _ROPES_OF_THE_LONGEST for each in ropes):
-        return "turn positions by the longest row"
-    if set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
-        return "have layers of other kinds"
-    return ""
-
-
-def _n_embeddings(model: Any) -> int:
-    return int(model.get_input_embeddings().weight.shape[0])
-
-
-def _distance_to_plain(model: Any, plan: SlotPlan) -> float:
-    """Return how far the logits of slots are from those of plain passes, relative to their size."""
-    import torch
-
-    probe = probe_ids(_n_embeddings(model))
-    prompts = [probe[:9], probe[9:13]]
-    slots = TorchSlots(model, plan, 2, 32)
-    slots.read(prompts, [0, 1])
-    apart = size = 0.0
-    for _ in range(3):
-        found = slots.peek(2)
-        slots.write(2, 1)
-        for row, prompt in zip(found, prompts, strict=True):
-            with torch.inference_mode():
-                ids = torch.tensor([prompt], device=model.device)
-                plain = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
-            plain = plain.float()
-            apart += float((row - plain).square().sum())
-            size += float((plain - plain.mean()).square().sum())
-            prompt.append(int(row.argmax()))
-    return (apart / size) ** 0.5 if size else 0.0
-
-
 class TorchSlots:
     """Hold the rows of a batch: read prompts into slots, write tokens, move rows.
 
@@ -151,7 +70,7 @@ class TorchSlots:
 
         Args:
             model: of transformers.
-            plan: see `plan_slots`.
+            plan: see `_torch_plan.py`.
             n_slots: number of rows.
             width: positions of a row.
             is_guided: whether only tokens that `allow` names may be written.
@@ -172,6 +91,9 @@ class TorchSlots:
         self._next = [0] * n_slots  # the column of each row's next token; 0 for a free slot
         self._graphs: dict[tuple[int, int], Any] = {}
         self._pool: Any = None
+        self._stream: Any = None
+        self._begun = (0, 0)
+        self._copied: Any = torch.cuda.Event() if self._on_gpu else None
         with torch.inference_mode():
             self._tokens = torch.zeros(n_slots, dtype=torch.long, device=model.device)
             self._positions = torch.zeros_like(self._tokens)
@@ -187,6 +109,7 @@ class TorchSlots:
 
         self.n_slots, self.width = n_slots, width
         self._written = self._tokens.new_zeros((n_slots, BLOCK))
+        self._copy = torch.zeros((n_slots, BLOCK), dtype=torch.long, pin_memory=self._on_gpu)
         self._rows = torch.arange(n_slots, device=self._model.device)
         self._columns = torch.arange(width, device=self._model.device)
 
@@ -201,11 +124,13 @@ class TorchSlots:
         return self.n_slots * self.width * self._plan.bytes_per_token
 
     def round_rows(self, n: int) -> int:
-        """Return how many rows to compute for n rows: on a GPU one of a few sizes."""
+        """Return how many rows to compute for n rows: on a GPU all, a quarter, a sixteenth ..."""
         if not self._on_gpu:
             return n
-        size = 1 << max(n - 1, 0).bit_length()
-        return size * 3 // 4 if n <= size * 3 // 4 and size >= 32 else size
+        size = self.n_slots
+        while size > _FEWEST_ROWS and n <= -(-size // 4):
+            size = -(-size // 4)
+        return size
 
     def read(self, prompts: Sequence[Sequence[int]], slots: Sequence[int]) -> None:
         """Read prompts into free slots; the first step reads their last token.
@@ -226,7 +151,10 @@ class TorchSlots:
         import torch
 
         device = self._model.device
+        # Small copies wait for the device, so they come before the long pass.
         places = torch.tensor(slots, device=device)
+        last = torch.tensor([prompt[-1] for prompt in prompts], device=device)
+        positions = torch.tensor([len(one) - 1 for one in prompts], device=device)
         begun = [(row, prompt[:-1]) for row, prompt in zip(slots, prompts, strict=True)]
         begun = [(row, prompt) for row, prompt in begun if prompt]
         if begun:
@@ -240,8 +168,8 @@ class TorchSlots:
                 logits_to_keep=1,
             )
             self._place.reads_into = None
-        self._tokens[places] = torch.tensor([prompt[-1] for prompt in prompts], device=device)
-        self._positions[places] = torch.tensor([len(one) - 1 for one in prompts], device=device)
+        self._tokens[places] = last
+        self._positions[places] = positions
         for slot, prompt in zip(slots, prompts, strict=True):
             self._next[slot] = len(prompt) - 1
 
@@ -249,14 +177,31 @@ class TorchSlots:
         """Free a slot; its row is computed until another prompt takes it, and ignored."""
         self._next[slot] = 0
 
-    def move(self, origins: Sequence[int], targets: Sequence[int]) -> None:
-        """Move rows into free slots."""
+    def close_ranks(self, used: Sequence[int]) -> tuple[int, dict[int, int]]:
+        """Move rows up where fewer rows can then be computed.
+
+        Args:
+            used: the slots in use.
+
+        Returns:
+            How many rows the next steps must compute; old slot -> new slot of the moved ones.
+        """
+        n_rows = self.round_rows(max(used) + 1)
+        fewer = self.round_rows(len(used))
+        if fewer >= n_rows:
+            return n_rows, {}
+        late = [slot for slot in used if slot >= fewer]
+        free = sorted(set(range(fewer)) - set(used))[: len(late)]
+        self._move(late, free)
+        return fewer, dict(zip(late, free, strict=True))
+
+    def _move(self, origins: list[int], targets: list[int]) -> None:
         import torch
 
-        if not origins:
-            return
         with torch.inference_mode():
-            one, other = (torch.tensor([*a], device=self._model.device) for a in (origins, targets))
+            one, other = (
+                torch.tensor(each, device=self._model.device) for each in (origins, targets)
+            )
             held = [each for layer in self._layers for each in (layer.keys, layer.values)]
             for each in (self._tokens, self._positions, *held):
                 if each is not None:
@@ -286,6 +231,11 @@ class TorchSlots:
             n_rows: how many; later slots must be free.
             n_steps: up to `BLOCK`.
         """
+        self.begin(n_rows, n_steps)
+        return self.collect()
+
+    def begin(self, n_rows: int, n_steps: int) -> None:
+        """Let a GPU write tokens, see `write`, and do not wait for it."""
         import torch
 
         shape = n_rows, self._n_columns(n_rows, n_steps)
@@ -293,9 +243,19 @@ class TorchSlots:
             self._step.zero_()
             for _ in range(n_steps):
                 self._advance(*shape)
-            found: Tokens = self._written[:n_rows, :n_steps].cpu().numpy()
+            self._copy[:n_rows, :n_steps].copy_(self._written[:n_rows, :n_steps], non_blocking=True)
+        if self._on_gpu:
+            self._copied.record()
+        self._begun = n_rows, n_steps
         for i in range(n_rows):
             self._next[i] = min(self._next[i] + n_steps, self.width - 1)
+
+    def collect(self) -> Tokens:
+        """Wait for the tokens that `begin` began; return them, shape (n_rows, n_steps)."""
+        if self._on_gpu:
+            self._copied.synchronize()
+        n_rows, n_steps = self._begun
+        found: Tokens = self._copy[:n_rows, :n_steps].numpy().copy()
         return found
 
     def resize(self, n_slots: int, width: int) -> None:
@@ -319,28 +279,46 @@ class TorchSlots:
         return min(round_columns(wanted), self.width)
 
     def _advance(self, n_rows: int, n_columns: int) -> None:
-        """Make one step; a shape's first step is made as it comes, and then recorded."""
-        import torch
-
+        """Make one step; on a GPU each shape is recorded once and then replayed."""
+        shape = n_rows, n_columns
         if not self._on_gpu or self.note:
-            self._choose(n_rows, n_columns)
-        elif (graph := self._graphs.get((n_rows, n_columns))) is not None:
+            self._choose(*shape)
+            return
+        if shape not in self._graphs:
+            if n_rows not in {known for known, _ in self._graphs}:
+                self._choose(*shape)  # libraries prepare themselves in a step that is not recorded
+                self._record(shape)
+                return
+            self._record(shape)
+        if graph := self._graphs.get(shape):
             graph.replay()
         else:
-            self._choose(n_rows, n_columns)
-            if len(self._graphs) >= _MOST_GRAPHS:
-                del self._graphs[next(iter(self._graphs))]
-            self._pool = self._pool or torch.cuda.graph_pool_handle()
-            graph = torch.cuda.CUDAGraph()
-            try:
-                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                    self._choose(n_rows, n_columns)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:  # it decides something on the host
-                self.note = f"a step of this model cannot be recorded ({one_line(error)[:80]})"
-            else:
-                self._graphs[n_rows, n_columns] = graph
+            self._choose(*shape)
+
+    def _record(self, shape: tuple[int, int]) -> None:
+        """Record a step of this shape, without making it; note why where that cannot be."""
+        import torch
+
+        if len(self._graphs) >= _MOST_GRAPHS:
+            del self._graphs[next(iter(self._graphs))]
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        self._stream = self._stream or torch.cuda.Stream()
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        try:
+            with torch.cuda.stream(self._stream):
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    self._choose(*shape)
+                finally:
+                    graph.capture_end()
+        except RuntimeError as error:  # out of memory, or the step decides something on the host
+            causes = error, error.__context__
+            if any(isinstance(each, torch.OutOfMemoryError) for each in causes):
+                raise torch.OutOfMemoryError("out of memory while a step was recorded") from error
+            self.note = f"a step of this model cannot be recorded ({one_line(error)[:80]})"
+        else:
+            self._graphs[shape] = graph
 
     def _choose(self, n_rows: int, n_columns: int) -> None:
         """Make the next token of each row, and feed it back; all of it stays on the device."""
@@ -390,7 +368,7 @@ class TorchSlots:
 
 def round_columns(n: int) -> int:
     """Return the next of a few sizes, so that few shapes occur."""
-    step = 64 if n <= 512 else 128 if n <= 2048 else 512
+    step = 128 if n <= 1024 else 256 if n <= 4096 else 1024
     return -(-n // step) * step
 
 

@@ -74,6 +74,12 @@ class RayEngine:
         sentences: tuple[str, ...] = self._pool.ask_any("notes")
         return sentences
 
+    @property
+    def decoding(self) -> str:
+        """See `Engine.decoding`; that of any worker."""
+        words: str = self._pool.ask_any("decoding")
+        return words
+
     def encode(self, messages: Sequence[Message], variant: str = VANILLA) -> tuple[int, ...]:
         """See `Engine.encode`."""
         ids: tuple[int, ...] = self._pool.ask_any("encode", messages, variant)

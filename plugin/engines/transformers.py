@@ -73,6 +73,11 @@ class TransformersEngine(LocalEngine):
         template = template_text(tokenizer, told) if tokenizer.chat_template else None
         super().__init__(tokenizer, template, PeftAdapterSwitch(model, settings), settings)
 
+    @property
+    def decoding(self) -> str:
+        """See `Engine.decoding`."""
+        return self._decoder.policy
+
     def close(self) -> None:
         """See `Engine.close`."""
         del self._model, self._switch, self._decoder

@@ -1,9 +1,8 @@
 """Run judges in this process: `mlx:<model>` and `transformers:<model>`, a hub id or a directory.
 
-Waiting questions are answered in batches. With mlx-lm new questions can join a running batch; with
-torch one batch follows the other. Everything runs in the thread that asks, the run's only worker
-thread. The model is loaded at the first question, after the engine has released its own model. The
-event loop gets control after every decoding step.
+Questions are answered side by side, and new ones join those that are under way. Everything runs in
+the thread that asks, the run's only worker thread. The model is loaded at the first question, after
+the engine has released its own model. The event loop gets control after every decoding step.
 
 torch is not part of the default installation, so it is imported only when a judge needs it.
 """
@@ -13,20 +12,18 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Callable
 from functools import cached_property
 from importlib.util import find_spec
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-import numpy as np
 from pydantic import BaseModel
 
-from plugin.engines._torch import TorchRows, eos_token_ids, free_torch_memory, load_torch_model
 from plugin.engines.mlx import free_mlx_memory, load_mlx_model, next_tokens_step
 from plugin.engines.templates import TemplateFailure, template_prompt
-from plugin.errors import CallError, FaultError, JudgeError, ModelError
+from plugin.errors import CallError, JudgeError, ModelError
 from plugin.judges import Answer, Secrets
+from plugin.judges._torch_decoder import TorchDecoder
 from plugin.judges.grammar import MAX_ANSWER_TOKENS, RULES, Grammars, GuidedAnswer
 from plugin.load.model import ModelFolder, find_model, inspect_model
 
@@ -63,7 +60,7 @@ def load_transformers(provider: str, model: str, secrets: Secrets) -> InProcessJ
             f"judge {provider}:{model} needs torch, which is not installed: "
             "pip install -r requirements-torch.txt -c constraints/torch.txt"
         )
-    return InProcessJudge(provider, model, TorchDecoder)
+    return InProcessJudge(provider, model, lambda folder: TorchDecoder(folder, BATCH_SIZE))
 
 
 class InProcessJudge:
@@ -339,85 +336,3 @@ class _MaskedRow:
             self._guide.take(int(context[-1].item()))
         self._begun = True
         return mx.where(mx.array(self._guide.allowed())[None], logits, -mx.inf)
-
-
-class _TorchRow(NamedTuple):
-    """One answer of the batch."""
-
-    number: int
-    prompt: list[int]
-    guide: GuidedAnswer
-
-
-class TorchDecoder:
-    """See `plugin.judges.in_process.Decoder`."""
-
-    def __init__(self, folder: ModelFolder) -> None:
-        """Load the model, in bfloat16 on a GPU and in float32 on a CPU.
-
-        Raises:
-            ModelError: when the library cannot load the folder.
-            JudgeError: when its tokenizer cannot be constrained.
-        """
-        self._model, self.tokenizer = load_torch_model(folder.path)
-        self._batch = TorchRows(self._model)
-        self._n_begun = 0
-        self._queue: deque[_TorchRow] = deque()
-        self._rows: list[_TorchRow] = []
-        self._last: list[int] = []  # last token of each row
-        n_logits = int(self._batch.read([[0]]).shape[-1])
-        self._batch.clear()
-        self.grammars = Grammars(
-            self.tokenizer, n_logits, eos_token_ids(self._model, self.tokenizer)
-        )
-
-    def begin(self, prompt: list[int], guide: GuidedAnswer) -> int:
-        """See `Decoder.begin`."""
-        self._n_begun += 1
-        self._queue.append(_TorchRow(self._n_begun, prompt, guide))
-        return self._n_begun
-
-    def step(self) -> list[int]:
-        """See `Decoder.step`; a new batch starts when the last one has ended."""
-        try:
-            if not self._rows:
-                n_rows = min(BATCH_SIZE, len(self._queue))
-                if not n_rows:
-                    return []
-                self._rows = [self._queue.popleft() for _ in range(n_rows)]
-                logits = self._batch.read([row.prompt for row in self._rows])
-            else:
-                logits = self._batch.step(self._last)
-        except RuntimeError as error:  # torch reports a lack of memory like this
-            raise FaultError(
-                f"torch failed while judging: {error}. If memory ran out, lower --concurrency"
-            ) from error
-        self._choose(logits)
-        ended = [row.number for row in self._rows if row.guide.is_over]
-        self._keep([i for i, row in enumerate(self._rows) if not row.guide.is_over])
-        return ended
-
-    def drop(self, number: int) -> None:
-        """See `Decoder.drop`."""
-        self._queue = deque(row for row in self._queue if row.number != number)
-        self._keep([i for i, row in enumerate(self._rows) if row.number != number])
-
-    def close(self) -> None:
-        """See `Decoder.close`."""
-        del self._model, self._batch
-        free_torch_memory()
-
-    def _choose(self, logits: Any) -> None:
-        import torch
-
-        allowed = torch.from_numpy(np.stack([row.guide.allowed() for row in self._rows]))
-        best = logits.masked_fill(~allowed.to(logits.device), -torch.inf).argmax(-1)
-        self._last = best.tolist()
-        for row, token in zip(self._rows, self._last, strict=True):
-            row.guide.take(token)
-
-    def _keep(self, places: list[int]) -> None:
-        """Keep only these rows in the batch."""
-        self._rows = [self._rows[i] for i in places]
-        self._last = [self._last[i] for i in places]
-        self._batch.keep(places)

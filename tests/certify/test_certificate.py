@@ -7,7 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from plugin.certify.certificate import (
+    BatchEffect,
     Certificate,
+    certificate_block,
     certificate_warnings,
     certificates_of_run,
     lead_with_certificates,
@@ -77,3 +79,26 @@ def test_completions_are_compared_with_an_adapters_base_or_else_with_the_baselin
     assert (tuned.n_completions, tuned.n_changed) == (2, 1)
     assert (other.n_completions, other.n_changed) == (2, 0)
     assert len(certificate_warnings([other])) == 1
+
+
+def test_what_the_batch_changes_is_told_and_a_resumed_run_warns() -> None:
+    shaky = replace(WHOLE, batch=BatchEffect(16, 3, 512), path="in copies of 112 weights")
+    told = "3 of 16 probe completions change between batches of 1 and 512"
+    assert told in headed(shaky).text
+    block = certificate_block(shaky)
+    assert told in block and "applied" in block and "in copies of 112 weights" in block
+    assert certificate_warnings([shaky]) == []
+    (warning,) = certificate_warnings([shaky, WHOLE], n_before_resuming=40)
+    assert warning.startswith(
+        "the run was resumed after 40 completions, and on this device 3 of 16"
+    )
+    steady = replace(shaky, batch=BatchEffect(16, 0, 512))
+    assert certificate_warnings([steady, WHOLE], n_before_resuming=40) == []
+
+
+def test_a_certificate_with_a_batch_survives_the_journal(tmp_path: Path) -> None:
+    shaky = replace(WHOLE, batch=BatchEffect(16, 3, 512), path="in copies of 112 weights")
+    with closing(Journal(tmp_path)) as journal:
+        journal.save_state(RunState(certificates={"tuned": asdict(shaky)}))
+        (found,) = certificates_of_run(journal, [Variant("tuned", "t", "m")], [], {})
+    assert found == shaky

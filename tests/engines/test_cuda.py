@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from demo import FOLDER
@@ -75,8 +76,9 @@ def test_recorded_steps_make_the_tokens_of_plain_passes(
     before = [bytes(t) for _, t in engine._switch._tensors()]
     logits = engine._switch.probe()
     for variant in ("vanilla", "tuned", "other", "vanilla"):
-        assert tokens(engine, variant) == plain_tokens(engine, variant)
-    assert "recorded as CUDA graphs" in engine._decoder.policy
+        found, how = tokens(engine, variant), engine.decoding
+        assert how.endswith("ended rows replaced, steps recorded as CUDA graphs")
+        assert found == plain_tokens(engine, variant)
     with engine._switch.adapter_on("vanilla"):
         assert engine._switch.probe() == logits
     engine._switch._take_off()
@@ -112,11 +114,26 @@ def test_where_memory_is_short_fewer_rows_go_on(float32: None) -> None:
         assert isinstance(one, Failure) or one.token_ids == expected[one.case_id]
 
 
-def test_the_judge_answers_the_same_in_a_batch_and_alone(float32: None, tmp_path: Path) -> None:
-    pytest.importorskip("mlx")
-    from tests.judges.in_process import ask_all, build, questions
-    from tests.judges.in_process import load as load_judge
+def test_guided_steps_are_recorded_and_write_only_what_is_allowed(float32: None) -> None:
+    from plugin.engines._torch_plan import plan_slots
+    from plugin.engines._torch_slots import TorchSlots
 
-    folder, asked = build(tmp_path / "judge"), questions(60)[::6]
-    alone = ask_all(load_judge("transformers", folder), asked, at_once=1)
-    assert ask_all(load_judge("transformers", folder), asked) == alone
+    model, _ = _torch.load_torch_model(FOLDER / "model")
+    plan = plan_slots(model)
+    assert not isinstance(plan, str), plan
+    slots = TorchSlots(model, plan, 8, 64, is_guided=True)
+    wanted = [list(range(5 + i, 12 + 2 * i)) for i in range(8)]
+    slots.read(wanted, list(range(8)))
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        allowed = rng.random((8, plan.n_vocabulary)) < 0.1
+        slots.allow(allowed)
+        written = slots.write(8, 1)[:, 0].tolist()
+        for i, token in enumerate(written):
+            ids = torch.tensor([wanted[i]], device=model.device)
+            with torch.inference_mode():
+                logits = model(ids, use_cache=False).logits[0, -1].float().cpu()
+            assert allowed[i][token]
+            assert token == int(logits.masked_fill(~torch.from_numpy(allowed[i]), -1e9).argmax())
+            wanted[i].append(token)
+    assert len(slots._graphs) == 1 and not slots.note

@@ -163,7 +163,7 @@ def test_a_fault_of_the_library_reaches_everyone_who_waits(
         if judge.label.startswith("mlx"):
             monkeypatch.setattr(judge._decoder._batch, "_next", no_memory)  # type: ignore[union-attr]
         else:
-            monkeypatch.setattr(judge._decoder._batch, "_forward", no_memory)  # type: ignore[union-attr]
+            monkeypatch.setattr(judge._decoder._batch, "write", no_memory)  # type: ignore[union-attr]
         return await asyncio.gather(*asks, return_exceptions=True)
 
     for error in in_worker(fail):
