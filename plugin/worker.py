@@ -43,6 +43,7 @@ class Stage(StrEnum):
     CERTIFY = "certify"
     GENERATE = "generate"
     READ_LIKELIHOODS = "perplexity"
+    SCALE = "try other strengths"
     WRITE_STEPS = "write evaluation steps"
     SCORE = "score"
     ASK_SECOND_JUDGE = "ask the second judge"

@@ -142,6 +142,7 @@ _PERCENT_AT_END = {
     Stage.CERTIFY: 7,
     Stage.GENERATE: 45,
     Stage.READ_LIKELIHOODS: 50,
+    Stage.SCALE: 51,
     Stage.WRITE_STEPS: 52,
     Stage.SCORE: 88,
     Stage.ASK_SECOND_JUDGE: 92,
