@@ -172,9 +172,11 @@ class Sweep:
                 "them less likely. Was it trained for these cases?"
             )
         if best.scale < 1:
+            base = self.steps[0].gain or 0.0
+            beside = " At scale 1 they are less likely than without it." if base > 0 else ""
             return (
                 f"The likelihood of expected outputs is best {at}: the adapter overshoots. It is "
-                "overfitted, or its alpha is too high."
+                f"overfitted, or its alpha is too high.{beside}"
             )
         if best is self.steps[-1]:
             return (
@@ -254,7 +256,8 @@ def sweep_block(sweep: Sweep) -> str:
             f"{format_count(sweep.n_cases, 'case', 'cases')} in nats per token"
         )
     return "\n".join(
-        [f"\n{sweep.variant} by strength: {about}", *(f"  {x}" for x in lines), f"  {sweep.words}"]
+        [f"\n{sweep.variant} by strength: {about}", *(f"  {x}".rstrip() for x in lines)]
+        + [f"  {sweep.words}"]
     )
 
 

@@ -12,6 +12,7 @@ from plugin.report.canvas import (
     FAINT,
     GRID,
     INK,
+    PAPER,
     WIN,
     add_axes,
     draw_text,
@@ -24,7 +25,9 @@ _TOP, _BLOCK, _PANEL = 0.75, 3.35, 2.0
 """Inches: the title, the block of one adapter, and the height of its panels."""
 
 _LEFTS, _PANEL_WIDTH = (0.75, 5.3), 3.45
-_LINE_COLUMNS = 108
+_LINE_COLUMNS = 126
+_MANY = 9
+"""Scales from which on their numbers are written upright."""
 
 
 def strength_svg(sweeps: Sequence[Sweep]) -> str:
@@ -36,7 +39,10 @@ def _figure(sweeps: Sequence[Sweep]) -> Any:
     fig = new_figure(_TOP + _BLOCK * len(sweeps))
     title = "What the adapter does at other strengths"
     draw_text(fig, (0.15, 0.25), title, fontsize=13, weight="bold")
-    about = "scale 0 is the base, scale 1 the adapter as trained"
+    about = (
+        "scale 0 is the base, scale 1 (dashed) the adapter as trained; upright bars: 95% interval "
+        "of the difference from scale 1"
+    )
     draw_text(fig, (0.15, 0.52), about, color=FAINT)
     for place, sweep in enumerate(sweeps):
         _draw_block(fig, sweep, _TOP + place * _BLOCK)
@@ -55,6 +61,8 @@ def _draw_block(fig: Any, sweep: Sweep, top: float) -> None:
         axes.axvline(1, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0.5)
         axes.set_xticks([step.scale for step in sweep.steps])
         axes.set_xticklabels([f"{step.scale:g}" for step in sweep.steps])
+        if len(sweep.steps) >= _MANY:
+            axes.tick_params(axis="x", labelrotation=90)
         axes.set_xlabel("scale of the adapter", color=FAINT)
         axes.grid(axis="y", color=GRID, linewidth=0.6)
         low, high = sweep.steps[0].scale, sweep.steps[-1].scale
@@ -97,12 +105,13 @@ def _draw_changes(fig: Any, axes: Any, sweep: Sweep, top: float) -> None:
     able = [step for step in sweep.steps if step.effect is not None]
     values = [step.effect.kl for step in able if step.effect]
     axes.plot(*_line(able, values), "o-", color=ADAPTER_COLOURS[0], markersize=4)
-    note = {"textcoords": "offset points", "xytext": (0, 7), "ha": "center", "fontsize": 8}
-    for step, value in zip(able, values, strict=True):
-        axes.annotate(share_text(step), (step.scale, value), **note)
+    note = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+    note |= {"bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}}
     for step in sweep.steps:
-        if step.effect is None:
-            axes.annotate("NaN", (step.scale, 0.0), **note)
+        height = step.effect.kl if step.effect else 0.0
+        text = share_text(step) if step.effect else "NaN"
+        aside = -11 if step.scale and step.effect else 0  # beside the rising line
+        axes.annotate(text, (step.scale, height), xytext=(aside, 7), **note)
     axes.set_ylim(0, max([*values, 1e-9]) * 1.18)
     axes.yaxis.set_major_formatter(lambda value, _: format_rough(value))
 
