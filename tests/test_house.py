@@ -14,7 +14,8 @@ ORDER = (
     "errors | worker body pace records sheets terminal | keys | net results run_facts thinking "
     "| cache "
     "| preference_rows | journal | load metrics compare | certify | engines | judges | trust "
-    "| capability | report | hosts score forecast | plan | reopen | generate conclude | run | certifying | cli"
+    "| capability | report | hosts score forecast | plan | reopen | generate conclude | run "
+    "| certifying | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 

@@ -1,8 +1,9 @@
 """The runs whose output README and docs show.
 
 In the documents, a block of output stands under a line `<!-- shown: NAME -->`, where NAME is one of
-`RUNS`. All but `demo`, `preference`, `certify` and `scales` take the demo's recorded completions, and a local
-server that compares words as their judge, so that their numbers are the same on every machine.
+`RUNS`. All but `demo`, `preference`, `certify` and `scales` take the demo's recorded completions,
+and a local server that compares words as their judge, so that their numbers are the same on every
+machine.
 
 `python -m tests.e2e.shown_runs` makes all runs and writes every shown line anew.
 """
