@@ -72,6 +72,7 @@ def _run_command(given: dict[str, Any]) -> int:
         from plugin.run import rebuild_report, run
 
         if command == "certify":
+            host = FolderHost(given["out"])
             return _certify(given, host)
         if command in ("report", "ratings"):
             folder = Path(given["folder"])
@@ -104,10 +105,13 @@ def _report_error(error: BaseException, host: Host) -> int:
 
 
 def _certify(given: Mapping[str, Any], host: Host) -> int:
-    from plugin.run import NOT_CERTIFIED, PROBE_TOKENS, certify
+    from plugin.certify.sweep import read_scales
+    from plugin.certifying import NOT_CERTIFIED, PROBE_TOKENS, certify
 
     values = {name: value for name, value in given.items() if value is not None}
-    found = certify(Params.parse({**values, "max_tokens": PROBE_TOKENS}), host)
+    scales, out = values.pop("scales", None), values.pop("out")
+    chosen = read_scales(scales) if scales is not None else ()
+    found = certify(Params.parse({**values, "max_tokens": PROBE_TOKENS}), host, chosen, out)
     return 0 if all(one.kind == "certified" for one in found) else NOT_CERTIFIED
 
 

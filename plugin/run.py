@@ -1,7 +1,7 @@
 """Do a run: read, complete, score, compare, publish.
 
-`run` has the steps, and the functions below it follow in this order. Then come `rebuild_report`,
-which begins from a journal, and `certify`, which makes the certificates without a run.
+`run` has the steps, and the functions below it follow in this order. Then comes `rebuild_report`,
+which begins from a journal.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -20,36 +20,27 @@ from plugin.cache import Cache
 from plugin.capability.choice import Asked
 from plugin.capability.harness_stage import HarnessStage
 from plugin.capability.run import ProbeStage
-from plugin.certify.certificate import (
-    Certificate,
-    certificate_block,
-    certificate_line,
-    certificates_of_run,
-)
-from plugin.certify.measure import N_PROBES
+from plugin.certify.certificate import certificate_line, certificates_of_run
 from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import contenders, few_clusters_note
 from plugin.compare.relative import judged_contrasts
 from plugin.compare.running_gain import RunningGain
 from plugin.conclude import conclude
-from plugin.engines import Engine
 from plugin.errors import FaultError, OptionError
 from plugin.forecast import forecast_text
-from plugin.generate import EngineStage, certify_one, make_completions, make_prompts
+from plugin.generate import EngineStage, make_completions
 from plugin.hosts import Host
 from plugin.journal import Journal
 from plugin.judges import marks_its_own_work
 from plugin.judges.panel import Judging
 from plugin.judges.spending import SpendLimits
 from plugin.keys import SecretMask, hidden_in_errors
-from plugin.load.cases import load_cases
 from plugin.memorisation.run import TrainingRequest, look_at_training
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS, STRIP
-from plugin.plan.plan import Plan, case_source, line_up, make_plan
-from plugin.plan.resolve import find_models, find_sources
-from plugin.plan.variants import Load
-from plugin.records import VANILLA, Case, Completion, Message, Prompt, working_order
+from plugin.plan.plan import Plan, make_plan
+from plugin.plan.resolve import find_sources
+from plugin.records import Case, working_order
 from plugin.reopen import can_write, open_run, require_whole, require_writable
 from plugin.report import write_report
 from plugin.report.collapse import collapse_warnings, find_collapse
@@ -333,100 +324,3 @@ def exit_now(host: Host) -> NoReturn:
     """End the process at once, as its worker cannot be interrupted; the journal is safe."""
     host.stopped()
     os._exit(host.stop_exit_code)
-
-
-NOT_CERTIFIED = 3
-"""Exit code of `certify` when an adapter is not certified."""
-
-PROBE_TOKENS = 32
-"""Longest completion of a probe, in tokens."""
-
-_QUESTIONS = (
-    "Who are you, and what can you do for me?",
-    "Explain in two sentences why the sky is blue.",
-    "Write a short poem about the sea.",
-    "What is 17 times 23? Show how you got there.",
-    "Translate into French: Where is the nearest railway station?",
-    "List three rules for writing a clear report.",
-    "Summarise: The meeting was moved from Monday to Thursday, since half the team was ill.",
-    "Who wrote Hamlet, and when?",
-)
-"""Probes from many fields, used where no data set is given."""
-
-
-def certify(params: Params, host: Host) -> tuple[Certificate, ...]:
-    """Return the certificate of every adapter, after comparing completions of the probes, too.
-
-    Raises:
-        UserError: when model, adapter or data set cannot be used.
-        KeyboardInterrupt: when the user stopped it.
-    """
-    missing = [f"--{name}" for name in ("model_name", "model_adapter") if not getattr(params, name)]
-    if missing:
-        raise OptionError(f"{' and '.join(missing)} must be given: an adapter and its base model")
-    sources = find_models(params, host)
-    with hidden_in_errors(lambda: sources.mask), closing(_worker(host)) as worker:
-        worker.progress.begin(Stage.READ_INPUTS)
-        cases = worker.run(lambda: _probe_cases(params, sources.dataset))
-        lineup = worker.run(lambda: line_up(params, sources))
-        host.log(f"engine: {lineup.versions['engine']} ({lineup.versions['engine chosen by']})")
-        found = worker.run(lambda: _certify_all(lineup.loads[0], cases, worker.progress))
-    for certificate in found:
-        host.log(certificate_block(certificate))
-    return found
-
-
-def _probe_cases(params: Params, dataset: str) -> list[Case]:
-    if dataset:
-        loaded = load_cases(case_source(params, dataset))
-        return working_order(loaded.cases, params.seed)[:N_PROBES]
-    return [Case(str(i), (Message("user", text),)) for i, text in enumerate(_QUESTIONS)]
-
-
-def _certify_all(load: Load, cases: Sequence[Case], progress: Progress) -> tuple[Certificate, ...]:
-    progress.begin(Stage.LOAD_MODEL)
-    engine = load.engine()
-    try:
-        prompts = make_prompts(cases, load.variants, engine)
-        adapters = [variant.name for variant in load.variants if variant.adapter_path]
-        progress.begin(Stage.CERTIFY, total=len(adapters))
-        found = []
-        for name in adapters:
-            own = [one for one in prompts if one.variant == name]
-            found.append(certify_one(name, own, engine, progress))
-            progress.done += 1
-            progress.check()
-        if any(one.kind == "base disturbed" for one in found):
-            return tuple(found)  # its completions would be wrong
-        if all(one.n_completions for one in found):
-            return tuple(found)  # the engine has compared completions already
-        texts = _complete_probes(prompts, engine, progress)
-    finally:
-        engine.close()
-    return tuple(_count_completions(certificate, texts) for certificate in found)
-
-
-def _complete_probes(
-    prompts: Sequence[Prompt], engine: Engine, progress: Progress
-) -> dict[tuple[str, str], str]:
-    progress.begin(Stage.GENERATE, total=len(prompts))
-    texts = {}
-    for ended in engine.generate(prompts):
-        for one in ended:
-            progress.done += 1
-            if isinstance(one, Completion):
-                texts[one.case_id, one.variant] = one.text
-        progress.check()
-    return texts
-
-
-def _count_completions(
-    certificate: Certificate, texts: Mapping[tuple[str, str], str]
-) -> Certificate:
-    """Add to the certificate how many completions of the probes differ from the base's."""
-    pairs = [
-        (text, texts[case_id, certificate.variant])
-        for (case_id, name), text in texts.items()
-        if name == VANILLA and (case_id, certificate.variant) in texts
-    ]
-    return certificate.with_completions(len(pairs), sum(base != own for base, own in pairs))

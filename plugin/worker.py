@@ -48,6 +48,7 @@ class Stage(StrEnum):
     ASK_ITEMS = "test general ability"
     READ_TEXTS = "read general texts"
     RUN_TASKS = "tasks of lm-eval"
+    SCALE = "try other strengths"
     WRITE_STEPS = "write evaluation steps"
     SCORE = "score"
     ASK_SECOND_JUDGE = "ask the second judge"

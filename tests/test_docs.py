@@ -27,7 +27,7 @@ FENCE = re.compile(r"^[ ]*```.*?^[ ]*```[ ]*$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 OTHER_OPTIONS = {"config", "help", "help-all", "enable-lora", "lora-modules", "lora-paths"}
-OTHER_OPTIONS |= {"model", "adapter-path", "check"}
+OTHER_OPTIONS |= {"model", "adapter-path", "check", "scales"}
 OTHER_OPTIONS |= {"page", "kind", "reasons", "raters", "n"}
 """Words after two dashes that are no options of a run, or are options of other programs."""
 

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from plugin.certify.effect import Distance, RandomEffect, unusual_effect
 from plugin.compare.numbers import format_rough
 from plugin.errors import list_first
 from plugin.journal import Journal
@@ -30,10 +31,6 @@ def tell_nobody(step: str) -> None:
 
 NOT_APPLICABLE = "not applicable"
 
-_ABOVE_NOISE = 3.0
-"""An effect counts when it is this many times the noise (the base's difference from itself). With a
-factor of 1, pure noise would pass half of the time."""
-
 _MAX_CHANCE = 0.05
 """A p-value up to this shows that the base's own variation does not explain the changes."""
 
@@ -43,22 +40,6 @@ _MEANING = {
     "partial": "only a part of it could be applied, and all results below are about that part",
     "base disturbed": "it left the base model changed, so none of the results below is valid",
 }
-
-
-class Distance(NamedTuple):
-    """Hold how far apart two models' answers to the probes are.
-
-    Attributes:
-        kl: mean Kullback-Leibler divergence of the next-token distributions, in nats.
-        largest: the largest absolute difference between two logits.
-    """
-
-    kl: float
-    largest: float
-
-    def exceeds(self, noise: Distance) -> bool:
-        """Return whether this distance is clearly larger than the noise."""
-        return self.kl > _ABOVE_NOISE * noise.kl and self.largest > _ABOVE_NOISE * noise.largest
 
 
 class BatchEffect(NamedTuple):
@@ -96,6 +77,7 @@ class Certificate:
         n_probes: number of probe prompts.
         effect: distance between the adapter's and the base's answers.
         noise: distance between the base's own answers, computed one by one and in a batch.
+        random: what a random adapter of the same shapes and norms does.
         base_proof: how we know that the base is unchanged afterwards; "" when it is changed.
         n_completions: number of completions that have a base completion to compare with.
         n_changed: how many of those differ.
@@ -114,6 +96,7 @@ class Certificate:
     n_probes: int = 0
     effect: Distance | None = None
     noise: Distance | None = None
+    random: RandomEffect = RandomEffect()
     base_proof: str | None = None
     n_completions: int = 0
     n_changed: int = 0
@@ -145,6 +128,18 @@ class Certificate:
     def holds(self) -> bool:
         """Return whether the verdict needs no warning about this adapter."""
         return self.kind in ("certified", "none")
+
+    @property
+    def random_ratio(self) -> float | None:
+        """Return how many times a random adapter's effect this one's is; None if unknown."""
+        return self.random.ratio(self.effect, self.noise)
+
+    @property
+    def unusual(self) -> tuple[str, ...]:
+        """Return what is unusual about the size of the effect, a clause for each reason."""
+        if self.kind not in ("certified", "partial") or not (self.effect and self.noise):
+            return ()
+        return unusual_effect(self.effect, self.noise, self.random)
 
     @property
     def _lacks_effect(self) -> bool:
@@ -262,6 +257,8 @@ def certificate_line(certificate: Certificate) -> str:
             f"answers to {n_probes} probe prompts differ from the base's by "
             f"{format_rough(effect.kl)} nats (noise: {format_rough(noise.kl, 1)})"
         )
+    if compared := certificate.random.words(effect, noise):
+        facts.append(compared)
     if n_self_changed := certificate.n_self_changed:
         facts.append(
             f"the base gave another answer to {n_self_changed} of {n_probes} probe prompts when "
@@ -272,13 +269,13 @@ def certificate_line(certificate: Certificate) -> str:
     proof = certificate.base_proof
     if proof is not None:
         facts.append(f"base unchanged afterwards ({proof})" if proof else "base left changed")
-    return f"Adapter {certificate.variant}: {certificate.result}. {'; '.join(facts)}."
+    result = certificate.result + (", but its effect is unusual" if certificate.unusual else "")
+    return f"Adapter {certificate.variant}: {result}. {'; '.join(facts)}."
 
 
 def certificate_block(certificate: Certificate) -> str:
     """Return a certificate as `certify` prints it, one fact per line."""
     rows: list[tuple[str, str]] = []
-    effect, noise = certificate.effect, certificate.noise
     n_tensors, n_probes = certificate.n_tensors, certificate.n_probes
     if certificate.adapter_digest:
         rows.append(("files", f"sha256 {certificate.adapter_digest}"))
@@ -291,13 +288,7 @@ def certificate_block(certificate: Certificate) -> str:
         rows.append(("weights", f"changed by a matrix of Frobenius norm {norm}"))
     if certificate.path:
         rows.append(("applied", certificate.path))
-    if effect and noise:
-        far = f"{format_rough(effect.kl)} nats from the base on {n_probes} probe prompts"
-        near = f"{format_rough(noise.kl, 1)} nats between the base one by one and in a batch"
-        rows += [
-            ("effect", f"{far}, largest logit difference {format_rough(effect.largest)}"),
-            ("noise", f"{near}, largest logit difference {format_rough(noise.largest, 1)}"),
-        ]
+    rows += _effect_rows(certificate)
     if n_completions := certificate.n_completions:
         rows.append(("completions", f"{certificate.n_changed} of {n_completions} changed"))
     if n_self_changed := certificate.n_self_changed:
@@ -313,6 +304,22 @@ def certificate_block(certificate: Certificate) -> str:
     return "\n".join([f"\n{certificate.variant}: {certificate.result}", *lines])
 
 
+def _effect_rows(certificate: Certificate) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    effect, noise, n_probes = certificate.effect, certificate.noise, certificate.n_probes
+    if effect and noise:
+        far = f"{format_rough(effect.kl)} nats from the base on {n_probes} probe prompts"
+        near = f"{format_rough(noise.kl, 1)} nats between the base one by one and in a batch"
+        rows += [
+            ("effect", f"{far}, largest logit difference {format_rough(effect.largest)}"),
+            ("noise", f"{near}, largest logit difference {format_rough(noise.largest, 1)}"),
+        ]
+    if compared := certificate.random.words(effect, noise):
+        rows.append(("random", compared))
+    rows += [("unusual", reason) for reason in certificate.unusual]
+    return rows
+
+
 def certificate_warnings(
     certificates: Sequence[Certificate], n_before_resuming: int = 0
 ) -> list[str]:
@@ -325,6 +332,10 @@ def certificate_warnings(
     found = _mixed_batches(certificates, n_before_resuming)
     for one in certificates:
         found += one.notes
+        found += [
+            f"the effect of the adapter {one.variant} is unusual: {reason}"
+            for reason in one.unusual
+        ]
         if one.kind == "partial":
             shown = list_first(one.unused, _N_SHOWN)
             found.append(

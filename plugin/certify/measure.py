@@ -2,40 +2,38 @@
 
 When the engine holds the weights, `certify_weights` compares the logits of base and adapter on a
 few probe prompts, and a fingerprint of the base before and after; the engine provides an
-`AdapterSwitch`. A server shows only its answers, so `certify_served` asks the base, the adapter,
-and the base again. The helpers of both follow: distances, norms, digests.
+`AdapterSwitch`. The helpers follow: distances, digests.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from plugin.certify.certificate import Certificate, Distance, Tell, tell_nobody
-from plugin.errors import AdapterError, BaseDisturbedError, ModelError, ServerDownError
-from plugin.load.adapter import AdapterFolder, parse_peft_config
+from plugin.certify.certificate import Certificate, Tell, tell_nobody
+from plugin.certify.effect import Distance, RandomEffect
+from plugin.certify.weights import lora_obstacle, random_adapter, weight_norm
+from plugin.errors import AdapterError, BaseDisturbedError, ModelError
+from plugin.load.adapter import AdapterFolder
 from plugin.load.fit import base_model_notes
 from plugin.load.model import ModelFolder, file_digest
-from plugin.load.tensors import read_tensors
-from plugin.records import VANILLA, Completion, Failure, Prompt
+from plugin.records import VANILLA, Prompt
 
 N_PROBES = 8
 N_POSITIONS = 8
 """Number of probe prompts, and of positions at the end of each whose logits are compared."""
 
-_PROBE_TOKENS = 16
+RANDOM = "a random adapter"
+"""The name of the random adapter while it is on; see `random_adapter`."""
 
-_N_TO_ACCUSE = 2
-"""We blame the server when the base answers like the adapter on this many probes; one may be
-chance."""
+_PROBE_TOKENS = 16
 
 _RULED_OUT = -1e9
 """A finite stand-in for minus infinity, the logit of a token that is ruled out."""
@@ -101,6 +99,15 @@ class AdapterSwitch(ABC):
         """
         require_same_base(self._base_print, self.fingerprint(), variant)
 
+    @contextmanager
+    def also(self, variant: str, adapter: AdapterFolder) -> Iterator[None]:
+        """Know one more adapter inside the block."""
+        before, self.adapters = self.adapters, {**self.adapters, variant: adapter}
+        try:
+            yield
+        finally:
+            self.adapters = before
+
     @abstractmethod
     def adapter_on(self, variant: str) -> AbstractContextManager[None]:
         """Switch the variant's adapter on inside the block, and check the base afterwards."""
@@ -131,18 +138,17 @@ def certify_weights(
     Raises:
         AdapterError: when its files changed, or when it makes the model answer with NaN.
     """
-    adapter = switch.adapters[variant]
-    limit = switch.folder.context
-    rows = [list(probe.token_ids[-limit:] if limit else probe.token_ids) for probe in probes]
-    rows = [row for row in rows if row][:N_PROBES]
+    adapter, rows = switch.adapters[variant], _probe_rows(switch, probes)
     tell("read its files")
     digest = require_same_files(adapter)
     tell("ask the base")
     switch.probe_rows = rows
     base, noise = _measure_base(switch, rows)
     proof = switch.base_proof
-    tuned = base
+    tuned, random = base, RandomEffect()
     try:
+        tell("ask a random adapter of the same size")
+        random = _measure_random(switch, adapter, rows)  # first: a switch may hold the last one
         tell("load the adapter")
         with switch.adapter_on(variant):
             tell("ask the adapter")
@@ -166,10 +172,58 @@ def certify_weights(
         n_probes=len(rows),
         effect=logit_distance(base, tuned),
         noise=noise,
+        random=random,
         base_proof=proof,
         path=switch.paths.get(variant, ""),
         notes=base_model_notes(adapter, switch.folder, switch.model_name),
     )
+
+
+def measure_effect(
+    switch: AdapterSwitch, variant: str, probes: Sequence[Prompt]
+) -> Distance | None:
+    """Return how far an adapter's answers to the probes are from the base's.
+
+    None when the model answers with NaN or infinity.
+    """
+    rows = _probe_rows(switch, probes)
+    base, _ = _measure_base(switch, rows)
+    with switch.adapter_on(variant):
+        tuned = [switch.logits([row])[0] for row in rows]
+    return None if any(map(is_not_finite, tuned)) else logit_distance(base, tuned)
+
+
+def _probe_rows(switch: AdapterSwitch, probes: Sequence[Prompt]) -> list[list[int]]:
+    """Return the token ids of the first probes, where too long only their ends."""
+    limit = switch.folder.context
+    rows = [list(probe.token_ids[-limit:] if limit else probe.token_ids) for probe in probes]
+    return [row for row in rows if row][:N_PROBES]
+
+
+def _measure_random(
+    switch: AdapterSwitch, adapter: AdapterFolder, rows: list[list[int]]
+) -> RandomEffect:
+    """Return the effect of a random adapter of the same shapes and norms.
+
+    Raises:
+        AdapterError: when an adapter of these shapes cannot be used with this base.
+        BaseDisturbedError: when the base is not itself again afterwards.
+    """
+    if obstacle := lora_obstacle(adapter):
+        return RandomEffect(reason=obstacle)
+    with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
+        try:
+            made = random_adapter(adapter, Path(scratch))
+        except OSError as error:
+            return RandomEffect(reason=f"it cannot be written to {scratch} ({error.strerror})")
+        if made is None:
+            return RandomEffect()
+        with switch.also(RANDOM, made), switch.adapter_on(RANDOM):
+            found = switch.logits(rows)
+    if any(map(is_not_finite, found)):
+        return RandomEffect(reason="it makes the model answer with NaN or infinity")
+    base, _ = _measure_base(switch, rows)
+    return RandomEffect(logit_distance(base, found))
 
 
 def _measure_base(switch: AdapterSwitch, rows: list[list[int]]) -> tuple[list[Logits], Distance]:
@@ -183,103 +237,6 @@ def _measure_base(switch: AdapterSwitch, rows: list[list[int]]) -> tuple[list[Lo
             alone = [switch.logits([row])[0] for row in rows]
             switch.base_answers[probes] = alone, logit_distance(alone, switch.logits(rows))
     return switch.base_answers[probes]
-
-
-@dataclass(frozen=True, slots=True)
-class ServedPair:
-    """Name a base and an adapter on one server.
-
-    Attributes:
-        url: the server's base URL, without secrets.
-        base: the base's name on the server.
-        adapter: the adapter's name on the server.
-        notes: what the reader should know about the adapter, one sentence each.
-    """
-
-    url: str
-    base: str
-    adapter: str
-    notes: tuple[str, ...] = ()
-
-
-AskProbes = Callable[[Sequence[Prompt]], dict[str, Completion | Failure]]
-"""A function: prompts of one variant -> case id -> the server's answer."""
-
-
-def certify_served(
-    ask: AskProbes, variant: str, probes: Sequence[Prompt], served: ServedPair
-) -> Certificate:
-    """Certify an adapter on a server: ask the base, the adapter, and the base again.
-
-    Raises:
-        ModelError: when the server rejects the probes.
-        ServerDownError: when it answers none of them.
-        BaseDisturbedError: when the base answers like the adapter after the adapter was asked.
-    """
-    before, own, after = (
-        ask([replace(probe, variant=name) for probe in probes])
-        for name in (VANILLA, variant, VANILLA)
-    )
-    rows = [(before[probe.case_id], own[probe.case_id], after[probe.case_id]) for probe in probes]
-    texts = [[one.text for one in row if isinstance(one, Completion)] for row in rows]
-    whole = [(*row,) for row in texts if len(row) == 3]  # answered every time
-    if not whole:
-        raise _no_answer_error([one for row in rows for one in row], served.url)
-    changed = [row for row in whole if row[0] != row[1]]
-    if len(changed) >= _N_TO_ACCUSE and all(row[1] == row[2] for row in changed):
-        raise BaseDisturbedError(
-            f"base disturbed: after a request for {variant}, the inference server {served.url} "
-            f"answers as {variant} also under the base's name {served.base!r}. The server must "
-            "keep the two apart, as vLLM does with --lora-modules"
-        )
-    n_self_changed = sum(row[0] != row[2] for row in whole)
-    return Certificate(
-        variant=variant,
-        n_probes=len(whole),
-        base_proof=None
-        if n_self_changed
-        else f"same answers to {len(whole)} probe prompts when asked again",
-        n_completions=len(whole),
-        n_changed=len(changed),
-        n_self_changed=n_self_changed,
-        notes=(
-            *served.notes,
-            *_answer_notes(variant, len(whole), len(changed), n_self_changed, served),
-        ),
-    )
-
-
-def _answer_notes(
-    variant: str, n: int, n_changed: int, n_self_changed: int, served: ServedPair
-) -> list[str]:
-    notes = []
-    if not n_changed:
-        notes.append(
-            f"the server gave the same answers to all {n} probe prompts for {served.adapter!r} as "
-            f"for the base, {served.base!r}: it may not apply the adapter. vLLM needs "
-            f"--enable-lora --lora-modules {variant}=DIRECTORY; some servers answer every name "
-            "with the one model that they have loaded"
-        )
-    if n_self_changed:
-        notes.append(
-            f"the server's base gave another answer to {n_self_changed} of {n} probe prompts when "
-            "asked again, even at temperature 0: a part of every difference is chance"
-        )
-    return notes
-
-
-def _no_answer_error(
-    results: Sequence[Completion | Failure], url: str
-) -> ModelError | ServerDownError:
-    """Return the error that says why no probe was answered."""
-    failures = [one for one in results if isinstance(one, Failure)]
-    refused = next((failure for failure in failures if not failure.retry), None)
-    if refused:
-        return ModelError(
-            f"the inference server {url} refuses the probes: {refused.reason}. Change "
-            "the options or how the server was started; --chat_template false sends plain text"
-        )
-    return ServerDownError(f"the inference server {url} does not answer: {failures[0].reason}")
 
 
 def logit_distance(first: Sequence[Logits], second: Sequence[Logits]) -> Distance:
@@ -396,45 +353,3 @@ def require_same_files(adapter: AdapterFolder) -> str:
             "has ended"
         )
     return now
-
-
-def weight_norm(adapter: AdapterFolder) -> float | None:
-    """Return the Frobenius norm of scale * B A over all modules.
-
-    None when the norm does not show the effect: the adapter has no A and B, or they are zero and
-    it also holds other tensors (whole modules, DoRA magnitudes). The formula is |B A|^2 =
-    trace((A A') (B' B)), which never builds the full matrix.
-    """
-    tensors = read_tensors(adapter.weights_path)
-    total, n_modules = 0.0, 0
-    for name, raw in tensors.items():
-        partner, scale = _find_partner(adapter, name)
-        if partner not in tensors:
-            continue
-        a, b = raw.as_float32().astype(np.float64), tensors[partner].as_float32().astype(np.float64)
-        if a.ndim != 2 or b.ndim != 2:
-            return None
-        if adapter.kind == "mlx" or ".lora_embedding_A" in name:
-            a, b = a.T, b.T
-        if a.shape[0] != b.shape[1]:
-            return None
-        total += scale**2 * float(np.vdot(a @ a.T, b.T @ b))
-        n_modules += 1
-    has_others = 2 * n_modules < len(tensors)
-    if not n_modules or (total <= 0 and has_others):
-        return None
-    return math.sqrt(max(total, 0.0))
-
-
-def _find_partner(adapter: AdapterFolder, name: str) -> tuple[str, float]:
-    """Return the name of the B that belongs to an A ("" for any other tensor), and the scale."""
-    if adapter.kind == "mlx":
-        settings = adapter.config.get("lora_parameters") or {}
-        partner = name.replace(".lora_a", ".lora_b") if ".lora_a" in name else ""
-        return partner, float(settings.get("scale", 1.0))
-    for first, second in (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B")):
-        if f".{first}" in name:
-            module = name.removeprefix("base_model.model.").partition(f".{first}")[0]
-            scale = parse_peft_config(adapter.config).scale_of(module)
-            return name.replace(f".{first}", f".{second}"), scale
-    return "", 1.0

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
+from plugin.certify.effect import Distance
 from plugin.errors import AdapterError, OptionError, did_you_mean
 from plugin.load.adapter import AdapterFolder
 from plugin.load.convert import conversion_obstacles, refuse_conversion
@@ -161,6 +162,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the weights."""
+
+
+@runtime_checkable
+class WeightsEngine(Engine, Protocol):
+    """Define what an engine can do besides if it holds the weights itself."""
+
+    def effect(self, variant: str, probes: Sequence[Prompt]) -> Distance | None:
+        """Return how far a variant's answers to the probes are from the base's.
+
+        None when the model answers with NaN or infinity.
+        """
 
 
 @dataclass(frozen=True, slots=True)

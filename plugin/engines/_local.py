@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
-from plugin.certify.measure import AdapterSwitch, Logits, certify_weights
+from plugin.certify.effect import Distance
+from plugin.certify.measure import AdapterSwitch, Logits, certify_weights, measure_effect
 from plugin.engines import EngineSettings
 from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
 from plugin.engines.plain_text import PlainText
@@ -100,6 +101,10 @@ class LocalEngine(ABC):
     ) -> Certificate:
         """See `Engine.certify`."""
         return certify_weights(self._switch, variant, probes, tell)
+
+    def effect(self, variant: str, probes: Sequence[Prompt]) -> Distance | None:
+        """See `WeightsEngine.effect`."""
+        return measure_effect(self._switch, variant, probes)
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; a completion also ends where the model's context ends."""

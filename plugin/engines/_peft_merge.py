@@ -13,7 +13,7 @@ import copy
 import os
 from typing import Any, NamedTuple
 
-from plugin.certify.certificate import Distance
+from plugin.certify.effect import Distance
 
 PEFT_PATH = "PEFT's own layers"
 

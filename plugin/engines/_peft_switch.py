@@ -19,6 +19,7 @@ from typing import Any
 
 from plugin.certify.measure import (
     N_POSITIONS,
+    RANDOM,
     AdapterSwitch,
     Logits,
     last_positions,
@@ -168,7 +169,7 @@ class PeftAdapterSwitch(AdapterSwitch):
             in_file = {_full_name(name): name for name in adapter.shapes}
             unused = self._fill(tensors, held, adapter)
             self._unused[variant] = tuple(in_file.get(name, name) for name in unused)
-            self.paths[variant] = self._merge()
+            self.paths[variant] = PEFT_PATH if variant == RANDOM else self._merge()
         except BaseException:
             self._take_off()
             raise

@@ -16,7 +16,7 @@ from typing import Any
 
 from plugin.body import bound_body
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
-from plugin.certify.measure import ServedPair, certify_served
+from plugin.certify.served import ServedPair, certify_served
 from plugin.engines import NO_ANSWER, ServedSettings
 from plugin.engines._server_api import (
     completion_from_reply,

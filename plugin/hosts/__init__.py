@@ -147,6 +147,7 @@ _PERCENT_AT_END = {
     Stage.ASK_ITEMS: 49,
     Stage.READ_TEXTS: 50,
     Stage.RUN_TASKS: 51,
+    Stage.SCALE: 51,
     Stage.WRITE_STEPS: 52,
     Stage.SCORE: 88,
     Stage.ASK_SECOND_JUDGE: 92,

@@ -29,7 +29,8 @@ _COMMANDS = {
 }
 _CERTIFY_OPTIONS = (
     *("model_name", "model_adapter", "engine", "server_url", "load_4bit", "chat_template"),
-    *("enable_thinking", "system_prompt", "dataset_name"),
+    *("enable_thinking", "system_prompt", "dataset_name", "dataset_split"),
+    *("input_column", "expected_output_column"),
 )
 RUN_OPTIONS = [name for name in Params.model_fields if "cli" in option_of(name).hosts]
 
@@ -105,6 +106,10 @@ def _make_parser(show_all: bool) -> argparse.ArgumentParser:
     certify = add["certify"]()
     for name in _CERTIFY_OPTIONS:
         _add_option(certify, name, _full_help(name))
+    about = "also try the adapter at other strengths, such as 0,0.25,0.5,0.75,1,1.25"
+    certify.add_argument("--scales", metavar="LIST", help=about)
+    about = "write table and picture of --scales there"
+    certify.add_argument("--out", metavar="DIR", default="", help=about)
     demo = add["demo"]()
     demo.add_argument("--out", metavar="DIR", help="run directory (default: one under runs/)")
     resume, report, ratings = (add[name]() for name in ("resume", "report", "ratings"))

@@ -182,13 +182,19 @@ def _changed_metrics(specs: Sequence[MetricSpec]) -> dict[str, object]:
     return {"versions of metrics": found} if found else {}
 
 
-def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None) -> Lineup:
+def line_up(
+    params: Params,
+    sources: Sources,
+    loaded: LoadedCases | None = None,
+    scales: Sequence[float] = (),
+) -> Lineup:
     """Check what will be compared, choose the engine, and name the variants.
 
     Args:
         params: what the user asked for.
         sources: where things are.
         loaded: the cases; needed only to join recorded completions with them.
+        scales: strengths at which the adapters are tried as well.
 
     Raises:
         UserError: saying what is wrong with options, model, adapters or recorded completions.
@@ -200,7 +206,14 @@ def line_up(params: Params, sources: Sources, loaded: LoadedCases | None = None)
             "--enable_thinking is a setting of the chat template, and --chat_template false turns "
             "the template off: leave out one of the two"
         )
-    return served_lineup(params, sources) if sources.server else local_lineup(params, sources)
+    if sources.server and scales:
+        raise OptionError(
+            "--scales: a server does not show the weights, so an adapter cannot be scaled there; "
+            "use --engine mlx or transformers, or leave --scales out"
+        )
+    if sources.server:
+        return served_lineup(params, sources)
+    return local_lineup(params, sources, scales)
 
 
 _ENGINE_GIVES = {

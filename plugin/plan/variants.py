@@ -14,6 +14,8 @@ from pathlib import Path
 from plugin import engines
 from plugin.cache import content_key
 from plugin.certify.certificate import Certificate, not_applicable
+from plugin.certify.sweep import scaled_name
+from plugin.certify.weights import lora_obstacle, scaled_adapter
 from plugin.engines import (
     Engine,
     EngineSettings,
@@ -21,7 +23,7 @@ from plugin.engines import (
     require_fitting_adapters,
     spread_over_workers,
 )
-from plugin.errors import ModelError, OptionError
+from plugin.errors import AdapterError, ModelError, OptionError
 from plugin.load.adapter import AdapterFolder, inspect_adapter
 from plugin.load.model import ModelFolder, find_model, inspect_model, makes_think, short_names
 from plugin.plan.params import Params
@@ -88,8 +90,13 @@ class Lineup:
         return tuple(variant for load in self.loads for variant in load.variants)
 
 
-def local_lineup(params: Params, sources: Sources) -> Lineup:
+def local_lineup(params: Params, sources: Sources, scales: Sequence[float] = ()) -> Lineup:
     """Return the variants of models and adapters that an engine on this machine loads.
+
+    Args:
+        params: what the user asked for.
+        sources: where things are.
+        scales: strengths at which the adapters become variants, too; see `scaled_name`.
 
     Raises:
         UserError: saying what is wrong with options, model or adapters.
@@ -99,6 +106,7 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
     shown = short_names(places)
     _check_local_names(places, shown)
     named = dict(zip(shown, adapters, strict=False))
+    named |= _scaled(named, scales)
     tuned_names = shown[len(adapters) :]
     model = inspect_model(find_model(sources.model))
     tuned = _tuned_load(sources, model)
@@ -142,6 +150,32 @@ def local_lineup(params: Params, sources: Sources) -> Lineup:
         certificates=tuple(not_applicable(name, NOT_APART) for name in tuned_names),
         max_tokens=params.max_tokens,
     )
+
+
+def _scaled(
+    adapters: Mapping[str, AdapterFolder], scales: Sequence[float]
+) -> dict[str, AdapterFolder]:
+    """Return the adapters at other strengths than their own.
+
+    Raises:
+        AdapterError: for one that cannot be scaled, or has the name of a scaled one.
+    """
+    found = {}
+    for name, adapter in adapters.items() if scales else ():
+        if obstacle := lora_obstacle(adapter):
+            raise AdapterError(
+                f"{adapter.path} cannot be tried at other strengths: {obstacle}, and only plain "
+                "LoRA can be scaled. Leave --scales out, or certify this adapter by itself"
+            )
+        for scale in scales:
+            if scale not in (0, 1):
+                found[scaled_name(name, scale)] = scaled_adapter(adapter, scale)
+    if taken := sorted(found.keys() & adapters.keys()):
+        raise AdapterError(
+            f"{adapters[taken[0]].path}: --scales uses the name {taken[0]!r} itself; rename the "
+            "folder"
+        )
+    return found
 
 
 def _base_load(params: Params, adapters: Iterable[str]) -> list[str]:

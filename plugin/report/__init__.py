@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plugin.certify.certificate import Distance
+from plugin.certify.effect import Distance
 from plugin.judges import NoJudge
 from plugin.report.canvas import inline_svg
 from plugin.report.capability_charts import capability_charts
@@ -154,6 +154,12 @@ def summary_json(report: Report) -> dict[str, Any]:
                 **_plain_json(found),
                 "effect": _distance_fields(found.effect),
                 "noise": _distance_fields(found.noise),
+                "random": {
+                    "effect": _distance_fields(found.random.effect),
+                    "ratio": _plain_json(found.random_ratio),
+                    "reason": found.random.reason,
+                },
+                "unusual": list(found.unusual),
             }
             for found in report.certificates
         ],

@@ -15,11 +15,12 @@ from scipy.stats import entropy
 from demo import FOLDER
 from plugin.certify.certificate import (
     Certificate,
-    Distance,
     certificate_from_fields,
     not_applicable,
 )
-from plugin.certify.measure import logit_distance, require_same_files, weight_norm
+from plugin.certify.effect import Distance
+from plugin.certify.measure import logit_distance, require_same_files
+from plugin.certify.weights import weight_norm
 from plugin.errors import AdapterError
 from plugin.load.adapter import inspect_adapter
 from plugin.load.fit import base_model_notes

@@ -1,8 +1,9 @@
 """The runs whose output README and docs show.
 
 In the documents, a block of output stands under a line `<!-- shown: NAME -->`, where NAME is one of
-`RUNS`. All but `demo`, `preference` and `certify` take the demo's recorded completions, and a local
-server that compares words as their judge, so that their numbers are the same on every machine.
+`RUNS`. All but `demo`, `preference`, `certify` and `scales` take the demo's recorded completions,
+and a local server that compares words as their judge, so that their numbers are the same on every
+machine.
 
 `python -m tests.e2e.shown_runs` makes all runs and writes every shown line anew.
 """
@@ -156,10 +157,21 @@ def _certify(folder: Path) -> str:
     return ended.out
 
 
+def _scales(folder: Path) -> str:
+    ended = run_process(
+        *("certify", "--model_name", str(FOLDER / "model")),
+        *("--model_adapter", str(FOLDER / "adapter"), "--scales", "0.25,0.5,0.75,1.25"),
+        *("--dataset_name", str(FOLDER / "cases.jsonl"), "--out", str(folder)),
+    )
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
 RUNS: dict[str, Callable[[Path], str]] = {
     "demo": _demo,
     "preference": _preference,
     "certify": _certify,
+    "scales": _scales,
     "judged": lambda folder: _judged(folder, trust_report="true"),
     "limited": lambda folder: _judged(folder, max_calls="40"),
     "panel": lambda folder: _judged(

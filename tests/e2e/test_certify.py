@@ -48,7 +48,7 @@ def test_the_demos_adapter_is_certified(tmp_path: Path) -> None:
     assert ended.code == 0, ended.err
     said = ended.out[ended.out.index("adapter: certified") :].splitlines()
     assert [line.split()[0] for line in said[1:]] == [
-        *("files", "tensors", "weights", "effect", "noise", "completions", "base"),
+        *("files", "tensors", "weights", "effect", "noise", "random", "completions", "base"),
     ]
     assert "  tensors      24 of 24 loaded" in said
     assert "  base         unchanged afterwards: the same logits, bit for bit" in said
