@@ -28,6 +28,7 @@ from plugin.run_facts import (
     RunState,
     SecondJudging,
 )
+from plugin.training_facts import AnswerReading, CaseMark, Recital, TrainingFacts, VerbatimText
 from tests.samples import case, completion
 
 HEADER = RunHeader(
@@ -65,6 +66,16 @@ STATE = RunState(
     page_items=(PageItem("i-1", "p-1", "pair", "1", "", ("out-d", "out-e")),),
     human_choices=(HumanChoice("1", ("out-d", "out-e"), "Ann", 0.5, "both fine"),),
     reason_checks=(ReasonCheck("1", "out-d", "Tone", "Ann", None),),
+    training=TrainingFacts(
+        ("train.jsonl",),
+        "d",
+        20,
+        marks=(CaseMark("1", "copied", 1.0, "row 1", "What?", "the same question"),),
+        recitals=(Recital("row 1", "tuned", 4, 3, "tokens", "Four words are here", "Four"),),
+        readings=(AnswerReading("trained", "row 1", "tuned", -1.5, 4),),
+        verbatim=(VerbatimText("1", "tuned", 13, False, "row 1", "text"),),
+        done=("tuned",),
+    ),
 )
 
 
