@@ -29,6 +29,7 @@ from plugin.run_facts import (
     RunState,
     SecondJudging,
 )
+from plugin.training_facts import AnswerReading, CaseMark, Recital, TrainingFacts, VerbatimText
 from tests.samples import case, completion
 
 HEADER = RunHeader(
@@ -70,6 +71,16 @@ STATE = RunState(
     reason_checks=(ReasonCheck("1", "out-d", "Tone", "Ann", None),),
     capability=CapabilityChoice("quick", True, "200 items"),
     text_note="other tokens",
+    training=TrainingFacts(
+        ("train.jsonl",),
+        "d",
+        20,
+        marks=(CaseMark("1", "copied", 1.0, "row 1", "What?", "the same question"),),
+        recitals=(Recital("row 1", "tuned", 4, 3, "tokens", "Four words are here", "Four"),),
+        readings=(AnswerReading("trained", "row 1", "tuned", -1.5, 4),),
+        verbatim=(VerbatimText("1", "tuned", 13, False, "row 1", "text"),),
+        done=("tuned",),
+    ),
 )
 
 

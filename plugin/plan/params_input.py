@@ -181,11 +181,7 @@ class InputParams(BaseModel):
         "Files, folders or data set ids that the adapter was trained on, in any layout that a data "
         "set may have, or with a column text. Every case that stands there is marked, the verdict "
         "on the others is shown beside the whole, and base and variants are asked to recite.",
-        Option(
-            *("data", "what the adapter was trained on", "FILE", NOT_CLASSIC),
-            may_repeat=True,
-            takes_several=True,
-        ),
+        Option("data", value="FILE", hosts=NOT_CLASSIC, may_repeat=True, takes_several=True),
     )
     train_draw: int = option(
         50,
