@@ -103,7 +103,10 @@ def test_any_text_in_any_field_is_only_text(browser: Browser, tmp_path: Path, te
         assert page.locator("img, iframe, b").count() == 0 and page.locator("script").count() == 2
         assert page.evaluate("document.querySelector('#asked').textContent") == f"q{marked(text)}"
         assert page.evaluate("document.querySelector('#question').textContent") == marked(text)
-        assert page.evaluate("document.querySelector('#expected div').textContent") == f"e{marked(text)}"
+        assert (
+            page.evaluate("document.querySelector('#expected div').textContent")
+            == f"e{marked(text)}"
+        )
         held = page.evaluate(
             "[...document.querySelectorAll('.answer .text')].map(x => x.textContent)"
         )
@@ -361,7 +364,9 @@ def test_what_another_tab_kept_is_read_before_it_is_written_over(
     """A tab that sleeps hears of nothing."""
     with opened(browser, file) as one:
         two = one.context.new_page()
-        two.add_init_script("addEventListener('storage', (e) => e.stopImmediatePropagation(), true)")
+        two.add_init_script(
+            "addEventListener('storage', (e) => e.stopImmediatePropagation(), true)"
+        )
         two.goto(file.as_uri())
         one.keyboard.press("1")
         two.keyboard.press("ArrowRight")
