@@ -233,6 +233,17 @@ def ends(data: Json) -> list[Json]:
     return ranked or list(data["cases"][: 2 * N_STATIC])
 
 
+def worst_loss(data: Json) -> str | None:
+    """Return the id of the case on which a contender lost most; None where none lost."""
+    if not data["rivals"]:
+        return None
+    known = [
+        (rank, case["id"]) for case in data["cases"] if (rank := _rank(data, case)) is not None
+    ]
+    lost = min(known, key=lambda one: one[0], default=(0.0, ""))
+    return lost[1] if lost[0] < 0 else None
+
+
 def _rank(data: Json, case: Json) -> float | None:
     """Return the smallest gain of the contenders, or the score of a variant alone."""
     variants = [case["variants"][place] for place in data["rivals"]] or case["variants"]

@@ -137,7 +137,7 @@ def _lost_comments(file: PageFile, path: Path) -> list[str]:
 
 def _replaced(state: RunState, found: Sequence[Found]) -> list[str]:
     """Say which earlier ratings the new ones put out."""
-    earlier = (*state.ratings, *state.human_choices, *state.reason_checks)
+    earlier: tuple[Found, ...] = (*state.ratings, *state.human_choices, *state.reason_checks)
     kept = {_unit(one) for one in found}
     gone = [one for one in earlier if _unit(one) not in kept]
     if not gone:

@@ -446,3 +446,22 @@ def test_what_turns_the_direction_of_text_is_seen(browser: Browser, tmp_path: Pa
     with opened(browser, written(tmp_path, drawn, [pairs(drawn)])) as page:
         said = page.evaluate("document.body.textContent")
     assert said.count("[U+202E]evil[U+2069]") == 3 and "b\u241b" in said
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 780), (1200, 800)])
+def test_the_first_screen_has_no_buttons_before_what_they_are_about(
+    browser: Browser, file: Path, width: int, height: int
+) -> None:
+    with opened(browser, file, viewport={"width": width, "height": height}) as page:
+        bar, answers = page.locator(".bar"), page.locator("#answers")
+        top, end = bar.bounding_box(), answers.bounding_box()
+        assert top and end and top["y"] >= end["y"] + end["height"]
+
+
+def test_the_bar_covers_no_answer_of_usual_questions(browser: Browser, tmp_path: Path) -> None:
+    drawn = simple(3, "word " * 3000)
+    file = written(tmp_path, drawn, [pairs(drawn)])
+    with opened(browser, file, viewport={"width": 1200, "height": 800}) as page:
+        page.keyboard.press("1")
+        top, end = page.locator(".bar").bounding_box(), page.locator("#answers").bounding_box()
+        assert top and end and top["y"] >= end["y"] + end["height"]
