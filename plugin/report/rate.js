@@ -134,6 +134,7 @@
     const n = nAnswered();
     const name = byId("rater").value.trim();
     byId("owner").hidden = n === 0;
+    if (n && name) byId("intro").open = false;
     byId("whose").replaceChildren(`${n} ${n === 1 ? "answer" : "answers"} of `,
       name ? element("bdi", "", visible(name)) : "someone without a name",
       n === 1 ? " is kept in this browser." : " are kept in this browser.");

@@ -387,6 +387,7 @@ def test_a_page_says_whose_answers_it_keeps_and_starts_anew(browser: Browser, fi
         page.on("dialog", lambda dialog: (questions.append(dialog.message), dialog.accept()))
         page.reload()
         assert page.inner_text("#whose") == "1 answer of Ann is kept in this browser."
+        assert page.locator("#todo").is_hidden()  # read before
         page.click("#anew")
         assert "Not all of these answers are downloaded yet" in questions[-1]
         assert page.inner_text("#where") == "Item 1 of 8 · 0 answered, 8 left"
