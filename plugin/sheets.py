@@ -22,6 +22,15 @@ _BREAKS = str.maketrans(
     }
 )
 
+_STEERING = {
+    code: chr(code).encode("unicode_escape").decode("ascii")
+    for code in (
+        *(code for code in range(0x20) if chr(code) not in "\t\n"),
+        *(*range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    )
+}
+"""Characters that steer a terminal, ring it, or turn the direction of the text after them."""
+
 _STARTS = ("=", "+", "-", "@", "\N{MINUS SIGN}")
 """How a formula begins, after NFKC (which turns a character of full width into the plain one)."""
 
@@ -31,8 +40,13 @@ _UNSEEN = ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def spell_breaks(text: str) -> str:
-    r"""Return the text on one line, with \n and the like in place of line breaks."""
-    return text.translate(_BREAKS)
+    r"""Return the text on one line, with \n, \x1b and the like for line breaks and controls."""
+    return text.translate(_STEERING | _BREAKS)
+
+
+def spell_controls(text: str) -> str:
+    r"""Return the text with \x1b and the like for what steers a terminal; lines stay."""
+    return text.translate(_STEERING)
 
 
 def guard_cell(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from plugin.hosts.classic import detailed_rows
 from plugin.records import Message
 from plugin.report.tables import csv_text, make_tables
-from plugin.sheets import guard_cell, spell_breaks, unguard_cell
+from plugin.sheets import guard_cell, spell_breaks, spell_controls, unguard_cell
 from plugin.trust.humans import rating_template
 from tests.report import report_samples as samples
 from tests.report.test_tables import with_text
@@ -81,3 +81,8 @@ def test_no_file_has_a_cell_that_is_run(text: str) -> None:
 
 def test_breaks_are_spelled_out() -> None:
     assert spell_breaks("a\nb\r\u2028c") == r"a\nb\r\u2028c"
+
+
+def test_what_steers_a_terminal_is_spelled_out() -> None:
+    assert spell_breaks("a\x1b[1m\x07\0\u202eb\tc") == r"a\x1b[1m\x07\x00\u202eb" + "\tc"
+    assert spell_controls("a\nb\x9b\u2069") == "a\nb" + r"\x9b\u2069"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from plugin.errors import JournalGoneError, OptionError, OutputGoneError, UserEr
 from plugin.hosts import PathHost, counted_progress
 from plugin.journal import kept_text
 from plugin.report.record import Report
+from plugin.sheets import spell_controls
 from plugin.terminal import say, shell_word
 from plugin.worker import Progress
 
@@ -24,7 +24,6 @@ RUNS = "runs"
 """The directory of run folders that the user did not name."""
 
 _LINE_EVERY_S = 5.0
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class FolderHost(PathHost):
@@ -152,8 +151,8 @@ def _print(console: Console, text: str, style: str = "") -> None:
 
 
 def _plain_text(text: str) -> str:
-    """Return the text without the control characters that would steer the terminal."""
-    return _CONTROL.sub("", text)
+    """Return the text, with escapes for the characters that would steer the terminal."""
+    return spell_controls(text)
 
 
 class _Bars:

@@ -199,7 +199,7 @@ def _contextual_relevancy(input: str, context: str) -> dict[str, Any]:
 
 
 def _rule_reason(score: str) -> dict[str, Any]:
-    return {"reason": f"word rules of the offline judge gave {score}"}
+    return {"reason": f"word rules of the offline judge gave {score}, where 1 is best"}
 
 
 _STEPS: dict[str, Callable[..., dict[str, Any]]] = {

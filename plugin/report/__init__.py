@@ -22,6 +22,7 @@ from plugin.report.page import Pictures, render_page
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases, turned_fields
 from plugin.report.tables import csv_text, make_tables
+from plugin.sheets import spell_controls
 from plugin.worker import Progress, Stage
 
 SUMMARY_FORMAT = 1
@@ -201,7 +202,7 @@ def verdict_txt(report: Report) -> str:
     """Return the verdict with what to do next, the warnings, and who judged, a line each."""
     warnings = (f"Warning: {warning}" for warning in report.warnings)
     judge = (f"Judge: {report.judge}",) if report.judge != NoJudge.label else ()
-    return "\n".join((report.verdict.text, *warnings, *judge)) + "\n"
+    return spell_controls("\n".join((report.verdict.text, *warnings, *judge))) + "\n"
 
 
 def _distance_fields(distance: Distance | None) -> dict[str, float] | None:

@@ -27,10 +27,13 @@ const caseCards = (data) => {
   // A short text from data within ours: its direction stays its own.
   const name = (text) => element("bdi", {}, readable(text));
 
-  // Control characters as the symbols that stand for them; they would be invisible.
+  // Control characters as the symbols that stand for them, and a mark for what turns the direction
+  // of text: they would be invisible.
   function readable(text) {
     return text.replace(/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/g, (sign) =>
-      String.fromCharCode(sign === "\x7f" ? 0x2421 : 0x2400 + sign.charCodeAt(0)));
+      String.fromCharCode(sign === "\x7f" ? 0x2421 : 0x2400 + sign.charCodeAt(0)))
+      .replace(/[\u202a-\u202e\u2066-\u2069]/g, (sign) =>
+        `[U+${sign.charCodeAt(0).toString(16).toUpperCase()}]`);
   }
 
   // As the program writes numbers; they come rounded, so no rounding can differ.
@@ -110,7 +113,7 @@ const caseCards = (data) => {
       const line = element("li", {}, name(data.metrics[metric]), ": ",
         element("b", {}, value === null ? "\u2013" : number(value)));
       if (gain !== null) line.append(" ", chip(gain));
-      for (const one of told) line.append(" ", element("span", { class: "tag", dir: "auto" }, data.texts[one]));
+      for (const one of told) line.append(" ", element("span", { class: "tag", dir: "auto" }, readable(data.texts[one])));
       if (reason !== null) {
         line.append(element("div", { class: "reason", dir: "auto" }, readable(data.texts[reason])));
       }

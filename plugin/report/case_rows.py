@@ -233,6 +233,17 @@ def ends(data: Json) -> list[Json]:
     return ranked or list(data["cases"][: 2 * N_STATIC])
 
 
+def worst_loss(data: Json) -> str | None:
+    """Return the id of the case on which a contender lost most; None where none lost."""
+    if not data["rivals"]:
+        return None
+    known = [
+        (rank, case["id"]) for case in data["cases"] if (rank := _rank(data, case)) is not None
+    ]
+    lost = min(known, key=lambda one: one[0], default=(0.0, ""))
+    return lost[1] if lost[0] < 0 else None
+
+
 def _rank(data: Json, case: Json) -> float | None:
     """Return the smallest gain of the contenders, or the score of a variant alone."""
     variants = [case["variants"][place] for place in data["rivals"]] or case["variants"]
@@ -243,15 +254,24 @@ def _rank(data: Json, case: Json) -> float | None:
 _CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"} | {127: 0x2421}
 
 
-_TURNING = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
+_TURNERS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Characters that turn the direction of the text after them."""
+
+_TURNING = dict.fromkeys(_TURNERS, 0xFFFD)
+_MARKS = _CONTROLS | {code: f"[U+{code:04X}]" for code in _TURNERS}
+"""What stands in a page for what nobody could see; case_card.js and rate.js show the same."""
+
+
+def marked(text: str) -> str:
+    """Return a text with signs and marks for its controls and what turns its direction."""
+    return text.translate(_MARKS)
 
 
 def readable(text: str) -> str:
-    """Return a text for the page's static part: not too long, control characters visible."""
+    """Return a text for the page's static part: not too long, nothing in it unseen."""
     cut = len(text) - _LONGEST_STATIC
     more = f" … ({cut:,} more characters)" if cut > 0 else ""
-    return text[:_LONGEST_STATIC].translate(_CONTROLS) + more
+    return marked(text[:_LONGEST_STATIC]) + more
 
 
 def visible(text: str) -> str:

@@ -261,6 +261,7 @@
     if (place < 0) {
       if (at(hash.slice(1))) return false; // a part of the viewer
       tell(`There is no case \u2068${id}\u2069. `);
+      at("case-count").scrollIntoView({ block: "center" }); // the reader is at the top of the page
       return true;
     }
     let before = "";

@@ -115,7 +115,7 @@ def gain_blocks(ledger: Ledger) -> list[GainBlock]:
     parts = (
         (f"Decides{metric}", deciding, MOST_DECIDING),
         ("Must not get worse", guards, MOST_GUARDS),
-        ("Shows where to look, decides nothing", others, MOST_OTHERS),
+        ("Exploratory: shows where to look", others, MOST_OTHERS),
     )
     shown = [row for _, found, most in parts for row in found[:most]]
     blocks = [

@@ -22,7 +22,7 @@ from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
 from plugin.records import ALL, EVEN, PROMPTED
 from plugin.report.capability import capability_section
-from plugin.report.case_rows import case_anchor, case_data, ends, readable, visible
+from plugin.report.case_rows import case_anchor, case_data, ends, readable, visible, worst_loss
 from plugin.report.embedded import code_element, data_element, read_code, security_policy
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
@@ -131,6 +131,8 @@ def render_page(
         policy=security_policy(codes),
         cases=cases,
         ends=ends(cases),
+        worst=worst_loss(cases),
+        unscored=_unscored(report) if cases["cases"] else [],
         n_worked=len(cases["cases"]),
         case_elements="".join([data_element("case-data", cases), *map(code_element, codes)]),
         task=task_sections(report.task),
@@ -179,10 +181,17 @@ def _p_notes(rows: Sequence[Comparison]) -> tuple[str, ...]:
         notes.append("The primary metric is tested alone.")
     if n := largest["guard"]:
         adjusted = f", adjusted over {n} guards (Holm)" if n > 1 else ""
-        notes.append(f"The p of guards is that of harm{adjusted}.")
+        notes.append(f"For guards, a small p is a sign of harm{adjusted}.")
     if largest["exploratory"] > 1:
         notes.append("Exploratory p-values are adjusted among themselves (Holm).")
     return tuple(notes)
+
+
+def _unscored(report: Report) -> list[str]:
+    """Return the metrics without any score, such as those of a judge that never answered."""
+    scored = {score.metric for score in report.scores}
+    asked = [spec for spec in report.metrics if not {spec.name, spec.key} & scored]
+    return [spec.name for spec in asked]
 
 
 def _rivals_lost(report: Report) -> dict[str, str]:

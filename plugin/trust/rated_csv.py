@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -14,8 +15,10 @@ from plugin.journal import Journal
 from plugin.run_facts import Rating
 from plugin.sheets import unguard_cell
 from plugin.trust.humans import completion_digest, rateable_metrics
+from plugin.trust.rating_items import clean_name, name_key, why_no_name
 
 _NEEDED = ("case_id", "metric", "completion_digest", "rating", "rater")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 csv.field_size_limit(1 << 27)  # a completion may be longer than the usual 128 KiB
 
 
@@ -108,22 +111,24 @@ class RowChecker:
             wrong.append(f"rating {row.rating!r} is not a number{within}")
         if not row.rater:
             wrong.append("the rater is missing")
+        elif why := why_no_name(row.rater):
+            wrong.append(f"the rater {ascii(row.rater[:60])} {why}")
         if wrong or spec is None or value is None:
             self.problems.append(f"line {row.line}: {'; '.join(wrong)}")
             return None
-        key = (row.case_id, row.digest, spec.name, row.rater)
+        rater = clean_name(row.rater)
+        key = (row.case_id, row.digest, spec.name, name_key(rater))
         if self._lines.setdefault(key, row.line) != row.line:
             self.problems.append(
-                f"line {row.line}: {row.rater} already rated this on line {self._lines[key]}"
+                f"line {row.line}: {rater} already rated this on line {self._lines[key]}"
             )
             return None
-        return Rating(row.case_id, row.digest, spec.name, row.rater, value)
+        return Rating(row.case_id, row.digest, spec.name, rater, value)
 
 
 def _parse_number(text: str) -> float | None:
     """Return the number, written with a decimal point or comma; None for other text."""
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError:
+    if not _NUMBER.fullmatch(text):
         return None
+    value = float(text.replace(",", "."))
     return value if isfinite(value) else None

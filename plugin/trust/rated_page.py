@@ -22,6 +22,7 @@ VERSION = 1
 _LONGEST_COMMENT = 10_000
 _MOST_SECONDS = 1e7
 _HUGE = 1e100
+_MOST_DIGITS = 4000
 _CHOICES = {"first": 1.0, "second": 0.0, "tie": 0.5, "cant_tell": None}
 _REASONS = {"right": True, "wrong": False, "cant_tell": None}
 _SAYS = {"choice": "pair", "value": "single", "reason": "reason"}
@@ -36,9 +37,10 @@ class PageAnswer:
 
     Attributes:
         number: the answer's place in the file, from 1.
-        kind: of the item.
+        kind: of the item; "" for a comment alone.
         said: a key of the choices or reasons; for an answer on a metric its value, or None where
             the rater could not decide.
+        seconds: how long the rater looked at the item.
     """
 
     number: int
@@ -46,6 +48,12 @@ class PageAnswer:
     kind: str
     said: str | float | None
     comment: str
+    seconds: float = 0.0
+
+    @property
+    def is_lost(self) -> bool:
+        """Return whether the answer has a comment that no table can show."""
+        return self.comment != "" and self.kind in ("", "single")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,9 @@ def read_page(text: str, path: Path) -> tuple[PageFile | None, list[str]]:
         OptionError: when it is no JSON.
     """
     try:
-        held = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        held = json.loads(
+            text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole_number
+        )
     except (ValueError, RecursionError) as error:
         raise OptionError(
             f"--human_ratings {path} is not what a rating page downloads: {error}; download the "
@@ -115,6 +125,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return held
 
 
+def _whole_number(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(text):,} digits is too long")
+    return int(text)
+
+
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number")
 
@@ -140,17 +156,25 @@ def _read_answer(number: int, each: object) -> tuple[PageAnswer | None, list[str
     if not isinstance(each, dict):
         return None, [f"{_short(each)} is no answer"]
     said = [name for name in _SAYS if name in each]
+    if not said and str(each.get("comment", "")).strip():
+        wrong = list(_wrong_fields(each))
+        return (None, wrong) if wrong else (_answer_of(number, each, "", None), [])
     if len(said) != 1:
         return None, [f"it needs one of {', '.join(_SAYS)}, and has {', '.join(said) or 'none'}"]
     (name,) = said
     wrong = list(_wrong_fields(each)) + [_WRONG[name](each[name])]
     if wrong := [text for text in wrong if text]:
         return None, wrong
-    item, comment = str(each["item"]), str(each.get("comment", ""))
     value = each[name] if name != "value" or each[name] is None else float(each[name])
+    return _answer_of(number, each, _SAYS[name], value), []
+
+
+def _answer_of(
+    number: int, each: Mapping[str, Any], kind: str, said: str | float | None
+) -> PageAnswer:
     # Half a pair of a character cannot be written anywhere.
-    readable = comment.encode("utf-8", "replace").decode().strip()
-    return PageAnswer(number, item, _SAYS[name], value, readable), []
+    comment = str(each.get("comment", "")).encode("utf-8", "replace").decode().strip()
+    return PageAnswer(number, str(each["item"]), kind, said, comment, float(each.get("seconds", 0)))
 
 
 def _wrong_fields(each: Mapping[str, Any]) -> Iterator[str]:
@@ -233,7 +257,7 @@ class PageChecker:
 
     def _why_not(self, item: PageItem, answer: PageAnswer) -> str:
         """Return why an item cannot have this answer; "" if it can."""
-        if answer.kind != item.kind:
+        if answer.kind and answer.kind != item.kind:
             return f"item {answer.item!r} is a {item.kind}, and the answer is for a {answer.kind}"
         if not all((item.case_id, digest) in self._there for digest in item.shown):
             return (
@@ -253,6 +277,8 @@ class PageChecker:
 def _record(item: PageItem, answer: PageAnswer, rater: str) -> Found | None:
     """Return what the answer says of the item; None for a metric that was not decided."""
     said, case_id = answer.said, item.case_id
+    if not answer.kind:
+        return None  # a comment alone
     if item.kind == "pair":
         first, second = item.shown
         won = _CHOICES[str(said)]

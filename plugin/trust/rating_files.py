@@ -13,11 +13,13 @@ from plugin.compare.numbers import format_count
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.run_facts import HumanChoice, Rating, ReasonCheck, RunState
+from plugin.trust.page_copies import find_copies
 from plugin.trust.rated_csv import RatingRow, RowChecker, read_rows
 from plugin.trust.rated_page import Found, PageChecker, PageFile, read_page
 from plugin.trust.rating_items import name_key
 
 _MAX_PROBLEMS = 20
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,11 @@ def _read(path: Path) -> tuple[RatingRow, ...] | PageFile:
             f"--human_ratings {path}: {why}; give a CSV file in UTF-8, or what a rating page "
             "downloads"
         ) from error
-    if not text.lstrip().startswith(("{", "[")):
+    is_json = text.lstrip().startswith(("{", "[")) or path.suffix.lower() == ".json"
+    if not is_json:
         return read_rows(text, path)
+    if not text.strip():
+        raise OptionError(f"--human_ratings {path} is empty; download the answers again")
     held, problems = read_page(text, path)
     if held is None:
         raise OptionError(_listed({path: problems}, "is not what a rating page downloads"))
@@ -95,6 +100,7 @@ def accept_ratings(files: Sequence[RatedFile], journal: Journal) -> tuple[str, .
                     f"{file.held.rater} answered {format_count(n_answers)} of the "
                     f"{format_count(n_items)} items in {file.path.name}"
                 )
+            notes += _lost_comments(file.held, file.path)
         else:
             checker = RowChecker(journal)
             own, wrong = list(checker.ratings(file.held)), checker.problems
@@ -107,8 +113,41 @@ def accept_ratings(files: Sequence[RatedFile], journal: Journal) -> tuple[str, .
             f"{_listed(wrong_files, 'does not fit this run')}\n"
             f"Correct or remove these rows or answers; no rating of {which} was used"
         )
+    copies = find_copies(
+        {file.path: file.held for file in files if isinstance(file.held, PageFile)}
+    )
+    if refused := [text for text, is_certain in copies if is_certain]:
+        raise OptionError("\n".join(refused))
+    notes += [text for text, _ in copies]
+    notes += _replaced(journal.state, found)
     journal.save_state(_with_found(journal.state, found))
     return tuple(notes)
+
+
+def _lost_comments(file: PageFile, path: Path) -> list[str]:
+    """Say how many comments of a file no table shows."""
+    n = sum(answer.is_lost for answer in file.answers)
+    if not n:
+        return []
+    return [
+        f"{format_count(n, 'comment', 'comments')} of {file.rater} on single answers, or without a "
+        f"choice, cannot be kept: read them in {path.name}"
+    ]
+
+
+def _replaced(state: RunState, found: Sequence[Found]) -> list[str]:
+    """Say which earlier ratings the new ones put out."""
+    earlier: tuple[Found, ...] = (*state.ratings, *state.human_choices, *state.reason_checks)
+    kept = {_unit(one) for one in found}
+    gone = [one for one in earlier if _unit(one) not in kept]
+    if not gone:
+        return []
+    names = list(dict.fromkeys(one.rater for one in gone))
+    named = ", ".join(names[:_MOST_NAMED]) + (", ..." if names[_MOST_NAMED:] else "")
+    return [
+        f"this replaces {format_count(len(gone), 'rating', 'ratings')} of {named}; to keep them, "
+        "give all files at once"
+    ]
 
 
 def _rated_before(

@@ -29,9 +29,22 @@ N_STEPS = 5
 
 MAX_RATERS = 100
 _LONGEST_NAME = 100
-_TURNERS = dict.fromkeys(map(ord, "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e"))
-_TURNERS |= dict.fromkeys(range(0x2066, 0x206A))
-"""Characters that change the direction of the text around them."""
+_JOINERS = "\u200c\u200d"
+"""Characters that nobody sees, and that some scripts need between two letters."""
+
+_UNSEEN = dict.fromkeys(
+    code
+    for first, last in (
+        *((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5)),
+        *((0x180B, 0x180F), (0x200B, 0x200B), (0x200E, 0x200F), (0x202A, 0x202E)),
+        *((0x2060, 0x206F), (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F)),
+        *((0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x1BCA0, 0x1BCA3)),
+        *((0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
+    )
+    for code in range(first, last + 1)
+)
+"""Characters that nobody sees (Default_Ignorable_Code_Point of Unicode, and the empty Braille
+cell), among them those that turn the direction of text; rate.js has the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,20 +290,24 @@ def rater_names(text: str) -> tuple[str, ...]:
 
 
 def clean_name(name: str) -> str:
-    """Return a rater's name without white space around it and without marks of direction."""
-    return " ".join(unicodedata.normalize("NFC", name.translate(_TURNERS)).split())
+    """Return a rater's name without white space around it and without what nobody sees."""
+    return " ".join(unicodedata.normalize("NFC", name.translate(_UNSEEN)).split())
 
 
 def name_key(name: str) -> str:
     """Return what two spellings of one rater's name have in common."""
-    return unicodedata.normalize("NFKC", clean_name(name)).casefold()
+    return unicodedata.normalize("NFKC", _without_joiners(clean_name(name))).casefold()
+
+
+def _without_joiners(name: str) -> str:
+    return "".join(char for char in name if char not in _JOINERS)
 
 
 def why_no_name(name: str) -> str:
     """Return why this cannot be a rater's name; "" if it can."""
     cleaned = clean_name(name)
-    if not cleaned:
-        return "is no name"
+    if not _without_joiners(cleaned).strip():
+        return "is no name: it has no letter that can be seen"
     if len(cleaned) > _LONGEST_NAME:
         return f"is longer than {_LONGEST_NAME} characters"
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in cleaned):

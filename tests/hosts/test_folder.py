@@ -220,8 +220,9 @@ def test_a_link_gives_an_adapter_its_name(tmp_path: Path) -> None:
 
 def test_text_of_users_does_not_steer_the_terminal(tmp_path: Path) -> None:
     host, screen = host_on(False, tmp_path)
-    host.log("group \x1b[31mred\x1b]0;title\x07")
-    assert screen.getvalue() == "group [31mred]0;title\n"
+    host.log("group \x1b[31mred\x1b]0;title\x07 \u202eabc\u2028d")
+    told = r"group \x1b[31mred\x1b]0;title\x07 \u202eabc\u2028d"
+    assert screen.getvalue() == f"{told}\n"
 
 
 def test_text_of_users_is_no_markup(tmp_path: Path) -> None:

@@ -264,3 +264,7 @@ def test_every_case_has_an_address(case_id: str, anchor: str) -> None:
 def test_static_texts_are_short_and_show_control_characters() -> None:
     assert readable("a\0b\x1b\tc\n") == "a␀b␛\tc\n"
     assert readable("x" * 700) == "x" * 600 + " … (100 more characters)"
+
+
+def test_what_turns_the_direction_of_text_is_marked() -> None:
+    assert readable("a\u202eb\u2066c\u2069\x1b") == "a[U+202E]b[U+2066]c[U+2069]\u241b"

@@ -36,7 +36,7 @@ def test_what_decides_comes_first_then_what_must_not_get_worse():
             ],
         ),
         (
-            "Shows where to look, decides nothing",
+            "Exploratory: shows where to look",
             [
                 "task (group): +0.30 (+0.29 to +0.31), better",
                 "task 2 (group): +0.30 (+0.29 to +0.31), better",
@@ -72,7 +72,7 @@ def test_a_metric_of_another_scale_has_an_axis_of_its_own():
     found = blocks(report)
     assert [(block.title, block.unit, block.has_axis) for block in found] == [
         ("Decides", "", True),
-        ("Shows where to look, decides nothing", "points", True),
+        ("Exploratory: shows where to look", "points", True),
     ]
     low, high = found[1].ends
     assert low < -5 and high > 5

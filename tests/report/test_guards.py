@@ -146,7 +146,7 @@ def test_a_lost_guard_is_in_the_table_however_many_rows_there_are():
     many = tuple(dataclasses.replace(kept, group=f"a{number:03}") for number in range(MAX_ROWS + 5))
     last = dataclasses.replace(lost, group="zzz")
     html = render_page(dataclasses.replace(report, comparisons=(*many, last)), [])
-    table = Reader(html[html.index("<h2>Retention groups") : html.index("<h2>Case by case")]).text
+    table = Reader(html[html.index("<h2>Retention groups") : html.index("<h2>Read the cases")]).text
     assert "zzz Correctness" in table and "a099 " in table and "a100 " not in table
     assert "5 more are in 02_comparison.csv." in table
 
@@ -213,7 +213,7 @@ def test_p_values_are_called_adjusted_only_where_there_are_several() -> None:
     assert "tested alone" not in text and "Adjusted p" in text
     guard = dataclasses.replace(row, role="guard", outcome="kept")
     text = Reader(render_page(dataclasses.replace(alone, comparisons=(guard,)), [])).text
-    assert "The p of guards is that of harm." in text and "djusted" not in text
+    assert "For guards, a small p is a sign of harm." in text and "djusted" not in text
     two = dataclasses.replace(guard, n_family=2, group="general")
     text = Reader(render_page(dataclasses.replace(alone, comparisons=(two,)), [])).text
-    assert "The p of guards is that of harm, adjusted over 2 guards (Holm)." in text
+    assert "For guards, a small p is a sign of harm, adjusted over 2 guards (Holm)." in text

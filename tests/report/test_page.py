@@ -71,9 +71,9 @@ def test_verdict_judge_and_warnings_come_first(report):
             "Mean scores, with 95% intervals",
             "An answer counts as right where Correctness",
             "How to read this",
-            "Comparisons",
-            "Exploratory:",
-            "Case by case",
+            "Over all cases.",
+            "Exploratory: with",
+            "Sort by",
             "Variants, settings, versions",
         )
     ]
@@ -102,7 +102,7 @@ def test_every_outcome_of_a_guard_has_a_badge_in_words(outcome, badge):
     first, *others = report.comparisons
     guard = dataclasses.replace(first, outcome=outcome, role="guard")
     text = read(dataclasses.replace(report, comparisons=(guard, *others))).text
-    table = text[text.index("Over all cases.") : text.index("Case by case")]
+    table = text[text.index("Over all cases.") : text.rindex("Read the cases")]
     assert badge in table and "higher is better; guard" in table
 
 
@@ -115,7 +115,7 @@ def test_a_comparison_carries_n_failures_interval_and_p(report):
     text = read(report).text
     row = report.comparisons[0]
     assert f"18 {row.wins} / {row.n_ties} / {row.losses} 1 1 ▲ better" in text
-    table = text[text.index("Over all cases.") : text.index("Exploratory:")]
+    table = text[text.index("Over all cases.") : text.index("Exploratory: with")]
     assert format_range(row.ci_low, row.ci_high, signed=True) in table
     assert "0.004" in text
 
@@ -284,7 +284,7 @@ TRUST = Trust(
 
 def test_the_trust_report_is_a_section_of_its_own(report):
     text = read(dataclasses.replace(report, trust=TRUST)).text
-    section = text[text.rindex("Can the judge be trusted?") : text.index("Case by case")]
+    section = text[text.rindex("Can the judge be trusted?") : text.rindex("Read the cases")]
     assert "gave wrong answers too high scores" in section
     assert "empty praise What a wonderful question!" in section and "0.90" in section
     assert "✗ no" in section and "no judgment" in section
@@ -302,7 +302,7 @@ HUMANS = HumanView(
 
 def test_the_judges_gain_and_the_corrected_one_stand_side_by_side(report):
     text = read(dataclasses.replace(report, trust=Trust(humans=(HUMANS,)))).text
-    section = text[text.rindex("Can the judge be trusted?") : text.index("Case by case")]
+    section = text[text.rindex("Can the judge be trusted?") : text.rindex("Read the cases")]
     assert "2 70 76% 0.53 0.85 no interval –" in section
     assert "+0.40 +0.30 to +0.49 +0.36 +0.26 to +0.46 35 of 60 5 drawn, not rated" in section
 
@@ -357,3 +357,9 @@ def test_the_verdict_and_the_page_show_the_same_figures():
     said = distribution_svg(report)
     within = format_range(row.ci_low, row.ci_high, signed=True)
     assert f"mean gain {format_number(row.gain, signed=True)}, 95% interval {within}" in said
+
+
+def test_a_judge_that_gave_no_score_is_no_run_without_failures():
+    silent = dataclasses.replace(samples.build(4), scores=(), failures=(), comparisons=())
+    text = read(silent).text
+    assert "no score on Correctness" in text and "no failures" not in text

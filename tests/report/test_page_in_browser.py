@@ -117,3 +117,51 @@ def test_links_on_the_page_lead_somewhere(open_page):
     assert "#turned" in names and "#rate" in names
     for name in names:
         assert page.evaluate("name => !!document.getElementById(name.slice(1))", name), name
+
+
+def test_a_phone_shows_where_the_page_comes_from_in_words(open_page):
+    page = open_page(PHONE)
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert sideways(page) == 0
+    source = page.locator("#source ~ details")
+    values = source.locator("dd code").evaluate_all(
+        "all => all.map((x) => [x.textContent.length, x.parentElement.clientWidth])"
+    )
+    widths = [width for n, width in values if n > 12]
+    assert widths and min(widths) > 150
+    assert page.locator(".swipe").is_visible()
+
+
+def test_paper_is_not_shrunk_and_has_no_triangles(open_page):
+    page = open_page((700, 1000))
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    page.emulate_media(media="print")
+    table = page.locator("#source ~ details table")
+    assert table.evaluate("table => table.scrollWidth - table.parentElement.clientWidth") <= 0
+    assert not page.locator(".swipe").is_visible()
+    marks = page.locator("summary").evaluate_all(
+        "all => all.map((x) => getComputedStyle(x).listStyleType)"
+    )
+    assert set(marks) == {"none"}
+
+
+def test_a_link_to_a_case_that_is_not_there_says_so_on_the_screen(open_page, page_file):
+    page = open_page(SCREEN)
+    page.goto("about:blank")
+    page.goto(f"{page_file.as_uri()}#case-nope")
+    said = page.locator("#case-count")
+    assert "There is no case" in said.inner_text()
+    box = said.bounding_box()
+    assert box is not None and 0 < box["y"] < SCREEN[1]
+
+
+def test_links_are_called_as_the_headings_that_they_lead_to(open_page):
+    page = open_page(SCREEN)
+    headings = page.locator("h2").all_inner_texts()
+    links = page.locator(".jump a").all_inner_texts()
+    named = [link.partition(":")[0] for link in links if not link.startswith("Worst loss: ")]
+    assert named and set(named) <= set(headings)
+    (worst,) = (link for link in links if link.startswith("Worst loss: "))
+    page.click(f"text={worst}")
+    first = page.locator("article.case").first
+    assert first.locator("h3").inner_text() == f"Case {worst.removeprefix('Worst loss: ')}"

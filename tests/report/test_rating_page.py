@@ -15,8 +15,16 @@ from playwright.sync_api import Browser, Page
 
 from plugin import metrics
 from plugin.records import Case, Message, PreferenceGuide
+from plugin.report.case_rows import marked
 from plugin.report.rating_page import render_rating_page
-from plugin.trust.rating_items import Drawn, Part, answer_parts, make_page, pair_part
+from plugin.trust.rating_items import (
+    Drawn,
+    Part,
+    answer_parts,
+    make_page,
+    pair_part,
+    why_no_name,
+)
 from tests.browser import browser, chromium_path
 from tests.rating_run import download, downloaded, opened, shown, title
 
@@ -93,9 +101,12 @@ def test_any_text_in_any_field_is_only_text(browser: Browser, tmp_path: Path, te
     with opened(browser, file) as page:
         assert page.title() == "Rate answers"
         assert page.locator("img, iframe, b").count() == 0 and page.locator("script").count() == 2
-        assert page.evaluate("document.querySelector('#asked').textContent") == f"q{text}"
-        assert page.evaluate("document.querySelector('#question').textContent") == text
-        assert page.evaluate("document.querySelector('#expected div').textContent") == f"e{text}"
+        assert page.evaluate("document.querySelector('#asked').textContent") == f"q{marked(text)}"
+        assert page.evaluate("document.querySelector('#question').textContent") == marked(text)
+        assert (
+            page.evaluate("document.querySelector('#expected div').textContent")
+            == f"e{marked(text)}"
+        )
         held = page.evaluate(
             "[...document.querySelectorAll('.answer .text')].map(x => x.textContent)"
         )
@@ -328,3 +339,130 @@ def test_every_metric_that_people_may_score_has_its_question() -> None:
     entries = metrics.METRICS.values()
     asked = {spec.name for spec in rateable_metrics(entry.spec for entry in entries)}
     assert {entry.spec.name for entry in entries if entry.question} == asked
+
+
+def test_two_tabs_of_one_page_lose_nothing(browser: Browser, file: Path) -> None:
+    with opened(browser, file) as one:
+        two = one.context.new_page()
+        two.goto(file.as_uri())
+        one.keyboard.press("1")
+        one.keyboard.press("2")
+        two.wait_for_function("document.getElementById('where').textContent.includes('2 answered')")
+        for _ in range(2):
+            two.keyboard.press("ArrowRight")
+        two.keyboard.press("0")
+        one.wait_for_function("document.getElementById('where').textContent.includes('3 answered')")
+        given = downloaded(one, file.parent)
+        two.wait_for_function("!document.getElementById('unsaved').textContent")
+        two.close()
+    assert [each["choice"] for each in given["answers"]] == ["first", "second", "tie"]
+
+
+def test_what_another_tab_kept_is_read_before_it_is_written_over(
+    browser: Browser, file: Path
+) -> None:
+    """A tab that sleeps hears of nothing."""
+    with opened(browser, file) as one:
+        two = one.context.new_page()
+        two.add_init_script(
+            "addEventListener('storage', (e) => e.stopImmediatePropagation(), true)"
+        )
+        two.goto(file.as_uri())
+        one.keyboard.press("1")
+        two.keyboard.press("ArrowRight")
+        two.keyboard.press("2")
+        assert [each["choice"] for each in downloaded(two, file.parent)["answers"]] == [
+            "first",
+            "second",
+        ]
+
+
+def test_a_page_says_whose_answers_it_keeps_and_starts_anew(browser: Browser, file: Path) -> None:
+    with opened(browser, file) as page:
+        page.fill("#rater", "Ann")
+        page.keyboard.press("Escape")
+        page.keyboard.press("1")
+        assert page.locator("#owner").is_hidden()
+        questions = list[str]()
+        page.on("dialog", lambda dialog: (questions.append(dialog.message), dialog.accept()))
+        page.reload()
+        assert page.inner_text("#whose") == "1 answer of Ann is kept in this browser."
+        assert page.locator("#todo").is_hidden()  # read before
+        page.click("#anew")
+        assert "Not all of these answers are downloaded yet" in questions[-1]
+        assert page.inner_text("#where") == "Item 1 of 8 · 0 answered, 8 left"
+        assert page.input_value("#rater") == ""
+        assert page.evaluate("document.activeElement.id") == "rater"
+        page.reload()
+        assert page.locator("#owner").is_hidden() and page.input_value("#rater") == ""
+
+
+def test_a_held_key_and_a_double_click_answer_one_item(browser: Browser, file: Path) -> None:
+    with opened(browser, file) as page:
+        for _ in range(3):
+            page.keyboard.down("1")  # the second and third are repeats
+        page.keyboard.up("1")
+        assert page.inner_text("#where") == "Item 2 of 8 · 1 answered, 7 left"
+        page.wait_for_timeout(400)
+        page.locator("#choices button").first.dblclick()
+        assert page.inner_text("#where") == "Item 3 of 8 · 2 answered, 6 left"
+        page.locator("#choices button").first.focus()
+        page.wait_for_timeout(400)
+        for _ in range(3):
+            page.keyboard.down("Enter")
+            page.wait_for_timeout(350)
+        page.keyboard.up("Enter")
+        assert page.inner_text("#where") == "Item 4 of 8 · 3 answered, 5 left"
+
+
+def test_a_comment_without_a_choice_is_downloaded(browser: Browser, file: Path) -> None:
+    with opened(browser, file) as page:
+        page.fill("#rater", "Ann")
+        page.fill("#comment", "the question makes no sense")
+        assert "Not all" in page.inner_text("#unsaved")
+        (given,) = downloaded(page, file.parent)["answers"]
+    assert given["comment"] == "the question makes no sense" and "choice" not in given
+
+
+@pytest.mark.parametrize("name", ["\u200b", "\u3164", "\u202e\u2066", "\u2800 ", "A\x01"])
+def test_a_name_that_the_program_refuses_is_refused_while_it_is_typed(
+    browser: Browser, file: Path, name: str
+) -> None:
+    assert why_no_name(name)
+    with opened(browser, file) as page:
+        page.keyboard.press("1")
+        page.evaluate("document.getElementById('intro').open = true")
+        page.fill("#rater", name)
+        assert "This cannot be a name" in page.inner_text("#name-why")
+        page.click("#download")
+        assert page.evaluate("document.activeElement.id") == "rater"
+        page.fill("#rater", "Ann\u200b")
+        assert page.locator("#name-why").is_hidden()
+        assert downloaded(page, file.parent)["rater"] == "Ann"
+
+
+def test_what_turns_the_direction_of_text_is_seen(browser: Browser, tmp_path: Path) -> None:
+    text = "\u202eevil\u2069"
+    drawn = drawn_of((Case("1", (Message("user", text),), text),), {"1": (text, "b\x1b")})
+    with opened(browser, written(tmp_path, drawn, [pairs(drawn)])) as page:
+        said = page.evaluate("document.body.textContent")
+    assert said.count("[U+202E]evil[U+2069]") == 3 and "b\u241b" in said
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 780), (1200, 800)])
+def test_the_first_screen_has_no_buttons_before_what_they_are_about(
+    browser: Browser, file: Path, width: int, height: int
+) -> None:
+    with opened(browser, file, viewport={"width": width, "height": height}) as page:
+        bar, answers = page.locator(".bar"), page.locator("#answers")
+        top, end = bar.bounding_box(), answers.bounding_box()
+        assert top and end and top["y"] >= end["y"] + end["height"]
+
+
+def test_the_bar_covers_no_answer_of_usual_questions(browser: Browser, tmp_path: Path) -> None:
+    drawn = simple(3, "word " * 3000)
+    file = written(tmp_path, drawn, [pairs(drawn)])
+    with opened(browser, file, viewport={"width": 1200, "height": 800}) as page:
+        page.keyboard.press("1")
+        top, end = page.locator(".bar").bounding_box(), page.locator("#answers").bounding_box()
+        assert top and end and top["y"] >= end["y"] + end["height"]

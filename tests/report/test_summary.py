@@ -70,3 +70,8 @@ def test_what_to_do_next_stands_below_the_sentence(report):
     assert content["next"] == {"kind": "ship", "text": "Ship tuned."}
     assert "next_step" not in content["verdict"]
     assert summary_json(samples.vanilla_only())["next"] is None
+
+
+def test_the_verdict_as_text_steers_no_terminal(report):
+    odd = dataclasses.replace(report, warnings=("group \x1b[31m\x07\0\u202ex",))
+    assert verdict_txt(odd).splitlines()[-2] == r"Warning: group \x1b[31m\x07\x00\u202ex"

@@ -217,6 +217,29 @@ def test_everything_that_is_wrong_is_listed_at_once_and_nothing_taken(
     assert journal.state.ratings == ()
 
 
+@pytest.mark.parametrize("rater", ["\u200b", "\u3164", "a\x07b", "a" * 101])
+def test_a_name_in_a_template_follows_the_rules_of_pages(
+    journal: Journal, tmp_path: Path, rater: str
+) -> None:
+    path = written(tmp_path, f"3,Correctness,{digest(journal, '3')},1,{rater}")
+    with pytest.raises(OptionError, match="line 2: the rater '"):
+        accept(journal, path)
+
+
+def test_two_spellings_of_a_name_are_one_rater(journal: Journal, tmp_path: Path) -> None:
+    row = f"3,Correctness,{digest(journal, '3')},1,"
+    assert accept(journal, written(tmp_path, f"{row} \uff21nn\u200b "))[0].rater == "\uff21nn"
+    with pytest.raises(OptionError, match="already rated this on line 2"):
+        accept(journal, written(tmp_path, f"{row}Ann", f"{row}\u202eann"))
+
+
+@pytest.mark.parametrize("text", ["0_1", "\uff11", "1e", "0x1", "+-1", "1 0", "infinity"])
+def test_only_plain_numbers_are_ratings(journal: Journal, tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, f"3,Correctness,{digest(journal, '3')},{text},ann")
+    with pytest.raises(OptionError, match="is not a number from 0 to 1"):
+        accept(journal, path)
+
+
 def test_many_problems_are_cut_short(journal: Journal, tmp_path: Path) -> None:
     path = written(tmp_path, *(f"{i},Correctness,out-x,1,ann" for i in range(100, 150)))
     with pytest.raises(OptionError, match="and 30 more"):

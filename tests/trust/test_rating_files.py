@@ -105,7 +105,7 @@ def test_pages_of_several_raters_and_a_template_are_read_together(
     paths = [
         file(tmp_path, held("a", "Ann")),
         file(tmp_path, held("b", "Bob"), "b.json"),
-        file(tmp_path, held("a", "Dan"), "d.json"),  # one page, two people
+        file(tmp_path, other_person("Dan"), "d.json"),  # one page, two people
         file(tmp_path, row, "c.csv"),
     ]
     assert accept(journal, *paths) == ()
@@ -129,6 +129,59 @@ def test_what_a_rater_could_not_score_is_no_rating(journal: Journal, tmp_path: P
     assert journal.state.ratings == ()
 
 
+def other_person(rater: str) -> dict[str, Any]:
+    """Someone who says other things of Ann's page."""
+    content = held("a", rater)
+    content["answers"][0]["choice"] = content["answers"][1]["choice"] = "tie"
+    return content
+
+
+def test_one_page_under_two_names_is_refused(journal: Journal, tmp_path: Path) -> None:
+    copy = held("a", "Bob")
+    copy["answers"][0]["seconds"] = 9  # the item that was open when the name was changed
+    text = refused(journal, file(tmp_path, held()), file(tmp_path, copy, "b.json"))
+    assert text == (
+        "b.json (Bob) and a.json (Ann) are answers to the same page, and 5 of 5 answers are the "
+        "same, with the same times: this is one person; give only one of the files"
+    )
+    for answer in copy["answers"]:
+        answer["seconds"] += 2.5
+    (note,) = accept(journal, file(tmp_path, held()), file(tmp_path, copy, "b.json"))
+    assert note.endswith(
+        "5 of 5 answers are the same: if this is one person, give only one of the files"
+    )
+
+
+def test_comments_that_no_table_shows_are_counted(journal: Journal, tmp_path: Path) -> None:
+    content = held()
+    content["answers"][0] = {"item": "a0", "comment": "no sense", "seconds": 1}
+    content["answers"][3]["comment"] = "half right"
+    notes = accept(journal, file(tmp_path, content))
+    assert notes == (
+        "2 comments of Ann on single answers, or without a choice, cannot be kept: read them in "
+        "a.json",
+    )
+    assert [one.case_id for one in journal.state.human_choices] == ["2", "3"]
+
+
+def test_replaced_ratings_are_told(journal: Journal, tmp_path: Path) -> None:
+    ann, bob = file(tmp_path, held()), file(tmp_path, held("b", "Bob"), "b.json")
+    assert accept(journal, ann) == ()
+    assert accept(journal, ann, bob) == ()  # nothing is lost
+    assert accept(journal, bob) == (
+        "this replaces 5 ratings of Ann; to keep them, give all files at once",
+    )
+
+
+@pytest.mark.parametrize("name", ["a.json", "A.JSON"])
+@pytest.mark.parametrize("content", ["", " \n", "null", "3"])
+def test_a_json_file_without_answers_is_no_csv(
+    journal: Journal, tmp_path: Path, content: str, name: str
+) -> None:
+    text = refused(journal, file(tmp_path, content, name))
+    assert "column" not in text and ("is empty" in text or "its format is not" in text)
+
+
 def with_answer(**answer: object) -> dict[str, Any]:
     return held(answers=[{"item": "a0", "choice": "tie"}, answer])
 
@@ -141,6 +194,7 @@ UNREADABLE = {
     "no page": (held(page=7), "it does not say of which page it is"),
     "no rater": (held(rater=None), "it does not say who the rater is"),
     "an empty rater": (held(rater=" \u202e "), "is no name"),
+    "a rater nobody sees": (held(rater="\u200b\u3164"), "no letter that can be seen"),
     "a rater with controls": (held(rater="a\x00"), "has characters that nobody can read"),
     "a long rater": (held(rater="a" * 101), "is longer than 100 characters"),
     "no answers": (held(answers={}), "it has no list of answers"),
@@ -176,7 +230,10 @@ UNREADABLE = {
         json.dumps(with_answer(item="as", value=7.25)).replace("7.25", "1e999"),
         "value inf is not a number",
     ),
-    "a number of 5,000 digits": (f'{{"version": {"9" * 5000}}}', "is not what a rating page"),
+    "a number of 5,000 digits": (
+        f'{{"version": {"9" * 5000}}}',
+        "a number of 5,000 digits is too long",
+    ),
     "a name twice": ('{"page": "a", "page": "b"}', "'page' stands twice in one object"),
     "half a file": (json.dumps(held())[:90], "download the answers again"),
     "a deep file": ("[" * 100_000, "download the answers again"),
@@ -238,7 +295,7 @@ def test_everything_wrong_in_all_files_is_told_at_once(journal: Journal, tmp_pat
     assert [name in str(caught.value) for name in ("1.json", "none.json")] == [True, True]
 
 
-@pytest.mark.parametrize("again", ["Ann", "ann", " A\u200fnn ", "\uff21nn"])
+@pytest.mark.parametrize("again", ["Ann", "A\u200cnn\u200b", "ann", " A\u200fnn ", "\uff21nn"])
 def test_one_rater_twice_is_refused(journal: Journal, tmp_path: Path, again: str) -> None:
     first = file(tmp_path, held("a", "Ann"))
     for page, content in (("a", held("a", again)), ("b", held("b", again))):
