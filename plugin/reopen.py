@@ -282,6 +282,7 @@ def _in_state(state: RunState) -> Iterator[str]:
         "judge_calls": [getattr(calls, name) for name in calls.__slots__],
         "seconds": [*state.seconds.values()],
         "prompts": [facts.n_tokens or 0 for facts in prompts],
+        "n_before_resuming": [state.n_before_resuming],
     }
     for name, values in counted.items():
         if not all(0 <= value < math.inf for value in values):

@@ -31,6 +31,7 @@ class Spelling:
     """An engine whose tokens are letters, each of log probability -1, or -2 under vanilla."""
 
     notes: tuple[str, ...] = ()
+    decoding = ""
 
     def __init__(self, **reasons: NoResult) -> None:
         self.reasons = reasons

@@ -155,6 +155,15 @@ def free_torch_memory() -> None:
         torch.mps.empty_cache()
 
 
+def free_gpu_bytes() -> int:
+    """Return how many bytes this process can still take on the GPU."""
+    import torch
+
+    free, whole = torch.cuda.mem_get_info()
+    share = getattr(torch.cuda, "get_per_process_memory_fraction", lambda: 1.0)()
+    return int(min(free, share * whole - torch.cuda.memory_reserved()))
+
+
 def torch_loglikelihoods(model: Any, batch: Sequence[PromptPair]) -> list[float]:
     """Return the log probability of each row's continuation in nats, computed in one batch."""
     import torch

@@ -17,7 +17,12 @@ import numpy as np
 
 from plugin.engines import NO_MEMORY, EngineSettings
 from plugin.engines._local import room_left
-from plugin.engines._torch import TorchRows, free_torch_memory, is_out_of_memory
+from plugin.engines._torch import (
+    TorchRows,
+    free_gpu_bytes,
+    free_torch_memory,
+    is_out_of_memory,
+)
 from plugin.engines._torch_plan import plan_slots
 from plugin.engines._torch_slots import SlotPlan, TorchSlots, round_columns
 from plugin.errors import FaultError
@@ -154,11 +159,7 @@ class PromptDecoder:
 
     def _can_use_slots(self) -> bool:
         if self._plan is None and not self.obstacle:
-            try:
-                found = plan_slots(self._model)
-            except RuntimeError as error:
-                self._is_short(error)
-                found = "there was no memory to try slots"
+            found = plan_slots(self._model)
             if isinstance(found, str):
                 self.obstacle = found
             else:
@@ -403,8 +404,8 @@ def _no_memory_failure(prompt: Prompt) -> Failure:
 
 
 def _free_memory() -> int:
-    """Return how many bytes can still be taken on the GPU."""
+    """Return how many bytes tensors can still take on the GPU."""
     import torch
 
     unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return int(torch.cuda.mem_get_info()[0] + unused)
+    return int(free_gpu_bytes() + unused)

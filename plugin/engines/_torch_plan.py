@@ -10,7 +10,10 @@ import inspect
 from typing import Any
 
 from plugin.certify.measure import probe_ids
+from plugin.engines._torch import is_out_of_memory
+from plugin.engines._torch_graphs import host_decisions
 from plugin.engines._torch_slots import SlotPlan, TorchSlots
+from plugin.errors import one_line
 
 _KINDS = {"DynamicLayer", "DynamicSlidingWindowLayer"}
 _ROPES_OF_THE_LONGEST = ("dynamic", "longrope")
@@ -21,24 +24,33 @@ bfloat16; a model that is read wrongly gives about 1."""
 
 def plan_slots(model: Any) -> SlotPlan | str:
     """Return what slots need to know about a model, or why it cannot be decoded in slots."""
-    import torch
-
-    kind = repr(model.config.model_type)
-    if torch.backends.mps.is_available() and model.device.type == "mps":
-        return "on mps"
+    kind = f"models of type {model.config.model_type!r}"
+    if model.device.type == "mps":
+        return "slots were never tried on mps"
     missing = {"position_ids", "past_key_values", "logits_to_keep"} - set(
         inspect.signature(model.forward).parameters
     )
     if missing:
-        return f"models of type {kind} do not take {' and '.join(sorted(missing))}"
+        return f"{kind} do not take {' and '.join(sorted(missing))}"
     if obstacle := _config_obstacle(model):
-        return f"models of type {kind} {obstacle}"
+        return f"{kind} {obstacle}"
+    try:
+        return _tried(model, kind)
+    except Exception as error:  # a model's own code can raise anything in a use that is new to it
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            return "there was no memory to try slots"
+        return f"{kind} fail in slots: {one_line(error)[:80]}"
+
+
+def _tried(model: Any, kind: str) -> SlotPlan | str:
+    import torch
+
     ids = torch.tensor([probe_ids(_n_embeddings(model))], device=model.device)
     with torch.inference_mode():
         out = model(input_ids=ids, use_cache=True, logits_to_keep=1)
     layers = getattr(getattr(out, "past_key_values", None), "layers", None) or []
     if not layers or {type(layer).__name__ for layer in layers} - _KINDS:
-        return f"models of type {kind} keep more than keys and values"
+        return f"{kind} keep more than keys and values"
     n_bytes = sum(
         each.shape[1] * each.shape[3] * each.element_size()
         for layer in layers
@@ -48,12 +60,28 @@ def plan_slots(model: Any) -> SlotPlan | str:
         tuple(layer.sliding_window if layer.is_sliding else None for layer in layers),
         n_bytes,
         int(out.logits.shape[-1]),
-        bool(getattr(model, "_can_compile_fullgraph", False)),
+        _recording_obstacle(model),
     )
+    plan = plan._replace(unrecorded=plan.unrecorded or _host_obstacle(model, plan))
     apart = _distance_to_plain(model, plan)
     if not apart <= _MAX_APART:
-        return f"models of type {kind} answer otherwise there ({apart:.2g})"
+        return f"{kind} answer otherwise there ({apart:.2g})"
     return plan
+
+
+def _recording_obstacle(model: Any) -> str:
+    """Return why the library's own word is that steps cannot be recorded; "" if they can."""
+    if getattr(model, "_can_compile_fullgraph", False):
+        return ""
+    return "transformers does not say that this model's steps can be recorded"
+
+
+def _host_obstacle(model: Any, plan: SlotPlan) -> str:
+    """Return which operations of a step would make the host wait for the device; "" for none."""
+    slots = TorchSlots(model, plan, 2, 32)
+    slots.read([probe_ids(_n_embeddings(model))[:4]] * 2, [0, 1])
+    found = host_decisions(lambda: slots.peek(2))
+    return f"its steps decide on the host: {', '.join(found)}" if found else ""
 
 
 def _config_obstacle(model: Any) -> str:

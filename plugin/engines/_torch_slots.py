@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from plugin.engines._torch_graphs import StepGraphs
 from plugin.engines._torch_layers import SlotLayer, SlotPlace, use_grouped_attention
-from plugin.errors import one_line
 
 BLOCK = 16
 """Steps between two looks at the tokens on a GPU; a row that ends between them waits till then."""
@@ -27,7 +27,6 @@ READ_AT_ONCE = 16_384
 """Largest number of prompt positions that are read in one forward pass on a GPU."""
 
 _READ_AT_ONCE_CPU = 4096
-_MOST_GRAPHS = 48
 _FEWEST_ROWS = 8
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
@@ -40,13 +39,13 @@ class SlotPlan(NamedTuple):
         windows: each layer's attention window in tokens; None for a layer that sees everything.
         bytes_per_token: memory of one token's keys and values, over all layers.
         n_vocabulary: number of logits.
-        can_record: whether the library says that a step has no decisions on the host.
+        unrecorded: why its steps cannot be recorded as CUDA graphs; "" if they can.
     """
 
     windows: tuple[int | None, ...]
     bytes_per_token: int
     n_vocabulary: int
-    can_record: bool
+    unrecorded: str
 
     @property
     def is_mixed(self) -> bool:
@@ -60,7 +59,6 @@ class TorchSlots:
     Attributes:
         n_slots: number of rows.
         width: positions of a row: prompt and completion.
-        note: why steps are not recorded as graphs; "" if they are, or on a CPU.
     """
 
     def __init__(
@@ -81,17 +79,13 @@ class TorchSlots:
         CacheLayerMixin.register(SlotLayer)  # without importing the library before it is needed
         use_grouped_attention(model)
         self._model, self._plan = model, plan
-        self.note = ""
         self._on_gpu = model.device.type == "cuda"
-        if self._on_gpu and not plan.can_record:
-            self.note = "transformers does not say that this model's steps can be recorded"
         self._place = SlotPlace()
         self._layers = [SlotLayer(self._place, n_slots, width, each) for each in plan.windows]
         self._cache: Any = Cache(layers=self._layers)
         self._next = [0] * n_slots  # the column of each row's next token; 0 for a free slot
-        self._graphs: dict[tuple[int, int], Any] = {}
-        self._pool: Any = None
-        self._stream: Any = None
+        self._graphs = StepGraphs(self._choose, plan.unrecorded)
+        self._make_step = self._graphs.run if self._on_gpu else self._choose
         self._begun = (0, 0)
         self._copied: Any = torch.cuda.Event() if self._on_gpu else None
         with torch.inference_mode():
@@ -112,6 +106,11 @@ class TorchSlots:
         self._copy = torch.zeros((n_slots, BLOCK), dtype=torch.long, pin_memory=self._on_gpu)
         self._rows = torch.arange(n_slots, device=self._model.device)
         self._columns = torch.arange(width, device=self._model.device)
+
+    @property
+    def note(self) -> str:
+        """Return why steps are not recorded as graphs; "" if they are, or on a CPU."""
+        return self._graphs.note if self._on_gpu else ""
 
     @property
     def block(self) -> int:
@@ -242,7 +241,7 @@ class TorchSlots:
         with torch.inference_mode():
             self._step.zero_()
             for _ in range(n_steps):
-                self._advance(*shape)
+                self._make_step(*shape)
             self._copy[:n_rows, :n_steps].copy_(self._written[:n_rows, :n_steps], non_blocking=True)
         if self._on_gpu:
             self._copied.record()
@@ -277,48 +276,6 @@ class TorchSlots:
         """Return how many columns the next steps look at, as one of a few sizes."""
         wanted = max(self._next[:n_rows], default=0) + n_steps
         return min(round_columns(wanted), self.width)
-
-    def _advance(self, n_rows: int, n_columns: int) -> None:
-        """Make one step; on a GPU each shape is recorded once and then replayed."""
-        shape = n_rows, n_columns
-        if not self._on_gpu or self.note:
-            self._choose(*shape)
-            return
-        if shape not in self._graphs:
-            if n_rows not in {known for known, _ in self._graphs}:
-                self._choose(*shape)  # libraries prepare themselves in a step that is not recorded
-                self._record(shape)
-                return
-            self._record(shape)
-        if graph := self._graphs.get(shape):
-            graph.replay()
-        else:
-            self._choose(*shape)
-
-    def _record(self, shape: tuple[int, int]) -> None:
-        """Record a step of this shape, without making it; note why where that cannot be."""
-        import torch
-
-        if len(self._graphs) >= _MOST_GRAPHS:
-            del self._graphs[next(iter(self._graphs))]
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
-        self._stream = self._stream or torch.cuda.Stream()
-        graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()
-        try:
-            with torch.cuda.stream(self._stream):
-                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-                try:
-                    self._choose(*shape)
-                finally:
-                    graph.capture_end()
-        except RuntimeError as error:  # out of memory, or the step decides something on the host
-            causes = error, error.__context__
-            if any(isinstance(each, torch.OutOfMemoryError) for each in causes):
-                raise torch.OutOfMemoryError("out of memory while a step was recorded") from error
-            self.note = f"a step of this model cannot be recorded ({one_line(error)[:80]})"
-        else:
-            self._graphs[shape] = graph
 
     def _choose(self, n_rows: int, n_columns: int) -> None:
         """Make the next token of each row, and feed it back; all of it stays on the device."""

@@ -31,12 +31,15 @@ from plugin.engines.templates import template_text
 from plugin.errors import FaultError
 from plugin.records import VANILLA, NoResult, Prompt
 
+_DECODING = "decoding 2"
+"""How tokens are computed; another way may round otherwise, so completions are made anew."""
+
 
 def version() -> str:
     """Return the libraries that generate with their versions, the precision and the device."""
     place = torch_device()
     versions = ", ".join(f"{name} {installed(name)}" for name in ("transformers", "peft", "torch"))
-    return f"{versions}, {dtype_name(place)} on {place}"
+    return f"{versions}, {_DECODING}, {dtype_name(place)} on {place}"
 
 
 def version_4bit() -> str:

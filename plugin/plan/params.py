@@ -57,7 +57,8 @@ class Params(TaskParams):
         0,
         "Batch size",
         "Completions generated side by side, and requests at once with a server; lower it when "
-        f"memory is short. 0: what suits the engine ({_BATCH_SIZES}).",
+        f"memory is short. 0: what suits the engine ({_BATCH_SIZES}; transformers on CUDA: as many "
+        "as memory has room for, up to 512).",
         Option("advanced", value="N"),
         ge=0,
     )

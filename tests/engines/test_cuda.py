@@ -98,6 +98,56 @@ def test_a_certificate_tells_how_the_batch_matters(
     assert "PEFT's own layers (DoRA)" == found.path
 
 
+def test_a_model_that_decides_on_the_host_is_decoded_without_recording(
+    float32: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = tokens(load(), "vanilla")
+    engine = load()
+    norm = engine._model.model.norm
+    plain = norm.forward
+
+    def looks(hidden: Any) -> Any:
+        assert float(hidden.abs().max()) >= 0  # asks the device, which no recorded step can do
+        return plain(hidden)
+
+    monkeypatch.setattr(norm, "forward", looks)
+    assert tokens(engine, "vanilla") == expected
+    assert "its steps decide on the host: item" in engine.decoding
+
+
+WINDOWS = ("MistralConfig", "Gemma2Config", "Gemma3TextConfig")
+
+
+@pytest.mark.parametrize("kind", [*WINDOWS, "Qwen3Config"])
+def test_windows_and_both_kinds_of_layers_are_recorded(kind: str) -> None:
+    import transformers
+
+    from plugin.engines._torch_plan import plan_slots
+    from plugin.engines._torch_slots import TorchSlots
+
+    sizes: dict[str, Any] = {"vocab_size": 128, "hidden_size": 64, "intermediate_size": 64}
+    sizes |= {"num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2}
+    more = {"sliding_window": 6} if kind in WINDOWS else {}
+    config = getattr(transformers, kind)(**sizes, **more, head_dim=16)
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval().cuda()
+    plan = plan_slots(model)
+    assert not isinstance(plan, str), plan
+    slots = TorchSlots(model, plan, 32, 256)
+    wanted = [[5 + i, *range(10, 12 + i)] for i in range(32)]
+    slots.read(wanted, list(range(32)))
+    for n_rows in (32, 8):
+        for row, said in zip(wanted, slots.write(n_rows, 10).tolist(), strict=False):
+            row += said
+    assert len(slots._graphs) == 2 and not slots.note
+    for row in wanted[:8]:
+        ids = torch.tensor([row[:-1]], device="cuda")
+        with torch.inference_mode():
+            logits = model(ids, use_cache=False).logits[0, -20:]
+        given = logits.gather(-1, torch.tensor(row[-20:], device="cuda")[:, None])[:, 0]
+        assert torch.allclose(given, logits.max(-1).values, atol=1e-3)
+
+
 def test_where_memory_is_short_fewer_rows_go_on(float32: None) -> None:
     engine = load(64)
     expected = tokens(engine, "vanilla")

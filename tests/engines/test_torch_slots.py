@@ -145,6 +145,20 @@ def test_a_model_that_is_read_wrongly_is_decoded_batch_by_batch(
     assert other.decoding.startswith("batch by batch, up to 4 rows (models of type 'llama' answer ")
 
 
+def test_a_model_that_fails_in_slots_is_decoded_batch_by_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def strange(self: Any, *shape: int) -> Any:
+        raise KeyError("no such mask")
+
+    engine = load()
+    expected = tokens(engine, TUNED, prompts(engine))
+    monkeypatch.setattr(TorchSlots, "_forward", strange)
+    other = load()
+    assert tokens(other, TUNED, prompts(other)) == expected
+    assert "models of type 'llama' fail in slots: 'no such mask'" in other.decoding
+
+
 def test_ended_rows_are_replaced_while_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load()
     expected = tokens(engine, TUNED, prompts(engine))
