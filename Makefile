@@ -19,7 +19,7 @@ test-all: $(VENV)/.dev
 
 # The engine and the judge on torch, in an environment of their own.
 test-torch: $(VENV)-torch/.torch
-	$(VENV)-torch/bin/python -m pytest -m "" tests/engines/test_transformers.py tests/engines/test_transformers_adapters.py tests/engines/test_torch_slots.py tests/engines/test_torch_graphs.py tests/engines/test_peft_merge.py tests/engines/test_cuda.py tests/engines/test_own_chat.py tests/load/test_adapter.py tests/load/test_convert.py tests/judges/test_in_process.py tests/e2e/test_in_process_judge.py tests/e2e/test_transformers_engine.py tests/e2e/test_both_kinds.py tests/e2e/test_bad_adapters.py tests/e2e/test_bad_models.py tests/metrics/test_bertscore.py tests/capability/test_harness_peer.py
+	$(VENV)-torch/bin/python -m pytest -m "" tests/engines/test_transformers.py tests/engines/test_transformers_adapters.py tests/engines/test_torch_slots.py tests/engines/test_torch_graphs.py tests/engines/test_peft_merge.py tests/engines/test_cuda.py tests/engines/test_own_chat.py tests/load/test_adapter.py tests/load/test_convert.py tests/judges/test_in_process.py tests/e2e/test_in_process_judge.py tests/e2e/test_transformers_engine.py tests/e2e/test_both_kinds.py tests/e2e/test_bad_adapters.py tests/e2e/test_bad_models.py tests/metrics/test_bertscore.py tests/capability/test_harness_peer.py tests/certify/test_effect.py tests/certify/test_sweep.py tests/e2e/test_strength.py
 
 check: $(VENV)/.dev
 	$(PY) -m ruff check $(CODE)
