@@ -21,6 +21,11 @@ from plugin.errors import OptionError, did_you_mean, one_line
 
 INSTALL = "pip install -r requirements-lm-eval.txt -c constraints/default.txt"
 
+NEEDS_WEIGHTS = (
+    "--lm_eval asks for likelihoods of the tasks' own texts, which only an engine that holds the "
+    "weights here can give: use --engine mlx or transformers with --workers 1, or leave it out"
+)
+
 _SCORES = ("acc_norm", "acc", "exact_match", "pass@1", "em", "f1")
 """Of several scores of an item the first one of these counts; else the first one that it has."""
 

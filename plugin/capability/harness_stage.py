@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from plugin.capability.harness import HarnessTask, run_task
+from plugin.capability.harness import NEEDS_WEIGHTS, HarnessTask, run_task
 from plugin.capability.run import tested_variants
 from plugin.engines import Engine
 from plugin.engines.plain_text import PlainEngine
@@ -90,9 +90,3 @@ class HarnessStage:
         self.journal.add_item_results(run_task(task, engine, variant.name, count))
         self.progress.done = n_before + n_items
         self.progress.check()
-
-
-NEEDS_WEIGHTS = (
-    "--lm_eval asks for likelihoods of the tasks' own texts, which only an engine that holds the "
-    "weights here can give: use --engine mlx or transformers with --workers 1, or leave it out"
-)

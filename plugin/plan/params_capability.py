@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from plugin.capability.harness_stage import NEEDS_WEIGHTS
+from plugin.capability.harness import NEEDS_WEIGHTS
 from plugin.errors import OptionError
 from plugin.plan.options import NOT_CLASSIC, Option, Texts, option
 from plugin.plan.params_task import TaskParams
