@@ -36,7 +36,7 @@ class Answering:
         refuses_system: whether the chat template takes no system turn.
     """
 
-    notes = ()
+    notes, decoding = (), ""
 
     def __init__(self, answer: Callable[[str, str], str | Failure | None]) -> None:
         self._answer = answer

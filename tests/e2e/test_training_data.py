@@ -45,7 +45,7 @@ def test_the_demos_picture_tells_the_story(demo_run: Path) -> None:
 def test_what_decides_in_the_first_picture_are_the_clean_cases(demo_run: Path) -> None:
     svg = (demo_run / "verdict.svg").read_text(encoding="utf-8")
     first = svg[svg.index(">Decides<") : svg.index(">Must not get worse<")]
-    rest = svg[svg.index(">Shows where to look, decides nothing<") :]
+    rest = svg[svg.index(">Exploratory: shows where to look<") :]
     assert "clean cases, n=" in first and "can&#x27;t tell" in first.replace("'", "&#x27;")
     assert "all cases, n=60" in rest
     (row,) = (

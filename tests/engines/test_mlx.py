@@ -376,6 +376,7 @@ def test_the_steps_of_a_certificate_are_told() -> None:
     assert steps == [
         "read its files",
         "ask the base",
+        "ask a random adapter of the same size",
         "load the adapter",
         "ask the adapter",
         "check the base",
