@@ -41,7 +41,7 @@ def test_it_can_be_added_to_a_run_that_is_there(tmp_path):
 
     added = main(*demo_options(out, capability="quick"))
     assert added.code == 0 and "continuing a run: 12 completions" in added.out
-    assert "general ability: 197 items and 2 texts for each of 2 models" in added.out
+    assert "general ability: 191 items and 2 texts for each of 2 models" in added.out
     assert {row["variant"] for row in rows(out)} == {"vanilla", "adapter"}
     found = summary(out)["capability"]
     assert sum(one["n"] for one in found["findings"]) == N_ITEMS
