@@ -32,8 +32,7 @@ from plugin.compare.relative import judged_contrasts, n_missing_preferences, win
 from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
-from plugin.memorisation.report import memorisation_of
-from plugin.memorisation.words import lead_with_clean, memorisation_lines
+from plugin.memorisation.words import weigh_training
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS
 from plugin.records import ALL, Case, Completion
@@ -43,7 +42,7 @@ from plugin.report.preferences import Compared, look_at_preferences
 from plugin.report.record import Report
 from plugin.report.task_results import task_notes, task_results
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
-from plugin.results import Comparison, Summary, Verdict
+from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, why_no_verdict
 from plugin.trust.human_choices import human_choices
@@ -102,21 +101,11 @@ def conclude(
     )
     memory, decisive = None, comparisons
     if facts := journal.state.training:
-        memory = memorisation_of(facts, evidence, settings)
-        memory = replace(memory, lines=memorisation_lines(memory))
-        if memory.leads:
-            verdict, decisive = lead_with_clean(
-                verdict, comparisons, evidence, facts, settings, compared.withhold
-            )
-        if decisive is not comparisons:
-            memory = replace(memory, deciding=decisive)
+        memory, verdict, decisive = weigh_training(
+            verdict, comparisons, evidence, facts, settings, compared.withhold
+        )
     task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
-    notes = (
-        *task_notes(task),
-        *metric_notes(header.metrics, summaries, comparisons),
-        *judging_notes(journal),
-        *(f"{text[0].upper()}{text[1:]}" for text in header.metric_choice),
-    )
+    notes = _notes(journal, read, task, summaries, comparisons)
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     if memory is not None:
         verdict = replace(verdict, details=(*memory.lines, *verdict.details))
@@ -145,11 +134,7 @@ def conclude(
         summaries=summaries,
         comparisons=comparisons,
         partial=settings.partial,
-        warnings=(
-            *certificate_warnings(certificates, journal.state.n_before_resuming),
-            *run_warnings(journal, header.variants, read.completions),
-            *collapse_warnings(collapse),
-        ),
+        warnings=_warnings(journal, read, certificates, collapse),
         provenance=_provenance(journal, read, time.perf_counter() - began),
         trust=trust,
         preferences=tuple(evidence.preferences),
@@ -161,6 +146,35 @@ def conclude(
         capability=capability,
         choices=accepted.of_variants,
         memorisation=memory,
+    )
+
+
+def _notes(
+    journal: Journal,
+    read: _Read,
+    task: TaskResults,
+    summaries: Sequence[Summary],
+    comparisons: Sequence[Comparison],
+) -> tuple[str, ...]:
+    """Return what stands in the details after the comparisons."""
+    return (
+        *task_notes(task),
+        *metric_notes(read.header.metrics, summaries, comparisons),
+        *judging_notes(journal),
+        *(f"{text[0].upper()}{text[1:]}" for text in read.header.metric_choice),
+    )
+
+
+def _warnings(
+    journal: Journal,
+    read: _Read,
+    certificates: Sequence[Certificate],
+    collapse: Sequence[Collapse],
+) -> tuple[str, ...]:
+    return (
+        *certificate_warnings(certificates, journal.state.n_before_resuming),
+        *run_warnings(journal, read.header.variants, read.completions),
+        *collapse_warnings(collapse),
     )
 
 

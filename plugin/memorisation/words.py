@@ -20,6 +20,7 @@ from plugin.memorisation.report import (
     Mean,
     Memorisation,
     RecitalView,
+    memorisation_of,
 )
 from plugin.records import ALL
 from plugin.results import Comparison, Verdict
@@ -34,6 +35,36 @@ _MEANING = {
     "not learned": "it does not find the training answers clearly likelier than the base does",
     "can't tell": "there are too few answers to compare",
 }
+
+
+def weigh_training(
+    verdict: Verdict,
+    comparisons: tuple[Comparison, ...],
+    evidence: Evidence,
+    facts: TrainingFacts,
+    settings: VerdictSettings,
+    withhold: Withhold,
+) -> tuple[Memorisation, Verdict, tuple[Comparison, ...]]:
+    """Return what the training data shows, the verdict, and the comparisons that decide it.
+
+    Where too many cases stand in the training data, the verdict is that on the clean ones.
+
+    Args:
+        verdict: on all cases.
+        comparisons: of all cases.
+        evidence: the run's scores.
+        facts: what is known of the training data.
+        settings: how the verdict was made.
+        withhold: takes back outcomes that mean nothing.
+    """
+    memory = memorisation_of(facts, evidence, settings)
+    memory = replace(memory, lines=memorisation_lines(memory))
+    if not memory.leads:
+        return memory, verdict, comparisons
+    verdict, deciding = lead_with_clean(verdict, comparisons, evidence, facts, settings, withhold)
+    if deciding is not comparisons:
+        memory = replace(memory, deciding=deciding)
+    return memory, verdict, deciding
 
 
 def lead_with_clean(
