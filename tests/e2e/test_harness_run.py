@@ -36,10 +36,21 @@ def test_tasks_stand_in_journal_table_summary_and_page(tasks: Path, tmp_path: Pa
     assert {(name, who) for name in ("pets", "shows") for who in ("vanilla", "adapter")} <= found
     assert "pets" in (out / "08_capability.csv").read_text(encoding="utf-8")
     assert "last_word" in (out / "report.html").read_text(encoding="utf-8")
-    # What is there is not asked again, and a new task is added to the same run.
-    (tasks / "pets.yaml").unlink()
+    # What is there is not asked again; more items are added to the same run.
     again = main(*RUN, "--lm_eval", str(tasks), "--out", str(out))
     assert again.code == 0 and "tasks of lm-eval" not in again.out
+
+
+def test_more_items_are_added_to_a_run_that_is_there(tasks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(*RUN, "--lm_eval", str(tasks), "--lm_eval_items", "2", "--out", str(out)).code == 0
+    with closing(Journal.existing(out)) as journal:
+        assert len(journal.item_results()) == 2 * 2
+    ended = main(*RUN, "--lm_eval", str(tasks), "--out", str(out))
+    n_all = len(PETS) + len(SHOWS) + len(LAST)
+    assert ended.code == 0 and f"tasks of lm-eval: {2 * n_all} of {2 * n_all} in" in ended.out
+    with closing(Journal.existing(out)) as journal:
+        assert len(journal.item_results()) == 2 * n_all
 
 
 @pytest.mark.parametrize(
@@ -64,4 +75,4 @@ def test_recorded_completions_have_no_weights_to_ask(tasks: Path, tmp_path: Path
     file.write_text(json.dumps(row) + "\n", encoding="utf-8")
     sides = ("--recorded", f"base={file}:base", "--recorded", f"tuned={file}:tuned")
     ended = main("run", *sides, "--lm_eval", str(tasks), "--out", str(tmp_path / "out"))
-    assert ended.code == 2 and "needs" not in ended.out and "lm_eval" in ended.err
+    assert ended.code == 2 and "only an engine that holds the weights here can give" in ended.err
