@@ -103,8 +103,9 @@ def full_report() -> Report:
 def test_a_case_shows_all_that_is_known_of_it(show: Open) -> None:
     page = show(full_report())
     first = card(page, "c0")
-    for summary in first.locator("summary").all():
-        summary.click()
+    closed = first.locator("details:not([open]) > summary")
+    while closed.count():  # a busy machine may lose a click while the page still moves
+        closed.first.click()
     text = first.inner_text()
     for part in (
         *("Case c0", "easy", "-0.20", "judge flipped", "And now?", "one"),
