@@ -104,8 +104,10 @@ def test_a_case_shows_all_that_is_known_of_it(show: Open) -> None:
     page = show(full_report())
     first = card(page, "c0")
     closed = first.locator("details:not([open]) > summary")
-    while closed.count():  # a busy machine may lose a click while the page still moves
+    while closed.count():
         closed.first.click()
+    # A part is made when the browser tells that it was opened, which is a moment later.
+    expect(first).to_contain_text("Let me think.", use_inner_text=True)
     text = first.inner_text()
     for part in (
         *("Case c0", "easy", "-0.20", "judge flipped", "And now?", "one"),
