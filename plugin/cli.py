@@ -2,11 +2,11 @@
 
 `start` looks in the table `HOSTS` whether a host started the program; if none did, it calls `main`.
 
-`main` runs a command that a person typed: run, certify, demo, resume, report or ratings. It returns
-the exit code: 0 done, 1 a fault (the journal is kept), 2 the user's mistake, 3 an adapter that is
-not certified, 130 interrupted. `run_lab_job` and `run_classic_job` run the program as a job of a
-Transformer Lab, which delivers the options and has its own ways to end a job. `run_job` runs it as
-a job of any other host.
+`main` runs a command that a person typed, from the table `COMMANDS`. It returns the exit code:
+0 done, 1 a fault (the journal is kept), 2 the user's mistake, 130 interrupted; a command may have
+codes of its own, such as 3 for an adapter that is not certified. `run_lab_job` and
+`run_classic_job` run the program as a job of a Transformer Lab, which delivers the options and has
+its own ways to end a job. `run_job` runs it as a job of any other host.
 
 What a run needs is imported when a run begins, so that help and mistyped options answer at once.
 """
@@ -21,16 +21,16 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from plugin.errors import FaultError, JudgeError, OptionError, OutputGoneError, VerdictError
-from plugin.plan.command_line import PROGRAM, parse_arguments, read_config
+from plugin.plan.command_line import parse_arguments
+from plugin.plan.commands import COMMANDS
 from plugin.plan.params import Params
 from plugin.plan.params_input import ONLY_VANILLA
 from plugin.terminal import say, usable_streams
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from plugin.hosts import Host
     from plugin.hosts.classic import ClassicHost
     from plugin.hosts.lab import LabHost
-
-_DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,30 +63,18 @@ def _stop_on_signals() -> None:
 def _run_command(given: dict[str, Any]) -> int:
     from plugin.hosts.folder import FolderHost
 
-    command = given.pop("command")
-    host: Host = FolderHost("")
+    host = FolderHost("")
     try:
-        from plugin.ratings import RatingRequest, draw_for_rating
-        from plugin.run import rebuild_report, run
-
-        if command == "certify":
-            host = FolderHost(given["out"])
-            return _certify(given, host)
-        if command in ("report", "ratings"):
-            folder = Path(given["folder"])
-            host = FolderHost(given.get("out") or str(folder))
-            if command == "report":
-                rebuild_report(folder, host, given["human_ratings"] or ())
-            else:
-                given.pop("folder")
-                draw_for_rating(folder, RatingRequest(**given), host)
-        else:
-            params = _PARAMS_OF[command](given)
-            host = FolderHost(params.out, prefix="demo-" if command == "demo" else "")
-            run(params, host)
+        code: int = _function(COMMANDS[given.pop("command")].work)(given, host)
     except (Exception, KeyboardInterrupt) as error:  # also our own bugs: the journal is kept
         return _report_error(error, host)
-    return 0
+    return code
+
+
+def _function(place: str) -> Any:
+    """Return the function that a table names as "module:function"."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _report_error(error: BaseException, host: Host) -> int:
@@ -104,17 +90,6 @@ def _report_error(error: BaseException, host: Host) -> int:
     return error.exit_code
 
 
-def _certify(given: Mapping[str, Any], host: Host) -> int:
-    from plugin.certify.sweep import read_scales
-    from plugin.certifying import NOT_CERTIFIED, PROBE_TOKENS, certify
-
-    values = {name: value for name, value in given.items() if value is not None}
-    scales, out = values.pop("scales", None), values.pop("out")
-    chosen = read_scales(scales) if scales is not None else ()
-    found = certify(Params.parse({**values, "max_tokens": PROBE_TOKENS}), host, chosen, out)
-    return 0 if all(one.kind == "certified" for one in found) else NOT_CERTIFIED
-
-
 def _save_traceback() -> str:
     """Write the traceback to a new file; return a sentence that names it."""
     options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "delete": False}
@@ -126,59 +101,6 @@ def _save_traceback() -> str:
     except OSError as error:
         return f"an unexpected fault: please report it (no room for its traceback: {error})"
     return f"an unexpected fault: please report it and attach {file.name}"
-
-
-def _run_params(arguments: dict[str, Any]) -> Params:
-    values = read_config(arguments.pop("config"))
-    values |= {name: value for name, value in arguments.items() if value is not None}
-    return Params.parse(values)
-
-
-def _demo_params(arguments: Mapping[str, Any]) -> Params:
-    if not (_DEMO / "cases.jsonl").is_file():
-        raise OptionError(
-            f"this copy of the program has no demo (there is no {_DEMO}): clone the whole project, "
-            f"or compare your own models with `{PROGRAM} run`"
-        )
-    return Params.parse(
-        {
-            "model_name": str(_DEMO / "model"),
-            "model_adapter": [str(_DEMO / "adapter")],
-            "dataset_name": str(_DEMO / "cases.jsonl"),
-            "train_data": [str(_DEMO / "train.jsonl")],
-            "judge": "offline",
-            "max_tokens": 48,
-            "capability": "quick",
-            "predefined_tasks": [
-                "Correctness",
-                "Token F1",
-                "Exact Match",
-                "Answer Relevancy",
-                "Hallucination",
-            ],
-            "out": arguments["out"],
-        }
-    )
-
-
-def _resume_params(arguments: Mapping[str, Any]) -> Params:
-    from plugin.reopen import open_run
-
-    folder = Path(arguments["folder"])
-    journal = open_run(folder, to_write=True)
-    try:
-        values = {**journal.header.params, "out": str(folder)}
-        state = journal.state
-        if state.ratings or state.human_choices or state.reason_checks:
-            values.pop("human_ratings", None)  # the journal has them; the files may be gone
-        if state.training and not all(Path(name).exists() for name in state.training.files):
-            values.pop("train_data", None)  # the journal keeps what was found
-    finally:
-        journal.close()
-    return Params.parse(values)
-
-
-_PARAMS_OF = {"run": _run_params, "demo": _demo_params, "resume": _resume_params}
 
 
 _NEEDED_AT_A_STOP = ("pandas", "scipy.stats", "scipy.optimize", "scipy.special")
@@ -302,10 +224,9 @@ def run_job(code: str, arguments: Sequence[str]) -> int:
     """
     from plugin.run import run
 
-    file, _, function = code.partition(":")
-    module = importlib.import_module(f"plugin.hosts.{file}")
+    make_host = _function(f"plugin.hosts.{code}")
     _stop_on_signals()
-    host, values = getattr(module, function)(arguments)
+    host, values = make_host(arguments)
     try:
         run(Params.parse(values), host)
     except (Exception, KeyboardInterrupt) as error:

@@ -27,7 +27,12 @@ _LINE_EVERY_S = 5.0
 
 
 class FolderHost(PathHost):
-    """Keep a run in a folder, and show it on the terminal. See `plugin.hosts.Host`."""
+    """Keep a run in a folder, and show it on the terminal. See `plugin.hosts.Host`.
+
+    Attributes:
+        out: the run's folder; "" for one under runs/ that is named after the run.
+        prefix: how such a name begins. Both may be set until `open` is called.
+    """
 
     stop_within_s = 3.0
 
@@ -35,12 +40,12 @@ class FolderHost(PathHost):
         """Write nothing yet.
 
         Args:
-            out: the run's folder; "" for one under runs/ that is named after the run.
-            prefix: how such a name begins.
+            out: see the attribute.
+            prefix: see the attribute.
             console: where to write; the terminal by default.
         """
-        self._out = out
-        self._prefix = prefix
+        self.out = out
+        self.prefix = prefix
         self._opened: Path | None = None
         self._console = console or _Screen(highlight=False, soft_wrap=True)
         self._n_told = 0
@@ -48,7 +53,7 @@ class FolderHost(PathHost):
 
     def open(self, run_id: str) -> Path:
         """Return the run's folder, made when missing."""
-        folder = Path(os.path.expanduser(self._out or Path(RUNS) / f"{self._prefix}{run_id}"))
+        folder = Path(os.path.expanduser(self.out or Path(RUNS) / f"{self.prefix}{run_id}"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -113,7 +113,7 @@ def test_a_guard_without_questions_is_refused(tmp_path):
 
 
 def test_the_demo_asks_the_quick_set():
-    from plugin.cli import _demo_params
+    from plugin.typed import demo_params
 
-    assert _demo_params({"out": ""}).capability == "quick"
+    assert demo_params("").capability == "quick"
     assert (FOLDER / "model").is_dir()

@@ -1,0 +1,119 @@
+"""Begin what a person typed: the function of each command in `plugin.plan.commands`.
+
+Each takes the options by name, and the host that shows what it says and how it ended. Each returns
+the exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from plugin.errors import OptionError
+from plugin.hosts.folder import FolderHost
+from plugin.plan.command_line import PROGRAM, read_config
+from plugin.plan.params import Params
+
+_DEMO = Path(__file__).resolve().parent.parent / "demo"
+
+
+def start_run(given: dict[str, Any], host: FolderHost) -> int:
+    """Run with the options of a config file, and those that were typed before them."""
+    values = read_config(given.pop("config"))
+    values |= {name: value for name, value in given.items() if value is not None}
+    return _run(Params.parse(values), host)
+
+
+def start_demo(given: Mapping[str, Any], host: FolderHost) -> int:
+    """Run a comparison of the tiny models that come with the program."""
+    host.prefix = "demo-"
+    return _run(demo_params(given["out"]), host)
+
+
+def start_resume(given: Mapping[str, Any], host: FolderHost) -> int:
+    """Go on with a run."""
+    return _run(_resume_params(Path(given["folder"])), host)
+
+
+def _run(params: Params, host: FolderHost) -> int:
+    from plugin.run import run
+
+    host.out = params.out
+    run(params, host)
+    return 0
+
+
+def start_report(given: Mapping[str, Any], host: FolderHost) -> int:
+    """Rebuild the files of a run from its journal."""
+    from plugin.run import rebuild_report
+
+    host.out = given["out"] or given["folder"]
+    rebuild_report(Path(given["folder"]), host, given["human_ratings"] or ())
+    return 0
+
+
+def start_ratings(given: dict[str, Any], host: FolderHost) -> int:
+    """Write what people need to rate a run's answers."""
+    from plugin.ratings import RatingRequest, draw_for_rating
+
+    folder = Path(given.pop("folder"))
+    host.out = str(folder)
+    draw_for_rating(folder, RatingRequest(**given), host)
+    return 0
+
+
+def start_certify(given: Mapping[str, Any], host: FolderHost) -> int:
+    """Make the certificates of adapters without a run."""
+    from plugin.certify.sweep import read_scales
+    from plugin.certifying import NOT_CERTIFIED, PROBE_TOKENS, certify
+
+    values = {name: value for name, value in given.items() if value is not None}
+    scales, host.out = values.pop("scales", None), values.pop("out")
+    chosen = read_scales(scales) if scales is not None else ()
+    found = certify(Params.parse({**values, "max_tokens": PROBE_TOKENS}), host, chosen, host.out)
+    return 0 if all(one.kind == "certified" for one in found) else NOT_CERTIFIED
+
+
+def demo_params(out: str) -> Params:
+    """Return the options of the demo's run."""
+    if not (_DEMO / "cases.jsonl").is_file():
+        raise OptionError(
+            f"this copy of the program has no demo (there is no {_DEMO}): clone the whole project, "
+            f"or compare your own models with `{PROGRAM} run`"
+        )
+    return Params.parse(
+        {
+            "model_name": str(_DEMO / "model"),
+            "model_adapter": [str(_DEMO / "adapter")],
+            "dataset_name": str(_DEMO / "cases.jsonl"),
+            "train_data": [str(_DEMO / "train.jsonl")],
+            "judge": "offline",
+            "max_tokens": 48,
+            "capability": "quick",
+            "predefined_tasks": [
+                "Correctness",
+                "Token F1",
+                "Exact Match",
+                "Answer Relevancy",
+                "Hallucination",
+            ],
+            "out": out,
+        }
+    )
+
+
+def _resume_params(folder: Path) -> Params:
+    from plugin.reopen import open_run
+
+    journal = open_run(folder, to_write=True)
+    try:
+        values = {**journal.header.params, "out": str(folder)}
+        state = journal.state
+        if state.ratings or state.human_choices or state.reason_checks:
+            values.pop("human_ratings", None)  # the journal has them; the files may be gone
+        if state.training and not all(Path(name).exists() for name in state.training.files):
+            values.pop("train_data", None)  # the journal keeps what was found
+    finally:
+        journal.close()
+    return Params.parse(values)
