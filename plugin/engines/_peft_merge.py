@@ -42,8 +42,11 @@ def merge_obstacle(model: Any, peft: Any, name: str) -> str:
     """
     from peft.tuners.lora.layer import Linear, LoraLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
-    from peft.utils import AuxiliaryTrainingWrapper
 
+    try:
+        from peft.utils import AuxiliaryTrainingWrapper
+    except ImportError:
+        return "the installed PEFT is too old for it"
     if peft.peft_config[name].use_dora:
         return "DoRA"
     n_bytes = 0
