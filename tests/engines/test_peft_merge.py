@@ -85,6 +85,17 @@ def test_what_cannot_be_merged_runs_on_pefts_layers(kind: str, why: str, tmp_pat
     assert engine.certify(TUNED, prompts(engine)).path == f"{PEFT_PATH} ({why})"
 
 
+def test_a_peft_of_a_host_that_is_too_old_for_copies_still_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PEFT 0.14, which the current host pins, has no such class."""
+    monkeypatch.delattr("peft.utils.AuxiliaryTrainingWrapper")
+    engine = load()
+    found = engine.certify(TUNED, prompts(engine))
+    assert found.path == f"{PEFT_PATH} (the installed PEFT is too old for it)"
+    assert found.result == "certified"
+
+
 def test_copies_that_memory_has_no_room_for_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_peft_merge, "_room_for_copies", lambda device: 1000.0)
     engine = load()
