@@ -108,6 +108,11 @@ def _resume_params(folder: Path) -> Params:
 
     journal = open_run(folder, to_write=True)
     try:
+        if "compared" in journal.header.identity:
+            raise OptionError(
+                f"{folder} compares results that were there already, so there is nothing to go on "
+                f"with; compare them again with `{PROGRAM} compare`"
+            )
         values = {**journal.header.params, "out": str(folder)}
         state = journal.state
         if state.ratings or state.human_choices or state.reason_checks:
