@@ -70,6 +70,10 @@ class ScoredFile:
     notes: tuple[str, ...] = ()
 
 
+MAX_ITEMS = 200_000
+"""Items of one file; more would take minutes and gigabytes, and tell nothing more."""
+
+
 class ItemCollector:
     """Collect the items of a file; repeats of an item, such as epochs, become one with the mean."""
 
@@ -79,9 +83,18 @@ class ItemCollector:
         self.n_repeats = 0
 
     def add(self, item: ScoredItem) -> None:
-        """Add one reading of an item."""
+        """Add one reading of an item.
+
+        Raises:
+            ValueError: when there are too many items.
+        """
         kept = self._first.setdefault(item.key, item)
         self.n_repeats += kept is not item and not (kept.scores.keys() - item.scores.keys())
+        if len(self._first) > MAX_ITEMS:
+            raise ValueError(
+                f"it holds more than {MAX_ITEMS:,} items; a part of them, drawn at random, tells "
+                "as much"
+            )
         own = self._scores.setdefault(item.key, {})
         for name, value in item.scores.items():
             own.setdefault(name, []).append(value)

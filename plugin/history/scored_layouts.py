@@ -77,6 +77,8 @@ def _read(path: Path, only: str) -> ScoredFile:
         if listed is None:
             raise ValueError("it holds no rows")
         return _read_table(_numbered(row for row in listed if isinstance(row, dict)), path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"files that end in {path.suffix or 'nothing'} are not known")
     return _read_table(read_files([path]).rows, path)
 
 
@@ -125,11 +127,10 @@ def _is_lm_eval(row: Mapping[str, Any]) -> bool:
 def _read_lm_eval(rows: Rows, path: Path, only: str) -> ScoredFile:
     """Read lm-eval's samples: a line for each item and filter, the scores by name in it."""
     task = path.name.removeprefix("samples_").rpartition("_")[0] or path.stem
-    all_rows = list(rows)
-    filters = list(dict.fromkeys(str(row.get("filter", "none")) for row in all_rows))
-    items, seen = ItemCollector(), _Repeats()
-    for row in all_rows:
-        which = f" ({row.get('filter')})" if len(filters) > 1 else ""
+    filters, items, seen = dict[str, None](), ItemCollector(), _Repeats()
+    for row in rows:
+        how = str(row.get("filter", "none"))
+        filters[how] = None
         names = row.get("metrics") or [n for n, v in row.items() if _is_lm_eval_score(n, v)]
         items.add(
             ScoredItem(
@@ -138,11 +139,19 @@ def _read_lm_eval(rows: Rows, path: Path, only: str) -> ScoredFile:
                 question=_lm_eval_question(row),
                 expected=as_text(row.get("target")),
                 answer=_first_text(row.get("filtered_resps") or row.get("resps")),
-                scores={f"{name}{which}": as_score(row.get(name)) for name in names},
+                scores={f"{name} ({how})": as_score(row.get(name)) for name in names},
                 group=task,
             )
         )
-    return ScoredFile("lm-eval", items.items(), notes=items.notes)
+    found = items.items()
+    if len(filters) == 1:
+        found = tuple(replace(one, scores=_without(one.scores, *filters)) for one in found)
+    return ScoredFile("lm-eval", found, notes=items.notes)
+
+
+def _without(scores: Mapping[str, float | None], how: str) -> dict[str, float | None]:
+    """Return the scores without the name of the only filter in theirs."""
+    return {name.removesuffix(f" ({how})"): value for name, value in scores.items()}
 
 
 class _Repeats:

@@ -85,6 +85,8 @@ def scored_side(name: str, files: Mapping[str, ScoredFile], specs: Sequence[Metr
                 )
             items[item.key] = item
     scores, failures = dict[Place, Score](), dict[Place, str]()
+    if len({item.group for item in items.values()}) == 1:  # which would say everything twice
+        items = {key: replace(item, group=None) for key, item in items.items()}
     for key, item in items.items():
         for spec in specs:
             value = item.scores.get(spec.name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from plugin.plan.command_parser import PROGRAM, RUN_OPTIONS, CommandParser, add_option, full_help
-from plugin.plan.commands_records import compare_options
+from plugin.plan.commands_records import cases_options, compare_options
 from plugin.plan.options import Group
 from plugin.plan.params import option_of
 
@@ -151,5 +151,10 @@ COMMANDS = {
         "compare earlier runs, or scores of other tools, without running anything",
         compare_options,
         "plugin.history.command:start_compare",
+    ),
+    "cases": Command(
+        "say what changed between two evaluation sets (cases diff OLD NEW)",
+        cases_options,
+        "plugin.history.cases_diff:start_cases",
     ),
 }
