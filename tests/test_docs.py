@@ -29,7 +29,7 @@ FENCE = re.compile(r"^[ ]*```.*?^[ ]*```[ ]*$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FOREIGN_OPTIONS = {"enable-lora", "lora-modules", "lora-paths", "model", "adapter-path", "check"}
-FOREIGN_OPTIONS |= {"log_samples"}
+FOREIGN_OPTIONS |= {"log_samples", "help"}
 """Words after two dashes that are options of other programs."""
 
 
@@ -37,7 +37,7 @@ def own_options() -> set[str]:
     """The options of all commands."""
     found = set()
     for command in COMMANDS.values():
-        parser = CommandParser()
+        parser = CommandParser(add_help=False)
         command.add_options(parser)
         found |= {word.removeprefix("--") for word in parser._option_string_actions}
     return found
