@@ -1,4 +1,4 @@
-"""The options of the commands about what is there already: compare, cases."""
+"""The options of the commands about what is there already: compare, cases, history."""
 
 from __future__ import annotations
 
@@ -42,3 +42,11 @@ def cases_options(parser: CommandParser) -> None:
     parser.add_argument("sets", metavar="SET", nargs="*", help=about)
     for name in CASES_OPTIONS:
         add_option(parser, name, full_help(name))
+
+
+def history_options(parser: CommandParser) -> None:
+    """Add the options of `history`."""
+    about = "folders of runs, or folders that hold such (default: runs)"
+    parser.add_argument("folders", metavar="DIR", nargs="*", help=about)
+    about = "where page, table and picture go (default: history in the first folder)"
+    parser.add_argument("--out", metavar="DIR", default="", help=about)
