@@ -25,7 +25,7 @@ from plugin.report.canvas import (
 from plugin.report.embedded import security_policy
 from plugin.report.run_record import RunRecord
 
-_TOP, _PANEL, _LABELS, _GAP = 0.95, 2.3, 1.15, 0.35
+_TOP, _PANEL, _LABELS, _GAP = 0.95, 2.3, 0.85, 0.3
 """Inches: title, one panel, the room for its labels, and the gap below."""
 
 MAX_POINTS = 40
