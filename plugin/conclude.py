@@ -425,6 +425,7 @@ def _provenance(journal: Journal, read: _Read, compare_s: float) -> dict[str, ob
         "settings": params.settings(),
         "model": params.model_name,
         "dataset": params.dataset_name,
+        "note": params.note,
         "identity": header.identity,
         "digests": header.digests,
         "prompts": asdict(state.prompts) if state.prompts else None,

@@ -41,7 +41,26 @@ def _run(params: Params, host: FolderHost) -> int:
 
     host.out = params.out
     run(params, host)
+    _keep_record(host)
     return 0
+
+
+def _keep_record(host: FolderHost) -> None:
+    """Add a line about the run to the history beside its folder."""
+    import json
+    from datetime import UTC, datetime
+
+    from plugin.report.run_record import RECORDS, append_records, records_of
+
+    folder = host.folder
+    if folder is None:
+        return
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        summary = json.loads((folder / "summary.json").read_bytes())
+        append_records(records_of(summary, folder, now), folder.resolve().parent / RECORDS)
+    except OSError as error:
+        host.log(f"note: no line was added to the history beside {folder} ({error.strerror})")
 
 
 def start_report(given: Mapping[str, Any], host: FolderHost) -> int:
@@ -108,6 +127,11 @@ def _resume_params(folder: Path) -> Params:
 
     journal = open_run(folder, to_write=True)
     try:
+        if "compared" in journal.header.identity:
+            raise OptionError(
+                f"{folder} compares results that were there already, so there is nothing to go on "
+                f"with; compare them again with `{PROGRAM} compare`"
+            )
         values = {**journal.header.params, "out": str(folder)}
         state = journal.state
         if state.ratings or state.human_choices or state.reason_checks:

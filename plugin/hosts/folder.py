@@ -63,6 +63,11 @@ class FolderHost(PathHost):
         self._opened = folder
         return folder
 
+    @property
+    def folder(self) -> Path | None:
+        """Return the run's folder; None before it was opened."""
+        return self._opened
+
     def tend(self, progress: Progress) -> None:
         """Draw a bar on a terminal, print a line now and then elsewhere.
 

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from typing import get_args
 
 from plugin.plan.command_parser import PROGRAM, RUN_OPTIONS, CommandParser, add_option, full_help
+from plugin.plan.commands_records import (
+    cases_options,
+    compare_options,
+    history_options,
+)
 from plugin.plan.options import Group
 from plugin.plan.params import option_of
 
@@ -145,5 +150,20 @@ COMMANDS = {
         "write pages (--page) or a template for human ratings of cases drawn at random",
         _ratings_options,
         "plugin.typed:start_ratings",
+    ),
+    "compare": Command(
+        "compare earlier runs, or scores of other tools, without running anything",
+        compare_options,
+        "plugin.history.command:start_compare",
+    ),
+    "history": Command(
+        "show earlier runs over time: a table, a picture and a page",
+        history_options,
+        "plugin.history.timeline:start_history",
+    ),
+    "cases": Command(
+        "say what changed between two evaluation sets (cases diff OLD NEW)",
+        cases_options,
+        "plugin.history.cases_diff:start_cases",
     ),
 }

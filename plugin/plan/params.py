@@ -48,6 +48,13 @@ class Params(CapabilityParams):
         "FINETUNE_VERDICT_CACHE). Empty: none; 'off': none, whatever the environment says.",
         Option("output", value="DIR", hosts=CLI),
     )
+    note: str = option(
+        "",
+        "Note",
+        "A sentence for later readers of this run, such as what was changed; kept with the run and "
+        "shown in its history.",
+        Option("output", value="TEXT", hosts=NOT_CLASSIC),
+    )
     seed: int = option(
         0,
         "Seed",
@@ -160,7 +167,7 @@ class Params(CapabilityParams):
         places |= {"tuned_model", "recorded", "server_url"}
         pace = {"batch_size", "concurrency", "judge_timeout_s", "workers", "ray_address"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
-        besides = {"trust_report", "human_ratings", *CAPABILITY_OPTIONS, *TRAINING_OPTIONS}
+        besides = {"note", "trust_report", "human_ratings", *CAPABILITY_OPTIONS, *TRAINING_OPTIONS}
         fields = type(self).model_fields
         unsaid = {name for name in _UNSAID if getattr(self, name) == fields[name].default}
         left_out = places | pace | ends | besides | unsaid  # a run that says nothing keeps its id

@@ -1,0 +1,52 @@
+"""The options of the commands about what is there already: compare, cases, history."""
+
+from __future__ import annotations
+
+from plugin.plan.command_parser import CommandParser, add_option, full_help
+
+CASES_OPTIONS = (
+    *("dataset_split", "input_column", "expected_output_column", "context_column", "id_column"),
+    "input_template",
+)
+"""Options of `run` that say how an evaluation set is read."""
+
+
+def compare_options(parser: CommandParser) -> None:
+    """Add the options of `compare`."""
+    about = (
+        "folders of earlier runs, the baseline first: DIR, DIR#VARIANT or NAME=DIR#VARIANT "
+        "(default: the only variant besides the base)"
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="*", help=about)
+    about = (
+        "scores of another tool, the baseline first: a file of lm-eval, Inspect, promptfoo or "
+        "OpenAI evals, a CSV or JSONL table, or a folder of lm-eval's samples; repeat it for each "
+        "model, and for further files of one model"
+    )
+    parser.add_argument("--scored", metavar="NAME=FILE", action="append", help=about)
+    about = "the metric that decides (default: the run's, or the first of the file)"
+    parser.add_argument("--primary_metric", metavar="NAME", help=about)
+    about = "metrics of --scored of which less is better (known: perplexity, wer, ...)"
+    parser.add_argument("--lower_is_better", metavar="NAME", nargs="+", help=about)
+    about = "the smallest difference that matters on a metric of --scored (0.05 for scores 0 to 1)"
+    parser.add_argument("--margin", metavar="NAME=X", action="append", help=about)
+    about = "where the results go (default: one under runs/)"
+    parser.add_argument("--out", metavar="DIR", default="", help=about)
+
+
+def cases_options(parser: CommandParser) -> None:
+    """Add the options of `cases`."""
+    about = "diff: what was added, removed and changed between two evaluation sets"
+    parser.add_argument("what", metavar="diff", choices=("diff",), help=about)
+    about = "the old and the new set: files, folders, data sets, or folders of runs"
+    parser.add_argument("sets", metavar="SET", nargs="*", help=about)
+    for name in CASES_OPTIONS:
+        add_option(parser, name, full_help(name))
+
+
+def history_options(parser: CommandParser) -> None:
+    """Add the options of `history`."""
+    about = "folders of runs, or folders that hold such (default: runs)"
+    parser.add_argument("folders", metavar="DIR", nargs="*", help=about)
+    about = "where page, table and picture go (default: history in the first folder)"
+    parser.add_argument("--out", metavar="DIR", default="", help=about)
