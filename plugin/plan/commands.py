@@ -15,6 +15,7 @@ from plugin.plan.command_parser import PROGRAM, RUN_OPTIONS, CommandParser, add_
 from plugin.plan.commands_records import (
     cases_options,
     compare_options,
+    export_options,
     history_options,
 )
 from plugin.plan.options import Group
@@ -160,6 +161,11 @@ COMMANDS = {
         "show earlier runs over time: a table, a picture and a page",
         history_options,
         "plugin.history.timeline:start_history",
+    ),
+    "export": Command(
+        "write a section for a model card; send a run to an experiment tracker",
+        export_options,
+        "plugin.history.export:start_export",
     ),
     "cases": Command(
         "say what changed between two evaluation sets (cases diff OLD NEW)",

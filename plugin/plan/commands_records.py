@@ -50,3 +50,15 @@ def history_options(parser: CommandParser) -> None:
     parser.add_argument("folders", metavar="DIR", nargs="*", help=about)
     about = "where page, table and picture go (default: history in the first folder)"
     parser.add_argument("--out", metavar="DIR", default="", help=about)
+
+
+def export_options(parser: CommandParser) -> None:
+    """Add the options of `export`."""
+    parser.add_argument("folder", metavar="DIR", help="the run's directory")
+    about = "also send it to trackers that are installed: mlflow, wandb, trackio"
+    choices = ("mlflow", "wandb", "trackio")
+    parser.add_argument("--track", choices=choices, metavar="NAME", nargs="+", help=about)
+    about = "the variant that the model card is about (default: that of the verdict)"
+    parser.add_argument("--variant", metavar="NAME", help=about)
+    about = "where model_card.md goes (default: the run's directory)"
+    parser.add_argument("--out", metavar="DIR", default="", help=about)
