@@ -58,6 +58,14 @@ class Quantity(Protocol):
         """Return what is counted."""
 
     @property
+    def loss_p(self) -> float | None:
+        """Return the one-sided p of "nothing was lost", failures in favour; None without a test."""
+
+    @property
+    def shift(self) -> float:
+        """Return the value that stands for no difference at all."""
+
+    @property
     def why_none(self) -> str:
         """Return why there is no interval; "" where there is one."""
 
@@ -121,7 +129,15 @@ class Mean:
 
     @cached_property
     def _found(self) -> stats.PairedEstimate:
-        return self._estimate(self.sample, LEVEL)
+        own = self.sample
+        return stats.paired_estimate(
+            own.values,
+            clusters=own.clusters,
+            low=own.low,
+            high=own.high,
+            seed=self.seed,
+            n_resamples=self.n_resamples,
+        )
 
     @property
     def value(self) -> float | None:
@@ -146,9 +162,25 @@ class Mean:
             return "" if has_one else "a run that may stop early gives it no interval"
         return self._found.why_no_interval
 
+    @cached_property
+    def _known_ends(self) -> dict[float, Ends]:
+        return {}
+
+    @cached_property
+    def loss_p(self) -> float | None:
+        """See `Quantity`."""
+        own = self.highest or self.sample
+        if self.is_anytime or own.low >= 0:
+            return None
+        return stats.harm_p(
+            own.values, clusters=own.clusters, seed=self.seed, n_resamples=self.n_resamples
+        )
+
     def ends(self, level: float) -> Ends:
         """See `Quantity`."""
-        return self._ends(self.sample, level)
+        if level not in self._known_ends:
+            self._known_ends[level] = self._ends(self.sample, level)
+        return self._known_ends[level]
 
     def at_worst(self, level: float) -> Ends:
         """See `Quantity`."""
@@ -174,11 +206,7 @@ class Mean:
     def _ends(self, sample: Sample, level: float) -> Ends:
         if self.is_anytime:
             return self._anytime_ends(sample, level)
-        found = self._estimate(sample, level)
-        return self._shifted(found.ci_low, found.ci_high)
-
-    def _estimate(self, sample: Sample, level: float) -> stats.PairedEstimate:
-        return stats.paired_estimate(
+        found = stats.mean_interval(
             sample.values,
             clusters=sample.clusters,
             low=sample.low,
@@ -187,6 +215,7 @@ class Mean:
             n_resamples=self.n_resamples,
             level=level,
         )
+        return self._shifted(found.ci_low, found.ci_high)
 
     def _anytime_ends(self, sample: Sample, level: float) -> Ends:
         """Return the confidence sequence at its end; none with clusters, or without bounds."""
@@ -218,6 +247,8 @@ class Growth:
     clusters: tuple[Hashable, ...] | None
     n_failed: int = 0
     noun: str = "cases"
+    loss_p: None = None
+    shift: float = 0.0
 
     @property
     def value(self) -> float | None:
@@ -271,6 +302,8 @@ class AbilityGain:
     n_failed: int = 0
     n_clusters: int | None = None
     noun: str = "items"
+    loss_p: None = None
+    shift: float = 0.0
 
     @property
     def n(self) -> int:

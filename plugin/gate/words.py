@@ -44,9 +44,9 @@ def gate_warnings(run: GateRun, found: GateResult) -> list[str]:
     """Return what the reader must know besides, a sentence each."""
     lines = list[str]()
     if n := found.count("can't tell"):
-        let = "blocks" if found.is_strict else "lets the model pass; --strict blocks instead"
-        what = "1 rule could" if n == 1 else f"{format_count(n)} rules could"
-        lines.append(f"{what} not be decided, which {let}.")
+        what = f"{format_count(n, 'rule', 'rules')} could not be decided"
+        let = "" if found.result == "fail" else ", which lets the model pass; --strict blocks"
+        lines.append(f"{what}{', which blocks (--strict)' if found.is_strict else let}.")
     if run.why_this:
         lines.append(f"The gate is for {run.variant}: {run.why_this}.")
     if run.case_note:
