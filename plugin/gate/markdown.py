@@ -14,8 +14,8 @@ from itertools import pairwise
 
 from plugin.compare.numbers import format_number
 from plugin.gate.decide import Decision, GateResult
-from plugin.gate.reading import GateRun
-from plugin.gate.regressions import Regression, short_text
+from plugin.gate.reading import GateRun, short_text
+from plugin.gate.regressions import Regression
 from plugin.gate.words import (
     SIGNS,
     gate_warnings,
@@ -24,11 +24,11 @@ from plugin.gate.words import (
     told_text,
 )
 
-MOST_ROWS = 40
+MOST_ROWS = 30
 """Rules in the table; gate.json has them all."""
 
-_N_CHARS = 600
-"""Of a sentence of ours, in which names of users stand."""
+_SENTENCE, _TEXT, _NAME = 900, 400, 200
+"""Bytes, escapes included, of a sentence of ours, of a text of a case, and of a name."""
 
 _MARKUP = frozenset("&<>|`*_[]{}#!@~$^\\/")
 """Read as markup, or as the name of a person, an issue, a label or a formula, anywhere."""
@@ -60,16 +60,16 @@ _URGENCY = {"fail": 0, "can't tell": 1, "pass": 2}
 
 def _row(one: Decision) -> str:
     sign = f"{SIGNS[one.result]} {one.result}"
-    cells = (sign, f"<code>{escape(one.check.name, 120)}</code>", escape(told_text(one)))
+    cells = (sign, f"<code>{escape(one.check.name, _NAME)}</code>", escape(told_text(one)))
     return f"| {' | '.join((*cells, escape(limit_text(one.check))))} |"
 
 
 def _worst_lines(run: GateRun, worst: Sequence[Regression]) -> list[str]:
     """Return the table of the cases on which the variant lost most."""
     n = "The case" if len(worst) == 1 else f"The {len(worst)} cases"
-    metric = escape(run.primary.name, 120)
+    metric = escape(run.primary.name, _NAME)
     head = f"{n} with the largest loss on {metric}"
-    base, own = (escape(name, 60) for name in (run.base, run.variant))
+    base, own = (escape(name, _NAME) for name in (run.base, run.variant))
     return [
         f"<details><summary>{head}</summary>",
         "",
@@ -90,18 +90,23 @@ def _worst_row(one: Regression) -> str:
 
 def code(text: str) -> str:
     """Return a text of a case or a model, as it may stand in a cell of a table."""
-    return f"<code>{escape(text)}</code>" if text else ""
+    return f"<code>{escape(text, _TEXT)}</code>" if text else ""
 
 
-def escape(text: str, n: int = _N_CHARS) -> str:
+def escape(text: str, n_bytes: int = _SENTENCE) -> str:
     """Return the text on one line and cut short, with nothing in it that could be read as markup.
 
     Args:
         text: any text.
-        n: characters that are shown at most.
+        n_bytes: how long it may be, escapes included.
     """
-    shown = short_text(text, n)
-    return "".join(_escaped(*pair) for pair in pairwise(f"{shown} "))
+    shown, length = list[str](), 0
+    for pair in pairwise(f"{short_text(text, n_bytes)} "):
+        shown.append(_escaped(*pair))
+        length += len(shown[-1].encode("utf-8", "replace"))
+        if length > n_bytes:
+            return "".join((*shown[:-1], "…"))
+    return "".join(shown)
 
 
 def _escaped(char: str, after: str) -> str:

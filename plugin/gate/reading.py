@@ -30,8 +30,13 @@ from plugin.reopen import open_run, require_idle
 from plugin.report.record import Report
 from plugin.results import Comparison
 from plugin.run_facts import RunHeader
+from plugin.sheets import spell_breaks
 from plugin.terminal import shell_word
 from plugin.thinking import why_no_verdict
+
+_N_CHARS = 200
+_READ = 2_000
+"""Characters that are looked at to find so many shown ones: texts may be huge."""
 
 _MEANING = {
     "no effect": "the adapter changes nothing",
@@ -240,3 +245,10 @@ def choose_variant(run: GateRun, asked: str) -> GateRun:
 
 def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def short_text(text: str, n: int = _N_CHARS) -> str:
+    r"""Return the text on one line, white space as single blanks, cut after n characters."""
+    words = " ".join(text[:_READ].split())
+    shown = spell_breaks(words)
+    return shown if len(shown) <= n and len(text) <= _READ else f"{shown[:n]}…"

@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from plugin.compare.numbers import round_published
-from plugin.gate.reading import GateRun
+from plugin.gate.reading import GateRun, short_text
 from plugin.records import Case
 from plugin.report.record import Ledger
-from plugin.sheets import spell_breaks
 
 N_WORST = 5
-
-_N_CHARS = 200
-_READ = 2_000
-"""Characters that are looked at to find so many shown ones: texts may be huge."""
 
 
 class Regression(NamedTuple):
@@ -63,10 +58,3 @@ def _regression(run: GateRun, ledger: Ledger, case: Case, gain: float) -> Regres
         short_text(case.expected_output or ""),
         *(short_text(one.text if one else "") for one in texts),
     )
-
-
-def short_text(text: str, n: int = _N_CHARS) -> str:
-    r"""Return the text on one line, white space as single blanks, cut after n characters."""
-    words = " ".join(text[:_READ].split())
-    shown = spell_breaks(words)
-    return shown if len(shown) <= n and len(text) <= _READ else f"{shown[:n]}…"

@@ -15,7 +15,7 @@ from plugin.compare.numbers import format_count, format_number
 from plugin.compare.pairs import clusters_of
 from plugin.errors import OptionError, did_you_mean
 from plugin.gate.quantities import AbilityGain, Growth, Mean, Quantity, Sample
-from plugin.gate.reading import GateRun
+from plugin.gate.reading import GateRun, short_text
 from plugin.metrics import METRICS, key_of
 from plugin.plan.gate_rules import BETTER, AskedRule
 from plugin.records import ALL, EVEN, Case, Completion, MetricSpec
@@ -23,6 +23,9 @@ from plugin.trust.report import judge_faults
 
 Result = Literal["pass", "fail", "can't tell"]
 Unit = Literal["number", "share"]
+
+_NAME_CHARS = 60
+"""Of the name of a group: it is data, and may be long."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Check:
     def name(self) -> str:
         """Return the rule as typed, with the group or metric that this check is about."""
         guard = self.metric if self.asked.rule == "require_guards" else ""
-        about = guard if self.group == ALL else self.group
+        about = guard if self.group == ALL else short_text(self.group, _NAME_CHARS)
         return f"{self.asked.name} ({about})" if about else self.asked.name
 
 
@@ -185,7 +188,7 @@ def _in_group(run: GateRun, asked: AskedRule, group: str, loss: float) -> Check:
     spec = run.primary
     return replace(
         _on_gain(run, asked, spec, -loss),
-        measured=f"gain on {spec.name} in {group}",
+        measured=f"gain on {spec.name} in {short_text(group, _NAME_CHARS)}",
         quantity=run.gain(spec, group),
         group=group,
     )
