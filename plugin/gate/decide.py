@@ -101,7 +101,7 @@ def fail_levels(checks: Sequence[Check]) -> list[float]:
     left = [place for place, check in enumerate(checks) if _is_measured(check)]
     found = [1 - ALPHA] * len(checks)
     while left:
-        level = 1 - ALPHA / len(left)
+        level = 1 - ALPHA / sum(checks[place].n_tests for place in left)
         for place in left:
             found[place] = level
         failed = [place for place in left if _fails(checks[place], level)]

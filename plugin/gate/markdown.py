@@ -59,7 +59,7 @@ _URGENCY = {"fail": 0, "can't tell": 1, "pass": 2}
 
 
 def _row(one: Decision) -> str:
-    sign = f"{SIGNS[one.result]} {one.result}"
+    sign = f"{SIGNS[one.result]} {one.result}".replace(" ", "&nbsp;")
     cells = (sign, f"<code>{escape(one.check.name, _NAME)}</code>", escape(told_text(one)))
     return f"| {' | '.join((*cells, escape(limit_text(one.check))))} |"
 

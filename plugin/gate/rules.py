@@ -55,6 +55,7 @@ class Check:
         group: the group of cases.
         margin: the smallest difference on the metric that matters.
         void: why nothing can be told from the numbers; "" where something can.
+        n_tests: how many tests share its chance of a false fail; a lost guard is one of its own.
         unproved: why it cannot pass, whatever the interval shows; "" for no reason.
         broken: why it fails, whatever the interval shows; "" for no reason.
     """
@@ -73,6 +74,7 @@ class Check:
     group: str = ALL
     margin: float = 0.0
     void: str = ""
+    n_tests: int = 1
     unproved: str = ""
     broken: str = ""
 
@@ -133,7 +135,16 @@ def _require(run: GateRun, asked: AskedRule) -> list[Check]:
     lost = [f"{harm.name} ({format_number(harm.gain, signed=True)})" for harm in harms]
     broken = f"it lost what must not get worse: {', '.join(lost)}" if lost else ""
     unproved = "" if told == "better" else f"the verdict is {told}"
-    return [replace(bare, is_strict=True, unproved=unproved, broken=broken)]
+    has_guards = any(row.role == "guard" for row in run.report.comparisons)
+    return [
+        replace(
+            bare,
+            is_strict=True,
+            n_tests=1 + has_guards,
+            unproved=unproved,
+            broken=broken,
+        )
+    ]
 
 
 def _min_gain(run: GateRun, asked: AskedRule) -> list[Check]:

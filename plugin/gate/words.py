@@ -50,7 +50,7 @@ def gate_warnings(run: GateRun, found: GateResult) -> list[str]:
     if run.why_this:
         lines.append(f"The gate is for {run.variant}: {run.why_this}.")
     if run.case_note:
-        lines.append(f"As in the verdict, scores count on {run.case_note} alone.")
+        lines.append(f"As in the verdict, gains are those on {run.case_note}.")
     made = run.header.versions.get("finetune-verdict", "")
     if made and made != __version__:
         lines.append(f"The run was made with version {made} and decided with {__version__}.")
@@ -180,7 +180,9 @@ def _to_settle(decision: Decision, quantity: Quantity) -> list[str]:
     have = quantity.n if quantity.n_clusters is None else quantity.n_clusters
     noun = quantity.noun if quantity.n_clusters is None else "clusters"
     n = max(n, have + 1)
-    return [f"About {format_count(n)} {noun} like these would settle it, if the number stays so."]
+    return [
+        f"About {format_count(n)} {noun} like these would settle it, if the number stays the same."
+    ]
 
 
 _STYLES: dict[Result, str] = {"pass": "green", "fail": "bold red", "can't tell": "yellow"}
@@ -195,9 +197,8 @@ def terminal_lines(run: GateRun, found: GateResult, width: int) -> list[tuple[st
         lines += [(line, _STYLES[one.result]) for line in _hang(first, one.check.name, width)]
         for text in (measured_text(one), reason_text(one)):
             lines += [(line, "") for line in _hang(" " * pad, text, width)]
-    for note in gate_warnings(run, found):
-        lines += [("", ""), *((line, "yellow") for line in textwrap.wrap(note, width))]
-    return lines
+    notes = [line for note in gate_warnings(run, found) for line in textwrap.wrap(note, width)]
+    return [*lines, ("", ""), *((line, "yellow") for line in notes)] if notes else lines
 
 
 def _hang(first: str, text: str, width: int) -> list[str]:

@@ -41,8 +41,8 @@ class RuleEntry:
 
 RULES = {
     "require": RuleEntry(
-        "'better': better than the base on the primary metric, and no guard lost; 'not_worse': not "
-        "worse than the base, but for less than the run's margin",
+        "'better': better than the base on the primary metric, and no guard lost; 'not_worse': a "
+        "loss on it, if any, is smaller than the run's margin",
         f"{BETTER}|{NOT_WORSE}",
     ),
     "min_gain": RuleEntry("gain at least X on the primary metric", "X", low=-math.inf),
@@ -56,10 +56,12 @@ RULES = {
         "lose at most Y on the primary metric in each group that is marked for retention", "Y"
     ),
     "require_guards": RuleEntry(
-        "lose no guard metric and no retention group, but for less than the run's margin"
+        "lose no guard metric and no retention group by more than the run's margin"
     ),
     "max_ability_loss": RuleEntry(
-        "lose at most this share of the items of general ability (--capability)", "SHARE", high=1
+        "lose at most this share of the items of general ability (needs --capability)",
+        "SHARE",
+        high=1,
     ),
     "max_cut_off": RuleEntry(
         "have at most this share of the answers cut off at --max_tokens", "SHARE", high=1
@@ -71,15 +73,18 @@ RULES = {
         "write at most so many more tokens than the base; 0.5 is 50%", "SHARE"
     ),
     "max_failed": RuleEntry(
-        "at most this share of the scores of base and variant failed", "SHARE", high=1
+        "have at most this share of its scores, and of the base's, failed", "SHARE", high=1
     ),
     "max_copied": RuleEntry(
-        "at most this share of the cases is copied from the training data (--train_data)",
+        "be tested on cases of which at most this share is copied from the training data (needs "
+        "--train_data)",
         "SHARE",
         high=1,
     ),
-    "require_certificate": RuleEntry("it is proved that the adapter was applied, whole"),
-    "require_trusted_judge": RuleEntry("the judge passed its exam, and is not the model itself"),
+    "require_certificate": RuleEntry("have a certificate: its adapter was applied, whole"),
+    "require_trusted_judge": RuleEntry(
+        "be scored by a judge that passed its exam and is not the model itself"
+    ),
 }
 """Option name -> the rule."""
 

@@ -184,7 +184,7 @@ def test_how_many_cases_would_settle_it() -> None:
     assert found.result == "can't tell" and found.n_needed is not None
     low = mean_of((0.0,), found.n_needed).ends(LEVEL).low
     assert low is not None and low >= -0.05
-    assert "would settle it, if the number stays so" in reason_text(found)
+    assert "would settle it, if the number stays the same" in reason_text(found)
     (stuck,) = decide([check(mean_of(EVEN, 6))])
     assert stuck.n_needed is None and "too near to the limit" in reason_text(stuck)
 

@@ -178,7 +178,9 @@ def test_the_markdown_begins_with_the_outcome_and_has_failures_first(
 ) -> None:
     lines = written["gate.md"].splitlines()
     assert lines[0].startswith("## ✗ Gate failed: tuned &#124; &#64;&#8203;all")
-    assert [line.split(" | ")[0] for line in lines[4:7]] == ["| ✗ fail", "| ✗ fail", "| ✓ pass"]
+    assert [line.split(" | ")[0] for line in lines[4:7]] == [
+        *("| ✗&nbsp;fail", "| ✗&nbsp;fail", "| ✓&nbsp;pass"),
+    ]
 
 
 def test_the_worst_cases_come_first(tmp_path: Path) -> None:

@@ -202,8 +202,8 @@ def test_copied_cases_are_counted_and_scores_are_those_of_clean_ones(tmp_path: P
         "cases in the training data: 30 of 60 cases copied from it (50%), more than 20%"
     )
     assert (
-        "As in the verdict, scores count on the 30 of 60 cases that are not in the training data "
-        "alone." in gate_warnings(run, found)
+        "As in the verdict, gains are those on the 30 of 60 cases that are not in the training "
+        "data." in gate_warnings(run, found)
     )
 
 
