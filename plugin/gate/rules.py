@@ -135,7 +135,8 @@ def _require(run: GateRun, asked: AskedRule) -> list[Check]:
     lost = [f"{harm.name} ({format_number(harm.gain, signed=True)})" for harm in harms]
     broken = f"it lost what must not get worse: {', '.join(lost)}" if lost else ""
     unproved = "" if told == "better" else f"the verdict is {told}"
-    has_guards = any(row.role == "guard" for row in run.report.comparisons)
+    ability = run.header.params.get("capability_guard") is True
+    has_guards = ability or any(row.role == "guard" for row in run.report.comparisons)
     return [
         replace(
             bare,

@@ -8,7 +8,7 @@ from plugin import __version__
 from plugin.compare.numbers import failed_suffix, format_count, format_number
 from plugin.errors import list_first
 from plugin.gate.decide import Decision, GateResult
-from plugin.gate.quantities import Ends, Quantity
+from plugin.gate.quantities import Ends, Mean, Quantity
 from plugin.gate.reading import GateRun
 from plugin.gate.rules import Check, Result, share_text
 from plugin.plan.gate_rules import BETTER
@@ -174,6 +174,8 @@ def _to_settle(decision: Decision, quantity: Quantity) -> list[str]:
         margin = format_number(check.margin)
         return [f"There is no gain beyond {margin}; --min_gain {margin} would block such a model."]
     if n is None:
+        if isinstance(quantity, Mean) and quantity.is_anytime:
+            return ["Run again without --stop_early for a narrower interval."]
         if check.asked.rule == "max_ability_loss":
             return ["More items (--capability full) or a larger limit would settle it."]
         return ["It lies too near to the limit: no number of cases worth naming would settle it."]

@@ -319,6 +319,20 @@ def test_a_variant_that_the_run_lacks(tmp_path: Path, asked: str, text: str) -> 
     assert refusal(tmp_path, require="better", variant=asked) == text
 
 
+def test_a_run_that_may_stop_early_is_decided_by_its_confidence_sequence(tmp_path: Path) -> None:
+    params = {"seed": 7, "stop_early": True}
+    write_run(tmp_path, {"tuned": {CORRECTNESS: BETTER, F1: EVEN}}, params=params)
+    run, found = gate(tmp_path, require="better", max_loss=["Token F1=0.05"])
+    better, even = found.decisions
+    row = run.row
+    assert better.result == "pass" and row is not None and row.outcome == "better"
+    # The sequence at the last case; the verdict shows that of the case at which it settled.
+    assert better.ends.low is not None and row.ci_low is not None
+    assert 0 < row.ci_low <= better.ends.low
+    assert even.result == "can't tell" and even.n_needed is None
+    assert "Run again without --stop_early for a narrower interval." in reason_text(even)
+
+
 def test_a_metric_that_only_describes_may_have_a_limit_in_its_own_unit(tmp_path: Path) -> None:
     write_run(tmp_path, {"tuned": {CORRECTNESS: BETTER, TOKENS: tuple(10 * g for g in WORSE)}})
     found = decision(tmp_path, max_loss=["Completion Tokens=1"])
