@@ -138,12 +138,13 @@ def _by_interval(check: Check, fail_level: float, n_rivals: int) -> Decision:
         return bare
     if _fails(check, fail_level):
         return replace(bare, result="fail")
-    if _passes(check, check.quantity.at_worst(level)) and not check.unproved:
+    passes = _passes(check, check.quantity.at_worst(level))
+    if passes and not check.unproved:
         return replace(bare, result="pass")
     upset = _passes(check, bare.ends) or is_beyond(check, bare.fail_ends)
     return replace(
         bare,
-        is_upset=upset and not check.unproved,
+        is_upset=upset and not passes and check.quantity.n_failed > 0,
         n_needed=_needed(check, check.quantity),
     )
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import textwrap
 
 from plugin import __version__
-from plugin.compare.numbers import failed_suffix, format_count, format_number
+from plugin.compare.numbers import (
+    failed_suffix,
+    format_count,
+    format_named_p,
+    format_number,
+)
 from plugin.errors import list_first
 from plugin.gate.decide import Decision, GateResult
 from plugin.gate.quantities import Ends, Mean, Quantity
@@ -147,6 +152,9 @@ def _why_open(decision: Decision, quantity: Quantity) -> list[str]:
     lines = list[str]()
     if _is_right(check, decision.ends):
         lines.append(f"The interval is {limit_text(check)}, but {check.unproved}.")
+    elif _is_wrong(check, decision.fail_ends):
+        p_value = format_named_p(quantity.loss_p)
+        lines.append(f"The interval is beyond {limit}, but too few cases differ: {p_value}.")
     elif _is_wrong(check, decision.ends):
         wide = _interval_text(check, decision.fail_ends, decision.fail_level)
         lines.append(f"To fail one of several rules, a wider interval must be beyond: {wide}.")

@@ -91,6 +91,21 @@ def test_what_fails_leaves_the_others_at_the_level_for_fewer() -> None:
     assert result(check(bad), check(clear), check(even)) == ["fail", "fail", "can't tell"]
 
 
+def test_a_loss_must_also_be_shown_by_the_test() -> None:
+    # Of ten cases that differ eight lose: one-sided p = (1 + 10 + 45) / 1024 = 0.0547.
+    few = mean_of((-1.0,) * 8 + (1.0,) * 2 + (0.0,) * 50)
+    assert few.loss_p == pytest.approx(56 / 1024)
+    high = few.ends(LEVEL).high
+    assert high is not None and high < 0
+    (found,) = decide([check(few)])
+    assert found.result == "can't tell"
+    assert reason_text(found).startswith(
+        "The interval is beyond 0, but too few cases differ: p=0.055."
+    )
+    # Where a gain is demanded, no loss is needed to fail.
+    assert result(check(few, 0.1)) == ["fail"]
+
+
 def test_rules_that_count_do_not_widen_the_others() -> None:
     counted = Check(AskedRule("max_failed", 0.1), "failed", fact=Fact("pass", "none"))
     assert [one.fail_level for one in decide([check(mean_of(EVEN, 3)), *[counted] * 9])] == [
@@ -237,10 +252,12 @@ def test_an_equivalent_model_is_told_what_would_block_it(tmp_path: Path) -> None
 
 
 def test_failed_scores_of_a_run_count_at_their_worst(tmp_path: Path) -> None:
-    failures = [Failure(str(i), "judge", "no answer", "tuned", "Correctness") for i in range(12)]
+    failures = [Failure(str(i), "judge", "no answer", "tuned", "Correctness") for i in range(25)]
     write_run(tmp_path, {"tuned": {CORRECTNESS: BETTER, F1: BETTER}}, failures=failures)
     upset = decision(tmp_path, min_gain=0.15)
     assert upset.result == "can't tell" and upset.is_upset
+    better = decision(tmp_path, require="better")
+    assert better.result == "can't tell" and better.is_upset
     assert decision(tmp_path, max_loss=["Token F1=0"]).result == "pass"
 
 
