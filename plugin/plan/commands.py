@@ -18,6 +18,7 @@ from plugin.plan.commands_records import (
     export_options,
     history_options,
 )
+from plugin.plan.gate_rules import gate_options
 from plugin.plan.options import Group
 from plugin.plan.params import option_of
 
@@ -171,5 +172,10 @@ COMMANDS = {
         "say what changed between two evaluation sets (cases diff OLD NEW)",
         cases_options,
         "plugin.history.cases_diff:start_cases",
+    ),
+    "gate": Command(
+        "say whether the model of a finished run may ship, by rules, for CI (exit code 0, else 4)",
+        gate_options,
+        "plugin.gate.command:start_gate",
     ),
 }

@@ -51,6 +51,9 @@ def test_the_interval_holds_the_ratios_that_a_t_test_does_not_reject() -> None:
         assert p_value == pytest.approx(0.05, abs=1e-9)
     middle = scipy.stats.ttest_1samp(parts - found.ratio * wholes, 0.0).pvalue
     assert middle == pytest.approx(1.0)
+    wide = ratio_of_means(parts.tolist(), wholes.tolist(), level=0.99)
+    p_value = scipy.stats.ttest_1samp(parts - wide.ci_low * wholes, 0.0).pvalue
+    assert p_value == pytest.approx(0.01, abs=1e-9)
 
 
 def test_a_cluster_counts_with_its_sums() -> None:

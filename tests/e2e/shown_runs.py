@@ -105,6 +105,14 @@ def _early(folder: Path) -> str:
     return _run(folder, alone, predefined_tasks="Token F1", stop_early="true")
 
 
+def _gate(folder: Path) -> str:
+    _run(folder, _cases(), predefined_tasks="Token F1, Exact Match")
+    rules = ("--require", "better", "--min_gain", "0.3", "--max_loss", "Exact Match=0.05")
+    ended = main("gate", str(folder / "run"), *rules, "--max_failed", "0", COLUMNS="100")
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
 def _repeats(folder: Path) -> str:
     cases = _cases()
     again = [{**row, "id": f"again-{row['id']}"} for row in cases[:_N_REPEATS]]
@@ -182,6 +190,7 @@ RUNS: dict[str, Callable[[Path], str]] = {
     ),
     "early": _early,
     "repeats": _repeats,
+    "gate": _gate,
     "labels": lambda folder: _examples(folder, "tickets.jsonl"),
     "objects": _objects,
 }
