@@ -6,6 +6,7 @@ import importlib
 import sys
 
 NAMES = (
+    "startup",
     *("generation", "generation_torch", "certificate", "one_load", "scoring", "judge", "cached"),
     *("preference", "memory", "stats", "early_stop", "ray_workers", "page", "overlap"),
 )

@@ -68,18 +68,19 @@ def _run_command(given: dict[str, Any]) -> int:
     command = given.pop("command")
     host: Host = FolderHost("")
     try:
-        from plugin.ratings import RatingRequest, draw_for_rating
-        from plugin.run import rebuild_report, run
-
         if command == "certify":
             host = FolderHost(given["out"])
             return _certify(given, host)
+        from plugin.run import rebuild_report, run
+
         if command in ("report", "ratings"):
             folder = Path(given["folder"])
             host = FolderHost(given.get("out") or str(folder))
             if command == "report":
                 rebuild_report(folder, host, given["human_ratings"] or ())
             else:
+                from plugin.ratings import RatingRequest, draw_for_rating
+
                 given.pop("folder")
                 draw_for_rating(folder, RatingRequest(**given), host)
         else:
@@ -181,8 +182,8 @@ def _resume_params(arguments: Mapping[str, Any]) -> Params:
 _PARAMS_OF = {"run": _run_params, "demo": _demo_params, "resume": _resume_params}
 
 
-_NEEDED_AT_A_STOP = ("pandas", "scipy.stats", "scipy.optimize", "scipy.special")
-"""Libraries that take a second or more to load, which a stopped job does not have."""
+_NEEDED_AT_A_STOP = ("scipy.special", "plugin.conclude", "plugin.report")
+"""What takes most of a second to load, which a stopped job does not have."""
 
 _FAST_RESAMPLES = 500
 """Resamples for the tables of a stopped job: fewer, so its intervals are rougher."""
@@ -198,8 +199,8 @@ def run_lab_job() -> int:
 
     lab.init()
     host = LabHost(lab, form_fields())
-    for library in _NEEDED_AT_A_STOP:
-        importlib.import_module(library)
+    for module in _NEEDED_AT_A_STOP:
+        importlib.import_module(module)
     # The host stops a job with SIGTERM, and kills it three seconds later.
     signal.signal(signal.SIGTERM, _stop_once)
     try:

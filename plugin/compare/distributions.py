@@ -77,9 +77,7 @@ def find_root(function: Callable[[float], float], low: float, high: float) -> fl
     return best
 
 
-def _next_share(
-    a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
-) -> float:
+def _next_share(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
     """Return where between a and b to look next, as a share of the way from a.
 
     Args:

@@ -210,12 +210,12 @@ def _import_lora_layers() -> Callable[..., None]:
     The trainer looks for loggers of training runs. They are hidden from it: wandb alone takes
     longer to import than an adapter to load.
     """
-    loggers = [name for name in _LOGGERS if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(loggers))  # None: an import raises ImportError
+    hidden: dict[str, Any] = {name: None for name in _LOGGERS if name not in sys.modules}
+    sys.modules.update(hidden)  # None: an import raises ImportError
     try:
         from mlx_lm.tuner.utils import linear_to_lora_layers
     finally:
-        for name in loggers:
+        for name in hidden:
             sys.modules.pop(name, None)
     found: Callable[..., None] = linear_to_lora_layers
     return found

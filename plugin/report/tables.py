@@ -82,9 +82,7 @@ def make_tables(report: Report) -> dict[str, Table]:
     if report.task.numbers:
         tables["06_task.csv"] = task_table(report)
     if report.capability:
-        tables["08_capability.csv"] = _table(
-            CAPABILITY_COLUMNS, capability_rows(report.capability)
-        )
+        tables["08_capability.csv"] = _table(CAPABILITY_COLUMNS, capability_rows(report.capability))
     return tables
 
 
