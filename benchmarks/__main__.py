@@ -8,7 +8,7 @@ import sys
 NAMES = (
     "startup",
     *("generation", "generation_torch", "certificate", "one_load", "scoring", "judge", "cached"),
-    *("preference", "memory", "stats", "early_stop", "ray_workers", "page", "overlap"),
+    *("preference", "memory", "growth", "stats", "early_stop", "ray_workers", "page", "overlap"),
 )
 
 for name in sys.argv[1:] or NAMES:
