@@ -6,8 +6,9 @@ import importlib
 import sys
 
 NAMES = (
+    "startup",
     *("generation", "generation_torch", "certificate", "one_load", "scoring", "judge", "cached"),
-    *("preference", "memory", "stats", "early_stop", "ray_workers", "page", "overlap"),
+    *("preference", "memory", "growth", "stats", "early_stop", "ray_workers", "page", "overlap"),
     "gate",
 )
 

@@ -153,7 +153,7 @@ class Cache:
         except BaseException:
             self._roll_back()
             raise
-        self._query("COMMIT")
+        self._execute("COMMIT")
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:  # else SQLite has rolled back itself
@@ -185,30 +185,41 @@ class Cache:
         return int(self._rows(f"SELECT count(*) FROM {table}")[0][0])
 
     def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
-        """Write, but only into a file that is still in its place."""
-        self.require_place()
-        with self._translate_errors():
-            return self._db.execute(sql, values)
+        """Write, but only into a file that is still in its place when the transaction begins."""
+        if not self._db.in_transaction:
+            self.require_place()
+        return self._execute(sql, values)
 
     def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._translate_errors():
+        try:
             return self._db.execute(sql, values).fetchall()
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise self._translated(error) from error
+
+    def _execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(sql, values)
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise self._translated(error) from error
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> Exception:
+        """Return our own error for one of SQLite, of the disk, or of text that is not UTF-8."""
+        if isinstance(error, sqlite3.Error):
             # Text that is not UTF-8 has no code.
             code = getattr(error, "sqlite_errorcode", None)
             is_text = code is None and isinstance(error, sqlite3.OperationalError)
             if is_text or (code is not None and code & _PRIMARY in _DAMAGE):
-                raise self.damaged(one_line(error)) from error
-            raise self._fault(error) from error
-        except UnicodeDecodeError as error:
-            raise self.damaged(one_line(error)) from error
-        except (OSError, ValueError) as error:
-            raise self._fault(error) from error
+                return self.damaged(one_line(error))
+        elif isinstance(error, UnicodeDecodeError):
+            return self.damaged(one_line(error))
+        return self._fault(error)
 
     def _fault(self, error: Exception) -> JournalError:
         return JournalError(

@@ -38,7 +38,6 @@ from plugin.plan.resolve import find_models
 from plugin.plan.variants import Load
 from plugin.records import VANILLA, Case, Completion, Message, Prompt, working_order
 from plugin.reopen import can_write
-from plugin.report.strength import strength_svg
 from plugin.run import exit_now
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.worker import Progress, Stage, Worker
@@ -251,6 +250,8 @@ def _write_sweeps(sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
     Raises:
         OptionError: when they cannot be written.
     """
+    from plugin.report.strength import strength_svg
+
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(SWEEP_COLUMNS)

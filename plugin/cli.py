@@ -103,8 +103,8 @@ def _save_traceback() -> str:
     return f"an unexpected fault: please report it and attach {file.name}"
 
 
-_NEEDED_AT_A_STOP = ("pandas", "scipy.stats", "scipy.optimize", "scipy.special")
-"""Libraries that take a second or more to load, which a stopped job does not have."""
+_NEEDED_AT_A_STOP = ("scipy.special", "plugin.conclude", "plugin.report")
+"""What takes most of a second to load, which a stopped job does not have."""
 
 _FAST_RESAMPLES = 500
 """Resamples for the tables of a stopped job: fewer, so its intervals are rougher."""
@@ -120,8 +120,8 @@ def run_lab_job() -> int:
 
     lab.init()
     host = LabHost(lab, form_fields())
-    for library in _NEEDED_AT_A_STOP:
-        importlib.import_module(library)
+    for module in _NEEDED_AT_A_STOP:
+        importlib.import_module(module)
     # The host stops a job with SIGTERM, and kills it three seconds later.
     signal.signal(signal.SIGTERM, _stop_once)
     try:

@@ -11,7 +11,7 @@ import fcntl
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,7 @@ from plugin.cache import (
     find_open_file,
     place_of,
 )
+from plugin.commits import Commits
 from plugin.errors import JournalGoneError, OptionError
 from plugin.item_rows import ITEM_TABLES, ItemRows
 from plugin.keys import SecretMask
@@ -126,6 +127,7 @@ class Journal(ItemRows):
         super().__init__(folder / "journal.sqlite")
         self.cache = cache
         self._mask = mask or SecretMask()
+        self.commits = Commits(self._both)
         self._lock: TextIO | None = None
         self.scratch: TemporaryDirectory[str] | None = None
         self._has_failures = bool(self._rows("SELECT 1 FROM failures LIMIT 1"))
@@ -166,6 +168,12 @@ class Journal(ItemRows):
             self._lock.close()
         if self.scratch:
             self.scratch.cleanup()
+
+    @contextmanager
+    def _both(self) -> Iterator[None]:
+        """Commit what is written in the block here and, if there is one, in the shared cache."""
+        with self.cache.transaction() if self.cache else nullcontext(), self.transaction():
+            yield
 
     def require_place(self) -> None:
         """Check that the file is where it was opened.
@@ -360,15 +368,10 @@ class Journal(ItemRows):
         rows = self._rows("SELECT DISTINCT version FROM judgments WHERE version != ''")
         return sorted(version for (version,) in rows)
 
-    def add_judgment(
-        self, key: str, judgment: Judgment, calls: Mapping[str, float] | None = None
-    ) -> None:
-        """Keep a judgment, here and in the shared cache; with it, what judging took so far."""
+    def add_judgment(self, key: str, judgment: Judgment) -> None:
+        """Keep a judgment, here and in the shared cache."""
         hidden = self._mask_judgment(judgment)
-        with self.transaction():
-            super().add_judgment(key, hidden)
-            if calls:
-                self.save_calls(calls)
+        super().add_judgment(key, hidden)
         if self.cache:
             self.cache.add_judgment(key, hidden)
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from plugin.cache import Cache
 from plugin.capability.choice import Asked
@@ -25,7 +25,6 @@ from plugin.compare.early_stop import early_plan
 from plugin.compare.pairs import contenders, few_clusters_note
 from plugin.compare.relative import judged_contrasts
 from plugin.compare.running_gain import RunningGain
-from plugin.conclude import conclude
 from plugin.errors import FaultError, OptionError
 from plugin.forecast import forecast_text
 from plugin.generate import EngineStage, make_completions
@@ -42,16 +41,15 @@ from plugin.plan.plan import Plan, make_plan
 from plugin.plan.resolve import find_sources
 from plugin.records import Case, working_order
 from plugin.reopen import can_write, open_run, require_whole, require_writable
-from plugin.report import write_report
-from plugin.report.collapse import collapse_warnings, find_collapse
-from plugin.report.record import Report
-from plugin.report.warnings import masked_completions
 from plugin.run_facts import RunHeader, RunState
 from plugin.score import items_to_score, missing_items, score_all
 from plugin.thinking import unfinished_failures, why_no_verdict
 from plugin.trust.exam import Exam, can_examine
 from plugin.trust.rating_files import accept_ratings, read_rating_files
 from plugin.worker import Progress, Stage, Worker
+
+if TYPE_CHECKING:
+    from plugin.report.record import Report
 
 
 def run(params: Params, host: Host) -> Report:
@@ -197,6 +195,9 @@ def training_request(plan: Plan) -> TrainingRequest:
 
 def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
     """Return warnings on adapters and completions, to be shown before a judge is paid."""
+    from plugin.report.collapse import collapse_warnings, find_collapse
+    from plugin.report.warnings import masked_completions
+
     cases, completions = plan.loaded.cases, journal.completions()
     certificates = certificates_of_run(journal, plan.variants, cases, completions)
     lines = [certificate_line(each) for each in certificates if not each.holds]
@@ -262,6 +263,9 @@ def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | No
 def _publish(journal: Journal, folder: Path, host: Host, worker: Worker) -> Report:
     journal.require_place()
     worker.progress.begin(Stage.COMPARE)
+    from plugin.conclude import conclude  # late, so that a model answers sooner
+    from plugin.report import write_report
+
     report = worker.run(lambda: conclude(journal, progress=worker.progress))
     try:
         files = worker.run(lambda: write_report(report, folder, worker.progress))

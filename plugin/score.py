@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from plugin.compare.early_stop import EarlyPlan, EarlyStopper
@@ -34,7 +35,7 @@ from plugin.records import (
 )
 from plugin.run_facts import SecondJudging
 from plugin.trust.exam import Exam
-from plugin.worker import Progress, Stage
+from plugin.worker import Progress, Stage, libraries_left_alone
 
 _CHAINS_PER_CALL = 2
 """Scores in work for each call in work. A metric asks several questions one after another, so with
@@ -149,7 +150,8 @@ def score_all(
     session = _ScoringSession(judging, journal, progress, meter, gain)
     journal.save_state(replace(journal.state, halted=""))
     try:
-        asyncio.run(session.work(items, missing, early, exam))
+        with libraries_left_alone():
+            asyncio.run(session.work(items, missing, early, exam))
     finally:
         meter.save()
         journal.add_seconds("score", time.perf_counter() - started)
@@ -300,18 +302,15 @@ class _ScoringSession:
         else:
             result, shares = await score_item(item, metric, self._askers)
             if isinstance(result, Score):
-                self._keep_score(result, shares if self._has_several else [])
+                keep = partial(self._keep_score, result, shares if self._has_several else [])
+                await self._journal.commits.keep(keep)
         self._count(result, asked=item.metric.spec.asks_judge)
         return result
 
     def _keep_score(self, score: Score, shares: Sequence[JudgeScore]) -> None:
-        if not shares:
-            self._journal.add_score(score)
-            return
-        with self._journal.transaction():
-            for share in shares:
-                self._journal.add_judge_score(share)
-            self._journal.add_score(score)
+        for share in shares:
+            self._journal.add_judge_score(share)
+        self._journal.add_score(score)
 
     def _count(self, result: Result, *, asked: bool) -> None:
         """Count a result, and write it if it is a failure."""

@@ -17,7 +17,10 @@ from plugin.plan.command_line import parse_arguments
 from plugin.plan.params import Params, option_of
 from tests.conftest import ROOT
 
-SLOW = ("numpy", "scipy", "pandas", "rich", "mlx", "torch", "deepeval", "datasets", "matplotlib")
+SLOW = (
+    *("numpy", "scipy", "pandas", "rich", "mlx", "mlx_lm", "torch", "deepeval", "datasets"),
+    *("matplotlib", "openai"),
+)
 """Libraries that help and mistyped words need not wait for."""
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body pace records sheets languages terminal training_facts | keys "
+    "errors | worker body commits pace records sheets languages terminal training_facts | keys "
     "| net results run_facts thinking | cache "
     "| preference_rows | item_rows | journal | load metrics compare | certify | engines | judges "
     "| trust | capability | memorisation | report | hosts score forecast | plan | reopen "

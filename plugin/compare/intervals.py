@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plugin.compare.bootstrap import bca_ends
+from plugin.compare.distributions import find_root
 from plugin.results import IntervalKind
 
 Floats = NDArray[np.float64]
@@ -245,8 +246,6 @@ def lower_mean(
             one after the last unit.
         times: how often each unit counts; with `anytime` once.
     """
-    from scipy.optimize import brentq
-
     goal = math.log(2 / alpha)
 
     def shortfall(mean: float) -> float:
@@ -260,7 +259,7 @@ def lower_mean(
     least, observed = 1e-12, float(so_far.max() if anytime else so_far[-1])
     if observed <= least or shortfall(least) > 0:
         return 0.0
-    return float(brentq(shortfall, least, observed))
+    return find_root(shortfall, least, observed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plugin.compare.distributions import coin_probability, coin_tail, find_root, power_of_t
 from plugin.compare.intervals import (
     LEVEL,
     MIN_CLUSTERS,
@@ -197,9 +198,7 @@ def sign_test_p(wins: int, losses: int) -> float:
 
     For scores of 0 or 1 this is McNemar's exact test (McNemar 1947).
     """
-    from scipy.stats import binomtest
-
-    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    return min(1.0, 2 * coin_tail(min(wins, losses), wins + losses)) if wins + losses else 1.0
 
 
 def mid_p(wins: int, losses: int) -> float:
@@ -209,12 +208,10 @@ def mid_p(wins: int, losses: int) -> float:
     this is McNemar's mid-p test. It has more power than the exact test and hardly ever exceeds its
     level (Fagerland, Lydersen & Laake 2013).
     """
-    from scipy.stats import binom
-
     n, fewer = wins + losses, min(wins, losses)
     if not n:
         return 1.0
-    return min(1.0, 2 * float(binom.cdf(fewer, n, 0.5)) - float(binom.pmf(fewer, n, 0.5)))
+    return min(1.0, 2 * coin_tail(fewer, n) - coin_probability(fewer, n))
 
 
 def harm_p(
@@ -230,8 +227,6 @@ def harm_p(
     The p is the share of sign flips whose mean is at most that of the data; for `binary` scores
     without clusters it is the one-sided mid-p. The arguments are those of `paired_estimate`.
     """
-    from scipy.stats import binom
-
     values = check_values(gains, -math.inf, math.inf, "gain")
     units = group_units(values, clusters)
     if not len(values):
@@ -239,7 +234,7 @@ def harm_p(
     if binary and units.n_clusters is None:
         wins, losses = int((values > 0).sum()), int((values < 0).sum())
         n = wins + losses
-        return float(binom.cdf(wins, n, 0.5) - binom.pmf(wins, n, 0.5) / 2) if n else 1.0
+        return coin_tail(wins, n) - coin_probability(wins, n) / 2 if n else 1.0
     return flip_harm_p(units.sums, seed, n_resamples)
 
 
@@ -297,7 +292,7 @@ def n_to_detect(sd: float, effect: float, power: float = 0.8, alpha: float = ALP
     if n > _LARGE:
         return n
     # The t test never needs fewer pairs than the normal approximation, and only a few more.
-    while _power_t(abs(effect) / sd, n, alpha) < power:
+    while power_of_t(abs(effect) / sd, n, alpha) < power:
         n += 1
     return n
 
@@ -312,14 +307,12 @@ def smallest_detectable(
     Returns:
         The gain; None with fewer than two pairs, or if `sd` is zero or unknown (NaN).
     """
-    from scipy.optimize import brentq
-
     if not (sd > 0 and n >= 2):
         return None
     top = 1.0
-    while _power_t(top, n, alpha) < power:
+    while power_of_t(top, n, alpha) < power:
         top *= 2
-    return sd * float(brentq(lambda effect: _power_t(effect, n, alpha) - power, 0.0, top))
+    return sd * find_root(lambda effect: power_of_t(effect, n, alpha) - power, 0.0, top)
 
 
 def needed_for_equivalence(found: PairedEstimate, margin: float) -> int | None:
@@ -368,16 +361,6 @@ def detectable_gain(found: PairedEstimate, alpha: float = ALPHA) -> float | None
 def _spread_of_clusters(sd: float, n: int, n_clusters: float) -> float:
     """Return the spread per cluster that gives the same standard error as `sd` per case."""
     return sd * math.sqrt(n_clusters / n)
-
-
-def _power_t(effect: float, n: float, alpha: float) -> float:
-    """Return the power of a paired t test, from the noncentral t distribution.
-
-    Only the tail in the true direction counts (Cohen 1988, chapter 2).
-    """
-    from scipy.stats import nct, t
-
-    return float(nct.sf(t.isf(alpha / 2, n - 1), n - 1, effect * math.sqrt(n)))
 
 
 def _interval_and_p(

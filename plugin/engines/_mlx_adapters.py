@@ -7,7 +7,8 @@ If the backend does not give repeatable bits, digests of the tensors are compare
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +37,9 @@ from plugin.load.fit import (
 from plugin.load.tensors import read_tensors
 
 _ADAPTABLE_LAYERS = ("lora_a", "lora_b", "m")
+
+_LOGGERS = ("wandb", "swanlab")
+"""What mlx-lm's trainer imports if it is there."""
 
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "tok_embeddings.weight")
 
@@ -172,11 +176,9 @@ class MlxAdapterSwitch(AdapterSwitch):
 
     def _make_places(self, adapter: AdapterFolder) -> None:
         """Replace modules by ones that can hold the adapter's tensors; they still add nothing."""
-        from mlx_lm.tuner.utils import linear_to_lora_layers
-
         if adapter.method == "full":
             return
-        linear_to_lora_layers(
+        _import_lora_layers()(
             self._model,
             adapter.config.get("num_layers", -1),
             {**adapter.config["lora_parameters"], "dropout": 0.0},
@@ -200,3 +202,20 @@ class MlxAdapterSwitch(AdapterSwitch):
 
         for name, array in sorted(tree_flatten(self._model.parameters())):
             yield name, bytes(memoryview(array.reshape(-1).view(mx.uint8)))
+
+
+def _import_lora_layers() -> Callable[..., None]:
+    """Import mlx-lm's function that makes the places; it comes with mlx-lm's trainer.
+
+    The trainer looks for loggers of training runs. They are hidden from it: wandb alone takes
+    longer to import than an adapter to load.
+    """
+    hidden: dict[str, Any] = {name: None for name in _LOGGERS if name not in sys.modules}
+    sys.modules.update(hidden)  # None: an import raises ImportError
+    try:
+        from mlx_lm.tuner.utils import linear_to_lora_layers
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+    found: Callable[..., None] = linear_to_lora_layers
+    return found

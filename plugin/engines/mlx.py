@@ -55,10 +55,10 @@ def load_mlx_model(path: Path) -> tuple[Any, Any]:
     Raises:
         ModelError: when mlx-lm cannot load the folder, or would ignore a part of config.json.
     """
+    require_tokenizer = begin_tokenizer_check(path)  # its process starts while mlx-lm is imported
     from mlx_lm.utils import load_model, load_tokenizer
 
     _open_streams()
-    require_tokenizer = begin_tokenizer_check(path)
     try:
         changes = _config_changes(path)
         model, config = load_model(path, model_config=changes, trust_remote_code=False)

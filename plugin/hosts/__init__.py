@@ -12,13 +12,15 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from plugin.errors import AdapterError, OptionError, VerdictError
 from plugin.journal import kept_text
-from plugin.report.record import Report
 from plugin.terminal import say
 from plugin.worker import STOP_WITHIN_S, Progress, Stage
+
+if TYPE_CHECKING:
+    from plugin.report.record import Report
 
 
 class Host(Protocol):

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
@@ -15,10 +16,12 @@ from rich.progress import Progress as Bars
 from plugin.errors import JournalGoneError, OptionError, OutputGoneError, UserError, VerdictError
 from plugin.hosts import PathHost, counted_progress
 from plugin.journal import kept_text
-from plugin.report.record import Report
 from plugin.sheets import spell_controls
 from plugin.terminal import say, shell_word
 from plugin.worker import Progress
+
+if TYPE_CHECKING:
+    from plugin.report.record import Report
 
 RUNS = "runs"
 """The directory of run folders that the user did not name."""

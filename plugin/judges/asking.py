@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import BaseModel, ValidationError
 
@@ -122,7 +123,7 @@ class Asker:
             LimitReached: when the user's limits allow no more calls.
         """
         key = self._judgment_key(prompt, schema, repeat)
-        kept = self.kept_answer(prompt, schema, check, repeat)
+        kept = self._kept_answer(key, schema, check)
         if kept is not None:
             self._meter.counts["n_cached"] += 1
             return kept
@@ -144,7 +145,10 @@ class Asker:
         self, prompt: str, schema: type[BaseModel], check: Check, repeat: int = 0
     ) -> BaseModel | None:
         """Return the answer that journal or cache hold; None if there is none that fits."""
-        kept = self._journal.judgment(self._judgment_key(prompt, schema, repeat))
+        return self._kept_answer(self._judgment_key(prompt, schema, repeat), schema, check)
+
+    def _kept_answer(self, key: str, schema: type[BaseModel], check: Check) -> BaseModel | None:
+        kept = self._journal.judgment(key)
         if kept is None:
             return None
         try:
@@ -190,7 +194,8 @@ class Asker:
                     n_completion_tokens=reply.n_completion_tokens,
                     seconds=round(time.perf_counter() - started, 4),
                 )
-                self._journal.add_judgment(key, judgment, self._meter.total)
+                add = partial(self._journal.add_judgment, key, judgment)
+                await self._journal.commits.keep(add, self._meter.save)
                 self._n_failed = None
                 return answer
             problem = answer.problem
@@ -217,7 +222,7 @@ class Asker:
         async def call() -> Answer:
             self._check_open()
             task, cost = asyncio.current_task(), self._estimate_cost(prompt)
-            self._meter.begin_call(cost)
+            await self._begin_call(cost)
             assert task
             self._in_flight.add(task)
             try:
@@ -243,6 +248,20 @@ class Asker:
             except JudgeDownError as down:
                 self._ended = down
                 raise
+            raise
+
+    async def _begin_call(self, cost: float) -> None:
+        """Count a call and write it into the journal, so that a killed run forgets none.
+
+        Raises:
+            LimitReached: when the user's limits allow no more calls, or the run ends.
+        """
+        self._meter.begin_call(cost)
+        try:
+            await self._journal.commits.keep(self._meter.save)
+            self._check_open()  # the run may have ended meanwhile
+        except BaseException:
+            self._meter.take_back(cost)
             raise
 
     def _check_open(self) -> None:

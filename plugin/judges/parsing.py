@@ -120,7 +120,7 @@ def _fitting(
 
 
 def _differ(fits: list[_Fit]) -> bool:
-    return any(one.value != fits[0].value for one in fits)
+    return any(one.value != fits[0].value for one in fits[1:])
 
 
 _FENCED = re.compile(r"\s*```\w*\n(.*)```\s*", re.DOTALL)

@@ -161,6 +161,8 @@ def _truth_as_number(value: object, answer: object) -> str | None:
     """Return where true or false was taken for a number, as a path; None if nowhere."""
     if isinstance(value, bool):
         return "" if isinstance(answer, int | float) and not isinstance(answer, bool) else None
+    if isinstance(value, str):
+        return None
     pairs = list[tuple[str, object, object]]()
     if isinstance(value, dict) and isinstance(answer, BaseModel):
         pairs = [

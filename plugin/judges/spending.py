@@ -127,7 +127,7 @@ class SpendMeter:
         self._journal.save_calls(self.total)
 
     def begin_call(self, estimated_cost: float = 0.0) -> None:
-        """Count a call, and write it, before it is made.
+        """Count a call before it is made; `save` writes it, which also comes first.
 
         Raises:
             LimitReached: when a limit does not allow it.
@@ -144,7 +144,12 @@ class SpendMeter:
         counts["n_calls"] += 1
         counts["n_lost"] += 1
         self.cost += estimated_cost
-        self.save()
+
+    def take_back(self, estimated_cost: float) -> None:
+        """Forget a call that was counted and then not made."""
+        self.counts["n_calls"] -= 1
+        self.counts["n_lost"] -= 1
+        self.cost = round(self.cost - estimated_cost, 12)
 
     def end_call(self, more_cost: float, n_read: int = 0, n_written: int = 0) -> None:
         """Count a call's end and its tokens, and correct its cost; `save` writes it."""

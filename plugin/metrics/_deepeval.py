@@ -10,6 +10,7 @@ would give the best score to an answer without verdicts.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -40,6 +42,7 @@ from deepeval.metrics import (  # noqa: E402
     GEval,
     HallucinationMetric,
     ToxicityMetric,
+    indicator,
 )
 from deepeval.metrics.g_eval import Rubric  # noqa: E402
 from deepeval.models import DeepEvalBaseLLM  # noqa: E402
@@ -47,6 +50,9 @@ from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
 
 # DeepEval warns that 4.2.0 reversed these scores; answers.py takes care of that.
 warnings.filterwarnings("ignore", message="'(Hallucination|Bias|Toxicity)Metric' now scores")
+
+# DeepEval makes a console for each score, even if it is to show nothing.
+indicator.Console = lambda **_: None
 
 if TYPE_CHECKING:
     from deepeval.metrics import BaseMetric
@@ -112,6 +118,8 @@ async def run_deepeval(
     arguments = dict(options)
     if not ask.structured:
         arguments.pop("evaluation_template", None)
+    own: Any = kind
+    _keep_signatures(arguments.get("evaluation_template") or _own_template(own))
     if kind is not GEval:  # G-Eval gets score and reason with one question
         arguments["include_reason"] = ask.include_reason
         arguments["eval_mode"] = "llm"  # overrides the user's DeepEval settings
@@ -124,17 +132,33 @@ async def run_deepeval(
         context=list(case.context) or None,
         retrieval_context=list(case.context) or None,
     )
-    own: BaseException | None = None
+    cause: BaseException | None = None
     try:
         await metric.a_measure(test_case, _show_indicator=False)
     except ContextWindowExceededError as error:
         # DeepEval puts this one, without the server's words, in the place of any about a context.
-        own = error.__cause__
-        if not isinstance(own, CallError | LimitReached | VerdictError):
+        cause = error.__cause__
+        if not isinstance(cause, CallError | LimitReached | VerdictError):
             raise
-    if own:  # raised here, as inside the clause the two errors would cause each other
-        raise own
+    if cause:  # raised here, as inside the clause the two errors would cause each other
+        raise cause
     return Measured(float(metric.score), metric.reason)
+
+
+@cache
+def _own_template(kind: type[BaseMetric]) -> type | None:
+    """Return the class with DeepEval's own prompts for a metric; None if it has no such class."""
+    option = inspect.signature(kind).parameters.get("evaluation_template")
+    return option.default if option and isinstance(option.default, type) else None
+
+
+@cache
+def _keep_signatures(template: type | None) -> None:
+    """Keep the signatures of a template's functions: DeepEval looks at one for every prompt."""
+    for name in dir(template):
+        function = getattr(template, name)
+        if inspect.isfunction(function):
+            function.__dict__.setdefault("__signature__", inspect.signature(function))
 
 
 async def evaluation_steps(criterion: str, fields: list[Any], ask: Ask, check: Check) -> list[str]:

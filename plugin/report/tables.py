@@ -5,9 +5,11 @@ Their columns stay the same for ever: the host's evals page reads them.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from plugin.compare.numbers import round_published
 from plugin.compare.pairs import Contrast, contrasts
@@ -17,9 +19,6 @@ from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.trust.accepted_choices import VariantChoice
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 SUMMARY_COLUMNS = "label metric variant score n failed ci_low ci_high higher_is_better".split()
 COMPARISON_COLUMNS = (
@@ -59,7 +58,14 @@ FAILURES_COLUMNS = "variant metric stage case_id reason".split()
 CellValue = str | float | bool | None
 
 
-def make_tables(report: Report) -> dict[str, DataFrame]:
+class Table(NamedTuple):
+    """A table for a CSV file: the names of its columns, and its rows, ready to be written."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[CellValue]]
+
+
+def make_tables(report: Report) -> dict[str, Table]:
     """Return file name -> table, in publishing order."""
     ledger = Ledger(report)
     tables = {
@@ -76,27 +82,29 @@ def make_tables(report: Report) -> dict[str, DataFrame]:
     if report.task.numbers:
         tables["06_task.csv"] = task_table(report)
     if report.capability:
-        tables["08_capability.csv"] = _data_frame(
-            CAPABILITY_COLUMNS, capability_rows(report.capability)
-        )
+        tables["08_capability.csv"] = _table(CAPABILITY_COLUMNS, capability_rows(report.capability))
     return tables
 
 
-def overlap_table(found: Memorisation) -> DataFrame:
+def overlap_table(found: Memorisation) -> Table:
     """Return a row for each case, and each item of general ability, that is not clean."""
     marks = [("case", one) for one in found.overlaps] + [("item", one) for one in found.items]
     rows: list[Sequence[CellValue]] = [
         (kind, one.id, one.mark, one.similarity, one.row, one.text, one.why) for kind, one in marks
     ]
-    return _data_frame(OVERLAP_COLUMNS, rows)
+    return _table(OVERLAP_COLUMNS, rows)
 
 
-def csv_text(table: DataFrame) -> str:
+def csv_text(table: Table) -> str:
     """Return the table as text, one line per row, missing values empty."""
-    return table.to_csv(index=False, lineterminator="\n", na_rep="")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(table.rows)
+    return text.getvalue()
 
 
-def summary_table(ledger: Ledger) -> DataFrame:
+def summary_table(ledger: Ledger) -> Table:
     """Return a row per metric and variant over all cases, primary metric and base first.
 
     The host draws a bar for each row and colours `score` from 0 to 1, so there are at most
@@ -118,10 +126,10 @@ def summary_table(ledger: Ledger) -> DataFrame:
             + (row.n, row.n_failed, row.ci_low, row.ci_high, row.higher_is_better)
             for label, row in zip(labels, own, strict=True)
         ]
-    return _data_frame(SUMMARY_COLUMNS, rows[:MOST_BARS])
+    return _table(SUMMARY_COLUMNS, rows[:MOST_BARS])
 
 
-def groups_table(ledger: Ledger) -> DataFrame:
+def groups_table(ledger: Ledger) -> Table:
     """Return a row per metric, variant and group, with the gain over the base."""
     rows: list[Sequence[CellValue]] = []
     for spec in _charted(ledger):
@@ -138,7 +146,7 @@ def groups_table(ledger: Ledger) -> DataFrame:
                     + ((gain.gain, gain.ci_low, gain.ci_high) if gain else (None, None, None))
                     + (gain.outcome if gain else None, row.higher_is_better)
                 )
-    return _data_frame(GROUPS_COLUMNS, rows)
+    return _table(GROUPS_COLUMNS, rows)
 
 
 def _charted(ledger: Ledger) -> list[MetricSpec]:
@@ -162,7 +170,7 @@ def chart_label(variant: str, names: Sequence[str]) -> str:
     return SINGLE_LABEL if rivals == [variant] else variant
 
 
-def comparison_table(ledger: Ledger) -> DataFrame:
+def comparison_table(ledger: Ledger) -> Table:
     """Return a row per comparison; `p_value` is not adjusted, and of a guard it is that of harm."""
     rows: list[Sequence[CellValue]] = []
     for row in ledger.sort_rows(ledger.report.comparisons):
@@ -175,10 +183,10 @@ def comparison_table(ledger: Ledger) -> DataFrame:
             + (row.variant_mean, row.baseline_mean, row.n_failed_variant, row.n_failed_baseline)
             + (row.margin, row.higher_is_better, row.partial)
         )
-    return _data_frame(COMPARISON_COLUMNS, rows)
+    return _table(COMPARISON_COLUMNS, rows)
 
 
-def cases_table(ledger: Ledger) -> DataFrame:
+def cases_table(ledger: Ledger) -> Table:
     """Return a row per case, metric and variant against the base, the biggest losses first.
 
     A run of the base alone has its own rows. A case that a variant has not worked has no row: the
@@ -193,7 +201,7 @@ def cases_table(ledger: Ledger) -> DataFrame:
                 if row := _case_row(ledger, spec, variant, case, cell):
                     rows.append((math.inf if cell.gain is None else cell.gain, row))
     rows.sort(key=lambda pair: pair[0])
-    return _data_frame(CASES_COLUMNS, [row for _, row in rows])
+    return _table(CASES_COLUMNS, [row for _, row in rows])
 
 
 def _case_row(
@@ -228,31 +236,31 @@ def _text_of(ledger: Ledger, case: Case, variant: str | None) -> str | None:
     return completion.text if completion else None
 
 
-def failures_table(ledger: Ledger) -> DataFrame:
+def failures_table(ledger: Ledger) -> Table:
     """Return a row per failure, in the order of the run."""
     rows: list[Sequence[CellValue]] = [
         (row.variant, row.metric and ledger.metric_name(row.metric), row.stage)
         + (row.case_id, f"{_against(ledger, row.baseline)}{row.reason}")
         for row in ledger.report.failures
     ]
-    return _data_frame(FAILURES_COLUMNS, rows)
+    return _table(FAILURES_COLUMNS, rows)
 
 
-def task_table(report: Report) -> DataFrame:
+def task_table(report: Report) -> Table:
     """Return a row per number over all cases together: of the whole, a class or a field."""
     rows: list[Sequence[CellValue]] = [
         (one.metric, one.name, one.part or None, one.variant, one.value, one.n)
         + (one.ci_low, one.ci_high, one.difference, one.difference_low, one.difference_high)
         for one in report.task.numbers
     ]
-    return _data_frame(TASK_COLUMNS, rows)
+    return _table(TASK_COLUMNS, rows)
 
 
 def _against(ledger: Ledger, baseline: str | None) -> str:
     return f"against {baseline}: " if baseline not in (None, ledger.baseline) else ""
 
 
-def preferences_table(ledger: Ledger) -> DataFrame:
+def preferences_table(ledger: Ledger) -> Table:
     """Return a row per pair of completions and judge or person, in the order of the cases.
 
     A level says how much better the variant is, from -2 to 2, with it shown first and second; it is
@@ -284,7 +292,7 @@ def preferences_table(ledger: Ledger) -> DataFrame:
             key=lambda one: (one.variant, groups[one.case_id][0], one.rater),
         )
     ]
-    return _data_frame(PREFERENCES_COLUMNS, rows)
+    return _table(PREFERENCES_COLUMNS, rows)
 
 
 def _levels(one: VariantChoice) -> tuple[int | None, int | None]:
@@ -297,12 +305,8 @@ def _group_suffix(group: str) -> str:
     return "" if group == ALL else f" / {group}"
 
 
-def _data_frame(columns: list[str], rows: Iterable[Sequence[CellValue]]) -> DataFrame:
-    from pandas import DataFrame
-
-    # dtype object keeps whole numbers whole in a column that also has missing ones.
-    cells = [[_csv_cell(value) for value in row] for row in rows]
-    return DataFrame(cells, columns=columns, dtype=object)
+def _table(columns: list[str], rows: Iterable[Sequence[CellValue]]) -> Table:
+    return Table(columns, [[_csv_cell(value) for value in row] for row in rows])
 
 
 def _csv_cell(value: CellValue) -> CellValue:

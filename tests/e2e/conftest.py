@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ __all__ = [
     "demo_options",
     "demo_run",
     "environment",
+    "made_once",
     "main",
     "outputs",
     "run_process",
@@ -107,11 +111,33 @@ def outputs(out: Path, base: str = "vanilla") -> dict[str, dict[str, str]]:
     return found
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that is made once for all processes of the tests, in a copy of one's own.
+
+    Args:
+        factory: pytest's own.
+        name: the folder's.
+        make: makes it; where it fails, the next process tries again.
+    """
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    whole, ended = shared / f"whole-{name}", shared / f"whole-{name}.ended"
+    with (shared / f"whole-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ended.exists():
+            shutil.rmtree(whole, ignore_errors=True)
+            make(whole)
+            ended.touch()
+    return Path(shutil.copytree(whole, factory.mktemp(name) / "run"))
+
+
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole demo, run once, as `make demo` does."""
-    out = tmp_path_factory.mktemp("demo") / "run"
-    ended = run_process("demo", "--out", str(out))
-    assert ended.code == 0, ended.err
-    (out / "printed.txt").write_text(ended.out, encoding="utf-8")
-    return out
+
+    def make(out: Path) -> None:
+        ended = run_process("demo", "--out", str(out))
+        assert ended.code == 0, ended.err
+        (out / "printed.txt").write_text(ended.out, encoding="utf-8")
+
+    return made_once(tmp_path_factory, "demo", make)

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from tests.e2e.conftest import FILES, command, outputs, run_process, summary, tables
+from tests.e2e.conftest import FILES, main, outputs, summary, tables
 
 
 def gain(run: Path, metric: str, group: str) -> float:
@@ -117,31 +117,15 @@ def test_the_report_can_be_rebuilt_from_the_journal_alone(demo_run: Path, tmp_pa
     copy = tmp_path / "copy"
     copy.mkdir()
     shutil.copy(demo_run / "journal.sqlite", copy)
-    assert run_process("report", str(copy)).code == 0
+    assert main("report", str(copy)).code == 0
     assert tables(copy) == tables(demo_run)
     assert (copy / "comparison.svg").read_bytes() == (demo_run / "comparison.svg").read_bytes()
 
 
 def test_running_it_again_makes_nothing_twice(demo_run: Path) -> None:
     before, made = tables(demo_run), summary(demo_run)["provenance"]["judge_calls"]
-    ended = run_process("demo", "--out", str(demo_run))
+    ended = main("demo", "--out", str(demo_run))
     assert ended.code == 0
     assert "continuing a run: " in ended.out
     assert tables(demo_run) == before
     assert summary(demo_run)["provenance"]["judge_calls"] == made
-
-
-def test_help_imports_nothing_heavy() -> None:
-    import subprocess
-
-    done = subprocess.run(
-        [command()[0], "-X", "importtime", *command("run", "--help")[1:]],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    heavy = {"mlx", "mlx_lm", "deepeval", "torch", "numpy", "pandas", "scipy", "openai", "datasets"}
-    assert "pydantic" in imported
-    assert imported & heavy == set()
-    assert "--model_adapter" in done.stdout

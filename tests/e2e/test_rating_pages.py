@@ -272,7 +272,15 @@ def test_no_name_path_or_score_is_in_the_page(out: Path, tmp_path: Path, demo_ru
     assert [secret for secret in secrets if secret.casefold() in text] == []
     ask(demo_run, "--raters", "Ann", "--n", "100")
     text = (demo_run / "rate-Ann.html").read_text(encoding="utf-8").casefold()
-    names = ["vanilla", "adapter", str(FOLDER), str(demo_run), "offline", "exact match"]
+    names = [
+        "vanilla",
+        "adapter",
+        str(FOLDER),
+        str(demo_run),
+        "whole-demo",
+        "offline",
+        "exact match",
+    ]
     assert [secret for secret in names if secret.casefold() in text] == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plugin.trust.exam import CANARIES, EMPTY_PRAISE, NULL
-from tests.e2e.conftest import demo_options, main, run_process, summary
+from tests.e2e.conftest import demo_options, main, summary
 from tests.judge_server import JudgeServer, Reply, answer
 
 JUDGED = {"predefined_tasks": "Correctness, Token F1", "judge": "custom:judge", "max_tokens": "16"}
@@ -190,7 +190,7 @@ def test_human_ratings_from_draw_to_report(server: JudgeServer, tmp_path: Path) 
     out = tmp_path / "run"
     run(out, server, limit="1", max_tokens="48")
     before = summary(out)
-    ended = run_process("ratings", str(out), "--n", "40", "--seed", "3")
+    ended = main("ratings", str(out), "--n", "40", "--seed", "3")
     assert ended.code == 0, ended.err
     assert "40 cases drawn" in ended.out and "Correctness: 0 is worst, 1 is best" in ended.out
     filled = tmp_path / "filled.csv"

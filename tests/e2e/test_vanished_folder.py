@@ -104,7 +104,7 @@ def test_a_folder_that_goes_while_the_report_is_written(
     server: JudgeServer, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    from plugin import run as steps
+    from plugin import report as steps
 
     def write(report: Any, folder: Path, progress: Any) -> list[Path]:
         files = write_report(report, folder, progress)
