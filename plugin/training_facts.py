@@ -62,6 +62,21 @@ class Recital:
 
 
 @dataclass(frozen=True, slots=True)
+class Paraphrase:
+    """What a judge made of a training question.
+
+    Attributes:
+        row: where the training row stands.
+        text: the question in other words; "" where the judge gave none that fits.
+        reason: why there is none; "" where there is one.
+    """
+
+    row: str
+    text: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerReading:
     """How likely a variant finds an answer, in nats over its tokens."""
 
@@ -110,6 +125,8 @@ class TrainingFacts:
         recitals: one per drawn row and variant.
         readings: one per answer and variant.
         done: variants whose recitals and readings are made.
+        paraphrases: what a judge made of training questions; empty where rules rephrase.
+        rephraser: the judge that made them, as shown.
         notes: what the reader must know, a sentence each.
     """
 
@@ -126,6 +143,8 @@ class TrainingFacts:
     recitals: tuple[Recital, ...] = ()
     readings: tuple[AnswerReading, ...] = ()
     done: tuple[str, ...] = ()
+    paraphrases: tuple[Paraphrase, ...] = ()
+    rephraser: str = ""
     notes: tuple[str, ...] = ()
 
     def ids(self, *marks: Mark) -> frozenset[str]:

@@ -17,7 +17,7 @@ from plugin.compare.comparisons import VerdictSettings
 from plugin.compare.pairs import Evidence, contenders, pair_scores
 from plugin.records import ALL
 from plugin.results import Comparison
-from plugin.training_facts import CaseMark, Mark, Recital, Side, TrainingFacts, VerbatimText
+from plugin.training_facts import CaseMark, Mark, Paraphrase, Recital, Side, TrainingFacts, VerbatimText
 
 LEADING_SHARE = 0.2
 """With more cases that are not clean, the verdict on the clean ones is the headline."""
@@ -107,6 +107,8 @@ class Memorisation:
         overlaps: the cases that are not clean, the most similar first.
         lines: what the reader must know, a sentence each; made by `words`.
         deciding: the comparisons on clean cases, where their verdict is the headline.
+        paraphrases: what a judge made of training questions; empty where rules rephrase.
+        rephraser: that judge, as shown.
     """
 
     files: tuple[str, ...]
@@ -128,6 +130,8 @@ class Memorisation:
     notes: tuple[str, ...]
     lines: tuple[str, ...] = ()
     deciding: tuple[Comparison, ...] = ()
+    paraphrases: tuple[Paraphrase, ...] = ()
+    rephraser: str = ""
 
     @property
     def n_cases(self) -> int:
@@ -166,6 +170,8 @@ def memorisation_of(
         own_similarity=own,
         is_same_source=alike and (clean or 0) >= max(_SAME_SOURCE, _SAME_SHARE * (own or 0)),
         notes=facts.notes,
+        paraphrases=facts.paraphrases,
+        rephraser=facts.rephraser,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import random
@@ -11,11 +12,13 @@ from dataclasses import dataclass, replace
 
 from plugin.capability.probe import probe_items
 from plugin.journal import Journal
+from plugin.judges.panel import Judging
+from plugin.memorisation.by_judge import Question, questions_of, rephrase_by_judge, too_long
 from plugin.memorisation.marks import Looked, mark_cases
 from plugin.memorisation.stage import RecallStage
 from plugin.memorisation.training import TrainingData, TrainingRow
 from plugin.memorisation.verbatim import find_verbatim
-from plugin.records import Case
+from plugin.records import Case, Variant
 from plugin.training_facts import TrainingFacts
 from plugin.worker import Progress, Stage
 
@@ -35,12 +38,14 @@ class TrainingRequest:
         n_drawn: training rows that every variant is asked for.
         prefix: tokens of a training answer that are given beforehand.
         seed: of the draw.
+        rephraser: identity of the judge that rephrases training questions; "" for rules.
     """
 
     files: tuple[str, ...]
     n_drawn: int = 50
     prefix: int = 0
     seed: int = 0
+    rephraser: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,38 @@ class Training:
     data: TrainingData
     cases: tuple[Case, ...]
     journal: Journal
+
+    def to_rephrase(self, variants: Sequence[Variant]) -> list[Question]:
+        """Return the training questions that a judge is still to say in other words."""
+        facts = self.journal.state.training
+        if facts is None or facts.done or self.stage.is_done(variants):
+            return []  # else variants would read other questions
+        have = {one.row for one in facts.paraphrases if one.text}
+        return [one for one in questions_of(self.stage.drawn) if one.row not in have]
+
+    def rephrase(self, questions: Sequence[Question], judging: Judging, progress: Progress) -> None:
+        """Have the first judge say the questions in other words, and keep these.
+
+        Raises:
+            JudgeError: when no call can succeed.
+            JudgeDownError: when the judge does not answer at all.
+            Stopped: when the user stopped the run.
+        """
+        began = time.perf_counter()
+        try:
+            found = asyncio.run(rephrase_by_judge(questions, judging, self.journal, progress))
+        finally:
+            self.journal.add_seconds("rephrase", time.perf_counter() - began)
+        state = self.journal.state
+        assert state.training is not None, "`look_at_training` has kept it"
+        kept = {one.row: one for one in (*state.training.paraphrases, *found)}
+        kept |= {one.row: one for one in too_long(self.stage.drawn)}
+        training = replace(
+            state.training,
+            paraphrases=tuple(kept.values()),
+            rephraser=judging.judges[0].label,
+        )
+        self.journal.save_state(replace(state, training=training))
 
     def look_at_completions(self) -> None:
         """Find training text in the completions, and keep that."""
@@ -136,4 +173,5 @@ def _some_unseen(cases: Sequence[Case], facts: TrainingFacts, n: int) -> tuple[C
 
 def _digest(rows: str, request: TrainingRequest) -> str:
     facts = [_RULES, rows, request.n_drawn, request.prefix, request.seed]
+    facts += [request.rephraser] if request.rephraser else []
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -7,13 +7,14 @@ base is loaded once for all of them. What the journal has is not made again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from plugin.engines import Engine
 from plugin.engines.plain_text import PlainEngine
 from plugin.errors import ModelError
 from plugin.journal import Journal
+from plugin.memorisation.by_judge import rephrasing_note
 from plugin.memorisation.rephrase import rephrase
 from plugin.memorisation.texts import longest_common, words_of
 from plugin.memorisation.training import TrainingRow
@@ -85,7 +86,10 @@ class RecallStage:
         if not missing:
             return
         began = time.perf_counter()
-        recall = _Recall(engine, self.prefix)
+        paraphrases = self._facts.paraphrases
+        told = [rephrasing_note(paraphrases, self._facts.rephraser)] if paraphrases else []
+        by_judge = {one.row: one.text for one in paraphrases if one.text}
+        recall = _Recall(engine, self.prefix, by_judge)
         self.progress.begin(Stage.RECALL, total=len(missing) * len(self.drawn))
         try:
             for variant in missing:
@@ -97,7 +101,7 @@ class RecallStage:
                     recitals=facts.recitals + recitals,
                     readings=facts.readings + readings,
                     done=(*facts.done, variant.name),
-                    notes=tuple(dict.fromkeys([*facts.notes, *recall.notes()])),
+                    notes=tuple(dict.fromkeys([*facts.notes, *recall.notes(), *told])),
                 )
                 self.journal.save_state(replace(self.journal.state, training=found))
         finally:
@@ -118,8 +122,8 @@ class RecallStage:
 class _Recall:
     """Turn training rows into prompts, and completions into recitals, for one engine."""
 
-    def __init__(self, engine: Engine, prefix: int) -> None:
-        self.engine, self._prefix = engine, prefix
+    def __init__(self, engine: Engine, prefix: int, by_judge: Mapping[str, str]) -> None:
+        self.engine, self._prefix, self._by_judge = engine, prefix, by_judge
         first, second = engine.tokens("one"), engine.tokens("two")
         self._has_tokens = bool(first)
         self._end = first[-1:] if first[-1:] == second[-1:] else ()
@@ -242,7 +246,7 @@ class _Recall:
                 continue
             *before, last = row.case.messages
             asked.append(("trained", row.place, row.case.messages, row.answer))
-            if other := rephrase(last.content):
+            if other := self._by_judge.get(row.place) or rephrase(last.content):
                 turns = (*before, Message(last.role, other))
                 asked.append(("rephrased", row.place, turns, row.answer))
             else:

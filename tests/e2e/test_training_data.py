@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from demo import FOLDER
 from plugin.journal import Journal
 from tests.e2e.conftest import demo_options, main, summary
+from tests.judge_server import JudgeServer, Reply
 
 TRAIN = str(FOLDER / "train.jsonl")
 
@@ -154,3 +156,56 @@ def test_the_facts_survive_in_the_journal(demo_run: Path) -> None:
     finally:
         journal.close()
     assert facts is not None and facts.done == ("vanilla", "adapter")
+
+
+def rephrasing(number: int, body: dict[str, Any]) -> Reply | None:
+    """What a judge says that can rephrase; None for every other question."""
+    prompt = body["messages"][0]["content"]
+    if "<text>\n" not in prompt:
+        return None
+    asked = prompt.split("<text>\n")[1].split("\n</text>")[0]
+    return Reply(text=json.dumps({"text": f"Please find this out for me: {asked}"}))
+
+
+def test_a_judge_rephrases_and_its_calls_count_in_all_limits(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    server.fault = rephrasing
+    judged = {"judge": "custom:j", "predefined_tasks": "Correctness", "trust_report": "false"}
+    options = [
+        *demo_options(tmp_path / "run", **judged, judge_price="1,1", max_calls="5"),
+        *("--train_data", TRAIN, "--train_draw", "3", "--paraphrase", "judge"),
+    ]
+    ended = main(*options, CUSTOM_JUDGE_BASE_URL=server.url)
+    assert ended.code == 0, ended.err
+    assert "rephrasing training questions: about 3 calls, " in ended.out
+    assert len(server.requests) == 5 and "--max_calls 5 is reached" in ended.out
+    found = summary(tmp_path / "run")
+    assert found["provenance"]["judge_calls"]["n_calls"] == 5
+    (said, *_) = found["memorisation"]["paraphrases"]
+    assert said["text"].startswith("Please find this out for me: ")
+    (gap,) = found["memorisation"]["gaps"]
+    assert gap["sides"]["rephrased"]["n"] == 3
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "custom:j said 3 of 3 training questions in other words" in page
+    options[options.index("5")] = "100"
+    again = main(*options, CUSTOM_JUDGE_BASE_URL=server.url)
+    assert again.code == 0, again.err
+    assert "rephras" not in again.out.split("continuing a run")[1].split("judging: about")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--judge", "offline"), "needs a judge that can write; the offline (smoke-test) judge"),
+        (("--judge", ""), "needs a judge: name one with --judge"),
+        (("--judge", "custom:j", "--train_data", ""), "give --train_data"),
+    ],
+)
+def test_a_judge_that_cannot_rephrase_is_refused_at_once(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    given = ("--train_data", TRAIN) if "--train_data" not in words else ()
+    ended = main(*demo_options(tmp_path / "run"), *given, *words, "--paraphrase", "judge")
+    assert (ended.code, said in ended.err) == (2, True), ended.err
+    assert "load model" not in ended.out
