@@ -30,7 +30,7 @@ from plugin.judges.spending import (
     SpendLimits,
     SpendMeter,
 )
-from plugin.memorisation.by_judge import OtherWords, Question
+from plugin.memorisation.by_judge import OtherWords, TrainedQuestion
 from plugin.metrics import Ask, Check, Metric
 from plugin.metrics.running import MetricError, run_metric, run_preference
 from plugin.trust.exam import Exam
@@ -98,7 +98,9 @@ def forecast_text(
     return text + ("; the second judge comes on top" if judging.second else "")
 
 
-def forecast_rephrasing(questions: Sequence[Question], judging: Judging, journal: Journal) -> str:
+def forecast_rephrasing(
+    questions: Sequence[TrainedQuestion], judging: Judging, journal: Journal
+) -> str:
     """Return in words what it takes to have the first judge rephrase training questions.
 
     Args:

@@ -182,7 +182,7 @@ def _look_at_training(
     """
     cases, progress = working_order(plan.loaded.cases, plan.params.seed), worker.progress
     request = training_request(plan)
-    training = worker.run(lambda: look_at_training(request, cases, journal, progress))
+    training = worker.run(lambda: look_at_training(request, cases, journal, progress, plan.tasks))
     if training is None or plan.rephraser is None:
         return training, 0.0
     if not (asked := training.to_rephrase(plan.variants)):

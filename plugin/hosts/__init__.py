@@ -138,6 +138,7 @@ _TELL_EVERY_S = 0.5
 _PERCENT_AT_END = {
     Stage.READ_INPUTS: 1,
     Stage.READ_TRAINING: 2,
+    Stage.REPHRASE: 3,
     Stage.LOAD_MODEL: 4,
     Stage.READ_COMPLETIONS: 5,
     Stage.CERTIFY: 7,
@@ -147,6 +148,7 @@ _PERCENT_AT_END = {
     Stage.ASK_ITEMS: 48,
     Stage.READ_TEXTS: 49,
     Stage.RUN_TASKS: 50,
+    Stage.SEARCH_ANSWERS: 51,
     Stage.SCALE: 51,
     Stage.WRITE_STEPS: 52,
     Stage.SCORE: 88,

@@ -60,7 +60,7 @@ class OtherWords(BaseModel):
     text: str
 
 
-class Question(NamedTuple):
+class TrainedQuestion(NamedTuple):
     """A training question that is to be said in other words.
 
     Attributes:
@@ -85,7 +85,7 @@ class Question(NamedTuple):
         return f'"text" {problem}' if problem else None
 
 
-def questions_of(rows: Sequence[TrainingRow]) -> list[Question]:
+def questions_of(rows: Sequence[TrainingRow]) -> list[TrainedQuestion]:
     """Return the questions of the rows that have an answer and are not too long to rephrase."""
     return [one for one in _all_questions(rows) if len(one.text) <= LONGEST]
 
@@ -98,9 +98,9 @@ def too_long(rows: Sequence[TrainingRow]) -> list[Paraphrase]:
     ]
 
 
-def _all_questions(rows: Sequence[TrainingRow]) -> list[Question]:
+def _all_questions(rows: Sequence[TrainingRow]) -> list[TrainedQuestion]:
     return [
-        Question(row.place, row.case.messages[-1].content, row.answer)
+        TrainedQuestion(row.place, row.case.messages[-1].content, row.answer)
         for row in rows
         if not row.is_plain and row.answer.strip()
     ]
@@ -164,7 +164,7 @@ def _may_be_english(text: str) -> bool:
 
 
 async def rephrase_by_judge(
-    questions: Sequence[Question], judging: Judging, journal: Journal, progress: Progress
+    questions: Sequence[TrainedQuestion], judging: Judging, journal: Journal, progress: Progress
 ) -> tuple[Paraphrase, ...]:
     """Return the questions in the words of the first judge, or why there are none.
 
@@ -198,7 +198,7 @@ class _Work:
         self._asker, self._progress = asker, progress
         self.found, self.given_up = dict[str, Paraphrase](), ""
 
-    async def do(self, questions: Sequence[Question]) -> None:
+    async def do(self, questions: Sequence[TrainedQuestion]) -> None:
         self._progress.begin(Stage.REPHRASE, total=len(questions))
         rest = iter(questions)
 
@@ -223,7 +223,7 @@ class _Work:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, question: Question) -> Paraphrase:
+    async def _ask(self, question: TrainedQuestion) -> Paraphrase:
         """Return the question in other words, or the reason why there are none.
 
         Raises:

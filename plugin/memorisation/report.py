@@ -17,10 +17,16 @@ from plugin.compare.comparisons import VerdictSettings
 from plugin.compare.pairs import Evidence, contenders, pair_scores
 from plugin.records import ALL
 from plugin.results import Comparison
-from plugin.training_facts import CaseMark, Mark, Paraphrase, Recital, Side, TrainingFacts, VerbatimText
-
-LEADING_SHARE = 0.2
-"""With more cases that are not clean, the verdict on the clean ones is the headline."""
+from plugin.training_facts import (
+    LEADING_SHARE,
+    CaseMark,
+    Mark,
+    Paraphrase,
+    Recital,
+    Side,
+    TrainingFacts,
+    VerbatimText,
+)
 
 WHOLE = 0.9
 """From this share on, recited in one piece, a training row counts as recited."""

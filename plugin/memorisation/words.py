@@ -15,7 +15,6 @@ from plugin.compare.numbers import (
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import decide_verdict
 from plugin.memorisation.report import (
-    LEADING_SHARE,
     GapView,
     Mean,
     Memorisation,
@@ -24,7 +23,7 @@ from plugin.memorisation.report import (
 )
 from plugin.records import ALL
 from plugin.results import Comparison, Verdict
-from plugin.training_facts import TrainingFacts
+from plugin.training_facts import LEADING_SHARE, TrainingFacts
 
 Withhold = Callable[[tuple[Comparison, ...]], tuple[Comparison, ...]]
 

@@ -154,6 +154,7 @@ def test_a_question_that_is_too_long_is_not_sent(journal: Journal) -> None:
     assert len(judge.prompts) == 4
     assert "longer than 2,000 characters" in facts(journal).paraphrases[-1].reason
 
+
 def test_nothing_is_asked_twice(journal: Journal) -> None:
     look(journal, Writer(other_words)).stage.work([BASE, TUNED], Rote(KNOWN), shared=False)
     again = Writer(other_words)
