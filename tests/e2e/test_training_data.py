@@ -58,6 +58,20 @@ def test_what_decides_in_the_first_picture_are_the_clean_cases(demo_run: Path) -
     assert row["outcome"] == summary(demo_run)["verdict"]["outcome"]
 
 
+def test_the_table_of_comparisons_has_clean_and_copied_cases(demo_run: Path) -> None:
+    with (demo_run / "02_comparison.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "Correctness"]
+    own = {row["group"]: (row["role"], row["verdict"], row["n"]) for row in rows}
+    assert next(iter(own.items())) == ("all", ("primary", "better", "60"))
+    assert own["clean cases"] == ("primary", "can't tell", "20")
+    assert own["copied cases"] == own["near cases"] == ("exploratory", "better", "20")
+    assert not any("," in group for group in own)
+    labels = [row["label"] for row in rows]
+    assert "Correctness: adapter vs vanilla / clean cases" in labels
+    svg = (demo_run / "verdict.svg").read_text(encoding="utf-8")
+    assert ">copied cases, n=20<" in svg and ">near cases, n=20<" in svg
+
+
 def test_the_training_data_may_be_added_to_a_run_that_is_there(tmp_path: Path) -> None:
     first = main(*demo_options(tmp_path / "run"))
     assert first.code == 0, first.err
