@@ -116,6 +116,8 @@ class RecallStage:
                 self.progress.done += 1
                 if isinstance(result, Completion):
                     yield recall.compare(of_row[result.case_id], result)
+                else:
+                    recall.failures.append(result.reason)
             self.progress.check()
 
 
@@ -125,6 +127,7 @@ class _Recall:
     def __init__(self, engine: Engine, prefix: int, by_judge: Mapping[str, str]) -> None:
         self.engine, self._prefix, self._by_judge = engine, prefix, by_judge
         first, second = engine.tokens("one"), engine.tokens("two")
+        self.failures = list[str]()
         self._has_tokens = bool(first)
         self._end = first[-1:] if first[-1:] == second[-1:] else ()
         self._n_short = self._n_plain = self._n_refused = self._n_other_language = 0
@@ -133,6 +136,12 @@ class _Recall:
         """Yield a sentence for each reason why rows were left out."""
         if self._prefix and not self._has_tokens:
             yield "--recite_prefix does nothing here: this engine takes no tokens to begin with"
+        if self.failures:
+            n = len(self.failures)
+            yield (
+                f"{n} {'answer' if n == 1 else 'answers'} to drawn rows could not be made (the "
+                f"first: {self.failures[0]})"
+            )
         if self._n_short:
             yield (
                 f"{self._n_short} drawn rows are not longer than --recite_prefix {self._prefix} "

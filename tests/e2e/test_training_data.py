@@ -12,6 +12,7 @@ import pytest
 from demo import FOLDER
 from plugin.journal import Journal
 from tests.e2e.conftest import demo_options, main, summary
+from tests.inference_server import BASE, TUNED, InferenceServer
 from tests.judge_server import JudgeServer, Reply
 
 TRAIN = str(FOLDER / "train.jsonl")
@@ -223,3 +224,52 @@ def test_a_judge_that_cannot_rephrase_is_refused_at_once(
     ended = main(*demo_options(tmp_path / "run"), *given, *words, "--paraphrase", "judge")
     assert (ended.code, said in ended.err) == (2, True), ended.err
     assert "load model" not in ended.out
+
+
+def test_a_server_recites_word_by_word_and_reads_no_likelihoods(
+    inference: InferenceServer, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in Path(TRAIN).read_text(encoding="utf-8").splitlines()[:4]]
+    rows.append({"text": "A plain text that no server can be given as tokens. " * 3})
+    chats, plain = tmp_path / "train.jsonl", tmp_path / "plain.jsonl"
+    chats.write_text("".join(f"{json.dumps(row)}\n" for row in rows[:4]), encoding="utf-8")
+    plain.write_text(f"{json.dumps(rows[4])}\n", encoding="utf-8")
+    served = {"server_url": inference.url, "model_name": BASE, "model_adapter": TUNED}
+    words = ("--engine", "server", "--train_data", str(chats), str(plain))
+    ended = main(*demo_options(tmp_path / "run", **served), *words, "--recite_prefix", "2")
+    assert ended.code == 0, ended.err
+    found = summary(tmp_path / "run")["memorisation"]
+    recited = {view["variant"]: (view["n_whole"], view["share"]["n"]) for view in found["recitals"]}
+    assert recited[TUNED] == (4, 4) and recited["vanilla"][0] == 0
+    assert {one["unit"] for view in found["recitals"] for one in view["examples"]} == {"words"}
+    assert found["gaps"] == [] and not (tmp_path / "run" / "memorisation.svg").exists()
+    notes = " ".join(found["notes"])
+    assert "--recite_prefix does nothing here" in notes
+    assert "1 drawn rows of plain text need an engine that takes tokens" in notes
+    n_asked = len(inference.requests)
+    again = main("resume", str(tmp_path / "run"))
+    assert again.code == 0, again.err
+    assert len(inference.requests) == n_asked, "nothing is asked twice"
+    refused = main(*demo_options(tmp_path / "o", **served), *words, "--paraphrase", "judge")
+    assert (refused.code, "only an engine that holds the weights" in refused.err) == (2, True)
+
+
+def test_a_server_that_refuses_some_training_rows_leaves_them_out(
+    inference: InferenceServer, tmp_path: Path
+) -> None:
+    refused = json.loads(Path(TRAIN).read_text(encoding="utf-8").splitlines()[0])["messages"][0]
+
+    def fault(number: int, body: dict[str, Any]) -> Reply | None:
+        is_it = body["messages"][-1]["content"] == refused["content"]
+        return Reply(status=400, text="too long") if is_it and body["max_tokens"] == 128 else None
+
+    inference.fault = fault
+    served = {"server_url": inference.url, "model_name": BASE, "model_adapter": TUNED}
+    words = ("--engine", "server", "--train_data", TRAIN, "--train_draw", "20")
+    ended = main(*demo_options(tmp_path / "run", **served), *words)
+    assert ended.code == 0, ended.err
+    found = summary(tmp_path / "run")["memorisation"]
+    assert {view["share"]["n"] for view in found["recitals"]} == {19}
+    assert any(
+        "drawn rows could not be made" in note and "too long" in note for note in found["notes"]
+    )
