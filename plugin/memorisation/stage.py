@@ -90,11 +90,13 @@ class RecallStage:
         told = [rephrasing_note(paraphrases, self._facts.rephraser)] if paraphrases else []
         by_judge = {one.row: one.text for one in paraphrases if one.text}
         recall = _Recall(engine, self.prefix, by_judge)
-        self.progress.begin(Stage.RECALL, total=len(missing) * len(self.drawn))
+        n_each = 3 * len(self.drawn) + len(self.unseen)  # a recital and two readings of a row
+        self.progress.begin(Stage.RECALL, total=len(missing) * n_each)
         try:
-            for variant in missing:
+            for place, variant in enumerate(missing, 1):
                 recitals = tuple(self._recite(recall, variant))
-                readings = tuple(recall.read(variant, self.drawn, self.unseen))
+                readings = tuple(self._read(recall, variant))
+                self.progress.done = place * n_each
                 facts = self._facts
                 found = replace(
                     facts,
@@ -119,6 +121,12 @@ class RecallStage:
                 else:
                     recall.failures.append(result.reason)
             self.progress.check()
+
+    def _read(self, recall: _Recall, variant: Variant) -> Iterator[AnswerReading]:
+        for reading in recall.read(variant, self.drawn, self.unseen):
+            self.progress.done += 1
+            self.progress.check()
+            yield reading
 
 
 class _Recall:

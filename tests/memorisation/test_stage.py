@@ -209,3 +209,25 @@ def test_a_stop_ends_every_reading_of_a_large_file(journal: Journal, long_file: 
     training = replace(training, stage=replace(training.stage, progress=last))
     with pytest.raises(Stopped):
         training.look_at_completions()
+
+
+class Watched(Progress):
+    """A progress that remembers how far it had come at each look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = list[tuple[int, int]]()
+
+    def check(self) -> None:
+        self.seen.append((self.done, self.total))
+
+
+def test_the_progress_counts_recitals_and_readings(journal: Journal) -> None:
+    cases = [make_case(n, f"Name a poem about rain, number {n}.", "Rain") for n in range(3)]
+    training = look(journal, ROWS[:4], cases)
+    progress = Watched()
+    stage = replace(training.stage, progress=progress)
+    stage.work([BASE, TUNED], Rote(KNOWN), shared=False)
+    assert {total for _, total in progress.seen} == {2 * (3 * 4 + 3)}
+    assert progress.seen == sorted(progress.seen)
+    assert progress.done == 2 * (3 * 4 + 3)
