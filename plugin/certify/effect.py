@@ -130,7 +130,7 @@ def is_in_doubt(
 def format_times(ratio: float) -> str:
     """Return in words how many times a random change's effect this is, with one digit.
 
-    One draw of the random numbers moves the ratio by about a fifth, the mean of three by a ninth.
+    One draw of the random numbers moves the ratio by about a quarter, the mean of three by less.
     """
     low, high = _ABOUT_ONE
     many = "about" if low < ratio < high else f"{float(f'{ratio:.1g}'):,.10g} times"
