@@ -181,7 +181,8 @@ def _warnings(
 def _capability_of(journal: Journal, names: Sequence[str]) -> Capability | None:
     """Return what became of general ability; None where it was not tested."""
     results, readings, state = journal.item_results(), journal.text_readings(), journal.state
-    return find_capability(results, readings, names, state.capability, state.text_note)
+    marked = {one.id for one in state.training.items} if state.training else set[str]()
+    return find_capability(results, readings, names, state.capability, state.text_note, marked)
 
 
 class _Read(NamedTuple):

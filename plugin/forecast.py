@@ -30,6 +30,7 @@ from plugin.judges.spending import (
     SpendLimits,
     SpendMeter,
 )
+from plugin.memorisation.by_judge import OtherWords, TrainedQuestion
 from plugin.metrics import Ask, Check, Metric
 from plugin.metrics.running import MetricError, run_metric, run_preference
 from plugin.trust.exam import Exam
@@ -40,6 +41,9 @@ _PROMPT_TOKENS = 450
 _PREFERENCE_TOKENS = 350
 _REASONS_TOKENS = 120
 """Tokens of our own words in a question of which completion is better, and of its answer."""
+
+_JSON_TOKENS = 10
+"""Tokens of the JSON around a rephrased question."""
 
 _FACTOR = 2
 
@@ -94,11 +98,35 @@ def forecast_text(
     return text + ("; the second judge comes on top" if judging.second else "")
 
 
-def _calls_text(found: Sequence[Forecast]) -> str:
+def forecast_rephrasing(
+    questions: Sequence[TrainedQuestion], judging: Judging, journal: Journal
+) -> str:
+    """Return in words what it takes to have the first judge rephrase training questions.
+
+    Args:
+        questions: the training questions.
+        judging: who is asked.
+        journal: the run's, with its cache.
+    """
+    judge, kept = judging.judges[0], 0
+    if journal.holds_judgments:
+        asker = judging.asker(judge, journal, SpendMeter(SpendLimits(), journal))
+        answers = (asker.kept_answer(one.prompt, OtherWords, one.check) for one in questions)
+        kept = sum(answer is not None for answer in answers)
+    share = 1 - kept / len(questions) if questions else 0.0
+    n_read = share * sum(len(one.prompt) // CHARS_PER_TOKEN for one in questions)
+    n_written = share * sum(_JSON_TOKENS + len(one.text) // CHARS_PER_TOKEN for one in questions)
+    found = [Forecast(len(questions) - kept, round(n_read), round(n_written), kept)]
+    if not found[0].n_calls:
+        return ""
+    return _calls_text(found, "rephrasing training questions") + _cost_text(found, [judge], judging)
+
+
+def _calls_text(found: Sequence[Forecast], what: str = "judging") -> str:
     n_calls, n_read, n_written, n_kept = (sum(numbers) for numbers in zip(*found, strict=True))
     kept = f" ({n_kept:,} of {n_kept + n_calls:,} answers are in the cache)" if n_kept else ""
     return (
-        f"judging: about {n_calls:,} calls{kept}, {n_read:,} tokens to read and {n_written:,} to "
+        f"{what}: about {n_calls:,} calls{kept}, {n_read:,} tokens to read and {n_written:,} to "
         f"write (estimated, within a factor of {_FACTOR}; the same question is asked once)"
     )
 

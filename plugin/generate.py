@@ -14,7 +14,7 @@ from typing import Protocol
 
 from plugin.cache import content_key
 from plugin.certify.certificate import Certificate
-from plugin.certify.measure import N_PROBES
+from plugin.certify.measure import N_CHOICE, N_PROBES
 from plugin.engines import Engine
 from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal
@@ -143,7 +143,7 @@ def certify_adapters(
         return
     progress.begin(Stage.CERTIFY, total=len(adapters))
     for variant in adapters:
-        probes = [prompt for prompt in prompts if prompt.variant == variant.name][:N_PROBES]
+        probes = _choose_probes([one for one in prompts if one.variant == variant.name])
         found = certify_one(variant.name, probes, engine, progress)
         state = journal.state
         kept = {**state.certificates, variant.name: asdict(found)}
@@ -156,6 +156,13 @@ def certify_adapters(
             )
         progress.done += 1
         progress.check()
+
+
+def _choose_probes(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return the shortest of a variant's first prompts, in their order."""
+    first = prompts[:N_CHOICE]
+    shortest = sorted(range(len(first)), key=lambda place: len(first[place].token_ids))
+    return [first[place] for place in sorted(shortest[:N_PROBES])]
 
 
 def certify_one(

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -26,7 +26,7 @@ from plugin.compare.pairs import contenders, few_clusters_note
 from plugin.compare.relative import judged_contrasts
 from plugin.compare.running_gain import RunningGain
 from plugin.errors import FaultError, OptionError
-from plugin.forecast import forecast_text
+from plugin.forecast import forecast_rephrasing, forecast_text
 from plugin.generate import EngineStage, make_completions
 from plugin.hosts import Host
 from plugin.journal import Journal
@@ -34,7 +34,7 @@ from plugin.judges import marks_its_own_work
 from plugin.judges.panel import Judging
 from plugin.judges.spending import SpendLimits
 from plugin.keys import SecretMask, hidden_in_errors
-from plugin.memorisation.run import TrainingRequest, look_at_training
+from plugin.memorisation.run import Training, TrainingRequest, look_at_training
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS, STRIP
 from plugin.plan.plan import Plan, make_plan
@@ -71,13 +71,15 @@ def run(params: Params, host: Host) -> Report:
             journal.add_seconds("prepare", time.perf_counter() - began)
             if text := few_clusters_note(plan.loaded.cases):
                 host.log(f"note: {text}")
-            for text in worker.run(lambda: _complete_all(plan, journal, worker.progress)):
+            training, used_s = _look_at_training(plan, journal, host, worker)
+            completing = partial(_complete_all, plan, journal, worker.progress, training)
+            for text in worker.run(completing):
                 host.log(f"note: {text}")
             if (chosen := journal.state.capability) and chosen.note:
                 host.log(chosen.note)
             for text in _warnings_before_judging(plan, journal):  # before a judge is paid
                 host.log(f"warning: {text}")
-            _score_all(plan, journal, host, worker)
+            _score_all(plan, journal, host, worker, used_s)
             return _publish(journal, journal.path.parent, host, worker)
 
 
@@ -168,13 +170,37 @@ def _as_stored(facts: dict[str, object]) -> dict[str, object]:
     return kept
 
 
-def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> tuple[str, ...]:
+def _look_at_training(
+    plan: Plan, journal: Journal, host: Host, worker: Worker
+) -> tuple[Training | None, float]:
+    """Compare the training data with the cases, and rephrase its questions if a judge is to.
+
+    Returns:
+        What is left to do with the training data, and the seconds that the judge took.
+    """
+    cases, progress = working_order(plan.loaded.cases, plan.params.seed), worker.progress
+    request = training_request(plan)
+    training = worker.run(lambda: look_at_training(request, cases, journal, progress, plan.tasks))
+    if training is None or plan.rephraser is None:
+        return training, 0.0
+    if not (asked := training.to_rephrase(plan.variants)):
+        return training, 0.0
+    judging = replace(_judging_of(plan), judges=(plan.rephraser,))
+    if text := worker.run(lambda: forecast_rephrasing(asked, judging, journal)):
+        host.log(text)
+    began = time.perf_counter()
+    worker.run(lambda: training.rephrase(asked, judging, progress))
+    return training, time.perf_counter() - began
+
+
+def _complete_all(
+    plan: Plan, journal: Journal, progress: Progress, training: Training | None
+) -> tuple[str, ...]:
     """Make the missing completions; return what must be said of the ratings that were given."""
     cases = working_order(plan.loaded.cases, plan.params.seed)
     rated = read_rating_files(plan.params.human_ratings)
     asked = Asked(plan.params.capability, plan.params.capability_guard)
     probe = ProbeStage(asked, plan.variants, journal, progress)
-    training = look_at_training(training_request(plan), cases, journal, progress)
     stages: list[EngineStage] = [training.stage] if training else []
     stages += [probe, HarnessStage(plan.tasks, journal, progress)]
     make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics, stages)
@@ -190,7 +216,9 @@ def _complete_all(plan: Plan, journal: Journal, progress: Progress) -> tuple[str
 def training_request(plan: Plan) -> TrainingRequest:
     """Return what the user wants to know of the training data."""
     params = plan.params
-    return TrainingRequest(params.train_data, params.train_draw, params.recite_prefix, params.seed)
+    by = plan.rephraser.identity if plan.rephraser else ""
+    draw = params.train_draw, params.recite_prefix, params.seed
+    return TrainingRequest(params.train_data, *draw, by)
 
 
 def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
@@ -207,14 +235,24 @@ def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
     return [*lines, *([why] if why else []), *masked, *collapse_warnings(collapse)]
 
 
-def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None:
-    """Say what judging will take, and make every score that the journal does not have yet."""
+def _score_all(
+    plan: Plan, journal: Journal, host: Host, worker: Worker, used_s: float = 0.0
+) -> None:
+    """Say what judging will take, and make every score that the journal does not have yet.
+
+    Args:
+        plan: the run's.
+        journal: the run's.
+        host: gets the forecast.
+        worker: does the work.
+        used_s: seconds of the deadline that rephrasing has used.
+    """
     cases, params, seed = plan.loaded.cases, plan.params, plan.params.seed
     in_order = working_order(cases, seed)
     made, answers = journal.completions().values(), journal.answers().values()
     pairs = judged_contrasts([v.name for v in plan.variants], all_pairs=params.pairs == ALL_PAIRS)
     items = items_to_score(in_order, answers, plan.metrics, made, pairs)
-    judging, exam = _judging_of(plan), _make_exam(plan, in_order, journal)
+    judging, exam = _judging_of(plan, used_s), _make_exam(plan, in_order, journal)
     missing = missing_items(items, journal)
     exam_due = exam if exam and (missing or exam.is_due) else None
     if text := worker.run(lambda: forecast_text(missing, judging, exam_due, journal)):
@@ -235,7 +273,7 @@ def _running_gain(plan: Plan) -> RunningGain | None:
     return RunningGain(spec, names[0], contenders(names)[0])
 
 
-def _judging_of(plan: Plan) -> Judging:
+def _judging_of(plan: Plan, used_s: float = 0.0) -> Judging:
     params = plan.params
     return Judging(
         judges=plan.judges,
@@ -243,7 +281,7 @@ def _judging_of(plan: Plan) -> Judging:
         concurrency=params.concurrency,
         timeout_s=params.judge_timeout_s,
         include_reason=params.include_reason,
-        limits=SpendLimits(params.max_calls, params.budget, params.deadline_s),
+        limits=SpendLimits(params.max_calls, params.budget, params.deadline_s, used_s),
         price=params.judge_price,
         max_failed_share=params.max_failed_share,
     )

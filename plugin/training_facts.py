@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+LEADING_SHARE = 0.2
+"""With more cases or items that are not clean, what the clean ones show decides."""
+
 Mark = Literal["copied", "near", "clean"]
 """copied: the text stands in the training data. near: a text much like it does. clean: neither."""
 
@@ -62,6 +65,21 @@ class Recital:
 
 
 @dataclass(frozen=True, slots=True)
+class Paraphrase:
+    """What a judge made of a training question.
+
+    Attributes:
+        row: where the training row stands.
+        text: the question in other words; "" where the judge gave none that fits.
+        reason: why there is none; "" where there is one.
+    """
+
+    row: str
+    text: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerReading:
     """How likely a variant finds an answer, in nats over its tokens."""
 
@@ -101,8 +119,9 @@ class TrainingFacts:
         n_rows: rows that could be read.
         n_unused: rows that could not.
         marks: one per case.
-        items: items of general ability that are not clean.
+        items: items of general ability, and of lm-eval tasks, that are not clean.
         n_items: items that were looked at.
+        items_digest: of the items of lm-eval tasks among them; "" for none.
         clean_similarity: share of a clean case's three-word sequences that stand in the nearest
             training row, the median over the clean cases; None without any.
         own_similarity: the same for training rows and the nearest other one; None for one row.
@@ -110,6 +129,8 @@ class TrainingFacts:
         recitals: one per drawn row and variant.
         readings: one per answer and variant.
         done: variants whose recitals and readings are made.
+        paraphrases: what a judge made of training questions; empty where rules rephrase.
+        rephraser: the judge that made them, as shown.
         notes: what the reader must know, a sentence each.
     """
 
@@ -120,12 +141,15 @@ class TrainingFacts:
     marks: tuple[CaseMark, ...] = ()
     items: tuple[CaseMark, ...] = ()
     n_items: int = 0
+    items_digest: str = ""
     clean_similarity: float | None = None
     own_similarity: float | None = None
     verbatim: tuple[VerbatimText, ...] = ()
     recitals: tuple[Recital, ...] = ()
     readings: tuple[AnswerReading, ...] = ()
     done: tuple[str, ...] = ()
+    paraphrases: tuple[Paraphrase, ...] = ()
+    rephraser: str = ""
     notes: tuple[str, ...] = ()
 
     def ids(self, *marks: Mark) -> frozenset[str]:

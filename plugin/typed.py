@@ -137,7 +137,8 @@ def _resume_params(folder: Path) -> Params:
         if state.ratings or state.human_choices or state.reason_checks:
             values.pop("human_ratings", None)  # the journal has them; the files may be gone
         if state.training and not all(Path(name).exists() for name in state.training.files):
-            values.pop("train_data", None)  # the journal keeps what was found
+            for name in ("train_data", "paraphrase"):  # the journal keeps what was found
+                values.pop(name, None)
     finally:
         journal.close()
     return Params.parse(values)

@@ -41,6 +41,7 @@ class Stage(StrEnum):
 
     READ_INPUTS = "read data, model and adapter"
     READ_TRAINING = "compare with the training data"
+    REPHRASE = "rephrase training questions"
     LOAD_MODEL = "load model"
     READ_COMPLETIONS = "read completions"
     CERTIFY = "certify"
@@ -50,6 +51,7 @@ class Stage(StrEnum):
     ASK_ITEMS = "test general ability"
     READ_TEXTS = "read general texts"
     RUN_TASKS = "tasks of lm-eval"
+    SEARCH_ANSWERS = "search answers for training text"
     SCALE = "try other strengths"
     WRITE_STEPS = "write evaluation steps"
     SCORE = "score"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plugin.capability.records import ItemResult
 from plugin.engines.plain_text import PlainEngine
@@ -36,6 +36,26 @@ _SEED = 1234
 """The harness's own seed for drawing few-shot examples."""
 
 
+_LEAST_PART = 3
+"""A part of an item with fewer words, such as its subject, is no question by itself."""
+
+
+class ItemTexts(NamedTuple):
+    """What an item of a task says, to be compared with training data.
+
+    Attributes:
+        id: the item's.
+        question: as a variant is asked, without examples; "" where the task gives none.
+        parts: texts of the item within the question, without the form of the task.
+        answers: the right ones.
+    """
+
+    id: str
+    question: str = ""
+    parts: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class HarnessTask:
     """One task of the harness with the items that are asked.
@@ -56,6 +76,37 @@ class HarnessTask:
         """Return what identifies an item within the harness."""
         return f"{self.name}/{number}"
 
+    def texts_of(self, number: int) -> ItemTexts:
+        """Return what an item says; its name alone where the task's code fails on it."""
+        name = self.item_id(number)
+        try:
+            doc = self.task.eval_docs[number]
+            question = self.task.doc_to_text(doc)
+            question = question if isinstance(question, str) else ""
+            asked = {_plain(question)}
+            values = [doc[key] for key in doc]
+            if self.task.should_decontaminate():
+                values.append(self.task.doc_to_decontamination_query(doc))
+            parts = [
+                text
+                for text in dict.fromkeys(one for one in values if isinstance(one, str))
+                if len(text.split()) >= _LEAST_PART and _plain(text) not in asked
+                if not question or _plain(text) in _plain(question)
+            ]
+            return ItemTexts(name, question, tuple(parts), tuple(self._right_answers(doc)))
+        except Exception:  # the task's own code raises anything
+            return ItemTexts(name)
+
+    def _right_answers(self, doc: Any) -> list[str]:
+        found = self.task.doc_to_target(doc)
+        if self.task.get_config("doc_to_choice") is not None:
+            choices, places = self.task.doc_to_choice(doc), found
+            found = [
+                choices[place] if isinstance(place, int) else place
+                for place in (places if isinstance(places, list) else [places])
+            ]
+        return [one for one in (found if isinstance(found, list) else [found]) if _is_text(one)]
+
     @property
     def wants_greedy(self) -> bool:
         """Return whether the task looks at what the variant itself would have said."""
@@ -64,6 +115,14 @@ class HarnessTask:
         return kind == "loglikelihood" or any(
             isinstance(one, dict) and one.get("metric") == "exact_match" for one in listed
         )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def load_tasks(names: Sequence[str], n_items: int, seed: int) -> tuple[HarnessTask, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from plugin.capability.probe import abilities, probe_items
 from plugin.capability.records import (
@@ -23,6 +24,7 @@ from plugin.capability.stats import (
 )
 from plugin.compare.stats import paired_estimate
 from plugin.run_facts import CapabilityChoice
+from plugin.training_facts import LEADING_SHARE
 
 _EXAMPLES = 3
 """Items of an ability and variant to read, of those that were right and are wrong now."""
@@ -75,6 +77,33 @@ class LostItem:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanItems:
+    """What the items of one source show that do not stand in the training data.
+
+    Attributes:
+        n_items: all items of the source that were asked.
+        n_marked: those that stand in the training data, or are near to it.
+        n_marked_of: ability -> how many of its items do, without those that have none.
+        scores: of every ability and variant, on clean items.
+        findings: of every ability and every variant but the base, on clean items.
+        overall: per variant but the base, on clean items.
+    """
+
+    source: Source
+    n_items: int
+    n_marked: int
+    n_marked_of: Mapping[str, int]
+    scores: tuple[AbilityScore, ...]
+    findings: tuple[AbilityFinding, ...]
+    overall: tuple[OverallFinding, ...]
+
+    @property
+    def leads(self) -> bool:
+        """Return whether so many items are marked that the clean ones decide."""
+        return self.n_marked > LEADING_SHARE * self.n_items
+
+
+@dataclass(frozen=True, slots=True)
 class Capability:
     """All that is known of general ability in a run.
 
@@ -87,6 +116,7 @@ class Capability:
         texts: of every variant that read the texts.
         text_note: why none were read; "" for nothing to say.
         examples: items that were right and are wrong now.
+        clean: what clean items show by themselves, per source with marked ones.
     """
 
     base: str
@@ -97,6 +127,18 @@ class Capability:
     texts: tuple[TextFinding, ...] = ()
     text_note: str = ""
     examples: tuple[LostItem, ...] = ()
+    clean: tuple[CleanItems, ...] = ()
+
+    @property
+    def deciding(self) -> Capability:
+        """Return the same with what clean items show in the place of all, where these decide."""
+        led = {one.source: one for one in self.clean if one.leads}
+        findings = [one for one in self.findings if one.source not in led]
+        overall = [one for one in self.overall if one.source not in led]
+        for own in led.values():
+            findings += own.findings
+            overall += own.overall
+        return replace(self, findings=tuple(findings), overall=tuple(overall))
 
     @property
     def is_guard(self) -> bool:
@@ -124,6 +166,7 @@ def find_capability(
     names: Sequence[str],
     choice: CapabilityChoice | None,
     text_note: str = "",
+    marked: Collection[str] = (),
 ) -> Capability | None:
     """Return what is known of general ability; None if nothing was asked, or is to be shown.
 
@@ -133,6 +176,7 @@ def find_capability(
         names: of the variants, the base first.
         choice: which set of the probe is asked; its results are left out where it is off.
         text_note: why no texts were read.
+        marked: names of the items that stand in the training data, or are near to it.
     """
     is_off = choice is None or choice.size == "off"
     kept = [one for one in results if one.source != "probe" or not is_off]
@@ -140,24 +184,55 @@ def find_capability(
         return None
     kept = _in_order(kept, names)
     base, rivals = names[0], [n for n in names[1:] if any(one.variant == n for one in kept)]
-    findings, overall, examples = list[AbilityFinding](), list[OverallFinding](), list[LostItem]()
     has_base = any(one.variant == base for one in kept)
-    for name in rivals if has_base else []:
-        pairs = pair_results(kept, base, name)
-        findings += judge_abilities(pairs, name)
-        sources = dict.fromkeys(source for source, _ in pairs)
-        overall += [judge_overall(pairs, source, name) for source in sources]
-        examples += _examples(kept, base, name)
+    rivals = rivals if has_base else []
+    findings, overall = _judge(kept, base, rivals)
     return Capability(
         base=base,
         choice=choice,
         scores=ability_scores(kept),
-        findings=tuple(findings),
-        overall=tuple(overall),
+        findings=findings,
+        overall=overall,
         texts=() if is_off else tuple(find_texts(readings, names)),
         text_note="" if is_off else text_note,
-        examples=tuple(examples),
+        examples=tuple(one for name in rivals for one in _examples(kept, base, name)),
+        clean=tuple(_clean_items(kept, base, rivals, marked)),
     )
+
+
+def _judge(
+    results: Sequence[ItemResult], base: str, rivals: Sequence[str]
+) -> tuple[tuple[AbilityFinding, ...], tuple[OverallFinding, ...]]:
+    findings, overall = list[AbilityFinding](), list[OverallFinding]()
+    for name in rivals:
+        pairs = pair_results(results, base, name)
+        findings += judge_abilities(pairs, name)
+        sources = dict.fromkeys(source for source, _ in pairs)
+        overall += [judge_overall(pairs, source, name) for source in sources]
+    return tuple(findings), tuple(overall)
+
+
+def _clean_items(
+    results: Sequence[ItemResult], base: str, rivals: Sequence[str], marked: Collection[str]
+) -> Iterator[CleanItems]:
+    """Yield what clean items show, for each source of which some items are marked."""
+    for source in dict.fromkeys(one.source for one in results):
+        own = [one for one in results if one.source == source]
+        ability_of = {one.item_id: one.ability for one in own}
+        n_marked_of = Counter(a for item, a in ability_of.items() if item in marked)
+        if not n_marked_of:
+            continue
+        clean = [one for one in own if one.item_id not in marked]
+        findings, overall = _judge(clean, base, rivals)
+        yield CleanItems(
+            source=source,
+            n_items=len(ability_of),
+            n_marked=n_marked_of.total(),
+            n_marked_of=dict(n_marked_of),
+            scores=ability_scores(clean),
+            findings=findings,
+            overall=overall,
+        )
 
 
 def _in_order(results: Sequence[ItemResult], names: Sequence[str]) -> list[ItemResult]:

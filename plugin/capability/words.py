@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from plugin.capability.probe import abilities, probe_items
 from plugin.capability.records import AbilityFinding, OverallFinding, Source
-from plugin.capability.report import Capability, TextFinding
+from plugin.capability.report import Capability, CleanItems, TextFinding
 from plugin.capability.stats import LARGE, MARGIN
 from plugin.compare.numbers import format_count, format_number, format_percent
 from plugin.records import ALL
 from plugin.results import Harm, Verdict
+from plugin.training_facts import LEADING_SHARE
 
 GENERAL = "General ability"
 """What a harm is called as a metric."""
@@ -76,10 +77,11 @@ def with_capability(verdict: Verdict, found: Capability | None) -> Verdict:
     """
     if found is None:
         return verdict
-    lost = _lost_names(found, verdict.variant)
+    deciding = found.deciding
+    lost = _lost_names(deciding, verdict.variant)
     sentence, harms = verdict.sentence, verdict.harms
     if found.is_guard:
-        harms = (*harms, *(harm for name in found.rivals for harm in _harms(found, name)))
+        harms = (*harms, *(harm for name in found.rivals for harm in _harms(deciding, name)))
     if lost and found.is_guard:
         joined = "but" if verdict.outcome in ("better", "equivalent") else "and"
         sentence = f"{sentence.removesuffix('.')}; {joined} worse on general ability: {lost}."
@@ -91,11 +93,16 @@ def with_capability(verdict: Verdict, found: Capability | None) -> Verdict:
 
 
 def _lost_names(found: Capability, variant: str) -> str:
-    """Name what a variant lost; "" for nothing."""
-    if lost := found.lost(variant):
-        return listed([one.ability for one in lost])
-    lower = [one for one in found.overall if one.variant == variant and one.outcome == "lower"]
-    return "all abilities together" if lower else ""
+    """Name what a variant lost, and where it did; "" for nothing."""
+    lost: list[AbilityFinding | OverallFinding] = list(found.lost(variant))
+    names = listed([one.ability for one in found.lost(variant)])
+    if not lost:
+        lost = [one for one in found.overall if one.variant == variant and one.outcome == "lower"]
+        names = "all abilities together" if lost else ""
+    led = {one.source for one in found.clean if one.leads}
+    if not any(one.source in led for one in lost):
+        return names
+    return f"{names}, on the items that are not in the training data"
 
 
 def _harms(found: Capability, variant: str) -> list[Harm]:
@@ -128,11 +135,44 @@ def detail_lines(found: Capability) -> list[str]:
             if one.outcome in ("lost", "slightly lower", "unclear")
         ]
         lines += [limit_text(one, who) for one in found.overall if one.variant == name]
+        for clean in found.clean:
+            lines += _clean_lines(clean, found, name, who)
+    lines += [clean_text(one) for one in found.clean]
     if found.texts and any(one.change is not None for one in found.texts):
         lines += [f"General text: {texts_text(found.texts)}", f"{TEXT_NOTE}."]
     elif found.text_note:
         lines.append(f"General text: {found.text_note}")
     return [line for line in lines if line]
+
+
+def _clean_lines(clean: CleanItems, found: Capability, variant: str, who: str) -> list[str]:
+    """Return what clean items of a source show of one variant, a line each."""
+    start = f"{GENERAL}{_NAMES[clean.source]}{who}, clean items only"
+    lines = [
+        f"{start}: {overall_text(one, found)}" for one in clean.overall if one.variant == variant
+    ]
+    return lines + [
+        f"{start}, {ability_name(one.ability)}: {outcome_text(one)}: {finding_text(one)}"
+        for one in clean.findings
+        if one.variant == variant and one.ability in clean.n_marked_of
+        if one.outcome in ("lost", "slightly lower", "unclear")
+    ]
+
+
+def clean_text(clean: CleanItems) -> str:
+    """Say how many items of a source stand in the training data, and what counts then."""
+    n = format_count(clean.n_items)
+    if clean.n_marked == clean.n_items:
+        where = f"all {n} items stand in the training data or are near to it"
+        return f"{GENERAL}{_NAMES[clean.source]}: {where}, so what they show may be memory"
+    where = (
+        f"{format_count(clean.n_marked)} of {n} items stand in the training data or are near to it"
+    )
+    most = format_percent(LEADING_SHARE)
+    which = f"more than {most}, so the verdict counts the clean ones alone"
+    if not clean.leads:
+        which = f"no more than {most}, so the verdict counts all"
+    return f"{GENERAL}{_NAMES[clean.source]}: {where}, {which}"
 
 
 def outcome_text(one: AbilityFinding) -> str:

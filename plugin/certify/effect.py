@@ -15,6 +15,7 @@ whatever its effect.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from plugin.compare.numbers import format_rough
@@ -50,13 +51,23 @@ class RandomEffect(NamedTuple):
     """Hold what a random adapter of the same shapes and norms does.
 
     Attributes:
-        effect: distance between its answers and the base's; None where it was not measured.
+        effect: distance between its answers and the base's, the mean over all draws; None where it
+            was not measured.
         reason: why there is no such adapter to compare with, in words; "" where there is one, or
             where nothing is to be said.
+        draws: of each draw of the random numbers, the divergence in nats.
     """
 
     effect: Distance | None = None
     reason: str = ""
+    draws: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, found: Sequence[Distance]) -> RandomEffect:
+        """Return the mean effect of several draws."""
+        mean = math.fsum(one.kl for one in found) / len(found)
+        largest = max(one.largest for one in found)
+        return cls(Distance(mean, largest), "", tuple(one.kl for one in found))
 
     def ratio(self, effect: Distance | None, noise: Distance | None) -> float | None:
         """Return how many times the random adapter's effect this effect is.
@@ -73,16 +84,53 @@ class RandomEffect(NamedTuple):
             return f"no random change to compare with: {self.reason}"
         ratio = self.ratio(effect, noise)
         if ratio is not None and self.effect is not None:
-            return f"{format_times(ratio)} ({format_rough(self.effect.kl)} nats)"
+            return f"{format_times(ratio)} ({format_rough(self.effect.kl)} nats{self._range})"
         if self.effect is not None and effect is not None:
             return "a random change of the same size has no effect above the noise"
         return ""
+
+    @property
+    def _range(self) -> str:
+        if len(self.draws) < 2:
+            return ""
+        low, high = format_rough(min(self.draws)), format_rough(max(self.draws))
+        return f", mean of {len(self.draws)} draws from {low} to {high}"
+
+
+_NEAR_BOUND = 1.3
+"""Probes whose effects, times or over this factor, reach a bound leave its side in doubt."""
+
+_NEAR_RATIO = 2.0
+"""The same for the ratio to a random change, which hangs more on the probes."""
+
+
+def is_in_doubt(
+    effects: Sequence[float], effect: Distance, noise: Distance, random: RandomEffect
+) -> bool:
+    """Return whether more probes may change what is said of an effect.
+
+    Args:
+        effects: the divergence of each probe.
+        effect: that of all these probes.
+        noise: the base's distance from itself.
+        random: what random changes of the same size do.
+    """
+    clear = Distance(_ABOVE_NOISE * noise.kl, _ABOVE_NOISE * noise.largest)
+    if not effect.exceeds(clear):
+        return True
+    low, high = min(effects) / _NEAR_BOUND, max(effects) * _NEAR_BOUND
+    if any(low <= bound <= high for bound in (FAR_NATS, FAINT_NATS)):
+        return True
+    if random.effect is None or not random.effect.exceeds(noise):
+        return False
+    ratios = [effect.kl / draw for draw in random.draws if draw > 0]
+    return any(1 / _NEAR_RATIO <= ratio / LEAST_RATIO <= _NEAR_RATIO for ratio in ratios)
 
 
 def format_times(ratio: float) -> str:
     """Return in words how many times a random change's effect this is, with one digit.
 
-    Another draw of the random numbers moves the ratio by about a fifth.
+    One draw of the random numbers moves the ratio by about a quarter, the mean of three by less.
     """
     low, high = _ABOUT_ONE
     many = "about" if low < ratio < high else f"{float(f'{ratio:.1g}'):,.10g} times"

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
-from plugin.certify.effect import Distance, RandomEffect
+from plugin.certify.effect import Distance, RandomEffect, is_in_doubt
 from plugin.certify.weights import lora_obstacle, random_adapter, weight_norm
 from plugin.errors import AdapterError, BaseDisturbedError, ModelError
 from plugin.load.adapter import AdapterFolder
@@ -28,7 +28,16 @@ from plugin.records import VANILLA, Prompt
 
 N_PROBES = 8
 N_POSITIONS = 8
-"""Number of probe prompts, and of positions at the end of each whose logits are compared."""
+"""Most probe prompts, and positions at the end of each whose logits are compared."""
+
+N_FIRST = 3
+"""Probes that are asked at first; all of them only where these leave something in doubt."""
+
+N_DRAWS = 3
+"""Random adapters whose effects are averaged."""
+
+N_CHOICE = 32
+"""Prompts of which the shortest become probes, because a long one takes longer."""
 
 RANDOM = "a random adapter"
 """The name of the random adapter while it is on; see `random_adapter`."""
@@ -113,6 +122,14 @@ class AdapterSwitch(ABC):
         """Switch the variant's adapter on inside the block, and check the base afterwards."""
 
     @abstractmethod
+    def shuffle(self, seed: int) -> None:
+        """Exchange inputs and outputs of every LoRA module that is on, at random.
+
+        The columns of A and the rows of B change places, so B A keeps its norm. For the random
+        adapter this is another draw.
+        """
+
+    @abstractmethod
     def logits(self, rows: Sequence[Sequence[int]], n_positions: int = N_POSITIONS) -> list[Logits]:
         """Return the logits for the last positions of these rows, computed in one batch."""
 
@@ -135,28 +152,21 @@ def certify_weights(
 ) -> Certificate:
     """Certify an adapter in an engine that holds the weights; see `Engine.certify`.
 
+    A few probes are asked first, and all of them only if these leave something in doubt.
+
     Raises:
         AdapterError: when its files changed, or when it makes the model answer with NaN.
     """
     adapter, rows = switch.adapters[variant], _probe_rows(switch, probes)
     tell("read its files")
     digest = require_same_files(adapter)
-    tell("ask the base")
-    switch.probe_rows = rows
-    base, noise = _measure_base(switch, rows)
-    proof = switch.base_proof
-    tuned, random = base, RandomEffect()
-    try:
-        tell("ask a random adapter of the same size")
-        random = _measure_random(switch, adapter, rows)  # first: a switch may hold the last one
-        tell("load the adapter")
-        with switch.adapter_on(variant):
-            tell("ask the adapter")
-            tuned = [switch.logits([row])[0] for row in rows]
-            tell("check the base")
-    except BaseDisturbedError:
-        proof = ""
-    if any(is_not_finite(logits) for logits in tuned):
+    found = None
+    for some in dict.fromkeys((min(N_FIRST, len(rows)), len(rows))):
+        found = _measure(switch, variant, rows[:some], tell)
+        if not found.is_in_doubt:
+            break
+    assert found is not None, "there is at least one round"
+    if any(is_not_finite(logits) for logits in found.tuned):
         raise AdapterError(
             f"{adapter.path}: with this adapter the model answers the probes with NaN or infinity. "
             "Its numbers are too large: check the scale in adapter_config.json, or save the "
@@ -169,14 +179,77 @@ def certify_weights(
         n_tensors=len(adapter.shapes),
         unused=switch.unused_tensors(variant),
         weight_norm=weight_norm(adapter),
-        n_probes=len(rows),
-        effect=logit_distance(base, tuned),
-        noise=noise,
-        random=random,
-        base_proof=proof,
+        n_probes=len(found.base),
+        effect=found.effect,
+        noise=found.noise,
+        random=found.random,
+        base_proof=found.proof,
         path=switch.paths.get(variant, ""),
         notes=base_model_notes(adapter, switch.folder, switch.model_name),
     )
+
+
+class _Round(NamedTuple):
+    """Hold what some probes show.
+
+    Attributes:
+        base: the base's logits of each probe.
+        tuned: the adapter's.
+        noise: the base's distance from itself.
+        random: the effect of random adapters.
+        proof: how we know that the base is unchanged; "" when it is changed.
+    """
+
+    base: list[Logits]
+    tuned: list[Logits]
+    noise: Distance
+    random: RandomEffect
+    proof: str
+
+    @property
+    def effect(self) -> Distance:
+        """Return the adapter's distance from the base."""
+        return logit_distance(self.base, self.tuned)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Return whether more probes may change what is said."""
+        if not (self.proof and self.base) or any(map(is_not_finite, self.tuned)):
+            return False
+        each = [logit_distance([a], [b]).kl for a, b in zip(self.base, self.tuned, strict=True)]
+        return is_in_doubt(each, self.effect, self.noise, self.random)
+
+
+def _measure(switch: AdapterSwitch, variant: str, rows: list[list[int]], tell: Tell) -> _Round:
+    """Return what these probes show of an adapter.
+
+    Raises:
+        AdapterError: when it cannot be used with this base.
+    """
+    switch.probe_rows = rows
+    base, noise = _measure_base(switch, rows, tell)
+    proof = switch.base_proof
+    tuned, random = base, RandomEffect()
+    try:
+        # Random ones first: a switch may hold the last one.
+        random = _measure_random(switch, switch.adapters[variant], rows, tell)
+        tell("load the adapter")
+        with switch.adapter_on(variant):
+            tuned = _ask_alone(switch, rows, "ask the adapter", tell)
+            tell("check the base")
+    except BaseDisturbedError:
+        proof = ""
+    return _Round(base, tuned, noise, random, proof)
+
+
+def _ask_alone(
+    switch: AdapterSwitch, rows: Sequence[Sequence[int]], step: str, tell: Tell
+) -> list[Logits]:
+    found = list[Logits]()
+    for place, row in enumerate(rows, 1):
+        tell(f"{step}, probe {place} of {len(rows)}")
+        found.append(switch.logits([row])[0])
+    return found
 
 
 def measure_effect(
@@ -201,9 +274,12 @@ def _probe_rows(switch: AdapterSwitch, probes: Sequence[Prompt]) -> list[list[in
 
 
 def _measure_random(
-    switch: AdapterSwitch, adapter: AdapterFolder, rows: list[list[int]]
+    switch: AdapterSwitch, adapter: AdapterFolder, rows: list[list[int]], tell: Tell
 ) -> RandomEffect:
-    """Return the effect of a random adapter of the same shapes and norms.
+    """Return the mean effect of random adapters of the same shapes and norms.
+
+    The first is loaded from a file; the others are the first with its inputs and outputs shuffled,
+    which keeps every norm and costs next to nothing.
 
     Raises:
         AdapterError: when an adapter of these shapes cannot be used with this base.
@@ -211,6 +287,7 @@ def _measure_random(
     """
     if obstacle := lora_obstacle(adapter):
         return RandomEffect(reason=obstacle)
+    tell("make a random change of the same size")
     with TemporaryDirectory(prefix="finetune-verdict-") as scratch:
         try:
             made = random_adapter(adapter, Path(scratch))
@@ -218,15 +295,23 @@ def _measure_random(
             return RandomEffect(reason=f"it cannot be written to {scratch} ({error.strerror})")
         if made is None:
             return RandomEffect()
+        base, _ = _measure_base(switch, rows)
+        draws = list[Distance]()
         with switch.also(RANDOM, made), switch.adapter_on(RANDOM):
-            found = switch.logits(rows)
-    if any(map(is_not_finite, found)):
-        return RandomEffect(reason="it makes the model answer with NaN or infinity")
-    base, _ = _measure_base(switch, rows)
-    return RandomEffect(logit_distance(base, found))
+            for draw in range(N_DRAWS):
+                tell(f"ask a random change of the same size, {draw + 1} of {N_DRAWS}")
+                if draw:
+                    switch.shuffle(draw)
+                found = switch.logits(rows)
+                if any(map(is_not_finite, found)):
+                    return RandomEffect(reason="it makes the model answer with NaN or infinity")
+                draws.append(logit_distance(base, found))
+    return RandomEffect.of(draws)
 
 
-def _measure_base(switch: AdapterSwitch, rows: list[list[int]]) -> tuple[list[Logits], Distance]:
+def _measure_base(
+    switch: AdapterSwitch, rows: list[list[int]], tell: Tell = tell_nobody
+) -> tuple[list[Logits], Distance]:
     """Return the base's answers one by one, and their distance from those in one batch.
 
     Both are computed once and kept.
@@ -234,7 +319,8 @@ def _measure_base(switch: AdapterSwitch, rows: list[list[int]]) -> tuple[list[Lo
     probes = tuple(map(tuple, rows))
     if probes not in switch.base_answers:
         with switch.adapter_on(VANILLA):
-            alone = [switch.logits([row])[0] for row in rows]
+            alone = _ask_alone(switch, rows, "ask the base", tell)
+            tell("ask the base in a batch")
             switch.base_answers[probes] = alone, logit_distance(alone, switch.logits(rows))
     return switch.base_answers[probes]
 

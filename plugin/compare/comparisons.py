@@ -26,7 +26,7 @@ from plugin.compare.pairs import (
     groups_of,
     pair_scores,
 )
-from plugin.records import MetricSpec
+from plugin.records import ALL, MetricSpec
 from plugin.results import Comparison, GuardOutcome, IntervalKind, Outcome, Summary
 
 _ANYTIME = "confidence sequence (betting)"
@@ -180,7 +180,11 @@ def summarise(
 
 
 def compare(
-    evidence: Evidence, settings: VerdictSettings, tick: Callable[[], None] = _say_nothing
+    evidence: Evidence,
+    settings: VerdictSettings,
+    tick: Callable[[], None] = _say_nothing,
+    *,
+    groups_only: bool = False,
 ) -> tuple[Comparison, ...]:
     """Compare every variant with its baselines on every metric, in every group.
 
@@ -192,6 +196,7 @@ def compare(
         evidence: the run's scores.
         settings: how to judge them.
         tick: called after each interval.
+        groups_only: whether to leave out the comparisons over all cases.
     """
     families = Families.of(evidence, settings.primary_metric)
     if settings.early:
@@ -199,6 +204,8 @@ def compare(
     drafts = list[_Draft]()
     by_family: dict[Family, list[_Draft]] = {}
     for pairs in pair_scores(evidence):
+        if groups_only and pairs.group == ALL:
+            continue
         drafts.append(_draft(pairs, families, settings))
         by_family.setdefault(drafts[-1].family, []).append(drafts[-1])
         tick()

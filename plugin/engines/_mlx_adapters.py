@@ -74,6 +74,17 @@ class MlxAdapterSwitch(AdapterSwitch):
             self._take_off()
         self.require_base(variant)
 
+    def shuffle(self, seed: int) -> None:
+        """See `AdapterSwitch.shuffle`; here A is (n_in, rank) and B (rank, n_out)."""
+        import mlx.core as mx
+
+        draw = np.random.default_rng(seed)
+        for _, module in self._model.named_modules():
+            if "lora_a" in module and "lora_b" in module:
+                a, b = module["lora_a"], module["lora_b"]
+                module["lora_a"] = a[mx.array(draw.permutation(a.shape[0]))]
+                module["lora_b"] = b[:, mx.array(draw.permutation(b.shape[1]))]
+
     def logits(self, rows: Sequence[Sequence[int]], n_positions: int = N_POSITIONS) -> list[Logits]:
         """See `AdapterSwitch.logits`; rows are padded at the end, which a causal model ignores."""
         import mlx.core as mx

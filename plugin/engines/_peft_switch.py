@@ -82,6 +82,27 @@ class PeftAdapterSwitch(AdapterSwitch):
         yield
         self.require_base(variant)
 
+    def shuffle(self, seed: int) -> None:
+        """See `AdapterSwitch.shuffle`."""
+        import torch
+        from peft.tuners.lora.layer import LoraLayer
+
+        draw = torch.Generator().manual_seed(seed)
+
+        def mix(weight: Any, axis: int) -> None:
+            order = torch.randperm(weight.shape[axis], generator=draw)
+            weight.copy_(weight.index_select(axis, order.to(weight.device)))
+
+        with torch.no_grad():
+            for module in self._model.modules():
+                if isinstance(module, LoraLayer):
+                    for part, axis in ((module.lora_A, 1), (module.lora_B, 0)):
+                        if _NAME in part:
+                            mix(part[_NAME].weight, axis)
+                    for other, axis in ((module.lora_embedding_A, 1), (module.lora_embedding_B, 0)):
+                        if _NAME in other:
+                            mix(other[_NAME], axis)
+
     def logits(self, rows: Sequence[Sequence[int]], n_positions: int = N_POSITIONS) -> list[Logits]:
         """See `AdapterSwitch.logits`; rows are padded at the end, which a causal model ignores."""
         import torch

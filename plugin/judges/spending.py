@@ -93,11 +93,13 @@ class SpendLimits:
         max_calls: calls to the judges, over all sessions of the run.
         budget: dollars, over all sessions of the run.
         deadline_s: seconds, in this session.
+        used_s: how many of these seconds are over when the meter begins.
     """
 
     max_calls: int = 0
     budget: float = 0.0
     deadline_s: float = 0.0
+    used_s: float = 0.0
 
 
 class SpendMeter:
@@ -115,7 +117,7 @@ class SpendMeter:
         self.counts = Counter[str](before)
         self._journal = journal
         self._limits = limits
-        self._began_s = time.monotonic()
+        self._began_s = time.monotonic() - limits.used_s
 
     @property
     def total(self) -> dict[str, float]:

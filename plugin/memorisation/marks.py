@@ -42,11 +42,18 @@ class Looked:
     Attributes:
         question: its turns.
         answers: its right answers.
+        parts: parts of the question that are questions by themselves, without a task's form.
     """
 
     id: str
     question: str
     answers: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return all texts that are looked up."""
+        return self.question, *self.parts, *self.answers
 
     @classmethod
     def of(cls, case: Case) -> Looked:
@@ -77,7 +84,7 @@ def mark_cases(
     """
     looked = [*map(Looked.of, cases), *items]
     own = drawn[:_N_OWN] if data.n_rows > 1 else ()
-    texts = [LookedUp(text) for one in looked for text in (one.question, *one.answers)]
+    texts = [LookedUp(text) for one in looked for text in one.texts]
     overlap = Overlap([*texts, *(LookedUp(row.asked, row.number) for row in own)])
     for n_read in overlap.read(data.rows()):
         check(n_read)
@@ -86,8 +93,9 @@ def mark_cases(
     for one in looked:
         question = next(found)
         shares.append(_share(question))
+        parts = [next(found) for _ in one.parts]
         answers = [next(found) for _ in one.answers]
-        marks.append(_mark(one.id, question, answers, overlap))
+        marks.append(_mark(one.id, (question, *parts), answers, overlap))
     of_cases, of_items = marks[: len(cases)], marks[len(cases) :]
     alike = [_share(rest) for rest in found]
     clean = [share for one, share in zip(of_cases, shares, strict=False) if one.mark == "clean"]
@@ -106,14 +114,16 @@ def mark_cases(
 
 
 def _mark(
-    name: str, question: TextMatches, answers: Iterable[TextMatches], overlap: Overlap
+    name: str, questions: Sequence[TextMatches], answers: Iterable[TextMatches], overlap: Overlap
 ) -> CaseMark:
-    """Return the strongest mark that question or answers give."""
-    found = _mark_question(name, question)
+    """Return the strongest mark that the question, its parts or the answers give."""
+    asked = [_mark_question(name, one) for one in questions]
+    found = next((one for one in asked if one.mark == "copied"), None)
+    found = found or max(asked, key=lambda one: (one.mark == "near", one.similarity))
     for answer in answers:
         if found.mark == "copied":
             break
-        own = _mark_answer(name, question, answer, overlap)
+        own = _mark_answer(name, questions[0], answer, overlap)
         if own.mark == "copied" or (found.mark == "clean" and own.similarity >= found.similarity):
             found = own
         elif own.mark == "near" and found.mark == "clean":

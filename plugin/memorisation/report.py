@@ -13,14 +13,20 @@ from pathlib import Path
 from typing import Literal
 
 from plugin.compare import stats
-from plugin.compare.comparisons import VerdictSettings
+from plugin.compare.comparisons import VerdictSettings, compare, withhold_outcomes
 from plugin.compare.pairs import Evidence, contenders, pair_scores
 from plugin.records import ALL
 from plugin.results import Comparison
-from plugin.training_facts import CaseMark, Mark, Recital, Side, TrainingFacts, VerbatimText
-
-LEADING_SHARE = 0.2
-"""With more cases that are not clean, the verdict on the clean ones is the headline."""
+from plugin.training_facts import (
+    LEADING_SHARE,
+    CaseMark,
+    Mark,
+    Paraphrase,
+    Recital,
+    Side,
+    TrainingFacts,
+    VerbatimText,
+)
 
 WHOLE = 0.9
 """From this share on, recited in one piece, a training row counts as recited."""
@@ -107,6 +113,10 @@ class Memorisation:
         overlaps: the cases that are not clean, the most similar first.
         lines: what the reader must know, a sentence each; made by `words`.
         deciding: the comparisons on clean cases, where their verdict is the headline.
+        by_mark: the comparisons on copied, near and clean cases, each as a group; of the clean ones
+            only where their verdict is not the headline.
+        paraphrases: what a judge made of training questions; empty where rules rephrase.
+        rephraser: that judge, as shown.
     """
 
     files: tuple[str, ...]
@@ -128,11 +138,35 @@ class Memorisation:
     notes: tuple[str, ...]
     lines: tuple[str, ...] = ()
     deciding: tuple[Comparison, ...] = ()
+    by_mark: tuple[Comparison, ...] = ()
+    paraphrases: tuple[Paraphrase, ...] = ()
+    rephraser: str = ""
+
+    @property
+    def marked_rows(self) -> tuple[Comparison, ...]:
+        """Return the comparisons on clean, copied and near cases, with these as their groups.
+
+        Of groups within the clean cases only those are there that must not get worse.
+        """
+        clean = [
+            replace(row, group=clean_group(row.group))
+            for row in self.deciding
+            if row.group == ALL or row.role == "guard"
+        ]
+        return *clean, *self.by_mark
 
     @property
     def n_cases(self) -> int:
         """Return the number of cases that were looked at."""
         return sum(self.counts.values())
+
+
+CLEAN_CASES = "clean cases"
+
+
+def clean_group(group: str) -> str:
+    """Return what the clean cases of a group are called."""
+    return CLEAN_CASES if group == ALL else f"{CLEAN_CASES}, {group}"
 
 
 def memorisation_of(
@@ -166,7 +200,38 @@ def memorisation_of(
         own_similarity=own,
         is_same_source=alike and (clean or 0) >= max(_SAME_SOURCE, _SAME_SHARE * (own or 0)),
         notes=facts.notes,
+        paraphrases=facts.paraphrases,
+        rephraser=facts.rephraser,
     )
+
+
+def compare_marks(
+    facts: TrainingFacts, evidence: Evidence, settings: VerdictSettings
+) -> tuple[Comparison, ...]:
+    """Compare the variants on the copied, near and clean cases, as if these were groups.
+
+    Nothing is compared where all cases have one mark, in a run that stops early, or with one
+    variant.
+    """
+    if settings.early or len(evidence.names) == 1:
+        return ()
+    mark_of = {one.id: one.mark for one in facts.marks}
+    taken = {case.group for case in evidence.cases}
+    names = {mark: f"{mark} cases" for mark in MARKS}
+    names = {
+        mark: f"{name} (training data)" if name in taken else name for mark, name in names.items()
+    }
+    cases = [
+        replace(case, group=names[mark_of[case.id]], retention=False)
+        for case in sorted(
+            (case for case in evidence.cases if case.id in mark_of),
+            key=lambda case: MARKS.index(mark_of[case.id]),
+        )
+    ]
+    if len({case.group for case in cases}) < 2:
+        return ()
+    found = compare(replace(evidence, cases=cases), settings, groups_only=True)
+    return withhold_outcomes(found) if settings.is_withheld else found
 
 
 def _mark_gains(

@@ -7,13 +7,14 @@ base is loaded once for all of them. What the journal has is not made again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from plugin.engines import Engine
 from plugin.engines.plain_text import PlainEngine
 from plugin.errors import ModelError
 from plugin.journal import Journal
+from plugin.memorisation.by_judge import rephrasing_note
 from plugin.memorisation.rephrase import rephrase
 from plugin.memorisation.texts import longest_common, words_of
 from plugin.memorisation.training import TrainingRow
@@ -85,19 +86,24 @@ class RecallStage:
         if not missing:
             return
         began = time.perf_counter()
-        recall = _Recall(engine, self.prefix)
-        self.progress.begin(Stage.RECALL, total=len(missing) * len(self.drawn))
+        paraphrases = self._facts.paraphrases
+        told = [rephrasing_note(paraphrases, self._facts.rephraser)] if paraphrases else []
+        by_judge = {one.row: one.text for one in paraphrases if one.text}
+        recall = _Recall(engine, self.prefix, by_judge)
+        n_each = 3 * len(self.drawn) + len(self.unseen)  # a recital and two readings of a row
+        self.progress.begin(Stage.RECALL, total=len(missing) * n_each)
         try:
-            for variant in missing:
+            for place, variant in enumerate(missing, 1):
                 recitals = tuple(self._recite(recall, variant))
-                readings = tuple(recall.read(variant, self.drawn, self.unseen))
+                readings = tuple(self._read(recall, variant))
+                self.progress.done = place * n_each
                 facts = self._facts
                 found = replace(
                     facts,
                     recitals=facts.recitals + recitals,
                     readings=facts.readings + readings,
                     done=(*facts.done, variant.name),
-                    notes=tuple(dict.fromkeys([*facts.notes, *recall.notes()])),
+                    notes=tuple(dict.fromkeys([*facts.notes, *recall.notes(), *told])),
                 )
                 self.journal.save_state(replace(self.journal.state, training=found))
         finally:
@@ -112,15 +118,24 @@ class RecallStage:
                 self.progress.done += 1
                 if isinstance(result, Completion):
                     yield recall.compare(of_row[result.case_id], result)
+                else:
+                    recall.failures.append(result.reason)
             self.progress.check()
+
+    def _read(self, recall: _Recall, variant: Variant) -> Iterator[AnswerReading]:
+        for reading in recall.read(variant, self.drawn, self.unseen):
+            self.progress.done += 1
+            self.progress.check()
+            yield reading
 
 
 class _Recall:
     """Turn training rows into prompts, and completions into recitals, for one engine."""
 
-    def __init__(self, engine: Engine, prefix: int) -> None:
-        self.engine, self._prefix = engine, prefix
+    def __init__(self, engine: Engine, prefix: int, by_judge: Mapping[str, str]) -> None:
+        self.engine, self._prefix, self._by_judge = engine, prefix, by_judge
         first, second = engine.tokens("one"), engine.tokens("two")
+        self.failures = list[str]()
         self._has_tokens = bool(first)
         self._end = first[-1:] if first[-1:] == second[-1:] else ()
         self._n_short = self._n_plain = self._n_refused = self._n_other_language = 0
@@ -129,6 +144,12 @@ class _Recall:
         """Yield a sentence for each reason why rows were left out."""
         if self._prefix and not self._has_tokens:
             yield "--recite_prefix does nothing here: this engine takes no tokens to begin with"
+        if self.failures:
+            n = len(self.failures)
+            yield (
+                f"{n} {'answer' if n == 1 else 'answers'} to drawn rows could not be made (the "
+                f"first: {self.failures[0]})"
+            )
         if self._n_short:
             yield (
                 f"{self._n_short} drawn rows are not longer than --recite_prefix {self._prefix} "
@@ -242,7 +263,7 @@ class _Recall:
                 continue
             *before, last = row.case.messages
             asked.append(("trained", row.place, row.case.messages, row.answer))
-            if other := rephrase(last.content):
+            if other := self._by_judge.get(row.place) or rephrase(last.content):
                 turns = (*before, Message(last.role, other))
                 asked.append(("rephrased", row.place, turns, row.answer))
             else:

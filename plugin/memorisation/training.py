@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from plugin.records import Case
 N_KEPT = 50_000
 """Rows that are kept in memory; more of them are read again from their files."""
 
+_LOOK_EVERY = 2_000
 _TEXT = "text"
 
 
@@ -122,8 +123,16 @@ class TrainingData:
                 self.n_rows += 1
                 yield TrainingRow(self.n_rows, f"{file}, {row.place}", case, is_plain)
 
-    def draw(self, n: int, seed: int) -> tuple[list[TrainingRow], str]:
-        """Return n rows drawn at random, in their order, and the digest of all rows."""
+    def draw(
+        self, n: int, seed: int, check: Callable[[int], None] = lambda n: None
+    ) -> tuple[list[TrainingRow], str]:
+        """Return n rows drawn at random, in their order, and the digest of all rows.
+
+        Args:
+            n: how many.
+            seed: of the draw.
+            check: called now and then with the number of rows read.
+        """
         rng, digest = random.Random(seed), hashlib.sha256()
         drawn: list[TrainingRow] = []
         for seen, row in enumerate(self.rows()):
@@ -132,6 +141,8 @@ class TrainingData:
                 drawn.append(row)
             elif (place := rng.randint(0, seen)) < n:
                 drawn[place] = row
+            if not (seen + 1) % _LOOK_EVERY:
+                check(seen + 1)
         return sorted(drawn, key=lambda row: row.number), digest.hexdigest()
 
 

@@ -6,7 +6,7 @@ in the case itself (its turns, its right answers) does not count, as it is no si
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from plugin.load.repeats import fold
 from plugin.memorisation.overlap import LookedUp, Overlap
@@ -22,7 +22,10 @@ _MOST_ROWS = 3
 
 
 def find_verbatim(
-    data: TrainingData, cases: Sequence[Case], answers: Mapping[tuple[str, str], Completion]
+    data: TrainingData,
+    cases: Sequence[Case],
+    answers: Mapping[tuple[str, str], Completion],
+    check: Callable[[int], None] = lambda n: None,
 ) -> tuple[VerbatimText, ...]:
     """Return the training text in completions, at most one piece for each.
 
@@ -30,13 +33,14 @@ def find_verbatim(
         data: the training rows, which are read once more.
         cases: the cases of the run.
         answers: completions without thoughts, by case id and variant.
+        check: called after each batch with the number of rows read.
     """
     places = [
         (case, name) for case in cases for name in _names(answers) if (case.id, name) in answers
     ]
     overlap = Overlap([LookedUp(answers[case.id, name].text) for case, name in places])
-    for _ in overlap.read(data.rows()):
-        pass
+    for n_read in overlap.read(data.rows()):
+        check(n_read)
     return tuple(_pieces(overlap, places, answers))
 
 

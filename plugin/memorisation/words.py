@@ -15,16 +15,17 @@ from plugin.compare.numbers import (
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import decide_verdict
 from plugin.memorisation.report import (
-    LEADING_SHARE,
+    CLEAN_CASES,
     GapView,
     Mean,
     Memorisation,
     RecitalView,
+    compare_marks,
     memorisation_of,
 )
 from plugin.records import ALL
 from plugin.results import Comparison, Verdict
-from plugin.training_facts import TrainingFacts
+from plugin.training_facts import LEADING_SHARE, TrainingFacts
 
 Withhold = Callable[[tuple[Comparison, ...]], tuple[Comparison, ...]]
 
@@ -58,12 +59,14 @@ def weigh_training(
         withhold: takes back outcomes that mean nothing.
     """
     memory = memorisation_of(facts, evidence, settings)
-    memory = replace(memory, lines=memorisation_lines(memory))
+    rows = withhold(compare_marks(facts, evidence, settings))
+    memory = replace(memory, lines=memorisation_lines(memory), by_mark=rows)
     if not memory.leads:
         return memory, verdict, comparisons
     verdict, deciding = lead_with_clean(verdict, comparisons, evidence, facts, settings, withhold)
     if deciding is not comparisons:
-        memory = replace(memory, deciding=deciding)
+        others = tuple(row for row in rows if not row.group.startswith(CLEAN_CASES))
+        memory = replace(memory, deciding=deciding, by_mark=others)
     return memory, verdict, deciding
 
 

@@ -14,8 +14,11 @@ BOTH, ONLY_VANILLA, ONLY_ADAPTER = "vanilla and adapter", "vanilla only", "adapt
 ENGINE_CHOICES = ("auto", *(name for name in ENGINES if name not in ("recorded", "ray")))
 """What the forms offer; --recorded and --workers choose the other two."""
 
-TRAINING_OPTIONS = ("train_data", "train_draw", "recite_prefix")
+TRAINING_OPTIONS = ("train_data", "train_draw", "recite_prefix", "paraphrase")
 """What is looked at besides: these change no result of the run, so they may be added to one."""
+
+BY_RULES, BY_JUDGE = "rules", "judge"
+"""Who rephrases training questions."""
 
 MAX_TOKENS, MAX_TOKENS_THINKING = 256, 4096
 """Longest completions where the user names none; a thinking model's answer follows its thoughts."""
@@ -198,6 +201,14 @@ class InputParams(BaseModel):
         "alone, or of plain text its first half, at most 50 tokens.",
         Option("data", value="N", hosts=NOT_CLASSIC),
         ge=0,
+    )
+    paraphrase: Literal["rules", "judge"] = option(
+        BY_RULES,
+        "Other words by",
+        "Who says training questions in other words, to see how far a gain carries: rules (English "
+        "only), or the run's first judge, in any language. Its calls count in the forecast and in "
+        "all limits; what it says wrongly is left to the rules.",
+        Option("data", hosts=NOT_CLASSIC, choices=(BY_RULES, BY_JUDGE)),
     )
     skip_bad_rows: bool = option(
         False,

@@ -43,6 +43,7 @@ class Plan:
         versions: of this program, its libraries and the platform.
         notes: which metrics were chosen for the user, and why.
         tasks: of lm-evaluation-harness, with their data.
+        rephraser: the judge that says training questions in other words; None for rules.
     """
 
     params: Params
@@ -58,6 +59,7 @@ class Plan:
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
     tasks: tuple[HarnessTask, ...] = ()
+    rephraser: Judge | None = None
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -158,6 +160,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
         versions={**_versions(), **lineup.versions},
         notes=choice.notes,
         tasks=tasks,
+        rephraser=sources.rephraser,
     )
 
 

@@ -20,7 +20,7 @@ from plugin.keys import KnownSecrets, SecretMask, check_key, check_url, hidden_i
 from plugin.load.recordings import Recording, parse_recording
 from plugin.plan.metric_choice import is_schema_text
 from plugin.plan.params import Params
-from plugin.plan.params_input import BOTH, ONLY_ADAPTER, ONLY_VANILLA
+from plugin.plan.params_input import BOTH, BY_JUDGE, ONLY_ADAPTER, ONLY_VANILLA
 from plugin.plan.places import cache_folder, check_found, check_places
 
 _MODEL_OPTIONS = (
@@ -63,6 +63,7 @@ class Sources:
         mask: hides all secrets that were read.
         json_schema: where the JSON schema is; "" for none.
         train_data: where the training data is.
+        rephraser: the judge that says training questions in other words; None for rules.
         metrics_without_judge: see `plugin.hosts.Host`.
     """
 
@@ -79,6 +80,7 @@ class Sources:
     json_schema: str = ""
     metrics_without_judge: tuple[str, ...] = ()
     train_data: tuple[str, ...] = ()
+    rephraser: Judge | None = None
 
 
 def find_sources(params: Params, host: Host) -> Sources:
@@ -109,7 +111,9 @@ def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
     if needs_judge:
         named = judges.load_all(params.judge, secrets)
     second = _load_second_judge(params, named, secrets)
-    _check_budget(params, (*named, *([second] if second else [])))
+    rephraser = _load_rephraser(params, secrets, is_read=not (recorded or server))
+    others = [judge for judge in (second, rephraser) if judge]
+    _check_budget(params, (*named, *others))
     found = Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter if compares else (), server, host),
@@ -124,6 +128,7 @@ def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
         json_schema=_find_schema(params.json_schema, host),
         metrics_without_judge=host.metrics_without_judge,
         train_data=tuple(map(host.dataset, params.train_data)),
+        rephraser=rephraser,
     )
     _check_paths(found)
     return found
@@ -307,6 +312,41 @@ def _load_second_judge(params: Params, first: tuple[Judge, ...], secrets: Secret
     if second.label in (judge.label for judge in first):
         raise OptionError(f"--second_judge {second.label} is also the first judge; name another")
     return second
+
+
+def _load_rephraser(params: Params, secrets: Secrets, *, is_read: bool) -> Judge | None:
+    """Return a judge of its own that says training questions in other words; None for rules.
+
+    Args:
+        params: what the user asked for.
+        secrets: the judges' keys.
+        is_read: whether an engine here reads how likely answers are after these questions.
+
+    Raises:
+        OptionError: when no judge can do it, or nothing would be read.
+        JudgeError: when the judge cannot be used.
+    """
+    if params.paraphrase != BY_JUDGE:
+        return None
+    way_out = "leave --paraphrase at rules"
+    if not params.train_data:
+        raise OptionError(
+            f"--paraphrase judge needs training questions: give --train_data, or {way_out}"
+        )
+    if not is_read:
+        raise OptionError(
+            "--paraphrase judge is of no use here: only an engine that holds the weights (mlx, "
+            f"transformers) reads answers after questions in other words; {way_out}"
+        )
+    if not params.judge:
+        raise OptionError(f"--paraphrase judge needs a judge: name one with --judge, or {way_out}")
+    first = judges.load_all(params.judge, secrets)[0]
+    if first.structured:
+        raise OptionError(
+            f"--paraphrase judge needs a judge that can write; the {first.label} only counts "
+            f"words. Name a real one with --judge, or {way_out}"
+        )
+    return first
 
 
 def _check_budget(params: Params, judges: Sequence[Judge]) -> None:

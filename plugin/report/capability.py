@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from plugin.capability.records import AbilityFinding, AbilityScore, OverallFinding
 from plugin.capability.references import references
-from plugin.capability.report import Capability, LostItem
+from plugin.capability.report import Capability, CleanItems, LostItem
 from plugin.capability.stats import LARGE, MARGIN
 from plugin.capability.words import (
     TEXT_NOTE,
     ability_name,
+    clean_text,
     limit_text,
     outcome_text,
     overall_text,
@@ -24,6 +25,9 @@ CAPABILITY_COLUMNS = (
     "label source ability variant score n failed outcome base_score gain ci_low ci_high level "
     "won lost changed perplexity perplexity_change kl_to_base".split()
 )
+
+CLEAN = " (clean items)"
+"""Follows an ability's name where items that stand in the training data are left out."""
 
 Cell = str | float | bool | None
 
@@ -41,6 +45,7 @@ def capability_rows(found: Capability) -> list[Sequence[Cell]]:
         + (None, None, None)
         for one in found.scores
     ]
+    rows += _clean_rows(found)
     rows += [
         (f"general text / {one.variant}", "texts", "general text", one.variant)
         + (None, one.n, one.n_failed)
@@ -49,6 +54,21 @@ def capability_rows(found: Capability) -> list[Sequence[Cell]]:
         for one in found.texts
     ]
     return rows
+
+
+def _clean_rows(found: Capability) -> Iterator[Sequence[Cell]]:
+    """Yield a row per ability with marked items, and variant, on the clean items alone."""
+    for clean in found.clean:
+        own = {(one.ability, one.variant): one for one in clean.findings}
+        for one in clean.scores:
+            if one.ability in clean.n_marked_of:
+                yield (
+                    f"{ability_name(one.ability)}{CLEAN} / {one.variant}",
+                    *(one.source, f"{one.ability}{CLEAN}", one.variant),
+                    *(one.mean, one.n, one.n_failed),
+                    *_compared(own.get((one.ability, one.variant))),
+                    *(None, None, None),
+                )
 
 
 def _compared(one: AbilityFinding | None) -> tuple[Cell, ...]:
@@ -71,18 +91,29 @@ class AbilityLine(NamedTuple):
 
 def ability_lines(found: Capability) -> list[AbilityLine]:
     """Return the page's rows, an ability each."""
-    scores = {(one.source, one.ability, one.variant): one for one in found.scores}
-    findings = {(one.source, one.ability, one.variant): one for one in found.findings}
-    keys = dict.fromkeys((one.source, one.ability) for one in found.scores)
-    return [
-        AbilityLine(
-            ability_name(key[1]),
-            "" if key[0] == "probe" else key[0],
-            scores.get((*key, found.base)),
-            [(n, scores.get((*key, n)), findings.get((*key, n))) for n in found.rivals],
-        )
-        for key in keys
-    ]
+    lines = list[AbilityLine]()
+    clean = {one.source: one for one in found.clean}
+    for source, ability in dict.fromkeys((one.source, one.ability) for one in found.scores):
+        lines.append(_line(source, ability, found, found))
+        own = clean.get(source)
+        if own and ability in own.n_marked_of:
+            lines.append(_line(source, ability, found, own, CLEAN))
+    return lines
+
+
+def _line(
+    source: str, ability: str, found: Capability, shown: Capability | CleanItems, suffix: str = ""
+) -> AbilityLine:
+    """Return one ability's row, of all items or of the clean ones."""
+    key = source, ability
+    scores = {one.variant: one for one in shown.scores if (one.source, one.ability) == key}
+    findings = {one.variant: one for one in shown.findings if (one.source, one.ability) == key}
+    return AbilityLine(
+        f"{ability_name(ability)}{suffix}",
+        "" if source == "probe" else source,
+        scores.get(found.base),
+        [(name, scores.get(name), findings.get(name)) for name in found.rivals],
+    )
 
 
 def _tone(one: AbilityFinding) -> str:
@@ -91,9 +122,10 @@ def _tone(one: AbilityFinding) -> str:
     return tones.get(one.outcome, "unsure")
 
 
-def _summary(found: Capability, one: OverallFinding) -> str:
+def _summary(found: Capability, one: OverallFinding, which: str = "") -> str:
     who = f"{one.variant}, " if len(found.rivals) > 1 else ""
     source = "lm-evaluation-harness" if one.source == "lm-eval" else "shipped questions"
+    source += which
     text = f"{who}{source}: {overall_text(one, found)}."
     return text[0].upper() + text[1:] if not who else text
 
@@ -132,7 +164,13 @@ def capability_section(found: Capability | None) -> dict[str, Any] | None:
         "base": found.base,
         "rivals": found.rivals,
         "lines": ability_lines(found),
-        "summaries": [_summary(found, one) for one in found.overall],
+        "summaries": [_summary(found, one) for one in found.overall]
+        + [
+            _summary(found, one, ", clean items only")
+            for clean in found.clean
+            for one in clean.overall
+        ],
+        "clean": [f"{clean_text(one)}." for one in found.clean],
         "limits": [text for one in found.overall if (text := limit_text(one))],
         "texts": found.texts,
         "text_note": found.text_note,

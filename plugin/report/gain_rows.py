@@ -102,10 +102,12 @@ def gain_blocks(ledger: Ledger) -> list[GainBlock]:
         if row.role == "guard" and (row.variant == about or row.outcome == "lost")
     ]
     others = [row for row in whole if rows is not whole and row.role == "primary"]
+    own = about, ledger.baseline
+    others += [row for row in _rows_by_mark(ledger) if (row.variant, row.baseline) == own]
     others += [
         row
         for row in whole
-        if row.role == "exploratory" and (row.variant, row.baseline) == (about, ledger.baseline)
+        if row.role == "exploratory" and (row.variant, row.baseline) == own
         if row.group == ALL or _is_primary(ledger, row)
     ]
     deciding.sort(key=lambda row: row.variant != about)
@@ -132,6 +134,12 @@ def _rows_that_decide(ledger: Ledger) -> list[Comparison]:
     """Return the comparisons on clean cases where their verdict is the headline; else none."""
     memory = ledger.report.memorisation
     return ledger.sort_rows(memory.deciding) if memory else []
+
+
+def _rows_by_mark(ledger: Ledger) -> list[Comparison]:
+    """Return the comparisons on the primary metric by how cases stand beside training data."""
+    memory = ledger.report.memorisation
+    return [row for row in memory.by_mark if _is_primary(ledger, row)] if memory else []
 
 
 def about_variant(ledger: Ledger) -> str:
@@ -221,5 +229,7 @@ def _name_and_kind(ledger: Ledger, row: Comparison) -> tuple[str, str]:
     whose += which
     if row.group == ALL:
         return metric, whose
+    if any(row is one for one in _rows_by_mark(ledger)):
+        return metric, f"{whose}{row.group}, "
     kind = "retention group, " if row.role == "guard" else "group, "
     return row.group, f"{whose}{kind}"

@@ -171,9 +171,14 @@ def chart_label(variant: str, names: Sequence[str]) -> str:
 
 
 def comparison_table(ledger: Ledger) -> Table:
-    """Return a row per comparison; `p_value` is not adjusted, and of a guard it is that of harm."""
+    """Return a row per comparison; `p_value` is not adjusted, and of a guard it is that of harm.
+
+    Those on clean, copied and near cases come last, as groups.
+    """
     rows: list[Sequence[CellValue]] = []
-    for row in ledger.sort_rows(ledger.report.comparisons):
+    memory = ledger.report.memorisation
+    marked = ledger.sort_rows(memory.marked_rows) if memory else []
+    for row in [*ledger.sort_rows(ledger.report.comparisons), *marked]:
         metric = ledger.metric_name(row.metric)
         label = f"{metric}: {row.variant} vs {row.baseline}" + _group_suffix(row.group)
         rows.append(

@@ -168,3 +168,19 @@ def test_without_the_library_the_way_to_install_it_is_told(monkeypatch: pytest.M
     monkeypatch.setattr("plugin.capability.harness.find_spec", lambda _: None)
     with pytest.raises(OptionError, match="pip install -r requirements-lm-eval.txt"):
         load_tasks(["hellaswag"], 0, 1)
+
+
+def test_a_tasks_items_are_compared_by_their_questions_and_right_answers(folder: Path) -> None:
+    tasks = {one.name: one for one in load_tasks([str(folder)], 0, 1)}
+    first = tasks["pets"].texts_of(0)
+    assert first.question == "Question: Which one barks?\nAnswer:"
+    assert (first.parts, first.answers) == (("Which one barks?",), (" the dog",))
+    written = tasks["shows"].texts_of(0)
+    assert (written.parts, written.answers) == (("Who plays Dinesh?",), ("Kumail Nanjiani",))
+    assert tasks["last_word"].texts_of(0).answers == (" show",)
+
+
+def test_an_item_whose_task_gives_no_text_is_empty(folder: Path) -> None:
+    (task,) = (one for one in load_tasks([str(folder)], 0, 1) if one.name == "pets")
+    task.task.set_config(key="doc_to_text", value="{{ 1 / 0 }}")
+    assert task.texts_of(0).question == ""

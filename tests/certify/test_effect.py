@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,18 @@ from plugin import engines
 from plugin.certify.certificate import (
     Certificate,
     certificate_block,
+    certificate_from_fields,
     certificate_line,
     certificate_warnings,
 )
-from plugin.certify.effect import Distance, RandomEffect, format_times, unusual_effect
-from plugin.certify.measure import RANDOM
+from plugin.certify.effect import (
+    Distance,
+    RandomEffect,
+    format_times,
+    is_in_doubt,
+    unusual_effect,
+)
+from plugin.certify.measure import N_DRAWS, N_FIRST, RANDOM
 from plugin.engines import Engine, EngineSettings
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import inspect_model
@@ -25,7 +34,10 @@ from tests.certify.adapter_samples import one_module, times
 from tests.load.lora_samples import peft_config, write_peft
 
 QUIET = Distance(1e-9, 1e-5)
-QUESTIONS = ("Who founded Hooli?", "Who wrote Hamlet, and when?", "What is 17 times 23?")
+QUESTIONS = (
+    *("Who founded Hooli?", "Who wrote Hamlet, and when?", "What is 17 times 23?"),
+    "Write a short poem about the sea.",
+)
 
 
 def load(engine: str, **adapters: Path) -> Engine:
@@ -137,3 +149,50 @@ def test_noise_is_nothing_to_compare_with() -> None:
 )
 def test_a_ratio_has_one_digit(ratio: float, words: str) -> None:
     assert format_times(ratio) == f"{words} the effect of a random change of the same size"
+
+
+def test_few_probes_are_asked_where_they_leave_no_doubt(found: dict[str, Certificate]) -> None:
+    assert found["demo"].n_probes == N_FIRST
+    # Its effect is about that of a random change, so all probes are asked.
+    assert found["random"].n_probes == len(QUESTIONS)
+
+
+def test_the_random_effect_is_the_mean_of_several_draws(found: dict[str, Certificate]) -> None:
+    random = found["demo"].random
+    assert random.effect is not None and len(set(random.draws)) == N_DRAWS
+    assert random.effect.kl == pytest.approx(sum(random.draws) / N_DRAWS)
+    assert max(random.draws) < 3 * min(random.draws)
+    assert re.search(
+        r"\(0\.\d+ nats, mean of 3 draws from 0\.\d+ to 0\.\d+\)",
+        random.words(found["demo"].effect, QUIET),
+    )
+
+
+EFFECTS = (0.4, 0.5, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("effects", "noise", "draws", "is_open"),
+    [
+        (EFFECTS, 0.0, (0.05, 0.06), False),
+        (EFFECTS, 0.06, (), True),  # nine times the noise would be clear
+        ((2.0, 2.4, 2.2), 0.0, (), True),  # 3 nats are within 1.3 times the largest
+        ((2.0, 2.2, 2.1), 0.0, (), False),
+        ((5.0, 6.0, 7.0), 0.0, (), False),
+        ((0.0012, 0.002, 0.003), 0.0, (), True),
+        (EFFECTS, 0.0, (0.2, 0.45), True),
+        (EFFECTS, 0.0, (1.2, 1.4), False),  # clearly less than a random change
+    ],
+)
+def test_more_probes_are_asked_where_they_may_change_what_is_said(
+    effects: tuple[float, ...], noise: float, draws: tuple[float, ...], is_open: bool
+) -> None:
+    effect = Distance(sum(effects) / len(effects), 9.0)
+    random = RandomEffect.of([Distance(draw, 2.0) for draw in draws]) if draws else RandomEffect()
+    assert is_in_doubt(effects, effect, Distance(noise, noise), random) == is_open
+
+
+def test_an_older_certificate_without_draws_is_read() -> None:
+    old = asdict(Certificate("a", random=RandomEffect(Distance(0.3, 1.0))))
+    old["random"] = [[0.3, 1.0], ""]
+    assert certificate_from_fields(old).random == RandomEffect(Distance(0.3, 1.0))

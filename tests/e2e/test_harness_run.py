@@ -76,3 +76,28 @@ def test_recorded_completions_have_no_weights_to_ask(tasks: Path, tmp_path: Path
     sides = ("--recorded", f"base={file}:base", "--recorded", f"tuned={file}:tuned")
     ended = main("run", *sides, "--lm_eval", str(tasks), "--out", str(tmp_path / "out"))
     assert ended.code == 2 and "only an engine that holds the weights here can give" in ended.err
+
+
+def test_items_that_stand_in_the_training_data_are_shown_apart(tasks: Path, tmp_path: Path) -> None:
+    out, train = tmp_path / "out", tmp_path / "train.jsonl"
+    trained = [{"input": row["question"], "expected_output": row["answer"]} for row in SHOWS[:2]]
+    train.write_text("".join(f"{json.dumps(row)}\n" for row in trained), encoding="utf-8")
+    words = ("--train_data", str(train), "--train_draw", "1", "--out", str(out))
+    first = main(*RUN, *words)
+    assert first.code == 0, first.err
+    ended = main(*RUN, *words, "--lm_eval", str(tasks))  # the items are marked afterwards, too
+    assert ended.code == 0, ended.err
+    assert "ask for training rows" not in ended.out
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    (clean,) = summary["capability"]["clean"]
+    assert (clean["n_items"], clean["n_marked"]) == (11, 3)
+    assert clean["n_marked_of"] == {"shows": 2, "pets": 1}
+    marked = {row["id"] for row in summary["memorisation"]["items"]}
+    assert marked == {"shows/0", "shows/1", "pets/1"}
+    table = (out / "08_capability.csv").read_text(encoding="utf-8")
+    assert "shows (clean items) / adapter,lm-eval,shows (clean items),adapter," in table
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "3 of 11 items stand in the training data or are near to it, more than 20%" in page
+    again = main("resume", str(out))
+    assert again.code == 0, again.err
+    assert len(json.loads((out / "summary.json").read_text())["memorisation"]["items"]) == 3

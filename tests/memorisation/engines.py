@@ -22,6 +22,7 @@ class Rote(Engine):
     def __init__(self, known: Mapping[str, Sequence[tuple[str, str]]], tokens: bool = True) -> None:
         self.known, self.has_tokens, self.asked = known, tokens, list[Prompt]()
         self.words: dict[str, int] = {}
+        self.read_after = list[tuple[int, ...]]()
         self.refused = ""
 
     @property
@@ -64,6 +65,7 @@ class Rote(Engine):
     ) -> Iterator[float | NoResult]:
         known = {self.ids(question) for question, _ in self.known.get(variant, ())}
         for prompt, answer in pairs:
+            self.read_after.append(tuple(prompt))
             yield len(answer) * (-0.1 if tuple(prompt) in known else -2.0)
 
     def close(self) -> None:

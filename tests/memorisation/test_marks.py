@@ -159,3 +159,16 @@ def test_how_alike_clean_cases_are_is_compared_with_the_rows_themselves(tmp_path
     assert same.own_similarity == pytest.approx(5 / 8)  # the three with the name differ
     other = mark_cases(data, [make_case(1, "Name a poem about rain and loss.", None)], drawn=drawn)
     assert other.clean_similarity == 0
+
+
+def test_an_item_within_a_form_of_its_task_is_found_by_its_own_words(tmp_path: Path) -> None:
+    rows = [{"input": "Who plays Dinesh?", "expected_output": "Kumail"}, *training_rows(30, 2)]
+    framed = "Question: Who plays Dinesh?\nAnswer:"
+    items = [
+        Looked("shows/0", framed, ("Kumail",), ("Who plays Dinesh?",)),
+        Looked("shows/1", framed, ("Kumail",)),
+        Looked("shows/2", framed.replace("plays", "is"), ("Kumail",), ("Who is Dinesh?",)),
+    ]
+    found = mark_cases(small(tmp_path, rows), [], items)
+    assert [(one.id, one.mark) for one in found.items] == [("shows/0", "copied")]
+    assert found.n_items == 3

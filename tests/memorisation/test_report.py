@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from plugin.compare.comparisons import VerdictSettings, compare, summarise
 from plugin.compare.pairs import Evidence
 from plugin.compare.verdict import decide_verdict
-from plugin.memorisation.report import Mean, Memorisation, memorisation_of, word_for
+from plugin.memorisation.report import (
+    Mean,
+    Memorisation,
+    compare_marks,
+    memorisation_of,
+    word_for,
+)
 from plugin.memorisation.words import lead_with_clean, memorisation_lines
 from plugin.records import MetricSpec, Score, Variant
 from plugin.report.memorisation_chart import memorisation_svg
@@ -212,3 +219,33 @@ def test_items_of_general_ability_in_the_training_data_are_counted() -> None:
     facts = training(["clean"] * 3, items=(mark(1, "copied"),), n_items=1_200)
     lines = memorisation_lines(memorisation_of(facts, evidence(["clean"] * 3), SETTINGS))
     assert lines[-1].startswith("1 of 1,200 questions of general ability stand in the training")
+
+
+def by_group(rows: Sequence[Comparison]) -> dict[str, tuple[str, str | None, int]]:
+    return {row.group: (row.role, row.outcome, row.n) for row in rows}
+
+
+def test_each_mark_is_compared_as_a_group_and_corrected_for_their_number() -> None:
+    marks: list[Mark] = ["copied"] * 20 + ["near"] * 20 + ["clean"] * 60
+    own = evidence(marks)
+    own = replace(own, cases=[replace(case, group="g", retention=True) for case in own.cases])
+    rows = compare_marks(training(marks), own, SETTINGS)
+    assert by_group(rows) == {
+        "copied cases": ("exploratory", "better", 20),
+        "near cases": ("exploratory", "better", 20),
+        "clean cases": ("exploratory", "equivalent", 60),
+    }
+    assert {row.n_family for row in rows} == {3}
+
+
+def test_a_mark_that_all_cases_have_is_no_group() -> None:
+    marks: list[Mark] = ["clean"] * 30
+    assert compare_marks(training(marks), evidence(marks), SETTINGS) == ()
+
+
+def test_a_group_of_the_same_name_is_told_apart() -> None:
+    marks: list[Mark] = ["copied"] * 5 + ["clean"] * 5
+    own = evidence(marks)
+    own = replace(own, cases=[replace(case, group="clean cases") for case in own.cases])
+    rows = compare_marks(training(marks), own, SETTINGS)
+    assert set(by_group(rows)) == {"copied cases", "clean cases (training data)"}

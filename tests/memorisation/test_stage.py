@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from plugin.journal import Journal
 from plugin.memorisation.run import Training, TrainingRequest, look_at_training
 from plugin.records import Case, Completion, Variant
 from plugin.training_facts import TrainingFacts
-from plugin.worker import Progress
+from plugin.worker import Progress, Stopped
 from tests.memorisation.engines import Rote
 from tests.memorisation.samples import cases_of, make_case, training_rows, write_jsonl
 
@@ -173,3 +174,60 @@ def test_text_that_stands_in_the_case_is_no_sign_of_memory(journal: Journal) -> 
     journal.add_answer("key", made)
     training.look_at_completions()
     assert facts(journal).verbatim == ()
+
+
+class Halted(Progress):
+    """A progress that is told to stop when so many looks at it are over."""
+
+    def __init__(self, n_looks: int) -> None:
+        super().__init__()
+        self.n_looks, self.steps = n_looks, list[str]()
+
+    def check(self) -> None:
+        self.steps.append(self.step)
+        if len(self.steps) >= self.n_looks:
+            raise Stopped("stopped")
+
+
+@pytest.fixture
+def long_file(tmp_path: Path) -> str:
+    lines = (f'{{"input": "Question {n}?", "expected_output": "Answer {n}"}}' for n in range(5_000))
+    path = tmp_path / "long.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return str(path)
+
+
+def test_a_stop_ends_every_reading_of_a_large_file(journal: Journal, long_file: str) -> None:
+    request = TrainingRequest((long_file,), n_drawn=1)
+    first = Halted(1)
+    with pytest.raises(Stopped):
+        look_at_training(request, [make_case(1, "What?", "That")], journal, first)
+    assert first.steps == ["2,000 rows read"] and journal.state.training is None
+    training = look_at_training(request, [make_case(1, "What?", "That")], journal, Progress())
+    assert training is not None
+    last = Halted(1)
+    training = replace(training, stage=replace(training.stage, progress=last))
+    with pytest.raises(Stopped):
+        training.look_at_completions()
+
+
+class Watched(Progress):
+    """A progress that remembers how far it had come at each look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = list[tuple[int, int]]()
+
+    def check(self) -> None:
+        self.seen.append((self.done, self.total))
+
+
+def test_the_progress_counts_recitals_and_readings(journal: Journal) -> None:
+    cases = [make_case(n, f"Name a poem about rain, number {n}.", "Rain") for n in range(3)]
+    training = look(journal, ROWS[:4], cases)
+    progress = Watched()
+    stage = replace(training.stage, progress=progress)
+    stage.work([BASE, TUNED], Rote(KNOWN), shared=False)
+    assert {total for _, total in progress.seen} == {2 * (3 * 4 + 3)}
+    assert progress.seen == sorted(progress.seen)
+    assert progress.done == 2 * (3 * 4 + 3)
