@@ -21,6 +21,7 @@ import pytest
 from demo import FOLDER
 from plugin import engines
 from plugin.certify.certificate import certificate_block, certificate_warnings
+from plugin.cli import main
 from plugin.engines.vllm import WRITTEN_FOR
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.adapter import inspect_adapter
@@ -304,6 +305,20 @@ def test_only_its_name_chooses_it(double: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_the_requirements_pin_the_version_it_was_written_for() -> None:
     lines = Path("requirements-vllm.txt").read_text(encoding="utf-8").splitlines()
     assert f"vllm=={WRITTEN_FOR}" in lines
+
+
+def test_a_run_with_it_ends_in_a_report(double: Any, tmp_path: Path) -> None:
+    words = ["run", "--engine", "vllm", "--model_name", str(FOLDER / "model"), "--model_adapter"]
+    words += [str(FOLDER / "adapter"), "--dataset_name", str(FOLDER / "cases.jsonl")]
+    words += ["--limit", "0.05", "--max_tokens", "8", "--batch_size", "4"]
+    words += ["--predefined_tasks", "Token F1, Perplexity", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    assert LLMEngine.made[-1].was_shut_down
+    verdict = (tmp_path / "run" / "verdict.txt").read_text(encoding="utf-8")
+    assert "certified. 24 of 24 tensors loaded; 3 of 3 completions changed" in verdict
+    assert "vLLM does not show its weights" in verdict
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    assert "by vLLM, up to 4 rows" in json.dumps(summary)
 
 
 def test_the_double_has_only_what_the_real_one_has() -> None:
