@@ -1,14 +1,17 @@
 """Measure the transformers engine on a CUDA device against the library's own `generate`.
 
 Everything runs in one process on one model: the shape of a Llama with 1.5 billion weights (16
-layers, 32 heads that share 8 keys, 128,256 tokens), random weights, bfloat16. The library runs at
-several batch sizes, with its own cache and with a static cache and compiled steps, and its best
-result counts. Speeds count the tokens up to the end of each text. Random weights never end a text,
-so "mixed" calls one token in 96 an end, and its prompts have 20 to 400 tokens.
+layers, 32 heads that share 8 keys, 128,256 tokens), random weights, bfloat16. The engine's speed is
+the mean of two rounds. The library runs at several batch sizes, with its own cache, and with a
+static cache and compiled steps; its best result counts. Speeds count the tokens up to the end of
+each text. Random weights never end a text, so "mixed" calls one token in 96 an end, and its prompts
+have 20 to 400 tokens.
 
 Aims: engine / best of the library at least 1.0 on equal lengths and 1.5 on mixed ones; adapter /
 base at least 0.8; device busy at least 80% of the time while 256 rows are decoded. The script ends
-within 8 minutes, or the seconds that are given: what does not fit is left out and said.
+within 8 minutes, or the seconds that are given: what does not fit is left out and said. Words
+name what is compared, such as `python -m benchmarks.gpu 200 mixed`: equal, short (answers), long
+(prompts), mixed.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +50,9 @@ SHAPE = {
 }
 RANK = 16
 N_ROWS_BUSY = 256
+PLAIN = "generate"
+COMPILED = "compiled, static cache"
+TIGHT = "compiled, static cache, each batch as long as its longest,"
 BEGAN_S = time.perf_counter()
 
 
@@ -161,21 +167,17 @@ def own_speed(engine: Any, prompts: Sequence[Prompt], ends: set[int], n_new: int
 
 
 def raw_speed(
-    model: Any,
-    prompts: Sequence[Prompt],
-    ends: set[int],
-    n_new: int,
-    n_rows: int,
-    is_compiled: bool = False,
+    model: Any, prompts: Sequence[Prompt], ends: set[int], n_new: int, n_rows: int, how: str
 ) -> float:
     """Return the library's tokens per second, longest prompts first.
 
-    Compiled steps need one shape, so there all prompts are padded to the longest.
+    A compiled step needs one shape: all prompts are padded to the longest, or those of each batch
+    to its longest, which compiles a step for every batch.
     """
     import torch
 
     ordered = sorted((p.token_ids for p in prompts), key=len, reverse=True)
-    more: dict[str, Any] = {"cache_implementation": "static"} if is_compiled else {}
+    more: dict[str, Any] = {} if how == PLAIN else {"cache_implementation": "static"}
     if ends:
         more["eos_token_id"] = sorted(ends)
 
@@ -183,7 +185,7 @@ def raw_speed(
         n_tokens = 0
         for start in range(0, len(ordered), n_rows):
             batch = ordered[start : start + n_rows]
-            width = len(ordered[0] if is_compiled else batch[0])
+            width = len((ordered if how == COMPILED else batch)[0])
             ids = torch.tensor([[0] * (width - len(one)) + list(one) for one in batch])
             seen = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in batch])
             out = model.generate(
@@ -205,22 +207,30 @@ def raw_speed(
 def best_raw(
     model: Any, name: str, prompts: Sequence[Prompt], ends: set[int], n_new: int, modes: Sequence
 ) -> float:
-    """Return the library's best speed over (rows, compiled); modes with no time left are said."""
-    found = {}
-    for n_rows, is_compiled in modes:
-        mode = f"{'compiled, static cache' if is_compiled else 'generate'} at {n_rows}"
-        if not has_time(90 if is_compiled else 30):
+    """Return the library's best speed over (rows, how); modes with no time left are said.
+
+    A compiled mode that is the best so far gets a second round, and its better one counts.
+    """
+    found: dict[str, float] = {}
+    for n_rows, how in modes:
+        mode = f"{how} at {n_rows}"
+        if not has_time(60):
             say(f"{name}: {mode}: left out, no time")
             continue
+        part = prompts if ends else prompts[:n_rows]
         try:
-            if is_compiled:
-                raw_speed(model, prompts[:n_rows], ends, n_new, n_rows, True)  # compiles
-            part = prompts if ends else prompts[:n_rows]
-            found[mode] = raw_speed(model, part, ends, n_new, n_rows, is_compiled)
+            if how != PLAIN:  # compiles
+                raw_speed(
+                    model, part if how == TIGHT else prompts[:n_rows], ends, n_new, n_rows, how
+                )
+            rounds = [raw_speed(model, part, ends, n_new, n_rows, how)]
+            if how != PLAIN and rounds[0] >= max(found.values(), default=0) and has_time(30):
+                rounds.append(raw_speed(model, part, ends, n_new, n_rows, how))
         except Exception as error:  # a mode that this version lacks is no result
             say(f"{name}: {mode}: {type(error).__name__} {str(error)[:200]}")
             continue
-        say(f"{name}: {mode}: {found[mode]:,.0f} tokens/s")
+        found[mode] = max(rounds)
+        say(f"{name}: {mode}: {', '.join(f'{one:,.0f}' for one in rounds)} tokens/s")
     if not found:
         return float("nan")
     best = max(found, key=lambda mode: found[mode])
@@ -267,6 +277,79 @@ def device_busy(engine: Any, n_rows: int) -> tuple[float, float, list[str]]:
     return min(1.0, busy_s / (2 * bare_s)), 16 * n_rows / bare_s, lines
 
 
+class Workload(NamedTuple):
+    """Say what engine and library complete.
+
+    Attributes:
+        name: its name.
+        prompts: what is completed.
+        ends: the tokens that end a text.
+        n_new: largest number of new tokens.
+        modes: the ways of the library to try, (rows, how).
+        aim: what the engine wants to reach, in words.
+    """
+
+    name: str
+    prompts: list[Prompt]
+    ends: set[int]
+    n_new: int
+    modes: tuple[tuple[int, str], ...]
+    aim: str = ""
+
+
+def make_workloads() -> list[Workload]:
+    """Return what is compared with the library: all of it, or what the command line names."""
+    rng = np.random.default_rng(2)
+    some_ends = set(np.flatnonzero(rng.random(SHAPE["vocab_size"]) < 1 / 96).tolist())
+    equal = made_prompts([134] * 512)
+    mixed = made_prompts(np.exp(rng.uniform(np.log(20), np.log(400), 1024)).astype(int).tolist())
+    long = made_prompts([2000] * 64)
+    modes = ((512, PLAIN), (512, COMPILED), (256, PLAIN), (256, COMPILED))
+    tight = ((512, TIGHT), (512, COMPILED), (512, PLAIN))
+    every = [
+        Workload("equal", equal, set(), 256, modes, "aim >= 1.00"),
+        Workload("short", equal, set(), 32, modes[:2]),
+        Workload("long", long, set(), 128, ((64, PLAIN), (64, COMPILED))),
+        Workload("mixed", mixed, some_ends, 256, tight, "aim >= 1.50"),
+    ]
+    asked = {word for word in sys.argv[1:] if not word.isdigit()}
+    return [one for one in every if not asked or one.name in asked]
+
+
+def engine_speeds(engine: Any, works: Sequence[Workload]) -> dict[str, float]:
+    """Return the engine's mean speed of two rounds in each workload."""
+    found = {}
+    for one in works:
+        cold = own_speed(engine, one.prompts, one.ends, one.n_new)
+        rounds = [own_speed(engine, one.prompts, one.ends, one.n_new) for _ in range(2)]
+        found[one.name] = sum(rounds) / 2
+        told = ", ".join(f"{speed:,.0f}" for speed in rounds)
+        say(f"{one.name}: engine {told} tokens/s, {cold:,.0f} at first; {engine.decoding}")
+    return found
+
+
+def measure_engine(engine: Any, equal: Workload, base: float, add: Callable[..., None]) -> None:
+    """Measure how busy the device is, what an adapter costs, and what little memory does."""
+    import torch
+
+    busy, speed, lines = device_busy(engine, N_ROWS_BUSY)
+    add(f"device busy, {N_ROWS_BUSY} rows", busy, "aim >= 0.80")
+    say(f"{speed:,.0f} tokens/s while decoding; kernels:\n" + "\n".join(lines))
+    found = engine.certify("tuned", equal.prompts[:8])
+    say("certificate:", found.result, "|", found.path, "|", found.batch, "|", found.base_proof)
+    own = [replace(prompt, variant="tuned") for prompt in equal.prompts]
+    tuned = own_speed(engine, own, set(), equal.n_new)
+    add("adapter / base, equal", tuned / base, "aim >= 0.80")
+    sides = [replace(p, variant=v) for p in equal.prompts[:256] for v in ("vanilla", "tuned")]
+    add("both in one call / base", own_speed(engine, sides, set(), equal.n_new) / base)
+    engine._switch._take_off()
+    free = torch.cuda.mem_get_info()[0]
+    held = torch.empty(max(0, free - (4 << 30)), dtype=torch.uint8, device="cuda")
+    few = own_speed(engine, equal.prompts, set(), 64)
+    del held
+    say(f"with 4 GiB free: {few:,.0f} tokens/s; {engine.decoding}")
+
+
 def main() -> None:
     if find_spec("torch") is None:
         print("torch is not installed: skipped")
@@ -277,12 +360,7 @@ def main() -> None:
         print("there is no CUDA device: skipped")
         return
     say(torch.cuda.get_device_name(), "torch", torch.__version__)
-    model = build_model(SHAPE)
-    rng = np.random.default_rng(2)
-    some_ends = set(np.flatnonzero(rng.random(SHAPE["vocab_size"]) < 1 / 96).tolist())
-    equal = made_prompts([134] * 512)
-    mixed = made_prompts(np.exp(rng.uniform(np.log(20), np.log(400), 1024)).astype(int).tolist())
-    long = made_prompts([2000] * 64)
+    model, works = build_model(SHAPE), make_workloads()
     rows: list[tuple[str, str, str]] = []
 
     def add(name: str, value: float, aim: str = "") -> None:
@@ -292,44 +370,14 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         adapter = write_adapter(Path(folder), model)
         engine = build_engine(model, SHAPE, adapter, 256)
-        cold = own_speed(engine, equal, set(), 256)
-        say(f"equal: engine {cold:,.0f} tokens/s the first time; {engine.decoding}")
-        first = own_speed(engine, equal, set(), 256)
-        busy, speed, lines = device_busy(engine, N_ROWS_BUSY)
-        add(f"device busy, {N_ROWS_BUSY} rows", busy, "aim >= 0.80")
-        say(f"{speed:,.0f} tokens/s while decoding; kernels:\n" + "\n".join(lines))
-        blended = own_speed(engine, mixed, some_ends, 256)
-        say(f"mixed: engine {blended:,.0f} tokens/s")
-        brief = own_speed(engine, equal, set(), 32)
-        lengthy = own_speed(engine, long, set(), 128)
-        say(f"short answers: {brief:,.0f}, long prompts: {lengthy:,.0f} tokens/s")
-        found = engine.certify("tuned", equal[:8])
-        say("certificate:", found.result, "|", found.path, "|", found.batch, "|", found.base_proof)
-        tuned = own_speed(engine, made_prompts([134] * 512, "tuned"), set(), 256)
-        second = own_speed(engine, equal, set(), 256)
-        base = (first + second) / 2
-        say(f"equal: engine {first:,.0f} and {second:,.0f}, adapter {tuned:,.0f} tokens/s")
-        add("adapter / base, equal", tuned / base, "aim >= 0.80")
-        add("first call / later ones", cold / base)
-        sides = [replace(p, variant=v) for p in equal[:256] for v in ("vanilla", "tuned")]
-        add("both in one call / base", own_speed(engine, sides, set(), 256) / base)
-        engine._switch._take_off()
-        free = torch.cuda.mem_get_info()[0]
-        held = torch.empty(max(0, free - (4 << 30)), dtype=torch.uint8, device="cuda")
-        few = own_speed(engine, equal, set(), 64)
-        say(f"with 4 GiB free: {few:,.0f} tokens/s; {engine.decoding}")
-        del engine, held
-    modes = [(512, False), (512, True), (256, False), (256, True)]
+        own = engine_speeds(engine, works)
+        if works[0].name == "equal":
+            measure_engine(engine, works[0], own["equal"], add)
+        del engine
     model.set_attn_implementation("sdpa")
-    add(
-        "engine / library, equal", base / best_raw(model, "equal", equal, set(), 256, modes), ">= 1"
-    )
-    raw = best_raw(model, "mixed", mixed, some_ends, 256, modes[:2])
-    add("engine / library, mixed", blended / raw, "aim >= 1.50")
-    raw = best_raw(model, "short answers", equal, set(), 32, modes[:2])
-    add("engine / library, 32 new tokens", brief / raw, "")
-    raw = best_raw(model, "long prompts", long, set(), 128, [(64, False), (64, True)])
-    add("engine / library, 2000-token prompts", lengthy / raw, "")
+    for one in works:
+        raw = best_raw(model, one.name, one.prompts, one.ends, one.n_new, one.modes)
+        add(f"engine / library, {one.name}", own[one.name] / raw, one.aim)
     width = max(len(name) for name, _, _ in rows)
     print("\n".join(f"{name:<{width}}  {value:>6}  {aim}" for name, value, aim in rows))
 

@@ -37,7 +37,7 @@ HEAVY = {
     ),
     "transformers": (
         *("engines/_template_child.py", "engines/_torch.py", "engines/_torch_layers.py"),
-        "engines/_torch_slots.py",
+        *("engines/_torch_slots.py", "engines/vllm.py"),
         "metrics/bertscore.py",
     ),
     "sacrebleu": ("metrics/text.py",),
@@ -45,7 +45,8 @@ HEAVY = {
     "sqlglot": ("metrics/formats.py",),
     "py3langid": ("metrics/constraints.py",),
     "peft": ("engines/_peft_merge.py", "engines/_peft_switch.py"),
-    "safetensors": ("engines/_peft_switch.py",),
+    "vllm": ("engines/_vllm_adapters.py", "engines/_vllm_requests.py", "engines/vllm.py"),
+    "safetensors": ("engines/_peft_switch.py", "engines/_vllm_adapters.py"),
     "ray": ("engines/_ray_cluster.py", "engines/_ray_workers.py", "engines/ray.py"),
     "llguidance": ("judges/grammar.py",),
     "matplotlib": tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from plugin.engines import ENGINES
+from plugin.engines import ENGINES, PROVEN
 from plugin.judges.spending import PRICES_AS_OF, list_prices
 from plugin.metrics import METRICS
 from plugin.metrics.entry import MetricEntry
@@ -90,7 +90,7 @@ def _needs(entry: MetricEntry) -> str:
     spec = entry.spec
     needs = [f"`{need}`" for need in sorted(spec.needs, reverse=True)]
     if spec.needs_engine:
-        able = [name for name, entry in ENGINES.items() if spec.needs_engine <= entry.gives]
+        able = [name for name in PROVEN if spec.needs_engine <= ENGINES[name].gives]
         needs.append(f"engine {', '.join(able[:-1])} or {able[-1]}")
     if entry.needs_option:
         needs.append(f"`--{entry.option}`")

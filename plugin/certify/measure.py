@@ -88,8 +88,8 @@ class AdapterSwitch(ABC):
         self._base_print = self.fingerprint()
 
     def unused_tensors(self, variant: str) -> tuple[str, ...]:
-        """Return the adapter's tensors that match no module; known after it was on once."""
-        return self._unused[variant]
+        """Return the adapter's tensors that match no module; none before it was on once."""
+        return self._unused.get(variant, ())
 
     @property
     def base_proof(self) -> str:

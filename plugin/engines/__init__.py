@@ -186,6 +186,7 @@ class EngineEntry:
         gives: what it returns besides the text, in the terms of `MetricSpec.needs_engine`.
         batch_size: default number of completions generated at the same time.
         adapter_kind: the adapter format that it loads without conversion; None if it loads none.
+        by_name_only: whether only --engine NAME chooses it, and no workers run it.
     """
 
     module: str
@@ -194,6 +195,7 @@ class EngineEntry:
     gives: frozenset[str] = frozenset()
     batch_size: int = 1
     adapter_kind: Literal["mlx", "peft"] | None = None
+    by_name_only: bool = False
 
 
 _DEFAULT = "pip install -r requirements.txt -c constraints/default.txt"
@@ -216,6 +218,15 @@ ENGINES = {
         batch_size=64,
         adapter_kind="peft",
     ),
+    "vllm": EngineEntry(
+        module="plugin.engines.vllm",
+        libraries=("vllm",),
+        install="pip install -r requirements-vllm.txt",
+        gives=_GIVEN_BY_WEIGHTS,
+        batch_size=256,
+        adapter_kind="peft",
+        by_name_only=True,
+    ),
     "server": EngineEntry(
         module="plugin.engines.server",
         libraries=("httpx",),
@@ -231,6 +242,9 @@ ENGINES = {
     ),
 }
 """All engines by name; `ray` runs one of the others on several workers."""
+
+PROVEN = tuple(name for name, entry in ENGINES.items() if not entry.by_name_only)
+"""Those that advice may name."""
 
 LIBRARIES_4BIT = ("bitsandbytes", "accelerate")
 INSTALL_4BIT = "pip install -r requirements-4bit.txt -c constraints/torch.txt"
@@ -256,8 +270,8 @@ def load(name: str, settings: EngineSettings | ServedSettings) -> Engine:
     return engine
 
 
-_ADAPTER_KINDS = {name: entry.adapter_kind for name, entry in ENGINES.items() if entry.adapter_kind}
-"""Engine -> the adapter format that it loads without conversion."""
+_ADAPTER_KINDS = {name: kind for name in PROVEN if (kind := ENGINES[name].adapter_kind)}
+"""Engines that `auto` may choose -> the adapter format that each loads without conversion."""
 
 _SPREADER = "ray"
 """The engine that generates nothing itself but runs another one on several workers."""
@@ -297,9 +311,8 @@ def ready_engines(name: str) -> list[str]:
     asked = list(_ADAPTER_KINDS) if name == "auto" else [name]
     found = [engine for engine in asked if not _missing_libraries(engine)]
     if not found:
-        raise OptionError(
-            "; or ".join(f"engine {engine!r} {_missing_text(engine)}" for engine in asked)
-        )
+        told = (f"engine {engine!r} {_missing_text(engine)}" for engine in asked)
+        raise OptionError("; or ".join(told))
     return found
 
 
@@ -380,7 +393,7 @@ def require_fitting_adapters(
     refused = [one for one in adapters if kind and conversion_obstacles(one, kind, model)]
     if not kind or not refused:
         return
-    (other,) = set(_ADAPTER_KINDS) - {name}
+    other = next(engine for engine, own in _ADAPTER_KINDS.items() if own != kind)
     if any(conversion_obstacles(one, _ADAPTER_KINDS[other], model) for one in adapters):
         own = [one for one in adapters if one not in refused]
         runs = "\n".join(
@@ -423,8 +436,8 @@ def spread_over_workers(
     asked = f"--ray_address {address}" if address else f"--workers {n_workers}"
     if name not in _ADAPTER_KINDS:
         raise OptionError(
-            f"{asked}: engine {name!r} loads no model here, so workers are of no use; leave the "
-            f"option out, or choose --engine {' or '.join(_ADAPTER_KINDS)}"
+            f"{asked}: engine {name!r} runs on no workers; leave the option out, or choose "
+            f"--engine {' or '.join(_ADAPTER_KINDS)}"
         )
     if _missing_libraries(_SPREADER):
         raise OptionError(f"{asked} {_missing_text(_SPREADER)}")

@@ -8,7 +8,7 @@ config names another base model.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -122,8 +122,27 @@ def _module_of(name: str) -> str:
 
 def _is_in_files(module: str, model: ModelFolder) -> bool:
     """Return whether a weight of this name is in the files, which may lack outer names."""
-    parts = [*module.split("."), "weight"]
-    return any(".".join(parts[i:]) in model.tensor_names for i in range(len(parts) - 2))
+    return name_in_files(module, model.tensor_names, ("weight",)) is not None
+
+
+def name_in_files(
+    module: str,
+    names: Container[str],
+    leaves: Sequence[str] = ("weight", "qweight", "weight_packed"),
+) -> str | None:
+    """Return the name of a module's weight in a model's files, which may lack outer names.
+
+    Args:
+        module: its whole name.
+        names: the tensors in the files.
+        leaves: names that a weight may have.
+    """
+    parts = module.split(".")
+    for i in range(len(parts) - 1):
+        for leaf in leaves:
+            if (name := ".".join([*parts[i:], leaf])) in names:
+                return name
+    return None
 
 
 def placement_error(

@@ -58,6 +58,7 @@ class ModelFolder:
         thinks: whether its chat template makes the model think before it answers.
         tensor_names: names of the tensors in its files.
         chat: its chat template and end-of-text token.
+        room: how many tokens the engine has room for; None where that is no limit.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class ModelFolder:
     thinks: bool = False
     tensor_names: frozenset[str] = frozenset()
     chat: ChatFiles = ChatFiles()
+    room: int | None = None
 
     @property
     def ties_output(self) -> bool:
@@ -84,8 +86,13 @@ class ModelFolder:
 
         This is the number of positions, extended by the scaling of the rotary embedding. The
         tokenizer's limit is used only if the config has none, because tokenizer files are often
-        copied from another model.
+        copied from another model. An engine may have less room.
         """
+        known = [n for n in (self._own_context, self.room) if n is not None]
+        return min(known, default=None)
+
+    @property
+    def _own_context(self) -> int | None:
         inner = self.config.get("text_config")
         for config in (self.config, inner if isinstance(inner, dict) else {}):
             known = [*(config.get(name) for name in _POSITIONS), _scaled_context(config)]

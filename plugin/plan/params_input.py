@@ -111,10 +111,10 @@ class InputParams(BaseModel):
     engine: str = option(
         "auto",
         "Engine",
-        "What generates the completions: mlx, transformers (torch and PEFT), server (any "
-        "OpenAI-compatible one that has base and adapters by name, at the address of Inference "
-        "server), or recorded (they were made elsewhere). auto picks by platform, adapter and what "
-        "is installed.",
+        "What generates the completions: mlx, transformers (torch and PEFT), vllm (tried on a "
+        "double only), server (any OpenAI-compatible one that has base and adapters by name, at "
+        "the address of Inference server), or recorded (they were made elsewhere). auto picks by "
+        "platform, adapter and what is installed.",
         Option("model", widget="radio", choices=ENGINE_CHOICES),
     )
     dataset_name: str = option(

@@ -10,7 +10,7 @@ from importlib.metadata import version as installed
 from plugin import __version__, metrics
 from plugin.cache import content_key
 from plugin.capability.harness import HarnessTask, load_tasks
-from plugin.engines import ENGINES
+from plugin.engines import ENGINES, PROVEN
 from plugin.errors import OptionError, did_you_mean
 from plugin.judges import Judge
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
@@ -238,7 +238,7 @@ def check_engine(specs: Sequence[MetricSpec], engine: str) -> None:
     problems = []
     for spec in specs:
         if lacks := sorted(spec.needs_engine - given):
-            able = [n for n, entry in ENGINES.items() if entry.gives >= spec.needs_engine]
+            able = [n for n in PROVEN if ENGINES[n].gives >= spec.needs_engine]
             what = " and ".join(f"no {_ENGINE_GIVES[need]}" for need in lacks)
             way_out = " or ".join([*([", ".join(able[:-1])] if able[1:] else []), *able[-1:]])
             problems.append(

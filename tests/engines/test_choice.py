@@ -185,7 +185,7 @@ def test_ray_is_no_engine_to_choose(machine: Any) -> None:
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("transfomers", "transformers"), ("mxl", "mlx"), ("Server", "server"), ("vllm", None)],
+    [("transfomers", "transformers"), ("mxl", "mlx"), ("Server", "server"), ("sglang", None)],
 )
 def test_an_unknown_engine_is_told_what_may_be_meant(given: str, meant: str | None) -> None:
     with pytest.raises(OptionError) as caught:
@@ -220,7 +220,7 @@ def test_workers_that_cannot_be_had_are_refused(
     machine(*MLX, "ray")
     with pytest.raises(OptionError, match="--workers 3: this machine has only 2 cores"):
         engines.spread_over_workers("mlx", plain(model), 3, "")
-    with pytest.raises(OptionError, match="--workers 2: engine 'server' loads no model here"):
+    with pytest.raises(OptionError, match="--workers 2: engine 'server' runs on no workers"):
         engines.spread_over_workers("server", plain(model), 2, "")
     machine(*MLX)
     with pytest.raises(OptionError) as caught:

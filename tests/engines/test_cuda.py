@@ -6,6 +6,9 @@ be bit-equal afterwards. Everything is in float32, where the order of sums hardl
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -187,3 +190,44 @@ def test_guided_steps_are_recorded_and_write_only_what_is_allowed(float32: None)
             assert token == int(logits.masked_fill(~torch.from_numpy(allowed[i]), -1e9).argmax())
             wanted[i].append(token)
     assert len(slots._graphs) == 1 and not slots.note
+
+
+def fail_to_record(*, in_low_memory: bool) -> None:
+    """Let the recording of a step fail in spite of all looks ahead, and decode on and again."""
+    plain_dtype, _torch.dtype_name = _torch.dtype_name, lambda place: "float32"
+    engine = load()
+    expected = tokens(engine, "vanilla")
+    engine.close()
+    engine = load()
+    engine._decoder._can_use_slots()
+    norm = engine._model.model.norm
+    plain, asked = norm.forward, []
+
+    def fails(hidden: Any) -> Any:
+        if torch.cuda.is_current_stream_capturing():
+            asked.append(hidden.shape)
+            if in_low_memory:
+                torch.empty(1 << 45, dtype=torch.uint8, device="cuda")
+            torch.cuda.current_stream().synchronize()  # no recorded step can do that
+        return plain(hidden)
+
+    norm.forward = fails
+    assert tokens(engine, "vanilla") == expected
+    assert asked and "a step of this model cannot be recorded" in engine.decoding
+    engine.close()
+    del engine
+    gc.collect()
+    torch.cuda.empty_cache()
+    again = load()
+    assert tokens(again, "vanilla") == expected
+    assert again.decoding.endswith("steps recorded as CUDA graphs")
+    _torch.dtype_name = plain_dtype
+
+
+@pytest.mark.parametrize("in_low_memory", [False, True])
+def test_a_failed_recording_does_not_end_the_process(in_low_memory: bool) -> None:
+    call = f"test_cuda.fail_to_record(in_low_memory={in_low_memory})"
+    program = f"from tests.engines import test_cuda; {call}; print('all done')"
+    words = [sys.executable, "-X", "faulthandler", "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "all done"), done.stderr[-3000:]

@@ -250,7 +250,7 @@ def test_both_engines_give_the_logits_of_what_peft_saved(tmp_path: Path) -> None
     tuned.save_pretrained(tmp_path / "saved")
     with torch.inference_mode():
         expected = tuned(torch.tensor([IDS])).logits[0].numpy()
-    assert np.abs(logits("transformers", tmp_path / "saved") - expected).max() == 0
+    assert np.abs(logits("transformers", tmp_path / "saved") - expected).max() < 1e-4  # merged
     agree(tmp_path / "saved")
 
 
