@@ -128,6 +128,17 @@ def random_adapter(adapter: AdapterFolder, into: Path) -> AdapterFolder | None:
     return replace(inspect_adapter(into), path=adapter.path, chat=adapter.chat)
 
 
+def write_shuffled(source: Path, target: Path, seed: int) -> None:
+    """Write a LoRA file of PEFT anew, with the columns of every A and the rows of every B mixed."""
+    draw, tensors = np.random.default_rng(seed), read_tensors(source)
+    for name, tensor in tensors.items():
+        axis = 1 if ".lora_A." in name else 0
+        values = np.asarray(tensor.as_float32(), np.float64)
+        order = draw.permutation(values.shape[axis])
+        tensors[name] = _raw(np.take(values, order, axis), tensor.dtype)
+    write_tensors(target, tensors)
+
+
 def scaled_adapter(adapter: AdapterFolder, factor: float) -> AdapterFolder:
     """Return a plain LoRA adapter with its scale, and thus its change of the weights, multiplied.
 

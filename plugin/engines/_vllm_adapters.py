@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from plugin.certify.measure import (
     probe_ids,
     require_same_files,
 )
+from plugin.certify.weights import write_shuffled
 from plugin.engines import EngineSettings
 from plugin.engines._vllm_requests import Ask, VllmRequests, greedy
 from plugin.errors import AdapterError, one_line
@@ -95,6 +97,16 @@ class VllmAdapterSwitch(AdapterSwitch):
         finally:
             self.lora = before
         self.require_base(variant)
+
+    def shuffle(self, seed: int) -> None:
+        """See `AdapterSwitch.shuffle`; vLLM reads adapters from files, so another file is made."""
+        source = Path(self.lora.lora_path)
+        self._n_loaded += 1
+        place = self._scratch / str(self._n_loaded)
+        shutil.copytree(source, place)
+        for file in place.glob("*.safetensors"):
+            write_shuffled(source / file.name, file, seed)
+        self.lora = self._load(f"{self._n_loaded}-{RANDOM}", place, source)
 
     def logits(self, rows: Sequence[Sequence[int]], n_positions: int = N_POSITIONS) -> list[Logits]:
         """Return the log probabilities of the next token at the last positions of these rows.
@@ -163,29 +175,34 @@ class VllmAdapterSwitch(AdapterSwitch):
         key = variant, adapter.digest
         if key in self._known:
             return self._known[key]
-        from vllm.lora.request import LoRARequest
-
         require_same_files(adapter)
         self._n_loaded += 1
         place = self._scratch / str(self._n_loaded)
         place.mkdir()
         held = converted(adapter, self.folder, place)
         self._unused[variant] = self._fit(held, adapter)
-        request = LoRARequest(
-            lora_name=f"{self._n_loaded}-{variant}",
-            lora_int_id=self._n_loaded,
-            lora_path=str(held.root),
-        )
+        request = self._load(f"{self._n_loaded}-{variant}", held.root, adapter.path)
+        self.paths[variant] = PATH
+        if variant != RANDOM:  # a random one's file is gone soon
+            self._known[key] = request
+        return request
+
+    def _load(self, name: str, place: Path, shown: Path) -> Any:
+        """Have vLLM read a folder of PEFT; return its `LoRARequest`.
+
+        Raises:
+            AdapterError: when vLLM cannot read it.
+        """
+        from vllm.lora.request import LoRARequest
+
+        request = LoRARequest(lora_name=name, lora_int_id=self._n_loaded, lora_path=str(place))
         try:
             self.requests.engine.add_lora(request)
         except Exception as error:  # it comes from another process, as a plain Exception
             raise AdapterError(
-                f"{adapter.path}: vLLM cannot load this adapter ({one_line(error)}). Use --engine "
+                f"{shown}: vLLM cannot load this adapter ({one_line(error)}). Use --engine "
                 "transformers"
             ) from error
-        self.paths[variant] = PATH
-        if variant != RANDOM:  # a random one's file is gone soon
-            self._known[key] = request
         return request
 
     def _fit(self, held: AdapterFolder, original: AdapterFolder) -> tuple[str, ...]:
