@@ -186,7 +186,8 @@ def _curves(root: Path, rows: LogRows, others: Sequence[Path], asked: Path) -> C
         checkpoints.append(last)
     with_loss = with_losses(checkpoints, evaluation)
     own = root if asked == root.parent else asked
-    settings = read_settings(own if own.is_dir() else own.parent, root)
+    folders = [own if own.is_dir() else own.parent, root, *(path.parent for _, path in saved[-1:])]
+    settings = read_settings(*folders)
     return Curves(
         trainer=rows.trainer,
         log=str(rows.path.relative_to(root)),
