@@ -11,7 +11,7 @@ from pathlib import Path
 
 from plugin.errors import OptionError
 from plugin.hosts import Host
-from plugin.report.curves_chart import curves_svg
+from plugin.report.curves_chart import Block, curves_svg
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.training.advice import advise
 from plugin.training.find import read_curves
@@ -39,7 +39,7 @@ def show_curves(place: str, host: Host, out: str = "") -> Curves:
         host.log(line)
     if out:
         folder = host.open("curves")
-        files = {"curves.svg": curves_svg({_title(place): curves}), "curves.csv": _table(curves)}
+        files = {"curves.svg": curves_svg([_block(place, curves)]), "curves.csv": _table(curves)}
         try:
             for name, text in files.items():
                 (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -69,8 +69,9 @@ def text_lines(curves: Curves) -> list[str]:
     return [*lines, *(f"note: {text}" for text in curves.notes)]
 
 
-def _title(place: str) -> str:
-    return Path(place).expanduser().resolve().name
+def _block(place: str, curves: Curves) -> Block:
+    chosen = () if curves.chosen is None else (curves.chosen,)
+    return Block(Path(place).expanduser().resolve().name, curves, chosen)
 
 
 def _table(curves: Curves) -> str:

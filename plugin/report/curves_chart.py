@@ -6,8 +6,8 @@ One block for each training: training and evaluation loss in one panel, the lear
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plugin.report.canvas import (
     ADAPTER_COLOURS,
@@ -43,24 +43,41 @@ _LOG_FROM = 8.0
 _MOST_DOTS = 60
 """Evaluations up to which each has a dot."""
 
+_MOST_LINES = 4
+"""Adapters that have a line each."""
+
 _MOST_MARKS = 60
 """Checkpoints up to which each has a mark."""
 
 
-def curves_svg(found: Mapping[str, Curves]) -> str:
-    """Draw the curves of every training, by the name of its variant or folder; "" for none."""
-    if not found:
+class Block(NamedTuple):
+    """One training in the picture.
+
+    Attributes:
+        name: its heading.
+        curves: what its log says.
+        chosen: the steps of the adapters that were looked at.
+    """
+
+    name: str
+    curves: Curves
+    chosen: tuple[float, ...]
+
+
+def curves_svg(blocks: Sequence[Block]) -> str:
+    """Draw the curves of every training; "" for none."""
+    if not blocks:
         return ""
-    said = "; ".join(f"{name}: {curve_lines(curves)[0]}" for name, curves in found.items())
-    return render_svg(lambda: _figure(found), f"Loss curves of the training. {said}")
+    said = "; ".join(f"{block.name}: {curve_lines(block.curves)[0]}" for block in blocks)
+    return render_svg(lambda: _figure(blocks), f"Loss curves of the training. {said}")
 
 
-def _figure(found: Mapping[str, Curves]) -> Figure:
-    heights = [_height(curves) for curves in found.values()]
+def _figure(blocks: Sequence[Block]) -> Figure:
+    heights = [_height(block.curves) for block in blocks]
     fig = new_figure(sum(heights) + 0.1)
     top = 0.1
-    for (name, curves), height in zip(found.items(), heights, strict=True):
-        _draw_block(fig, name, curves, top)
+    for block, height in zip(blocks, heights, strict=True):
+        _draw_block(fig, block, top)
         top += height
     return fig
 
@@ -69,13 +86,15 @@ def _height(curves: Curves) -> float:
     return _TOP + _PANEL + _BELOW + (_RATE + 0.2 if len(curves.learning_rate) > 1 else 0.0)
 
 
-def _draw_block(fig: Figure, name: str, curves: Curves, top: float) -> None:
-    title = f"{shorten_text(name, 60)}: {_state_words(curves)}"
+def _draw_block(fig: Figure, block: Block, top: float) -> None:
+    curves = block.curves
+    title = f"{shorten_text(block.name, 60)}: {_state_words(curves)}"
     draw_text(fig, (0.15, top + 0.12), title, fontsize=12, weight="bold")
     _draw_legend(fig, curves, top + 0.38)
     width = fig.get_figwidth() - _LEFT - _RIGHT
     axes = add_axes(fig, (_LEFT, top + _TOP, width, _PANEL))
     _draw_losses(axes, curves)
+    _mark_checkpoints(axes, curves, block.chosen)
     axes.set_ylabel("loss", color=FAINT)
     last = axes
     if len(curves.learning_rate) > 1:
@@ -129,7 +148,6 @@ def _draw_losses(axes: Axes, curves: Curves) -> None:
     for series in (train, evaluation):
         for step in series.broken[:_MOST_DOTS]:
             axes.plot([step], [0.97], "x", color=LOSS, transform=axes.get_xaxis_transform())
-    _mark_checkpoints(axes, curves)
 
 
 def _make_room(axes: Axes) -> None:
@@ -139,26 +157,23 @@ def _make_room(axes: Axes) -> None:
     axes.set_ylim(low, high * (high / low) ** 0.15 if is_log else high + 0.15 * (high - low))
 
 
-def _mark_checkpoints(axes: Axes, curves: Curves) -> None:
+def _mark_checkpoints(axes: Axes, curves: Curves, chosen: Sequence[float]) -> None:
     foot = axes.get_xaxis_transform()
     for one in curves.checkpoints[-_MOST_MARKS:]:
         axes.plot([one.step], [0.02], "^", color=FAINT, markersize=5, transform=foot, clip_on=False)
     best = curves.diagnosis.best
     if best and best.loss is not None:
         axes.plot([best.step], [best.loss], "o", color=WIN, markersize=10, fillstyle="none")
-    own = curves.chosen
-    if own is None and not best:
-        return
     texts: list[tuple[float, str]] = []
     if best and best.loss is not None:
-        same = ", looked at" if own == best.step else ""
+        same = ", looked at" if best.step in chosen else ""
         texts.append((best.step, f"best{same}: {say_step(curves, best.step)}"))
-    if own is not None and (not best or own != best.step):
-        texts.append((own, f"looked at: {say_step(curves, own)}"))
+    for step in sorted(set(chosen))[:_MOST_LINES]:
+        if not texts or step != texts[0][0]:
+            texts.append((step, f"looked at: {say_step(curves, step)}"))
     low, high = axes.get_xlim()
     for row, (step, text) in enumerate(texts):
-        is_own = own == step
-        style: Any = (0, (4, 3)) if is_own else (0, (1, 2))
+        style: Any = (0, (4, 3)) if step in chosen else (0, (1, 2))
         axes.axvline(step, color=INK, linewidth=0.9, linestyle=style, zorder=0.5)
         is_right = (step - low) > 0.6 * (high - low)
         axes.annotate(
