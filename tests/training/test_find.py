@@ -61,8 +61,16 @@ def test_a_checkpoint_shows_the_whole_training(tmp_path: Path) -> None:
     assert curves.diagnosis.best and curves.diagnosis.best.name == "checkpoint-40"
     assert (curves.settings.rank, curves.settings.dropout) == (16, 0.1)
     assert (curves.settings.steps, curves.settings.epochs) == (100, 5)
-    assert read_curves(root) == read_curves(root / "checkpoint-60" / "..")
     assert read_curves(root).chosen is None
+
+
+def test_of_many_checkpoints_the_last_one_s_log_counts(tmp_path: Path) -> None:
+    root = training(tmp_path / "out", last=240)
+    for age, state in enumerate(sorted(root.glob("*/trainer_state.json"))):
+        os.utime(state, (age, age))  # as after copying: names sorted as texts
+    assert read_curves(root).train.steps[-1] == 240
+    (root / "checkpoint-240/trainer_state.json").write_text('{"log_history": [{"st')
+    assert read_curves(root).train.steps[-1] == 220
 
 
 def test_weights_in_the_training_s_folder_are_known_by_their_bytes(tmp_path: Path) -> None:
@@ -77,7 +85,7 @@ def test_the_log_in_the_folder_above_unless_it_may_be_another_one_s(tmp_path: Pa
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter/adapters.safetensors").write_text("weights")
     (tmp_path / "train.csv").write_text("step,loss\n1,2\n2,1\n")
-    assert read_curves(tmp_path / "adapter").log == "train.csv"
+    assert read_curves(tmp_path / "adapter").log == "../train.csv"
     (tmp_path / "other").mkdir()
     (tmp_path / "other/adapters.safetensors").write_text("weights")
     with pytest.raises(DataError, match="no training log"):
@@ -93,6 +101,23 @@ def test_a_folder_without_logs_says_what_was_looked_for(tmp_path: Path) -> None:
         assert name in str(caught.value)
     with pytest.raises(DataError, match="no such file or directory"):
         read_curves(tmp_path / "missing")
+
+
+def test_what_lies_above_is_not_searched_deeper(tmp_path: Path) -> None:
+    for name in ("adapter", "another"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "another/metrics.csv").write_text("step,loss\n1,2\n2,1\n")
+    (tmp_path / "rows.csv").write_text("question,answer\n" + "a,b\n" * 100_000)
+    with pytest.raises(DataError, match="no training log"):
+        read_curves(tmp_path / "adapter")
+
+
+def test_what_is_no_plain_file_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.log")
+    (tmp_path / "out.log").mkdir()
+    (tmp_path / "dead.csv").symlink_to(tmp_path / "missing")
+    (tmp_path / "ok.csv").write_text("step,loss\n1,2\n2,1\n")
+    assert read_curves(tmp_path).log == "ok.csv"
 
 
 def test_two_logs_the_newest_is_read_and_the_other_named(tmp_path: Path) -> None:
