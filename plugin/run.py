@@ -120,7 +120,7 @@ def _open_journal(
     return journal
 
 
-def _begin_run(journal: Journal, plan: Plan, curves: Mapping[str, Curves]) -> None:
+def _begin_run(journal: Journal, plan: Plan, curves: Mapping[str, Curves] | None = None) -> None:
     """Write into the journal what the run is: all of it, or nothing."""
     judges = (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
     models = _model_names(plan.params)
@@ -149,7 +149,7 @@ def _begin_run(journal: Journal, plan: Plan, curves: Mapping[str, Curves]) -> No
     certificates = {each.variant: asdict(each) for each in plan.lineup.certificates}
     with journal.transaction():
         journal.begin(header, plan.loaded.cases, plan.loaded.failures)
-        journal.save_state(RunState(certificates=certificates, curves=curves))
+        journal.save_state(RunState(certificates=certificates, curves=curves or {}))
 
 
 def _model_names(params: Params) -> tuple[str, ...]:
