@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -44,6 +44,8 @@ from plugin.reopen import can_write, open_run, require_whole, require_writable
 from plugin.run_facts import RunHeader, RunState
 from plugin.score import items_to_score, missing_items, score_all
 from plugin.thinking import unfinished_failures, why_no_verdict
+from plugin.training.views import curves_of_variants
+from plugin.training_curves import Curves
 from plugin.trust.exam import Exam, can_examine
 from plugin.trust.rating_files import accept_ratings, read_rating_files
 from plugin.worker import Progress, Stage, Worker
@@ -65,7 +67,8 @@ def run(params: Params, host: Host) -> Report:
     with hidden_in_errors(lambda: sources.mask), closing(_worker(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
-        with closing(_open_journal(plan, host, sources.mask)) as journal:
+        curves = worker.run(lambda: curves_of_variants(plan.variants, bool(params.server_url)))
+        with closing(_open_journal(plan, host, sources.mask, curves)) as journal:
             for text in (*plan.loaded.notes, *plan.notes):
                 host.log(text)
             journal.add_seconds("prepare", time.perf_counter() - began)
@@ -83,7 +86,9 @@ def run(params: Params, host: Host) -> Report:
             return _publish(journal, journal.path.parent, host, worker)
 
 
-def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
+def _open_journal(
+    plan: Plan, host: Host, mask: SecretMask, curves: Mapping[str, Curves]
+) -> Journal:
     """Open the journal of the run folder for this run, and keep other processes out.
 
     Raises:
@@ -99,7 +104,7 @@ def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
         require_whole(journal)
         changes = _changes(journal.header, plan) if journal.has_begun else []
         if not journal.has_begun or (changes and not journal.completions()):
-            _begin_run(journal, plan)
+            _begin_run(journal, plan, curves)
         elif changes:
             raise OptionError(
                 f"{folder} holds another run: {'; '.join(changes)}. Change that back to go on with "
@@ -115,7 +120,7 @@ def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
     return journal
 
 
-def _begin_run(journal: Journal, plan: Plan) -> None:
+def _begin_run(journal: Journal, plan: Plan, curves: Mapping[str, Curves] | None = None) -> None:
     """Write into the journal what the run is: all of it, or nothing."""
     judges = (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
     models = _model_names(plan.params)
@@ -144,7 +149,7 @@ def _begin_run(journal: Journal, plan: Plan) -> None:
     certificates = {each.variant: asdict(each) for each in plan.lineup.certificates}
     with journal.transaction():
         journal.begin(header, plan.loaded.cases, plan.loaded.failures)
-        journal.save_state(RunState(certificates=certificates))
+        journal.save_state(RunState(certificates=certificates, curves=curves or {}))
 
 
 def _model_names(params: Params) -> tuple[str, ...]:

@@ -124,6 +124,16 @@ def _page_options(parser: CommandParser) -> None:
     parser.add_argument("--raters", metavar="N|NAMES", help=about)
 
 
+def _curves_options(parser: CommandParser) -> None:
+    about = (
+        "an adapter's folder, a training's folder, or a log: trainer_state.json, "
+        "trainer_log.jsonl, what mlx_lm.lora printed, a CSV file, or TensorBoard's events"
+    )
+    parser.add_argument("folder", metavar="DIR", help=about)
+    about = "write the picture curves.svg and the table curves.csv there"
+    parser.add_argument("--out", metavar="DIR", default="", help=about)
+
+
 COMMANDS = {
     "run": Command(
         "compare a base model with its adapters", _run_options, "plugin.typed:start_run"
@@ -177,5 +187,10 @@ COMMANDS = {
         "say whether the model of a finished run may ship, by rules, for CI (exit code 0, else 4)",
         gate_options,
         "plugin.gate.command:start_gate",
+    ),
+    "curves": Command(
+        "say what the loss curves of a training show, and which checkpoint is the best",
+        _curves_options,
+        "plugin.typed:start_curves",
     ),
 }
