@@ -63,6 +63,7 @@ class Sources:
         mask: hides all secrets that were read.
         json_schema: where the JSON schema is; "" for none.
         train_data: where the training data is.
+        adapter_names: by which the adapters are shown; () to name them after their folders.
         metrics_without_judge: see `plugin.hosts.Host`.
     """
 
@@ -79,6 +80,7 @@ class Sources:
     json_schema: str = ""
     metrics_without_judge: tuple[str, ...] = ()
     train_data: tuple[str, ...] = ()
+    adapter_names: tuple[str, ...] = ()
 
 
 def find_sources(params: Params, host: Host) -> Sources:
