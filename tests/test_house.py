@@ -15,7 +15,7 @@ ORDER = (
     "| net results run_facts thinking | cache "
     "| preference_rows | item_rows | journal | load metrics compare | certify | engines | judges "
     "| trust | capability | memorisation | report | hosts score forecast | plan | reopen "
-    "| generate conclude ratings | run | certifying | typed | cli"
+    "| generate conclude ratings | run | sweep | certifying | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
