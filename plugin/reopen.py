@@ -27,16 +27,21 @@ from plugin.terminal import shell_word
 
 _ROUNDING = 1e-6
 
+CONFIRMATION = "confirmation"
+"""The folder in that of a sweep with the run that confirms the recommended checkpoint."""
 
-def open_run(folder: Path, to_write: bool = False) -> Journal:
+
+def open_run(folder: Path, to_write: bool = False, or_sweep: bool = False) -> Journal:
     """Open the journal of an earlier run, and check it.
 
     Args:
         folder: the run's.
         to_write: whether something is to be written into it.
+        or_sweep: whether it may also be that of a sweep of checkpoints.
 
     Raises:
-        OptionError: when the folder holds none, or one without a run; when it cannot be written to.
+        OptionError: when the folder holds none, one without a run, or a sweep that is not wanted;
+            when it cannot be written to.
         DamagedError: when it is damaged.
     """
     if to_write:
@@ -44,6 +49,11 @@ def open_run(folder: Path, to_write: bool = False) -> Journal:
     journal = Journal.existing(folder) if can_write(folder) else _open_copy(folder)
     try:
         require_whole(journal)
+        if journal.has_begun and journal.header.sweep and not or_sweep:
+            raise OptionError(
+                f"{folder} holds a sweep of checkpoints, which has no verdict of its own; that of "
+                f"the checkpoint it recommends is in {folder / CONFIRMATION}"
+            )
     except BaseException:
         journal.close()
         raise

@@ -15,6 +15,44 @@ from plugin.training_facts import TrainingFacts
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointFacts:
+    """A checkpoint that takes part in a sweep.
+
+    Attributes:
+        name: of its variant.
+        value: its place on the axis, such as its training step.
+        path: its folder, or its file.
+        digest: of weights and settings.
+    """
+
+    name: str
+    value: float
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFacts:
+    """What a sweep is about, besides what it has in common with a run.
+
+    Attributes:
+        words: what the user named, as absolute paths, some with a value before them.
+        axis: what the values are, such as "step".
+        checkpoints: by their place on the axis.
+        skipped: place and reason of each that takes no part.
+        notes: what the reader must know of them, a sentence each.
+        n_cases: all cases, those that took no part in the choice included.
+    """
+
+    words: tuple[str, ...]
+    axis: str
+    checkpoints: tuple[CheckpointFacts, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    n_cases: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunHeader:
     """What a run is; written once, before anything is made.
 
@@ -36,6 +74,7 @@ class RunHeader:
         strips_thoughts: whether only what follows a completion's thoughts is scored.
         n_source_rows: rows of the data set, the unusable ones included.
         versions: of this program, its libraries, the engine and the platform.
+        sweep: what a sweep of checkpoints is about; None for a run.
     """
 
     run_id: str
@@ -54,6 +93,7 @@ class RunHeader:
     strips_thoughts: bool = False
     n_source_rows: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    sweep: SweepFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +282,7 @@ class RunState:
         capability: how general ability is tested; None before that was decided.
         text_note: why texts were not read, or are not compared; "" for nothing to say.
         training: what is known of the training data; None where none was named.
+        sweep_skipped: checkpoint of a sweep that could not be used after all -> the reason.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -267,3 +308,4 @@ class RunState:
     capability: CapabilityChoice | None = None
     text_note: str = ""
     training: TrainingFacts | None = None
+    sweep_skipped: Mapping[str, str] = field(default_factory=dict)

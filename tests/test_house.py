@@ -14,7 +14,7 @@ ORDER = (
     "errors | worker body pace records sheets languages terminal training_facts | keys "
     "| net results run_facts thinking | cache "
     "| preference_rows | item_rows | journal | load metrics compare | certify | engines | judges "
-    "| trust | capability | memorisation | report | hosts score forecast | plan | reopen "
+    "| trust | capability | memorisation | report | hosts score forecast proofs | plan | reopen "
     "| generate conclude ratings | run | sweep | certifying | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""

@@ -156,9 +156,7 @@ def is_mlx_checkpoint(path: Path) -> bool:
     return bool(MLX_CHECKPOINT.fullmatch(path.name)) and path.is_file()
 
 
-def _read_adapter(
-    path: Path, root: Path, name: str, kind: Literal["mlx", "peft"]
-) -> AdapterFolder:
+def _read_adapter(path: Path, root: Path, name: str, kind: Literal["mlx", "peft"]) -> AdapterFolder:
     """Return the description of the adapter whose weights have this name in the folder."""
     config_path = root / "adapter_config.json"
     if not config_path.is_file():

@@ -352,9 +352,7 @@ def _require_two(
     )
 
 
-def _with_names(
-    placed: Sequence[tuple[AdapterFolder, float]], axis: str
-) -> tuple[Checkpoint, ...]:
+def _with_names(placed: Sequence[tuple[AdapterFolder, float]], axis: str) -> tuple[Checkpoint, ...]:
     """Give each a name: that of its folder or file, or its place where folders share a name."""
     files = [str(adapter.path).removesuffix(".safetensors") for adapter, _ in placed]
     names = short_names(files)
