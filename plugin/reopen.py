@@ -11,7 +11,9 @@ import json
 import math
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -58,6 +60,25 @@ def open_run(folder: Path, to_write: bool = False, or_sweep: bool = False) -> Jo
         journal.close()
         raise
     return journal
+
+
+def holds_sweep(folder: Path) -> bool:
+    """Return whether the folder's journal is that of a sweep; one that cannot be read is not."""
+    path = folder / "journal.sqlite"
+    try:
+        address = f"{path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=1)) as db:
+            rows = db.execute("SELECT body FROM meta WHERE name = 'header'").fetchall()
+        header = json.loads(rows[0][0]) if rows else None
+    except (sqlite3.Error, ValueError, TypeError):
+        return False
+    return isinstance(header, dict) and bool(header.get("sweep"))
+
+
+def sweep_folder(folder: Path) -> Path:
+    """Return the sweep's folder for that of its confirming run; others stay as they are."""
+    parent = folder.absolute().parent
+    return parent if folder.absolute().name == CONFIRMATION and holds_sweep(parent) else folder
 
 
 def _open_copy(folder: Path) -> Journal:

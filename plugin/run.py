@@ -342,7 +342,7 @@ def rebuild_report(folder: Path, host: Host, human_ratings: Sequence[str] = ()) 
         closing(open_run(folder)) as journal,
         closing(worker_of(host)) as worker,
     ):
-        out = _report_folder(folder, host.open(journal.header.run_id))
+        out = report_folder(folder, host.open(journal.header.run_id))
         if human_ratings:
             for text in accept_ratings(read_rating_files(human_ratings), journal):
                 host.log(f"note: {text}")
@@ -354,7 +354,7 @@ def rebuild_report(folder: Path, host: Host, human_ratings: Sequence[str] = ()) 
         return _publish(journal, out, host, worker)
 
 
-def _report_folder(run: Path, out: Path) -> Path:
+def report_folder(run: Path, out: Path) -> Path:
     """Return where to write the report of a run; refuse the folder of another run."""
     is_own = out.resolve() == run.resolve()
     if not is_own and (out / "journal.sqlite").exists():

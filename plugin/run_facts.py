@@ -41,7 +41,6 @@ class SweepFacts:
         checkpoints: by their place on the axis.
         skipped: place and reason of each that takes no part.
         notes: what the reader must know of them, a sentence each.
-        n_cases: all cases, those that took no part in the choice included.
     """
 
     words: tuple[str, ...]
@@ -49,7 +48,6 @@ class SweepFacts:
     checkpoints: tuple[CheckpointFacts, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    n_cases: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +281,7 @@ class RunState:
         text_note: why texts were not read, or are not compared; "" for nothing to say.
         training: what is known of the training data; None where none was named.
         sweep_skipped: checkpoint of a sweep that could not be used after all -> the reason.
+        sweep_choice: what a sweep recommends; "" before it has chosen.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -309,3 +308,4 @@ class RunState:
     text_note: str = ""
     training: TrainingFacts | None = None
     sweep_skipped: Mapping[str, str] = field(default_factory=dict)
+    sweep_choice: str = ""

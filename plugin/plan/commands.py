@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from plugin.plan.command_parser import PROGRAM, RUN_OPTIONS, CommandParser, add_option, full_help
+from plugin.plan.commands_training import sweep_options
 from plugin.plan.options import Group
 from plugin.plan.params import option_of
 
@@ -140,6 +141,11 @@ COMMANDS = {
         "rebuild tables, charts and report from a run's journal",
         _report_options,
         "plugin.typed:start_report",
+    ),
+    "sweep": Command(
+        "choose the best of many checkpoints, and confirm it on other cases",
+        sweep_options,
+        "plugin.typed:start_sweep",
     ),
     "ratings": Command(
         "write pages (--page) or a template for human ratings of cases drawn at random",

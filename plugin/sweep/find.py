@@ -31,7 +31,7 @@ _N_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class FoundCheckpoint:
     """One checkpoint that can be compared.
 
     Attributes:
@@ -70,7 +70,7 @@ class Found:
     """
 
     axis: str
-    checkpoints: tuple[Checkpoint, ...]
+    checkpoints: tuple[FoundCheckpoint, ...]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -156,6 +156,17 @@ def _values_given(words: Sequence[str]) -> list[tuple[float, Path]]:
             "without a value"
         )
     return [(value, _existing(place)) for value, place in sorted(found)]
+
+
+def absolute_words(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words with absolute paths, which mean the same from every directory."""
+    found = []
+    for word in words:
+        value, sign, place = word.partition("=")
+        named = bool(sign) and not Path(word).exists() and _number(value) is not None
+        head, path = (f"{value}=", place) if named else ("", word)
+        found.append(f"{head}{Path(path).expanduser().absolute()}")
+    return tuple(found)
 
 
 def _number(text: str) -> float | None:
@@ -352,7 +363,9 @@ def _require_two(
     )
 
 
-def _with_names(placed: Sequence[tuple[AdapterFolder, float]], axis: str) -> tuple[Checkpoint, ...]:
+def _with_names(
+    placed: Sequence[tuple[AdapterFolder, float]], axis: str
+) -> tuple[FoundCheckpoint, ...]:
     """Give each a name: that of its folder or file, or its place where folders share a name."""
     files = [str(adapter.path).removesuffix(".safetensors") for adapter, _ in placed]
     names = short_names(files)
@@ -360,4 +373,4 @@ def _with_names(placed: Sequence[tuple[AdapterFolder, float]], axis: str) -> tup
     if len(set(names)) < len(names) or taken & set(names):
         names = [f"{axis} {value:g}" for _, value in placed]
     rows = zip(names, placed, strict=True)
-    return tuple(Checkpoint(name, value, adapter) for name, (adapter, value) in rows)
+    return tuple(FoundCheckpoint(name, value, adapter) for name, (adapter, value) in rows)

@@ -123,11 +123,11 @@ def _row(played: Played, point: SweepPoint, base: SweepPoint) -> dict[str, objec
         "mean": round_published(point.mean),
         "ci_low": round_published(point.ci_low),
         "ci_high": round_published(point.ci_high),
-        "gain": round_published(_gain(played, point)) if point is not base else None,
+        "gain": round_published(gain_of(played, point)) if point is not base else None,
     }
 
 
-def _gain(played: Played, point: SweepPoint) -> float | None:
+def gain_of(played: Played, point: SweepPoint) -> float | None:
     """Return the mean gain over the base, on the cases for which both have a score."""
     plan, own = played.plan, played.scores.get(point.name, {})
     base = played.scores.get(plan.base, {})
