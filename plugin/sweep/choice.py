@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from plugin.compare.numbers import format_count, format_number
 from plugin.compare.pairs import clusters_of
-from plugin.compare.stats import PairedEstimate, decide_guard, harm_p, holm, paired_estimate
-from plugin.sweep.funnel import Scores, Standing, SweepPlan, fill_missing, grid_of, standings_of
+from plugin.compare.stats import decide_guard, harm_p, holm, paired_estimate
+from plugin.sweep.funnel import Scores, Standing, SweepPlan, filled_grid, standings_of
+
+CLOSE = 0.05
+"""An earlier checkpoint that is shown equivalent is recommended if its mean is at most this share
+of the margin behind. Taking any that is shown equivalent costs up to 0.015 in simulation."""
 
 Veto = Callable[[str], str]
 """Takes a checkpoint's name and returns what it lost, in words; "" for nothing."""
@@ -56,59 +64,76 @@ class Choice:
         standings: of all that were judged on all choosing cases, the best first.
         passed: those with a better mean that a veto passed over, the best first.
         equivalent: why an earlier one is recommended; None if the best mean is.
+        offered: the earliest one that is shown equivalent to the recommended one, but whose mean
+            is further behind; None if there is none.
     """
 
     name: str
     standings: tuple[Standing, ...]
     passed: tuple[Passed, ...] = ()
     equivalent: Equivalent | None = None
+    offered: Equivalent | None = None
 
 
 def choose(
-    plan: SweepPlan, scores: Scores, alive: Sequence[str], veto: Veto | None = None
+    plan: SweepPlan,
+    scores: Scores,
+    alive: Sequence[str],
+    veto: Veto | None = None,
+    cheap: Mapping[str, float] | None = None,
 ) -> Choice:
     """Choose the one to recommend.
 
-    The best mean is recommended, or the earliest checkpoint that is shown equivalent to it within
-    the metric's margin. One that lost a retention group, or that the veto names, is passed over.
+    The best mean is recommended, or an earlier one that is shown equivalent to it (see
+    `_earlier_equals`). Base and prompted base count as the earliest. A checkpoint that lost a
+    retention group, or that the veto names, is passed over.
 
     Args:
         plan: of the sweep.
         scores: of base, prompted base and all that are left, on all choosing cases.
         alive: checkpoints that are left.
         veto: asked about the best one first, and about others only as far as needed.
+        cheap: breaks ties of the mean (see `cut_field`).
     """
-    names = (*plan.references, *alive)
-    grid = grid_of(plan.spec, scores, names, plan.split.choosing)
-    standings = standings_of(plan.spec, names, grid)
-    passed, lost = list[Passed](), dict[str, str]()
+    names = (*plan.references, *(one.name for one in plan.checkpoints if one.name in set(alive)))
+    standings = standings_of(plan, scores, names, plan.split.choosing, cheap)
+    lost = dict[str, str]()
 
     def is_free(name: str) -> bool:
-        if name in plan.references:
-            return True
-        if name not in lost:
-            lost[name] = "; ".join(
-                text
-                for text in (lost_groups(plan, scores, name), veto(name) if veto else "")
-                if text
-            )
-        return not lost[name]
+        if name not in plan.references and name not in lost:
+            found = (lost_groups(plan, scores, name), veto(name) if veto else "")
+            lost[name] = "; ".join(text for text in found if text)
+        return not lost.get(name)
 
-    best = plan.base
+    passed, best = list[Passed](), plan.base
     for standing in standings:
         if is_free(standing.name):
             best = standing.name
             break
         passed.append(Passed(standing.name, lost[standing.name]))
-    equal = None
-    if best not in plan.references:
-        earlier = [one.name for one in plan.checkpoints if one.name in set(alive)]
-        for name in earlier[: earlier.index(best)]:
-            found = _shown_equivalent(plan, scores, name, best)
-            if found and is_free(name):
-                equal = found
-                break
-    return Choice(equal.name if equal else best, standings, tuple(passed), equal)
+    equals = _earlier_equals(plan, scores, names[: names.index(best)], best)
+    close = [one for one in equals if one.gain >= -CLOSE * plan.spec.margin]
+    chosen = next((one for one in close if is_free(one.name)), None)
+    offered = None if chosen else next((one for one in equals if is_free(one.name)), None)
+    return Choice(chosen.name if chosen else best, standings, tuple(passed), chosen, offered)
+
+
+def _earlier_equals(
+    plan: SweepPlan, scores: Scores, earlier: Sequence[str], best: str
+) -> list[Equivalent]:
+    """Return the earlier ones that are shown equivalent to the best one, the earliest first.
+
+    The 95% interval of the difference on the same cases lies within the metric's margin.
+    """
+    found = list[Equivalent]()
+    for name in earlier:
+        own = _paired(plan, scores, name, best)
+        if abs(own.mean) > plan.spec.margin:
+            continue  # its interval cannot lie within the margin
+        low, high = own.estimate(plan)
+        if low is not None and high is not None and max(-low, high) <= plan.spec.margin:
+            found.append(Equivalent(name, best, own.mean, low, high, len(own.gains)))
+    return found
 
 
 def lost_groups(plan: SweepPlan, scores: Scores, name: str) -> str:
@@ -118,37 +143,55 @@ def lost_groups(plan: SweepPlan, scores: Scores, name: str) -> str:
     correction for all retention groups.
     """
     groups = dict.fromkeys(case.group for case in plan.split.choosing if case.retention)
-    found = [(group, _gains(plan, scores, name, plan.base, group)) for group in groups]
-    tested = [(group, gains, p) for group, (gains, p) in found if gains.n and p is not None]
-    adjusted = holm([p for *_, p in tested])
-    lost = [
-        f"{group}: {gains.mean:+.2f}"
-        for (group, gains, _), p in zip(tested, adjusted, strict=True)
-        if decide_guard((gains.ci_low, gains.ci_high), gains.mean, p, plan.spec.margin) == "lost"
-    ]
-    return ", ".join(lost)
+    found = {str(group): _paired(plan, scores, name, plan.base, group) for group in groups}
+    known = {group: pairs for group, pairs in found.items() if pairs.gains}
+    p_values = [pairs.harm_p(plan) for pairs in known.values()]
+    return ", ".join(
+        f"{group} ({format_number(pairs.mean, signed=True)}, n={format_count(len(pairs.gains))})"
+        for (group, pairs), p in zip(known.items(), holm(p_values), strict=True)
+        if decide_guard((None, None), pairs.mean, p, plan.spec.margin) == "lost"
+    )
 
 
-def _gains(
+@dataclass(frozen=True, slots=True)
+class _Paired:
+    """The gains of one over another one on choosing cases, with their clusters."""
+
+    gains: list[float]
+    clusters: list[Hashable] | None
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.gains) / len(self.gains) if self.gains else math.nan
+
+    def estimate(self, plan: SweepPlan) -> tuple[float | None, float | None]:
+        """Return both ends of the 95% interval of the mean gain."""
+        extent = plan.spec.largest_gain
+        found = paired_estimate(
+            self.gains,
+            clusters=self.clusters,
+            low=-extent,
+            high=extent,
+            seed=plan.seed,
+            n_resamples=plan.n_resamples,
+        )
+        return found.ci_low, found.ci_high
+
+    def harm_p(self, plan: SweepPlan) -> float:
+        """Return the one-sided p of "nothing was lost"."""
+        found = harm_p(
+            self.gains, clusters=self.clusters, seed=plan.seed, n_resamples=plan.n_resamples
+        )
+        return 1.0 if found is None else found
+
+
+def _paired(
     plan: SweepPlan, scores: Scores, name: str, other: str, group: str | None = None
-) -> tuple[PairedEstimate, float | None]:
-    """Return the gain of one over another one on choosing cases, and the one-sided p of harm."""
+) -> _Paired:
+    """Return the gains of one over another one; missing scores count as `filled_grid` says."""
     cases = [case for case in plan.split.choosing if group is None or case.group == group]
-    grid = grid_of(plan.spec, scores, (name, other), cases)
-    kept = [case for case, column in zip(cases, grid.T, strict=True) if (column == column).any()]
-    own, base = fill_missing(grid)
-    gains, extent = (own - base).tolist(), plan.spec.largest_gain
-    clusters = clusters_of(kept)
-    found = paired_estimate(gains, clusters=clusters, low=-extent, high=extent, seed=plan.seed)
-    return found, harm_p(gains, clusters=clusters, seed=plan.seed)
-
-
-def _shown_equivalent(plan: SweepPlan, scores: Scores, name: str, best: str) -> Equivalent | None:
-    """Return the proof that an earlier checkpoint is as good as the best one, or None."""
-    found, _ = _gains(plan, scores, name, best)
-    margin, low, high = plan.spec.margin, found.ci_low, found.ci_high
-    if found.mean is None or low is None or high is None:
-        return None
-    if not (-margin <= low and high <= margin):
-        return None
-    return Equivalent(name, best, found.mean, low, high, found.n)
+    _, filled = filled_grid(plan, scores, cases)
+    own, base = (filled[plan.names.index(one)] for one in (name, other))
+    gains = own - base
+    kept = [case for case, gain in zip(cases, gains, strict=True) if not math.isnan(gain)]
+    return _Paired(gains[~np.isnan(gains)].tolist(), clusters_of(kept))

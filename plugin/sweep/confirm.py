@@ -54,12 +54,12 @@ def confirm(
         settings: by default those of the plan.
 
     Returns:
-        None if there is nothing to confirm: too few cases, or base or prompted base is recommended.
+        None if there is nothing to confirm: too few cases, or the base is recommended.
     """
-    if plan.split.is_rank_only or chosen in plan.references:
+    if plan.split.is_rank_only or chosen == plan.base:
         return None
     named = {variant.name: variant for variant in variants}
-    own = tuple(named[name] for name in (*plan.references, chosen))
+    own = tuple(named[name] for name in dict.fromkeys((*plan.references, chosen)))
     names, ids = {one.name for one in own}, {case.id for case in plan.split.confirming}
     evidence = Evidence(
         cases=plan.split.confirming,

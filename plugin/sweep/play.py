@@ -65,4 +65,4 @@ def play(
         alive = cuts[-1].kept
         if on_cut:
             on_cut(cuts[-1])
-    return Played(plan, tuple(cuts), choose(plan, scores, alive, veto), scores)
+    return Played(plan, tuple(cuts), choose(plan, scores, alive, veto, cheap), scores)
