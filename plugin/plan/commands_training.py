@@ -1,11 +1,30 @@
-"""The options of the commands for people who train: sweep."""
+"""The options of the commands for people who train: sweep.
+
+`plugin.plan.commands` has the table of all commands.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from plugin.plan.command_parser import RUN_OPTIONS, CommandParser, add_option, full_help
+from plugin.plan.command_parser import (
+    PROGRAM,
+    RUN_OPTIONS,
+    CommandParser,
+    add_option,
+    full_help,
+)
 from plugin.plan.params import option_of
+
+_SWEEP_EXAMPLES = """\
+examples:
+  all checkpoints that a training left:
+    sweep --model_name M --checkpoints out/ --dataset_name cases.jsonl --judge J
+  some of them:
+    sweep --model_name M --checkpoints out/checkpoint-100 out/checkpoint-200 ...
+  how much training data is enough:
+    sweep --model_name M --checkpoints 100=runs/a 400=runs/b 1600=runs/c --axis "training rows" ...
+"""
 
 _NOT_IN_SWEEPS = ("model_adapter", "tuned_model", "recorded")
 """Options of `run` that would name what --checkpoints names."""
@@ -14,6 +33,8 @@ _NOT_IN_SWEEPS = ("model_adapter", "tuned_model", "recorded")
 def sweep_options(parser: CommandParser) -> None:
     """Add the options of `sweep`: its own, and those of `run`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = f"{PROGRAM} sweep --model_name M --checkpoints DIR [options]"
+    parser.epilog = _SWEEP_EXAMPLES
     about = (
         "the folder that your trainer wrote; or several checkpoints; or VALUE=DIR for each, where "
         "VALUE is its place on another axis than the step"
