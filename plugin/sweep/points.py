@@ -97,8 +97,8 @@ def status_of(played: Played, name: str) -> Status:
 
 def sweep_groups(played: Played) -> tuple[str, ...]:
     """Return the names of the groups that the choosing cases have; none if there is only one."""
-    found = dict.fromkeys(case.group for case in played.plan.split.choosing if case.group)
-    return tuple(name for name in found if name is not None) if len(found) > 1 else ()
+    found = {case.group for case in played.plan.split.choosing if case.group}
+    return tuple(sorted(found)) if len(found) > 1 else ()
 
 
 def table_rows(played: Played) -> list[dict[str, object]]:
@@ -123,11 +123,11 @@ def _row(played: Played, point: SweepPoint, base: SweepPoint) -> dict[str, objec
         "mean": round_published(point.mean),
         "ci_low": round_published(point.ci_low),
         "ci_high": round_published(point.ci_high),
-        "gain": round_published(_gain(played, point)) if point is not base else None,
+        "gain": round_published(gain_of(played, point)) if point is not base else None,
     }
 
 
-def _gain(played: Played, point: SweepPoint) -> float | None:
+def gain_of(played: Played, point: SweepPoint) -> float | None:
     """Return the mean gain over the base, on the cases for which both have a score."""
     plan, own = played.plan, played.scores.get(point.name, {})
     base = played.scores.get(plan.base, {})
