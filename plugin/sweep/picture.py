@@ -49,7 +49,7 @@ _MAIN, _SMALL, _CURVES = 2.6, 1.05, 1.2
 
 _TEAL, _ORANGE = ADAPTER_COLOURS[0], ADAPTER_COLOURS[2]
 _CURVE_COLOURS = (ADAPTER_COLOURS[3], _ORANGE, ADAPTER_COLOURS[1])
-_FADED = 0.4
+_FADED = 0.5
 _MARKS: dict[Status, str] = {"passed over": "x", "dropped": "o", "judged to the end": "o"}
 
 
@@ -291,8 +291,8 @@ class _Drawing:
             for column, group in enumerate(shown[start : start + n_columns]):
                 left = _LEFT + column * (width + gap)
                 points = sweep_points(self.played, group)
-                n = f" (n={format_count(max(one.n for one in points))})"
-                name = shorten_text(group, max(8, int(width / 0.078) - len(n))) + n
+                n = "" if self.narrow else f" (n={format_count(max(p.n for p in points))})"
+                name = shorten_text(group, max(8, int(width / 0.074) - len(n))) + n
                 draw_text(self.fig, (left, self.top - 0.06), name, fontsize=8, weight="bold")
                 self.top += 0.08
                 axes = self._plot(left, width, _SMALL)
