@@ -101,6 +101,8 @@ class Tally:
     early: list[float] = field(default_factory=list)
     share: list[float] = field(default_factory=list)
     covers: list[bool] = field(default_factory=list)
+    flattered: list[float] = field(default_factory=list)
+    confirmed: list[float] = field(default_factory=list)
     excess_by: dict[float | None, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -187,6 +189,9 @@ def play_once(shape: Shape, tally: Tally, at: int, n_cases: int) -> None:
     tally.early.append(true.max() - true[earliest_not_told(scores, int(best))])
     tally.share.append(n_judged / scores.size)
     tally.excess_by[correlation].append(tally.own[-1] - tally.full[-1])
+    confirms = [columns[case.id] for case in split.confirming]
+    tally.flattered.append(scores[chosen][chooses].mean() - true[chosen])
+    tally.confirmed.append(scores[chosen][confirms].mean() - true[chosen])
     if chosen:
         tally.covers.append(is_covered(true, scores, chosen, split, columns))
 
@@ -264,6 +269,11 @@ def main() -> None:
         for one in CORRELATIONS:
             beyond = [x for tally in found.values() for x in tally.excess_by[one]]
             print(f"cheap metric, correlation {one}: {np.mean(beyond):+.4f} beyond the full sweep")
+        chose, confirmed = (
+            np.mean([x for tally in found.values() for x in getattr(tally, name)])
+            for name in ("flattered", "confirmed")
+        )
+        print(f"mean minus true mean: {chose:+.4f} where it was chosen, {confirmed:+.4f} confirmed")
         print(f"{time.process_time() - began:.0f} s", flush=True)
 
 
