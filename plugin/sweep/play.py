@@ -32,6 +32,11 @@ class Played:
     choice: Choice
     scores: Scores
 
+    @property
+    def is_finished(self) -> bool:
+        """Return whether all rounds are played. Until then the choice may change."""
+        return len(self.cuts) == len(self.plan.rounds)
+
 
 def play(
     plan: SweepPlan,

@@ -97,8 +97,8 @@ def status_of(played: Played, name: str) -> Status:
 
 def sweep_groups(played: Played) -> tuple[str, ...]:
     """Return the names of the groups that the choosing cases have; none if there is only one."""
-    found = dict.fromkeys(case.group for case in played.plan.split.choosing if case.group)
-    return tuple(name for name in found if name is not None) if len(found) > 1 else ()
+    found = {case.group for case in played.plan.split.choosing if case.group}
+    return tuple(sorted(found)) if len(found) > 1 else ()
 
 
 def table_rows(played: Played) -> list[dict[str, object]]:
