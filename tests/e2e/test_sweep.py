@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from demo import FOLDER
 from plugin.sweep import split
-from tests.e2e.conftest import Ended, command, demo_options, environment, main
+from tests.e2e.conftest import ROOT, Ended, demo_options, environment, main
 from tests.judge_server import JudgeServer, judge_server
 from tests.training_material import N_TRAIN, Trained, trained
 
@@ -177,17 +178,35 @@ def n_rows(out: Path, table: str) -> int:
         return 0
 
 
-def kill_when(words: list[str], out: Path, table: str, n: int, url: str) -> None:
-    """Start a sweep and kill it when the table has n rows."""
+def without_judgments(done: Done, folder: Path) -> Path:
+    """A copy of the sweep as it was before a judge was asked."""
+    out = Path(shutil.copytree(done.out, folder))
+    shutil.rmtree(out / "confirmation")
+    told = ("judge_calls", "sweep_choice", "evaluation_steps")
+    with sqlite3.connect(out / "journal.sqlite") as db:
+        db.execute("DELETE FROM judgments")
+        db.execute("DELETE FROM scores WHERE metric = 'Correctness'")
+        db.executemany("DELETE FROM meta WHERE name = ?", [(f"state.{name}",) for name in told])
+    return out
+
+
+def kill_when(words: list[str], out: Path, n: int, url: str) -> None:
+    """Start a sweep in a process of its own, and kill it when it has n judgments."""
+    code = (
+        f"from plugin.sweep import split; split.MIN_CASES = {N_CASES}; "
+        f"from plugin import cli; cli.main({words!r})"
+    )
     running = subprocess.Popen(
-        command(*words),
+        [sys.executable, "-c", code],
+        cwd=ROOT,
         env=environment(CUSTOM_JUDGE_BASE_URL=url),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         deadline = time.monotonic() + 300
-        while n_rows(out, table) < n and running.poll() is None and time.monotonic() < deadline:
+        while n_rows(out, "judgments") < n and running.poll() is None:
+            assert time.monotonic() < deadline
             time.sleep(0.005)
         running.send_signal(signal.SIGKILL)
         assert running.wait(timeout=60) == -signal.SIGKILL
@@ -196,17 +215,13 @@ def kill_when(words: list[str], out: Path, table: str, n: int, url: str) -> None
 
 
 def test_killed_while_judging_it_shows_its_table_and_goes_on_without_paying_twice(
-    server: JudgeServer, material: Material, tmp_path: Path
+    server: JudgeServer, done: Done, tmp_path: Path
 ) -> None:
-    out, undisturbed = tmp_path / "sweep", tmp_path / "undisturbed"
-    part = {"limit": "0.5"}  # a process of its own knows the real number of cases: it only ranks
-    once = main(*material.words(undisturbed, **part), CUSTOM_JUDGE_BASE_URL=server.url)
-    assert once.code == 0, once.err
-    n_requests = len(server.requests)
+    out = without_judgments(done, tmp_path / "sweep")
     server.latency_s = 0.1
-    kill_when(material.words(out, **part), out, "judgments", n_requests // 2, server.url)
+    kill_when(["resume", str(out)], out, 40, server.url)
     kept = n_rows(out, "judgments")
-    assert n_requests // 2 <= kept < n_requests
+    assert 40 <= kept < done.n_requests
     shown = main("report", str(out))
     assert shown.code == 0, shown.err
     assert "The sweep is not finished" in shown.out
@@ -216,9 +231,9 @@ def test_killed_while_judging_it_shows_its_table_and_goes_on_without_paying_twic
     before = len(server.requests)
     ended = main("resume", str(out), CUSTOM_JUDGE_BASE_URL=server.url)
     assert ended.code == 0, ended.err
-    assert (out / "sweep.csv").read_text() == (undisturbed / "sweep.csv").read_text()
-    assert found(out) == found(undisturbed)
-    assert len(server.requests) - before == n_requests - kept
+    assert (out / "sweep.csv").read_text() == (done.out / "sweep.csv").read_text()
+    assert found(out) == found(done.out)
+    assert len(server.requests) - before == done.n_requests - kept
     assert max(Counter(server.prompts[before:]).values()) == 1
 
 
@@ -276,7 +291,7 @@ def test_too_few_cases_only_rank_and_checkpoints_may_come_and_go(
 def test_a_limit_ends_it_cleanly_and_a_higher_one_goes_on(
     server: JudgeServer, material: Material, done: Done, tmp_path: Path
 ) -> None:
-    out = tmp_path / "sweep"
+    out = without_judgments(done, tmp_path / "sweep")
     url = {"CUSTOM_JUDGE_BASE_URL": server.url}
     low = main(*material.words(out, max_calls="30"), **url)
     assert low.code == 0, low.err
@@ -312,14 +327,15 @@ def test_what_makes_no_sense_is_refused_by_name(
         assert said in ended.err
     none = main("sweep", "--model_name", "m", "--dataset_name", "d")
     assert "--checkpoints must be given" in none.err
-    other = main(*material.words(done.out, seed="7"))
+    url = {"CUSTOM_JUDGE_BASE_URL": "http://127.0.0.1:9/v1"}
+    other = main(*material.words(done.out, seed="7"), **url)
     assert "holds another sweep: seed was 0 and is now 7" in other.err
     fewer = [str(material.folder / f"{step:07}_adapters.safetensors") for step in STEPS[:2]]
-    shown = main(*material.words(done.out), "--checkpoints", *fewer)
+    shown = main(*material.words(done.out), "--checkpoints", *fewer, **url)
     assert "holds another sweep, whose --checkpoints are" in shown.err
-    run = main(*demo_options(done.out))
+    run = main(*demo_options(done.out), **url)
     assert "holds a sweep of checkpoints" in run.err
     ratings = main("ratings", str(done.out))
     assert "holds a sweep of checkpoints" in ratings.err
-    plain = main(*material.words(done.out / "confirmation"))
+    plain = main(*material.words(done.out / "confirmation"), **url)
     assert "holds a run, and a sweep needs a folder of its own" in plain.err
