@@ -122,7 +122,7 @@ class Standing:
 
     Attributes:
         n: cases of the round for which it has a score.
-        n_missing: cases of the round for which it has none.
+        n_missing: cases of the round for which it has none, but another one has.
         mean: its mean score over the cases of the round; missing ones count as `filled_grid` says.
             None without any score.
         gain: its mean over that of the base, turned so that more is better.
@@ -300,7 +300,7 @@ def standings_of(
         Standing(
             name=name,
             n=int(n_scored[at]),
-            n_missing=len(cases) - int(n_scored[at]),
+            n_missing=int(known.sum()) - int(n_scored[at]),
             mean=None if math.isnan(means[at]) else float(turn * means[at]) + 0.0,
             gain=None if math.isnan(means[at] - means[0]) else float(means[at] - means[0]),
         )
