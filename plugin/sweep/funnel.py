@@ -219,7 +219,7 @@ def cut_field(
     """Decide which checkpoints go on after a round.
 
     Those with the best means do, and up to `MOST_TIES` more that are tied with the last of them.
-    The cheap metric only breaks ties: giving it more weight cost up to 0.02 in simulation where it
+    The cheap metric only breaks ties: giving it more weight cost up to 0.015 in simulation where it
     does not follow the judge. Among what is still tied the earlier checkpoint comes first.
 
     Args:
