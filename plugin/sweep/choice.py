@@ -166,7 +166,8 @@ class _Paired:
 
     def estimate(self, plan: SweepPlan) -> tuple[float | None, float | None]:
         """Return both ends of the 95% interval of the mean gain."""
-        extent = plan.spec.largest_gain
+        # Two checkpoints may differ by more than `largest_gain`, where that is over the base.
+        extent = plan.spec.high - plan.spec.low
         found = paired_estimate(
             self.gains,
             clusters=self.clusters,

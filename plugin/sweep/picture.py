@@ -119,7 +119,7 @@ class _Drawing:
         self.narrow, self.width = narrow, NARROW if narrow else WIDTH
         self.axis = axis_of(played.plan, [place for one in curves for place in one.places])
         self.points = sweep_points(played, ALL)
-        self.groups = sweep_groups(played)
+        self.groups = {one: sweep_points(played, one) for one in sweep_groups(played)}
         self.chosen = next((one for one in self.points if one.status == "recommended"), None)
         self.fig: Any = None
         self.top = 0.0
@@ -279,7 +279,7 @@ class _Drawing:
 
     def _small_multiples(self) -> None:
         """Draw a small plot for each group, all with the same scale."""
-        shown = self.groups[:MAX_GROUPS]
+        shown = list(self.groups)[:MAX_GROUPS]
         n_columns = min(len(shown), 2 if self.narrow else 4)
         gap = 0.42
         width = (self.width - _LEFT - _RIGHT - gap * (n_columns - 1)) / n_columns
@@ -290,7 +290,7 @@ class _Drawing:
             self.top += 0.2
             for column, group in enumerate(shown[start : start + n_columns]):
                 left = _LEFT + column * (width + gap)
-                points = sweep_points(self.played, group)
+                points = self.groups[group]
                 n = "" if self.narrow else f" (n={format_count(max(p.n for p in points))})"
                 name = shorten_text(group, max(8, int(width / 0.074) - len(n))) + n
                 draw_text(self.fig, (left, self.top - 0.06), name, fontsize=8, weight="bold")

@@ -27,7 +27,7 @@ class SweepPoint:
         status: what became of it.
         last_round: the last round that it took part in, from 1.
         n: choosing cases of the group for which it has a score.
-        n_missing: those of its rounds for which it has none.
+        n_missing: those of its rounds for which it has none, but another one has.
         mean: its mean score; None without any.
         ci_low: lower end of the 95% interval of this mean; None if there is none.
         ci_high: upper end of it.
@@ -61,6 +61,7 @@ def _point(played: Played, name: str, place: float | None, group: str) -> SweepP
     seen = plan.split.choosing[: last.n_cases if last else 0]
     cases = [case for case in seen if group in (ALL, case.group)]
     own = played.scores.get(name, {})
+    known = {key for one in plan.names for key in played.scores.get(one, {})}
     scored = [case for case in cases if case.id in own]
     found = mean_interval(
         [own[case.id] for case in scored],
@@ -77,7 +78,7 @@ def _point(played: Played, name: str, place: float | None, group: str) -> SweepP
         status=status_of(played, name),
         last_round=last.number if last else 0,
         n=len(scored),
-        n_missing=len(cases) - len(scored),
+        n_missing=sum(case.id in known for case in cases) - len(scored),
         mean=found.mean,
         ci_low=found.ci_low,
         ci_high=found.ci_high,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from plugin.records import Case
+from plugin.records import Case, MetricSpec
 from plugin.sweep.choice import choose, lost_groups
 from plugin.sweep.funnel import SweepPlan
 from tests.sweep.sample_sweep import drawn_scores, made_cases, made_plan
@@ -123,3 +123,17 @@ def test_a_small_loss_is_no_veto() -> None:
     scores = {name: dict.fromkeys([c.id for c in cases], 0.5) for name in plan.names}
     scores["step-100"] = {c.id: 0.48 if c.retention else 0.6 for c in cases}
     assert lost_groups(plan, scores, "step-100") == ""  # significant, but within the margin
+
+
+def test_two_checkpoints_may_win_everything_and_nothing_against_the_base() -> None:
+    """A preference's gain over the base is at most one half, but over another checkpoint one."""
+    spec = MetricSpec("preference", "Preference", True, is_relative=True)
+    plan = replace(made_plan(made_cases(60), 2), spec=spec)
+    ids = [case.id for case in plan.split.choosing]
+    scores = {
+        "vanilla": dict.fromkeys(ids, 0.5),
+        "step-100": {one: (1.0, 0.0)[at % 2] for at, one in enumerate(ids)},
+        "step-200": {one: (0.0, 1.0)[at % 2] for at, one in enumerate(ids)},
+    }
+    scores["step-200"][ids[0]] = 1.0
+    assert choose(plan, scores, plan.names[1:]).name == "step-200"

@@ -149,6 +149,7 @@ def test_a_case_without_any_score_is_left_out_and_one_without_scores_is_last() -
     found = standings_of(plan, scores, plan.names, plan.split.choosing)
     assert [one.name for one in found] == ["step-200", "vanilla", "step-100"]
     assert [one.mean for one in found] == [0.75, 0.25, None]
+    assert [one.n_missing for one in found] == [0, 0, 2]  # of the two that anyone has
     assert found[-1].gain is None
     nothing = standings_of(plan, {}, plan.names, plan.split.choosing)
     assert all(one.mean is None for one in nothing)

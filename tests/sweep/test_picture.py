@@ -54,6 +54,17 @@ def test_every_checkpoint_has_its_numbers_and_its_fate() -> None:
     assert dropped.ci_low is not None and dropped.ci_low < dropped.mean < (dropped.ci_high or 0)
 
 
+def test_a_case_that_nobody_has_a_score_for_is_missing_for_nobody() -> None:
+    first, second = (case.id for case in PLAYED.plan.split.choosing[:2])
+    scores = {name: {**own} for name, own in PLAYED.scores.items()}
+    for own in scores.values():
+        own.pop(first)
+    scores["step-100"].pop(second)
+    points = {one.name: one for one in sweep_points(replace(PLAYED, scores=scores))}
+    assert points["step-100"].n_missing == 1
+    assert points["vanilla"].n_missing == points["step-500"].n_missing == 0
+
+
 def test_groups_have_numbers_of_their_own() -> None:
     assert sweep_groups(PLAYED) == ("a", "b")
     parts = [sweep_points(PLAYED, group) for group in "ab"]
