@@ -51,6 +51,8 @@ from plugin.run_facts import RunHeader, RunState, SweepFacts
 from plugin.score import items_to_score, missing_items, score_all
 from plugin.terminal import shell_word
 from plugin.thinking import unfinished_failures, why_no_verdict
+from plugin.training.views import curves_of_variants
+from plugin.training_curves import Curves
 from plugin.trust.exam import Exam, can_examine
 from plugin.trust.rating_files import accept_ratings, read_rating_files
 from plugin.worker import Progress, Stage, Worker
@@ -72,7 +74,8 @@ def run(params: Params, host: Host) -> Report:
     with hidden_in_errors(lambda: sources.mask), closing(worker_of(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
-        with closing(_open_journal(plan, host, sources.mask)) as journal:
+        curves = worker.run(lambda: curves_of_variants(plan.variants, bool(params.server_url)))
+        with closing(_open_journal(plan, host, sources.mask, curves)) as journal:
             for text in (*plan.loaded.notes, *plan.notes):
                 host.log(text)
             journal.add_seconds("prepare", time.perf_counter() - began)
@@ -89,7 +92,8 @@ def run_plan(plan: Plan, host: Host, mask: SecretMask, worker: Worker, steps: St
         worker: does the work.
         steps: evaluation steps that are written already, by metric.
     """
-    with closing(_open_journal(plan, host, mask)) as journal:
+    curves = worker.run(lambda: curves_of_variants(plan.variants, on_server=False))
+    with closing(_open_journal(plan, host, mask, curves)) as journal:
         state = journal.state
         kept = {**steps, **state.evaluation_steps}
         journal.save_state(replace(state, evaluation_steps=kept))
@@ -109,7 +113,9 @@ def _do_plan(plan: Plan, journal: Journal, host: Host, worker: Worker) -> Report
     return _publish(journal, journal.path.parent, host, worker)
 
 
-def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
+def _open_journal(
+    plan: Plan, host: Host, mask: SecretMask, curves: Mapping[str, Curves]
+) -> Journal:
     """Open the journal of the run folder for this run, and keep other processes out.
 
     Raises:
@@ -126,7 +132,7 @@ def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
             )
         changes = changes_of(journal.header, plan) if journal.has_begun else []
         if not journal.has_begun or (changes and not journal.completions()):
-            begin_run(journal, plan)
+            begin_run(journal, plan, curves)
         elif changes:
             raise OptionError(
                 f"{folder} holds another run: {'; '.join(changes)}. Change that back to go on with "
@@ -162,7 +168,9 @@ def locked_journal(plan: Plan, folder: Path, mask: SecretMask) -> Journal:
     return journal
 
 
-def begin_run(journal: Journal, plan: Plan, sweep: SweepFacts | None = None) -> None:
+def begin_run(
+    journal: Journal, plan: Plan, curves: Mapping[str, Curves], sweep: SweepFacts | None = None
+) -> None:
     """Write into the journal what the run is, or the sweep: all of it, or nothing."""
     judges = (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
     models = _model_names(plan.params)
@@ -192,7 +200,7 @@ def begin_run(journal: Journal, plan: Plan, sweep: SweepFacts | None = None) -> 
     certificates = {each.variant: asdict(each) for each in plan.lineup.certificates}
     with journal.transaction():
         journal.begin(header, plan.loaded.cases, plan.loaded.failures)
-        journal.save_state(RunState(certificates=certificates))
+        journal.save_state(RunState(certificates=certificates, curves=curves))
 
 
 def _model_names(params: Params) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plugin.records import MetricSpec, Variant
+from plugin.training_curves import Curves
 from plugin.training_facts import TrainingFacts
 
 
@@ -280,6 +281,7 @@ class RunState:
         capability: how general ability is tested; None before that was decided.
         text_note: why texts were not read, or are not compared; "" for nothing to say.
         training: what is known of the training data; None where none was named.
+        curves: the loss curves of the training, by variant, where its logs were found.
         sweep_skipped: checkpoint of a sweep that could not be used after all -> the reason.
         sweep_choice: what a sweep recommends; "" before it has chosen.
     """
@@ -307,5 +309,6 @@ class RunState:
     capability: CapabilityChoice | None = None
     text_note: str = ""
     training: TrainingFacts | None = None
+    curves: Mapping[str, Curves] = field(default_factory=dict)
     sweep_skipped: Mapping[str, str] = field(default_factory=dict)
     sweep_choice: str = ""

@@ -109,6 +109,15 @@ def start_certify(given: Mapping[str, Any], host: FolderHost) -> int:
     return 0 if all(one.kind == "certified" for one in found) else NOT_CERTIFIED
 
 
+def start_curves(given: Mapping[str, Any], host: FolderHost) -> int:
+    """Say what the logs of a training show."""
+    from plugin.reading_curves import show_curves
+
+    host.out = given["out"]
+    show_curves(given["folder"], host, host.out)
+    return 0
+
+
 def demo_params(out: str) -> Params:
     """Return the options of the demo's run."""
     if not (_DEMO / "cases.jsonl").is_file():

@@ -16,7 +16,7 @@ ORDER = (
     "| preference_rows | item_rows | journal | load metrics compare | training | certify "
     "| engines | judges | trust | capability | memorisation | report "
     "| hosts score forecast proofs | plan | reopen | generate conclude ratings | run | sweep "
-    "| certifying | typed | cli"
+    "| certifying reading_curves | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
@@ -53,7 +53,7 @@ HEAVY = {
         f"report/{name}.py"
         for name in (
             *("canvas", "capability_charts", "charts", "confusion", "gain_chart"),
-            *("memorisation_chart", "pdf"),
+            *("memorisation_chart", "pdf", "curves_chart"),
         )
     ),
     "tensorboard": ("training/tables.py",),

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from plugin.compare.numbers import round_published
@@ -14,7 +13,7 @@ from plugin.records import ALL
 from plugin.reopen import CONFIRMATION
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.sweep.page import render_sweep
-from plugin.sweep.picture import Curve, sweep_svg
+from plugin.sweep.picture import sweep_svg
 from plugin.sweep.points import table_rows
 from plugin.sweep.result import SweepResult
 from plugin.sweep.show import result_text, summary_lines
@@ -23,18 +22,15 @@ SWEEP_FORMAT = 1
 """Of sweep.json."""
 
 
-def write_sweep(
-    result: SweepResult, folder: Path, curves: Sequence[Curve] = ()
-) -> tuple[Path, ...]:
+def write_sweep(result: SweepResult, folder: Path) -> tuple[Path, ...]:
     """Write all files of a sweep, each whole or not at all; return their paths.
 
     Args:
         result: what there is, of a finished sweep or not.
         folder: the sweep's; files of the same names are replaced.
-        curves: those of the training, on the same axis.
     """
-    wide = sweep_svg(result.played, result.confirmed, curves)
-    narrow = sweep_svg(result.played, result.confirmed, curves, narrow=True)
+    wide = sweep_svg(result.played, result.confirmed, result.curves)
+    narrow = sweep_svg(result.played, result.confirmed, result.curves, narrow=True)
     texts = {
         "sweep.csv": sweep_csv(result),
         "sweep.svg": wide,

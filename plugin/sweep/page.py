@@ -12,7 +12,7 @@ from plugin.report.page import BADGES
 from plugin.sweep.points import gain_of, sweep_groups, sweep_points
 from plugin.sweep.request import skip_line
 from plugin.sweep.result import SweepResult
-from plugin.sweep.show import CONFIRMED, status_text, summary_lines, table_title
+from plugin.sweep.show import BEST_MARK, CONFIRMED, status_text, summary_lines, table_title
 
 
 def render_sweep(result: SweepResult, wide: str, narrow: str) -> str:
@@ -34,14 +34,16 @@ def render_sweep(result: SweepResult, wide: str, narrow: str) -> str:
     )
     headline, *details = summary_lines(result)
     verdict = result.confirmed.verdict if result.confirmed else None
+    more = list(verdict.details) if verdict else []
     outcome = ("lost" if verdict.lost else verdict.outcome) if verdict else None
     return environment.get_template("sweep.html.j2").render(
         policy=security_policy([]),
         headline=headline,
-        details=details,
+        details=[line for line in details if line not in more],
+        more=more,
         tone=BADGES[outcome][0],
         chip=f"confirmed: {verdict.chip}" if verdict else _state(result),
-        title=table_title(result),
+        title=table_title(result).removesuffix(BEST_MARK),
         axis=result.played.plan.axis,
         cheap=[one for one in result.cheap if one.spec.name != result.played.plan.spec.name],
         tables=[(group, _rows(result, group)) for group in (ALL, *sweep_groups(result.played))],

@@ -19,6 +19,7 @@ from plugin.sweep.choice import Veto, choose
 from plugin.sweep.confirm import Confirmation
 from plugin.sweep.find import Skipped
 from plugin.sweep.funnel import Checkpoint, Cut, Scores, SweepPlan
+from plugin.sweep.picture import Curve
 from plugin.sweep.play import Ask, Played, play
 from plugin.sweep.split import split_cases
 
@@ -57,6 +58,7 @@ class SweepResult:
         calls: what judging took, the confirmation included.
         n_judged: answers that were scored on the deciding metric, the confirmation included.
         folder: the sweep's.
+        curves: of the training, on the axis of the sweep.
         confirmation: the report of the confirming run; None where there is none, or not yet.
     """
 
@@ -72,6 +74,7 @@ class SweepResult:
     calls: JudgeCalls
     n_judged: int
     folder: Path
+    curves: tuple[Curve, ...] = ()
     confirmation: Report | None = None
 
     @property
@@ -252,5 +255,15 @@ def read_sweep(journal: Journal, confirmation: Report | None = None) -> SweepRes
         calls=state.judge_calls,
         n_judged=n_judged,
         folder=journal.path.parent,
+        curves=_curves(journal),
         confirmation=confirmation,
     )
+
+
+def _curves(journal: Journal) -> tuple[Curve, ...]:
+    """Return the loss curves of the training; none where no log was found."""
+    found = next(iter(journal.state.curves.values()), None)
+    if found is None:
+        return ()
+    series = {"training loss": found.train, "evaluation loss": found.evaluation}
+    return tuple(Curve(name, one.steps, one.values) for name, one in series.items() if len(one))

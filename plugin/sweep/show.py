@@ -54,6 +54,9 @@ def result_text(result: SweepResult, files: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
+BEST_MARK = " (* recommended)"
+"""At the end of the table's title."""
+
 CONFIRMED = "confirmation/report.html"
 """Where the report of the confirming run lies, from the sweep's folder."""
 
@@ -108,7 +111,7 @@ def table_title(result: SweepResult) -> str:
     plan = result.played.plan
     n = format_count(len(plan.split.choosing), "case", "cases")
     judge = f", judged by {result.judge}" if result.judge else ""
-    return f"{plan.spec.title} by {plan.axis}, on the {n} that choose{judge} (* recommended)"
+    return f"{plan.spec.title} by {plan.axis}, on the {n} that choose{judge}{BEST_MARK}"
 
 
 def table_lines(result: SweepResult) -> list[str]:

@@ -7,7 +7,7 @@ the sweep's journal at once, so a sweep that was stopped goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +45,7 @@ from plugin.score import Item, items_to_score, score_all
 from plugin.sweep.confirming import Scene, confirm_choice
 from plugin.sweep.expense import sweep_forecast
 from plugin.sweep.files import write_sweep
+from plugin.sweep.find import STEP
 from plugin.sweep.funnel import Cut, Scores, SweepPlan
 from plugin.sweep.play import play
 from plugin.sweep.request import (
@@ -69,6 +70,8 @@ from plugin.sweep.result import (
 from plugin.sweep.show import cut_line, result_text
 from plugin.terminal import shell_word
 from plugin.thinking import unfinished_failures
+from plugin.training.views import curves_of_variants
+from plugin.training_curves import Curves
 from plugin.worker import Stage, Worker
 
 
@@ -89,8 +92,9 @@ def sweep(order: SweepOrder, host: Host) -> SweepResult:
         sources = replace(sources, adapter_names=tuple(one.name for one in candidates.present))
         with hidden_in_errors(lambda: sources.mask):
             choosing = worker.run(lambda: plan_choosing(params, sources, candidates))
+            curves = worker.run(lambda: _curves(choosing.plan, candidates.facts))
             with closing(
-                _open_journal(choosing.plan, candidates.facts, host, sources.mask)
+                _open_journal(choosing.plan, candidates.facts, host, sources.mask, curves)
             ) as journal:
                 return _Sweep(order, choosing, candidates, journal, host, worker).work()
 
@@ -122,7 +126,19 @@ def _with_adapters(params: Params, candidates: Candidates) -> Params:
     return params.model_copy(update={"model_adapter": paths})
 
 
-def _open_journal(plan: Plan, facts: SweepFacts, host: Host, mask: SecretMask) -> Journal:
+def _curves(plan: Plan, facts: SweepFacts) -> dict[str, Curves]:
+    """Return the loss curves under the last checkpoint's name, if all come from one training."""
+    found = curves_of_variants(plan.variants, on_server=False)
+    trainings = {(one.log, one.train, one.evaluation) for one in found.values()}
+    if facts.axis != STEP or len(trainings) != 1:
+        return {}
+    name, last = list(found.items())[-1]
+    return {name: last} if last.axis == STEP else {}
+
+
+def _open_journal(
+    plan: Plan, facts: SweepFacts, host: Host, mask: SecretMask, curves: Mapping[str, Curves]
+) -> Journal:
     """Open the journal of the folder for this sweep, and keep other processes out.
 
     Raises:
@@ -132,7 +148,7 @@ def _open_journal(plan: Plan, facts: SweepFacts, host: Host, mask: SecretMask) -
     journal = locked_journal(plan, folder, mask)
     try:
         if not journal.has_begun:
-            begin_run(journal, plan, facts)
+            begin_run(journal, plan, curves, facts)
             return journal
         if journal.header.sweep is None:
             raise OptionError(
@@ -140,7 +156,7 @@ def _open_journal(plan: Plan, facts: SweepFacts, host: Host, mask: SecretMask) -
             )
         changes = changes_of(journal.header, plan)
         if changes and not journal.completions():
-            begin_run(journal, plan, facts)
+            begin_run(journal, plan, curves, facts)
         elif changes:
             raise OptionError(
                 f"{folder} holds another sweep: {'; '.join(changes)}. Change that back to go on "

@@ -60,7 +60,7 @@ def _replay(lost: Sequence[str]) -> Iterator[str]:
 
 def _for_diverging(curves: Curves) -> Iterator[str]:
     rate = _rate(curves)
-    now = f" (it was {rate:.3g})" if rate else ""
+    now = f" (it was {rate:.2g})" if rate else ""
     yield (
         f"Lower the learning rate to a third or less{now}: steps that are too large are the "
         "commonest reason for a loss that runs away."
@@ -70,7 +70,7 @@ def _for_diverging(curves: Curves) -> Iterator[str]:
             "Train in bfloat16 or float32 rather than float16, and clip gradients (max_grad_norm "
             "1.0): a loss that is no number comes from an overflow."
         )
-    elif not curves.settings.warmup:
+    elif not _has_warmup(curves):
         yield (
             "Warm the learning rate up over the first 3 to 10% of the steps: the first steps of "
             "Adam are its least reliable ones."
@@ -84,7 +84,7 @@ def _for_overfitting(curves: Curves, change: Change) -> Iterator[str]:
     planned = curves.epoch or curves.settings.epochs
     if planned and curves.axis == "step":
         yield (
-            f"Train for about {planned * share:.2g} epochs rather than {planned:.2g}, or turn "
+            f"Train for about {_epochs(planned * share)} rather than {planned:.2g}, or turn "
             f"early stopping on: the evaluation loss is lowest at {at} and rises from there on."
         )
     else:
@@ -96,7 +96,7 @@ def _for_overfitting(curves: Curves, change: Change) -> Iterator[str]:
     rate = _rate(curves)
     if share < _EARLY and rate and rate > _USUAL_RATES[1]:
         yield (
-            f"Halve the learning rate ({rate:.3g}): the evaluation loss turned after {share:.0%} "
+            f"Halve the learning rate ({rate:.2g}): the evaluation loss turned after {share:.0%} "
             "of the training, so the model memorises faster than it learns."
         )
     elif dropout == 0:
@@ -117,14 +117,14 @@ def _for_underfitted(curves: Curves) -> Iterator[str]:
     if change is None:
         return
     planned = curves.epoch or curves.settings.epochs
-    longer = f" (it had {planned:.2g} epochs)" if planned else ""
+    longer = f" (it had {_epochs(planned)})" if planned else ""
     yield (
         f"Train longer{longer}: the loss fell by {say_loss(change.size)} in the last half and had "
         "not stopped. With a decaying learning rate, plan the longer training from the start."
     )
     if rate and rate < _USUAL_RATES[0] and curves.settings.rank:
         yield (
-            f"Or raise the learning rate from {rate:.3g} towards {_USUAL_RATES[0]:.0e}: adapters "
+            f"Or raise the learning rate from {rate:.2g} towards {_USUAL_RATES[0]:.0e}: adapters "
             "are commonly trained with 1e-4 to 2e-4, and lower rates need more steps."
         )
 
@@ -142,3 +142,13 @@ def _rate(curves: Curves) -> float | None:
     if len(curves.learning_rate):
         return max(curves.learning_rate.values)
     return curves.settings.learning_rate
+
+
+def _has_warmup(curves: Curves) -> bool:
+    rate = curves.learning_rate
+    return bool(curves.settings.warmup) or (len(rate) > 1 and rate.values[0] < max(rate.values))
+
+
+def _epochs(count: float) -> str:
+    text = f"{count:.2g}"
+    return f"{text} epoch" if text == "1" else f"{text} epochs"

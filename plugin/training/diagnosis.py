@@ -62,7 +62,7 @@ def diagnose(
         broken_from=broken_from,
         best=best,
         as_good=_as_good(best, checkpoints, len(evaluation), noise, broken_from),
-        lowest=_lowest(evaluation),
+        lowest=_lowest(evaluation, broken_from),
     )
 
 
@@ -126,7 +126,7 @@ def _by_evaluation(train: Series, evaluation: Series, noise: Noise | None) -> Di
         fall = _fall_between(train, change.low_step, change.high_step)
         return Diagnosis("overfitting", "evaluation", deviation, change, fall)
     if falls_at_end(evaluation, noise):
-        return Diagnosis("underfitted", "evaluation", deviation, _fall(last_half(evaluation)))
+        return Diagnosis("underfitted", "evaluation", deviation, _fall(evaluation))
     fell = _first_fall(evaluation) if changed_at_all(evaluation, noise) else None
     if fell and is_level_at_end(evaluation, noise):
         return Diagnosis("levelled off", "evaluation", deviation, fell)
@@ -166,12 +166,13 @@ def _fall_between(train: Series, begin: float, end: float) -> Change | None:
     )
 
 
-def _lowest(evaluation: Series) -> tuple[float, float] | None:
-    if not len(evaluation):
-        return None
-    return min(
-        zip(evaluation.steps, evaluation.values, strict=True), key=lambda pair: (pair[1], pair[0])
-    )
+def _lowest(evaluation: Series, broken_from: float | None) -> tuple[float, float] | None:
+    pairs = [
+        (step, loss)
+        for step, loss in zip(evaluation.steps, evaluation.values, strict=True)
+        if broken_from is None or step < broken_from
+    ]
+    return min(pairs, key=lambda pair: (pair[1], pair[0])) if pairs else None
 
 
 def _usable(
@@ -201,6 +202,6 @@ def _as_good(
 ) -> tuple[SavedCheckpoint, ...]:
     if best is None or best.loss is None or noise is None:
         return ()
-    limit = best.loss + noise.deviation * between_two(n_evaluations, noise)
+    limit = best.loss + noise.deviation * between_two(n_evaluations, noise, 0.025)
     usable = _usable(checkpoints, broken_from)
     return tuple(one for loss, one in usable if one is not best and loss <= limit)

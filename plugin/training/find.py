@@ -67,8 +67,16 @@ KINDS = (
 )
 
 
-def read_curves(place: str | Path) -> Curves:
+class LogCache(dict[Path, tuple[LogRows | None, list[Path], list[str]]]):
+    """What was found in the folders so far: many checkpoints lie beside one log."""
+
+
+def read_curves(place: str | Path, seen: LogCache | None = None) -> Curves:
     """Return the curves of the training whose folder, checkpoint or log this is.
+
+    Args:
+        place: the folder or file.
+        seen: spares reading a log again.
 
     Raises:
         DataError: when there is nothing, no log with losses, or only one that cannot be read. The
@@ -81,20 +89,15 @@ def read_curves(place: str | Path) -> Curves:
         rows, others = _read_named(path), list[Path]()
         return _curves(path.parent, rows, others, path.parent)
     for root in _roots(path):
-        rows_found, others, faults = _best_log(root)
+        if seen is None or root not in seen:
+            seen = LogCache() if seen is None else seen
+            seen[root] = _best_log(root)
+        rows_found, others, faults = seen[root]
         if rows_found:
             return _curves(root, rows_found, others, path)
         if faults:
             raise DataError("; ".join(faults))
     raise DataError(_nothing_text(path))
-
-
-def find_curves(place: str | Path) -> Curves | None:
-    """Return the curves, or None where there are none: a missing log is no fault of a run."""
-    try:
-        return read_curves(place)
-    except DataError:
-        return None
 
 
 def _roots(path: Path) -> Iterator[Path]:
@@ -186,7 +189,8 @@ def _curves(root: Path, rows: LogRows, others: Sequence[Path], asked: Path) -> C
         checkpoints.append(last)
     with_loss = with_losses(checkpoints, evaluation)
     own = root if asked == root.parent else asked
-    settings = read_settings(own if own.is_dir() else own.parent, root)
+    folders = [own if own.is_dir() else own.parent, root, *(path.parent for _, path in saved[-1:])]
+    settings = read_settings(*folders)
     return Curves(
         trainer=rows.trainer,
         log=str(rows.path.relative_to(root)),

@@ -138,8 +138,7 @@ def is_level_at_end(series: Series, noise: Noise | None) -> bool:
         return False
     whole = series.values[0] - min(series.values)
     half, clear = last_half(series).values, _CLEAR * noise.deviation
-    is_still = half[0] - half[-1] <= clear and half[-1] - min(series.values) <= clear
-    return is_still and clear <= whole / 4
+    return half[0] - half[-1] <= clear <= whole / 4
 
 
 def changed_at_all(series: Series, noise: Noise | None) -> bool:
@@ -164,15 +163,15 @@ def trend_p(values: Sequence[float]) -> float:
     return round(float(found.pvalue), 9) if math.isfinite(found.pvalue) else 1.0
 
 
-def between_two(n: int, noise: Noise) -> float:
+def between_two(n: int, noise: Noise, level: float = _SIZE) -> float:
     """Return the critical difference of two values that were not chosen, in units of the noise."""
     from scipy.stats import norm, t
 
     if not noise.own:
-        return math.sqrt(2) * float(norm.isf(_SIZE))
+        return math.sqrt(2) * float(norm.isf(level))
     # The residuals overlap: for equal steps, n - 2 of them are worth (n - 2) * 18 / 35 free ones.
     freedom = max(1.0, (n - 2) * 18 / 35)
-    return math.sqrt(2) * float(t.isf(_SIZE, freedom))
+    return math.sqrt(2) * float(t.isf(level, freedom))
 
 
 @lru_cache(maxsize=128)

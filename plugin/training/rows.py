@@ -19,7 +19,7 @@ from plugin.training_curves import Series
 LARGEST = 2_000_000_000
 """Bytes of the largest log that is read."""
 
-KEPT = 400
+KEPT = 200
 """Points of a curve that are kept; a longer one is averaged."""
 
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))

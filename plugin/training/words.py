@@ -193,14 +193,14 @@ def _no_evaluation_line(curves: Curves) -> str:
 def _rate_line(curves: Curves) -> str:
     rate, planned = curves.learning_rate, curves.settings.learning_rate
     if not len(rate):
-        return f"Learning rate: {planned:.3g}, by the settings." if planned else ""
+        return f"Learning rate: {planned:.2g}, by the settings." if planned else ""
     highest, last = max(rate.values), rate.values[-1]
     if highest == min(rate.values):
-        return f"Learning rate: {highest:.3g} at every step."
+        return f"Learning rate: {highest:.2g} at every step."
     at = rate.steps[rate.values.index(highest)]
-    rise = "" if at == rate.steps[0] else f"rises to {highest:.3g} at {say_step(curves, at)} and "
-    start = "" if rise else f"begins with {highest:.3g} and "
-    return f"Learning rate: {rise}{start}ends with {last:.3g}."
+    rise = "" if at == rate.steps[0] else f"rises to {highest:.2g} at {say_step(curves, at)} and "
+    start = "" if rise else f"begins with {highest:.2g} and "
+    return f"Learning rate: {rise}{start}ends with {last:.2g}."
 
 
 def _cut_short_line(curves: Curves) -> str:
