@@ -28,6 +28,7 @@ _REFUSED = {
     "ray_address": "the checkpoints take turns on one loaded base",
     "variants": "base and checkpoints are both needed",
     "stop_early": "the rounds of a sweep save calls already, in another way",
+    "rival": "checkpoints of one base are compared; compare other models with `run`",
     "pairs": "every checkpoint is compared with the base",
     "human_ratings": "people rate the answers of a run; give the ratings to `report` of its folder "
     "`confirmation`",
@@ -80,8 +81,11 @@ def require_sweepable(params: Params, words: Sequence[str]) -> None:
     problems = [
         f"--{name}: {why}; leave it out"
         for name, why in _REFUSED.items()
-        if getattr(params, name) != getattr(defaults, name)
+        if getattr(params, name, None) != getattr(defaults, name, None)
     ]
+    prompts: object = params.baseline_prompt
+    if isinstance(prompts, tuple) and len(prompts) > 1:
+        problems.append("--baseline_prompt: a sweep takes one prompt to beat; leave out the others")
     if params.engine not in ("auto", *_able_engines()):
         able = " or ".join(_able_engines())
         problems.append(f"--engine {params.engine} switches no adapters from folders; use {able}")

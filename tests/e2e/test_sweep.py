@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -12,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from demo import FOLDER
+from plugin import proofs
+from plugin.certify.certificate import Certificate
 from plugin.sweep import split
 from tests.e2e.conftest import ROOT, Ended, demo_options, environment, main
 from tests.judge_server import JudgeServer, judge_server
@@ -237,6 +240,20 @@ def test_killed_while_judging_it_shows_its_table_and_goes_on_without_paying_twic
     assert max(Counter(server.prompts[before:]).values()) == 1
 
 
+def test_a_stop_shows_what_there_is(server: JudgeServer, done: Done, tmp_path: Path) -> None:
+    out = without_judgments(done, tmp_path / "sweep")
+
+    def stop(number: int, body: dict[str, Any]) -> None:
+        if number == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    server.fault = stop
+    with pytest.raises(KeyboardInterrupt):
+        main("resume", str(out), CUSTOM_JUDGE_BASE_URL=server.url)
+    assert "The sweep is not finished" in (out / "sweep.txt").read_text()
+    assert not found(out)["finished"]
+
+
 def copied(done: Done, tmp_path: Path) -> Path:
     return Path(shutil.copytree(done.out, tmp_path / "sweep"))
 
@@ -263,13 +280,21 @@ def test_a_finished_sweep_is_shown_again_without_model_or_judge(done: Done, tmp_
 
 
 def test_too_few_cases_only_rank_and_checkpoints_may_come_and_go(
-    material: Material, tmp_path: Path
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    real = proofs.certify_one
+
+    def certify_one(name: str, *rest: Any) -> Certificate:
+        made = real(name, *rest)
+        return replace(made, base_proof="") if name == "0000015_adapters" else made
+
+    monkeypatch.setattr(proofs, "certify_one", certify_one)
     own, out = moved(material, tmp_path), tmp_path / "sweep"
     changed = {"judge": "offline", "limit": "0.2", "max_tokens": "4"}
     first = main(*own.words(out, **changed))
     assert first.code == 0, first.err
     assert "only rank the checkpoints" in first.out
+    assert "0000015_adapters is skipped: it left the base model changed" in first.out
     assert found(out)["confirmed"] is None
     assert not (out / "confirmation").exists()
     (own.folder / "0000005_adapters.safetensors").unlink()
