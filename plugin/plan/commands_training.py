@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import argparse
+from argparse import SUPPRESS as HIDDEN
 
 from plugin.plan.command_parser import (
     PROGRAM,
     RUN_OPTIONS,
     CommandParser,
     add_option,
-    full_help,
 )
 from plugin.plan.params import option_of
 
@@ -26,8 +26,8 @@ examples:
     sweep --model_name M --checkpoints 100=runs/a 400=runs/b 1600=runs/c --axis "training rows" ...
 """
 
-_NOT_IN_SWEEPS = ("model_adapter", "tuned_model", "recorded")
-"""Options of `run` that would name what --checkpoints names."""
+_NOT_IN_SWEEPS = ("model_adapter", "tuned_model", "recorded", "server_url")
+"""Options of `run` that a sweep refuses; its help leaves them out."""
 
 
 def curves_options(parser: CommandParser) -> None:
@@ -54,9 +54,9 @@ def sweep_options(parser: CommandParser) -> None:
     own.add_argument("--checkpoints", metavar="DIR", nargs="+", action="extend", help=about)
     about = "what the values of VALUE=DIR are, such as 'training rows' (default: the step)"
     own.add_argument("--axis", metavar="NAME", help=about)
-    others = parser.add_argument_group("options of run")
+    others = parser.add_argument_group("options of run (the others: run --help-all)")
     for name in RUN_OPTIONS:
-        is_shown = option_of(name).short and name not in _NOT_IN_SWEEPS
-        add_option(others, name, full_help(name) if is_shown else argparse.SUPPRESS)
+        short = option_of(name).short
+        add_option(others, name, short if short and name not in _NOT_IN_SWEEPS else HIDDEN)
     about = "YAML or JSON file with any of the options"
     others.add_argument("--config", metavar="FILE", help=about)
