@@ -14,6 +14,9 @@ _WIDE_RANGE, _CROWDED = 30.0, 0.2
 """Places whose largest is so many times the smallest, and whose median lies below this share of the
 largest, are drawn on a logarithmic axis."""
 
+_COLUMN = 0.078
+"""Inches that a column of a label takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -40,9 +43,10 @@ class Axis:
             axes.minorticks_off()
         axes.set_xlim(self.low, self.high)
         if self.labels:
-            shown = _spread(len(self.places), int(width / 0.5))
+            shown = _spread(len(self.places), int(width / 0.6))
+            columns = int(width / len(shown) / _COLUMN) - 1
             axes.set_xticks([self.places[at] for at in shown])
-            axes.set_xticklabels([shorten_text(self.labels[at], 9) for at in shown])
+            axes.set_xticklabels([shorten_text(self.labels[at], columns) for at in shown])
             return
         shown = self._numbers(int(width / 0.6))
         axes.set_xticks([self.places[at] for at in shown])

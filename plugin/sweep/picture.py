@@ -50,6 +50,9 @@ _MAIN, _SMALL, _CURVES = 2.6, 1.05, 1.2
 _TEAL, _ORANGE = ADAPTER_COLOURS[0], ADAPTER_COLOURS[2]
 _CURVE_COLOURS = (ADAPTER_COLOURS[3], _ORANGE, ADAPTER_COLOURS[1])
 _FADED = 0.5
+_BOLD = 0.08
+"""Inches that a column of bold text takes."""
+
 _MARKS: dict[Status, str] = {"passed over": "x", "dropped": "o", "judged to the end": "o"}
 
 
@@ -218,10 +221,10 @@ class _Drawing:
         axes.margins(y=0.1)
         self.top += _MAIN + 0.24
         self._n_row(axes, width)
+        name = shorten_text(self.played.plan.axis, int(width / 0.075))
         draw_text(
-            self.fig, (_LEFT + width / 2, self.top), self.played.plan.axis, color=FAINT,
-            ha="center", fontsize=8,
-        )  # fmt: skip
+            self.fig, (_LEFT + width / 2, self.top), name, color=FAINT, ha="center", fontsize=8
+        )
         self.top += 0.15
 
     def _n_row(self, axes: Any, width: float) -> None:
@@ -247,24 +250,23 @@ class _Drawing:
         chosen = self.chosen
         if chosen is None or chosen.mean is None:
             return
-        note: dict[str, Any] = {"fontsize": 9, "weight": "bold", "ha": "center"}
         word = "best so far"
         if self.played.is_finished:
             word = "ranked first" if self.played.plan.split.is_rank_only else "recommended"
-        if chosen.place is None:
-            text = f"{shorten_text(chosen.name, 20)}: {format_number(chosen.mean)}"
-            axes.text(0.5, 1.03, f"{word}: {text}", transform=axes.transAxes, **note)
-            return
-        axes.plot(
-            [chosen.place], [chosen.mean], "o", color=INK, markersize=11, fillstyle="none",
-            markeredgewidth=1.6, zorder=5,
-        )  # fmt: skip
-        text = f"{place_text(self.played.plan, chosen.name)}: {format_number(chosen.mean)}"
-        share = self.axis.share(chosen.place)
-        note["ha"] = "left" if share < 0.15 else "right" if share > 0.85 else "center"
-        axes.text(
-            chosen.place, 1.02, f"{word}: {text}", transform=axes.get_xaxis_transform(), **note
-        )
+        value = format_number(chosen.mean)
+        name = place_text(self.played.plan, chosen.name)
+        room = int((self.width - 2 * _EDGE) / _BOLD) - split_columns(f"{word}: : {value}")
+        text = f"{word}: {shorten_text(name, room)}: {value}"
+        middle, half = 0.5, split_columns(text) * _BOLD / 2
+        if chosen.place is not None:
+            middle = self.axis.share(chosen.place)
+            axes.plot(
+                [chosen.place], [chosen.mean], "o", color=INK, markersize=11, fillstyle="none",
+                markeredgewidth=1.6, zorder=5,
+            )  # fmt: skip
+        left = _LEFT + middle * (self.width - _LEFT - _RIGHT)
+        left = max(_EDGE + half, min(left, self.width - _EDGE / 2 - half))
+        draw_text(self.fig, (left, self.top - 0.1), text, weight="bold", ha="center")
 
     def _mark_confirmed(self, axes: Any) -> None:
         """Draw the mean of the recommended one on the confirming cases, beside its own mark."""

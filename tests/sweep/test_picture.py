@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from plugin.records import ALL, Score, Variant
+from plugin.report.canvas import chart_style
 from plugin.sweep.axis import axis_of, format_place
 from plugin.sweep.confirm import Confirmation, confirm
 from plugin.sweep.funnel import Checkpoint
@@ -158,3 +159,21 @@ def test_labels_take_the_place_of_numbers() -> None:
 )
 def test_places_as_they_are_written(place: float, text: str) -> None:
     assert format_place(place) == text
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("place", [0, 5, 9])
+def test_no_text_leaves_the_picture(narrow: bool, place: int) -> None:
+    axis = "number of rows that were used in training, without the repeats"
+    name = PLAYED.plan.checkpoints[place].name
+    played = replace(
+        PLAYED,
+        plan=replace(PLAYED.plan, axis=axis),
+        choice=replace(PLAYED.choice, name=name, passed=()),
+    )
+    with chart_style({}):
+        fig = sweep_figure(played, narrow=narrow)
+        fig.canvas.draw()
+        for text in fig.texts:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= fig.bbox.width, text.get_text()
