@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from plugin.plan.command_parser import PROGRAM, RUN_OPTIONS, CommandParser, add_option, full_help
-from plugin.plan.commands_training import curves_options, sweep_options
+from plugin.plan.commands_training import sweep_options
 from plugin.plan.options import Group
 from plugin.plan.params import option_of
 
@@ -118,6 +118,16 @@ def _page_options(parser: CommandParser) -> None:
     parser.add_argument("--raters", metavar="N|NAMES", help=about)
 
 
+def _curves_options(parser: CommandParser) -> None:
+    about = (
+        "an adapter's folder, a training's folder, or a log: trainer_state.json, "
+        "trainer_log.jsonl, what mlx_lm.lora printed, a CSV file, or TensorBoard's events"
+    )
+    parser.add_argument("folder", metavar="DIR", help=about)
+    about = "write the picture curves.svg and the table curves.csv there"
+    parser.add_argument("--out", metavar="DIR", default="", help=about)
+
+
 COMMANDS = {
     "run": Command(
         "compare a base model with its adapters", _run_options, "plugin.typed:start_run"
@@ -154,7 +164,7 @@ COMMANDS = {
     ),
     "curves": Command(
         "say what the loss curves of a training show, and which checkpoint is the best",
-        curves_options,
+        _curves_options,
         "plugin.typed:start_curves",
     ),
 }

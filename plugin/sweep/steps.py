@@ -185,6 +185,7 @@ class _Sweep:
     journal: Journal
     host: Host
     worker: Worker
+    judging_since_s: float = 0.0
 
     def work(self) -> SweepResult:
         """Do all steps; whatever ends them, the files show what there is."""
@@ -208,7 +209,10 @@ class _Sweep:
         return result
 
     def _scene(self, chosen: str) -> Scene:
-        return Scene(self.order.params, self.candidates, chosen, self.host, self.worker)
+        params = self.order.params
+        if params.deadline_s:
+            params = params.model_copy(update={"deadline_s": self._seconds_left()})
+        return Scene(params, self.candidates, chosen, self.host, self.worker)
 
     @property
     def plan(self) -> Plan:
@@ -337,14 +341,14 @@ class _Sweep:
             lambda: sweep_forecast(plan, items, confirming, self.plan, journal)
         ):
             self.host.log(text)
-        began_s = time.monotonic()
+        self.judging_since_s = time.monotonic()
 
         def ask(names: Sequence[str], cases: Sequence[Case]) -> Scores:
             if journal.state.sweep_choice:  # what failed is not tried again: the choice is made
                 return kept_scores(journal, plan)(names, cases)
             ids, own = {case.id for case in cases}, set(names)
             wanted = [one for one in items if one.case.id in ids and one.place[1] in own]
-            judging = self._judging(began_s)
+            judging = self._judging()
             self.worker.run(lambda: score_all(wanted, judging, journal, self.worker.progress))
             if journal.state.halted:
                 raise _Halted
@@ -364,14 +368,18 @@ class _Sweep:
         journal.save_state(replace(journal.state, sweep_choice=played.choice.name))
         return played.choice.name
 
-    def _judging(self, began_s: float) -> Judging:
+    def _seconds_left(self) -> float:
+        """Return what is left of --deadline_s, but more than 0, which would mean no limit."""
+        passed_s = time.monotonic() - self.judging_since_s
+        return max(0.001, self.order.params.deadline_s - passed_s)
+
+    def _judging(self) -> Judging:
         """Return who judges a round: with new connections, and what is left of the time."""
         judging = judging_of(self.plan)
         fresh = find_sources(_with_adapters(self.order.params, self.candidates), self.host)
         limits = judging.limits
         if limits.deadline_s:
-            left_s = max(0.001, limits.deadline_s - (time.monotonic() - began_s))
-            limits = replace(limits, deadline_s=left_s)
+            limits = replace(limits, deadline_s=self._seconds_left())
         asks = not all(isinstance(judge, NoJudge) for judge in self.plan.judges)
         return replace(
             judging,

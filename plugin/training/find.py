@@ -7,6 +7,7 @@ left alone where several adapters lie beside each other, since it may be another
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ from plugin.training.tables import (
 from plugin.training.text_logs import read_mlx_log
 from plugin.training_curves import Curves, SavedCheckpoint
 
+_HEAD_BYTES = 1 << 18
+
 _MOST_FILES = 50
 """Files of one kind that are tried in a folder, the newest first."""
 
@@ -54,8 +57,13 @@ class LogKind:
     read: Callable[[Path], LogRows]
 
 
+_STATES = LogKind(("trainer_state.json", "checkpoint-*/trainer_state.json"), read_trainer_state)
+
+_N_STATES = 2
+"""Of these are read: that of the training's folder and of its last checkpoint."""
+
 KINDS = (
-    LogKind(("trainer_state.json", "checkpoint-*/trainer_state.json"), read_trainer_state),
+    _STATES,
     LogKind(("trainer_log.jsonl",), read_json_lines),
     LogKind(("*.log", "*.txt", "*.out"), read_mlx_log),
     LogKind(("logging.jsonl", "*log*.jsonl", "*metrics*.jsonl"), read_json_lines),
@@ -67,7 +75,7 @@ KINDS = (
 )
 
 
-class LogCache(dict[Path, tuple[LogRows | None, list[Path], list[str]]]):
+class LogCache(dict[tuple[Path, bool], tuple[LogRows | None, list[Path], list[str]]]):
     """What was found in the folders so far: many checkpoints lie beside one log."""
 
 
@@ -88,11 +96,11 @@ def read_curves(place: str | Path, seen: LogCache | None = None) -> Curves:
     if path.is_file() and step_of(path) is None:
         rows, others = _read_named(path), list[Path]()
         return _curves(path.parent, rows, others, path.parent)
-    for root in _roots(path):
-        if seen is None or root not in seen:
-            seen = LogCache() if seen is None else seen
-            seen[root] = _best_log(root)
-        rows_found, others, faults = seen[root]
+    for root, is_above in _roots(path):
+        seen = LogCache() if seen is None else seen
+        if (root, is_above) not in seen:
+            seen[root, is_above] = _best_log(root, is_above)
+        rows_found, others, faults = seen[root, is_above]
         if rows_found:
             return _curves(root, rows_found, others, path)
         if faults:
@@ -100,16 +108,19 @@ def read_curves(place: str | Path, seen: LogCache | None = None) -> Curves:
     raise DataError(_nothing_text(path))
 
 
-def _roots(path: Path) -> Iterator[Path]:
-    """Yield the folders in which the log may lie, the likeliest first."""
+def _roots(path: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield the folders in which the log may lie, the likeliest first.
+
+    With each, whether it lies above and may hold anything: then the folders in it are left alone.
+    """
     own = path if path.is_dir() else path.parent
     if FOLDER.fullmatch(own.name) and path.is_dir():
-        yield own.parent  # its log goes on after this checkpoint
-        yield own
+        yield own.parent, False  # its log goes on after this checkpoint
+        yield own, False
         return
-    yield own
+    yield own, False
     if path.is_dir() and not _has_neighbours(own):
-        yield own.parent
+        yield own.parent, True
 
 
 def _has_neighbours(own: Path) -> bool:
@@ -121,12 +132,17 @@ def _has_neighbours(own: Path) -> bool:
     return any(holds_weights(path) and not FOLDER.fullmatch(path.name) for path in beside)
 
 
-def _best_log(root: Path) -> tuple[LogRows | None, list[Path], list[str]]:
+def _best_log(root: Path, is_above: bool) -> tuple[LogRows | None, list[Path], list[str]]:
     """Return the log that says most, the others that have losses, and what cannot be read."""
     best, others, faults = None, list[Path](), list[str]()
     for kind in KINDS:
-        found = []
-        for path in _files(root, kind.patterns):
+        found = list[LogRows]()
+        patterns = [name for name in kind.patterns if not (is_above and "/" in name)]
+        for path in _files(root, patterns):
+            if kind is _STATES and len(found) == _N_STATES:
+                break
+            if kind.read is not read_tensorboard and not _may_hold_losses(path):
+                continue
             try:
                 rows = kind.read(path)
             except DataError as error:
@@ -138,7 +154,7 @@ def _best_log(root: Path) -> tuple[LogRows | None, list[Path], list[str]]:
             others += [rows.path for rows in found]
         elif found:
             best = max(found, key=lambda rows: (_mtime(rows.path), rows.last_step))
-            if kind is KINDS[0]:  # every checkpoint has the log up to its step
+            if kind is _STATES:  # every checkpoint has the log up to its step
                 best = max(found, key=lambda rows: rows.last_step)
             else:
                 others += [rows.path for rows in found if rows is not best]
@@ -146,9 +162,20 @@ def _best_log(root: Path) -> tuple[LogRows | None, list[Path], list[str]]:
 
 
 def _files(root: Path, patterns: Sequence[str]) -> list[Path]:
-    """Return the files with such names, the newest first."""
+    """Return the files with such names: those of the last checkpoint first, then the newest."""
     found = dict.fromkeys(path for name in patterns for path in root.glob(name) if path.is_file())
-    return sorted(found, key=lambda path: (-_mtime(path), path.name))[:_MOST_FILES]
+    by_age = sorted(found, key=lambda path: (-_mtime(path), path.name))
+    by_step = sorted(by_age, key=lambda path: -(step_of(path.parent) or math.inf))
+    return by_step[:_MOST_FILES]
+
+
+def _may_hold_losses(path: Path) -> bool:
+    """Return whether a file says "loss" near its beginning; a data set beside it may be large."""
+    try:
+        with path.open("rb") as file:
+            return b"loss" in file.read(_HEAD_BYTES).replace(b"\0", b"").lower()
+    except OSError:
+        return True  # the reader says what is wrong
 
 
 def _mtime(path: Path) -> float:
@@ -193,7 +220,7 @@ def _curves(root: Path, rows: LogRows, others: Sequence[Path], asked: Path) -> C
     settings = read_settings(*folders)
     return Curves(
         trainer=rows.trainer,
-        log=str(rows.path.relative_to(root)),
+        log=os.path.relpath(rows.path, own if own.is_dir() else own.parent),
         axis=rows.axis,
         train=thin(train),
         evaluation=thin(evaluation),
@@ -241,7 +268,7 @@ def _other_logs_note(root: Path, rows: LogRows, others: Sequence[Path]) -> list[
 def _nothing_text(path: Path) -> str:
     """Say which files were looked for, and where."""
     names = list_first([name for kind in KINDS for name in kind.patterns if "/" not in name], 9)
-    places = " and ".join(map(str, _roots(path)))
+    places = " and ".join(str(root) for root, _ in _roots(path))
     text = (
         f"{path} has no training log with losses: looked in {places} for {names}. Trainers print "
         "losses: keep them with mlx_lm.lora ... | tee train.log, or name the log itself"

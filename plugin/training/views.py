@@ -87,7 +87,7 @@ def view_trainings(
     """
     groups = dict[tuple[object, ...], list[str]]()
     for name, curves in found.items():
-        key = (curves.trainer, curves.log, curves.train, curves.evaluation)
+        key = (curves.trainer, curves.train, curves.evaluation)
         groups.setdefault(key, []).append(name)
     of_groups = {(harm.variant, harm.name): None for harm in harms if harm.group != ALL}
     views = []

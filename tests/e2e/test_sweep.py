@@ -264,6 +264,7 @@ def moved(material: Material, tmp_path: Path) -> Material:
     return Material(folder, material.cases)
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_shown_again_without_model_or_judge(done: Done, tmp_path: Path) -> None:
     out = copied(done, tmp_path)
     again = main("resume", str(out), CUSTOM_JUDGE_BASE_URL="http://127.0.0.1:9/v1")
@@ -313,6 +314,7 @@ def test_too_few_cases_only_rank_and_checkpoints_may_come_and_go(
     assert "0000025_adapters.safetensors changed since the sweep" in refused.err
 
 
+@pytest.mark.slow
 def test_a_limit_ends_it_cleanly_and_a_higher_one_goes_on(
     server: JudgeServer, material: Material, done: Done, tmp_path: Path
 ) -> None:
