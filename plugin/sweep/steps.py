@@ -171,6 +171,9 @@ def _open_journal(
     return journal
 
 
+_MOMENT_S = 0.01
+
+
 class _Halted(Exception):
     """Say that a limit of the user ended judging."""
 
@@ -351,6 +354,7 @@ class _Sweep:
             judging = self._judging()
             self.worker.run(lambda: score_all(wanted, judging, journal, self.worker.progress))
             if journal.state.halted:
+                self._name_deadline()
                 raise _Halted
             return scores_of(journal, plan.spec.name)
 
@@ -372,6 +376,12 @@ class _Sweep:
         """Return what is left of --deadline_s, but more than 0, which would mean no limit."""
         passed_s = time.monotonic() - self.judging_since_s
         return max(0.001, self.order.params.deadline_s - passed_s)
+
+    def _name_deadline(self) -> None:
+        """Name the user's own limit where the time is over: the last round had what was left."""
+        limit_s, state = self.order.params.deadline_s, self.journal.state
+        if limit_s and self._seconds_left() < _MOMENT_S:
+            self.journal.save_state(replace(state, halted=f"--deadline_s {limit_s:g} is over"))
 
     def _judging(self) -> Judging:
         """Return who judges a round: with new connections, and what is left of the time."""
