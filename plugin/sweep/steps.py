@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugin.capability.choice import Asked
 from plugin.capability.run import ProbeStage
 from plugin.compare.pairs import Contrast
-from plugin.errors import AdapterError, BaseDisturbedError, OptionError
+from plugin.errors import AdapterError, BaseDisturbedError, OptionError, VerdictError
 from plugin.generate import make_completions
 from plugin.hosts import Host
 from plugin.journal import Journal
 from plugin.judges import NoJudge
 from plugin.judges.panel import Judging
 from plugin.keys import SecretMask, hidden_in_errors
-from plugin.load.files import folder_problem
+from plugin.load.adapter import inspect_adapter
 from plugin.metrics import Metric
 from plugin.plan.command_parser import PROGRAM
 from plugin.plan.params import Params
@@ -204,7 +204,8 @@ class _Sweep:
             if chosen:
                 confirmation = confirm_choice(self._scene(chosen), self.journal)
         except BaseException:
-            self._show_unfinished()
+            with suppress(VerdictError, OSError):  # what ended the sweep is what counts
+                self._show_unfinished()
             raise
         result = self.worker.run(lambda: read_sweep(self.journal, confirmation))
         files = self.worker.run(lambda: write_sweep(result, self.folder))
@@ -258,7 +259,7 @@ class _Sweep:
 
             try:
                 self.worker.run(work)
-            except (BaseDisturbedError, AdapterError):
+            except (BaseDisturbedError, AdapterError, OSError):  # OSError: files are gone
                 self._skip_changed()
                 if len(journal.state.sweep_skipped) == before:
                     raise
@@ -288,9 +289,12 @@ class _Sweep:
             if fields.get("base_proof") == "" and name not in state.sweep_skipped:
                 self._skip(name, "it left the base model changed")
         for one in self.candidates.present:
-            path = one.adapter.weights_path
-            if one.name not in self.journal.state.sweep_skipped and not path.is_file():
-                self._skip(one.name, f"{path} was deleted meanwhile ({folder_problem(path)})")
+            try:
+                is_same = inspect_adapter(one.adapter.path).digest == one.adapter.digest
+            except (AdapterError, OSError):
+                is_same = False
+            if not is_same and one.name not in self.journal.state.sweep_skipped:
+                self._skip(one.name, "its files changed or were deleted meanwhile")
 
     def _skip_gone(self, cases: Sequence[Case]) -> None:
         """Skip those that were deleted before all their completions were made."""

@@ -245,7 +245,7 @@ def test_a_stop_shows_what_there_is(server: JudgeServer, done: Done, tmp_path: P
 
     def stop(number: int, body: dict[str, Any]) -> None:
         if number == 30:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)  # Ctrl-C may be ignored here
 
     server.fault = stop
     with pytest.raises(KeyboardInterrupt):
@@ -287,6 +287,8 @@ def test_too_few_cases_only_rank_and_checkpoints_may_come_and_go(
 
     def certify_one(name: str, *rest: Any) -> Certificate:
         made = real(name, *rest)
+        if name == "0000040_adapters":
+            (own.folder / f"{name}.safetensors").unlink()  # before it has generated
         return replace(made, base_proof="") if name == "0000015_adapters" else made
 
     monkeypatch.setattr(proofs, "certify_one", certify_one)
@@ -296,6 +298,7 @@ def test_too_few_cases_only_rank_and_checkpoints_may_come_and_go(
     assert first.code == 0, first.err
     assert "only rank the checkpoints" in first.out
     assert "0000015_adapters is skipped: it left the base model changed" in first.out
+    assert "0000040_adapters is skipped: its files changed or were deleted" in first.out
     assert found(out)["confirmed"] is None
     assert not (out / "confirmation").exists()
     (own.folder / "0000005_adapters.safetensors").unlink()
