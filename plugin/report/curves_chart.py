@@ -40,6 +40,9 @@ _RATE_COLOUR = ADAPTER_COLOURS[2]
 _LOG_FROM = 8.0
 """Ratio of the largest loss to the middle one from which on the axis is logarithmic."""
 
+_LOG_FLOOR = 1e-6
+"""Share of the largest loss at which a logarithmic axis ends."""
+
 _MOST_DOTS = 60
 """Evaluations up to which each has a dot."""
 
@@ -141,6 +144,8 @@ def _draw_losses(axes: Axes, curves: Curves) -> None:
     )
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.margins(x=0.03, y=0.12)
+    if axes.get_yscale() == "log":
+        axes.set_ylim(bottom=max(min(values) / 1.5, max(values) * _LOG_FLOOR))
     _make_room(axes)
     change = curves.diagnosis.change
     if change and curves.diagnosis.state in ("overfitting", "diverging"):

@@ -97,26 +97,33 @@ def _broken_from(train: Series, last_step: float) -> float | None:
 
 
 def _diverging(train: Series, broken_from: float | None) -> Diagnosis | None:
+    if broken_from is not None:
+        return Diagnosis("diverging", "training", estimate_noise(train))
+    blocks, noise = _blocks_with_noise(train)
+    if noise is None or not rises_after_lowest(blocks, noise):
+        return None
+    return Diagnosis("diverging", "training", estimate_noise(train), _rise(blocks))
+
+
+def _blocks_with_noise(train: Series) -> tuple[Series, Noise | None]:
+    """Return what is tested of the training loss, and the noise of a block, not of a value."""
     blocks = block_means(train, _BLOCKS)
     deviation = estimate_noise(blocks)
-    if broken_from is not None:
-        return Diagnosis("diverging", "training", deviation)
-    if deviation is None or not rises_after_lowest(blocks, Noise(deviation, own=True)):
-        return None
-    return Diagnosis("diverging", "training", deviation, _rise(blocks))
+    return blocks, None if deviation is None else Noise(deviation, own=True)
 
 
 def _by_training(train: Series) -> Diagnosis:
     """Return what the training loss shows alone."""
-    blocks = block_means(train, _BLOCKS)
-    deviation = estimate_noise(blocks)
-    if deviation is None:
+    blocks, noise = _blocks_with_noise(train)
+    if noise is None:
         return Diagnosis("too few", "training")
-    noise = Noise(deviation, own=True)
+    single = estimate_noise(train)
     if falls_at_end(blocks, noise):
-        return Diagnosis("underfitted", "training", deviation, _fall(blocks))
-    state = "no evaluation" if changed_at_all(blocks, noise) else "too noisy"
-    return Diagnosis(state, "training", deviation)  # type: ignore[arg-type]
+        return Diagnosis("underfitted", "training", single, _fall(blocks))
+    fell = _first_fall(blocks) if changed_at_all(blocks, noise) else None
+    if fell and is_level_at_end(blocks, noise):
+        return Diagnosis("no evaluation", "training", single, fell)
+    return Diagnosis("too noisy", "training", single, fell)
 
 
 def _by_evaluation(train: Series, evaluation: Series, noise: Noise | None) -> Diagnosis:

@@ -19,6 +19,9 @@ from plugin.training_curves import Series
 LARGEST = 2_000_000_000
 """Bytes of the largest log that is read."""
 
+_LARGEST_LOSS, _LARGEST_STEP = 1e30, 1e15
+"""What is larger counts as infinite; a sum of squares would be."""
+
 KEPT = 200
 """Points of a curve that are kept; a longer one is averaged."""
 
@@ -53,12 +56,10 @@ class Column:
         pairs = [
             (step, value)
             for step, value in zip(self.steps, self.values, strict=True)
-            if math.isfinite(value)
+            if _is_loss(value)
         ]
         broken = tuple(
-            step
-            for step, value in zip(self.steps, self.values, strict=True)
-            if not math.isfinite(value)
+            step for step, value in zip(self.steps, self.values, strict=True) if not _is_loss(value)
         )
         steps, values = zip(*pairs, strict=True) if pairs else ((), ())
         return Series(tuple(steps), tuple(values), broken, len(self.steps))
@@ -112,12 +113,12 @@ class LogRows:
         rate: float | None = None,
     ) -> None:
         """Add what one line says; without a step it says nothing."""
-        if step is None or not math.isfinite(step):
+        if step is None or not 0 <= step <= _LARGEST_STEP:  # NaN, too
             return
         for column, value in ((self.train, train), (self.evaluation, evaluation)):
             if value is not None:
                 column.add(step, value)
-        if rate is not None and math.isfinite(rate):
+        if rate is not None and _is_loss(rate):
             self.learning_rate.add(step, rate)
 
     def reading_notes(self) -> list[str]:
@@ -133,6 +134,10 @@ class LogRows:
             lines = format_count(self.lost, "line", "lines")
             notes.append(f"{lines} of {self.path.name} could not be read, such as one cut off.")
         return notes
+
+
+def _is_loss(value: float) -> bool:
+    return abs(value) <= _LARGEST_LOSS  # neither NaN nor infinite
 
 
 def number(value: object) -> float | None:

@@ -48,8 +48,8 @@ def _state_line(curves: Curves) -> str:
     if found.state == "underfitted" and change:
         return (
             f"Underfitted: the {name} still falls at the end, by {say_loss(change.size)} from "
-            f"{say_step(curves, change.high_step)} to {say_step(curves, change.low_step)} "
-            f"({say_loss(change.high)} to {say_loss(change.low)}){_noise_text(found)}."
+            f"{say_loss(change.high)} at {say_step(curves, change.high_step)} to "
+            f"{say_loss(change.low)} at {say_step(curves, change.low_step)}{_noise_text(found)}."
         )
     if found.state == "levelled off" and found.lowest:
         step, loss = found.lowest

@@ -208,3 +208,9 @@ def test_error_rates(n: int) -> None:
     assert found["falling"]["underfitted"] >= 88
     assert found["overfit"]["levelled off"] <= 10 and found["falling"]["levelled off"] <= 10
     assert found["overfit"]["underfitted"] <= 1 and found["falling"]["overfitting"] <= 1
+
+
+def test_the_noise_in_the_text_is_that_of_one_value_not_of_a_block() -> None:
+    train, _ = made(FLAT, 5, 0.01, seed=3, n_train=400)
+    found = diagnose(train, Series(), (), 1000)
+    assert found.curve == "training" and found.noise == pytest.approx(0.08, rel=0.15)

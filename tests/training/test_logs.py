@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import time
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from plugin.errors import DataError
+from plugin.report.curves_chart import Block, curves_svg
+from plugin.training.advice import advise
 from plugin.training.find import read_curves
 from plugin.training.json_logs import read_json_lines, read_trainer_state
 from plugin.training.rows import KEPT
 from plugin.training.tables import has_tensorboard, read_csv, read_tensorboard
 from plugin.training.text_logs import read_mlx_log
+from plugin.training.words import curve_lines
+from plugin.training_curves import Curves
 
 OLD = """\
 Loading pretrained model
@@ -194,3 +200,26 @@ def test_events_of_tensorboard(tmp_path: Path) -> None:
     curves = read_curves(tmp_path)
     assert curves.trainer == "TensorBoard"
     assert curves.train.values == (2.5, 2.0) and curves.evaluation.steps == (2,)
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_row_of_numbers_is_read_said_and_drawn(tmp_path: Path) -> None:
+    values = ["1", "0", "-1", "nan", "inf", "1e308", "-1e308", "1e-300", "", "x", "0.5", "0.7"]
+    steps = ["1", "2", "3", "1000000", "-5", "0.5", "nan", "", "1e300"]
+    rng, path, n_read = random.Random(20), tmp_path / "log.csv", 0
+    for count in range(60):
+        rows = [",".join([rng.choice(steps), *rng.choices(values, k=4)]) for _ in range(count)]
+        if count % 2:
+            rows = [f"{i},{row.split(',', 1)[1]}" for i, row in enumerate(rows)]
+        written(path, "\n".join(["step,loss,eval_loss,learning_rate,epoch", *rows]))
+        try:
+            curves = read_curves(path)
+        except DataError:
+            continue
+        n_read += 1
+        assert curve_lines(curves) and len(advise(curves)) <= 2
+        kept = TypeAdapter(Curves)
+        assert kept.validate_python(kept.dump_python(curves, mode="json")) == curves
+        if count % 10 == 1:
+            assert "<svg " in curves_svg([Block("log", curves, (2.0,))])
+    assert n_read > 40
