@@ -26,6 +26,7 @@ from plugin.load.adapter import inspect_adapter
 from plugin.metrics import Metric
 from plugin.plan.command_parser import PROGRAM
 from plugin.plan.params import Params
+from plugin.plan.params_input import ONLY_VANILLA
 from plugin.plan.plan import Plan
 from plugin.plan.resolve import find_sources
 from plugin.plan.variants import Load
@@ -390,7 +391,8 @@ class _Sweep:
     def _judging(self) -> Judging:
         """Return who judges a round: with new connections, and what is left of the time."""
         judging = judging_of(self.plan)
-        fresh = find_sources(_with_adapters(self.order.params, self.candidates), self.host)
+        alone = {"model_adapter": (), "variants": ONLY_VANILLA}  # only its judges are wanted
+        fresh = find_sources(self.order.params.model_copy(update=alone), self.host)
         limits = judging.limits
         if limits.deadline_s:
             limits = replace(limits, deadline_s=self._seconds_left())
