@@ -169,7 +169,10 @@ def locked_journal(plan: Plan, folder: Path, mask: SecretMask) -> Journal:
 
 
 def begin_run(
-    journal: Journal, plan: Plan, curves: Mapping[str, Curves], sweep: SweepFacts | None = None
+    journal: Journal,
+    plan: Plan,
+    curves: Mapping[str, Curves] | None = None,
+    sweep: SweepFacts | None = None,
 ) -> None:
     """Write into the journal what the run is, or the sweep: all of it, or nothing."""
     judges = (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
@@ -200,7 +203,7 @@ def begin_run(
     certificates = {each.variant: asdict(each) for each in plan.lineup.certificates}
     with journal.transaction():
         journal.begin(header, plan.loaded.cases, plan.loaded.failures)
-        journal.save_state(RunState(certificates=certificates, curves=curves))
+        journal.save_state(RunState(certificates=certificates, curves=curves or {}))
 
 
 def _model_names(params: Params) -> tuple[str, ...]:
