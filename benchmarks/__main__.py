@@ -10,6 +10,7 @@ NAMES = (
     *("generation", "generation_torch", "certificate", "one_load", "scoring", "judge", "cached"),
     *("preference", "memory", "growth", "stats", "early_stop", "ray_workers", "page", "overlap"),
     "gate",
+    "sweep",
 )
 
 for name in sys.argv[1:] or NAMES:

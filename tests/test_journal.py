@@ -18,6 +18,7 @@ from plugin.metrics import METRICS
 from plugin.records import Failure, Score, Variant
 from plugin.run_facts import (
     CapabilityChoice,
+    CheckpointFacts,
     HumanChoice,
     JudgeCalls,
     PageItem,
@@ -28,6 +29,7 @@ from plugin.run_facts import (
     RunHeader,
     RunState,
     SecondJudging,
+    SweepFacts,
 )
 from plugin.training_curves import (
     Change,
@@ -54,6 +56,12 @@ HEADER = RunHeader(
     model_type="llama",
     n_source_rows=3,
     versions={"python": "3.11"},
+    sweep=SweepFacts(
+        words=("100=/a",),
+        axis="rows",
+        checkpoints=(CheckpointFacts("a", 100.0, "/a", "0f"),),
+        skipped=(("/b", "broken"),),
+    ),
 )
 
 STATE = RunState(
@@ -89,6 +97,8 @@ STATE = RunState(
         verbatim=(VerbatimText("1", "tuned", 13, False, "row 1", "text"),),
         done=("tuned",),
     ),
+    sweep_skipped={"checkpoint-7": "NaN"},
+    sweep_choice="checkpoint-5",
     curves={
         "tuned": Curves(
             "mlx-lm",

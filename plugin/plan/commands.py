@@ -18,6 +18,7 @@ from plugin.plan.commands_records import (
     export_options,
     history_options,
 )
+from plugin.plan.commands_training import sweep_options
 from plugin.plan.gate_rules import gate_options
 from plugin.plan.options import Group
 from plugin.plan.params import option_of
@@ -157,6 +158,11 @@ COMMANDS = {
         "rebuild tables, charts and report from a run's journal",
         _report_options,
         "plugin.typed:start_report",
+    ),
+    "sweep": Command(
+        "choose the best of many checkpoints, and confirm it on other cases",
+        sweep_options,
+        "plugin.typed:start_sweep",
     ),
     "ratings": Command(
         "write pages (--page) or a template for human ratings of cases drawn at random",

@@ -64,6 +64,7 @@ class Sources:
         json_schema: where the JSON schema is; "" for none.
         train_data: where the training data is.
         rephraser: the judge that says training questions in other words; None for rules.
+        adapter_names: by which the adapters are shown; () to name them after their folders.
         metrics_without_judge: see `plugin.hosts.Host`.
     """
 
@@ -81,6 +82,7 @@ class Sources:
     metrics_without_judge: tuple[str, ...] = ()
     train_data: tuple[str, ...] = ()
     rephraser: Judge | None = None
+    adapter_names: tuple[str, ...] = ()
 
 
 def find_sources(params: Params, host: Host) -> Sources:

@@ -105,7 +105,8 @@ def test_an_adapter_is_certified_by_probes(engine: Any) -> None:
     found, other = (each.certify(TUNED, prompts(each)) for each in (engine, mlx))
     assert found.kind == "certified" and found.unused == ()
     assert found.effect.kl == pytest.approx(other.effect.kl, rel=1e-3)
-    assert found.random.effect.kl == pytest.approx(other.random.effect.kl, rel=1e-3)
+    assert len(found.random.draws) == len(other.random.draws) > 1
+    assert found.random.effect.kl == pytest.approx(other.random.effect.kl, rel=0.5)  # own draws
     assert found.base_proof == (
         "the same log probabilities, bit for bit; vLLM does not show its weights"
     )
