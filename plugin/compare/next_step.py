@@ -310,7 +310,9 @@ def _beside_prompt(standing: Standing, row: Comparison) -> NextStep | None:
     """Weigh a fine-tune that is better than the base against a prompt."""
     if standing.verdict.prompts:
         return weigh_prompts(standing.verdict)
-    over, name = standing.over(PROMPTED), standing.variant
+    name = standing.variant
+    prompts = [one for one in standing.names[1:] if is_prompted(one) and one != name]
+    over = standing.over(prompts[0]) if prompts else None
     if over is None:
         return None
     if over.outcome in ("worse", "equivalent"):

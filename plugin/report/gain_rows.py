@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from plugin.compare.numbers import format_count, format_number, format_range
 from plugin.compare.words_preference import format_rate
-from plugin.records import ALL, EVEN, MetricSpec
+from plugin.records import ALL, EVEN, MetricSpec, is_rival
 from plugin.report.record import Ledger
 from plugin.results import Comparison
 
@@ -43,6 +43,7 @@ class GainRow(NamedTuple):
         margin: the smallest difference that matters.
         tone: "win", "loss" or "" for how it is coloured.
         is_settled: whether the outcome is one that tells.
+        is_over_rival: whether it is against another model.
     """
 
     name: str
@@ -57,6 +58,7 @@ class GainRow(NamedTuple):
     margin: float
     tone: str
     is_settled: bool
+    is_over_rival: bool = False
 
     @property
     def text(self) -> str:
@@ -96,6 +98,8 @@ def gain_blocks(ledger: Ledger) -> list[GainBlock]:
     whole = ledger.sort_rows(ledger.report.comparisons)
     rows = _rows_that_decide(ledger) or whole
     deciding = [row for row in rows if row.role == "primary" and row.group == ALL]
+    over_rivals = [row for row in deciding if is_rival(row.baseline) and row.variant == about]
+    deciding = [row for row in deciding if not is_rival(row.baseline)]
     guards = [
         row
         for row in rows
@@ -114,6 +118,7 @@ def gain_blocks(ledger: Ledger) -> list[GainBlock]:
     metric = f": {primary.name}" if primary and len(ledger.variants) > 2 else ""
     parts = (
         (f"Decides{metric}", deciding, MOST_DECIDING),
+        (f"Beside other models{metric}", over_rivals, MOST_OTHERS),
         ("Must not get worse", guards, MOST_GUARDS),
         ("Exploratory: shows where to look", others, MOST_OTHERS),
     )
@@ -202,6 +207,7 @@ def _gain_row(ledger: Ledger, row: Comparison) -> GainRow:
         margin=row.margin,
         tone=tones.get(row.outcome or "", ""),
         is_settled=row.outcome not in ("can't tell", "unclear", None),
+        is_over_rival=is_rival(row.baseline),
     )
 
 
