@@ -74,6 +74,7 @@ class MeanBar(NamedTuple):
     note: str
     colour: str
     summary: Summary | None
+    why_none: str = "no scores"
 
 
 class MeanBlock(NamedTuple):
@@ -133,7 +134,10 @@ def _metric_blocks(ledger: Ledger, colours: dict[str, str]) -> list[MeanBlock]:
         bars = list[MeanBar]()
         for name, colour in colours.items():
             summary = ledger.summary(spec, name)
-            bars.append(MeanBar(len(bars), name, _scored_text(summary), colour, summary))
+            bar = MeanBar(len(bars), name, _scored_text(summary), colour, summary)
+            if name not in ledger.scored_names(spec) and not spec.judges_data:
+                bar = bar._replace(note="not measured", why_none="needs the model's weights")
+            bars.append(bar)
         blocks.append(MeanBlock(spec.title, spec, bars))
     return blocks
 
@@ -218,7 +222,7 @@ def _draw_bar(fig: Figure, ax: Axes, bar: MeanBar, middle: float) -> None:
     row, right = bar.summary, WIDTH - RIGHT
     faint = {"fontsize": 8, "color": FAINT}
     if row is None or row.mean is None:
-        draw_text(fig, (LEFT + 0.05, middle), "no scores", **faint)
+        draw_text(fig, (LEFT + 0.05, middle), bar.why_none, **faint)
         return
     start = ax.get_xlim()[0]
     look: dict[str, Any] = {"color": bar.colour}
