@@ -262,6 +262,7 @@ class Verdict:
         prompt_share: how much of the variant's gain a prompt alone reaches; None where the gain is
             not told from zero, or without a prompt.
         next_step: what to do next; None before that is known.
+        beside: those of the details that compare it with other models and with several prompts.
     """
 
     outcome: Outcome | None
@@ -274,6 +275,7 @@ class Verdict:
     prompts: tuple[RivalGap, ...] = ()
     prompt_share: float | None = None
     next_step: NextStep | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def lost(self) -> tuple[str, ...]:

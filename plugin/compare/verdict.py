@@ -65,6 +65,8 @@ def decide_verdict(
         else gaps_over_prompts(evidence, primary, comparisons, best.variant, settings)
     )
     share = share_of_prompt(evidence, best, primary, settings, prompts)
+    over_rivals = _rival_details(evidence, comparisons, best, primary)
+    over_prompts = _prompt_details(evidence, comparisons, best, prompts, share)
     anytime = early_stop_lines(best if settings.n_worked else None) if settings.early else []
     return Verdict(
         outcome=findings[0].outcome,
@@ -72,8 +74,8 @@ def decide_verdict(
         + verdict_sentence(findings[0], _subject_text(evidence, best.variant, gaps), beside),
         details=(
             *rival_lines(gaps, best.variant, ranked[1].primary.variant if gaps else ""),
-            *_rival_details(evidence, comparisons, best, primary),
-            *_prompt_details(evidence, comparisons, best, prompts, share),
+            *over_rivals,
+            *over_prompts,
             *anytime,
             *detail_lines(findings, _best_of_details(evidence, best, primary, settings)),
             *data_quality_lines(summaries),
@@ -84,6 +86,7 @@ def decide_verdict(
         rivals=gaps,
         prompts=prompts,
         prompt_share=share.ratio if share else None,
+        beside=(*over_rivals, *(over_prompts if prompts else ())),
     )
 
 

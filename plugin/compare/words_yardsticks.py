@@ -31,9 +31,16 @@ def best_prompt_lines(gaps: Sequence[RivalGap], is_tested: bool) -> list[str]:
     best = gaps[0]
     text = (
         f"Best of {format_count(len(gaps))} prompts: {best.other}, chosen on these same cases, "
-        f"which flatters it. {best.best} against it: {_gap_numbers(best)}."
+        f"which flatters it. {best.best} against it: {_gap_numbers(best)}"
     )
+    if is_tested and _excludes_zero(best) and best.outcome == "can't tell":
+        text += "; the test of all comparisons together does not confirm it"
+    text += "."
     return [_prompts_beaten(gaps) if is_tested else _not_tested(gaps), text]
+
+
+def _excludes_zero(gap: RivalGap) -> bool:
+    return (gap.ci_low or 0.0) > 0 or (gap.ci_high or 0.0) < 0
 
 
 def _not_tested(gaps: Sequence[RivalGap]) -> str:
@@ -49,7 +56,7 @@ def _prompts_beaten(gaps: Sequence[RivalGap]) -> str:
     found: dict[str, list[str]] = {}
     for gap in gaps:
         found.setdefault(gap.outcome, []).append(gap.other)
-    on = f"on {gaps[0].metric}, with all {n} comparisons allowed for"
+    on = f"on {gaps[0].metric}, with the number of comparisons allowed for"
     if list(found) == ["better"]:
         return f"{name} beats every one of {n} prompts {on}."
     parts = [

@@ -226,6 +226,8 @@ def _draw_words(fig: Figure, row: GainRow, top: float, layout: _Layout) -> None:
         draw_text(fig, (7.75, middle), row.outcome, weight="bold" if row.is_settled else "normal")
         return
     right = layout.width - 0.1
+    if row.over and len(row.kind) > _MOST_KIND:  # else rows of one variant would look the same
+        name = shorten_text(row.over, layout.columns)
     draw_text(fig, (_EDGE, top + 0.1), name, weight="bold")
     draw_text(fig, (right, top + 0.1), row.outcome, ha="right")
     draw_text(fig, (_EDGE, top + 0.28), f"{row.number} ({row.interval or 'no interval'})")

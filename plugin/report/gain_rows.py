@@ -44,6 +44,7 @@ class GainRow(NamedTuple):
         tone: "win", "loss" or "" for how it is coloured.
         is_settled: whether the outcome is one that tells.
         is_over_rival: whether it is against another model.
+        over: what else than the base it is against, in words; "" for the base.
     """
 
     name: str
@@ -59,6 +60,7 @@ class GainRow(NamedTuple):
     tone: str
     is_settled: bool
     is_over_rival: bool = False
+    over: str = ""
 
     @property
     def text(self) -> str:
@@ -208,6 +210,7 @@ def _gain_row(ledger: Ledger, row: Comparison) -> GainRow:
         tone=tones.get(row.outcome or "", ""),
         is_settled=row.outcome not in ("can't tell", "unclear", None),
         is_over_rival=is_rival(row.baseline),
+        over=f"over {row.baseline}" if row.baseline != ledger.baseline else "",
     )
 
 

@@ -22,10 +22,15 @@ _N_SHOWN = 300
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """How many tokens an answer takes on average; None where nobody counts them."""
+    """How many tokens an answer takes on average; None where nobody counts them.
+
+    Attributes:
+        is_recorded: whether the answers come from a file, so that nothing of their cost is known.
+    """
 
     read: float | None
     written: float | None
+    is_recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +63,11 @@ def yardstick_rows(ledger: Ledger) -> list[YardstickRow]:
     verdict = report.verdict
     if not verdict.variant or (len(prompts) < 2 and not rivals):
         return []
+    clean = report.memorisation.deciding if report.memorisation else ()
     variants = {variant.name: variant for variant in report.variants}
     rows = {
         row.baseline: row
-        for row in report.comparisons
+        for row in (clean or report.comparisons)
         if (row.variant, row.metric, row.group) == (verdict.variant, verdict.primary_metric, ALL)
     }
     gaps = {gap.other: gap for gap in verdict.prompts}
@@ -99,7 +105,8 @@ def count_tokens(completions: Mapping[tuple[str, str], Completion], name: str) -
     own = [one for (_, variant), one in completions.items() if variant == name]
     read = [one.n_prompt_tokens for one in own if one.n_prompt_tokens is not None]
     written = [one.n_tokens for one in own if one.n_tokens is not None]
-    return TokenCount(_mean(read), _mean(written))
+    is_recorded = bool(own) and all(one.seconds is None for one in own)
+    return TokenCount(_mean(read), _mean(written), is_recorded)
 
 
 def _mean(values: Sequence[int]) -> float | None:
@@ -130,6 +137,8 @@ def rival_cost_lines(
 
 def _cost_line(rival: str, found: TokenCount, about: str, own: TokenCount) -> str:
     not_compared = f"Seconds are not compared: {rival} runs on a server of its own"
+    if found.is_recorded:
+        return f"What {rival} costs is not known: its answers were recorded."
     if found.written is None:
         return f"The server of {rival} does not count tokens. {not_compared}."
     text = f"{rival} writes {_tokens(found.written)} an answer"
