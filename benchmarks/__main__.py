@@ -8,6 +8,7 @@ import sys
 NAMES = (
     *("generation", "generation_torch", "certificate", "one_load", "scoring", "judge", "cached"),
     *("preference", "memory", "stats", "early_stop", "ray_workers", "page", "overlap"),
+    "sweep",
 )
 
 for name in sys.argv[1:] or NAMES:

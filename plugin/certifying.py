@@ -28,7 +28,7 @@ from plugin.certify.sweep import (
 from plugin.compare.pairs import clusters_of
 from plugin.engines import Engine, WeightsEngine
 from plugin.errors import OptionError
-from plugin.generate import certify_one, make_prompts
+from plugin.generate import make_prompts
 from plugin.hosts import Host
 from plugin.keys import hidden_in_errors
 from plugin.load.cases import load_cases
@@ -36,6 +36,7 @@ from plugin.plan.params import Params
 from plugin.plan.plan import case_source, line_up
 from plugin.plan.resolve import find_models
 from plugin.plan.variants import Load
+from plugin.proofs import certify_one
 from plugin.records import VANILLA, Case, Completion, Message, Prompt, working_order
 from plugin.reopen import can_write
 from plugin.report.strength import strength_svg

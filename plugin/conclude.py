@@ -46,6 +46,7 @@ from plugin.report.yardsticks import rival_cost_lines
 from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, why_no_verdict
+from plugin.training.views import view_trainings
 from plugin.trust.human_choices import human_choices
 from plugin.trust.humans import (
     ResampledDraw,
@@ -147,6 +148,7 @@ def conclude(
         capability=capability,
         choices=accepted.of_variants,
         memorisation=memory,
+        trainings=view_trainings(journal.state.curves, verdict.harms, capability),
     )
 
 

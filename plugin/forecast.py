@@ -59,12 +59,17 @@ class Forecast(NamedTuple):
     n_completion_tokens: int
     n_kept: int = 0
 
+    def plus(self, other: Forecast) -> Forecast:
+        """Return both together."""
+        return Forecast(*(one + more for one, more in zip(self, other, strict=True)))
+
 
 def forecast_text(
     missing: Sequence[Item],
     judging: Judging,
     exam: Exam | None = None,
     journal: Journal | None = None,
+    later: Sequence[Item] = (),
 ) -> str:
     """Return the forecast in words; "" where no judge is asked.
 
@@ -73,10 +78,14 @@ def forecast_text(
         judging: who judges.
         exam: follows the scores; None for none.
         journal: the run's, with its cache; None counts nothing as kept.
+        later: scores like those that will be made afterwards, of which nothing is kept.
     """
     asked = [judge for judge in judging.judges if not judge.structured]
+    reason = judging.include_reason
     found = [
-        forecast_calls(missing, judging.include_reason, _count_kept(missing, judging, one, journal))
+        forecast_calls(missing, reason, _count_kept(missing, judging, one, journal)).plus(
+            forecast_calls(later, reason)
+        )
         for one in asked
     ]
     n_calls, n_kept = sum(one.n_calls for one in found), sum(one.n_kept for one in found)

@@ -9,18 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from plugin.cache import content_key
-from plugin.certify.certificate import Certificate
-from plugin.certify.measure import N_PROBES
 from plugin.engines import Engine
-from plugin.errors import BaseDisturbedError
 from plugin.journal import Journal
 from plugin.metrics import Metric
 from plugin.metrics.running import MetricError, check_score
 from plugin.plan.variants import Load
+from plugin.proofs import Refuse, certify_adapters
 from plugin.records import (
     Case,
     Completion,
@@ -53,6 +51,7 @@ def make_completions(
     progress: Progress,
     metrics: Sequence[Metric] = (),
     stages: Sequence[EngineStage] = (),
+    refuse: Refuse | None = None,
 ) -> None:
     """Make every completion and every likelihood score that the journal does not have yet.
 
@@ -66,6 +65,8 @@ def make_completions(
         progress: gets the stages.
         metrics: the run's; only those that need likelihoods are scored here.
         stages: what else is done with each engine that runs a model.
+        refuse: told of each adapter that cannot be used, which is then left out; None to end with
+            the first one.
 
     Raises:
         UserError: when model or adapter cannot be used.
@@ -92,7 +93,10 @@ def make_completions(
             with _time_stage("certify", journal):
                 progress.step = "make the prompts"
                 prompts = make_prompts(cases, load.variants, engine)
-                certify_adapters(load.variants, prompts, engine, journal, progress)
+                usable = certify_adapters(load.variants, prompts, engine, journal, progress, refuse)
+            load, names = replace(load, variants=usable), [one.name for one in usable]
+            prompts = [prompt for prompt in prompts if prompt.variant in names]
+            items = [item for item in items if item.variant in names]
             if is_own and not load.recorded:
                 _keep_prompt_facts(
                     load.variants[0].name, prompts[: len(cases)], journal, first=place == 0
@@ -127,57 +131,6 @@ def _time_stage(what: str, journal: Journal) -> Iterator[None]:
         yield
     finally:
         journal.add_seconds(what, time.perf_counter() - began)
-
-
-def certify_adapters(
-    variants: Sequence[Variant],
-    prompts: Sequence[Prompt],
-    engine: Engine,
-    journal: Journal,
-    progress: Progress,
-) -> None:
-    """Prove that every adapter has an effect, and keep the certificates.
-
-    Args:
-        variants: the engine's.
-        prompts: those of all variants; the first few of each adapter are its probes.
-        engine: the one that will generate.
-        journal: gets the certificates.
-        progress: counts the adapters.
-
-    Raises:
-        AdapterError: for an adapter that cannot be used with this base.
-        BaseDisturbedError: when the base is not itself again after one.
-    """
-    adapters = [variant for variant in variants if variant.adapter_path]
-    if not adapters:
-        return
-    progress.begin(Stage.CERTIFY, total=len(adapters))
-    for variant in adapters:
-        probes = [prompt for prompt in prompts if prompt.variant == variant.name][:N_PROBES]
-        found = certify_one(variant.name, probes, engine, progress)
-        state = journal.state
-        kept = {**state.certificates, variant.name: asdict(found)}
-        journal.save_state(replace(state, certificates=kept))
-        if found.kind == "base disturbed":
-            raise BaseDisturbedError(
-                f"base disturbed: after adapter {variant.name} was taken off, the base model no "
-                "longer answers as before, so its later completions would be wrong. Compare this "
-                "adapter in a run of its own"
-            )
-        progress.done += 1
-        progress.check()
-
-
-def certify_one(
-    name: str, probes: Sequence[Prompt], engine: Engine, progress: Progress
-) -> Certificate:
-    """Return the certificate of one variant's adapter, and show the steps on the way."""
-
-    def tell(step: str) -> None:
-        progress.step = f"{name}: {step}"
-
-    return engine.certify(name, probes, tell)
 
 
 def make_prompts(

@@ -11,7 +11,9 @@ import json
 import math
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,16 +29,21 @@ from plugin.terminal import shell_word
 
 _ROUNDING = 1e-6
 
+CONFIRMATION = "confirmation"
+"""The folder in that of a sweep with the run that confirms the recommended checkpoint."""
 
-def open_run(folder: Path, to_write: bool = False) -> Journal:
+
+def open_run(folder: Path, to_write: bool = False, or_sweep: bool = False) -> Journal:
     """Open the journal of an earlier run, and check it.
 
     Args:
         folder: the run's.
         to_write: whether something is to be written into it.
+        or_sweep: whether it may also be that of a sweep of checkpoints.
 
     Raises:
-        OptionError: when the folder holds none, or one without a run; when it cannot be written to.
+        OptionError: when the folder holds none, one without a run, or a sweep that is not wanted;
+            when it cannot be written to.
         DamagedError: when it is damaged.
     """
     if to_write:
@@ -44,10 +51,34 @@ def open_run(folder: Path, to_write: bool = False) -> Journal:
     journal = Journal.existing(folder) if can_write(folder) else _open_copy(folder)
     try:
         require_whole(journal)
+        if journal.has_begun and journal.header.sweep and not or_sweep:
+            raise OptionError(
+                f"{folder} holds a sweep of checkpoints, which has no verdict of its own; that of "
+                f"the checkpoint it recommends is in {folder / CONFIRMATION}"
+            )
     except BaseException:
         journal.close()
         raise
     return journal
+
+
+def holds_sweep(folder: Path) -> bool:
+    """Return whether the folder's journal is that of a sweep; one that cannot be read is not."""
+    path = folder / "journal.sqlite"
+    try:
+        address = f"{path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=1)) as db:
+            rows = db.execute("SELECT body FROM meta WHERE name = 'header'").fetchall()
+        header = json.loads(rows[0][0]) if rows else None
+    except (sqlite3.Error, ValueError, TypeError):
+        return False
+    return isinstance(header, dict) and bool(header.get("sweep"))
+
+
+def sweep_folder(folder: Path) -> Path:
+    """Return the sweep's folder for that of its confirming run; others stay as they are."""
+    parent = folder.absolute().parent
+    return parent if folder.absolute().name == CONFIRMATION and holds_sweep(parent) else folder
 
 
 def _open_copy(folder: Path) -> Journal:

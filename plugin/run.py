@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -36,6 +36,7 @@ from plugin.judges.panel import Judging
 from plugin.judges.spending import SpendLimits
 from plugin.keys import SecretMask, hidden_in_errors
 from plugin.memorisation.run import TrainingRequest, look_at_training
+from plugin.plan.command_parser import PROGRAM
 from plugin.plan.params import Params
 from plugin.plan.params_scoring import ALL_PAIRS, STRIP
 from plugin.plan.plan import Plan, make_plan
@@ -46,12 +47,18 @@ from plugin.report import write_report
 from plugin.report.collapse import collapse_warnings, find_collapse
 from plugin.report.record import Report
 from plugin.report.warnings import masked_completions
-from plugin.run_facts import RunHeader, RunState
+from plugin.run_facts import RunHeader, RunState, SweepFacts
 from plugin.score import items_to_score, missing_items, score_all
+from plugin.terminal import shell_word
 from plugin.thinking import unfinished_failures, why_no_verdict
+from plugin.training.views import curves_of_variants
+from plugin.training_curves import Curves
 from plugin.trust.exam import Exam, can_examine
 from plugin.trust.rating_files import accept_ratings, read_rating_files
 from plugin.worker import Progress, Stage, Worker
+
+Steps = Mapping[str, tuple[str, ...]]
+"""Metric -> the steps that its judge follows."""
 
 
 def run(params: Params, host: Host) -> Report:
@@ -64,42 +71,68 @@ def run(params: Params, host: Host) -> Report:
     """
     began = time.perf_counter()
     sources = find_sources(params, host)
-    with hidden_in_errors(lambda: sources.mask), closing(_worker(host)) as worker:
+    with hidden_in_errors(lambda: sources.mask), closing(worker_of(host)) as worker:
         worker.progress.begin(Stage.READ_INPUTS)
         plan = worker.run(lambda: make_plan(params, sources))
-        with closing(_open_journal(plan, host, sources.mask)) as journal:
+        curves = worker.run(lambda: curves_of_variants(plan.variants, bool(params.server_url)))
+        with closing(_open_journal(plan, host, sources.mask, curves)) as journal:
             for text in (*plan.loaded.notes, *plan.notes):
                 host.log(text)
             journal.add_seconds("prepare", time.perf_counter() - began)
-            if text := few_clusters_note(plan.loaded.cases):
-                host.log(f"note: {text}")
-            for text in worker.run(lambda: _complete_all(plan, journal, worker.progress)):
-                host.log(f"note: {text}")
-            if (chosen := journal.state.capability) and chosen.note:
-                host.log(chosen.note)
-            for text in _warnings_before_judging(plan, journal):  # before a judge is paid
-                host.log(f"warning: {text}")
-            _score_all(plan, journal, host, worker)
-            return _publish(journal, journal.path.parent, host, worker)
+            return _do_plan(plan, journal, host, worker)
 
 
-def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
+def run_plan(plan: Plan, host: Host, mask: SecretMask, worker: Worker, steps: Steps) -> Report:
+    """Do a run of which everything is checked, as `run` does; for a sweep's confirmation.
+
+    Args:
+        plan: of the run.
+        host: opens the folder, and gets the results.
+        mask: hides the run's secrets.
+        worker: does the work.
+        steps: evaluation steps that are written already, by metric.
+    """
+    curves = worker.run(lambda: curves_of_variants(plan.variants, on_server=False))
+    with closing(_open_journal(plan, host, mask, curves)) as journal:
+        state = journal.state
+        kept = {**steps, **state.evaluation_steps}
+        journal.save_state(replace(state, evaluation_steps=kept))
+        return _do_plan(plan, journal, host, worker)
+
+
+def _do_plan(plan: Plan, journal: Journal, host: Host, worker: Worker) -> Report:
+    if text := few_clusters_note(plan.loaded.cases):
+        host.log(f"note: {text}")
+    for text in worker.run(lambda: _complete_all(plan, journal, worker.progress)):
+        host.log(f"note: {text}")
+    if (chosen := journal.state.capability) and chosen.note:
+        host.log(chosen.note)
+    for text in warnings_before_judging(plan, journal):  # before a judge is paid
+        host.log(f"warning: {text}")
+    _score_all(plan, journal, host, worker)
+    return _publish(journal, journal.path.parent, host, worker)
+
+
+def _open_journal(
+    plan: Plan, host: Host, mask: SecretMask, curves: Mapping[str, Curves]
+) -> Journal:
     """Open the journal of the run folder for this run, and keep other processes out.
 
     Raises:
         OptionError: when the folder holds another run, or another process is working in it.
     """
     folder = host.open(plan.run_id)
-    require_writable(folder)
-    cache_dir = plan.params.cache_dir
-    cache = Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None
-    journal = Journal(folder, cache, mask)
+    journal = locked_journal(plan, folder, mask)
     try:
-        journal.lock()
-        require_whole(journal)
-        changes = _changes(journal.header, plan) if journal.has_begun else []
+        if journal.has_begun and journal.header.sweep:
+            raise OptionError(
+                f"{folder} holds a sweep of checkpoints, and a run needs a folder of its own: "
+                f"choose another --out, or go on with the sweep: {PROGRAM} resume "
+                f"{shell_word(folder)}"
+            )
+        changes = changes_of(journal.header, plan) if journal.has_begun else []
         if not journal.has_begun or (changes and not journal.completions()):
-            _begin_run(journal, plan)
+            begin_run(journal, plan, curves)
         elif changes:
             raise OptionError(
                 f"{folder} holds another run: {'; '.join(changes)}. Change that back to go on with "
@@ -115,8 +148,30 @@ def _open_journal(plan: Plan, host: Host, mask: SecretMask) -> Journal:
     return journal
 
 
-def _begin_run(journal: Journal, plan: Plan) -> None:
-    """Write into the journal what the run is: all of it, or nothing."""
+def locked_journal(plan: Plan, folder: Path, mask: SecretMask) -> Journal:
+    """Open the journal of a run's folder, and its cache; keep other processes out of the folder.
+
+    Raises:
+        OptionError: when the folder cannot be written to, or another process is working in it.
+        DamagedError: when the journal is damaged.
+    """
+    require_writable(folder)
+    cache_dir = plan.params.cache_dir
+    cache = Cache(Path(cache_dir) / "cache.sqlite") if cache_dir else None
+    journal = Journal(folder, cache, mask)
+    try:
+        journal.lock()
+        require_whole(journal)
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def begin_run(
+    journal: Journal, plan: Plan, curves: Mapping[str, Curves], sweep: SweepFacts | None = None
+) -> None:
+    """Write into the journal what the run is, or the sweep: all of it, or nothing."""
     judges = (*plan.judges, *([plan.second_judge] if plan.second_judge else []))
     models = _model_names(plan.params)
     header = RunHeader(
@@ -140,11 +195,12 @@ def _begin_run(journal: Journal, plan: Plan) -> None:
         strips_thoughts=plan.params.thinking == STRIP,
         n_source_rows=plan.loaded.n_source_rows,
         versions=plan.versions,
+        sweep=sweep,
     )
     certificates = {each.variant: asdict(each) for each in plan.lineup.certificates}
     with journal.transaction():
         journal.begin(header, plan.loaded.cases, plan.loaded.failures)
-        journal.save_state(RunState(certificates=certificates))
+        journal.save_state(RunState(certificates=certificates, curves=curves))
 
 
 def _model_names(params: Params) -> tuple[str, ...]:
@@ -152,7 +208,7 @@ def _model_names(params: Params) -> tuple[str, ...]:
     return params.model_name, *params.tuned_model
 
 
-def _changes(header: RunHeader, plan: Plan) -> list[str]:
+def changes_of(header: RunHeader, plan: Plan) -> list[str]:
     """Return a phrase for each difference between the run in the folder and the planned one."""
     was, now = header.identity, _as_stored(plan.identity)
     settings = [key for key in {**was, **now} if was.get(key) != now.get(key)]
@@ -195,7 +251,7 @@ def training_request(plan: Plan) -> TrainingRequest:
     return TrainingRequest(params.train_data, params.train_draw, params.recite_prefix, params.seed)
 
 
-def _warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
+def warnings_before_judging(plan: Plan, journal: Journal) -> list[str]:
     """Return warnings on adapters and completions, to be shown before a judge is paid."""
     cases, completions = plan.loaded.cases, journal.completions()
     certificates = certificates_of_run(journal, plan.variants, cases, completions)
@@ -213,7 +269,7 @@ def _score_all(plan: Plan, journal: Journal, host: Host, worker: Worker) -> None
     made, answers = journal.completions().values(), journal.answers().values()
     pairs = judged_contrasts([v.name for v in plan.variants], all_pairs=params.pairs == ALL_PAIRS)
     items = items_to_score(in_order, answers, plan.metrics, made, pairs)
-    judging, exam = _judging_of(plan), _make_exam(plan, in_order, journal)
+    judging, exam = judging_of(plan), make_exam(plan, in_order, journal)
     missing = missing_items(items, journal)
     exam_due = exam if exam and (missing or exam.is_due) else None
     if text := worker.run(lambda: forecast_text(missing, judging, exam_due, journal)):
@@ -234,7 +290,8 @@ def _running_gain(plan: Plan) -> RunningGain | None:
     return RunningGain(spec, names[0], contenders(names)[0])
 
 
-def _judging_of(plan: Plan) -> Judging:
+def judging_of(plan: Plan) -> Judging:
+    """Return who judges, how, and up to which limits."""
     params = plan.params
     return Judging(
         judges=plan.judges,
@@ -248,7 +305,7 @@ def _judging_of(plan: Plan) -> Judging:
     )
 
 
-def _make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | None:
+def make_exam(plan: Plan, cases: Sequence[Case], journal: Journal) -> Exam | None:
     """Return the judges' exam; None without a real judge, or if the user wants none."""
     asks_judge = any(can_examine(metric.spec) for metric in plan.metrics)
     is_real = not any(judge.structured for judge in plan.judges)
@@ -291,9 +348,9 @@ def rebuild_report(folder: Path, host: Host, human_ratings: Sequence[str] = ()) 
     """
     with (
         closing(open_run(folder)) as journal,
-        closing(_worker(host)) as worker,
+        closing(worker_of(host)) as worker,
     ):
-        out = _report_folder(folder, host.open(journal.header.run_id))
+        out = report_folder(folder, host.open(journal.header.run_id))
         if human_ratings:
             for text in accept_ratings(read_rating_files(human_ratings), journal):
                 host.log(f"note: {text}")
@@ -305,7 +362,7 @@ def rebuild_report(folder: Path, host: Host, human_ratings: Sequence[str] = ()) 
         return _publish(journal, out, host, worker)
 
 
-def _report_folder(run: Path, out: Path) -> Path:
+def report_folder(run: Path, out: Path) -> Path:
     """Return where to write the report of a run; refuse the folder of another run."""
     is_own = out.resolve() == run.resolve()
     if not is_own and (out / "journal.sqlite").exists():
@@ -316,7 +373,8 @@ def _report_folder(run: Path, out: Path) -> Path:
     return out
 
 
-def _worker(host: Host) -> Worker:
+def worker_of(host: Host) -> Worker:
+    """Return a worker that keeps the host up to date."""
     return Worker(host.tend, partial(exit_now, host), host.stop_within_s)
 
 

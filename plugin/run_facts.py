@@ -11,7 +11,44 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plugin.records import MetricSpec, Variant
+from plugin.training_curves import Curves
 from plugin.training_facts import TrainingFacts
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFacts:
+    """A checkpoint that takes part in a sweep.
+
+    Attributes:
+        name: of its variant.
+        value: its place on the axis, such as its training step.
+        path: its folder, or its file.
+        digest: of weights and settings.
+    """
+
+    name: str
+    value: float
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFacts:
+    """What a sweep is about, besides what it has in common with a run.
+
+    Attributes:
+        words: what the user named, as absolute paths, some with a value before them.
+        axis: what the values are, such as "step".
+        checkpoints: by their place on the axis.
+        skipped: place and reason of each that takes no part.
+        notes: what the reader must know of them, a sentence each.
+    """
+
+    words: tuple[str, ...]
+    axis: str
+    checkpoints: tuple[CheckpointFacts, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +73,7 @@ class RunHeader:
         strips_thoughts: whether only what follows a completion's thoughts is scored.
         n_source_rows: rows of the data set, the unusable ones included.
         versions: of this program, its libraries, the engine and the platform.
+        sweep: what a sweep of checkpoints is about; None for a run.
     """
 
     run_id: str
@@ -54,6 +92,7 @@ class RunHeader:
     strips_thoughts: bool = False
     n_source_rows: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    sweep: SweepFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +281,9 @@ class RunState:
         capability: how general ability is tested; None before that was decided.
         text_note: why texts were not read, or are not compared; "" for nothing to say.
         training: what is known of the training data; None where none was named.
+        curves: the loss curves of the training, by variant, where its logs were found.
+        sweep_skipped: checkpoint of a sweep that could not be used after all -> the reason.
+        sweep_choice: what a sweep recommends; "" before it has chosen.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -267,3 +309,6 @@ class RunState:
     capability: CapabilityChoice | None = None
     text_note: str = ""
     training: TrainingFacts | None = None
+    curves: Mapping[str, Curves] = field(default_factory=dict)
+    sweep_skipped: Mapping[str, str] = field(default_factory=dict)
+    sweep_choice: str = ""

@@ -14,6 +14,7 @@ from plugin.errors import OptionError
 from plugin.hosts.folder import FolderHost
 from plugin.plan.command_line import PROGRAM, read_config
 from plugin.plan.params import Params
+from plugin.run_facts import SweepFacts
 
 _DEMO = Path(__file__).resolve().parent.parent / "demo"
 
@@ -31,9 +32,34 @@ def start_demo(given: Mapping[str, Any], host: FolderHost) -> int:
     return _run(demo_params(given["out"]), host)
 
 
+def start_sweep(given: dict[str, Any], host: FolderHost) -> int:
+    """Choose the best of many checkpoints."""
+    from plugin.sweep.request import SweepOrder
+    from plugin.sweep.steps import sweep
+
+    values = read_config(given.pop("config"))
+    words, axis = given.pop("checkpoints") or (), given.pop("axis") or ""
+    values |= {name: value for name, value in given.items() if value is not None}
+    params = Params.parse(values)
+    host.out, host.prefix = params.out, "sweep-"
+    sweep(SweepOrder(params, tuple(words), axis), host)
+    return 0
+
+
 def start_resume(given: Mapping[str, Any], host: FolderHost) -> int:
-    """Go on with a run."""
-    return _run(_resume_params(Path(given["folder"])), host)
+    """Go on with a run or a sweep."""
+    from plugin.reopen import sweep_folder
+
+    folder = sweep_folder(Path(given["folder"]))
+    params, facts = _resume_params(folder)
+    if facts is None:
+        return _run(params, host)
+    from plugin.sweep.request import SweepOrder
+    from plugin.sweep.steps import sweep
+
+    host.out = params.out
+    sweep(SweepOrder(params.model_copy(update={"model_adapter": ()}), facts.words), host)
+    return 0
 
 
 def _run(params: Params, host: FolderHost) -> int:
@@ -45,11 +71,19 @@ def _run(params: Params, host: FolderHost) -> int:
 
 
 def start_report(given: Mapping[str, Any], host: FolderHost) -> int:
-    """Rebuild the files of a run from its journal."""
-    from plugin.run import rebuild_report
+    """Rebuild the files of a run or a sweep from its journal."""
+    from plugin.reopen import holds_sweep
 
+    folder = Path(given["folder"])
     host.out = given["out"] or given["folder"]
-    rebuild_report(Path(given["folder"]), host, given["human_ratings"] or ())
+    if holds_sweep(folder):
+        from plugin.sweep.rebuild import rebuild_sweep
+
+        rebuild_sweep(folder, host, given["human_ratings"] or ())
+    else:
+        from plugin.run import rebuild_report
+
+        rebuild_report(folder, host, given["human_ratings"] or ())
     return 0
 
 
@@ -73,6 +107,15 @@ def start_certify(given: Mapping[str, Any], host: FolderHost) -> int:
     chosen = read_scales(scales) if scales is not None else ()
     found = certify(Params.parse({**values, "max_tokens": PROBE_TOKENS}), host, chosen, host.out)
     return 0 if all(one.kind == "certified" for one in found) else NOT_CERTIFIED
+
+
+def start_curves(given: Mapping[str, Any], host: FolderHost) -> int:
+    """Say what the logs of a training show."""
+    from plugin.reading_curves import show_curves
+
+    host.out = given["out"]
+    show_curves(given["folder"], host, host.out)
+    return 0
 
 
 def demo_params(out: str) -> Params:
@@ -103,17 +146,18 @@ def demo_params(out: str) -> Params:
     )
 
 
-def _resume_params(folder: Path) -> Params:
+def _resume_params(folder: Path) -> tuple[Params, SweepFacts | None]:
+    """Return the options of a run or a sweep, and what the sweep is about."""
     from plugin.reopen import open_run
 
-    journal = open_run(folder, to_write=True)
+    journal = open_run(folder, to_write=True, or_sweep=True)
     try:
         values = {**journal.header.params, "out": str(folder)}
-        state = journal.state
+        facts, state = journal.header.sweep, journal.state
         if state.ratings or state.human_choices or state.reason_checks:
             values.pop("human_ratings", None)  # the journal has them; the files may be gone
         if state.training and not all(Path(name).exists() for name in state.training.files):
             values.pop("train_data", None)  # the journal keeps what was found
     finally:
         journal.close()
-    return Params.parse(values)
+    return Params.parse(values), facts

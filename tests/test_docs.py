@@ -28,6 +28,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 OTHER_OPTIONS = {"config", "help", "help-all", "enable-lora", "lora-modules", "lora-paths"}
 OTHER_OPTIONS |= {"model", "adapter-path", "check", "scales"}
+OTHER_OPTIONS |= {"checkpoints", "axis"}
 OTHER_OPTIONS |= {"page", "kind", "reasons", "raters", "n"}
 """Words after two dashes that are no options of a run, or are options of other programs."""
 

@@ -11,11 +11,12 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body pace records sheets languages terminal training_facts | keys "
-    "| net results run_facts thinking | cache "
-    "| preference_rows | item_rows | journal | load metrics compare | certify | engines | judges "
-    "| trust | capability | memorisation | report | hosts score forecast | plan | reopen "
-    "| generate conclude ratings | run | certifying | typed | cli"
+    "errors | worker body pace records sheets languages terminal training_facts "
+    "training_curves | keys | net results run_facts thinking | cache "
+    "| preference_rows | item_rows | journal | load metrics compare | training | certify "
+    "| engines | judges | trust | capability | memorisation | report "
+    "| hosts score forecast proofs | plan | reopen | generate conclude ratings | run | sweep "
+    "| certifying reading_curves | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
@@ -52,9 +53,10 @@ HEAVY = {
         f"report/{name}.py"
         for name in (
             *("canvas", "capability_charts", "charts", "confusion", "gain_chart"),
-            *("memorisation_chart", "pdf"),
+            *("memorisation_chart", "pdf", "curves_chart"),
         )
     ),
+    "tensorboard": ("training/tables.py",),
     "lm_eval": ("capability/harness.py", "capability/harness_model.py"),
     "pickle": (),
 }

@@ -17,7 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from plugin.load.adapter import AdapterFolder, inspect_adapter, parse_peft_config
+from plugin.load.adapter import (
+    AdapterFolder,
+    inspect_adapter,
+    parse_peft_config,
+    weights_name,
+)
 from plugin.load.tensors import RawTensor, read_tensors, write_tensors
 
 _SEED = 19
@@ -123,7 +128,7 @@ def random_adapter(adapter: AdapterFolder, into: Path) -> AdapterFolder | None:
         has_any = has_any or wanted > 0
     if not has_any:
         return None
-    write_tensors(into / adapter.weights_path.name, tensors)
+    write_tensors(into / weights_name(adapter.kind), tensors)
     (into / "adapter_config.json").write_text(json.dumps(adapter.config), encoding="utf-8")
     return replace(inspect_adapter(into), path=adapter.path, chat=adapter.chat)
 

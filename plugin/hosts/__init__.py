@@ -16,6 +16,7 @@ from typing import Protocol
 
 from plugin.errors import AdapterError, OptionError, VerdictError
 from plugin.journal import kept_text
+from plugin.load.adapter import is_mlx_checkpoint
 from plugin.report.record import Report
 from plugin.terminal import say
 from plugin.worker import STOP_WITHIN_S, Progress, Stage
@@ -95,10 +96,10 @@ class PathHost:
         return os.path.abspath(path) if path.exists() or _looks_like_path(name) else name
 
     def adapter(self, name: str) -> Path:
-        """Return the adapter's directory as an absolute path."""
+        """Return the absolute path of the adapter's directory, or of mlx-lm's checkpoint file."""
         # Links are kept: their names are what adapters are shown by.
         path = Path(os.path.abspath(Path(os.path.expanduser(name))))
-        if not path.is_dir():
+        if not (path.is_dir() or is_mlx_checkpoint(path)):
             raise AdapterError(
                 f"adapter {name!r}: no such directory (tried {path}); --model_adapter takes the "
                 "directory that holds the adapter's weights"

@@ -2,7 +2,8 @@
 
 MLX and PEFT adapters use the same name for their config file but different contents, so the name
 of the weights file decides which format it is. A trainer's folder may also hold checkpoints and a
-fused model; they are ignored. If the folder holds only checkpoints, the last one is used.
+fused model; they are ignored. If the folder holds only checkpoints, the last one is used. mlx-lm
+saves its checkpoints as numbered files beside one config; such a file can be named itself.
 
 `parse_peft_config` reads PEFT's settings: the rank and scale of each module, and settings that no
 engine here can apply.
@@ -28,6 +29,9 @@ _WEIGHT_FILES: dict[str, Literal["mlx", "peft"]] = {
     "adapters.safetensors": "mlx",
     "adapter_model.safetensors": "peft",
 }
+MLX_CHECKPOINT = re.compile(r"(\d+)_adapters\.safetensors")
+"""The name of a checkpoint that mlx-lm saves, with its step."""
+
 _READ_FILES = (*_WEIGHT_FILES, "adapter_config.json", *_OF_TOKENIZER)
 _MLX_METHODS = ("lora", "dora", "full")
 _FUSED = "fused_model"
@@ -60,7 +64,7 @@ class AdapterFolder:
     """Describe an adapter on disk.
 
     Attributes:
-        path: the directory, as the user gave it.
+        path: the directory, as the user gave it; or the file of one of mlx-lm's checkpoints.
         root: the directory with the files: `path`, or the last checkpoint in it.
         kind: the format.
         config: the parsed adapter_config.json.
@@ -86,7 +90,9 @@ class AdapterFolder:
     @property
     def weights_path(self) -> Path:
         """Return the path of the safetensors file."""
-        return next(self.root / name for name, kind in _WEIGHT_FILES.items() if kind == self.kind)
+        if MLX_CHECKPOINT.fullmatch(self.path.name) and self.path.parent == self.root:
+            return self.path
+        return self.root / weights_name(self.kind)
 
     @property
     def method(self) -> str:
@@ -118,12 +124,20 @@ class AdapterFolder:
         return ", ".join(words)
 
 
+def weights_name(kind: str) -> str:
+    """Return the usual name of the weights file of this format."""
+    return next(name for name, one in _WEIGHT_FILES.items() if one == kind)
+
+
 def inspect_adapter(path: Path) -> AdapterFolder:
-    """Check an adapter's directory and read its description.
+    """Check an adapter's directory, or a checkpoint's file of mlx-lm, and read its description.
 
     Raises:
         AdapterError: when it is missing, empty, broken, or holds only pickle files.
     """
+    if is_mlx_checkpoint(path):
+        check_files(path.parent, (path.name, *_READ_FILES), AdapterError)
+        return _read_adapter(path, path.parent, path.name, "mlx")
     if not path.is_dir():
         found = folder_problem(path).replace("no such dir", "no such adapter dir")
         raise AdapterError(f"{path}: {found}; check --model_adapter")
@@ -134,6 +148,16 @@ def inspect_adapter(path: Path) -> AdapterFolder:
     if len(kinds) != 1:
         raise AdapterError(f"{path}: {_not_one_adapter_text(path, list(kinds))}")
     ((name, kind),) = kinds.items()
+    return _read_adapter(path, root, name, kind)
+
+
+def is_mlx_checkpoint(path: Path) -> bool:
+    """Return whether this is the file of a checkpoint that mlx-lm saved."""
+    return bool(MLX_CHECKPOINT.fullmatch(path.name)) and path.is_file()
+
+
+def _read_adapter(path: Path, root: Path, name: str, kind: Literal["mlx", "peft"]) -> AdapterFolder:
+    """Return the description of the adapter whose weights have this name in the folder."""
     config_path = root / "adapter_config.json"
     if not config_path.is_file():
         raise AdapterError(

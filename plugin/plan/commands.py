@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from plugin.plan.command_parser import PROGRAM, RUN_OPTIONS, CommandParser, add_option, full_help
+from plugin.plan.commands_training import curves_options, sweep_options
 from plugin.plan.options import Group
 from plugin.plan.params import option_of
 
@@ -141,9 +142,19 @@ COMMANDS = {
         _report_options,
         "plugin.typed:start_report",
     ),
+    "sweep": Command(
+        "choose the best of many checkpoints, and confirm it on other cases",
+        sweep_options,
+        "plugin.typed:start_sweep",
+    ),
     "ratings": Command(
         "write pages (--page) or a template for human ratings of cases drawn at random",
         _ratings_options,
         "plugin.typed:start_ratings",
+    ),
+    "curves": Command(
+        "say what the loss curves of a training show, and which checkpoint is the best",
+        curves_options,
+        "plugin.typed:start_curves",
     ),
 }

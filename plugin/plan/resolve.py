@@ -68,6 +68,7 @@ class Sources:
         prompts: the prompts to beat, with their texts.
         rivals: the other models.
         rival_prompt: the text of their system prompt; "" for none.
+        adapter_names: by which the adapters are shown; () to name them after their folders.
         metrics_without_judge: see `plugin.hosts.Host`.
     """
 
@@ -87,6 +88,7 @@ class Sources:
     prompts: tuple[NamedPrompt, ...] = ()
     rivals: tuple[RivalModel, ...] = ()
     rival_prompt: str = ""
+    adapter_names: tuple[str, ...] = ()
 
 
 def find_sources(params: Params, host: Host) -> Sources:

@@ -103,7 +103,7 @@ def local_lineup(params: Params, sources: Sources, scales: Sequence[float] = ())
     """
     adapters = [inspect_adapter(Path(path)) for path in sources.adapters]
     places = [*(str(adapter.path) for adapter in adapters), *sources.tuned]
-    shown = short_names(places)
+    shown = _shown_names(places, sources.adapter_names)
     _check_local_names(places, shown)
     named = dict(zip(shown, adapters, strict=False))
     named |= _scaled(named, scales)
@@ -154,6 +154,12 @@ def local_lineup(params: Params, sources: Sources, scales: Sequence[float] = ())
         certificates=tuple(not_applicable(name, NOT_APART) for name in tuned_names),
         max_tokens=params.max_tokens,
     )
+
+
+def _shown_names(places: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Return the names of adapters and fine-tuned models, except the names given to adapters."""
+    files = [place.removesuffix(".safetensors") for place in places]
+    return [*given, *short_names(files)[len(given) :]]
 
 
 def _scaled(

@@ -16,6 +16,7 @@ from plugin.report.canvas import inline_svg
 from plugin.report.capability_charts import capability_charts
 from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.confusion import confusion_svg
+from plugin.report.curves_chart import Block, curves_svg
 from plugin.report.gain_chart import answer_svg, gains_svg
 from plugin.report.memorisation_chart import memorisation_svg
 from plugin.report.page import Pictures, render_page
@@ -23,6 +24,7 @@ from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases, turned_fields
 from plugin.report.tables import csv_text, make_tables
 from plugin.sheets import spell_controls
+from plugin.training.views import TrainingView
 from plugin.worker import Progress, Stage
 
 SUMMARY_FORMAT = 1
@@ -54,7 +56,10 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
         charts["confusion.svg"] = files["confusion.svg"] = confusion_svg(report.task.matrices)
     if drawn := memorisation_svg(report.memorisation):
         files["memorisation.svg"] = drawn
-    pictures = pictures._replace(memory=_inline(drawn, "memory"))
+    trained = curves_svg([_training_block(view) for view in report.trainings])
+    if trained:
+        files["curves.svg"] = trained
+    pictures = pictures._replace(memory=_inline(drawn, "memory"), curves=_inline(trained, "curves"))
     ability = capability_charts(report.capability) if report.capability else {}
     files |= ability
     inline, own = (
@@ -74,6 +79,10 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
 
 def _inline(svg: str, prefix: str) -> str:
     return inline_svg(svg, prefix) if svg else ""
+
+
+def _training_block(view: TrainingView) -> Block:
+    return Block(", ".join(view.variants), view.curves, view.chosen)
 
 
 _CHARTS = {"comparison.svg": comparison_svg, "distribution.svg": distribution_svg}
@@ -167,6 +176,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         "collapse": report.collapse,
         "capability": report.capability,
         "memorisation": report.memorisation,
+        "trainings": [_training_fields(view) for view in report.trainings],
         "provenance": report.provenance,
     }
     return {key: _plain_json(value) for key, value in content.items()}
@@ -203,6 +213,22 @@ def verdict_txt(report: Report) -> str:
     warnings = (f"Warning: {warning}" for warning in report.warnings)
     judge = (f"Judge: {report.judge}",) if report.judge != NoJudge.label else ()
     return spell_controls("\n".join((report.verdict.text, *warnings, *judge))) + "\n"
+
+
+def _training_fields(view: TrainingView) -> dict[str, Any]:
+    """Return what a training's log shows, without its points."""
+    curves = view.curves
+    return {
+        "variants": view.variants,
+        "log": curves.log,
+        "trainer": curves.trainer,
+        "diagnosis": _plain_json(curves.diagnosis),
+        "checkpoints": curves.checkpoints,
+        "settings": curves.settings,
+        "lines": view.lines,
+        "advice": view.advice,
+        "notes": curves.notes,
+    }
 
 
 def _distance_fields(distance: Distance | None) -> dict[str, float] | None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette. Blue and vermilion are reserved for wins and losses.
 WIN, LOSS, TIE = "#0072B2", "#D55E00", "#999999"
 VANILLA_COLOUR = "#999999"
-PROMPT_COLOURS = ("#5B6B8C", "#8FA0C6", "#36425E", "#B3BFD9")
+PROMPTED_COLOUR = "#5B6B8C"
+PROMPT_COLOURS = (PROMPTED_COLOUR, "#8FA0C6", "#36425E", "#B3BFD9")
 RIVAL_COLOURS = ("#6A3D9A", "#9B72C4")
 RIVAL_HATCH = "////"
 """Marks other models, for those who see no colour."""

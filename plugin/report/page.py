@@ -87,11 +87,13 @@ class Pictures(NamedTuple):
 
     Attributes:
         memory: the same for what the training data shows.
+        curves: the same for the trainings' loss curves.
     """
 
     wide: str = ""
     narrow: str = ""
     memory: str = ""
+    curves: str = ""
 
 
 _NO_PICTURES = Pictures()

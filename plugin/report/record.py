@@ -27,6 +27,7 @@ from plugin.report.collapse import Collapse
 from plugin.report.preferences import Compared
 from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.thinking import SplitText
+from plugin.training.views import TrainingView
 from plugin.trust.accepted_choices import VariantChoice
 from plugin.trust.records import Trust
 
@@ -54,6 +55,7 @@ class Report:
         capability: what became of general ability; None where it was not tested.
         choices: which answers people preferred, a row per case, variant and rater.
         memorisation: what the training data shows; None where none was named.
+        trainings: what the trainings' logs show, where there are any.
     """
 
     verdict: Verdict
@@ -79,6 +81,7 @@ class Report:
     capability: Capability | None = None
     choices: tuple[VariantChoice, ...] = ()
     memorisation: Memorisation | None = None
+    trainings: tuple[TrainingView, ...] = ()
 
 
 Row = TypeVar("Row", Summary, Comparison)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors.numpy import save_file
 
 from plugin.errors import AdapterError
 from plugin.load.adapter import inspect_adapter
+from tests.conftest import ROOT
 
 
 def mlx_adapter(folder: Path) -> Path:
@@ -370,3 +372,13 @@ def test_where_only_checkpoints_are_the_last_one_counts(tmp_path: Path) -> None:
     assert (found.path, found.root.name, found.config["r"]) == (folder, "checkpoint-100", 100)
     assert found.traits.endswith(", from checkpoint-100")
     assert found.weights_path == folder / "checkpoint-100" / "adapter_model.safetensors"
+
+
+def test_a_checkpoint_of_mlx_lm_can_be_named_by_its_file(tmp_path: Path) -> None:
+    for name in ("adapters.safetensors", "adapter_config.json"):
+        shutil.copy(ROOT / "demo/adapter" / name, tmp_path)
+    file = tmp_path / "0000100_adapters.safetensors"
+    (tmp_path / "adapters.safetensors").rename(file)
+    found = inspect_adapter(file)
+    assert (found.path, found.root, found.weights_path) == (file, tmp_path, file)
+    assert found.shapes == inspect_adapter(ROOT / "demo/adapter").shapes

@@ -1,0 +1,95 @@
+"""Do what the command `curves` asks: say what a training's logs show, and draw them.
+
+It reads files that the trainer left. No model is loaded and no judge is asked.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from plugin.errors import OptionError
+from plugin.hosts import Host
+from plugin.report.curves_chart import Block, curves_svg
+from plugin.sheets import guard_cell, spell_breaks
+from plugin.training.advice import advise
+from plugin.training.find import read_curves
+from plugin.training.words import curve_lines
+from plugin.training_curves import Curves, Series
+
+CURVE_COLUMNS = ("curve", "step", "value", "name")
+"""Columns of curves.csv: a row for each value, and one for each checkpoint with its loss."""
+
+
+def show_curves(place: str, host: Host, out: str = "") -> Curves:
+    """Say what the logs in or beside a folder show; write picture and table where asked to.
+
+    Args:
+        place: an adapter's folder, a training's folder, or a log.
+        host: shows the text, and opens the folder of the picture.
+        out: the folder for curves.svg and curves.csv; "" for none.
+
+    Raises:
+        DataError: when there is no log, or it cannot be read.
+        OptionError: when the files cannot be written.
+    """
+    curves = read_curves(place)
+    for line in text_lines(curves):
+        host.log(line)
+    if out:
+        folder = host.open("curves")
+        files = {"curves.svg": curves_svg([_block(place, curves)]), "curves.csv": _table(curves)}
+        try:
+            for name, text in files.items():
+                (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise OptionError(
+                f"--out {folder}: the files cannot be written ({error.strerror}); choose another "
+                "folder"
+            ) from error
+        host.log(f"\nPicture and table: {', '.join(str(folder / name) for name in files)}")
+    return curves
+
+
+def text_lines(curves: Curves) -> list[str]:
+    """Return what a terminal shows."""
+    n_train, n_evaluation = (
+        len(series.broken) + series.n if not series.n else series.n
+        for series in (curves.train, curves.evaluation)
+    )
+    lines = [
+        f"{curves.log} of {curves.trainer}: {n_train:,} training losses, {n_evaluation:,} "
+        f"evaluation losses, {len(curves.checkpoints):,} checkpoints",
+        "",
+        *curve_lines(curves),
+    ]
+    if advice := advise(curves):
+        lines += ["", "What to change next:", *(f"- {text}" for text in advice)]
+    return [*lines, *(f"note: {text}" for text in curves.notes)]
+
+
+def _block(place: str, curves: Curves) -> Block:
+    chosen = () if curves.chosen is None else (curves.chosen,)
+    return Block(Path(place).expanduser().resolve().name, curves, chosen)
+
+
+def _table(curves: Curves) -> str:
+    """Return curves.csv."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(CURVE_COLUMNS)
+    for name, series in (
+        ("training loss", curves.train),
+        ("evaluation loss", curves.evaluation),
+        ("learning rate", curves.learning_rate),
+    ):
+        writer.writerows((name, f"{step:g}", value, "") for step, value in _pairs(series))
+    for one in curves.checkpoints:
+        loss = "" if one.loss is None else one.loss
+        writer.writerow(("checkpoint", f"{one.step:g}", loss, guard_cell(spell_breaks(one.name))))
+    return written.getvalue()
+
+
+def _pairs(series: Series) -> list[tuple[float, float]]:
+    return [*zip(series.steps, series.values, strict=True)]
