@@ -29,6 +29,14 @@ from plugin.run_facts import (
     RunState,
     SecondJudging,
 )
+from plugin.training_curves import (
+    Change,
+    Curves,
+    Diagnosis,
+    SavedCheckpoint,
+    Series,
+    TrainingSettings,
+)
 from plugin.training_facts import AnswerReading, CaseMark, Recital, TrainingFacts, VerbatimText
 from tests.samples import case, completion
 
@@ -81,6 +89,22 @@ STATE = RunState(
         verbatim=(VerbatimText("1", "tuned", 13, False, "row 1", "text"),),
         done=("tuned",),
     ),
+    curves={
+        "tuned": Curves(
+            "mlx-lm",
+            "train.log",
+            "step",
+            Series((10, 20), (2.5, 1 / 3), (30,), 3),
+            Series((20,), (2.0,), n=1),
+            Series(),
+            epoch=1.5,
+            checkpoints=(SavedCheckpoint(20, "checkpoint-20", 2.0),),
+            chosen=20,
+            settings=TrainingSettings(epochs=2, files=("adapter_config.json",)),
+            diagnosis=Diagnosis("overfitting", change=Change(10, 1, 20, 2)),
+            notes=("a note",),
+        )
+    },
 )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TOP, _PANEL, _RATE, _BELOW = 0.6, 2.6, 0.55, 0.75
+_TOP, _PANEL, _RATE, _BELOW = 0.6, 2.6, 0.55, 0.6
 """Inches: the title of a block, the panel of losses, that of the learning rate, and the axis."""
 
 _LEFT, _RIGHT = 0.75, 0.35

@@ -125,7 +125,7 @@ def _diverging_line(curves: Curves) -> str:
 def _noise_text(found: Diagnosis) -> str:
     if found.noise is None:
         return ""
-    return f" (by chance, one value strays by about {say_loss(found.noise)})"
+    return f" (by chance, one {_NAMES[found.curve]} strays by about {say_loss(found.noise)})"
 
 
 def _broken_line(name: str, series: Series, found: Diagnosis) -> str:
