@@ -9,6 +9,7 @@ NAMES = (
     *("generation", "generation_torch", "certificate", "one_load", "scoring", "judge", "cached"),
     *("preference", "memory", "stats", "early_stop", "ray_workers", "page", "overlap"),
     "sweep",
+    "gate",
 )
 
 for name in sys.argv[1:] or NAMES:

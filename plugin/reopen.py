@@ -7,6 +7,7 @@ cannot be written to can still be reported.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -111,6 +112,23 @@ def can_write(folder: Path) -> bool:
         for each in (folder, path)
         if each.exists()
     )
+
+
+def require_idle(folder: Path) -> None:
+    """Check that no process is working on the run.
+
+    Raises:
+        OptionError: when one is.
+    """
+    try:
+        with (folder / "journal.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OptionError(
+            f"another process is working in {folder}; wait until it ends, or stop it"
+        ) from error
+    except OSError:  # no run has ever locked it, or it cannot be read
+        return
 
 
 def require_writable(folder: Path) -> None:

@@ -15,8 +15,8 @@ ORDER = (
     "training_curves | keys | net results run_facts thinking | cache "
     "| preference_rows | item_rows | journal | load metrics compare | training | certify "
     "| engines | judges | trust | capability | memorisation | report "
-    "| hosts score forecast proofs | plan | reopen | generate conclude ratings | run | sweep "
-    "| certifying reading_curves | typed | cli"
+    "| hosts score forecast proofs | plan | reopen | generate conclude ratings | gate | run "
+    "| sweep | certifying reading_curves | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 

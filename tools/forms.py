@@ -91,6 +91,7 @@ FILES: dict[str, Callable[[str], str]] = {
     "task.yaml": task_yaml,
     "README.md": _generated(cost=examples.cost_line),
     "docs/options.md": options_page,
+    "docs/ci.md": _generated(rules=tables.gate_table),
     "docs/metrics.md": _generated(metrics=tables.metric_table),
     "docs/verdict.md": _generated(cases=examples.cases_needed, examples=examples.verdict_examples),
     "docs/judging_cost.md": _generated(

@@ -1,4 +1,4 @@
-"""Write the tables of docs/metrics.md and docs/judging_cost.md from the program's own tables."""
+"""Write the tables of metrics, prices and rules in docs/ from the program's own tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from plugin.engines import ENGINES
 from plugin.judges.spending import PRICES_AS_OF, list_prices
 from plugin.metrics import METRICS
 from plugin.metrics.entry import MetricEntry
+from plugin.plan.gate_rules import RULES
 from plugin.records import MetricSpec
 
 LOOKS_AT = {
@@ -114,6 +115,15 @@ def _calls(spec: MetricSpec) -> str:
     if spec.is_relative:
         per = " per case and pair"
     return f"{n_calls}{per} ({spec.n_questions})" if spec.asks_reason else f"{n_calls}{per}"
+
+
+def gate_table() -> str:
+    """Return the table of a gate's rules."""
+    rows = ["| rule | the model must |", "|---|---|"]
+    for name, entry in RULES.items():
+        value = entry.value.replace("|", "\\|")
+        rows.append(f"| `--{name}{f' {value}' if value else ''}` | {entry.about} |")
+    return "\n".join(rows)
 
 
 def price_table() -> str:

@@ -21,7 +21,7 @@ from plugin.results import IntervalKind
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95
-"""Level of every interval."""
+"""Level of every interval, unless said otherwise."""
 
 MIN_CLUSTERS = 6
 """With fewer clusters no sign-flip test reaches p < 0.05: 2 of 2**5 patterns are 0.06."""
@@ -153,14 +153,14 @@ def n_varying(units: Units) -> int:
     return len(units.sums) - int(counts.max(initial=0))
 
 
-def t_quantile(df: float) -> float:
+def t_quantile(df: float, level: float = LEVEL) -> float:
     """Return the quantile of Student's t distribution for the two-sided level."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(df, (1 + LEVEL) / 2))
+    return float(stdtrit(df, (1 + level) / 2))
 
 
-def bca_interval(units: Units, seed: int, n_resamples: int) -> Interval:
+def bca_interval(units: Units, seed: int, n_resamples: int, level: float = LEVEL) -> Interval:
     """Return the BCa bootstrap interval of the mean over cases without clusters (Efron 1987).
 
     A bootstrap's spread is too small by sqrt(1 - 1/n), and its quantiles follow the normal and not
@@ -171,7 +171,7 @@ def bca_interval(units: Units, seed: int, n_resamples: int) -> Interval:
     from scipy.special import ndtr
 
     n_units = len(units.sums)
-    quantile = math.sqrt(n_units / (n_units - 1)) * t_quantile(n_units - 1)
+    quantile = math.sqrt(n_units / (n_units - 1)) * t_quantile(n_units - 1, level)
     ends = bca_ends(units.sums, float(2 * ndtr(quantile) - 1), seed, n_resamples)
     method = f"BCa bootstrap over {n_units} cases, {n_resamples} resamples"
     return Interval(*ends, method, IntervalKind.BOOTSTRAP)
@@ -289,6 +289,7 @@ def ratio_of_means(
     wholes: Sequence[float],
     *,
     clusters: Sequence[Hashable] | None = None,
+    level: float = LEVEL,
 ) -> RatioEstimate:
     """Divide the mean of the parts by the mean of the wholes, and give the ratio's 95% interval.
 
@@ -301,6 +302,7 @@ def ratio_of_means(
         parts: a gain per case.
         wholes: another gain per case, in the same order.
         clusters: a label per case; cases with the same label belong together.
+        level: of the interval.
 
     Raises:
         ValueError: for a gain that is not finite, or sequences of different length.
@@ -325,17 +327,17 @@ def ratio_of_means(
         return estimate(ratio, None, None, why)
     if min(n_varying(above), n_varying(below)) < MIN_VARYING:
         return estimate(ratio, None, None, f"no interval: too few {below.noun} vary")
-    ends = _fieller(above.sums, below.sums)
+    ends = _fieller(above.sums, below.sums, level)
     if ends is None:
         return estimate(None, None, None, "no ratio: the divisor may be zero")
     return estimate(ratio, *ends, f"Fieller's interval over {n_units} {below.noun}")
 
 
-def _fieller(above: Floats, below: Floats) -> tuple[float, float] | None:
+def _fieller(above: Floats, below: Floats, level: float) -> tuple[float, float] | None:
     """Return both ends of Fieller's interval; None if it is not bounded."""
     n_units = len(below)
     top, bottom = float(above.mean()), float(below.mean())
-    reach = t_quantile(n_units - 1) ** 2
+    reach = t_quantile(n_units - 1, level) ** 2
     (var_top, both), (_, var_bottom) = np.cov(above, below) * (reach / n_units)
     # The ends solve (top - r * bottom)**2 = reach * variance of the mean of part - r * whole.
     square, half, rest = bottom**2 - var_bottom, top * bottom - both, top**2 - var_top

@@ -15,6 +15,7 @@ from plugin.compare import stats
 from plugin.compare.intervals import (
     LEVEL,
     MIN_CLUSTERS,
+    Units,
     betting_interval,
     check_values,
     group_units,
@@ -68,12 +69,28 @@ def needed_if_alike(pairs: Pairs, is_settled: Callable[[float, float], bool]) ->
     extent = pairs.spec.largest_gain
     clusters = clusters_of([case for case, _, _ in pairs.whole])
     units = group_units(check_values(pairs.gains, -extent, extent, "gain"), clusters)
+    return needed_units(units, (-extent, extent), is_settled)
+
+
+def needed_units(
+    units: Units, bounds: tuple[float, float], is_settled: Callable[[float, float], bool]
+) -> int | None:
+    """Return how many units would settle a mean, if further ones are like these.
+
+    Args:
+        units: those that there are.
+        bounds: smallest and largest possible value of a case.
+        is_settled: whether an interval with these ends would be enough.
+
+    Returns:
+        The number of all of them; None as `needed_if_alike`.
+    """
     n = len(units.sums)
-    if n < 2 or not math.isfinite(extent):
+    if n < 2 or not all(map(math.isfinite, bounds)):
         return None
 
     def would_tell(wanted: int) -> bool:
-        found = betting_interval(units, (-extent, extent), 1 - LEVEL, times=wanted / n)
+        found = betting_interval(units, bounds, 1 - LEVEL, times=wanted / n)
         low, high = found.low, found.high
         return low is not None and high is not None and is_settled(low, high)
 

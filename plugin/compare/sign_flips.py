@@ -54,9 +54,13 @@ def can_invert(units: Units) -> bool:
 
 
 def invert_flips(
-    units: Units, bounds: tuple[float, float], seed: int, n_resamples: int
+    units: Units,
+    bounds: tuple[float, float],
+    seed: int,
+    n_resamples: int,
+    level: float = LEVEL,
 ) -> FlipTest:
-    """Return p and the 95% interval of the mean over all cases, by flipping whole clusters.
+    """Return p and the interval of the mean over all cases, by flipping whole clusters.
 
     Let clusters have sums S and sizes n, with N cases in total. If the true mean is m, residuals
     are r = S - m n, and the statistic is |sum of r|. A flip negates S and n of some clusters; let A
@@ -73,6 +77,7 @@ def invert_flips(
         bounds: smallest and largest possible mean; infinite for no limit.
         seed: seed of the random flips, used when there are too many flips to try all.
         n_resamples: number of random flips, including the data themselves.
+        level: of the interval.
     """
     n_clusters = len(units.sums)
     if n_clusters <= _MAX_ENUMERATED:
@@ -85,7 +90,7 @@ def invert_flips(
     lower, upper = _roots(units, flipped)
     p_value = float(((lower <= 0) & (upper >= 0)).mean())
     # For every mean inside the interval, at least this many flips are as extreme as the data.
-    least = max(1, math.ceil(round((1 - LEVEL) * n, 9)))
+    least = max(1, math.ceil(round((1 - level) * n, 9)))
     low = max(bounds[0], float(np.partition(lower, least - 1)[least - 1]))
     high = min(bounds[1], -float(np.partition(-upper, least - 1)[least - 1]))
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -75,6 +76,14 @@ class PairedEstimate:
     method: str
 
 
+class _Resampling(NamedTuple):
+    """How to resample, and the level of the interval."""
+
+    seed: int
+    n_resamples: int
+    level: float = LEVEL
+
+
 @dataclass(frozen=True, slots=True)
 class MeanEstimate:
     """A mean with its 95% interval; the attributes are those of `PairedEstimate`."""
@@ -96,6 +105,7 @@ def paired_estimate(
     seed: int,
     n_resamples: int = 10_000,
     binary: bool = False,
+    level: float = LEVEL,
 ) -> PairedEstimate:
     """Return the mean gain, its 95% interval, and a two-sided p of "no difference".
 
@@ -115,6 +125,7 @@ def paired_estimate(
             counts the data themselves.
         binary: whether all scores were 0 or 1: then p is McNemar's mid-p test, unless there are
             clusters.
+        level: of the interval.
 
     Raises:
         ValueError: for a gain that is not finite or out of bounds, a wrong number of labels, or
@@ -124,7 +135,8 @@ def paired_estimate(
     if binary and not np.isin(values, (-1.0, 0.0, 1.0)).all():
         raise ValueError("binary gains must be -1, 0 or 1; leave binary out for other scores")
     units = group_units(values, clusters)
-    interval, p_value, test = _interval_and_p(units, (low, high), binary, seed, n_resamples)
+    how = _Resampling(seed, n_resamples, level)
+    interval, p_value, test = _interval_and_p(units, (low, high), binary, how)
     return PairedEstimate(
         n=len(values),
         n_clusters=units.n_clusters,
@@ -151,15 +163,16 @@ def mean_interval(
     high: float = math.inf,
     seed: int,
     n_resamples: int = 10_000,
+    level: float = LEVEL,
 ) -> MeanEstimate:
-    """Return a mean score with its 95% interval, by the same rules as `paired_estimate`.
+    """Return a mean score with its interval, by the same rules as `paired_estimate`.
 
     Raises:
         ValueError: as `paired_estimate`.
     """
     values = check_values(scores, low, high, "score")
     units = group_units(values, clusters)
-    interval = _interval_of(units, (low, high), seed, n_resamples)
+    interval = _interval_of(units, (low, high), _Resampling(seed, n_resamples, level))
     mean = float(values.mean()) if len(values) else None
     ends = interval.low, interval.high
     return MeanEstimate(len(values), units.n_clusters, mean, *ends, interval.method)
@@ -368,31 +381,29 @@ def _power_t(effect: float, n: float, alpha: float) -> float:
 
 
 def _interval_and_p(
-    units: Units, bounds: tuple[float, float], binary: bool, seed: int, n_resamples: int
+    units: Units, bounds: tuple[float, float], binary: bool, how: _Resampling
 ) -> tuple[Interval, float | None, str]:
     """Return the interval, the two-sided p of "no difference", and the name of the test.
 
     Without data the p is None and the name is "".
     """
     if can_invert(units):
-        return invert_flips(units, bounds, seed, n_resamples)
-    interval = _interval_of(units, bounds, seed, n_resamples)
+        return invert_flips(units, bounds, *how)
+    interval = _interval_of(units, bounds, how)
     if not len(units.sums):
         return interval, None, ""
     if binary and units.n_clusters is None:
         wins, losses = int((units.sums > 0).sum()), int((units.sums < 0).sum())
         return interval, mid_p(wins, losses), "McNemar's mid-p test"
-    return interval, *flip_p_value(units.sums, seed, n_resamples)
+    return interval, *flip_p_value(units.sums, how.seed, how.n_resamples)
 
 
-def _interval_of(
-    units: Units, bounds: tuple[float, float], seed: int, n_resamples: int
-) -> Interval:
-    """Return the 95% interval of the mean over all cases, by the method that suits the data."""
+def _interval_of(units: Units, bounds: tuple[float, float], how: _Resampling) -> Interval:
+    """Return the interval of the mean over all cases, by the method that suits the data."""
     if why := too_few(units):
         return no_interval(why)
     if can_invert(units):
-        return invert_flips(units, bounds, seed, n_resamples).interval
+        return invert_flips(units, bounds, *how).interval
     if few_vary(units):
-        return betting_interval(units, bounds, 1 - LEVEL)
-    return bca_interval(units, seed, n_resamples)
+        return betting_interval(units, bounds, 1 - how.level)
+    return bca_interval(units, *how)

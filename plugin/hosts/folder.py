@@ -75,11 +75,11 @@ class FolderHost(PathHost):
             with _told_if_gone():
                 self._meter.show(progress)
 
-    def log(self, text: str) -> None:
-        """Print a line."""
+    def log(self, text: str, style: str = "") -> None:
+        """Print a line, in a style of rich's where one is given."""
         with _told_if_gone():
             self._meter.end()
-            _print(self._console, text)
+            _print(self._console, text, style)
 
     def publish(self, report: Report, files: Sequence[Path]) -> None:
         """Print the verdict and where the files are; they are in their place already."""

@@ -13,6 +13,7 @@ from typing import get_args
 
 from plugin.plan.command_parser import PROGRAM, RUN_OPTIONS, CommandParser, add_option, full_help
 from plugin.plan.commands_training import curves_options, sweep_options
+from plugin.plan.gate_rules import gate_options
 from plugin.plan.options import Group
 from plugin.plan.params import option_of
 
@@ -156,5 +157,10 @@ COMMANDS = {
         "say what the loss curves of a training show, and which checkpoint is the best",
         curves_options,
         "plugin.typed:start_curves",
+    ),
+    "gate": Command(
+        "say whether the model of a finished run may ship, by rules, for CI (exit code 0, else 4)",
+        gate_options,
+        "plugin.gate.command:start_gate",
     ),
 }

@@ -142,8 +142,8 @@ def test_a_variant_also_stops_at_its_own_end_of_text(engine_name: str, tmp_path:
 
 
 def test_probes_are_prompts_as_the_adapter_knows_them(tmp_path: Path) -> None:
-    from plugin.proofs import certify_adapters
     from plugin.journal import Journal
+    from plugin.proofs import certify_adapters
     from plugin.worker import Progress
 
     engine = load("mlx", FOLDER / "model", own=adapter(tmp_path / "own", chat_template__jinja=OWN))
