@@ -15,7 +15,7 @@ from plugin.metrics import METRICS
 from plugin.plan.guards import check_retention, choose_guards
 from plugin.plan.params import Params, option_of
 from plugin.records import Criterion, MetricSpec
-from plugin.run import _begin_run
+from plugin.run import begin_run
 from tests.plan.test_plan import plan_of
 from tests.samples import case
 
@@ -203,7 +203,7 @@ def test_the_plan_carries_guards_and_retention_groups_into_the_journal(tmp_path:
         ("retention", True),
     ]
     journal = Journal(tmp_path / "run")
-    _begin_run(journal, plan)
+    begin_run(journal, plan, {})
     journal.close()
     again = Journal.existing(tmp_path / "run")
     assert (again.header.metrics, again.cases()) == (plan.specs, plan.loaded.cases)
