@@ -81,7 +81,7 @@ class InputParams(BaseModel):
         "is compared with the choice allowed for.",
         Option(
             "model",
-            "prompt that the fine-tune must beat; may repeat",
+            "prompt that the fine-tune must beat",
             "TEXT",
             widget="textarea",
             may_repeat=True,
@@ -95,13 +95,7 @@ class InputParams(BaseModel):
         "NAME=ADDRESS#MODEL: another model, such as a larger one, on an OpenAI-compatible server, "
         "that answers the same cases: does it do as well as the fine-tune? Its server's key is the "
         "secret RIVAL_API_KEY, or RIVAL_API_KEY_NAME. May repeat.",
-        Option(
-            "model",
-            "another model on a server; may repeat",
-            "NAME=URL#MODEL",
-            NOT_CLASSIC,
-            may_repeat=True,
-        ),
+        Option("model", value="NAME=URL#MODEL", hosts=NOT_CLASSIC, may_repeat=True),
     )
     rival_prompt: str = option(
         "",
