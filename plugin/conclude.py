@@ -42,6 +42,7 @@ from plugin.report.preferences import Compared, look_at_preferences
 from plugin.report.record import Report
 from plugin.report.task_results import task_notes, task_results
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
+from plugin.report.yardsticks import rival_cost_lines
 from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.run_facts import RunHeader, RunState
 from plugin.thinking import SplitText, answers_in, why_no_verdict
@@ -106,7 +107,7 @@ def conclude(
             verdict, comparisons, evidence, facts, settings, compared.withhold
         )
     task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
-    notes = _notes(journal, read, task, summaries, comparisons)
+    notes = _notes(journal, read, task, summaries, comparisons, verdict.variant)
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     if memory is not None:
         verdict = replace(verdict, details=(*memory.lines, *verdict.details))
@@ -157,11 +158,13 @@ def _notes(
     task: TaskResults,
     summaries: Sequence[Summary],
     comparisons: Sequence[Comparison],
+    about: str,
 ) -> tuple[str, ...]:
     """Return what stands in the details after the comparisons."""
     return (
         *task_notes(task),
         *metric_notes(read.header.metrics, summaries, comparisons),
+        *rival_cost_lines(read.header.variants, read.completions, about),
         *judging_notes(journal),
         *(f"{text[0].upper()}{text[1:]}" for text in read.header.metric_choice),
     )

@@ -19,7 +19,17 @@ from plugin.metrics import Metric
 from plugin.metrics.running import MetricError, check_score
 from plugin.plan.variants import Load
 from plugin.proofs import Refuse, certify_adapters
-from plugin.records import Case, Completion, Failure, Message, NoResult, Prompt, Score, Variant
+from plugin.records import (
+    Case,
+    Completion,
+    Failure,
+    Message,
+    NoResult,
+    Prompt,
+    Score,
+    Variant,
+    is_rival,
+)
 from plugin.run_facts import PromptFacts
 from plugin.worker import Progress, Stage
 
@@ -68,9 +78,10 @@ def make_completions(
     have = made | failed
     for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
-        items = likelihood_items(cases, names, metrics)
+        is_own = not is_rival(load.variants[0].name)  # else only its answers to the cases count
+        items = likelihood_items(cases, names if is_own else (), metrics)
         has_all = all((case.id, name) in have for case in cases for name in names)
-        own_stages = () if load.recorded else stages
+        own_stages = stages if is_own and not load.recorded else ()
         is_read = has_all and not missing_likelihoods(items, journal)
         if is_read and all(stage.is_done(load.variants) for stage in own_stages):
             continue
@@ -86,7 +97,7 @@ def make_completions(
             load, names = replace(load, variants=usable), [one.name for one in usable]
             prompts = [prompt for prompt in prompts if prompt.variant in names]
             items = [item for item in items if item.variant in names]
-            if not load.recorded:
+            if is_own and not load.recorded:
                 _keep_prompt_facts(
                     load.variants[0].name, prompts[: len(cases)], journal, first=place == 0
                 )

@@ -19,7 +19,11 @@ VANILLA = "vanilla"
 """The name under which the base model is shown."""
 
 PROMPTED = "prompted"
-"""The name under which the base model with an engineered prompt is shown."""
+"""The name under which the base model with an engineered prompt is shown; where there are several
+prompts, each is shown as this word, a space, and a name of its own."""
+
+RIVAL = "rival"
+"""Before the name of another model that the tuned ones are measured against, and a space."""
 
 DATA = "data set"
 """What stands in a variant's place where a metric judges the case and no completion."""
@@ -29,6 +33,22 @@ EVEN = 0.5
 
 MUCH_BETTER = 2
 """The highest level of a preference; the lowest is its negative."""
+
+
+def is_prompted(name: str) -> bool:
+    """Return whether a variant of this name is the base with an engineered prompt."""
+    return name == PROMPTED or name.startswith(f"{PROMPTED} ")
+
+
+def is_rival(name: str) -> bool:
+    """Return whether a variant of this name is another model, neither the base nor tuned."""
+    return name.startswith(f"{RIVAL} ")
+
+
+def is_yardstick(name: str) -> bool:
+    """Return whether a variant of this name is there to measure the tuned ones against."""
+    return is_prompted(name) or is_rival(name)
+
 
 FailureStage = Literal["data", "generate", "judge", "metric"]
 

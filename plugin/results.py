@@ -257,9 +257,12 @@ class Verdict:
             was nothing to compare.
         harms: the guards that any variant lost.
         rivals: of several variants, the one with the highest mean against each other one.
+        prompts: of several prompts, the variant against each one, the best prompt first; the
+            intervals hold for all of them at once.
         prompt_share: how much of the variant's gain a prompt alone reaches; None where the gain is
             not told from zero, or without a prompt.
         next_step: what to do next; None before that is known.
+        beside: those of the details that compare it with other models and with several prompts.
     """
 
     outcome: Outcome | None
@@ -269,8 +272,10 @@ class Verdict:
     variant: str = ""
     harms: tuple[Harm, ...] = ()
     rivals: tuple[RivalGap, ...] = ()
+    prompts: tuple[RivalGap, ...] = ()
     prompt_share: float | None = None
     next_step: NextStep | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def lost(self) -> tuple[str, ...]:

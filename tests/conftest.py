@@ -59,7 +59,7 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         *("OPENAI_API_KEY", "OPENAI_API_VERSION", "CUSTOM_JUDGE_API_KEY", "CUSTOM_JUDGE_BASE_URL"),
         *("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "ANTHROPIC_API_KEY"),
-        *("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "INFERENCE_API_KEY"),
+        *("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "INFERENCE_API_KEY", "RIVAL_API_KEY"),
         *("OLLAMA_HOST", "LOCAL_JUDGE_BASE_URL", "FINETUNE_VERDICT_CACHE"),
     ):
         monkeypatch.delenv(name, raising=False)

@@ -17,14 +17,14 @@ from plugin.capability.reading import missing_texts, read_texts
 from plugin.capability.texts import likelihood_texts
 from plugin.engines import Engine
 from plugin.journal import Journal
-from plugin.records import PROMPTED, Variant
+from plugin.records import Variant, is_yardstick
 from plugin.run_facts import CapabilityChoice
 from plugin.worker import Progress
 
 
 def tested_variants(variants: Sequence[Variant]) -> list[Variant]:
-    """Return the variants that differ in their weights: a prompted base is the base."""
-    return [variant for variant in variants if variant.name != PROMPTED]
+    """Return the base and what was made of it; a prompted base is the base."""
+    return [variant for variant in variants if not is_yardstick(variant.name)]
 
 
 @dataclass(frozen=True, slots=True)

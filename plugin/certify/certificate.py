@@ -18,7 +18,7 @@ from plugin.certify.effect import Distance, RandomEffect, unusual_effect
 from plugin.compare.numbers import format_rough
 from plugin.errors import list_first
 from plugin.journal import Journal
-from plugin.records import PROMPTED, VANILLA, Case, Completion, Variant
+from plugin.records import VANILLA, Case, Completion, Variant, is_prompted
 from plugin.results import Verdict
 
 Tell = Callable[[str], None]
@@ -349,7 +349,7 @@ def certificate_warnings(
                 f"{one.variant} equal vanilla's. Check that it was trained, that its file is "
                 "complete, and that it belongs to this base model"
             )
-        elif one.variant == PROMPTED:
+        elif is_prompted(one.variant):
             continue  # another warning covers a prompt that changes nothing
         elif one.kind == "none" and one.n_completions and not one.n_changed:
             found.append(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from plugin.compare import stats
+from plugin.compare.contrasts import contrasts, is_comparable
 from plugin.compare.early_stop import EarlyPlan, EarlyResult, look_at_pairs
 from plugin.compare.families import Families, Family, Question
 from plugin.compare.intervals import Interval, no_interval
@@ -22,7 +23,6 @@ from plugin.compare.pairs import (
     Pairs,
     clusters_of,
     column_of,
-    contrasts,
     groups_of,
     pair_scores,
 )
@@ -131,9 +131,13 @@ class _FamilyTests(NamedTuple):
 
 def n_intervals(evidence: Evidence) -> int:
     """Return how many intervals `summarise` and `compare` make together, for a progress bar."""
-    compared = sum(not spec.judges_data for spec in evidence.metrics)
     n_means = sum(len(evidence.scored_names(spec)) for spec in evidence.metrics)
-    n_gains = compared * len(contrasts(evidence.names))
+    n_gains = sum(
+        is_comparable(spec, contrast)
+        for spec in evidence.metrics
+        if not spec.judges_data
+        for contrast in contrasts(evidence.names)
+    )
     return len(groups_of(evidence.cases)) * (n_means + n_gains)
 
 

@@ -243,7 +243,7 @@ class EarlyPlan:
     @property
     def to_settle(self) -> tuple[tuple[Question, Family], ...]:
         """Return the comparisons that must be settled before judging stops: primary and guards."""
-        goals = (Family.PRIMARY, Family.OVER_PROMPT, Family.GUARDS)
+        goals = (Family.PRIMARY, Family.OVER_PROMPT, Family.OVER_RIVAL, Family.GUARDS)
         return tuple(each for each in self.questions if each[1] in goals)
 
     def size(self, family: Family) -> int:

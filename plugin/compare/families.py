@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from plugin.compare.pairs import Contrast, Evidence, contenders, contrasts
-from plugin.records import ALL, Case, MetricSpec
+from plugin.compare.contrasts import Contrast, contenders, contrasts, is_comparable
+from plugin.compare.pairs import Evidence
+from plugin.records import ALL, Case, MetricSpec, is_rival
 from plugin.results import Role
 
 
@@ -22,8 +23,11 @@ class Family(StrEnum):
 
     PRIMARY: every contender against the base on the primary metric, over all cases.
     OVER_PROMPT: the same against the prompted base, once a contender is better than the base. For
-        one contender this order alone keeps the chance of any false outcome at 5%.
+        one contender and one prompt this order alone keeps the chance of any false outcome at 5%;
+        of several prompts, each has its test here.
     PROMPT: the prompted base against the base.
+    OVER_RIVAL: every contender against each other model on the primary metric.
+    RIVAL: each other model against the base.
     GUARDS: guard metrics over all cases and the primary metric in retention groups, for harm.
     METRICS: all other metrics over all cases.
     GROUPS: the primary metric in all other groups, contenders against the base.
@@ -34,6 +38,8 @@ class Family(StrEnum):
     PRIMARY = "primary"
     OVER_PROMPT = "over prompt"
     PROMPT = "prompt"
+    OVER_RIVAL = "over rival"
+    RIVAL = "rival"
     GUARDS = "guards"
     METRICS = "metrics"
     GROUPS = "groups"
@@ -46,6 +52,7 @@ class Family(StrEnum):
         roles: dict[Family, Role] = {
             Family.PRIMARY: "primary",
             Family.OVER_PROMPT: "primary",
+            Family.OVER_RIVAL: "primary",
             Family.GUARDS: "guard",
             Family.DESCRIBED: "described",
         }
@@ -85,12 +92,14 @@ class Families:
         if not spec.decides:
             return Family.DESCRIBED
         is_primary = self.primary in (spec.name, spec.key)
-        is_rival = contrast.variant in contenders(self.names)
-        over_base = is_rival and contrast.baseline == self.names[0]
+        is_about = contrast.variant in contenders(self.names)
+        over_base = is_about and contrast.baseline == self.names[0]
         if group == ALL and is_primary:
             if over_base:
                 return Family.PRIMARY
-            return Family.OVER_PROMPT if is_rival else Family.PROMPT
+            if any(map(is_rival, contrast)):
+                return Family.OVER_RIVAL if is_about else Family.RIVAL
+            return Family.OVER_PROMPT if is_about else Family.PROMPT
         if group == ALL:
             return Family.GUARDS if over_base and spec.is_guard else Family.METRICS
         if not (is_primary and over_base):
@@ -104,6 +113,7 @@ class Families:
             Question(spec, contrast, group)
             for spec in specs
             for contrast in contrasts(self.names)
+            if is_comparable(spec, contrast)
             for group in groups
         )
         found = ((question, self.find(question)) for question in asked)

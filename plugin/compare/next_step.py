@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plugin.compare.needed import MOST_NEEDED
+from plugin.compare.next_beside import MOST_OF_THE_GAIN, weigh_prompts, weigh_rivals
 from plugin.compare.numbers import format_count, format_number, format_percent
 from plugin.compare.words import is_small, promise_note
 from plugin.compare.words_open import failed_text
 from plugin.errors import list_first
-from plugin.records import ALL, PROMPTED
+from plugin.records import ALL, PROMPTED, is_prompted, is_rival
 from plugin.results import Comparison, NextKind, NextStep, Verdict
-
-_MOST_OF_THE_GAIN = 0.8
-"""A prompt that reaches so much of the gain makes the upkeep of a fine-tune questionable."""
 
 _N_NAMED = 3
 
@@ -197,7 +195,7 @@ def _lost(standing: Standing, row: Comparison) -> NextStep | None:
         )
     way_out = (
         "Add such cases to its training data or train it less, then compare again."
-        if name != PROMPTED
+        if not is_prompted(name)
         else "Change the prompt, then compare again."
     )
     return _step(
@@ -310,7 +308,11 @@ def _more(n: int, noun: str) -> str:
 
 def _beside_prompt(standing: Standing, row: Comparison) -> NextStep | None:
     """Weigh a fine-tune that is better than the base against a prompt."""
-    over, name = standing.over(PROMPTED), standing.variant
+    if standing.verdict.prompts:
+        return weigh_prompts(standing.verdict)
+    name = standing.variant
+    prompts = [one for one in standing.names[1:] if is_prompted(one) and one != name]
+    over = standing.over(prompts[0]) if prompts else None
     if over is None:
         return None
     if over.outcome in ("worse", "equivalent"):
@@ -320,7 +322,7 @@ def _beside_prompt(standing: Standing, row: Comparison) -> NextStep | None:
             f"Use the prompt instead of {name}: it is {how}, and needs no upkeep.",
         )
     share = standing.verdict.prompt_share
-    if share is not None and share >= _MOST_OF_THE_GAIN:
+    if share is not None and share >= MOST_OF_THE_GAIN:
         return _step(
             NextKind.WEIGH_UPKEEP,
             f"Weigh the upkeep of {name}: a prompt alone reaches {format_percent(share)} of its "
@@ -332,6 +334,12 @@ def _beside_prompt(standing: Standing, row: Comparison) -> NextStep | None:
             f"Weigh the upkeep of {name}: it is not shown to beat a prompt{_told_by(over)}.",
         )
     return None
+
+
+def _beside_rival(standing: Standing, row: Comparison) -> NextStep | None:
+    """Weigh a fine-tune that is better than the base against another model."""
+    over = {name: standing.over(name) for name in standing.names[1:] if is_rival(name)}
+    return weigh_rivals(row, {name: own for name, own in over.items() if own})
 
 
 def _told_by(row: Comparison) -> str:
@@ -400,7 +408,9 @@ def _place(row: Comparison) -> str:
 
 def _ship(standing: Standing, row: Comparison) -> NextStep | None:
     name = standing.variant
-    head = "Use the prompt" if name == PROMPTED else f"Ship {name}"
+    head = f"Ship {name}"
+    if is_prompted(name):
+        head = "Use the prompt" if name == PROMPTED else f"Use {name}"
     head = f"{head}: it is better than {row.baseline} on {row.metric}"
     worse = standing.own("worse", "exploratory")
     if worse:
@@ -428,6 +438,7 @@ _RULES: tuple[Callable[[Standing, Comparison], NextStep | None], ...] = (
     _equivalent,
     _open,
     _beside_prompt,
+    _beside_rival,
     _small,
     _doubts,
     _unclear_guards,

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from plugin.compare import stats
+from plugin.compare.contrasts import Contrast as Contrast
+from plugin.compare.contrasts import contenders as contenders
+from plugin.compare.contrasts import contrasts as contrasts
+from plugin.compare.contrasts import is_comparable, is_measured
 from plugin.compare.intervals import (
     MIN_CLUSTERS,
     RatioEstimate,
@@ -30,37 +34,6 @@ from plugin.records import (
     Score,
     Variant,
 )
-
-
-class Contrast(NamedTuple):
-    """The names of a variant and of the baseline that it is compared with."""
-
-    variant: str
-    baseline: str
-
-
-def contrasts(names: Sequence[str]) -> tuple[Contrast, ...]:
-    """Return all comparisons of a run, the most important first.
-
-    Every variant is compared with the base. If one of them is `PROMPTED`, the others are also
-    compared with it.
-
-    Args:
-        names: names of the variants, the base first.
-    """
-    base, rivals = names[:1], contenders(names)
-    prompted = [name for name in names[1:] if name == PROMPTED and name not in rivals]
-    pairs = [Contrast(name, baseline) for baseline in (*base, *prompted) for name in rivals]
-    return (*pairs, *(Contrast(name, baseline) for name in prompted for baseline in base))
-
-
-def contenders(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the variants that the verdict can be about: all but the base.
-
-    `PROMPTED` is included only if there is no other variant.
-    """
-    others = tuple(names[1:])
-    return tuple(name for name in others if name != PROMPTED) or others
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +79,10 @@ class Evidence:
         return tuple(variant.name for variant in self.variants)
 
     def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
-        """Return the names that the metric scores: all variants, or only the data."""
-        return (DATA,) if spec.judges_data else self.names
+        """Return the names that the metric scores: all variants that can have it, or the data."""
+        if spec.judges_data:
+            return (DATA,)
+        return tuple(name for name in self.names if is_measured(spec, name))
 
 
 class ResamplingSettings(Protocol):
@@ -232,6 +207,8 @@ def pair_scores(evidence: Evidence) -> Iterator[Pairs]:
     for spec in (spec for spec in evidence.metrics if not spec.judges_data):
         columns = {name: column_of(evidence, spec, name) for name in evidence.names}
         for contrast in contrasts(evidence.names):
+            if not is_comparable(spec, contrast):
+                continue
             own = columns
             if spec.is_relative:
                 own = dict(zip(contrast, contrast_columns(evidence, spec, contrast), strict=True))
@@ -407,9 +384,11 @@ class BestOf:
     method: str
 
 
-def prompt_share(evidence: Evidence, spec: MetricSpec, variant: str) -> RatioEstimate:
-    """Return the prompted base's gain as a share of a variant's gain over the base."""
-    cases, (prompted, own) = _shared_gains(evidence, spec, (PROMPTED, variant))
+def prompt_share(
+    evidence: Evidence, spec: MetricSpec, variant: str, prompt: str = PROMPTED
+) -> RatioEstimate:
+    """Return the gain of the base under a prompt as a share of a variant's gain over the base."""
+    cases, (prompted, own) = _shared_gains(evidence, spec, (prompt, variant))
     return ratio_of_means(prompted, own, clusters=clusters_of(cases))
 
 

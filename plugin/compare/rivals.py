@@ -67,8 +67,39 @@ def rival_gaps(
         return tuple(_early_gap(own, early, n_pairs) for own in pairs.values())
     if n_pairs == 1:
         return tuple(_single_gap(own, resampling) for own in pairs.values())
-    intervals = _joint_intervals(evidence, spec, best, resampling)
-    return tuple(_joint_gap(own, intervals[name], n_pairs) for name, own in pairs.items())
+    if len(names) > _MOST_RIVALS:
+        why = no_interval(f"no interval with more than {_MOST_RIVALS} variants")
+        return tuple(_joint_gap(own, why, n_pairs) for own in pairs.values())
+    others = [name for name in names if name != best]
+    # The pairs with the best one first, each in the direction in which it is shown.
+    wanted = [Contrast(best, name) for name in others]
+    wanted += [Contrast(*pair) for pair in combinations(others, 2)]
+    intervals = _joint_intervals(evidence, spec, wanted, resampling)
+    return tuple(
+        _joint_gap(own, interval, n_pairs)
+        for own, interval in zip(pairs.values(), intervals, strict=False)
+    )
+
+
+def gaps_over(
+    evidence: Evidence,
+    spec: MetricSpec,
+    variant: str,
+    others: Sequence[str],
+    resampling: ResamplingSettings,
+) -> tuple[RivalGap, ...]:
+    """Return how far a variant is ahead of each of several others, in their given order.
+
+    The intervals hold for all of them at once, over the cases that all have a score for. So they
+    stay valid for the one that turns out to be the best, which the same cases chose.
+    """
+    wanted = [Contrast(variant, name) for name in others]
+    columns = {name: column_of(evidence, spec, name) for name in (variant, *others)}
+    intervals = _joint_intervals(evidence, spec, wanted, resampling)
+    return tuple(
+        _joint_gap(_pair(evidence, spec, contrast, columns), interval, len(wanted))
+        for contrast, interval in zip(wanted, intervals, strict=True)
+    )
 
 
 def _pair(
@@ -129,21 +160,14 @@ def _early_gap(pairs: Pairs, plan: EarlyPlan, n_pairs: int) -> RivalGap:
 
 
 def _joint_intervals(
-    evidence: Evidence, spec: MetricSpec, best: str, resampling: ResamplingSettings
-) -> dict[str, Interval]:
-    """Return the simultaneous intervals of the best one's gain over each other contender.
-
-    They hold for all pairs of contenders at once, over the cases for which all have a score.
-    """
-    names = contenders(evidence.names)
-    others = [name for name in names if name != best]
-    if len(names) > _MOST_RIVALS:
-        why = no_interval(f"no interval with more than {_MOST_RIVALS} variants")
-        return dict.fromkeys(others, why)
+    evidence: Evidence,
+    spec: MetricSpec,
+    contrasts: Sequence[Contrast],
+    resampling: ResamplingSettings,
+) -> tuple[Interval, ...]:
+    """Return the intervals of several gains that hold at once, over the cases that all have."""
+    names = dict.fromkeys(name for contrast in contrasts for name in contrast)
     over_base = {name: column_of(evidence, spec, name) for name in names}
-    # The pairs with the best one first, each in the direction in which it is shown.
-    wanted = [(best, name) for name in others] + list(combinations(others, 2))
-    contrasts = [Contrast(*pair) for pair in wanted]
     columns = [_columns(evidence, spec, contrast, over_base) for contrast in contrasts]
     sides = [
         (own[pair.variant].scores, own[pair.baseline].scores)
@@ -151,7 +175,7 @@ def _joint_intervals(
     ]
     cases = [c for c in evidence.cases if all(c.id in own for pair in sides for own in pair)]
     extent = spec.high - spec.low
-    found = simultaneous_intervals(
+    return simultaneous_intervals(
         [[spec.gain(own[case.id], base[case.id]) for case in cases] for own, base in sides],
         clusters=clusters_of(cases),
         low=-extent,
@@ -159,7 +183,6 @@ def _joint_intervals(
         seed=resampling.seed,
         n_resamples=resampling.n_resamples,
     )
-    return dict(zip(others, found, strict=False))
 
 
 def _gap(pairs: Pairs, interval: Interval, n_pairs: int, p_value: float | None) -> RivalGap:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from plugin.compare.comparisons import VerdictSettings
+from plugin.compare.contrasts import Contrast, contenders, is_comparable
 from plugin.compare.intervals import RatioEstimate
 from plugin.compare.numbers import format_count
-from plugin.compare.pairs import Evidence, best_of, contenders, prompt_share
+from plugin.compare.pairs import Evidence, best_of
 from plugin.compare.rivals import is_told_apart, rival_gaps
 from plugin.compare.words import (
     Finding,
@@ -19,15 +19,17 @@ from plugin.compare.words import (
     single_variant_sentence,
     verdict_sentence,
 )
-from plugin.compare.words_rivals import (
-    best_of_line,
-    early_best_of_line,
-    prompt_lines,
-    prompt_share_line,
-    rival_lines,
-    upkeep_lines,
+from plugin.compare.words_rivals import best_of_line, early_best_of_line, rival_lines
+from plugin.compare.yardsticks import (
+    gaps_over_prompts,
+    one_prompt_details,
+    prompts_beside,
+    prompts_details,
+    rival_details,
+    rivals_beside,
+    share_of_prompt,
 )
-from plugin.records import ALL, PROMPTED, Failure, MetricSpec, Score
+from plugin.records import ALL, Failure, MetricSpec, Score, is_prompted
 from plugin.results import Comparison, Harm, RivalGap, Summary, Verdict
 
 
@@ -57,7 +59,14 @@ def decide_verdict(
     findings = _recommended_first(ranked, gaps, contenders(evidence.names))
     best = findings[0].primary
     beside = settings.beside.get((best.variant, best.baseline), "") if primary.is_relative else ""
-    share = _share_of_prompt(evidence, best, primary, settings)
+    prompts = (
+        ()
+        if settings.is_withheld
+        else gaps_over_prompts(evidence, primary, comparisons, best.variant, settings)
+    )
+    share = share_of_prompt(evidence, best, primary, settings, prompts)
+    over_rivals = _rival_details(evidence, comparisons, best, primary)
+    over_prompts = _prompt_details(evidence, comparisons, best, prompts, share)
     anytime = early_stop_lines(best if settings.n_worked else None) if settings.early else []
     return Verdict(
         outcome=findings[0].outcome,
@@ -65,7 +74,8 @@ def decide_verdict(
         + verdict_sentence(findings[0], _subject_text(evidence, best.variant, gaps), beside),
         details=(
             *rival_lines(gaps, best.variant, ranked[1].primary.variant if gaps else ""),
-            *_prompt_details(evidence, comparisons, findings[0], primary, share),
+            *over_rivals,
+            *over_prompts,
             *anytime,
             *detail_lines(findings, _best_of_details(evidence, best, primary, settings)),
             *data_quality_lines(summaries),
@@ -74,7 +84,9 @@ def decide_verdict(
         variant=best.variant,
         harms=tuple(_harm(row) for finding in findings for row in finding.lost),
         rivals=gaps,
+        prompts=prompts,
         prompt_share=share.ratio if share else None,
+        beside=(*over_rivals, *(over_prompts if prompts else ())),
     )
 
 
@@ -160,6 +172,8 @@ def _subject_text(evidence: Evidence, chosen: str, gaps: Sequence[RivalGap]) -> 
     if len(rivals) == 1:
         return chosen
     noun = "adapters" if all(variant.adapter_path for variant in rivals) else "variants"
+    if all(is_prompted(variant.name) for variant in rivals):
+        noun = "prompts"
     several = f"{len(rivals)} {noun}"
     if not gaps:
         return f"{chosen} (of {several})"
@@ -169,51 +183,65 @@ def _subject_text(evidence: Evidence, chosen: str, gaps: Sequence[RivalGap]) -> 
     return f"{chosen} ({how} of {several})"
 
 
-def _share_of_prompt(
-    evidence: Evidence, row: Comparison, primary: MetricSpec, settings: VerdictSettings
-) -> RatioEstimate | None:
-    """Return how much of a variant's gain the prompted base reaches.
-
-    None without a prompted base, and where the gain is not told from zero.
-    """
-    if PROMPTED not in evidence.names[1:] or row.variant == PROMPTED:
-        return None
-    if row.ci_low is None or row.ci_low <= 0:
-        return None
-    found = prompt_share(evidence, primary, row.variant)
-    return replace(found, ci_low=None, ci_high=None) if settings.early else found
-
-
 def _prompt_details(
     evidence: Evidence,
     comparisons: Sequence[Comparison],
-    best: Finding,
-    primary: MetricSpec,
+    row: Comparison,
+    gaps: Sequence[RivalGap],
     share: RatioEstimate | None,
 ) -> list[str]:
-    """Compare the best one with the prompted base; empty without one, or where it is the best."""
-    row = best.primary
-    if PROMPTED not in evidence.names[1:] or row.variant == PROMPTED:
+    """Compare the best one with the base's prompts; empty without one, or where it is one.
+
+    Args:
+        evidence: the run's scores.
+        comparisons: all of the run.
+        row: the best one against the base.
+        gaps: the best one over several prompts.
+        share: of its gain that a prompt reaches.
+    """
+    prompts = prompts_beside(evidence.names)
+    if not prompts:
         return []
-    over_prompt = _finding_for(comparisons, primary.name, row.variant, PROMPTED)
-    prompt = _finding_for(comparisons, primary.name, PROMPTED, row.baseline)
-    lines = prompt_lines(over_prompt, prompt)
-    if share is not None:
-        lines.append(prompt_share_line(row, share))
-    return [*lines, *upkeep_lines(over_prompt.primary)]
+    if gaps:
+        beside_base = _finding_for(comparisons, row.metric, gaps[0].other, row.baseline)
+        return prompts_details(gaps, beside_base, row, share)
+    return [
+        line
+        for prompt in prompts  # several only where nothing may be concluded
+        for line in one_prompt_details(
+            _finding_for(comparisons, row.metric, row.variant, prompt),
+            _finding_for(comparisons, row.metric, prompt, row.baseline),
+            row,
+            share if len(prompts) == 1 else None,
+        )
+    ]
+
+
+def _rival_details(
+    evidence: Evidence, comparisons: Sequence[Comparison], row: Comparison, primary: MetricSpec
+) -> list[str]:
+    """Compare the best one with every other model."""
+    found = {
+        rival: _finding_for(comparisons, primary.name, row.variant, rival)
+        if is_comparable(primary, Contrast(row.variant, rival))
+        else None
+        for rival in rivals_beside(evidence.names)
+    }
+    return rival_details(evidence, found, primary.name)
 
 
 def _best_of_details(
     evidence: Evidence, best: Comparison, primary: MetricSpec, settings: VerdictSettings
 ) -> list[str]:
     """Say what being the best of several does to the gain; empty for one contender."""
-    rivals, has_prompt = contenders(evidence.names), PROMPTED in evidence.names[1:]
+    rivals = contenders(evidence.names)
+    beside = (*prompts_beside(evidence.names), *rivals_beside(evidence.names))
     if len(rivals) == 1 or not best.n:
         return []
     if settings.early:
-        return [early_best_of_line(best, len(rivals), has_prompt)]
+        return [early_best_of_line(best, len(rivals), beside)]
     found = best_of(evidence, primary, best.variant, settings)
-    return [best_of_line(best, found, has_prompt)]
+    return [best_of_line(best, found, beside)]
 
 
 def _primary_spec(metrics: Sequence[MetricSpec], wanted: str) -> MetricSpec:

@@ -103,16 +103,16 @@ def _outcome_sentence(row: Comparison, subject: str) -> str:
     """Return what the primary metric shows, without a full stop."""
     if row.is_relative:
         why = "" if row.holds_at_worst else f", because {failed_text(row)} missing"
-        return f"{preference_head(row, subject, why, _small_note(row))} {_numbers_text(row)}"
+        return f"{preference_head(row, subject, why, _small_note(row))} {numbers_text(row)}"
     if row.outcome == "equivalent":
         head = f"{subject} and {row.baseline} are equivalent on {row.metric} (any difference is "
-        return f"{head}below your margin of {format_number(row.margin)}): {_numbers_text(row)}"
+        return f"{head}below your margin of {format_number(row.margin)}): {numbers_text(row)}"
     if row.outcome == "can't tell":
         head = f"Can't tell whether {subject} is better than {row.baseline} on {row.metric}"
         why = "" if row.holds_at_worst else f", because {failed_text(row)} missing"
-        return f"{head}{why}: {_numbers_text(row)}"
+        return f"{head}{why}: {numbers_text(row)}"
     found = f"is {row.outcome} than {row.baseline} on {row.metric}{_small_note(row)}"
-    return f"{subject} {found}: {_numbers_text(row)}"
+    return f"{subject} {found}: {numbers_text(row)}"
 
 
 def _small_note(row: Comparison) -> str:
@@ -126,7 +126,7 @@ def also_lost(finding: Finding) -> str:
     if not finding.lost:
         return ""
     joined = "but" if finding.outcome in ("better", "equivalent") else "and"
-    lost = "; ".join(f"{_guard_name(row)}, {_numbers_text(row)}" for row in finding.lost)
+    lost = "; ".join(f"{_guard_name(row)}, {numbers_text(row)}" for row in finding.lost)
     return f"; {joined} worse on {lost}"
 
 
@@ -208,7 +208,7 @@ def _got_worse_line(row: Comparison) -> str:
     else:
         name, kind = f"Group {row.group} got worse", f"--retention_group {shlex.quote(row.group)}"
     return (
-        f"{name}: {_numbers_text(row)}{chance}. It does not count in the verdict; "
+        f"{name}: {numbers_text(row)}{chance}. It does not count in the verdict; "
         f"if the tune must not lose it, say so with {kind}."
     )
 
@@ -224,7 +224,7 @@ def also_worse(finding: Finding) -> str:
     """Name what else got worse, after the variant's own line."""
     return "".join(
         f"; worse on {row.metric if row.group == ALL else f'group {row.group}'}, "
-        f"{_numbers_text(row)}"
+        f"{numbers_text(row)}"
         for row in finding.worse
     )
 
@@ -254,12 +254,12 @@ def _chance_line(row: Comparison) -> list[str]:
 def comparison_line(label: str, row: Comparison) -> str:
     """Return a comparison in one line: outcome and numbers."""
     if row.role == "described":
-        return f"{label} (described only, decides nothing): {_numbers_text(row)}"
+        return f"{label} (described only, decides nothing): {numbers_text(row)}"
     if row.outcome is None and row.role != "primary":
-        return f"{label}: {_numbers_text(row)}"
+        return f"{label}: {numbers_text(row)}"
     if row.outcome is None:
         why = f"not tested, because {row.variant} is not shown to be better than the base"
-        return f"{label} ({why}): {_numbers_text(row)}"
+        return f"{label} ({why}): {numbers_text(row)}"
     undone = ""
     if not row.holds_at_worst:
         undone = f" ({would_be(row)} so far, but {failed_text(row)} missing)"
@@ -267,7 +267,7 @@ def comparison_line(label: str, row: Comparison) -> str:
     stuck = stuck_text(row)
     stuck = f"; {stuck}" if stuck else ""
     return (
-        f"{label}: {_outcome_text(row)}{undone}, {_numbers_text(row)}{chance}{stuck}{to_tell(row)}"
+        f"{label}: {_outcome_text(row)}{undone}, {numbers_text(row)}{chance}{stuck}{to_tell(row)}"
     )
 
 
@@ -275,7 +275,7 @@ def _outcome_text(row: Comparison) -> str:
     return f"{row.outcome}, but by less than your margin" if is_small(row) else str(row.outcome)
 
 
-def _numbers_text(row: Comparison) -> str:
+def numbers_text(row: Comparison) -> str:
     """Return means, gain, interval, n and failures."""
     n_failed = row.n_failed_variant + row.n_failed_baseline
     if row.gain is None or row.variant_mean is None or row.baseline_mean is None:

@@ -15,7 +15,6 @@ from plugin.compare.numbers import (
 from plugin.compare.pairs import BestOf
 from plugin.compare.words import Finding, also_worse, comparison_line, n_text
 from plugin.compare.words_preference import wins_text
-from plugin.records import PROMPTED
 from plugin.results import Comparison, RivalGap
 
 
@@ -26,12 +25,14 @@ def prompt_lines(over_prompt: Finding, prompt: Finding) -> list[str]:
         over_prompt: the variant against the prompted base.
         prompt: the prompted base against the base.
     """
-    return [
-        comparison_line(f"{row.variant} against {row.baseline} on {row.metric}", row)
-        + also_worse(finding)
-        for finding in (over_prompt, prompt)
-        for row in (finding.primary,)
-    ]
+    return [finding_line(over_prompt), finding_line(prompt)]
+
+
+def finding_line(finding: Finding) -> str:
+    """Return what one contrast shows on the primary metric, and what else got worse."""
+    row = finding.primary
+    label = f"{row.variant} against {row.baseline} on {row.metric}"
+    return comparison_line(label, row) + also_worse(finding)
 
 
 def prompt_share_line(row: Comparison, share: RatioEstimate) -> str:
@@ -125,15 +126,15 @@ def _gap_text(gap: RivalGap, both: str) -> str:
     )
 
 
-def best_of_line(row: Comparison, best: BestOf, has_prompt: bool) -> str:
+def best_of_line(row: Comparison, best: BestOf, beside: Sequence[str]) -> str:
     """Say that the best was chosen, and what is left of its gain when that is allowed for.
 
     Args:
         row: the chosen one against the base.
         best: its gain with the choice allowed for.
-        has_prompt: whether it is also compared with the prompted base.
+        beside: the prompts and other models that it is also compared with.
     """
-    head = _chosen_because(row, best.n_rivals, has_prompt)
+    head = _chosen_because(row, best.n_rivals, beside)
     if best.gain is None:
         return f"{head}; no case has a score of all of them to allow for that."
     if best.ci_low is None or best.ci_high is None:
@@ -153,16 +154,18 @@ def best_of_line(row: Comparison, best: BestOf, has_prompt: bool) -> str:
     return f"{text}."
 
 
-def early_best_of_line(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
+def early_best_of_line(row: Comparison, n_rivals: int, beside: Sequence[str]) -> str:
     """Say that the best was chosen, in a run whose intervals hold for all comparisons at once."""
-    head = _chosen_because(row, n_rivals, has_prompt)
+    head = _chosen_because(row, n_rivals, beside)
     if row.ci_low is None:
         return f"{head}."
     return f"{head}; its interval allows for the choice, since all of them share the 5%."
 
 
-def _chosen_because(row: Comparison, n_rivals: int, has_prompt: bool) -> str:
-    gain = f"its gain over {row.baseline} and over {PROMPTED}" if has_prompt else "its gain"
+def _chosen_because(row: Comparison, n_rivals: int, beside: Sequence[str]) -> str:
+    gain = "its gain"
+    if beside:
+        gain += f" over {', '.join([row.baseline, *beside[:-1]])} and over {beside[-1]}"
     return (
         f"{row.variant} was chosen from {n_rivals} variants on these same cases, which flatters "
         f"{gain}"

@@ -73,6 +73,16 @@ class EngineSettings:
     spread: WorkerSettings | None = None
 
 
+class ServerOptions(NamedTuple):
+    """The secret with a server's key, and what has its address, both as messages name them."""
+
+    key: str
+    url: str
+
+
+SERVER_OPTIONS = ServerOptions("INFERENCE_API_KEY", "--server_url")
+
+
 @dataclass(frozen=True, slots=True)
 class ServedSettings:
     """Settings of an engine that asks a server, which holds the weights.
@@ -87,6 +97,7 @@ class ServedSettings:
         batch_size: largest number of requests at the same time.
         chat_template: whether the server applies the chat template; if not, plain text is sent.
         enable_thinking: value passed to the chat template; None passes nothing.
+        told_by: the options that name server and key, for messages.
     """
 
     url: str
@@ -97,6 +108,7 @@ class ServedSettings:
     batch_size: int
     chat_template: bool
     enable_thinking: bool | None = None
+    told_by: ServerOptions = SERVER_OPTIONS
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from plugin.body import bound_body
+from plugin.engines import SERVER_OPTIONS, ServerOptions
 from plugin.errors import CallError, ModelError, OptionError, UserError, list_first
 from plugin.keys import SecretMask
 from plugin.load.model import short_name
@@ -101,26 +102,35 @@ def completion_from_reply(prompt: Prompt, reply: Any, seconds: float, chat: bool
     )
 
 
-def fatal_error(error: CallError, url: str, name: str, has_key: bool) -> UserError | None:
+def fatal_error(
+    error: CallError, url: str, name: str, has_key: bool, told_by: ServerOptions
+) -> UserError | None:
     """Return an error if no request for this model can succeed until the user changes something.
 
     The server's own words about a key are left out, because they often quote the key.
+
+    Args:
+        error: of the request.
+        url: the server's base URL.
+        name: the model's name there.
+        has_key: whether a key was sent.
+        told_by: the options that name server and key.
     """
     match status_meaning(error.status):
         case Meaning.KEY:
             wrong = "rejects the key in" if has_key else "needs a key: set"
             return OptionError(
-                f"the inference server {url} {wrong} INFERENCE_API_KEY (HTTP {error.status})"
+                f"the inference server {url} {wrong} {told_by.key} (HTTP {error.status})"
             )
         case Meaning.UNKNOWN:
             return ModelError(
                 f"the inference server {url} does not serve {name!r} ({error}). Check the name, "
-                "and --server_url, which usually ends with /v1"
+                f"and {told_by.url}, which usually ends with /v1"
             )
         case Meaning.MOVED:
             return ModelError(
                 f"the inference server {url} sends requests elsewhere ({error}). Redirects are not "
-                "followed; if that is the right server, give its address with --server_url"
+                f"followed; if that is the right server, change {told_by.url} to it"
             )
         case _:
             return None
@@ -162,7 +172,13 @@ class ServedModels:
     version: str
 
 
-def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> ServedModels:
+def find_served(
+    url: str,
+    key: str,
+    asked: Mapping[str, str],
+    chat: bool,
+    told_by: ServerOptions = SERVER_OPTIONS,
+) -> ServedModels:
     """Find the named models on a server.
 
     Args:
@@ -170,12 +186,13 @@ def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> Ser
         key: the server's key; "" for none.
         asked: model name -> the option that the user gave it with.
         chat: whether test requests to a server without a list are chats.
+        told_by: the options that name server and key.
 
     Raises:
         OptionError: when the server rejects the key.
         ModelError: when the server cannot be reached, or lacks a model; lists those it has.
     """
-    probe = _ModelProbe(url, key)
+    probe = _ModelProbe(url, key, told_by)
     listed = probe.listed()
     if listed is None:
         for name in asked:
@@ -187,9 +204,10 @@ def find_served(url: str, key: str, asked: Mapping[str, str], chat: bool) -> Ser
 class _ModelProbe:
     """Ask a server about its models."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, told_by: ServerOptions) -> None:
         self._url = url
         self._key = key
+        self._told_by = told_by
         self._mask = SecretMask(key)
 
     def listed(self) -> list[ServedModel] | None:
@@ -203,11 +221,11 @@ class _ModelProbe:
         except CallError as error:
             if error.status in (404, 405, 501):
                 return None
-            if fatal := fatal_error(error, self._url, "models", bool(self._key)):
+            if fatal := fatal_error(error, self._url, "models", bool(self._key), self._told_by):
                 raise fatal from None
             raise ModelError(
                 f"cannot read the list of models of the inference server {self._url} ({error}). "
-                "Check that it is running, and check --server_url"
+                f"Check that it is running, and check {self._told_by.url}"
             ) from None
         entries = map(self._served_model, found if isinstance(found, list) else [])
         return [entry for entry in entries if entry.id]
@@ -227,10 +245,10 @@ class _ModelProbe:
         try:
             self._request("POST", path, _FIRST_TOKEN_S, json=body)
         except CallError as error:
-            fatal = fatal_error(error, self._url, name, bool(self._key))
+            fatal = fatal_error(error, self._url, name, bool(self._key), self._told_by)
             raise fatal or ModelError(
                 f"the inference server {self._url} has no list of models, and a test request for "
-                f"{name!r} failed: {error}. Check the name and --server_url"
+                f"{name!r} failed: {error}. Check the name and {self._told_by.url}"
             ) from None
 
     def version(self) -> str:

@@ -213,7 +213,8 @@ class ServerCalls:
         try:
             reply = await post_json(self._client, path, body, self._mask)
         except CallError as error:
-            if fatal := fatal_error(error, settings.url, name, bool(settings.key)):
+            has_key, told_by = bool(settings.key), settings.told_by
+            if fatal := fatal_error(error, settings.url, name, has_key, told_by):
                 raise fatal from None
             raise
         return completion_from_reply(prompt, reply, time.perf_counter() - began, chat)

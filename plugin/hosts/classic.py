@@ -19,7 +19,7 @@ from plugin.compare.numbers import round_published
 from plugin.errors import AdapterError, DataError, JudgeError, OptionError, VerdictError
 from plugin.hosts import ProgressReporter, closing_words, is_within, run_folder, stopped_text
 from plugin.hosts.documents import publish_documents
-from plugin.records import ALL, DATA, PROMPTED, VANILLA, MetricSpec, Score
+from plugin.records import ALL, DATA, VANILLA, MetricSpec, Score, is_yardstick
 from plugin.report.record import Report
 from plugin.results import Summary
 from plugin.sheets import guard_cell
@@ -234,9 +234,13 @@ def shown_metric(metric: str, variant: str, report: Report) -> str:
     """
     if variant == DATA or len(report.variants) == 1:
         return metric
-    bases = (VANILLA, PROMPTED)
-    n_adapters = sum(each.name not in bases for each in report.variants)
-    return f"{metric} · {variant}" if variant in bases or n_adapters > 1 else metric
+    n_adapters = sum(not _is_beside(each.name) for each in report.variants)
+    return f"{metric} · {variant}" if _is_beside(variant) or n_adapters > 1 else metric
+
+
+def _is_beside(name: str) -> bool:
+    """Return whether a variant is the base or a yardstick, and not what the verdict is about."""
+    return name == VANILLA or is_yardstick(name)
 
 
 def chips_of(report: Report) -> list[dict[str, Any]]:
@@ -246,8 +250,7 @@ def chips_of(report: Report) -> list[dict[str, Any]]:
     first that was tuned, where there is one). With a single variant they are its first four.
     """
     named = [variant.name for variant in report.variants]
-    bases = (VANILLA, PROMPTED)
-    beside = [name for name in named[1:] if name not in bases] + named[1:]
+    beside = [name for name in named[1:] if not _is_beside(name)] + named[1:]
     chosen = {*named[:1], *beside[:1]}
     shown = [row for row in _means(report) if row.variant in chosen]
     wanted = 2 if beside else _MAX_CHIPS

@@ -18,7 +18,15 @@ from plugin.memorisation.by_judge import rephrasing_note
 from plugin.memorisation.rephrase import rephrase
 from plugin.memorisation.texts import longest_common, words_of
 from plugin.memorisation.training import TrainingRow
-from plugin.records import PROMPTED, Case, Completion, Message, NoResult, Prompt, Variant
+from plugin.records import (
+    Case,
+    Completion,
+    Message,
+    NoResult,
+    Prompt,
+    Variant,
+    is_yardstick,
+)
 from plugin.training_facts import AnswerReading, Recital, Side, TrainingFacts
 from plugin.worker import Progress, Stage
 
@@ -68,7 +76,7 @@ class RecallStage:
 
     def _missing(self, variants: Sequence[Variant]) -> list[Variant]:
         done = self._facts.done if self.drawn else [variant.name for variant in variants]
-        return [one for one in variants if one.name != PROMPTED and one.name not in done]
+        return [one for one in variants if not is_yardstick(one.name) and one.name not in done]
 
     @property
     def _facts(self) -> TrainingFacts:

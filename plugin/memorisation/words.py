@@ -113,7 +113,8 @@ def lead_with_clean(
     head = f"{label}On the {n_clean} of {n_all} cases that are not in the training data: "
     said = found.sentence.removeprefix(label)
     sentence = head + said.replace("Can't tell", "can't tell", 1)
-    return replace(found, sentence=sentence, details=(whole, *verdict.details)), rows
+    beside = (f"On the clean cases: {line}" for line in found.beside)
+    return replace(found, sentence=sentence, details=(*beside, whole, *verdict.details)), rows
 
 
 def memorisation_lines(found: Memorisation) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from plugin.plan.commands_records import (
     export_options,
     history_options,
 )
-from plugin.plan.commands_training import sweep_options
+from plugin.plan.commands_training import curves_options, sweep_options
 from plugin.plan.gate_rules import gate_options
 from plugin.plan.options import Group
 from plugin.plan.params import option_of
@@ -125,16 +125,6 @@ def _page_options(parser: CommandParser) -> None:
     parser.add_argument("--raters", metavar="N|NAMES", help=about)
 
 
-def _curves_options(parser: CommandParser) -> None:
-    about = (
-        "an adapter's folder, a training's folder, or a log: trainer_state.json, "
-        "trainer_log.jsonl, what mlx_lm.lora printed, a CSV file, or TensorBoard's events"
-    )
-    parser.add_argument("folder", metavar="DIR", help=about)
-    about = "write the picture curves.svg and the table curves.csv there"
-    parser.add_argument("--out", metavar="DIR", default="", help=about)
-
-
 COMMANDS = {
     "run": Command(
         "compare a base model with its adapters", _run_options, "plugin.typed:start_run"
@@ -196,7 +186,7 @@ COMMANDS = {
     ),
     "curves": Command(
         "say what the loss curves of a training show, and which checkpoint is the best",
-        _curves_options,
+        curves_options,
         "plugin.typed:start_curves",
     ),
 }

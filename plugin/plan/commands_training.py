@@ -1,4 +1,4 @@
-"""The options of the commands for people who train: sweep.
+"""The options of the commands for people who train: curves and sweep.
 
 `plugin.plan.commands` has the table of all commands.
 """
@@ -28,6 +28,17 @@ examples:
 
 _NOT_IN_SWEEPS = ("model_adapter", "tuned_model", "recorded", "server_url")
 """Options of `run` that a sweep refuses; its help leaves them out."""
+
+
+def curves_options(parser: CommandParser) -> None:
+    """Add the options of `curves`."""
+    about = (
+        "an adapter's folder, a training's folder, or a log: trainer_state.json, "
+        "trainer_log.jsonl, what mlx_lm.lora printed, a CSV file, or TensorBoard's events"
+    )
+    parser.add_argument("folder", metavar="DIR", help=about)
+    about = "write the picture curves.svg and the table curves.csv there"
+    parser.add_argument("--out", metavar="DIR", default="", help=about)
 
 
 def sweep_options(parser: CommandParser) -> None:

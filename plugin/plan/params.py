@@ -164,18 +164,21 @@ class Params(CapabilityParams):
         the work goes, and what is looked at besides.
         """
         places = {"model_name", "model_adapter", "dataset_name", "cache_dir", "out"}
-        places |= {"tuned_model", "recorded", "server_url"}
+        places |= {"tuned_model", "recorded", "server_url", "rival"}
         pace = {"batch_size", "concurrency", "judge_timeout_s", "workers", "ray_address"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
         besides = {"note", "trust_report", "human_ratings", *CAPABILITY_OPTIONS, *TRAINING_OPTIONS}
         fields = type(self).model_fields
         unsaid = {name for name in _UNSAID if getattr(self, name) == fields[name].default}
         left_out = places | pace | ends | besides | unsaid  # a run that says nothing keeps its id
-        return self.model_dump(mode="json", exclude=left_out)
+        found = self.model_dump(mode="json", exclude=left_out)
+        if len(self.baseline_prompt) < 2:  # as it was when there could be only one
+            found["baseline_prompt"] = "".join(self.baseline_prompt)
+        return found
 
 
 _UNSAID = (
-    *("enable_thinking", "guard_metric", "retention_group", "retention_column"),
+    *("rival_prompt", "enable_thinking", "guard_metric", "retention_group", "retention_column"),
     *("preference_criteria", "preference_reference", "pairs", "style_control"),
     "expect_column",
     *TASK_OPTIONS,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from plugin.engines import ENGINES
 from plugin.plan.options import CLASSIC, CLI, NOT_CLASSIC, Option, Texts, column_option, option
+from plugin.plan.prompts import Prompts
 
 BOTH, ONLY_VANILLA, ONLY_ADAPTER = "vanilla and adapter", "vanilla only", "adapter only"
 
@@ -74,12 +75,37 @@ class InputParams(BaseModel):
         "the secret INFERENCE_API_KEY.",
         Option("model", "server with base and adapter (vLLM, ...)", "URL"),
     )
-    baseline_prompt: str = option(
-        "",
+    baseline_prompt: Prompts = option(
+        (),
         "Prompt to beat",
         "An engineered system prompt for the base model, run as a third variant (prompted): a "
-        "fine-tune that cannot beat a good prompt is not worth its upkeep.",
-        Option("model", "prompt that the fine-tune must beat", "TEXT", widget="textarea"),
+        "fine-tune that cannot beat a good prompt is not worth its upkeep. @FILE takes the text in "
+        "a file. May repeat: each prompt is then a variant, named with NAME=TEXT, and the best one "
+        "is compared with the choice allowed for.",
+        Option(
+            "model",
+            "prompt that the fine-tune must beat",
+            "TEXT",
+            widget="textarea",
+            may_repeat=True,
+            form_help="An engineered system prompt for the base model, run as a third variant "
+            "(prompted): a fine-tune that cannot beat a good prompt is not worth its upkeep.",
+        ),
+    )
+    rival: Texts = option(
+        (),
+        "Another model",
+        "NAME=ADDRESS#MODEL: another model, such as a larger one, on an OpenAI-compatible server, "
+        "that answers the same cases: does it do as well as the fine-tune? Its server's key is the "
+        "secret RIVAL_API_KEY, or RIVAL_API_KEY_NAME. May repeat.",
+        Option("model", value="NAME=URL#MODEL", hosts=NOT_CLASSIC, may_repeat=True),
+    )
+    rival_prompt: str = option(
+        "",
+        "System prompt of other models",
+        "Put before every case for each --rival, in place of --system_prompt; @FILE takes the text "
+        "in a file.",
+        Option("model", value="TEXT", hosts=NOT_CLASSIC),
     )
     system_prompt: str = option(
         "",

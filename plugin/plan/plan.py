@@ -24,10 +24,12 @@ from plugin.plan.metric_choice import choose_metrics, with_schema
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER
 from plugin.plan.preferences import check_preference, preference_guide
+from plugin.plan.prompts import as_typed
 from plugin.plan.resolve import Sources
+from plugin.plan.rival_lineup import with_rivals
 from plugin.plan.variants import Lineup, local_lineup
 from plugin.plan.variants_elsewhere import recorded_lineup, served_lineup
-from plugin.records import PROMPTED, VANILLA, MetricSpec, PreferenceGuide, Variant
+from plugin.records import RIVAL, VANILLA, MetricSpec, PreferenceGuide, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     Raises:
         UserError: saying what is wrong with data, options, model or adapter.
     """
+    params = _with_texts(params, sources)
     recorded = completion_columns(sources.recorded, sources.dataset)
     source = replace(case_source(params, sources.dataset), completion_columns=recorded)
     loaded = load_cases(source)
@@ -124,6 +127,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     tasks = load_tasks(params.lm_eval, params.lm_eval_items, params.seed) if params.lm_eval else ()
     lineup = line_up(params, sources, loaded)  # reads the weights, so after all other checks
     params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
+    lineup = with_rivals(lineup, params, sources)
     check_engine(specs, lineup.engine)
     if params.stop_early:
         _check_early(params, lineup, loaded, specs)
@@ -164,6 +168,13 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     )
 
 
+def _with_texts(params: Params, sources: Sources) -> Params:
+    """Return the options with the prompts' texts: these count, wherever their files are."""
+    own_prompt = sources.rival_prompt if params.rival_prompt else ""
+    prompts = as_typed(sources.prompts)
+    return params.model_copy(update={"baseline_prompt": prompts, "rival_prompt": own_prompt})
+
+
 def _preference_identity(specs: Sequence[MetricSpec], guide: PreferenceGuide) -> dict[str, object]:
     """Return which words the judge reads where completions are compared; empty where none are."""
     return {"preference": identity(guide)} if any(spec.is_relative for spec in specs) else {}
@@ -171,11 +182,12 @@ def _preference_identity(specs: Sequence[MetricSpec], guide: PreferenceGuide) ->
 
 def variant_names(params: Params, sources: Sources) -> tuple[str, ...]:
     """Return the names of what will be compared, without reading any of it."""
+    rivals = tuple(f"{RIVAL} {one.name}" for one in sources.rivals)
     if sources.recorded:
-        return tuple(one.name for one in sources.recorded)
+        return (*(one.name for one in sources.recorded), *rivals)
     base = () if params.variants == ONLY_ADAPTER else (VANILLA,)
-    prompted = (PROMPTED,) if params.baseline_prompt else ()
-    return (*base, *sources.adapters, *sources.tuned, *prompted)
+    prompted = (one.variant for one in sources.prompts)
+    return (*base, *sources.adapters, *sources.tuned, *prompted, *rivals)
 
 
 def _changed_metrics(specs: Sequence[MetricSpec]) -> dict[str, object]:

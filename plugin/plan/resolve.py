@@ -22,9 +22,11 @@ from plugin.plan.metric_choice import is_schema_text
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, BY_JUDGE, ONLY_ADAPTER, ONLY_VANILLA
 from plugin.plan.places import cache_folder, check_found, check_places
+from plugin.plan.prompts import NamedPrompt, name_prompts
+from plugin.plan.rivals import RivalModel, find_rivals, rival_prompt
 
 _MODEL_OPTIONS = (
-    *("model_name", "model_adapter", "tuned_model", "system_prompt", "baseline_prompt"),
+    *("model_name", "model_adapter", "tuned_model", "baseline_prompt"),
     *("server_url", "workers", "ray_address", "load_4bit", "enable_thinking"),
 )
 """Options without a meaning in a run that has no model."""
@@ -64,6 +66,9 @@ class Sources:
         json_schema: where the JSON schema is; "" for none.
         train_data: where the training data is.
         rephraser: the judge that says training questions in other words; None for rules.
+        prompts: the prompts to beat, with their texts.
+        rivals: the other models.
+        rival_prompt: the text of their system prompt; "" for none.
         adapter_names: by which the adapters are shown; () to name them after their folders.
         metrics_without_judge: see `plugin.hosts.Host`.
     """
@@ -82,6 +87,9 @@ class Sources:
     metrics_without_judge: tuple[str, ...] = ()
     train_data: tuple[str, ...] = ()
     rephraser: Judge | None = None
+    prompts: tuple[NamedPrompt, ...] = ()
+    rivals: tuple[RivalModel, ...] = ()
+    rival_prompt: str = ""
     adapter_names: tuple[str, ...] = ()
 
 
@@ -102,6 +110,7 @@ def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
     if not recorded:
         _check_models(params)
         server = find_server(params, secrets)
+    rivals = find_rivals(params.rival, secrets, (server.url, server.key) if server else None)
     asked = metrics.load(params.predefined_tasks)
     # Without metrics, the cases say whether a judge is needed: `choose_metrics` asks for one.
     by_data = not (asked or params.tasks or params.preference_criteria)
@@ -131,6 +140,9 @@ def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
         metrics_without_judge=host.metrics_without_judge,
         train_data=tuple(map(host.dataset, params.train_data)),
         rephraser=rephraser,
+        prompts=name_prompts(params.baseline_prompt),
+        rivals=rivals,
+        rival_prompt=rival_prompt(params),
     )
     _check_paths(found)
     return found
@@ -153,6 +165,7 @@ def find_models(params: Params, host: Host) -> Sources:
         second_judge=None,
         server=server,
         mask=secrets.mask(),
+        prompts=name_prompts(params.baseline_prompt),
     )
     _check_paths(found)
     return found
@@ -223,8 +236,9 @@ def _resolve_recorded(params: Params, host: Host) -> tuple[Recording, ...]:
             found.append(replace(one, file=host.dataset(one.file)))
         except OptionError as error:
             problems.append(str(error))
+    read_by_none = (*_MODEL_OPTIONS, *(() if params.rival else ("system_prompt",)))
     idle = [
-        f"--{name}" for name in _MODEL_OPTIONS if getattr(params, name) != getattr(Params(), name)
+        f"--{name}" for name in read_by_none if getattr(params, name) != getattr(Params(), name)
     ]
     if idle:
         problems.append(

@@ -29,7 +29,7 @@ from plugin.load.model import ModelFolder, find_model, inspect_model, makes_thin
 from plugin.plan.params import Params
 from plugin.plan.params_input import MAX_TOKENS, MAX_TOKENS_THINKING, ONLY_ADAPTER
 from plugin.plan.resolve import Sources
-from plugin.records import ALL, DATA, PROMPTED, VANILLA, Variant
+from plugin.records import ALL, DATA, VANILLA, Variant, is_prompted, is_rival
 
 RESERVED = {
     DATA: "used where a metric judges the data and no variant",
@@ -128,11 +128,15 @@ def local_lineup(params: Params, sources: Sources, scales: Sequence[float] = ())
         ),
     ]
     workers = params.workers, params.ray_address
-    names = [_base_load(params, named), *([name] for name in tuned_names)]
+    names = [_base_load(params, sources, named), *([name] for name in tuned_names)]
+    prompts = {one.variant: one.text for one in sources.prompts}
     return Lineup(
         loads=tuple(
             Load(
-                tuple(_local_variant(name, params, one, version) for name in own),
+                tuple(
+                    _local_variant(name, prompts.get(name, params.system_prompt), one, version)
+                    for name in own
+                ),
                 partial(engines.load, *spread_over_workers(choice.name, one, *workers)),
             )
             for one, own in zip(settings, names, strict=True)
@@ -184,11 +188,11 @@ def _scaled(
     return found
 
 
-def _base_load(params: Params, adapters: Iterable[str]) -> list[str]:
+def _base_load(params: Params, sources: Sources, adapters: Iterable[str]) -> list[str]:
     """Return the names of the variants that share the base's weights."""
     return [
         *([] if params.variants == ONLY_ADAPTER else [VANILLA]),
-        *([PROMPTED] if params.baseline_prompt else []),
+        *(one.variant for one in sources.prompts),
         *adapters,
     ]
 
@@ -251,15 +255,10 @@ def _check_local_names(places: Sequence[str], names: Sequence[str]) -> None:
     Raises:
         OptionError: naming those that do not.
     """
-    reserved = {
-        VANILLA: "used here for the base model",
-        PROMPTED: "used here for the base model with --baseline_prompt",
-        **RESERVED,
-    }
     taken, problems = dict[str, str](), list[str]()
     for place, name in zip(places, names, strict=True):
-        if name in reserved or name in taken:
-            why = reserved.get(name) or f"also the name of {taken[name]}"
+        if (why := why_reserved(name)) or name in taken:
+            why = why or f"also the name of {taken[name]}"
             problems.append(
                 f"{place}: its name {name!r} is {why}; names must differ, so rename the folder or "
                 "give it through a link with another name"
@@ -269,11 +268,19 @@ def _check_local_names(places: Sequence[str], names: Sequence[str]) -> None:
         raise OptionError("\n".join(problems))
 
 
+def why_reserved(name: str) -> str:
+    """Return what a name stands for that no model or adapter may have; "" for none."""
+    if is_prompted(name):
+        return "used here for the base model with --baseline_prompt"
+    if is_rival(name):
+        return "used here for --rival"
+    return {VANILLA: "used here for the base model", **RESERVED}.get(name, "")
+
+
 def _local_variant(
-    name: str, params: Params, settings: EngineSettings, engine_version: str
+    name: str, prompt: str, settings: EngineSettings, engine_version: str
 ) -> Variant:
     adapter = settings.adapters.get(name)
-    prompt = params.baseline_prompt if name == PROMPTED else params.system_prompt
     own = adapter.own_chat(settings.model) if adapter else None
     return Variant(
         name=name,

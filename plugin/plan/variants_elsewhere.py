@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from plugin import engines
@@ -22,8 +23,8 @@ from plugin.load.recordings import RecordedCompletions, Recording, read_recordin
 from plugin.plan.params import Params
 from plugin.plan.params_input import MAX_TOKENS, ONLY_ADAPTER
 from plugin.plan.resolve import Sources
-from plugin.plan.variants import RESERVED, Lineup, Load
-from plugin.records import PROMPTED, VANILLA, Case, Variant
+from plugin.plan.variants import RESERVED, Lineup, Load, why_reserved
+from plugin.records import VANILLA, Case, Variant
 
 OF_ITS_OWN = "a model of its own on the server"
 """Why a fine-tuned model on a server has no certificate."""
@@ -153,8 +154,9 @@ def served_lineup(params: Params, sources: Sources) -> Lineup:
         **dict.fromkeys(sources.tuned, "--tuned_model"),
     }
     found = find_served(server.url, server.key, asked, params.chat_template)
+    prompts = {one.variant: one.text for one in sources.prompts}
     entries = {
-        **dict.fromkeys((VANILLA, PROMPTED), found.entries[base]),
+        **dict.fromkeys((VANILLA, *prompts), found.entries[base]),
         **{name: found.entries[name] for name in (*sources.adapters, *sources.tuned)},
     }
     settings = ServedSettings(
@@ -167,14 +169,13 @@ def served_lineup(params: Params, sources: Sources) -> Lineup:
         chat_template=params.chat_template,
         enable_thinking=params.enable_thinking,
     )
-    left_out = [
-        *([VANILLA] if params.variants == ONLY_ADAPTER else []),
-        *([] if params.baseline_prompt else [PROMPTED]),
-    ]
     variants = tuple(
-        _served_variant(name, params, sources, entries, found.version)
+        replace(
+            _served_variant(name, params, sources, entries, found.version),
+            system_prompt=prompts.get(name, params.system_prompt) or None,
+        )
         for name in entries
-        if name not in left_out
+        if name != VANILLA or params.variants != ONLY_ADAPTER
     )
     engine = engines.library_version("server")
     # The weights behind a name are unknown, and may be others tomorrow. So the completions are used
@@ -205,15 +206,10 @@ def _check_served_names(base: str, others: Sequence[str]) -> None:
     Raises:
         OptionError: naming those that have not.
     """
-    reserved = {
-        VANILLA: "used here for the base model",
-        PROMPTED: "used here for the base model with --baseline_prompt",
-        **RESERVED,
-        base: "that of the base model",
-    }
     problems = []
     for i, name in enumerate(others):
-        why = "given twice" if name in others[:i] else reserved.get(name)
+        why = why_reserved(name) or ("that of the base model" if name == base else "")
+        why = "given twice" if name in others[:i] else why
         if why:
             problems.append(
                 f"{name}: this name is {why}; names must differ, so serve it under another one"
@@ -241,7 +237,6 @@ def _served_notes(adapter: ServedModel, base: ServedModel) -> tuple[str, ...]:
 def _served_variant(
     name: str, params: Params, sources: Sources, entries: Mapping[str, ServedModel], version: str
 ) -> Variant:
-    prompt = params.baseline_prompt if name == PROMPTED else params.system_prompt
     own = entries[name]
     of_base = name not in sources.tuned
     asked = {"temperature": 0, "max_tokens": params.max_tokens, "chat": params.chat_template}
@@ -258,5 +253,4 @@ def _served_variant(
         ),
         model=(entries[VANILLA] if of_base else own).id,
         adapter_path=own.id if name in sources.adapters else None,
-        system_prompt=prompt or None,
     )

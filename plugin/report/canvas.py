@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 WIN, LOSS, TIE = "#0072B2", "#D55E00", "#999999"
 VANILLA_COLOUR = "#999999"
 PROMPTED_COLOUR = "#5B6B8C"
+PROMPT_COLOURS = (PROMPTED_COLOUR, "#8FA0C6", "#36425E", "#B3BFD9")
+RIVAL_COLOURS = ("#6A3D9A", "#9B72C4")
+RIVAL_HATCH = "////"
+"""Marks other models, for those who see no colour."""
+
 ADAPTER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # No other element has these colours, so `inline_svg` can replace them.
 INK, FAINT, GRID, PAPER = "#1b1c1e", "#5d6065", "#dcdee1", "#fefefe"
@@ -113,6 +118,11 @@ def draw_text(fig: Figure, place: tuple[float, float], text: str, **style: Any) 
     fig.text(left / fig.get_figwidth(), 1 - top / fig.get_figheight(), text, va="center", **style)
 
 
+def hatch_of(colour: str) -> str | None:
+    """Return the hatch of what has this colour; None for plain."""
+    return RIVAL_HATCH if colour in RIVAL_COLOURS else None
+
+
 def draw_swatch(fig: Figure, place: tuple[float, float], colour: str, text: str) -> float:
     """Draw a legend entry at (left, top), and return its width in inches."""
     from matplotlib.patches import Rectangle
@@ -123,7 +133,9 @@ def draw_swatch(fig: Figure, place: tuple[float, float], colour: str, text: str)
         0.14 / width,
         0.11 / height,
         transform=fig.transFigure,
-        color=colour,
+        facecolor=colour,
+        edgecolor=PAPER,
+        hatch=hatch_of(colour),
         linewidth=0,
     )
     fig.add_artist(mark)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from plugin.compare.numbers import format_number
-from plugin.records import DATA, Case, Failure, MetricSpec, Preference
+from plugin.records import DATA, Case, Failure, MetricSpec, Preference, is_rival
 from plugin.report.record import CaseCell, Ledger
 from plugin.report.right_wrong import rule_of_right
 from plugin.thinking import SplitText
@@ -85,6 +85,7 @@ class _Layout:
         return {
             "variants": list(ledger.variants),
             "rivals": [ledger.variants.index(name) for name in ledger.contenders],
+            "about": "any tuned" if any(map(is_rival, ledger.variants)) else "any but prompted",
             "metrics": list(self.metrics),
             "primary": primary.name if primary else None,
             "groups": [ledger.group_title(group) for group in self.groups],

@@ -308,7 +308,7 @@
     fill(at("case-group"), named.length ? [[ALL, "all"], ...named.map((group) => [group, groupName(group)])] : []);
     if (listed.length > MOST_GROUPS) at("case-group").title = `the ${MOST_GROUPS} largest of ${listed.length} groups`;
     const rivals = variants.map((variant, place) => [place, variant]).slice(1);
-    const all = [["all", data.rivals.length === rivals.length ? "any" : "any but prompted"]];
+    const all = [["all", data.rivals.length === rivals.length ? "any" : data.about]];
     fill(at("case-variant"), rivals.length > 1 ? [...all, ...rivals] : []);
     const bases = isAlone ? [] : [["base", variants[0]]];
     const texts = cases.some((item) => item.expected) ? [["expected", "expected output"]] : [];

@@ -18,7 +18,7 @@ from plugin.compare.numbers import (
     format_number,
     format_range,
 )
-from plugin.records import PROMPTED, MetricSpec
+from plugin.records import MetricSpec, is_prompted, is_rival, is_yardstick
 from plugin.report.canvas import (
     ADAPTER_COLOURS,
     FAINT,
@@ -26,7 +26,9 @@ from plugin.report.canvas import (
     INK,
     LOSS,
     MAX_GROUPS,
-    PROMPTED_COLOUR,
+    PAPER,
+    PROMPT_COLOURS,
+    RIVAL_COLOURS,
     TIE,
     VANILLA_COLOUR,
     WIDTH,
@@ -34,6 +36,7 @@ from plugin.report.canvas import (
     add_axes,
     draw_swatch,
     draw_text,
+    hatch_of,
     new_figure,
     render_svg,
     shorten_text,
@@ -71,6 +74,7 @@ class MeanBar(NamedTuple):
     note: str
     colour: str
     summary: Summary | None
+    why_none: str = "no scores"
 
 
 class MeanBlock(NamedTuple):
@@ -88,9 +92,12 @@ class MeanBlock(NamedTuple):
 
 
 def _variant_colours(ledger: Ledger) -> dict[str, str]:
-    own = cycle(ADAPTER_COLOURS)
-    fixed = {ledger.baseline: VANILLA_COLOUR, PROMPTED: PROMPTED_COLOUR}
-    return {name: fixed.get(name) or next(own) for name in ledger.variants}
+    tuned, prompts, rivals = map(cycle, (ADAPTER_COLOURS, PROMPT_COLOURS, RIVAL_COLOURS))
+    found = {}
+    for name in ledger.variants:
+        own = prompts if is_prompted(name) else rivals if is_rival(name) else tuned
+        found[name] = VANILLA_COLOUR if name == ledger.baseline else next(own)
+    return found
 
 
 def means_figure(ledger: Ledger) -> Figure:
@@ -127,7 +134,10 @@ def _metric_blocks(ledger: Ledger, colours: dict[str, str]) -> list[MeanBlock]:
         bars = list[MeanBar]()
         for name, colour in colours.items():
             summary = ledger.summary(spec, name)
-            bars.append(MeanBar(len(bars), name, _scored_text(summary), colour, summary))
+            bar = MeanBar(len(bars), name, _scored_text(summary), colour, summary)
+            if name not in ledger.scored_names(spec) and not spec.judges_data:
+                bar = bar._replace(note="not measured", why_none="needs the model's weights")
+            bars.append(bar)
         blocks.append(MeanBlock(spec.title, spec, bars))
     return blocks
 
@@ -212,10 +222,13 @@ def _draw_bar(fig: Figure, ax: Axes, bar: MeanBar, middle: float) -> None:
     row, right = bar.summary, WIDTH - RIGHT
     faint = {"fontsize": 8, "color": FAINT}
     if row is None or row.mean is None:
-        draw_text(fig, (LEFT + 0.05, middle), "no scores", **faint)
+        draw_text(fig, (LEFT + 0.05, middle), bar.why_none, **faint)
         return
     start = ax.get_xlim()[0]
-    ax.barh(bar.row, row.mean - start, left=start, height=0.5, color=bar.colour)
+    look: dict[str, Any] = {"color": bar.colour}
+    if hatch := hatch_of(bar.colour):
+        look = {"facecolor": bar.colour, "edgecolor": PAPER, "hatch": hatch, "linewidth": 0}
+    ax.barh(bar.row, row.mean - start, left=start, height=0.5, **look)
     if row.ci_low is not None and row.ci_high is not None:
         ends = (row.ci_low, row.ci_high)
         ax.plot(ends, [bar.row] * 2, "|-", color=INK, markersize=6, clip_on=False)
@@ -228,8 +241,8 @@ MAX_BARS = 400
 
 
 def gains_figure(ledger: Ledger) -> Figure:
-    """Draw a panel for every variant except the base on the primary metric, the prompt last."""
-    spec, others = ledger.primary, sorted(ledger.variants[1:], key=lambda n: n == PROMPTED)
+    """Draw a panel for every variant except the base on the primary metric, yardsticks last."""
+    spec, others = ledger.primary, sorted(ledger.variants[1:], key=is_yardstick)
     if spec is None or not others:
         fig = new_figure(1.2)
         draw_text(fig, (0.15, 0.3), "Gains case by case", fontsize=13, weight="bold")

@@ -16,6 +16,7 @@ from plugin.report.canvas import (
     INK,
     LOSS,
     PAPER,
+    RIVAL_COLOURS,
     WIDTH,
     WIN,
     add_axes,
@@ -144,6 +145,8 @@ def _draw_legend(fig: Figure, ledger: Ledger, top: float, is_wide: bool) -> None
     left = _EDGE + draw_swatch(fig, (_EDGE, line), GRID, "margin: too small to matter")
     if is_wide:
         text = "● settled · ○ open: more cases would tell"
+        if any(row.is_over_rival for block in gain_blocks(ledger) for row in block.rows):
+            text += " · ■ against another model"
         draw_text(fig, (left + 0.1, line), text, color=FAINT)
     else:
         draw_text(fig, (_EDGE, line + 0.2), "● settled · ○ open", color=FAINT)
@@ -195,14 +198,16 @@ def _draw_mark(ax: Axes, row: GainRow, middle: float) -> None:
     ax.plot((0, 0), (middle - 0.2, middle + 0.2), "-", color=FAINT, linewidth=1)
     if row.gain is None:
         return
-    colour = _COLOURS[row.tone]
+    colour, shape = _COLOURS[row.tone], "o"
+    if row.is_over_rival:
+        colour, shape = RIVAL_COLOURS[0], "s"
     if row.low is not None and row.high is not None:
         ax.plot((row.low, row.high), (middle, middle), "-", color=colour, linewidth=2.2)
         for end in (row.low, row.high):
             ax.plot((end, end), (middle - 0.06, middle + 0.06), "-", color=colour, linewidth=1.6)
     filled = colour if row.is_settled else PAPER
     ax.plot(
-        [row.gain], [middle], "o", color=colour, markersize=7, markeredgewidth=1.6,
+        [row.gain], [middle], shape, color=colour, markersize=7, markeredgewidth=1.6,
         markerfacecolor=filled, clip_on=False,
     )  # fmt: skip
 
@@ -221,6 +226,8 @@ def _draw_words(fig: Figure, row: GainRow, top: float, layout: _Layout) -> None:
         draw_text(fig, (7.75, middle), row.outcome, weight="bold" if row.is_settled else "normal")
         return
     right = layout.width - 0.1
+    if row.over and len(row.kind) > _MOST_KIND:  # else rows of one variant would look the same
+        name = shorten_text(row.over, layout.columns)
     draw_text(fig, (_EDGE, top + 0.1), name, weight="bold")
     draw_text(fig, (right, top + 0.1), row.outcome, ha="right")
     draw_text(fig, (_EDGE, top + 0.28), f"{row.number} ({row.interval or 'no interval'})")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from plugin.compare.numbers import format_count, format_number, format_range
 from plugin.compare.words_preference import format_rate
-from plugin.records import ALL, EVEN, MetricSpec
+from plugin.records import ALL, EVEN, MetricSpec, is_rival
 from plugin.report.record import Ledger
 from plugin.results import Comparison
 
@@ -43,6 +43,8 @@ class GainRow(NamedTuple):
         margin: the smallest difference that matters.
         tone: "win", "loss" or "" for how it is coloured.
         is_settled: whether the outcome is one that tells.
+        is_over_rival: whether it is against another model.
+        over: what else than the base it is against, in words; "" for the base.
     """
 
     name: str
@@ -57,6 +59,8 @@ class GainRow(NamedTuple):
     margin: float
     tone: str
     is_settled: bool
+    is_over_rival: bool = False
+    over: str = ""
 
     @property
     def text(self) -> str:
@@ -96,6 +100,8 @@ def gain_blocks(ledger: Ledger) -> list[GainBlock]:
     whole = ledger.sort_rows(ledger.report.comparisons)
     rows = _rows_that_decide(ledger) or whole
     deciding = [row for row in rows if row.role == "primary" and row.group == ALL]
+    over_rivals = [row for row in deciding if is_rival(row.baseline) and row.variant == about]
+    deciding = [row for row in deciding if not is_rival(row.baseline)]
     guards = [
         row
         for row in rows
@@ -116,6 +122,7 @@ def gain_blocks(ledger: Ledger) -> list[GainBlock]:
     metric = f": {primary.name}" if primary and len(ledger.variants) > 2 else ""
     parts = (
         (f"Decides{metric}", deciding, MOST_DECIDING),
+        (f"Beside other models{metric}", over_rivals, MOST_OTHERS),
         ("Must not get worse", guards, MOST_GUARDS),
         ("Exploratory: shows where to look", others, MOST_OTHERS),
     )
@@ -210,6 +217,8 @@ def _gain_row(ledger: Ledger, row: Comparison) -> GainRow:
         margin=row.margin,
         tone=tones.get(row.outcome or "", ""),
         is_settled=row.outcome not in ("can't tell", "unclear", None),
+        is_over_rival=is_rival(row.baseline),
+        over=f"over {row.baseline}" if row.baseline != ledger.baseline else "",
     )
 
 

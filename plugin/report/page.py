@@ -20,13 +20,14 @@ from plugin.compare.numbers import (
 )
 from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
-from plugin.records import ALL, EVEN, PROMPTED
+from plugin.records import ALL, EVEN, is_prompted, is_rival
 from plugin.report.capability import capability_section
 from plugin.report.case_rows import case_anchor, case_data, ends, readable, visible, worst_loss
 from plugin.report.embedded import code_element, data_element, read_code, security_policy
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
 from plugin.report.task_results import task_sections
+from plugin.report.yardsticks import yardstick_rows, yardstick_title
 from plugin.results import Comparison
 from plugin.trust.controls import CONTROLS, RULE_RIGHT
 from plugin.trust.exam import CANARIES, PASS_BELOW, RULE, RULE_OF_OWN, is_own_criterion
@@ -121,7 +122,10 @@ def render_page(
         charts=charts,
         pictures=pictures,
         turned=turned_cases(ledger),
-        prompted=PROMPTED,
+        prompt_names=[name for name in ledger.variants[1:] if is_prompted(name)],
+        rival_names=[name for name in ledger.variants[1:] if is_rival(name)],
+        yardsticks=yardstick_rows(ledger),
+        yardstick_title=yardstick_title(ledger),
         no_judge=NoJudge.label,
         badge=BADGES["lost" if report.verdict.lost else report.verdict.outcome],
         rivals_lost=_rivals_lost(report),

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from plugin.capability.report import Capability
 from plugin.certify.certificate import Certificate
+from plugin.compare.contrasts import contenders, contrasts, is_measured
 from plugin.compare.families import retention_groups
-from plugin.compare.pairs import contenders, contrasts
 from plugin.memorisation.report import Memorisation
 from plugin.records import (
     ALL,
@@ -166,8 +166,10 @@ class Ledger:
         return f"{group} (retention)" if group in self.retention else group
 
     def scored_names(self, spec: MetricSpec) -> tuple[str, ...]:
-        """Return the names that the metric scores: all variants, or only the data."""
-        return (DATA,) if spec.judges_data else self.variants
+        """Return the names that the metric scores: all variants that can have it, or the data."""
+        if spec.judges_data:
+            return (DATA,)
+        return tuple(name for name in self.variants if is_measured(spec, name))
 
     def metric_name(self, metric: str) -> str:
         """Return a metric's displayed name, given its key or name."""

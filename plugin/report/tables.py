@@ -14,7 +14,7 @@ from typing import NamedTuple
 from plugin.compare.numbers import round_published
 from plugin.compare.pairs import Contrast, contrasts
 from plugin.memorisation.report import Memorisation
-from plugin.records import ALL, DATA, PROMPTED, VANILLA, Case, MetricSpec
+from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, is_yardstick
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.sheets import guard_cell, spell_breaks
@@ -166,7 +166,7 @@ def chart_label(variant: str, names: Sequence[str]) -> str:
         variant: one of the names, or what judges the data alone.
         names: of all variants, the base first; without a base where only an adapter runs.
     """
-    rivals = [name for name in names if name not in (VANILLA, PROMPTED)]
+    rivals = [name for name in names if name != VANILLA and not is_yardstick(name)]
     return SINGLE_LABEL if rivals == [variant] else variant
 
 

@@ -22,7 +22,7 @@ from plugin.compare.pairs import clusters_of
 from plugin.errors import list_first
 from plugin.journal import Journal
 from plugin.keys import MASKED
-from plugin.records import ALL, PROMPTED, Case, Completion, MetricSpec, Variant
+from plugin.records import ALL, Case, Completion, MetricSpec, Variant, is_prompted
 from plugin.results import Comparison, Summary
 from plugin.run_facts import RunState
 from plugin.trust.rater_stats import krippendorff_alpha
@@ -44,7 +44,8 @@ def run_warnings(
     for variant in variants:
         found += _cut_off_completions(variant, cases, completions)
     found += _differing_prompts(state, variants)
-    found += _idle_prompt(variants[0].name, cases, completions)
+    for prompt in (variant.name for variant in variants if is_prompted(variant.name)):
+        found += _idle_prompt(variants[0].name, prompt, cases, completions)
     if not any(spec.key == "classification" for spec in header.metrics):
         found += _cases_answered_alike(variants, cases, completions)
     for judge in header.self_judging:
@@ -134,16 +135,19 @@ def _differing_prompts(state: RunState, variants: tuple[Variant, ...]) -> list[s
 
 
 def _idle_prompt(
-    base_name: str, cases: tuple[Case, ...], completions: Mapping[tuple[str, str], Completion]
+    base_name: str,
+    prompt: str,
+    cases: tuple[Case, ...],
+    completions: Mapping[tuple[str, str], Completion],
 ) -> list[str]:
-    if base_name == PROMPTED:
+    if prompt == base_name:
         return []
-    pairs = [(completions.get((c.id, base_name)), completions.get((c.id, PROMPTED))) for c in cases]
+    pairs = [(completions.get((c.id, base_name)), completions.get((c.id, prompt))) for c in cases]
     both = [(base, own) for base, own in pairs if base and own]
     if not both or any(base.text != own.text for base, own in both):
         return []
     return [
-        f"the baseline prompt changed no output: all {len(both)} completions of {PROMPTED} equal "
+        f"the baseline prompt changed no output: all {len(both)} completions of {prompt} equal "
         f"{base_name}'s, so comparing with it shows nothing. Choose another prompt"
     ]
 

@@ -266,7 +266,7 @@ def test_an_interval_that_holds_zero_only_with_the_choice_says_so() -> None:
     )
     better = dataclasses.replace(row, outcome="better")
     made = best_of(found({CORRECTNESS: just_clear()}), CORRECTNESS, "b", SETTINGS)
-    assert best_of_line(better, made, has_prompt=False).endswith(
+    assert best_of_line(better, made, beside=()).endswith(
         "does not. The verdict stands by its adjusted p, but confirm it on fresh cases."
     )
 

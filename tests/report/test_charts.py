@@ -8,7 +8,7 @@ import pytest
 from plugin.records import MetricSpec
 from plugin.report.canvas import (
     LOSS,
-    PROMPTED_COLOUR,
+    PROMPT_COLOURS,
     TIE,
     WIN,
     inline_svg,
@@ -165,7 +165,7 @@ def test_long_names_lose_their_middle():
 def test_a_prompted_base_has_a_colour_of_its_own_and_a_panel_after_the_adapters():
     report = samples.build(20, adapters=("prompted", "tuned", "other"), groups=("easy", "hard"))
     means, gains = comparison_svg(report), distribution_svg(report)
-    for colour in ("#999999", PROMPTED_COLOUR, "#009E73", "#CC79A7"):
+    for colour in ("#999999", PROMPT_COLOURS[0], "#009E73", "#CC79A7"):
         assert fills(means, colour) == 2 + 2 + 1, "two metrics, two groups and the legend"
     said = texts(gains)
     places = [said.index(name) for name in ("tuned", "other", "prompted")]
