@@ -64,7 +64,7 @@ def test_the_long_help_of_run_has_every_option(capsys: pytest.CaptureFixture[str
     of_the_program = {name for name in Params.model_fields if "cli" in option_of(name).hosts}
     assert set(options_in(text)) == of_the_program | {"config"}
     assert "advanced:" in text
-    assert "[auto | mlx | transformers | server]" in " ".join(text.split())
+    assert "[auto | mlx | transformers | vllm | server]" in " ".join(text.split())
     assert "more options" not in text
 
 

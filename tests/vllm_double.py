@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from demo import FOLDER
 from plugin import engines
-from plugin.engines import EngineSettings
+from plugin.engines import EngineSettings, choice
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import inspect_model
 
@@ -258,8 +258,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> tuple[type[LLMEngine], Platform]
         module = ModuleType(name)
         vars(module).update(held)
         monkeypatch.setitem(sys.modules, name, module)
-    plain = engines.find_spec
-    monkeypatch.setattr(engines, "find_spec", lambda name: name == "vllm" or plain(name))
+    plain = choice.find_spec
+    monkeypatch.setattr(choice, "find_spec", lambda name: name == "vllm" or plain(name))
     for name in ("room", "fails"):
         monkeypatch.setattr(LLMEngine, name, None)
     for name in ("shift", "jitter"):

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from plugin import engines
 from plugin.certify.certificate import Certificate
-from plugin.engines import Engine, EngineSettings, ready_engines
+from plugin.engines import Engine, EngineSettings
 from plugin.engines._ray_cluster import WorkerLostError, is_ready_answer, wait_for_answer
+from plugin.engines.choice import ready_engines
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.model import inspect_model
 from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt

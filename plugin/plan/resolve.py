@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from plugin import judges, metrics
-from plugin.engines import ready_engines
+from plugin.engines.choice import ready_engines
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.judges import Judge, NoJudge, Secrets

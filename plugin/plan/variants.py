@@ -19,10 +19,8 @@ from plugin.certify.weights import lora_obstacle, scaled_adapter
 from plugin.engines import (
     Engine,
     EngineSettings,
-    choose_engine,
-    require_fitting_adapters,
-    spread_over_workers,
 )
+from plugin.engines.choice import choose_engine, require_fitting_adapters, spread_over_workers
 from plugin.errors import AdapterError, ModelError, OptionError
 from plugin.load.adapter import AdapterFolder, inspect_adapter
 from plugin.load.model import ModelFolder, find_model, inspect_model, makes_think, short_names

@@ -12,7 +12,8 @@ import pytest
 
 from demo import FOLDER
 from plugin import engines
-from plugin.engines import EngineSettings, choose_engine
+from plugin.engines import EngineSettings, choice
+from plugin.engines.choice import choose_engine
 from plugin.errors import OptionError
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import ModelFolder, inspect_model
@@ -29,7 +30,7 @@ def model() -> ModelFolder:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda name: object() if name in libraries else None)
+    monkeypatch.setattr(choice, "find_spec", lambda name: object() if name in libraries else None)
 
 
 def refusal(*arguments: Any) -> str:

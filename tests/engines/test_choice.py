@@ -13,7 +13,7 @@ import pytest
 
 from demo import FOLDER
 from plugin import engines
-from plugin.engines import EngineSettings, WorkerSettings
+from plugin.engines import EngineSettings, WorkerSettings, choice
 from plugin.engines import transformers as torch_engine
 from plugin.errors import AdapterError, OptionError
 from plugin.load.adapter import AdapterFolder, inspect_adapter
@@ -26,8 +26,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Says what is installed, on which platform, and whether there is a GPU."""
 
     def be(*installed: str, platform: str = "linux", gpu: bool = False) -> None:
-        monkeypatch.setattr(engines, "find_spec", lambda name: name in installed or None)
-        monkeypatch.setattr(engines.sys, "platform", platform)  # type: ignore[attr-defined]
+        monkeypatch.setattr(choice, "find_spec", lambda name: name in installed or None)
+        monkeypatch.setattr(choice.sys, "platform", platform)  # type: ignore[attr-defined]
         monkeypatch.setattr(torch_engine, "has_gpu", lambda: gpu)
 
     return be
@@ -62,13 +62,13 @@ def adapter(kind: str, folder: Path) -> AdapterFolder:
 
 def test_the_named_engine_is_taken(machine: Any, model: ModelFolder) -> None:
     machine(*MLX, *TORCH, gpu=True)
-    assert engines.choose_engine("mlx", model, []) == ("mlx", "--engine mlx")
+    assert choice.choose_engine("mlx", model, []) == ("mlx", "--engine mlx")
 
 
 def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
     machine(*MLX, "transformers")
     with pytest.raises(OptionError) as caught:
-        engines.ready_engines("transformers")
+        choice.ready_engines("transformers")
     assert str(caught.value) == (
         "engine 'transformers' needs torch and peft, not installed here. Install with: "
         "pip install -r requirements-torch.txt -c constraints/torch.txt"
@@ -78,7 +78,7 @@ def test_a_missing_library_says_what_installs_it(machine: Any) -> None:
 def test_with_nothing_installed_both_ways_are_told(machine: Any) -> None:
     machine()
     with pytest.raises(OptionError) as caught:
-        engines.ready_engines("auto")
+        choice.ready_engines("auto")
     assert "engine 'mlx' needs mlx and mlx_lm, not installed here" in str(caught.value)
     assert "pip install -r requirements.txt" in str(caught.value)
     assert "; or engine 'transformers' needs torch and transformers and peft" in str(caught.value)
@@ -89,7 +89,7 @@ def test_auto_takes_the_only_one_installed(
     installed: tuple[str, ...], name: str, machine: Any, model: ModelFolder
 ) -> None:
     machine(*installed)
-    assert engines.choose_engine("auto", model, []) == (name, "auto: the only one installed")
+    assert choice.choose_engine("auto", model, []) == (name, "auto: the only one installed")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_auto_picks_by_fit_then_platform_then_adapter(
     tmp_path: Path,
 ) -> None:
     machine(*MLX, *TORCH, platform=platform, gpu=gpu)
-    assert engines.choose_engine("auto", model, [adapter(kind, tmp_path)]) == expected
+    assert choice.choose_engine("auto", model, [adapter(kind, tmp_path)]) == expected
 
 
 @pytest.mark.parametrize("kind", ["tied output", "experts", "whole modules"])
@@ -139,13 +139,13 @@ def test_an_adapter_that_mlx_cannot_hold_is_refused_before_anything_is_loaded(
 ) -> None:
     machine(*MLX)
     own = adapter(kind, tmp_path)
-    name, _ = engines.choose_engine("auto", model, [own])
+    name, _ = choice.choose_engine("auto", model, [own])
     with pytest.raises(AdapterError) as caught:
-        engines.require_fitting_adapters(name, model, [own])
+        choice.require_fitting_adapters(name, model, [own])
     said = str(caught.value)
     assert said.startswith(f"{own.path} is a PEFT adapter and cannot be converted to MLX, which ")
     assert said.endswith("Use --engine transformers")
-    engines.require_fitting_adapters("transformers", model, [own])
+    choice.require_fitting_adapters("transformers", model, [own])
 
 
 def test_adapters_that_need_two_engines_are_sent_into_two_runs(
@@ -153,10 +153,10 @@ def test_adapters_that_need_two_engines_are_sent_into_two_runs(
 ) -> None:
     machine(*MLX, *TORCH)
     both = [adapter(kind, tmp_path) for kind in ("full", "whole modules")]
-    name, _ = engines.choose_engine("auto", model, both)
+    name, _ = choice.choose_engine("auto", model, both)
     assert name == "mlx"
     with pytest.raises(AdapterError) as caught:
-        engines.require_fitting_adapters(name, model, both)
+        choice.require_fitting_adapters(name, model, both)
     assert str(caught.value) == (
         "no engine here can load all of these adapters, because they are of different kinds. "
         "Compare them in two runs:\n"
@@ -169,7 +169,7 @@ def test_a_base_quantised_by_mlx_runs_on_mlx(machine: Any, model: ModelFolder) -
     machine(*MLX, *TORCH, gpu=True)
     config = model.config | {"quantization": {"bits": 4, "group_size": 64}}
     quantised = dataclasses.replace(model, config=config)
-    found = engines.choose_engine("auto", quantised, [])
+    found = choice.choose_engine("auto", quantised, [])
     assert found == ("mlx", "auto: the base is quantised in MLX format")
 
 
@@ -180,7 +180,7 @@ def plain(model: ModelFolder) -> EngineSettings:
 def test_ray_is_no_engine_to_choose(machine: Any) -> None:
     machine(*MLX, "ray")
     with pytest.raises(OptionError, match="--engine ray: Ray generates nothing itself.*--workers"):
-        engines.ready_engines("ray")
+        choice.ready_engines("ray")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_ray_is_no_engine_to_choose(machine: Any) -> None:
 )
 def test_an_unknown_engine_is_told_what_may_be_meant(given: str, meant: str | None) -> None:
     with pytest.raises(OptionError) as caught:
-        engines.ready_engines(given)
+        choice.ready_engines(given)
     said = str(caught.value)
     assert f"unknown engine {given!r}" in said and "--engine" in said
     assert (f"did you mean {meant!r}?" in said) if meant else ("did you mean" not in said)
@@ -199,7 +199,7 @@ def test_an_unknown_engine_is_told_what_may_be_meant(given: str, meant: str | No
 
 def test_one_worker_here_is_the_engine_itself(machine: Any, model: ModelFolder) -> None:
     machine(*MLX)
-    assert engines.spread_over_workers("mlx", plain(model), 1, "") == ("mlx", plain(model))
+    assert choice.spread_over_workers("mlx", plain(model), 1, "") == ("mlx", plain(model))
 
 
 @pytest.mark.parametrize(("n_workers", "address"), [(2, ""), (1, "10.0.0.1:6379")])
@@ -207,8 +207,8 @@ def test_several_workers_or_a_cluster_are_for_ray(
     n_workers: int, address: str, machine: Any, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(*MLX, "ray")
-    monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
-    name, told = engines.spread_over_workers("mlx", plain(model), n_workers, address)
+    monkeypatch.setattr(choice.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
+    name, told = choice.spread_over_workers("mlx", plain(model), n_workers, address)
     assert (name, told.spread) == ("ray", WorkerSettings("mlx", n_workers, address))
     assert dataclasses.replace(told, spread=None) == plain(model)
 
@@ -216,15 +216,15 @@ def test_several_workers_or_a_cluster_are_for_ray(
 def test_workers_that_cannot_be_had_are_refused(
     machine: Any, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
+    monkeypatch.setattr(choice.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
     machine(*MLX, "ray")
     with pytest.raises(OptionError, match="--workers 3: this machine has only 2 cores"):
-        engines.spread_over_workers("mlx", plain(model), 3, "")
+        choice.spread_over_workers("mlx", plain(model), 3, "")
     with pytest.raises(OptionError, match="--workers 2: engine 'server' runs on no workers"):
-        engines.spread_over_workers("server", plain(model), 2, "")
+        choice.spread_over_workers("server", plain(model), 2, "")
     machine(*MLX)
     with pytest.raises(OptionError) as caught:
-        engines.spread_over_workers("mlx", plain(model), 2, "")
+        choice.spread_over_workers("mlx", plain(model), 2, "")
     assert str(caught.value) == (
         "--workers 2 needs ray, not installed here. Install with: "
         "pip install -r requirements-ray.txt -c constraints/default.txt"

@@ -20,9 +20,10 @@ from safetensors.numpy import load_file, save_file
 from demo import FOLDER
 from plugin import engines
 from plugin.certify.certificate import Certificate
-from plugin.engines import Engine, EngineSettings, _ray_cluster, _ray_workers, spread_over_workers
+from plugin.engines import Engine, EngineSettings, _ray_cluster, _ray_workers
 from plugin.engines._ray_cluster import _try_to_join, brief_error
 from plugin.engines._ray_workers import EngineWorker, WorkerSpec, require_same_setup
+from plugin.engines.choice import spread_over_workers
 from plugin.engines.ray import RayEngine
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.adapter import inspect_adapter

@@ -22,6 +22,7 @@ from demo import FOLDER
 from plugin import engines
 from plugin.certify.certificate import certificate_block, certificate_warnings
 from plugin.cli import main
+from plugin.engines import choice
 from plugin.engines.vllm import WRITTEN_FOR
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.adapter import inspect_adapter
@@ -286,21 +287,21 @@ def _broken(self: Platform) -> bool:
 
 def test_only_its_name_chooses_it(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = inspect_model(FOLDER / "model")
-    monkeypatch.setattr(engines, "find_spec", lambda name: name == "vllm" or None)
+    monkeypatch.setattr(choice, "find_spec", lambda name: name == "vllm" or None)
     with pytest.raises(OptionError, match="engine 'mlx' needs mlx") as caught:
-        engines.choose_engine("auto", model, [])
+        choice.choose_engine("auto", model, [])
     assert "vllm" not in str(caught.value)
-    assert engines.choose_engine("vllm", model, []) == ("vllm", "--engine vllm")
+    assert choice.choose_engine("vllm", model, []) == ("vllm", "--engine vllm")
     with pytest.raises(OptionError, match="engine 'vllm' runs on no workers"):
-        engines.spread_over_workers("vllm", settings(), 2, "")
+        choice.spread_over_workers("vllm", settings(), 2, "")
     full = dataclasses.replace(
         inspect_adapter(FOLDER / "adapter"), config={"fine_tune_type": "full"}
     )
     with pytest.raises(AdapterError, match="--engine mlx"):
-        engines.require_fitting_adapters("vllm", model, [full])
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+        choice.require_fitting_adapters("vllm", model, [full])
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match="pip install -r requirements-vllm.txt"):
-        engines.ready_engines("vllm")
+        choice.ready_engines("vllm")
 
 
 def test_the_requirements_pin_the_version_it_was_written_for() -> None:

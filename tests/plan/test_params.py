@@ -6,7 +6,7 @@ import re
 import pytest
 
 from plugin import engines
-from plugin.engines import ready_engines
+from plugin.engines.choice import ready_engines
 from plugin.errors import OptionError
 from plugin.plan.params import Params, option_of
 from plugin.plan.params_input import ONLY_VANILLA
