@@ -179,7 +179,7 @@ def test_hallucination_without_any_context(tmp_path: Path) -> None:
             {"predefined_tasks": "Correctness", "judge": "openai:gpt-4o"},
             "judge openai:gpt-4o needs a key: set OPENAI_API_KEY",
         ),
-        ({"engine": "vllm"}, "unknown engine 'vllm'; --engine takes one of auto, mlx"),
+        ({"engine": "gguf"}, "unknown engine 'gguf'; --engine takes one of auto, mlx"),
         ({"limit": "0"}, "--limit '0': it must be greater than 0"),
         ({"primary_metric": "Correctness"}, "--primary_metric 'Correctness' is not among"),
         ({"model_name": "", "dataset_name": ""}, "--model_name and --dataset_name must be given"),
