@@ -92,20 +92,26 @@ class SweepResult:
 
 
 def plan_of(journal: Journal) -> SweepPlan:
-    """Return what takes part in a sweep: the checkpoints that can be used, and all cases."""
+    """Return what takes part in a sweep: the checkpoints and the cases that can be used.
+
+    A case that the deciding metric does not fit neither chooses nor confirms, so it is left out.
+    """
     header, skipped = journal.header, journal.state.sweep_skipped
-    facts = facts_of(journal)
+    facts, spec = facts_of(journal), header.metrics[0]
     names = [variant.name for variant in header.variants]
+    cases = journal.cases()
+    fitting = [case for case in cases if spec.fits(case)]
     return SweepPlan(
         checkpoints=tuple(
             Checkpoint(one.name, one.value) for one in facts.checkpoints if one.name not in skipped
         ),
-        spec=header.metrics[0],
-        split=split_cases(journal.cases(), seed_of(journal)),
+        spec=spec,
+        split=split_cases(fitting, seed_of(journal)),
         base=names[0],
         prompted=PROMPTED if PROMPTED in names else "",
         axis=facts.axis,
         seed=seed_of(journal),
+        n_unfit=len(cases) - len(fitting),
     )
 
 

@@ -50,6 +50,7 @@ def sweep_words(
     plan = played.plan
     details = [
         *rank_only_lines(plan),
+        *unfit_lines(plan),
         *veto_lines(played),
         *equivalence_lines(played),
         ranking_line(played),
@@ -118,6 +119,16 @@ def rank_only_lines(plan: SweepPlan) -> list[str]:
         "No verdict: all cases are in one cluster, so none are left to confirm the choice. Add "
         "cases of other clusters."
     ]
+
+
+def unfit_lines(plan: SweepPlan) -> list[str]:
+    """Say how many cases are left out because the metric does not fit them."""
+    if not plan.n_unfit:
+        return []
+    need = " and ".join(plan.spec.needs).replace("_", " ")
+    n = format_count(plan.n_unfit, "case takes", "cases take")
+    have = "it has" if plan.n_unfit == 1 else "they have"
+    return [f"{n} no part: {plan.spec.name} does not fit, because {have} no {need}."]
 
 
 def veto_lines(played: Played) -> list[str]:

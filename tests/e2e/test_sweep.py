@@ -24,7 +24,8 @@ from safetensors.numpy import load_file, save_file
 from demo import FOLDER
 from plugin import proofs
 from plugin.certify.certificate import Certificate
-from plugin.sweep import split
+from plugin.sweep import play, split
+from plugin.sweep.choice import Choice
 from tests.e2e.conftest import ROOT, Ended, demo_options, environment, main
 from tests.judge_server import JudgeServer, judge_server
 from tests.training_material import N_TRAIN, Trained, trained
@@ -336,6 +337,40 @@ def test_a_limit_ends_it_cleanly_and_a_higher_one_goes_on(
     assert high.code == 0, high.err
     assert found(out) == found(done.out)
     assert len(server.requests) == done.n_requests
+
+
+def test_a_prompt_is_confirmed_too_and_only_on_cases_that_the_metric_fits(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = play.choose
+
+    def choose_prompt(*given: Any) -> Choice:
+        return replace(real(*given), name="prompted", equivalent=None, offered=None)
+
+    monkeypatch.setattr(play, "choose", choose_prompt)
+    monkeypatch.setattr(split, "MIN_CASES", 20)
+    made = [json.loads(line) for line in material.cases.read_text().splitlines()][:36]
+    for row in made[::3]:
+        del row["expected_output"]
+    cases, out = tmp_path / "cases.jsonl", tmp_path / "sweep"
+    cases.write_text("".join(f"{json.dumps(row)}\n" for row in made))
+    own = Material(material.folder, cases)
+    two = [str(material.folder / f"{step:07}_adapters.safetensors") for step in STEPS[:2]]
+    options = {"predefined_tasks": "Token F1", "max_tokens": "4", "judge": "offline"}
+    words = own.words(out, **options, baseline_prompt="Be brief.")
+    ended = main(*words, "--checkpoints", *two)
+    assert ended.code == 0, ended.err
+    told = found(out)
+    assert told["recommended"] == "prompted" and told["confirmed"] is not None
+    assert "prompted is" in told["summary"][0] or "whether prompted is" in told["summary"][0]
+    lacking = {row["id"] for row in made[::3]}
+    confirmed = read_cases(out / "confirmation")
+    assert confirmed and not (confirmed | read_cases(out)) & lacking
+    n_choosing = int(rows(out)["vanilla"]["n"])
+    assert n_choosing + len(confirmed) == 24
+    assert f"On the {len(confirmed)} cases that took no part" in told["summary"][0]
+    said = "12 cases take no part: Token F1 does not fit, because they have no expected output."
+    assert said in told["summary"]
 
 
 def test_what_makes_no_sense_is_refused_by_name(
