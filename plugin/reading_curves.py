@@ -9,6 +9,7 @@ import csv
 import io
 from pathlib import Path
 
+from plugin.compare.numbers import format_count
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.report.curves_chart import Block, curves_svg
@@ -58,9 +59,13 @@ def text_lines(curves: Curves) -> list[str]:
         len(series.broken) + series.n if not series.n else series.n
         for series in (curves.train, curves.evaluation)
     )
+    found = (
+        format_count(n_train, "training loss", "training losses"),
+        format_count(n_evaluation, "evaluation loss", "evaluation losses"),
+        format_count(len(curves.checkpoints), "checkpoint", "checkpoints"),
+    )
     lines = [
-        f"{curves.log} of {curves.trainer}: {n_train:,} training losses, {n_evaluation:,} "
-        f"evaluation losses, {len(curves.checkpoints):,} checkpoints",
+        f"{curves.log} of {curves.trainer}: {', '.join(found)}",
         "",
         *curve_lines(curves),
     ]

@@ -194,8 +194,9 @@ def calls_line(n_judged: int, plan: SweepPlan) -> str:
     """Say how many answers were scored, and how many a full sweep would have scored."""
     full = len(plan.names) * (len(plan.split.choosing) + len(plan.split.confirming))
     share = format_percent(n_judged / full) if full else ""
+    how = "judged" if plan.spec.asks_judge else "scored"
     return (
-        f"{format_count(n_judged)} answers were judged: {share} of the {format_count(full)} that "
+        f"{format_count(n_judged)} answers were {how}: {share} of the {format_count(full)} that "
         "every checkpoint on every case would take."
     )
 

@@ -302,6 +302,9 @@ def test_too_few_cases_only_rank_and_checkpoints_may_come_and_go(
     assert "0000040_adapters is skipped: its files changed or were deleted" in first.out
     assert found(out)["confirmed"] is None
     assert not (out / "confirmation").exists()
+    gate = main("gate", str(out), "--require", "better")
+    assert gate.code == 2
+    assert "it has not confirmed anything either. Compare the base" in gate.err
     (own.folder / "0000005_adapters.safetensors").unlink()
     shutil.copy(
         FOLDER / "adapter/adapters.safetensors", own.folder / "0000050_adapters.safetensors"
