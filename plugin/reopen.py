@@ -56,7 +56,7 @@ def open_run(folder: Path, to_write: bool = False, or_sweep: bool = False) -> Jo
         if journal.has_begun and journal.header.sweep and not or_sweep:
             raise OptionError(
                 f"{folder} holds a sweep of checkpoints, which has no verdict of its own; "
-                f"{_where_confirmed(folder)}"
+                f"{_where_confirmed(folder, bool(journal.state.sweep_choice))}"
             )
     except BaseException:
         journal.close()
@@ -64,11 +64,14 @@ def open_run(folder: Path, to_write: bool = False, or_sweep: bool = False) -> Jo
     return journal
 
 
-def _where_confirmed(folder: Path) -> str:
-    """Return where the verdict on what a sweep recommends lies, or that there is none."""
+def _where_confirmed(folder: Path, has_chosen: bool) -> str:
+    """Return where the verdict on what a sweep recommends lies, or how to get one."""
     inner = folder / CONFIRMATION
     if (inner / "journal.sqlite").is_file():
         return f"that on what it recommends is in {inner}"
+    if not has_chosen:
+        command = f"{PROGRAM} resume {shell_word(folder)}"
+        return f"it is not finished, so it recommends nothing yet: {command}"
     return (
         "it has not confirmed anything either. Compare the base with a checkpoint of it with "
         f"`run`; what the sweep has found: {PROGRAM} report {shell_word(folder)}"

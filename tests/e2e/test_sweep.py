@@ -24,8 +24,8 @@ from safetensors.numpy import load_file, save_file
 from demo import FOLDER
 from plugin import proofs
 from plugin.certify.certificate import Certificate
-from plugin.sweep import play, split
-from plugin.sweep.choice import Choice
+from plugin.sweep import split
+from plugin.sweep.choice import Choice, choose
 from tests.e2e.conftest import ROOT, Ended, demo_options, environment, main
 from tests.judge_server import JudgeServer, judge_server
 from tests.training_material import N_TRAIN, Trained, trained
@@ -253,6 +253,8 @@ def test_a_stop_shows_what_there_is(server: JudgeServer, done: Done, tmp_path: P
         main("resume", str(out), CUSTOM_JUDGE_BASE_URL=server.url)
     assert "The sweep is not finished" in (out / "sweep.txt").read_text()
     assert not found(out)["finished"]
+    gate = main("gate", str(out), "--require", "better")
+    assert f"it recommends nothing yet: python main.py resume {out}" in gate.err
 
 
 def copied(done: Done, tmp_path: Path) -> Path:
@@ -345,12 +347,12 @@ def test_a_limit_ends_it_cleanly_and_a_higher_one_goes_on(
 def test_a_prompt_is_confirmed_too_and_only_on_cases_that_the_metric_fits(
     material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = play.choose
+    real = choose
 
     def choose_prompt(*given: Any) -> Choice:
         return replace(real(*given), name="prompted", equivalent=None, offered=None)
 
-    monkeypatch.setattr(play, "choose", choose_prompt)
+    monkeypatch.setattr("plugin.sweep.play.choose", choose_prompt)
     monkeypatch.setattr(split, "MIN_CASES", 20)
     made = [json.loads(line) for line in material.cases.read_text().splitlines()][:36]
     for row in made[::3]:
