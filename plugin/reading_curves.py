@@ -9,17 +9,20 @@ import csv
 import io
 from pathlib import Path
 
-from plugin.errors import OptionError
+from plugin.compare.numbers import format_count
+from plugin.errors import DataError, OptionError, list_first
 from plugin.hosts import Host
 from plugin.report.curves_chart import Block, curves_svg
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.training.advice import advise
-from plugin.training.find import read_curves
+from plugin.training.find import folders_with_logs, read_curves
 from plugin.training.words import curve_lines
 from plugin.training_curves import Curves, Series
 
 CURVE_COLUMNS = ("curve", "step", "value", "name")
 """Columns of curves.csv: a row for each value, and one for each checkpoint with its loss."""
+
+_N_FOLDERS = 4
 
 
 def show_curves(place: str, host: Host, out: str = "") -> Curves:
@@ -34,7 +37,14 @@ def show_curves(place: str, host: Host, out: str = "") -> Curves:
         DataError: when there is no log, or it cannot be read.
         OptionError: when the files cannot be written.
     """
-    curves = read_curves(place)
+    try:
+        curves = read_curves(place)
+    except DataError as error:
+        inside = folders_with_logs(Path(place).expanduser())
+        if not inside:
+            raise
+        names = list_first([str(one) for one in inside], _N_FOLDERS)
+        raise DataError(f"{error}. These folders in it may have one: {names}") from error
     for line in text_lines(curves):
         host.log(line)
     if out:
@@ -58,9 +68,13 @@ def text_lines(curves: Curves) -> list[str]:
         len(series.broken) + series.n if not series.n else series.n
         for series in (curves.train, curves.evaluation)
     )
+    found = (
+        format_count(n_train, "training loss", "training losses"),
+        format_count(n_evaluation, "evaluation loss", "evaluation losses"),
+        format_count(len(curves.checkpoints), "checkpoint", "checkpoints"),
+    )
     lines = [
-        f"{curves.log} of {curves.trainer}: {n_train:,} training losses, {n_evaluation:,} "
-        f"evaluation losses, {len(curves.checkpoints):,} checkpoints",
+        f"{curves.log} of {curves.trainer}: {', '.join(found)}",
         "",
         *curve_lines(curves),
     ]

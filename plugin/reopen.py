@@ -23,6 +23,7 @@ from plugin.compare.relative import judged_contrasts
 from plugin.errors import DamagedError, OptionError, UserError
 from plugin.journal import Journal
 from plugin.judges.preferring import settle
+from plugin.plan.command_parser import PROGRAM
 from plugin.plan.params import Params
 from plugin.records import DATA, EVEN, JudgeScore, MetricSpec, Preference, Score
 from plugin.run_facts import RunHeader, RunState
@@ -54,13 +55,27 @@ def open_run(folder: Path, to_write: bool = False, or_sweep: bool = False) -> Jo
         require_whole(journal)
         if journal.has_begun and journal.header.sweep and not or_sweep:
             raise OptionError(
-                f"{folder} holds a sweep of checkpoints, which has no verdict of its own; that of "
-                f"the checkpoint it recommends is in {folder / CONFIRMATION}"
+                f"{folder} holds a sweep of checkpoints, which has no verdict of its own; "
+                f"{_where_confirmed(folder, bool(journal.state.sweep_choice))}"
             )
     except BaseException:
         journal.close()
         raise
     return journal
+
+
+def _where_confirmed(folder: Path, has_chosen: bool) -> str:
+    """Return where the verdict on what a sweep recommends lies, or how to get one."""
+    inner = folder / CONFIRMATION
+    if (inner / "journal.sqlite").is_file():
+        return f"that on what it recommends is in {inner}"
+    if not has_chosen:
+        command = f"{PROGRAM} resume {shell_word(folder)}"
+        return f"it is not finished, so it recommends nothing yet: {command}"
+    return (
+        "it has not confirmed anything either. Compare the base with a checkpoint of it with "
+        f"`run`; what the sweep has found: {PROGRAM} report {shell_word(folder)}"
+    )
 
 
 def holds_sweep(folder: Path) -> bool:

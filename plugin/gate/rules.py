@@ -18,7 +18,7 @@ from plugin.gate.quantities import AbilityGain, Growth, Mean, Quantity, Sample
 from plugin.gate.reading import GateRun, short_text
 from plugin.metrics import METRICS, key_of
 from plugin.plan.gate_rules import BETTER, AskedRule
-from plugin.records import ALL, EVEN, Case, Completion, MetricSpec
+from plugin.records import ALL, EVEN, Case, Completion, MetricSpec, is_rival
 from plugin.trust.report import judge_faults
 
 Result = Literal["pass", "fail", "can't tell"]
@@ -163,7 +163,23 @@ def _max_loss(run: GateRun, asked: AskedRule) -> list[Check]:
         raise OptionError(
             f"this run does not compare on {asked.word!r}{hint} (it has {', '.join(names)}){way}"
         )
+    for name in ("seconds", "tokens"):
+        if name in spec.needs_engine:
+            _require_measured_alike(run, name)
     return [_on_gain(run, asked, spec, -_limit(asked))]
+
+
+def _require_measured_alike(run: GateRun, what: str) -> None:
+    """Refuse to compare what another server measures in its own way.
+
+    Raises:
+        OptionError: when a rival is at the gate.
+    """
+    if is_rival(run.variant):
+        raise OptionError(
+            f"{run.variant} runs on a server of its own, so its {what} and those of {run.base} "
+            "cannot be compared; leave this rule out"
+        )
 
 
 def _min_win_rate(run: GateRun, asked: AskedRule) -> list[Check]:
@@ -291,10 +307,12 @@ def _growth(
 
 
 def _max_latency_growth(run: GateRun, asked: AskedRule) -> list[Check]:
+    _require_measured_alike(run, "seconds")
     return _growth(run, asked, "time for an answer", lambda one: one.seconds)
 
 
 def _max_token_growth(run: GateRun, asked: AskedRule) -> list[Check]:
+    _require_measured_alike(run, "tokens")
     return _growth(run, asked, "tokens of an answer", lambda one: one.n_tokens)
 
 

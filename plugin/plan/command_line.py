@@ -79,8 +79,10 @@ def read_config(file: str | None) -> dict[str, Any]:
         return {}
     try:
         text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"--config {file}: {error}") from error
+    except OSError as error:
+        raise OptionError(f"--config {file} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"--config {file} is no text in UTF-8 ({error.reason})") from error
     values = _parse_config(file, text)
     if not isinstance(values, dict):
         raise OptionError(

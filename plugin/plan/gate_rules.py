@@ -201,8 +201,10 @@ def _read_file(file: str) -> dict[str, Any]:
     """
     try:
         values = _parse_yaml(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"--rules {file}: {error}") from error
+    except OSError as error:
+        raise OptionError(f"--rules {file} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"--rules {file} is no text in UTF-8 ({error.reason})") from error
     except ValueError as error:
         raise OptionError(f"--rules {file} is not valid YAML: {error}") from error
     if not isinstance(values, dict):

@@ -1,4 +1,4 @@
-"""Run the recommended checkpoint against the base on the cases that took no part in the choice.
+"""Run what is recommended against the base on the cases that took no part in the choice.
 
 It is an ordinary run in a folder of its own inside the sweep's, with a whole report.
 """
@@ -56,7 +56,7 @@ def confirm_choice(scene: Scene, journal: Journal) -> Report | None:
         AdapterError: when the recommended checkpoint was deleted meanwhile.
     """
     plan, chosen, host = plan_of(journal), scene.chosen, scene.host
-    if plan.split.is_rank_only or chosen in plan.references:
+    if plan.split.is_rank_only or chosen == plan.base:
         return None
     if chosen in scene.candidates.gone:
         raise AdapterError(
@@ -68,9 +68,10 @@ def confirm_choice(scene: Scene, journal: Journal) -> Report | None:
     if reason:
         journal.save_state(replace(journal.state, halted=reason))
         return None
-    path = next(one.path for one in scene.candidates.facts.checkpoints if one.name == chosen)
-    params = scene.params.model_copy(update={"model_adapter": (path,), **left})
-    sources = replace(find_sources(params, host), adapter_names=(chosen,))
+    # A prompt needs no adapter: the run compares it with the base.
+    own_paths = [one.path for one in scene.candidates.facts.checkpoints if one.name == chosen]
+    params = scene.params.model_copy(update={"model_adapter": tuple(own_paths), **left})
+    sources = replace(find_sources(params, host), adapter_names=(chosen,) if own_paths else ())
     whole = scene.worker.run(lambda: make_plan(params, sources))
     cases = plan.split.confirming
     own = replace(

@@ -84,6 +84,7 @@ class SweepPlan:
         axis: what the places are, such as "step".
         seed: of all resampling.
         n_resamples: of all resampling.
+        n_unfit: cases that are left out, because the metric does not fit them.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -94,6 +95,7 @@ class SweepPlan:
     axis: str = "step"
     seed: int = 0
     n_resamples: int = N_RESAMPLES
+    n_unfit: int = 0
 
     @property
     def references(self) -> tuple[str, ...]:

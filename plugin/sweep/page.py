@@ -64,7 +64,7 @@ def _state(result: SweepResult) -> str:
         return "not finished"
     if result.played.plan.split.is_rank_only:
         return "ranked only"
-    is_base = result.played.choice.name in result.played.plan.references
+    is_base = result.played.choice.name == result.played.plan.base
     return "keep the base" if is_base else "not confirmed yet"
 
 

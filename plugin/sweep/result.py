@@ -92,20 +92,26 @@ class SweepResult:
 
 
 def plan_of(journal: Journal) -> SweepPlan:
-    """Return what takes part in a sweep: the checkpoints that can be used, and all cases."""
+    """Return what takes part in a sweep: the checkpoints and the cases that can be used.
+
+    A case that the deciding metric does not fit neither chooses nor confirms, so it is left out.
+    """
     header, skipped = journal.header, journal.state.sweep_skipped
-    facts = facts_of(journal)
+    facts, spec = facts_of(journal), header.metrics[0]
     names = [variant.name for variant in header.variants]
+    cases = journal.cases()
+    fitting = [case for case in cases if spec.fits(case)]
     return SweepPlan(
         checkpoints=tuple(
             Checkpoint(one.name, one.value) for one in facts.checkpoints if one.name not in skipped
         ),
-        spec=header.metrics[0],
-        split=split_cases(journal.cases(), seed_of(journal)),
+        spec=spec,
+        split=split_cases(fitting, seed_of(journal)),
         base=names[0],
         prompted=PROMPTED if PROMPTED in names else "",
         axis=facts.axis,
         seed=seed_of(journal),
+        n_unfit=len(cases) - len(fitting),
     )
 
 
@@ -199,6 +205,28 @@ def cheap_means(journal: Journal, plan: SweepPlan) -> tuple[CheapMeans, ...]:
     return tuple(found)
 
 
+def whole_means(
+    journal: Journal, plan: SweepPlan, found: Sequence[CheapMeans]
+) -> tuple[CheapMeans, ...]:
+    """Return the means without those that lack scores still to be made: few may mislead."""
+    failed = {(one.case_id, one.variant, one.metric) for one in journal.failures()}
+    kept = []
+    for each in found:
+        metric, scores = each.spec.name, scores_of(journal, each.spec.name)
+        due = [case.id for case in plan.split.choosing if each.spec.fits(case)]
+        means = {
+            name: mean
+            for name, mean in each.means.items()
+            if all(
+                key in scores[name] or failed & {(key, name, metric), (key, name, None)}
+                for key in due
+            )
+        }
+        if means:
+            kept.append(CheapMeans(each.spec, means))
+    return tuple(kept)
+
+
 def cheap_order(found: Sequence[CheapMeans]) -> dict[str, float]:
     """Return the means of the first metric without a judge, turned so that more is better."""
     if not found:
@@ -246,7 +274,7 @@ def read_sweep(journal: Journal, confirmation: Report | None = None) -> SweepRes
         facts=facts_of(journal),
         played=played,
         is_chosen=is_chosen,
-        cheap=cheap,
+        cheap=cheap if is_chosen else whole_means(journal, plan, cheap),
         skipped=(*(Skipped(*one) for one in facts_of(journal).skipped), *later),
         warnings=tuple(certificate_line(one) for one in certificates if not one.holds),
         judge=header.judge if plan.spec.asks_judge else "",

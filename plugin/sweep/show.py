@@ -72,7 +72,7 @@ def summary_lines(result: SweepResult) -> list[str]:
     lines = [f"{lead}{words.headline}"]
     if found and result.is_confirmed and found.verdict.next_step:
         lines.append(found.verdict.next_step.line)
-    is_due = not plan.split.is_rank_only and result.played.choice.name not in plan.references
+    is_due = not plan.split.is_rank_only and result.played.choice.name != plan.base
     if is_due and not result.is_confirmed:
         lines.append(f"It is not confirmed yet. {go_on_text(result)}")
     return [*lines, *words.details]

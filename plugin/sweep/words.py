@@ -50,6 +50,7 @@ def sweep_words(
     plan = played.plan
     details = [
         *rank_only_lines(plan),
+        *unfit_lines(plan),
         *veto_lines(played),
         *equivalence_lines(played),
         ranking_line(played),
@@ -120,6 +121,16 @@ def rank_only_lines(plan: SweepPlan) -> list[str]:
     ]
 
 
+def unfit_lines(plan: SweepPlan) -> list[str]:
+    """Say how many cases are left out because the metric does not fit them."""
+    if not plan.n_unfit:
+        return []
+    need = " and ".join(plan.spec.needs).replace("_", " ")
+    n = format_count(plan.n_unfit, "case takes", "cases take")
+    have = "it has" if plan.n_unfit == 1 else "they have"
+    return [f"{n} no part: {plan.spec.name} does not fit, because {have} no {need}."]
+
+
 def veto_lines(played: Played) -> list[str]:
     """Say which checkpoints had a better mean and were passed over."""
     choice = played.choice
@@ -183,8 +194,9 @@ def calls_line(n_judged: int, plan: SweepPlan) -> str:
     """Say how many answers were scored, and how many a full sweep would have scored."""
     full = len(plan.names) * (len(plan.split.choosing) + len(plan.split.confirming))
     share = format_percent(n_judged / full) if full else ""
+    how = "judged" if plan.spec.asks_judge else "scored"
     return (
-        f"{format_count(n_judged)} answers were judged: {share} of the {format_count(full)} that "
+        f"{format_count(n_judged)} answers were {how}: {share} of the {format_count(full)} that "
         "every checkpoint on every case would take."
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from plugin.compare.numbers import format_count
 from plugin.training.words import say_loss, say_step
 from plugin.training_curves import Change, Curves
 
@@ -43,10 +44,14 @@ def advise(curves: Curves, lost: Sequence[str] = ()) -> tuple[str, ...]:
         )
     elif state in ("too few", "too noisy") and len(curves.evaluation) < _FEW:
         found.append(
-            f"Evaluate more often: with {len(curves.evaluation)} evaluation losses no rise or fall "
-            "can be told from noise. Ten or more in one training can."
+            f"Evaluate more often: with {_losses(len(curves.evaluation))} no rise or fall can be "
+            "told from noise. Ten or more in one training can."
         )
     return tuple(found[:_MOST])
+
+
+def _losses(n: int) -> str:
+    return format_count(n, "evaluation loss", "evaluation losses")
 
 
 def _replay(lost: Sequence[str]) -> Iterator[str]:

@@ -108,6 +108,19 @@ def read_curves(place: str | Path, seen: LogCache | None = None) -> Curves:
     raise DataError(_nothing_text(path))
 
 
+_MOST_FOLDERS = 50
+
+
+def folders_with_logs(path: Path) -> list[Path]:
+    """Return the folders inside this one that may hold a log; read_curves does not look there."""
+    try:
+        inside = sorted(one for one in path.iterdir() if one.is_dir())[:_MOST_FOLDERS]
+    except OSError:
+        return []
+    names = [name for kind in KINDS for name in kind.patterns if "/" not in name]
+    return [one for one in inside if any(map(_may_hold_losses, _files(one, names)))]
+
+
 def _roots(path: Path) -> Iterator[tuple[Path, bool]]:
     """Yield the folders in which the log may lie, the likeliest first.
 

@@ -206,7 +206,9 @@ def _rate_line(curves: Curves) -> str:
 def _cut_short_line(curves: Curves) -> str:
     """Say that the training ended before its last planned step."""
     planned = curves.settings.steps
-    last = max([*curves.train.steps[-1:], *curves.evaluation.steps[-1:]], default=0.0)
+    both = (curves.train, curves.evaluation)
+    ends = [end for one in both for end in (*one.steps[-1:], *one.broken[-1:])]
+    last = max(ends, default=0.0)
     if not planned or curves.axis != "step" or last >= planned * 0.98:
         return ""
     return (

@@ -25,6 +25,7 @@ from demo import FOLDER
 from plugin import proofs
 from plugin.certify.certificate import Certificate
 from plugin.sweep import split
+from plugin.sweep.choice import Choice, choose
 from tests.e2e.conftest import ROOT, Ended, demo_options, environment, main
 from tests.judge_server import JudgeServer, judge_server
 from tests.training_material import N_TRAIN, Trained, trained
@@ -252,6 +253,8 @@ def test_a_stop_shows_what_there_is(server: JudgeServer, done: Done, tmp_path: P
         main("resume", str(out), CUSTOM_JUDGE_BASE_URL=server.url)
     assert "The sweep is not finished" in (out / "sweep.txt").read_text()
     assert not found(out)["finished"]
+    gate = main("gate", str(out), "--require", "better")
+    assert f"it recommends nothing yet: python main.py resume {out}" in gate.err
 
 
 def copied(done: Done, tmp_path: Path) -> Path:
@@ -301,6 +304,9 @@ def test_too_few_cases_only_rank_and_checkpoints_may_come_and_go(
     assert "0000040_adapters is skipped: its files changed or were deleted" in first.out
     assert found(out)["confirmed"] is None
     assert not (out / "confirmation").exists()
+    gate = main("gate", str(out), "--require", "better")
+    assert gate.code == 2
+    assert "it has not confirmed anything either. Compare the base" in gate.err
     (own.folder / "0000005_adapters.safetensors").unlink()
     shutil.copy(
         FOLDER / "adapter/adapters.safetensors", own.folder / "0000050_adapters.safetensors"
@@ -336,6 +342,40 @@ def test_a_limit_ends_it_cleanly_and_a_higher_one_goes_on(
     assert high.code == 0, high.err
     assert found(out) == found(done.out)
     assert len(server.requests) == done.n_requests
+
+
+def test_a_prompt_is_confirmed_too_and_only_on_cases_that_the_metric_fits(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = choose
+
+    def choose_prompt(*given: Any) -> Choice:
+        return replace(real(*given), name="prompted", equivalent=None, offered=None)
+
+    monkeypatch.setattr("plugin.sweep.play.choose", choose_prompt)
+    monkeypatch.setattr(split, "MIN_CASES", 20)
+    made = [json.loads(line) for line in material.cases.read_text().splitlines()][:36]
+    for row in made[::3]:
+        del row["expected_output"]
+    cases, out = tmp_path / "cases.jsonl", tmp_path / "sweep"
+    cases.write_text("".join(f"{json.dumps(row)}\n" for row in made))
+    own = Material(material.folder, cases)
+    two = [str(material.folder / f"{step:07}_adapters.safetensors") for step in STEPS[:2]]
+    options = {"predefined_tasks": "Token F1", "max_tokens": "4", "judge": "offline"}
+    words = own.words(out, **options, baseline_prompt="Be brief.")
+    ended = main(*words, "--checkpoints", *two)
+    assert ended.code == 0, ended.err
+    told = found(out)
+    assert told["recommended"] == "prompted" and told["confirmed"] is not None
+    assert "prompted is" in told["summary"][0] or "whether prompted is" in told["summary"][0]
+    lacking = {row["id"] for row in made[::3]}
+    confirmed = read_cases(out / "confirmation")
+    assert confirmed and not (confirmed | read_cases(out)) & lacking
+    n_choosing = int(rows(out)["vanilla"]["n"])
+    assert n_choosing + len(confirmed) == 24
+    assert f"On the {len(confirmed)} cases that took no part" in told["summary"][0]
+    said = "12 cases take no part: Token F1 does not fit, because they have no expected output."
+    assert said in told["summary"]
 
 
 def test_what_makes_no_sense_is_refused_by_name(

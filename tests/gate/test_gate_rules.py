@@ -111,7 +111,10 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, told: str) -> None:
         ({"max_loss": ["F1=many"]}, "max_loss F1 is 'many', but must be a number from 0 on"),
         ({}, "no rule is given; name at least one, such as --require not_worse"),
         ({"strict": True}, "no rule is given"),
-        ({"rules": "/nowhere/rules.yaml"}, "--rules /nowhere/rules.yaml: "),
+        (
+            {"rules": "/nowhere/rules.yaml"},
+            "--rules /nowhere/rules.yaml cannot be read (No such file or directory)",
+        ),
     ],
 )
 def test_a_wrong_word_is_refused(given: dict[str, object], told: str) -> None:

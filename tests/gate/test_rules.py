@@ -178,6 +178,25 @@ def test_growth_of_time_and_tokens(tmp_path: Path) -> None:
     assert decision(tmp_path, max_latency_growth=0.05).result == "fail"
 
 
+def test_seconds_and_tokens_of_a_rival_are_its_own_servers(tmp_path: Path) -> None:
+    made = [completion(str(i), name, 10, 1.0) for i in range(60) for name in (VANILLA, "rival big")]
+    latency = METRICS["latency"].spec
+    gains = {CORRECTNESS: EVEN, latency: EVEN}
+    write_run(tmp_path, {"rival big": gains}, completions=made)
+    message = refusal(
+        tmp_path, max_latency_growth=0.5, max_token_growth=0.5, max_loss=["Latency=1"]
+    )
+    assert message.splitlines() == [
+        f"--{rule}: rival big runs on a server of its own, so its {what} and those of vanilla "
+        "cannot be compared; leave this rule out"
+        for rule, what in (
+            ("max_loss Latency=1", "seconds"),
+            ("max_latency_growth 0.5", "seconds"),
+            ("max_token_growth 0.5", "tokens"),
+        )
+    ]
+
+
 def test_failed_scores_are_counted(tmp_path: Path) -> None:
     failures = [Failure(str(i), "judge", "no answer", "tuned", "Correctness") for i in range(6)]
     write_run(tmp_path, {"tuned": {CORRECTNESS: BETTER}}, failures=failures)

@@ -154,3 +154,9 @@ def test_the_picture_in_words_has_every_checkpoint() -> None:
 
 def test_the_share_of_calls_is_rounded() -> None:
     assert "2,400 answers were judged: 300% of the 800" in calls_line(2400, played_sweep().plan)
+
+
+def test_without_a_judge_answers_are_scored() -> None:
+    plan = played_sweep().plan
+    quiet = replace(plan, spec=replace(plan.spec, asks_judge=False))
+    assert "500 answers were scored: 62% of the 800" in calls_line(500, quiet)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from plugin.reading_curves import text_lines
 from plugin.training.advice import advise
 from plugin.training.diagnosis import diagnose
 from plugin.training.noise import estimate_noise, trend_p
@@ -133,6 +134,22 @@ def test_a_loss_that_is_no_number_until_the_end_is_diverging() -> None:
     assert found.diagnosis.best == saved[0]  # the other one's weights are no numbers
     assert "is no number (NaN or infinite) from step 40 to the end" in curve_lines(found)[0]
     assert "float16" in advise(found)[1]
+
+
+def test_steps_without_a_number_count_as_steps_of_the_log() -> None:
+    plan = TrainingSettings(steps=50)
+    whole = curves(Series((10, 20, 30), (2.0, 1.5, 1.4), (40, 50), 5), Series(), settings=plan)
+    assert not any("planned ones" in line for line in curve_lines(whole))
+    cut = curves(Series((10, 20), (2.0, 1.5), (30,), 3), Series(), settings=plan)
+    assert any("ends at step 30 of 50 planned ones" in line for line in curve_lines(cut))
+
+
+def test_one_value_is_named_as_one() -> None:
+    found = curves(Series((10,), (2.0,), n=1), Series((10,), (2.1,), n=1))
+    assert text_lines(found)[0] == (
+        "train.log of mlx-lm: 1 training loss, 1 evaluation loss, 0 checkpoints"
+    )
+    assert "with 1 evaluation loss no rise" in advise(found)[0]
 
 
 def test_zeros_out_of_nowhere_are_an_overflow_and_small_losses_are_not() -> None:

@@ -184,6 +184,17 @@ def test_the_command_without_a_log_is_the_user_s_mistake(tmp_path: Path) -> None
     assert ended.code == 2 and "no training log with losses" in ended.out + ended.err
 
 
+def test_the_command_names_the_folders_inside_that_have_a_log(tmp_path: Path) -> None:
+    for name in ("adapters", "data"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "adapters/losses.csv").write_text("step,loss\n1,2\n2,1\n")
+    (tmp_path / "data/rows.csv").write_text("question,answer\na,b\n")
+    ended = main("curves", str(tmp_path))
+    assert ended.code == 2
+    said = " ".join(ended.err.split())
+    assert f"These folders in it may have one: {tmp_path / 'adapters'}" in said
+
+
 def test_a_report_has_the_curves_after_the_folder_is_gone(
     trained: Trained,  # noqa: F811
     tmp_path: Path,
