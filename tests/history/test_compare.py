@@ -242,6 +242,15 @@ def test_a_missing_score_is_a_failure_and_not_zero(tmp_path: Path) -> None:
     assert (row["n"], row["n_failed_variant"], row["gain"]) == (9, 1, 0.0)
 
 
+def test_a_score_that_no_sum_can_hold_is_refused(tmp_path: Path) -> None:
+    for name, value in (("a", "1e308"), ("b", "-1e308")):
+        (tmp_path / f"{name}.csv").write_text(f"id,points\nx,{value}\ny,2\n")
+    sides = [f"--scored={name}={tmp_path / name}.csv" for name in "ab"]
+    ended = main("compare", *sides, "--margin", "points=1", "--out", str(tmp_path / "o"))
+    assert ended.code == 2 and "item x has points 1e+308; scores up to 1e+100" in ended.err
+    assert not (tmp_path / "o").exists()
+
+
 def test_less_is_better_and_other_units(tmp_path: Path) -> None:
     for name, add in (("a", 3), ("b", 1)):
         rows = "".join(f"{i},{10 + i % 7 * add}\n" for i in range(40))
