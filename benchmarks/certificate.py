@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 
 from demo import FOLDER
-from plugin.engines import EngineSettings, load, ready_engines
+from plugin.engines import EngineSettings, load
+from plugin.engines.choice import ready_engines
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import inspect_model
 from plugin.records import Message, Prompt

@@ -16,7 +16,8 @@ from statistics import median
 from typing import Any
 
 from demo import FOLDER
-from plugin.engines import EngineSettings, load, spread_over_workers
+from plugin.engines import EngineSettings, load
+from plugin.engines.choice import spread_over_workers
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import inspect_model
 from plugin.records import Message, Prompt

@@ -81,7 +81,7 @@ def _keep_record(host: FolderHost) -> None:
     folder = host.folder
     if folder is None:
         return
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         summary = json.loads((folder / "summary.json").read_bytes())
         append_records(records_of(summary, folder, now), folder.resolve().parent / RECORDS)

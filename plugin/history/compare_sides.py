@@ -17,7 +17,7 @@ from plugin.cache import content_key
 from plugin.certify.certificate import not_applicable
 from plugin.conclude import conclude
 from plugin.errors import DataError, FaultError, OptionError, did_you_mean
-from plugin.history.sides import Side, common_cases
+from plugin.history.sides import JUDGED, MADE_WITH, Side, common_cases, training_of_sides
 from plugin.hosts import Host
 from plugin.journal import Journal
 from plugin.judges import NoJudge
@@ -156,6 +156,13 @@ def _case_notes(sides: Sequence[Side], cases: Mapping[str, Case]) -> Iterator[st
                 "or were changed, and are left out"
             )
         yield from side.notes
+    if any(side.training for side in sides):
+        blind = [side.name for side in sides if not side.training]
+        if blind:
+            yield (
+                f"the run of {' and '.join(blind)} did not look at training data: its cases are "
+                "marked by that of the others"
+            )
     first = sides[0].made_with
     for name, value in first.items():
         values = [side.made_with.get(name) for side in sides]
@@ -174,6 +181,7 @@ def _make_header(
 ) -> RunHeader:
     last = sides[-1]
     identity: dict[str, object] = {
+        **_measure_of(sides, specs),
         "compared": {side.name: side.source for side in sides},
         "metrics": [spec.name for spec in specs],
         "finetune-verdict": __version__,
@@ -181,6 +189,7 @@ def _make_header(
     digests: dict[str, object] = {
         "cases": content_key([[key, case.id] for key, case in cases.items()]),
         "scores": {side.name: side.digest for side in sides},
+        "training data": [side.training.digest for side in sides if side.training],
     }
     params = last.params or Params.parse({})
     judged = any(spec.asks_judge for spec in specs)
@@ -199,6 +208,25 @@ def _make_header(
         n_source_rows=len(cases),
         versions={"finetune-verdict": __version__, "engine": "none: nothing was generated"},
     )
+
+
+def _measure_of(sides: Sequence[Side], specs: Sequence[MetricSpec]) -> dict[str, object]:
+    """Return what scores and answers depend on, as a run's identity has it.
+
+    So a comparison may itself be compared, and stand in the history.
+    """
+    measured = sides[-1].measured
+    known = {spec.name: measured[spec.name] for spec in specs if spec.name in measured}
+    judged = next((known[s.name] for s in specs if s.asks_judge and s.name in known), {})
+    versions = {name: one["version"] for name, one in known.items()}
+    made = {side.name: dict(side.made_with) for side in sides if side.made_with}
+    values = {name: [one[name] for one in made.values()] for name in sides[-1].made_with}
+    return {
+        **{key: judged[name] for name, key in JUDGED.items() if name in judged},
+        **{name: own[0] for name, own in values.items() if all(one == own[0] for one in own)},
+        **({"versions of metrics": versions} if versions else {}),
+        **({MADE_WITH: made} if made else {}),
+    }
 
 
 def _open_journal(folder: Path, header: RunHeader) -> Journal:
@@ -227,7 +255,15 @@ def _fill(
         journal.begin(header, tuple(cases.values()), ())
         certificates = [not_applicable(side.name, _NO_CERTIFICATE) for side in sides[1:]]
         journal.save_state(
-            RunState(certificates={one.variant: asdict(one) for one in certificates})
+            RunState(
+                certificates={one.variant: asdict(one) for one in certificates},
+                evaluation_steps={
+                    spec.name: steps
+                    for spec in header.metrics
+                    if (steps := sides[-1].steps.get(spec.name))
+                },
+                training=training_of_sides(sides, cases),
+            )
         )
         for side in sides:
             _add_side(journal, header, side, cases)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plugin.compare.numbers import format_count, format_number, format_range
-from plugin.records import ALL
+from plugin.report.run_record import deciding_rows
 
 CARD = "model_card.md"
 
@@ -28,7 +28,7 @@ def model_card(summary: Mapping[str, Any], variant: str) -> str:
 
     made, verdict = summary["provenance"], summary["verdict"]
     dataset = Path(str(made["dataset"] or "")).name or "the evaluation set"
-    rows = _rows(summary, variant)
+    rows, which = _rows(summary, variant)
     metrics = [
         {
             "type": row["metric"].lower().replace(" ", "_"),
@@ -58,6 +58,7 @@ def model_card(summary: Mapping[str, Any], variant: str) -> str:
         "|---|---|---|---|---|---|---|",
         *(_table_row(row) for row in rows),
         "",
+        *([f"Metadata and table are of these cases: {_plain(which)}.\n"] if which else []),
         f"Base: {_plain(base)}. {summary['n_cases']:,} cases of "
         f"{_plain(dataset)}. Judge: {_plain(summary['judge'])}. Made with Finetune Verdict "
         f"{made['reported_with']}, run {made['run_id']}."
@@ -66,15 +67,15 @@ def model_card(summary: Mapping[str, Any], variant: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(summary: Mapping[str, Any], variant: str) -> list[Mapping[str, Any]]:
-    """Return the comparisons of the variant with the base over all cases, the primary first."""
+def _rows(summary: Mapping[str, Any], variant: str) -> tuple[list[Mapping[str, Any]], str]:
+    """Return the variant's comparisons with the base, the primary first, and on which cases.
+
+    These are the cases that decide; "" stands for all.
+    """
     base = summary["variants"][0]["name"]
-    found = [
-        row
-        for row in summary["comparisons"]
-        if (row["variant"], row["baseline"], row["group"]) == (variant, base, ALL)
-    ]
-    return sorted(found, key=lambda row: row["role"] != "primary")
+    rows, which = deciding_rows(summary)
+    found = [row for row in rows if (row["variant"], row["baseline"]) == (variant, base)]
+    return sorted(found, key=lambda row: row["role"] != "primary"), which
 
 
 def _table_row(row: Mapping[str, Any]) -> str:

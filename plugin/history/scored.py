@@ -74,6 +74,10 @@ MAX_ITEMS = 200_000
 """Items of one file; more would take minutes and gigabytes, and tell nothing more."""
 
 
+MAX_SCORE = 1e100
+"""The largest score: sums of squares of differences must be finite."""
+
+
 class ItemCollector:
     """Collect the items of a file; repeats of an item, such as epochs, become one with the mean."""
 
@@ -164,7 +168,7 @@ def make_specs(
         margins: metric -> the smallest difference that matters.
 
     Raises:
-        DataError: when no metric is in all of them.
+        DataError: when no metric is in all of them, or a score is too large to compute with.
         OptionError: when an option names a metric that none of them has.
     """
     names = [list(dict.fromkeys(n for one in f.items for n in one.scores)) for f in files]
@@ -174,6 +178,9 @@ def make_specs(
             f"{', '.join(own) or 'none'} ({f.tool})" for own, f in zip(names, files, strict=True)
         )
         raise DataError(f"the files have no metric in common: {each}")
+    for file in files:
+        for item in file.items:
+            _require_small(item)
     lower = frozenset(lower_is_better)
     if unknown := sorted((lower | margins.keys()) - frozenset(common)):
         raise OptionError(
@@ -181,6 +188,15 @@ def make_specs(
             f"{', '.join(common)}"
         )
     return tuple(_spec(name, files, lower, margins.get(name)) for name in common)
+
+
+def _require_small(item: ScoredItem) -> None:
+    for name, value in item.scores.items():
+        if value is not None and abs(value) > MAX_SCORE:
+            raise DataError(
+                f"item {item.name} has {name} {value:g}; scores up to {MAX_SCORE:g} can be "
+                "computed with. Leave the item out, or correct its score"
+            )
 
 
 def _spec(

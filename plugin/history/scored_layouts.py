@@ -7,6 +7,7 @@ version 3) and OpenAI evals 3. Of a log that was cut off, everything before the 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,11 @@ _QUESTIONS = ("input", "question", "prompt", "instruction", "query")
 _EXPECTED = ("expected_output", "expected", "target", "answer", "reference", "ideal")
 _ANSWERS = ("output", "completion", "response", "prediction", "model_output")
 _GROUPS = ("group", "task", "category", "subject")
+
+_NO_SCORES = frozenset(
+    ("", "nan", "inf", "+inf", "-inf", "infinity", "-infinity", "none", "null", "n/a", "na")
+)
+"""Cells of a column of numbers that hold no number."""
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -326,6 +332,13 @@ def _read_table(rows: Iterable[Row], path: Path) -> ScoredFile:
 
 
 def _holds_scores(name: str, rows: Iterable[Row]) -> bool:
-    """Return whether all cells of a column that hold anything are numbers."""
-    values = [row.cells[name] for row in rows if row.cells.get(name) not in (None, "")]
+    """Return whether all cells of a column are numbers, or nothing, of which NaN is one form."""
+    values = [row.cells[name] for row in rows if not _is_missing(row.cells.get(name))]
     return bool(values) and all(as_score(value) is not None for value in values)
+
+
+def _is_missing(value: object) -> bool:
+    """Return whether a cell holds no score: nothing, or what tools write in its place."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return value is None or (isinstance(value, str) and value.strip().lower() in _NO_SCORES)

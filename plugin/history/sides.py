@@ -18,9 +18,13 @@ from plugin.load.repeats import cluster_repeats
 from plugin.plan.params import Params
 from plugin.records import Case, Completion, Message, MetricSpec, Score, Variant
 from plugin.reopen import open_run, parse_params
+from plugin.training_facts import CaseMark, TrainingFacts
 
-_MADE_WITH = ("max_tokens", "chat_template", "enable_thinking", "system_prompt", "load_4bit")
-"""Settings of a run that its completions depend on."""
+JUDGED = {"judge": "judge", "second judge": "second_judge", "DeepEval": "deepeval"}
+"""What a judge's scores depend on -> its name in the identity of a run."""
+
+MADE_WITH = "made with"
+"""Where the identity of a comparison says how each side's answers were made."""
 
 Place = tuple[str, str]
 """A case's key, and a metric."""
@@ -40,11 +44,14 @@ class Side:
         completions: key -> what it wrote, where that is known.
         specs: its metrics.
         measured: metric -> what its scores depend on besides the answer, by name.
+        steps: metric -> the steps of its judge.
         made_with: what the completions depend on besides the model, by name.
         params: the options of its run; None for scored files.
         judge: as shown; "" for none.
         caveat: what must be said of the judge; "" for nothing.
         strips_thoughts: whether only what follows the thoughts was scored.
+        training: the training data that its run looked at; None for none.
+        marks: key -> how the case stands beside that data.
         notes: what the reader must know, a sentence each.
     """
 
@@ -57,11 +64,14 @@ class Side:
     completions: Mapping[str, Completion]
     specs: tuple[MetricSpec, ...]
     measured: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     made_with: Mapping[str, object] = field(default_factory=dict)
     params: Params | None = None
     judge: str = ""
     caveat: str = ""
     strips_thoughts: bool = False
+    training: TrainingFacts | None = None
+    marks: Mapping[str, CaseMark] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -153,11 +163,7 @@ def _side_of(journal: Journal, folder: Path, wanted: str, name: str) -> Side:
     keys = dict(zip((case.id for case in cases), case_keys(cases), strict=True))
     shown = name or f"{folder.resolve().name} {own}"
     identity = header.identity
-    judged = {
-        "judge": identity.get("judge"),
-        "second judge": identity.get("second_judge"),
-        "DeepEval": identity.get("deepeval"),
-    }
+    judged = {name: identity.get(key) for name, key in JUDGED.items()}
     versions = identity.get("versions of metrics")
     measured = {
         spec.name: {
@@ -192,15 +198,28 @@ def _side_of(journal: Journal, folder: Path, wanted: str, name: str) -> Side:
         },
         specs=tuple(s for s in header.metrics if not s.is_relative and not s.judges_data),
         measured=measured,
-        made_with={
-            name: identity.get(name) for name in ("max_tokens", "chat_template", "thinking")
-        },
+        steps=state.evaluation_steps,
+        made_with=_made_with(identity, own),
         params=params,
         judge=header.judge,
         caveat=header.caveat,
         strips_thoughts=header.strips_thoughts,
+        training=state.training,
+        marks={
+            keys[one.id]: one
+            for one in (state.training.marks if state.training else ())
+            if one.id in keys
+        },
         notes=(f"{shown}: judging of its run stopped early",) if state.stopped_early else (),
     )
+
+
+def _made_with(identity: Mapping[str, object], variant: str) -> Mapping[str, object]:
+    """Return what a variant's answers depend on; each side of a comparison has its own."""
+    of_sides = identity.get(MADE_WITH)
+    own = of_sides.get(variant) if isinstance(of_sides, Mapping) else None
+    found = own if isinstance(own, Mapping) else identity
+    return {name: found.get(name) for name in ("max_tokens", "chat_template", "thinking")}
 
 
 def _choose_variant(variants: Sequence[Variant], folder: Path, wanted: str) -> Variant:
@@ -257,3 +276,30 @@ def common_cases(sides: Sequence[Side]) -> dict[str, Case]:
         seen[case.id] = number = seen.get(case.id, 0) + 1
         cases.append(case if number == 1 else replace(case, id=f"{case.id} ({number})"))
     return dict(zip(keys, cases, strict=True))
+
+
+def training_of_sides(sides: Sequence[Side], cases: Mapping[str, Case]) -> TrainingFacts | None:
+    """Return how the cases stand beside the training data of all sides; None without such data.
+
+    A case that stands in the data of one side is not clean for any: it would help that side alone.
+    What was recited stays with the runs, whose draws of rows may differ.
+    """
+    known = {one.digest: one for side in sides if (one := side.training)}
+    if not known:
+        return None
+    found = list(known.values())
+    rank = {"copied": 0, "near": 1, "clean": 2}
+    marks = list[CaseMark]()
+    for key, case in cases.items():
+        own = [side.marks[key] for side in sides if key in side.marks]
+        if own:
+            strongest = min(own, key=lambda one: (rank[one.mark], -one.similarity))
+            marks.append(replace(strongest, id=case.id))
+    return TrainingFacts(
+        files=tuple(dict.fromkeys(name for one in found for name in one.files)),
+        digest=found[0].digest if len(found) == 1 else content_key(sorted(known)),
+        n_rows=sum(one.n_rows for one in found),
+        n_unused=sum(one.n_unused for one in found),
+        marks=tuple(marks),
+        notes=tuple(dict.fromkeys(note for one in found for note in one.notes)),
+    )

@@ -140,8 +140,8 @@ def _is_run(place: Path) -> bool:
 
 
 def _time_of(file: Path) -> str:
-    """Return when a file was last written, as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(int(file.stat().st_mtime), UTC).isoformat()
+    """Return when a file was last written, as ISO 8601 in UTC; short runs may share a second."""
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
 
 
 def make_rows(records: Sequence[RunRecord]) -> list[Row]:

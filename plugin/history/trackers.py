@@ -14,6 +14,7 @@ from typing import Any
 
 from plugin.errors import FaultError, OptionError
 from plugin.records import ALL
+from plugin.report.run_record import deciding_rows
 
 PROJECT = "finetune-verdict"
 
@@ -53,15 +54,19 @@ def track(name: str, summary: Mapping[str, Any], files: Sequence[Path]) -> None:
 
 
 def figures(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return means, gains and interval ends over all cases, by name."""
+    """Return means, gains and interval ends by name: over all cases, and over those that decide."""
     found: dict[str, float | None] = {}
     for row in summary["summaries"]:
         if row["group"] == ALL:
             found[f"{row['variant']}/{row['metric']}"] = row["mean"]
     base = summary["variants"][0]["name"]
-    for row in summary["comparisons"]:
-        if (row["group"], row["baseline"]) == (ALL, base):
-            place = f"{row['variant']}/{row['metric']}"
+    clean, which = deciding_rows(summary)
+    every = [row for row in summary["comparisons"] if row["group"] == ALL]
+    for rows, cases in ((every, ""), (clean if which else (), " on clean cases")):
+        for row in rows:
+            if row["baseline"] != base:
+                continue
+            place = f"{row['variant']}/{row['metric']}{cases}"
             found[f"{place} gain"] = row["gain"]
             found[f"{place} gain low"] = row["ci_low"]
             found[f"{place} gain high"] = row["ci_high"]

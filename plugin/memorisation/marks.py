@@ -1,7 +1,7 @@
 """Mark every case as copied from the training data, near to it, or clean.
 
-- copied: the question is that of a training row, or stands in one as a whole; or the expected
-  answer is that of few training rows and has eight words or more.
+- copied: the question is that of a training row, or stands in one as a whole (a short one: with the
+  expected answer); or that answer is that of few training rows and has eight words or more.
 - near: half of its three-word sequences stand in one training row (rare ones count more), thirteen
   words in a row do, or a short answer is the same and the questions share a rare word.
 
@@ -123,12 +123,26 @@ def _mark(
     for answer in answers:
         if found.mark == "copied":
             break
+        if whole := _row_with_both(questions[0], answer):
+            why = "question and answer stand in a training row"
+            found = _of_row(name, "copied", whole, why)
+            break
         own = _mark_answer(name, questions[0], answer, overlap)
         if own.mark == "copied" or (found.mark == "clean" and own.similarity >= found.similarity):
             found = own
         elif own.mark == "near" and found.mark == "clean":
             found = replace(own, similarity=found.similarity)
     return found
+
+
+def _row_with_both(question: TextMatches, answer: TextMatches) -> NearRow | None:
+    """Return the row in whose text both stand as a whole, such as that of a chat; None for none."""
+    one, other = question.nearest, answer.nearest
+    if one is None or other is None or one.place != other.place:
+        return None
+    enough = question.n_words + answer.n_words >= _WHOLE_WORDS
+    is_rare = one.weight + other.weight >= _NEAR_WEIGHT
+    return one if one.share == other.share == 1 and enough and is_rare else None
 
 
 def _mark_question(name: str, question: TextMatches) -> CaseMark:

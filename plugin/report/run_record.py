@@ -19,6 +19,7 @@ RECORDS = "history.jsonl"
 """The file of records, beside the folders of the runs."""
 
 _SAMPLING = ("max_tokens", "chat_template", "enable_thinking", "thinking", "system_prompt")
+_CASES = "cases that decide"
 _MODEL_FILES = ("model's files", "adapters' files", "tuned models' files")
 
 
@@ -124,17 +125,37 @@ def records_of(summary: Mapping[str, Any], folder: Path, time: str) -> tuple[Run
         version=str(identity.get("finetune-verdict", "")),
     )
     base = summary["variants"][0]["name"]
-    rows = [
-        row
-        for row in summary["comparisons"]
-        if (row["metric"], row["group"], row["baseline"]) == (metric, ALL, base)
-    ]
+    deciding, which = deciding_rows(summary)
+    if which:
+        general = replace(general, measure={**(general.measure or {}), _CASES: which})
+    rows = [row for row in deciding if (row["metric"], row["baseline"]) == (metric, base)]
     if rows:
         return tuple(_compared(general, row, verdict["harms"]) for row in rows)
     alone = [row for row in summary["summaries"] if (row["metric"], row["group"]) == (metric, ALL)]
     return tuple(
         replace(general, variant=row["variant"], score=row["mean"], n=row["n"]) for row in alone
     )
+
+
+def deciding_rows(summary: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str]:
+    """Return the comparisons that decide the verdict, and which cases these are on.
+
+    Where too many cases stand in the training data, these are the clean ones. Where none is clean,
+    nothing decides: the rows are there, without gain and outcome.
+
+    Returns:
+        The rows over all these cases; and "" for all cases, or the clean ones in words.
+    """
+    memory: Mapping[str, Any] = summary.get("memorisation") or {}
+    rows = memory.get("deciding") or summary["comparisons"]
+    found = [row for row in rows if row["group"] == ALL]
+    if memory.get("deciding"):
+        n_clean, n_all = memory["counts"]["clean"], sum(memory["counts"].values())
+        return found, f"the {n_clean} of {n_all} that are not in the training data"
+    if memory.get("leads") and found and not memory["counts"]["clean"]:
+        nothing = {"gain": None, "ci_low": None, "ci_high": None, "outcome": "can't tell"}
+        return [{**row, **nothing} for row in found], "none, for all are in the training data"
+    return found, ""
 
 
 def _compared(
@@ -191,6 +212,10 @@ def why_not_comparable(one: RunRecord, other: RunRecord) -> str:
         ("evaluation set", one.eval_set[:8], other.eval_set[:8]),
     ]
     before, after = one.measure or {}, other.measure or {}
-    facts += [(name, before.get(name), after.get(name)) for name in {**before, **after}]
+    facts += [
+        (name, before.get(name, default), after.get(name, default))
+        for name in {**before, **after}
+        for default in ["all" if name == _CASES else None]
+    ]
     changed = [f"{name}: {was} -> {now}" for name, was, now in facts if was != now]
     return "; ".join(changed)

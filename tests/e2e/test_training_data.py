@@ -11,6 +11,7 @@ import pytest
 
 from demo import FOLDER
 from plugin.journal import Journal
+from plugin.report.run_record import records_of
 from tests.e2e.conftest import demo_options, main, summary
 from tests.inference_server import BASE, TUNED, InferenceServer
 from tests.judge_server import JudgeServer, Reply
@@ -71,6 +72,13 @@ def test_the_table_of_comparisons_has_clean_and_copied_cases(demo_run: Path) -> 
     assert "Correctness: adapter vs vanilla / clean cases" in labels
     svg = (demo_run / "verdict.svg").read_text(encoding="utf-8")
     assert ">copied cases, n=20<" in svg and ">near cases, n=20<" in svg
+
+
+def test_the_history_tells_what_the_verdict_tells(demo_run: Path) -> None:
+    """A gain on copied cases is no gain; the record is that on the clean ones."""
+    (record,) = records_of(summary(demo_run), demo_run, "2026-01-01")
+    assert (record.n, record.outcome) == (20, "can't tell")
+    assert record.gain is not None and abs(record.gain) < 0.1
 
 
 def test_the_training_data_may_be_added_to_a_run_that_is_there(tmp_path: Path) -> None:

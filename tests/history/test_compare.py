@@ -136,6 +136,33 @@ def test_another_judge_is_another_measure(copies: dict[str, Path], tmp_path: Pat
     assert {row["metric"] for row in summary(out)["comparisons"]} == {"Token F1"}
 
 
+def test_cases_in_the_training_data_do_not_decide_in_a_comparison(
+    runs: dict[str, Path], copies: dict[str, Path], tmp_path: Path
+) -> None:
+    """A run that looked at training data keeps its marks; they hold for both sides."""
+    train = tmp_path / "train.jsonl"
+    rows = [make_row(n) for n in range(8)]
+    train.write_text("".join(json.dumps({k: r[k] for k in list(r)[:2]}) + "\n" for r in rows))
+    data = runs["v3"].parent / "v3.jsonl"
+    sides = [f"--recorded={side}={data}:{side}" for side in ("vanilla", "adapter")]
+    options = ("--predefined_tasks", "Token F1", "--train_data", str(train))
+    ended = main("run", *sides, *options, "--out", str(tmp_path / "trained"))
+    assert ended.code == 0, ended.err
+    out = tmp_path / "o"
+    ended = main(
+        *("compare", f"{copies['v2']}#vanilla", f"new={tmp_path / 'trained'}", "--out", str(out))
+    )
+    assert ended.code == 0, ended.err
+    found = summary(out)
+    assert "that are not in the training data" in found["verdict"]["sentence"]
+    assert found["memorisation"]["counts"]["copied"] == 8 and found["memorisation"]["leads"]
+    assert "v2 vanilla did not look at training data" in ended.out
+    again = main("compare", str(out), f"new={tmp_path / 'trained'}", "--out", str(tmp_path / "p"))
+    assert again.code == 0, again.err
+    found = summary(tmp_path / "p")["memorisation"]
+    assert found["counts"]["copied"] == 8 and found["n_rows"] == 8
+
+
 def bad_words(runs: dict[str, Path]) -> Iterator[tuple[list[str], str]]:
     v2, log = str(runs["v2"]), str(LOGS / "inspect_base.eval")
     yield [], "name two things to compare"
@@ -213,6 +240,15 @@ def test_a_missing_score_is_a_failure_and_not_zero(tmp_path: Path) -> None:
     assert main("compare", *words, "--out", str(out)).code == 0
     (row,) = summary(out)["comparisons"]
     assert (row["n"], row["n_failed_variant"], row["gain"]) == (9, 1, 0.0)
+
+
+def test_a_score_that_no_sum_can_hold_is_refused(tmp_path: Path) -> None:
+    for name, value in (("a", "1e308"), ("b", "-1e308")):
+        (tmp_path / f"{name}.csv").write_text(f"id,points\nx,{value}\ny,2\n")
+    sides = [f"--scored={name}={tmp_path / name}.csv" for name in "ab"]
+    ended = main("compare", *sides, "--margin", "points=1", "--out", str(tmp_path / "o"))
+    assert ended.code == 2 and "item x has points 1e+308; scores up to 1e+100" in ended.err
+    assert not (tmp_path / "o").exists()
 
 
 def test_less_is_better_and_other_units(tmp_path: Path) -> None:

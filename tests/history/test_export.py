@@ -84,6 +84,22 @@ def test_the_card_has_metadata_and_the_whole_verdict() -> None:
     assert "/home/me" not in card and "Base: base." in body
 
 
+def on_clean_cases(**counts: int) -> dict[str, Any]:
+    deciding = [row("Exact Match", role="primary", gain=-0.01, n=20, outcome="can't tell")]
+    found = {"leads": True, "counts": {"copied": 40, "near": 0, "clean": 20, **counts}}
+    return summary(memorisation={**found, "deciding": deciding if found["counts"]["clean"] else []})
+
+
+def test_the_card_is_about_the_cases_that_decide() -> None:
+    """What stands in the training data must not make the card better than the verdict."""
+    card = model_card(on_clean_cases(), "adapter")
+    assert "| -0.01 | +0.10 to +0.30 | 20 | can't tell |" in card and "better |" not in card
+    assert "the 20 of 60 that are not in the training data" in card
+    none = model_card(on_clean_cases(copied=60, clean=0), "adapter")
+    assert "| 60 | can't tell |" in none and "| none |" in none and "better |" not in none
+    assert figures(on_clean_cases())["adapter/Exact Match on clean cases gain"] == -0.01
+
+
 def test_texts_of_the_user_cannot_break_out_of_the_card() -> None:
     bad = "a | b\n<script>@everyone [x](y) `z` # h"
     made = summary(judge=bad)

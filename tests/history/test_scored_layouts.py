@@ -174,6 +174,15 @@ def test_a_table(tmp_path: Path) -> None:
     assert found.items[0].question == "Why?"
 
 
+@pytest.mark.parametrize("empty", ["nan", "inf", "-Infinity", "None", "N/A"])
+def test_a_cell_without_a_number_does_not_hide_its_column(tmp_path: Path, empty: str) -> None:
+    """One item that failed is one score less; the metric stays."""
+    (table := tmp_path / "t.csv").write_text(f"id,acc,note\na,0.5,x\nb,{empty},{empty}\n")
+    assert [dict(one.scores) for one in read_scored(table).items] == [{"acc": 0.5}, {"acc": None}]
+    (lines := tmp_path / "t.jsonl").write_text('{"id": 1, "acc": 1}\n{"id": 2, "acc": NaN}\n')
+    assert [dict(one.scores) for one in read_scored(lines).items] == [{"acc": 1}, {"acc": None}]
+
+
 def test_a_log_that_was_cut_off_keeps_what_stands_before(
     lm_eval_logs: Path, tmp_path: Path
 ) -> None:

@@ -56,6 +56,10 @@ def record(number: int, **changed: Any) -> RunRecord:
         ({"measure": {"judge": "b", "max_tokens": 48}}, "judge: a -> b"),
         ({"measure": {"judge": "a", "max_tokens": 64}}, "max_tokens: 48 -> 64"),
         ({"measure": {"judge": "a"}}, "max_tokens: 48 -> None"),
+        (
+            {"measure": {"judge": "a", "max_tokens": 48, "cases that decide": "the 20 of 60"}},
+            "cases that decide: all -> the 20 of 60",
+        ),
     ],
 )
 def test_scores_are_joined_only_if_they_mean_the_same(changed: dict[str, Any], why: str) -> None:
@@ -124,6 +128,8 @@ def test_every_run_adds_its_record(runs: Path) -> None:
         ("v2", "newer"),
         ("v3", "new"),
     ]
+    assert kept == sorted(kept, key=lambda one: one.time)
+    assert len({one.time for one in kept}) == 3, "runs of one second have an order, too"
     assert kept[0].note == "first try" and kept[0].outcome == "better"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from demo import FOLDER
 from plugin.memorisation.marks import Looked, mark_cases
 from plugin.memorisation.training import TrainingData
 from plugin.records import Case, Message
@@ -122,6 +125,22 @@ def test_plain_text_that_holds_the_question_is_a_copy(tmp_path: Path) -> None:
     asked = "How many bridges cross the river between the old mill and the harbour?"
     rows = [{"text": f"### Question: {asked} ### Answer: Seven of them do."}]
     assert marks(small(tmp_path, rows), [make_case(1, asked, None)]) == ["copied"]
+
+
+def test_short_questions_in_plain_text_are_copies_beside_their_answers(tmp_path: Path) -> None:
+    """The demo's training rows as the text of a chat; one question of four words stays unseen."""
+    rows = [json.loads(line)["messages"] for line in (FOLDER / "train.jsonl").open()]
+    texts = [{"text": f"User: {one['content']}\nAssistant: {two['content']}"} for one, two in rows]
+    cases = [
+        Case(str(n), (Message("user", one["content"]),), expected_output=two["content"])
+        for n, (one, two) in enumerate(rows)
+    ]
+    found = marks(small(tmp_path, texts), cases)
+    assert found.count("copied") >= 18 and found.count("clean") <= 1
+    other = [
+        replace(case, expected_output=cases[n - 1].expected_output) for n, case in enumerate(cases)
+    ]
+    assert marks(small(tmp_path, texts[:1]), [other[5]]) == ["clean"]
 
 
 def test_scripts_without_spaces_are_compared(tmp_path: Path) -> None:
