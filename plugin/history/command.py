@@ -30,7 +30,7 @@ def start_compare(given: Mapping[str, Any], host: FolderHost) -> int:
             "name two things to compare: two run folders (compare RUN_A RUN_B), or two files of "
             "scores (--scored base=FILE --scored tuned=FILE)"
         )
-    host.out, host.prefix = given["out"] or "", ""
+    host.out, host.goes_on = given["out"] or "", False
     sides = _scored_sides(scored, given) if scored else _run_sides(runs, given)
     compare(sides, given["primary_metric"] or "", host)
     return 0

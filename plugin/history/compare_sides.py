@@ -102,7 +102,7 @@ def comparable_metrics(sides: Sequence[Side]) -> tuple[tuple[MetricSpec, ...], t
             f"no metric can be compared. {why} The metrics are: {each}. Score one of the runs "
             "again with the settings of the other (completions come from the cache, --cache_dir)"
             if notes
-            else f"no metric is in all of them: {each}"
+            else f"no metric is in all of them (preferences are left out): {each}"
         )
     others = dict.fromkeys(spec.name for side in sides for spec in side.specs)
     alone = [name for name in others if not all(name in names for names in named)]

@@ -52,7 +52,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
         found = json.loads(file.read_bytes())
         for name in ("provenance", "verdict", "comparisons", "summaries", "variants"):
             found[name]
-    except (ValueError, KeyError, TypeError) as error:
+        found["variants"][0]["name"], found["verdict"]["variant"]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
             f"{file} is no summary of this version; make it again with `report {folder}`"
         ) from error

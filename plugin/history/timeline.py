@@ -60,7 +60,7 @@ def start_history(given: Mapping[str, Any], host: FolderHost) -> int:
     if not records:
         raise OptionError(
             f"no finished run lies in {', '.join(map(str, places))}, nor in folders up to {_DEPTH} "
-            "levels below"
+            f"levels below{''.join(f'; {note}' for note in notes)}"
         )
     rows = make_rows(records)
     for text in notes:
@@ -88,8 +88,8 @@ def find_records(places: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
         try:
             content = json.loads(summary.read_bytes())
             own = records_of(content, summary.parent, _time_of(summary))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-            why = type(error).__name__ if isinstance(error, KeyError | TypeError) else str(error)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            why = type(error).__name__ if isinstance(error, LookupError | TypeError) else str(error)
             notes.append(f"{summary} is left out: it is no summary of this version ({why})")
             continue
         for one in own:

@@ -35,6 +35,7 @@ class FolderHost(PathHost):
     Attributes:
         out: the run's folder; "" for one under runs/ that is named after the run.
         prefix: how such a name begins. Both may be set until `open` is called.
+        goes_on: whether `resume` can go on with what the folder holds.
     """
 
     stop_within_s = 3.0
@@ -49,6 +50,7 @@ class FolderHost(PathHost):
         """
         self.out = out
         self.prefix = prefix
+        self.goes_on = True
         self._opened: Path | None = None
         self._console = console or _Screen(highlight=False, soft_wrap=True)
         self._n_told = 0
@@ -112,14 +114,17 @@ class FolderHost(PathHost):
         say(_plain_text(f"{_error_title(error)}: {error}"))
         if isinstance(error, JournalGoneError):
             _say_how_to_go_on(Path(error.folder) if error.folder else None)
-        elif error.exit_code != UserError.exit_code:
+        elif error.exit_code != UserError.exit_code and self.goes_on:
             _say_how_to_go_on(self._opened)
 
     def stopped(self) -> None:
         """Say so on stderr, with the command that goes on."""
         self._end_meter()
         say("\nstopped")
-        _say_how_to_go_on(self._opened)
+        if self.goes_on:
+            _say_how_to_go_on(self._opened)
+        else:
+            say("Do it again with the same command; nothing had to be paid for")
 
     def _end_meter(self) -> None:
         with contextlib.suppress(OSError):  # the terminal may be gone

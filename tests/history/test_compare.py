@@ -20,6 +20,7 @@ from plugin.records import Case, Message
 from tests.e2e.conftest import main, summary
 
 LOGS = Path(__file__).parent / "logs"
+FILES = ("inspect_base.eval", "inspect_tuned.json")
 
 
 def make_row(n: int, **changed: str) -> dict[str, str]:
@@ -295,3 +296,16 @@ def test_mistakes_of_cases_diff(tmp_path: Path) -> None:
     ):
         ended = main("cases", *words)
         assert ended.code == 2 and message in ended.err, ended.err
+
+
+def test_a_broken_comparison_is_not_said_to_be_resumable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("plugin.history.compare_sides.write_report", fail)
+    words = [f"--scored={n}={LOGS / file}" for n, file in (("a", FILES[0]), ("b", FILES[1]))]
+    ended = main("compare", *words, "--out", str(tmp_path / "o"))
+    assert ended.code == 1 and "the results cannot be written" in ended.err
+    assert "resume" not in ended.err

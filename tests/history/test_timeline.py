@@ -171,6 +171,18 @@ def test_a_folder_of_one_run_and_none(runs: Path, tmp_path: Path) -> None:
         assert ended.code == 2 and message in ended.err
 
 
+def test_a_summary_without_variants_is_named(runs: Path, tmp_path: Path) -> None:
+    """Such as one that another program wrote: neither command ends with a fault."""
+    shutil.copytree(runs / "v1", tmp_path / "v1")
+    file = tmp_path / "v1" / "summary.json"
+    whole = json.loads((runs / "v1" / "summary.json").read_bytes())
+    for changed in ({"variants": []}, {"verdict": []}):
+        file.write_text(json.dumps(whole | changed))
+        for command, place in (("history", tmp_path), ("export", tmp_path / "v1")):
+            ended = main(command, str(place))
+            assert ended.code == 2 and "is no summary of this version" in ended.err
+
+
 def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     text = "<script>alert(1)</script>=1+1\x1b[31m"
     append_records([record(1, note=text, variant=text, folder=text)], tmp_path / RECORDS)
