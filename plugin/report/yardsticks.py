@@ -128,11 +128,24 @@ def rival_cost_lines(
     if not about:
         return []
     own = count_tokens(completions, about)
+    rivals = [variant.name for variant in variants if is_rival(variant.name)]
+    emptiness = [text for name in rivals if (text := _empty_line(name, completions))]
     return [
-        _cost_line(variant.name, count_tokens(completions, variant.name), about, own)
-        for variant in variants
-        if is_rival(variant.name)
+        *emptiness,
+        *(_cost_line(name, count_tokens(completions, name), about, own) for name in rivals),
     ]
+
+
+def _empty_line(rival: str, completions: Mapping[tuple[str, str], Completion]) -> str:
+    """Return a warning where half of a model's answers are empty; "" otherwise."""
+    texts = [one.text for (_, name), one in completions.items() if name == rival]
+    n_empty = sum(not text.strip() for text in texts)
+    if 2 * n_empty < max(len(texts), 1):
+        return ""
+    return (
+        f"{n_empty} of {len(texts)} answers of {rival} are empty, so the comparison with it says "
+        "little. A thinking model may need more --max_tokens; else look at its server."
+    )
 
 
 def _cost_line(rival: str, found: TokenCount, about: str, own: TokenCount) -> str:

@@ -95,3 +95,17 @@ def test_what_is_known_of_a_rivals_cost_and_what_is_not_compared() -> None:
     assert costs(rival_big=(None, None), tuned=(20, 0.1)) == [
         "What rival big costs is not known: its answers were recorded."
     ]
+
+
+def test_a_rival_that_gives_empty_answers_is_told() -> None:
+    def lines(*texts: str) -> list[str]:
+        completions = {
+            (str(i), BIG): Completion(str(i), BIG, text, (), "stop", 1.0, 2, 1)
+            for i, text in enumerate(texts)
+        }
+        return rival_cost_lines(report().variants, completions, "tuned")
+
+    assert lines("", " ", "x")[0].startswith(
+        f"2 of 3 answers of {BIG} are empty, so the comparison"
+    )
+    assert not any("are empty" in line for line in lines("", "x", "y"))
