@@ -251,6 +251,7 @@ def _write_sweeps(sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
     Raises:
         OptionError: when they cannot be written.
     """
+    from plugin.report import write_files
     from plugin.report.strength import strength_svg
 
     table = io.StringIO()
@@ -260,12 +261,4 @@ def _write_sweeps(sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
         for name, *numbers in sweep_rows(sweep):
             writer.writerow([guard_cell(spell_breaks(str(name))), *numbers])
     files = {"strength.csv": table.getvalue(), "strength.svg": strength_svg(sweeps)}
-    try:
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OptionError(
-            f"--out {folder}: the picture cannot be written ({error.strerror}); choose another "
-            "folder"
-        ) from error
-    return [folder / name for name in files]
+    return write_files(folder, files)

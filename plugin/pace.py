@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 _GROWS_TO = 4
 """The limit grows to at most this many times its start."""
 
+_LOOK_EVERY_S = 0.1
 _SLOW = 2.0
 _SMOOTHING = 0.1
 
@@ -101,3 +104,26 @@ class ConcurrencyLimit:
             if not place.cancelled():
                 self._n_in += 1
                 place.set_result(None)
+
+
+async def await_all(work: Sequence[Coroutine[Any, Any, None]], check: Callable[[], None]) -> None:
+    """Wait until all is done; the first error, or what `check` raises now and then, ends the wait.
+
+    Args:
+        work: what runs side by side; what is left is cancelled when the wait ends.
+        check: called several times a second; raises to stop.
+    """
+    tasks = {asyncio.create_task(each) for each in work}
+    pending = tasks
+    try:
+        while pending:
+            done, pending = await asyncio.wait(
+                pending, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_EXCEPTION
+            )
+            for task in done:
+                task.result()
+            check()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,8 +10,9 @@ import io
 from pathlib import Path
 
 from plugin.compare.numbers import format_count
-from plugin.errors import DataError, OptionError, list_first
+from plugin.errors import DataError, list_first
 from plugin.hosts import Host
+from plugin.report import write_files
 from plugin.report.curves_chart import Block, curves_svg
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.training.advice import advise
@@ -50,15 +51,8 @@ def show_curves(place: str, host: Host, out: str = "") -> Curves:
     if out:
         folder = host.open("curves")
         files = {"curves.svg": curves_svg([_block(place, curves)]), "curves.csv": _table(curves)}
-        try:
-            for name, text in files.items():
-                (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise OptionError(
-                f"--out {folder}: the files cannot be written ({error.strerror}); choose another "
-                "folder"
-            ) from error
-        host.log(f"\nPicture and table: {', '.join(str(folder / name) for name in files)}")
+        paths = write_files(folder, files)
+        host.log(f"\nPicture and table: {', '.join(map(str, paths))}")
     return curves
 
 

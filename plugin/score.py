@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from plugin.compare.early_stop import EarlyPlan, EarlyStopper
 from plugin.compare.pairs import Contrast
@@ -25,6 +24,7 @@ from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt, sc
 from plugin.judges.preferring import PreferenceItem, prefer_item, preferences_in_doubt
 from plugin.judges.spending import SpendMeter
 from plugin.metrics import Metric, import_code
+from plugin.pace import await_all
 from plugin.records import (
     Case,
     Completion,
@@ -201,7 +201,9 @@ class _ScoringSession:
             if self._second and not self._halted:
                 await self._ask_second(items, self._second)
             if exam and not self._halted:
-                await self._await_all(exam.work(ready, self._askers, self._progress))
+                await await_all(
+                    exam.work(ready, self._askers, self._progress), self._progress.check
+                )
         finally:
             askers = [*self._askers, *([self._second] if self._second else [])]
             await asyncio.gather(*(asker.close(self._progress.grace_s) for asker in askers))
@@ -234,7 +236,9 @@ class _ScoringSession:
         )
         if n_unwritten:
             self._progress.begin(Stage.WRITE_STEPS, total=n_unwritten)
-        await self._await_all([prepare(name, metric) for name, metric in metrics.items()])
+        await await_all(
+            [prepare(name, metric) for name, metric in metrics.items()], self._progress.check
+        )
         steps = {name: m.steps for name, m in ready.items() if isinstance(m, Metric) and m.steps}
         state = self._journal.state
         self._journal.save_state(replace(state, evaluation_steps={**known, **steps}))
@@ -277,7 +281,9 @@ class _ScoringSession:
                 await asyncio.sleep(0)
 
         n_chains = _CHAINS_PER_CALL * max(asker.concurrency.most for asker in self._askers)
-        await self._await_all([chain(number) for number in range(min(n_chains, len(missing)))])
+        await await_all(
+            [chain(number) for number in range(min(n_chains, len(missing)))], self._progress.check
+        )
         self._check_failures(at_the_end=True)
 
     @property
@@ -387,7 +393,7 @@ class _ScoringSession:
                     return
 
         n_chains = _CHAINS_PER_CALL * second.concurrency.most
-        await self._await_all([chain() for _ in range(min(n_chains, len(missing)))])
+        await await_all([chain() for _ in range(min(n_chains, len(missing)))], self._progress.check)
         n_pairs = len({(item.case.id, item.metric.spec.name) for item in scored.values()})
         n_pairs += len({place_of(row) for row in rows if row.is_asked})
         facts = SecondJudging(second.label, n_pairs, len(wanted), n_failed)
@@ -417,20 +423,3 @@ class _ScoringSession:
         if scores:
             overrule(scores, second.label, self._journal)
         return True
-
-    async def _await_all(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
-        """Wait until all is done; the first error, or a stop, ends the wait."""
-        tasks = {asyncio.create_task(each) for each in work}
-        pending = tasks
-        try:
-            while pending:
-                done, pending = await asyncio.wait(
-                    pending, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_EXCEPTION
-                )
-                for task in done:
-                    task.result()
-                self._progress.check()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,13 +9,14 @@ from typing import Any
 
 from plugin.gate.decide import GateResult, decide
 from plugin.gate.markdown import gate_markdown
-from plugin.gate.outputs import append_summary, gate_json, junit_xml, write_files
+from plugin.gate.outputs import append_summary, gate_json, junit_xml
 from plugin.gate.reading import GateRun, read_run
 from plugin.gate.regressions import worst_regressions
 from plugin.gate.rules import make_checks
 from plugin.gate.words import terminal_lines
 from plugin.hosts.folder import FolderHost
 from plugin.plan.gate_rules import GateOrder, read_order
+from plugin.report import write_files
 
 _WIDEST = 100
 _NARROWEST = 40

@@ -6,7 +6,6 @@ The same run and rules give the same bytes: there is neither a time nor a path i
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,32 +143,6 @@ def _xml_text(text: str) -> str:
 def _serialised(top: ElementTree.Element) -> str:
     """Return the element as text; `>` is escaped, so `]]>` can't end anything."""
     return ElementTree.tostring(top, encoding="unicode")
-
-
-def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
-    """Write files, each whole or not at all; return their paths.
-
-    Raises:
-        OptionError: when they cannot be written.
-    """
-    paths = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            path = folder / name
-            unfinished = path.with_name(f".{name}.{os.getpid()}.tmp")
-            try:
-                unfinished.write_bytes(_plain_bytes(text))
-                os.replace(unfinished, path)
-            finally:
-                unfinished.unlink(missing_ok=True)
-            paths.append(path)
-    except OSError as error:
-        raise OptionError(
-            f"{folder} cannot be written to ({error.strerror}); write the files of the gate into "
-            "another folder with --out DIR"
-        ) from error
-    return paths
 
 
 def append_summary(file: str, text: str) -> None:

@@ -11,6 +11,7 @@ from plugin.errors import DataError, OptionError, did_you_mean
 from plugin.history.model_card import CARD, model_card
 from plugin.history.trackers import track
 from plugin.hosts.folder import FolderHost
+from plugin.report import write_files
 
 _ATTACHED = ("verdict.txt", "report.html", "summary.json", "01_summary.csv", "02_comparison.csv")
 
@@ -21,13 +22,7 @@ def start_export(given: Mapping[str, Any], host: FolderHost) -> int:
     summary = read_summary(folder)
     variant = _choose_variant(summary, given["variant"] or "")
     host.out = given["out"] or str(folder)
-    place = host.open("export") / CARD
-    try:
-        place.write_text(model_card(summary, variant), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OptionError(
-            f"{place} cannot be written ({error.strerror}); choose another folder with --out"
-        ) from error
+    (place,) = write_files(host.open("export"), {CARD: model_card(summary, variant)})
     host.log(f"Section for a model card: {place}")
     for name in given["track"] or ():
         track(name, summary, [folder / file for file in _ATTACHED])

@@ -14,6 +14,7 @@ from typing import Any
 from plugin.compare.numbers import format_number
 from plugin.errors import OptionError
 from plugin.hosts.folder import FolderHost
+from plugin.report import write_files
 from plugin.report.history import Point, render_history, trend_svg
 from plugin.report.run_record import (
     RECORDS,
@@ -208,14 +209,7 @@ def _write(rows: Sequence[Row], notes: Sequence[str], folder: Path) -> list[Path
     said = [text] if (text := decisions_text(rows)) else []
     page = render_history(points, picture, [*said, *notes])
     files = {"history.html": page, "history.csv": table.getvalue(), "history.svg": picture}
-    try:
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OptionError(
-            f"{folder} cannot be written to ({error.strerror}); choose another folder with --out"
-        ) from error
-    return [folder / name for name in files]
+    return write_files(folder, files)
 
 
 def _cells(row: Row) -> tuple[object, ...]:

@@ -6,7 +6,6 @@ recorded with the reason, and said by rules instead (see `rephrase`).
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,13 +21,13 @@ from plugin.languages import is_written_in, language_of
 from plugin.load.repeats import fold
 from plugin.memorisation.rephrase import is_english
 from plugin.memorisation.training import TrainingRow
+from plugin.pace import await_all
 from plugin.training_facts import Paraphrase
 from plugin.worker import Progress, Stage
 
 LONGEST = 2_000
 """Characters of a question that a judge is asked to rephrase at most."""
 
-_LOOK_EVERY_S = 0.1
 _MORE_CHARS, _MOST_TIMES = 100, 3
 """Other words may be so many times as long, and so many characters longer."""
 
@@ -208,20 +207,7 @@ class _Work:
                 self._progress.done += 1
 
         n_chains = min(len(questions), int(self._asker.concurrency.limit))
-        tasks = {asyncio.create_task(chain()) for _ in range(n_chains)}
-        pending = tasks
-        try:
-            while pending:
-                done, pending = await asyncio.wait(
-                    pending, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_EXCEPTION
-                )
-                for task in done:
-                    task.result()
-                self._progress.check()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await await_all([chain() for _ in range(n_chains)], self._progress.check)
 
     async def _ask(self, question: TrainedQuestion) -> Paraphrase:
         """Return the question in other words, or the reason why there are none.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from plugin.certify.effect import Distance
+from plugin.errors import OptionError
 from plugin.judges import NoJudge
 from plugin.report.canvas import inline_svg
 from plugin.report.capability_charts import capability_charts
@@ -116,6 +117,21 @@ def write_tables(report: Report, folder: Path) -> tuple[Path, ...]:
     return tuple(
         _replace(folder / name, csv_text(table)) for name, table in make_tables(report).items()
     )
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    """Write texts into a folder that the user named, each whole or not at all; return their paths.
+
+    Raises:
+        OptionError: when they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_replace(folder / name, text) for name, text in files.items()]
+    except OSError as error:
+        raise OptionError(
+            f"{folder} cannot be written to ({error.strerror}); choose another folder with --out"
+        ) from error
 
 
 def _replace(path: Path, text: str) -> Path:

@@ -158,7 +158,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     rule = ("--require", "better")
     ended = main("gate", str(run), *rule, "--out", str(tmp_path / "file"))
-    assert ended.code == 2 and "write the files of the gate into another folder" in ended.err
+    assert ended.code == 2 and "choose another folder with --out" in ended.err
     ended = main("gate", str(run), *rule, "--summary", str(tmp_path / "none" / "summary.md"))
     assert ended.code == 2 and "cannot be written (No such file or directory); name" in ended.err
 

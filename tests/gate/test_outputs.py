@@ -12,10 +12,11 @@ import pytest
 from markdown_it import MarkdownIt
 
 from plugin.gate.markdown import escape
-from plugin.gate.outputs import append_summary, write_files
+from plugin.gate.outputs import append_summary
 from plugin.gate.regressions import N_WORST, worst_regressions
 from plugin.gate.words import SIGNS, terminal_lines
 from plugin.records import VANILLA, Completion
+from plugin.report import write_files
 from tests.gate.made_runs import (
     BETTER,
     CORRECTNESS,
