@@ -72,6 +72,7 @@ class TrainingSettings:
         rank: of the adapter.
         warmup: share or number of steps, as the trainer wrote it.
         files: the names of the files that told.
+        digest: sha256 of these files, in hex; "" for none.
     """
 
     epochs: float | None = None
@@ -81,6 +82,7 @@ class TrainingSettings:
     rank: float | None = None
     warmup: float | None = None
     files: tuple[str, ...] = ()
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

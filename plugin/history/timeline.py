@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plugin.compare.numbers import format_number
-from plugin.errors import OptionError
+from plugin.errors import OptionError, list_first
 from plugin.hosts.folder import FolderHost
 from plugin.report import write_files
 from plugin.report.history import Point, render_history, trend_svg
@@ -31,7 +31,16 @@ _DEPTH = 3
 COLUMNS = (
     *("time", "run", "variant", "baseline", "metric", "score", "baseline_score", "gain"),
     *("ci_low", "ci_high", "n", "outcome", "lost", "wins", "losses", "partial"),
-    *("line", "why_a_new_line", "comparisons_so_far", "note", "model", "eval_set", "folder"),
+    *(
+        "line",
+        "why_a_new_line",
+        "comparisons_so_far",
+        "note",
+        "model",
+        "eval_set",
+        "training",
+        "folder",
+    ),
 )
 
 
@@ -83,20 +92,7 @@ def find_records(places: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
     A run folder speaks for itself; records of runs whose folders are gone come from the files of
     records. A copied run counts once.
     """
-    found: dict[tuple[str, str], RunRecord] = {}
-    notes, n_copies = list[str](), 0
-    for summary in _summaries(places):
-        try:
-            content = json.loads(summary.read_bytes())
-            own = records_of(content, summary.parent, _time_of(summary))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            why = type(error).__name__ if isinstance(error, LookupError | TypeError) else str(error)
-            notes.append(f"{summary} is left out: it is no summary of this version ({why})")
-            continue
-        for one in own:
-            key = one.run_id, one.variant
-            n_copies += key in found
-            found.setdefault(key, one)
+    found, notes = _from_summaries(places)
     n_gone = 0
     for file in _record_files(places):
         kept, n_bad = read_records(file)
@@ -109,22 +105,47 @@ def find_records(places: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
             else:
                 n_gone += 1
                 found[key] = one
-    if n_copies:
-        notes.append(f"{n_copies} records are of copied runs and count once")
     if n_gone:
         notes.append(f"{n_gone} records are of runs whose folders are gone")
     return sorted(found.values(), key=lambda one: (one.time, one.run_id, one.variant)), notes
 
 
-def _summaries(places: Sequence[Path]) -> list[Path]:
-    """Return every summary.json of a run, in the folders and some levels below them."""
-    files = dict[Path, None]()
+def _from_summaries(
+    places: Sequence[Path],
+) -> tuple[dict[tuple[str, str], RunRecord], list[str]]:
+    """Return the records of the run folders, by run and variant, and notes on these folders."""
+    found: dict[tuple[str, str], RunRecord] = {}
+    notes, unfinished, n_copies = list[str](), list[str](), 0
+    for folder in _run_folders(places):
+        summary = folder / "summary.json"
+        if not summary.is_file():
+            unfinished.append(str(folder))
+            continue
+        try:
+            own = records_of(json.loads(summary.read_bytes()), folder, _time_of(summary))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            why = type(error).__name__ if isinstance(error, LookupError | TypeError) else str(error)
+            notes.append(f"{summary} is left out: it is no summary of this version ({why})")
+            continue
+        for one in own:
+            key = one.run_id, one.variant
+            n_copies += key in found
+            found.setdefault(key, one)
+    if unfinished:
+        notes.append(f"left out, for they have no results yet: {list_first(unfinished, 5)}")
+    if n_copies:
+        notes.append(f"{n_copies} records are of copied runs and count once")
+    return found, notes
+
+
+def _run_folders(places: Sequence[Path]) -> list[Path]:
+    """Return every folder with a journal, among these and some levels below them."""
+    folders = dict[Path, None]()
     for place in places:
         for depth in range(_DEPTH + 1):
-            for file in sorted(place.glob("*/" * depth + "summary.json")):
-                if (file.parent / "journal.sqlite").is_file():
-                    files[file.resolve()] = None
-    return list(files)
+            for file in sorted(place.glob("*/" * depth + "journal.sqlite")):
+                folders[file.parent.resolve()] = None
+    return list(folders)
 
 
 def _record_files(places: Sequence[Path]) -> list[Path]:
@@ -218,7 +239,7 @@ def _cells(row: Row) -> tuple[object, ...]:
         *(one.time, one.run_id, one.variant, one.baseline, one.metric, one.score),
         *(one.baseline_score, one.gain, one.ci_low, one.ci_high, one.n, one.outcome),
         *(", ".join(one.harms), one.wins, one.losses, one.partial, row.line, row.why_new),
-        *(row.n_before, one.note, one.model, one.eval_set[:12], one.folder),
+        *(row.n_before, one.note, one.model, one.eval_set[:12], one.training[:12], one.folder),
     )
 
 

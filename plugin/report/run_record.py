@@ -51,6 +51,7 @@ class RunRecord:
         n_cases: cases of the run.
         measure: what scores depend on besides the answers, by name; see `why_not_comparable`.
         models: digests of model and adapters, by name.
+        training: digest of the settings that the variant was trained with; "" where no log told.
         version: of this program.
     """
 
@@ -79,6 +80,7 @@ class RunRecord:
     partial: bool = False
     measure: Mapping[str, Any] | None = None
     models: Mapping[str, Any] | None = None
+    training: str = ""
     version: str = ""
 
 
@@ -130,11 +132,19 @@ def records_of(summary: Mapping[str, Any], folder: Path, time: str) -> tuple[Run
         general = replace(general, measure={**(general.measure or {}), _CASES: which})
     rows = [row for row in deciding if (row["metric"], row["baseline"]) == (metric, base)]
     if rows:
-        return tuple(_compared(general, row, verdict["harms"]) for row in rows)
-    alone = [row for row in summary["summaries"] if (row["metric"], row["group"]) == (metric, ALL)]
-    return tuple(
-        replace(general, variant=row["variant"], score=row["mean"], n=row["n"]) for row in alone
-    )
+        found = [_compared(general, row, verdict["harms"]) for row in rows]
+    else:
+        found = [
+            replace(general, variant=row["variant"], score=row["mean"], n=row["n"])
+            for row in summary["summaries"]
+            if (row["metric"], row["group"]) == (metric, ALL)
+        ]
+    trained = {
+        name: (view["settings"] or {}).get("digest", "")
+        for view in summary.get("trainings", ())
+        for name in view["variants"]
+    }
+    return tuple(replace(one, training=trained.get(one.variant, "")) for one in found)
 
 
 def deciding_rows(summary: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str]:

@@ -7,9 +7,10 @@ training_args.bin is a pickle, which is never opened.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,23 @@ _INSIDE = ("lora_parameters", "lr_schedule", "peft", "lora", "training", "optimi
 
 def read_settings(*folders: Path) -> TrainingSettings:
     """Return what the files in these folders tell; the first one that tells a setting counts."""
-    values, used = dict[str, float](), dict[str, None]()
+    values, used = dict[str, float](), dict[Path, None]()
     for path, said in _said(folders):
         for setting, value in _settings_in(said).items():
             if setting not in values:
                 values[setting] = value
-                used[path.name] = None
-    return TrainingSettings(**values, files=tuple(used))
+                used[path] = None
+    names = tuple(dict.fromkeys(path.name for path in used))
+    return TrainingSettings(**values, files=names, digest=_digest(used))
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    """Return the sha256 of the files' names and content, in hex; "" for no file."""
+    try:
+        found = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
+    except OSError:  # gone since they were read
+        return ""
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest() if found else ""
 
 
 def _said(folders: tuple[Path, ...]) -> Iterator[tuple[Path, Mapping[str, Any]]]:

@@ -17,6 +17,7 @@ from plugin.report.run_record import (
     RunRecord,
     append_records,
     read_records,
+    records_of,
     why_not_comparable,
 )
 from tests.e2e.conftest import main
@@ -149,6 +150,7 @@ def test_the_history_of_runs(runs: Path, tmp_path: Path) -> None:
     assert "1 records are of copied runs" in ended.out
     assert "2 records are of runs whose folders are gone" in ended.out
     assert "broken/summary.json is left out" in ended.out
+    assert "they have no results yet" in ended.out and "running" in ended.out
     assert "decided 4 comparisons" in ended.out
     with (tmp_path / "out" / "history.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -158,6 +160,13 @@ def test_the_history_of_runs(runs: Path, tmp_path: Path) -> None:
     page = (tmp_path / "out" / "history.html").read_text(encoding="utf-8")
     assert "thinking: strip -&gt; keep" in page and "<script" not in page
     assert (tmp_path / "out" / "history.svg").is_file()
+
+
+def test_a_record_tells_how_its_variant_was_trained(runs: Path) -> None:
+    found = json.loads((runs / "v2" / "summary.json").read_bytes())
+    found["trainings"] = [{"variants": ["newer"], "settings": {"rank": 8, "digest": "ab12"}}]
+    trained = {one.variant: one.training for one in records_of(found, runs / "v2", "now")}
+    assert trained == {"new": "", "newer": "ab12"}
 
 
 def test_a_folder_of_one_run_and_none(runs: Path, tmp_path: Path) -> None:

@@ -137,6 +137,10 @@ def test_hyperparameters_of_a_model_card_and_a_yaml_file(tmp_path: Path) -> None
     settings = read_curves(tmp_path).settings
     assert (settings.learning_rate, settings.epochs) == (2e-4, 3)
     assert (settings.rank, settings.dropout) == (4, 0.2)
+    assert len(settings.digest) == 64 and settings.digest == read_curves(tmp_path).settings.digest
+    config = tmp_path / settings.files[0]
+    config.write_text(config.read_text() + "\n")
+    assert read_curves(tmp_path).settings.digest != settings.digest
 
 
 def test_checkpoints_of_one_training_share_its_view(tmp_path: Path) -> None:
