@@ -1,4 +1,4 @@
-"""Put data and scripts into a page that needs nothing but itself and runs nothing else."""
+"""Make pages that need nothing but themselves: templates, data and scripts in them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,28 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _IN_HTML = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+
+
+@cache
+def page_templates(folder: Path) -> Environment:
+    """Return the page templates of a folder: texts are escaped, and a missing name is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def data_element(name: str, value: Any) -> str:

@@ -22,7 +22,7 @@ from plugin.report.canvas import (
     render_svg,
     shorten_text,
 )
-from plugin.report.embedded import security_policy
+from plugin.report.embedded import page_templates, security_policy
 from plugin.report.run_record import RunRecord
 
 _TOP, _PANEL, _LABELS, _GAP = 0.95, 2.3, 0.85, 0.3
@@ -139,16 +139,9 @@ def render_history(points: Sequence[Point], picture: str, notes: Sequence[str]) 
         picture: the trend as SVG.
         notes: what the reader must know, most important first.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(Path(__file__).parent)
     environment.filters |= {"number": format_number}
     environment.globals |= {"interval": format_range}
     return environment.get_template("history.html.j2").render(

@@ -23,7 +23,13 @@ from plugin.judges import NoJudge
 from plugin.records import ALL, EVEN, is_prompted, is_rival
 from plugin.report.capability import capability_section
 from plugin.report.case_rows import case_anchor, case_data, ends, readable, visible, worst_loss
-from plugin.report.embedded import code_element, data_element, read_code, security_policy
+from plugin.report.embedded import (
+    code_element,
+    data_element,
+    page_templates,
+    read_code,
+    security_policy,
+)
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
 from plugin.report.task_results import task_sections
@@ -218,15 +224,7 @@ def _trust_lines(report: Report) -> list[str]:
 
 
 def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(Path(__file__).parent)
     environment.filters |= {
         "number": format_number,
         "p": format_p,

@@ -12,7 +12,13 @@ from typing import Any
 
 from plugin.compare.numbers import format_number
 from plugin.records import Case, MetricSpec
-from plugin.report.embedded import code_element, data_element, read_code, security_policy
+from plugin.report.embedded import (
+    code_element,
+    data_element,
+    page_templates,
+    read_code,
+    security_policy,
+)
 from plugin.run_facts import PageItem
 from plugin.trust.rated_page import FORMAT, VERSION
 from plugin.trust.rating_items import N_STEPS, Drawn, Part, RatingPage
@@ -38,16 +44,8 @@ def render_rating_page(page: RatingPage, parts: Sequence[Part], drawn: Drawn) ->
         parts: what they belong to, in the same order.
         drawn: the texts.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     code = read_code("rate.js")
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(Path(__file__).parent)
     return environment.get_template("rate.html.j2").render(
         policy=security_policy([code]),
         data=data_element("rating-data", _page_data(page, parts, drawn)),

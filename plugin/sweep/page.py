@@ -7,7 +7,7 @@ from pathlib import Path
 from plugin.compare.numbers import MISSING, format_number, format_range
 from plugin.records import ALL
 from plugin.report.canvas import inline_svg
-from plugin.report.embedded import security_policy
+from plugin.report.embedded import page_templates, security_policy
 from plugin.report.page import BADGES
 from plugin.sweep.points import gain_of, sweep_groups, sweep_points
 from plugin.sweep.request import skip_line
@@ -23,15 +23,7 @@ def render_sweep(result: SweepResult, wide: str, narrow: str) -> str:
         wide: the picture as SVG for screens and paper, trusted.
         narrow: the same for phones.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(Path(__file__).parent)
     headline, *details = summary_lines(result)
     verdict = result.confirmed.verdict if result.confirmed else None
     more = list(verdict.details) if verdict else []
