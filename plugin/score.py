@@ -150,7 +150,7 @@ def score_all(
     session = _ScoringSession(judging, journal, progress, meter, gain)
     journal.save_state(replace(journal.state, halted=""))
     try:
-        with libraries_left_alone():
+        with libraries_left_alone(len(missing)):
             asyncio.run(session.work(items, missing, early, exam))
     finally:
         meter.save()

@@ -188,13 +188,21 @@ class Worker:
         self._pool.shutdown(wait=True)
 
 
+_N_LONG = 2_000
+"""Scores from which on it pays to leave the libraries alone."""
+
+
 @contextmanager
-def libraries_left_alone() -> Iterator[None]:
+def libraries_left_alone(n_scores: int) -> Iterator[None]:
     """Keep the garbage collector from looking through all that was loaded, again and again.
 
     DeepEval and its libraries are a million objects that stay. Looking at them takes a tenth of the
-    time of scoring.
+    time of scoring. Setting them apart takes one look of a third of a second, so few scores are
+    made without it.
     """
+    if n_scores < _N_LONG:
+        yield
+        return
     gc.collect()
     gc.freeze()
     try:
