@@ -102,7 +102,9 @@ def read_curves(place: str | Path, seen: LogCache | None = None) -> Curves:
             seen[root, is_above] = _best_log(root, is_above)
         rows_found, others, faults = seen[root, is_above]
         if rows_found:
-            return _curves(root, rows_found, others, path)
+            found = _curves(root, rows_found, others, path)
+            unread = [f"A log was passed over: {fault}." for fault in faults]
+            return replace(found, notes=(*found.notes, *unread))
         if faults:
             raise DataError("; ".join(faults))
     raise DataError(_nothing_text(path))
@@ -171,7 +173,7 @@ def _best_log(root: Path, is_above: bool) -> tuple[LogRows | None, list[Path], l
                 best = max(found, key=lambda rows: rows.last_step)
             else:
                 others += [rows.path for rows in found if rows is not best]
-    return best, others, [] if best else faults
+    return best, others, faults
 
 
 def _files(root: Path, patterns: Sequence[str]) -> list[Path]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from plugin.errors import DataError
 from plugin.training.rows import LogRows, number, read_text
 
 HUGGING_FACE = "a Hugging Face trainer"
@@ -33,9 +34,15 @@ _HEAD_KEYS = ("max_steps", "num_train_epochs", "epoch")
 
 
 def read_trainer_state(path: Path) -> LogRows:
-    """Return what a trainer_state.json says."""
+    """Return what a trainer_state.json says.
+
+    Raises:
+        DataError: when it cannot be read, or is cut off before its first entry.
+    """
     rows, text = LogRows(HUGGING_FACE, path), read_text(path)
     head, history = _state_parts(text, rows)
+    if rows.lost and not history and _HISTORY.search(text):
+        raise DataError(f"{path} is cut off before its first loss")
     rows.planned, rows.planned_epochs, rows.epoch = (number(head.get(key)) for key in _HEAD_KEYS)
     if rows.planned is not None and rows.planned <= 0:
         rows.planned = None

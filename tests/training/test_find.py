@@ -228,3 +228,11 @@ def test_a_report_has_the_curves_after_the_folder_is_gone(
     summary = json.loads((tmp_path / "again/summary.json").read_text(encoding="utf-8"))
     (told,) = summary["trainings"]
     assert told["variants"] == ["adapter"] and told["diagnosis"]["state"] == "overfitting"
+
+
+def test_a_broken_log_beside_one_that_can_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "trainer_state.json").write_text('{"log_history": [{"loss": 1, "step"')
+    (tmp_path / "log.csv").write_text("step,loss\n1,2\n2,1\n")
+    curves = read_curves(tmp_path)
+    assert curves.log == "log.csv"
+    assert f"{tmp_path / 'trainer_state.json'} is cut off before its first loss" in curves.notes[0]
