@@ -76,6 +76,9 @@ class Case:
         cluster: cases with one cluster belong together and are resampled together.
         retention: its group is one that must not get worse.
         metadata: columns that nothing here reads, kept for the reader.
+        follows: id of the case with the turn before, where each variant answers a conversation turn
+            by turn; `messages` then has the user's turns alone (see `plugin.conversations`).
+        ends_conversation: whether it is the last of several such turns.
     """
 
     id: str
@@ -88,6 +91,8 @@ class Case:
     metadata: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     expect: tuple[str, ...] = ()
+    follows: str | None = None
+    ends_conversation: bool = False
 
     @property
     def input(self) -> str:

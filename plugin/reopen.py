@@ -221,9 +221,13 @@ def _in_cases(journal: Journal) -> Iterator[str]:
     cases = journal.cases()
     if len({case.id for case in cases}) < len(cases):
         yield "cases: an id is there twice"
+    before = set[str]()
     for case in cases:
         if not any(turn.role == "user" for turn in case.messages):
             yield f"cases: case {case.id} has no question"
+        if case.follows is not None and case.follows not in before:
+            yield f"cases: case {case.id} follows {case.follows}, which does not stand before it"
+        before.add(case.id)
     if not cases:
         yield "cases: there is none"
 

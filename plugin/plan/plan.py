@@ -324,6 +324,7 @@ def case_source(params: Params, dataset: str) -> CaseSource:
         seed=params.seed,
         skip_bad_rows=params.skip_bad_rows,
         retention_groups=params.retention_group,
+        conversation=params.conversation,
     )
 
 
