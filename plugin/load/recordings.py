@@ -1,20 +1,21 @@
 """Read completions that were made elsewhere, and match them to the cases that they answer.
 
 The completions are in the data set itself, with one column per variant, or in one file per variant.
-Rows are matched to cases by id, else by input. If a file has both, they must agree.
+Rows are matched to cases by id, else by input. If a file has both, they must agree. Where each turn
+of a conversation is a case, its completions stand in rows of their own, or in one row as a list.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from dataclasses import astuple, dataclass, replace
 from typing import NamedTuple
 
 from plugin.errors import DataError, OptionError, quote
 from plugin.load.cases import LoadedCases
-from plugin.load.cells import read_messages, read_text
+from plugin.load.cells import parse_list, read_text
 from plugin.load.columns import (
     Columns,
     Layout,
@@ -23,12 +24,16 @@ from plugin.load.columns import (
     missing_column_text,
     parse_template,
 )
+from plugin.load.conversations import read_asked, turn_ids
 from plugin.load.find import find_rows
 from plugin.load.readers import Row, type_name
 from plugin.records import Case, Message, NoResult
 
 USUAL_COLUMNS = ("output", "completion", "response", "answer", "actual_output")
 """Usual names of columns with completions; a column named like the variant counts too."""
+
+_USUAL_IDS = ("question_id", "prompt_id", "doc_id")
+"""Columns with the ids of benchmarks' cases, where a file has no id column."""
 
 _N_SHOWN = 5
 _LONGEST_SHOWN = 80
@@ -125,7 +130,12 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
     )
     named = Columns(input=source.columns.input, id=source.columns.id)
     layout, _ = lay_out(named, template, table)  # missing columns are reported by the join
-    rows = [_read_recorded_row(row, column, layout, own) for row in table.rows]
+    if layout.columns.id not in table.columns:
+        usual = next((name for name in _USUAL_IDS if name in table.columns), layout.columns.id)
+        layout = replace(layout, columns=replace(layout.columns, id=usual))
+    ids = {case.id for case in loaded.cases}
+    reading = _Reading(column, layout, own, source.conversation, ids)
+    rows = [one for row in table.rows for one in _read_recorded(row, reading)]
     bad = [f"{row.place}: {row.problem}" for row in rows if row.problem]
     if bad and not source.skip_bad_rows:
         raise DataError(
@@ -178,21 +188,68 @@ def _find_column(
     )
 
 
-def _read_recorded_row(row: Row, column: str, layout: Layout, is_data_set: bool) -> RecordedRow:
+class _Reading(NamedTuple):
+    """Say how to read the rows of a file: the file is the data set itself, or has its case ids."""
+
+    column: str
+    layout: Layout
+    is_data_set: bool
+    conversation: str
+    ids: Set[str]
+
+
+def _read_recorded(row: Row, reading: _Reading) -> list[RecordedRow]:
+    """Return the completions of a row: one, or one for each turn of a conversation."""
+    column, layout = reading.column, reading.layout
     if row.problem is not None:
-        return RecordedRow(row.place, None, (), None, row.problem)
+        return [RecordedRow(row.place, None, (), None, row.problem)]
     unused: list[str] = []  # ignored: a row without a usable id or input just matches no case
     given = (read_text(row.cells.get(layout.columns.id), "id", unused) or "").strip()
-    messages, _ = read_messages(row, layout, unused)
-    if is_data_set and not given:
+    asked = read_asked(row, layout, reading.conversation, unused)
+    if reading.is_data_set and not given:
         given = str(row.number)  # the id of a case without an id
     value = row.cells.get(column)
     while layout.asked == "request" and isinstance(value, list) and len(value) == 1:
         value = value[0]  # an lm-eval sample has a list of answers for each request
+    is_told = bool(asked.turns) or layout.asked == "turns"
+    is_told |= f"{given} turn 1" in reading.ids or _is_tries(value)
+    each = _by_turn(value) if is_told else None
+    if each is None:
+        return [_recorded_row(row.place, given, asked.messages, value, column)]
+    if len(each) == 1 and not asked.turns:
+        return [_recorded_row(row.place, given, asked.messages, each[0], column)]
+    names = turn_ids(given, each) if given else [""] * len(each)
+    turns = [*(turn.messages for turn in asked.turns), *[()] * len(each)]
+    return [
+        _recorded_row(f"{row.place}, turn {i}", name, messages, text, f"{column}, turn {i}")
+        for i, (name, messages, text) in enumerate(zip(names, turns, each, strict=False), 1)
+    ]
+
+
+def _is_tries(value: object) -> bool:
+    """Return whether a cell is as MT-Bench writes it: {"turns": [...]} for each of several tries."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _by_turn(value: object) -> list[object] | None:
+    """Return the completions of a conversation, turn by turn; None if the cell is no list.
+
+    Of several tries, the first is taken.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = parse_list(value)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = value[0].get("turns")
+    return value if isinstance(value, list) and value else None
+
+
+def _recorded_row(
+    place: str, given: str, messages: tuple[Message, ...], value: object, column: str
+) -> RecordedRow:
     text = _read_completion(value, column)
     if isinstance(text, NoResult):
-        return RecordedRow(row.place, given or None, messages, None, text.reason)
-    return RecordedRow(row.place, given or None, messages, text, None)
+        return RecordedRow(place, given or None, messages, None, text.reason)
+    return RecordedRow(place, given or None, messages, text, None)
 
 
 def _read_completion(value: object, column: str) -> str | NoResult | None:

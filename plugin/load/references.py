@@ -49,7 +49,8 @@ def read_answers_by_turn(
     if isinstance(value, str) and not isinstance(value, NumberAsWritten):
         value = parse_list(value)
     if not isinstance(value, list) or len(value) != n_turns:
-        found = f"{len(value)} answers" if isinstance(value, list) else type_name(value)
+        n = len(value) if isinstance(value, list) else 0
+        found = f"{n} answer{'s'[: n != 1]}" if isinstance(value, list) else type_name(value)
         problems.append(
             f"{name} has {found} for {n_turns} turns; it must be a list with one answer for each "
             "turn, null where there is none"

@@ -10,6 +10,7 @@ import pytest
 
 from plugin.errors import DataError
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
+from plugin.load.recordings import RecordedCompletions, Recording, read_recording
 from plugin.records import Message
 
 MT_BENCH = {
@@ -138,7 +139,7 @@ def test_an_answer_in_the_middle_changes_the_digest(tmp_path: Path) -> None:
         ({**MT_BENCH, "turns": ["Hi", " "]}, "turns, turn 2 is empty"),
         (
             {**MT_BENCH, "reference": ["Once."]},
-            "reference has 1 answers for 2 turns; it must be a list with one answer for each turn",
+            "reference has 1 answer for 2 turns; it must be a list with one answer for each turn",
         ),
         ({**MT_BENCH, "reference": [1, 2, 3]}, "reference has 3 answers for 2 turns"),
         ({**MT_BENCH, "reference": 7}, "reference has a number (7) for 2 turns"),
@@ -158,7 +159,7 @@ def test_what_is_wrong_with_a_conversation_is_named(
 
 
 def test_a_text_for_one_reference_is_refused_where_there_are_two_turns(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="reference has 1 answers for 2 turns"):
+    with pytest.raises(DataError, match="reference has 1 answer for 2 turns"):
         load(tmp_path, {**MT_BENCH, "reference": "Once."})
 
 
@@ -173,3 +174,52 @@ def test_a_system_turn_in_the_middle_stays_where_it_is(tmp_path: Path) -> None:
     first, second = load(tmp_path, row).cases
     assert first.messages == users("a")
     assert second.messages == (*users("a"), Message("system", "Rhyme."), *users("b"))
+
+
+def recorded(folder: Path, rows: list[dict[str, object]], column: str) -> RecordedCompletions:
+    loaded = load(folder, MT_BENCH, {"question_id": 82, "turns": ["Why?"]})
+    path = folder / "made.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_recording(Recording("base", str(path), column), loaded)
+
+
+WANTED = {"81 turn 1": "A post", "81 turn 2": "A shorter one", "82": "So."}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"id": name, "output": text} for name, text in WANTED.items()],
+        [{**MT_BENCH, "output": ["A post", "A shorter one"]}, {"question_id": 82, "output": "So."}],
+        [
+            {**MT_BENCH, "output": '["A post", "A shorter one"]'},
+            {"question_id": "82", "turns": ["Why?"], "output": ["So."]},
+        ],
+        [
+            {"question_id": 81, "output": [{"index": 0, "turns": ["A post", "A shorter one"]}]},
+            {"question_id": 82, "output": [{"index": 0, "turns": ["So."]}]},
+        ],
+    ],
+    ids=["a row for each turn", "a list", "a list as text", "MT-Bench's own answers"],
+)
+def test_recorded_completions_of_turns(tmp_path: Path, rows: list[dict[str, object]]) -> None:
+    found = recorded(tmp_path, rows, "output")
+    assert found.texts == WANTED
+    assert (found.missing, found.n_unmatched) == ({}, 0)
+
+
+def test_a_turn_without_a_recorded_completion_is_missing(tmp_path: Path) -> None:
+    found = recorded(tmp_path, [{**MT_BENCH, "output": ["A post"]}], "output")
+    assert found.texts == {"81 turn 1": "A post"}
+    assert sorted(found.missing) == ["81 turn 2", "82"]
+
+
+def test_a_text_that_looks_like_a_list_is_one_completion(tmp_path: Path) -> None:
+    found = recorded(tmp_path, [{"id": "82", "output": '["So."]'}], "output")
+    assert found.texts == {"82": '["So."]'}
+
+
+def test_recorded_completions_of_another_conversation_are_refused(tmp_path: Path) -> None:
+    row = {**MT_BENCH, "turns": ["Write a blog post.", "Translate it."], "output": ["A", "B"]}
+    with pytest.raises(DataError, match="another input for the same id in 1 of 2 cases"):
+        recorded(tmp_path, [row], "output")
