@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from plugin.cache import content_key
+from plugin.conversations import waves, with_system
 from plugin.engines import Engine
+from plugin.follow_ups import check_turns, follow_ups
 from plugin.journal import Journal
 from plugin.metrics import Metric
 from plugin.metrics.running import MetricError, check_score
@@ -56,7 +58,8 @@ def make_completions(
     """Make every completion and every likelihood score that the journal does not have yet.
 
     An engine is loaded only when something is missing, and released before the next one is loaded.
-    Its adapters are certified before anything is generated.
+    Its adapters are certified before anything is generated. Conversations are asked turn by turn:
+    all first turns, then all second ones, with each variant's own answers.
 
     Args:
         cases: in the order of work.
@@ -76,6 +79,7 @@ def make_completions(
     failed = {(f.case_id, f.variant) for f in journal.failures() if _is_final(f) and not f.metric}
     made = set(journal.completions())
     have = made | failed
+    first_turns, *later_turns = waves(cases)
     for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
         is_own = not is_rival(load.variants[0].name)  # else only its answers to the cases count
@@ -92,20 +96,26 @@ def make_completions(
         try:
             with _time_stage("certify", journal):
                 progress.step = "make the prompts"
-                prompts = make_prompts(cases, load.variants, engine)
+                check_turns(cases, load.variants, engine)
+                prompts = make_prompts(first_turns, load.variants, engine)
                 usable = certify_adapters(load.variants, prompts, engine, journal, progress, refuse)
             load, names = replace(load, variants=usable), [one.name for one in usable]
             prompts = [prompt for prompt in prompts if prompt.variant in names]
             items = [item for item in items if item.variant in names]
             if is_own and not load.recorded:
                 _keep_prompt_facts(
-                    load.variants[0].name, prompts[: len(cases)], journal, first=place == 0
+                    load.variants[0].name, prompts[: len(first_turns)], journal, first=place == 0
                 )
             _keep_prompt_notes(engine.notes, journal)
             wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
             with _time_stage("generate", journal):
-                progress.begin(Stage.GENERATE, total=len(prompts), done=len(prompts) - len(wanted))
+                all_places = {(case.id, name) for case in cases for name in names}
+                progress.begin(Stage.GENERATE, len(all_places), len(all_places & have))
                 _generate(load, _side_by_side(wanted), engine, journal, progress)
+                for wave in later_turns:
+                    places = [(case, variant) for case in wave for variant in usable]
+                    todo = [one for one in places if (one[0].id, one[1].name) not in have]
+                    _ask_turns(cases, todo, load, engine, journal, progress)
             n_before = sum(name in names for _, name in made) if wanted else 0
             _keep_batches(engine.decoding, n_before, journal)
             if items:
@@ -145,7 +155,7 @@ def make_prompts(
     for variant in variants:
         key = variant.system_prompt, variant.name if variant.own_chat else ""
         if key not in made:
-            turns = [_with_system(case.messages, variant.system_prompt) for case in cases]
+            turns = [with_system(case.messages, variant.system_prompt) for case in cases]
             own = (variant.name,) if variant.own_chat else ()
             made[key] = [(messages, engine.encode(messages, *own)) for messages in turns]
         found += [
@@ -159,16 +169,6 @@ def _side_by_side(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Order the prompts case by case, so that a run that ends early has complete pairs."""
     place = {case_id: i for i, case_id in enumerate(dict.fromkeys(p.case_id for p in prompts))}
     return sorted(prompts, key=lambda prompt: place[prompt.case_id])
-
-
-def _with_system(messages: Sequence[Message], prompt: str | None) -> tuple[Message, ...]:
-    """Put the system prompt first, joined with the case's own: templates take one system turn."""
-    if not prompt:
-        return tuple(messages)
-    if messages[0].role == "system":
-        joined = Message("system", f"{prompt}\n\n{messages[0].content}")
-        return (joined, *messages[1:])
-    return (Message("system", prompt), *messages)
 
 
 def _generate(
@@ -208,6 +208,22 @@ def _generate(
                     journal.add_failure(own_failure)
                 progress.done += 1
         progress.check()
+
+
+def _ask_turns(
+    cases: Sequence[Case],
+    todo: Sequence[tuple[Case, Variant]],
+    load: Load,
+    engine: Engine,
+    journal: Journal,
+    progress: Progress,
+) -> None:
+    """Ask the same turn of all conversations, with each variant's own answers before it."""
+    found = follow_ups(cases, todo, engine, journal)
+    for failure in found.failures:
+        journal.add_failure(failure)
+        progress.done += 1
+    _generate(load, found.prompts, engine, journal, progress)
 
 
 def _prompt_content(prompt: Prompt) -> list[object]:

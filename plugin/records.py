@@ -266,7 +266,12 @@ class MetricSpec:
     caveat: str = ""
 
     def fits(self, case: Case) -> bool:
-        """Return whether the case has what the metric needs."""
+        """Return whether the case has what the metric needs.
+
+        A likelihood is compared where all variants have the same prompt: not after own answers.
+        """
+        if self.needs_likelihood and case.follows is not None:
+            return False
         return all(getattr(case, need) for need in self.needs)
 
     def gain(self, score: float, base: float) -> float:

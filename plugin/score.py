@@ -17,6 +17,7 @@ from plugin.compare.early_stop import EarlyPlan, EarlyStopper
 from plugin.compare.pairs import Contrast
 from plugin.compare.relative import combine, combine_all, place_of
 from plugin.compare.running_gain import RunningGain
+from plugin.conversations import Conversations
 from plugin.errors import CallError, JudgeFailingError, LimitReached
 from plugin.journal import Journal
 from plugin.judges.asking import Asker
@@ -65,7 +66,7 @@ def items_to_score(
     come in seeded order, a run that ends early has complete pairs and a fair sample.
 
     Args:
-        cases: in the order of work.
+        cases: in the order of work; a later turn of a conversation becomes what its variant saw.
         answers: completions without their thoughts.
         metrics: the run's.
         whole: completions with their thoughts, for metrics that read how a completion was made;
@@ -74,6 +75,8 @@ def items_to_score(
     """
     answers_of = _by_case(answers)
     whole_of = answers_of if whole is None else _by_case(whole)
+    made = [one for own in whole_of.values() for one in own]
+    conversations = Conversations(cases, made)
     items = list[Item]()
     for case in cases:
         for metric in metrics:
@@ -81,20 +84,27 @@ def items_to_score(
             if not metric.spec.fits(case) or metric.spec.needs_likelihood:
                 continue
             if metric.spec.is_relative:
-                items += _pair_items(case, own, metric, pairs)
+                items += _pair_items(case, own, metric, pairs, conversations)
+            elif metric.spec.judges_data:
+                items.append(ScoreItem(case, None, metric))
             else:
-                scored = [None] if metric.spec.judges_data else own
-                items += [ScoreItem(case, completion, metric) for completion in scored]
+                seen = [(conversations.seen(case, one.variant), one) for one in own]
+                items += [ScoreItem(one_case, one, metric) for one_case, one in seen]
     return items
 
 
 def _pair_items(
-    case: Case, completions: Sequence[Completion], metric: Metric, pairs: Sequence[Contrast]
+    case: Case,
+    completions: Sequence[Completion],
+    metric: Metric,
+    pairs: Sequence[Contrast],
+    conversations: Conversations,
 ) -> list[PreferenceItem]:
-    """Return the pairs of completions of which both are there."""
+    """Return the pairs of completions of which both are there, each with its conversation."""
     made = {completion.variant: completion for completion in completions}
+    seen = {name: conversations.seen(case, name) for name in made}
     return [
-        PreferenceItem(case, made[variant], made[baseline], metric)
+        PreferenceItem(seen[variant], made[variant], made[baseline], metric, seen[baseline])
         for variant, baseline in pairs
         if variant in made and baseline in made
     ]

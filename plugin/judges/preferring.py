@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from plugin.compare.relative import PreferencePlace
+from plugin.conversations import Reply
 from plugin.errors import CallError
 from plugin.judges.asking import Asker
 from plugin.judges.panel import ask_each, is_unsure
@@ -27,12 +28,18 @@ _LEVELS = {2: "much better", 1: "better", 0: "a tie", -1: "worse", -2: "much wor
 
 @dataclass(frozen=True, slots=True)
 class PreferenceItem:
-    """Two completions of a case to compare: the variant's own, and the baseline's."""
+    """Two completions of a case to compare: the variant's own, and the baseline's.
+
+    Attributes:
+        case: as the variant saw it.
+        base_case: as the baseline saw it, where that may differ: in a conversation.
+    """
 
     case: Case
     own: Completion
     base: Completion
     metric: Metric
+    base_case: Case | None = None
 
     @property
     def place(self) -> PreferencePlace:
@@ -45,10 +52,17 @@ class PreferenceItem:
         return self.own.text.strip(), self.base.text.strip()
 
     @property
+    def replies(self) -> tuple[Reply, Reply]:
+        """Return both answers with the conversations before them."""
+        other = self.base_case or self.case
+        return Reply.of(self.own.text, self.case), Reply.of(self.base.text, other)
+
+    @property
     def is_asked(self) -> bool:
         """Return whether a judge must say which is better."""
         own, base = self.texts
-        return bool(own and base and own != base)
+        differ = own != base or self.replies[0].history != self.replies[1].history
+        return bool(own and base and differ)
 
 
 async def prefer_item(
@@ -93,7 +107,7 @@ async def _ask_judge(
     item: PreferenceItem, metric: Metric, bare: Preference, asker: Asker
 ) -> Preference:
     """Return the preference of one judge; raises what `run_preference` raises."""
-    own, base = item.own.text, item.base.text
+    own, base = item.replies
     first, why_first = await run_preference(metric, item.case, own, base, asker)
     turned, why_second = await run_preference(metric, item.case, base, own, asker)
     made = settle(bare, first, turned)

@@ -139,7 +139,12 @@ def load_cases(source: CaseSource) -> LoadedCases:
         n_source_rows=len(table.rows),
         source=source,
         repeats=count_repeats(cases),
-        notes=(*layout.notes, *spoken, *notes, *check_drawn(marked, drawn, source.retention_groups)),
+        notes=(
+            *layout.notes,
+            *spoken,
+            *notes,
+            *check_drawn(marked, drawn, source.retention_groups),
+        ),
     )
 
 

@@ -182,7 +182,7 @@ class Ledger:
             rows = tuple(self._preferences.get((case.id, variant, spec.name), ()))
             return CaseCell(score, None, self._gain(score, variant, spec), rows)
         keys: list[tuple[str | None, str | None]] = [(variant, spec.name), (None, spec.name)]
-        if all(getattr(case, need) for need in spec.needs):
+        if spec.fits(case):
             keys += [(variant, None), (None, None)]
         found = (self._failures.get((case.id, *key)) for key in keys)
         return CaseCell(None, next((failure for failure in found if failure), None), None)

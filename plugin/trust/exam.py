@@ -191,7 +191,8 @@ class Exam:
         """Keep what to examine; the probes are chosen later, from the scores in the journal.
 
         Args:
-            cases: the run's.
+            cases: the run's; later turns of conversations are left out, as every variant answers
+                them in another conversation.
             metrics: the run's.
             journal: the run's.
             seed: decides which cases are drawn.
@@ -199,9 +200,9 @@ class Exam:
             n_judges: number of judges.
         """
         self._metrics = [metric for metric in metrics if can_examine(metric.spec)]
-        self._cases = list(cases)
+        self._cases = [case for case in cases if case.follows is None]
         random.Random(f"exam {seed}").shuffle(self._cases)
-        self._has_expected = any((case.expected_output or "").strip() for case in cases)
+        self._has_expected = any((case.expected_output or "").strip() for case in self._cases)
         self._journal = journal
         self._names = list(names)
         self._n_judges = n_judges

@@ -79,7 +79,12 @@ def test_assistant_turns_of_the_data_stay_unless_the_user_wants_own_ones(tmp_pat
 def test_fixed_asks_one_turn_as_before(tmp_path: Path) -> None:
     loaded = load(tmp_path, MT_BENCH, conversation="fixed")
     (case,) = loaded.cases
-    assert (case.id, case.input, case.follows, case.cluster) == ("81", MT_BENCH["turns"][0], None, None)  # type: ignore[index]
+    assert (case.id, case.input, case.follows, case.cluster) == (
+        "81",
+        MT_BENCH["turns"][0],
+        None,
+        None,
+    )  # type: ignore[index]
     assert "only the first turn is asked" in loaded.notes[-1]
 
 
@@ -92,7 +97,12 @@ def test_each_conversation_goes_its_own_way(tmp_path: Path) -> None:
 def test_a_conversation_of_one_turn_is_an_ordinary_case(tmp_path: Path) -> None:
     row = {"question_id": 81, "turns": ["Why?"], "reference": ["So."]}
     (case,) = load(tmp_path, row, conversation="own").cases
-    assert (case.id, case.cluster, case.follows, case.ends_conversation) == ("81", None, None, False)
+    assert (case.id, case.cluster, case.follows, case.ends_conversation) == (
+        "81",
+        None,
+        None,
+        False,
+    )
     assert case.expected_output == "So."
 
 
