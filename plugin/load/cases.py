@@ -131,6 +131,7 @@ def load_cases(source: CaseSource) -> LoadedCases:
     split = [turn for case in drawn for turn in split_turns(case, asked[case.id].turns)]
     cases = cluster_repeats(split)
     spoken = conversation_notes([asked[case.id] for case in drawn])
+    held = check_drawn(marked, drawn, source.retention_groups)
     taken = {row.id for row in checked if row.case is not None}
     return LoadedCases(
         cases=cases,
@@ -143,7 +144,7 @@ def load_cases(source: CaseSource) -> LoadedCases:
             *layout.notes,
             *spoken,
             *notes,
-            *check_drawn(marked, drawn, source.retention_groups),
+            *held,
         ),
     )
 

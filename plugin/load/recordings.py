@@ -227,7 +227,7 @@ def _read_recorded(row: Row, reading: _Reading) -> list[RecordedRow]:
 
 
 def _is_tries(value: object) -> bool:
-    """Return whether a cell is as MT-Bench writes it: {"turns": [...]} for each of several tries."""
+    """Return whether a cell is as MT-Bench has it: {"turns": [...]} for each of several tries."""
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
