@@ -171,7 +171,7 @@ def forecast_calls(
     n_all = n_calls = n_read = n_written = 0.0
     for question, item in _distinct(missing).items():
         spec = item.metric.spec
-        n_questions = spec.n_questions + (include_reason and spec.asks_reason)
+        n_questions = spec.questions_on(item.case) + (include_reason and spec.asks_reason)
         share_left = 1.0 - (kept or {}).get(question, 0.0)
         n_read_item, n_written_item = _tokens(item, question[2], n_questions)
         n_all += n_questions
@@ -185,10 +185,15 @@ def _tokens(item: Item, texts: tuple[str, ...], n_questions: int) -> tuple[int, 
     """Estimate the tokens to read and to write for an item's questions."""
     case = item.case
     if isinstance(item, PreferenceItem):  # every question shows all of it
-        n_chars = sum(map(len, (*texts, *(turn.content for turn in case.messages))))
+        other = item.base_case.messages if case.follows and item.base_case else ()
+        before = (*case.messages, *other)
+        n_chars = sum(map(len, (*texts, *(turn.content for turn in before))))
         n_read = n_questions * (_PREFERENCE_TOKENS + n_chars // CHARS_PER_TOKEN)
         return n_read, n_questions * _REASONS_TOKENS
     n_chars = sum(map(len, (*texts, case.input, case.expected_text or "", *case.context)))
+    if item.metric.spec.reads_conversation:  # in every question
+        n_before = sum(len(turn.content) for turn in case.messages)
+        n_chars += n_questions * n_before + (n_questions - 1) * sum(map(len, texts))
     n_written = n_questions * ANSWER_TOKENS + sum(map(len, texts)) // CHARS_PER_TOKEN
     return n_questions * _PROMPT_TOKENS + n_chars // CHARS_PER_TOKEN, n_written
 
@@ -269,7 +274,7 @@ async def _look_up(
         try:
             await _run(metric, item, ask)
         except CallError:
-            n_questions = spec.n_questions + (include_reason and spec.asks_reason)
+            n_questions = spec.questions_on(item.case) + (include_reason and spec.asks_reason)
             n_found = min(ask.n_answered - before, n_questions - 1)
             found[question] = n_found / n_questions
         except MetricError:  # its answers are there

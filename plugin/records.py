@@ -100,6 +100,11 @@ class Case:
         return next(turn.content for turn in reversed(self.messages) if turn.role == "user")
 
     @property
+    def role(self) -> str:
+        """Return the system turn's text, which says what the assistant is to be; "" for none."""
+        return "\n\n".join(turn.content for turn in self.messages if turn.role == "system")
+
+    @property
     def right_answers(self) -> tuple[str, ...]:
         """Return every text that is a right answer; none if no expected output is known."""
         alone = () if self.expected_output is None else (self.expected_output,)
@@ -195,12 +200,14 @@ class Criterion:
         description: what the judge is to look at, in the user's words.
         include_context: whether the judge sees the case's context.
         evaluation_steps: what the judge does for every case; empty: it writes them itself, once.
+        whole_conversation: whether it is about a conversation and not about one answer.
     """
 
     name: str
     description: str = ""
     include_context: bool = False
     evaluation_steps: tuple[str, ...] = ()
+    whole_conversation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,12 +236,15 @@ class MetricSpec:
         higher_is_better: the metric's own direction.
         low: the smallest possible score.
         high: the largest possible score.
-        needs: which optional parts of a case it reads: "expected_output", "context".
+        needs: which optional parts of a case it reads: "expected_output", "context", "role"; and
+            "ends_conversation" for a metric that scores a whole conversation, at its last turn.
         needs_engine: what it needs of the engine besides the text: "loglikelihood", "seconds",
             "tokens" (their count), "finish_reason".
         decides: whether it may decide a verdict; a descriptive metric never does.
         asks_judge: whether a judge answers it.
         n_questions: how many questions a completion costs, besides that for the reason.
+        n_questions_per_turn: how many each turn of the conversation adds.
+        reads_conversation: whether each question shows the whole conversation.
         asks_reason: whether the reason of a score is a question of its own.
         judges_data: whether it looks at the case alone and at no completion; such a metric is
             scored once per case, under the name `DATA`, and never compared.
@@ -243,6 +253,7 @@ class MetricSpec:
             definition. It costs `n_questions` per case and pair of variants.
         is_guard: whether it may only veto: it is tested for harm beyond its margin.
         margin: the smallest difference that matters, in the metric's unit.
+        margin_unit: what a margin of 1 is in the metric's unit: users think of scores from 0 to 1.
         unit: what it is counted in, as shown; "" for a plain number.
         caveat: what must be said where it is shown; "" for nothing.
     """
@@ -257,11 +268,14 @@ class MetricSpec:
     decides: bool = True
     asks_judge: bool = True
     n_questions: int = 1
+    n_questions_per_turn: int = 0
+    reads_conversation: bool = False
     asks_reason: bool = False
     judges_data: bool = False
     is_relative: bool = False
     is_guard: bool = False
     margin: float = 0.05
+    margin_unit: float = 1.0
     unit: str = ""
     caveat: str = ""
 
@@ -273,6 +287,22 @@ class MetricSpec:
         if self.needs_likelihood and case.follows is not None:
             return False
         return all(getattr(case, need) for need in self.needs)
+
+    @property
+    def of_conversation(self) -> bool:
+        """Return whether it scores a whole conversation, at its last turn."""
+        return "ends_conversation" in self.needs
+
+    @property
+    def needed(self) -> list[str]:
+        """Return the parts of a case that it needs, in words."""
+        words = {"ends_conversation": "conversation of several turns"}
+        return [words.get(need, need.replace("_", " ")) for need in sorted(self.needs)]
+
+    def questions_on(self, case: Case) -> int:
+        """Return how many questions one completion of this case costs, without the reason."""
+        n_turns = sum(turn.role == "user" for turn in case.messages)
+        return self.n_questions + self.n_questions_per_turn * n_turns
 
     def gain(self, score: float, base: float) -> float:
         """Return the difference of two scores, turned so that more is better."""

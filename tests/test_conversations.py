@@ -16,7 +16,8 @@ from plugin.errors import ModelError
 from plugin.generate import make_completions
 from plugin.journal import Journal
 from plugin.judges.preferring import PreferenceItem
-from plugin.metrics.preference import defuse, prompt_text
+from plugin.metrics._parts import defuse
+from plugin.metrics.preference import prompt_text
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, PreferenceGuide, Prompt, Variant
 from plugin.score import items_to_score

@@ -108,7 +108,7 @@ def _read_turns(
             answers.append("")
     if said[-1].role != "user":
         problems.append(f"{layout.input[0]} has a system turn after the last user turn")
-    right = [(answer,) if answer.strip() else () for answer in answers]
+    right: list[tuple[str, ...]] = [(answer,) if answer.strip() else () for answer in answers]
     if layout.has_expected_output and layout.asked == "turns":
         right = read_answers_by_turn(row, layout, len(asked), problems)
     elif layout.has_expected_output:

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from plugin.errors import OptionError, did_you_mean
+from plugin.metrics.conversation_table import CONVERSATION_METRICS
 from plugin.metrics.entry import MetricEntry
 from plugin.metrics.entry import import_named as _import
 from plugin.metrics.task_table import TASK_METRICS
@@ -243,6 +244,7 @@ METRICS: dict[str, MetricEntry] = {
             ),
             measure="data_quality:contextual_relevancy",
         ),
+        *CONVERSATION_METRICS,
         *TASK_METRICS,
         MetricEntry(
             MetricSpec(
@@ -315,6 +317,7 @@ METRICS: dict[str, MetricEntry] = {
 """Every built-in metric, by its key."""
 
 PREFERENCE = METRICS["preference"].spec.name
+TURN_RATING = METRICS["turn_rating"].spec.name
 
 
 def key_of(name: str) -> str:
@@ -365,6 +368,7 @@ def import_code(metrics: Iterable[Metric]) -> None:
 
 
 _CRITERION = "g_eval:criterion_metric"
+_OF_CONVERSATIONS = "conversation_criteria:criterion_metric"
 
 
 def select(
@@ -390,21 +394,43 @@ def select(
     wanted = load([*names_given, *own_preference], guide)
     if criteria:
         compared = all(case.expected_output for case in cases)
-        wanted += tuple(_import(_CRITERION)(criterion, compared) for criterion in criteria)
-    lacks = [f"{m.spec.name} needs {_lacking(m.spec, cases)}" for m in wanted]
-    lacks = [text for text, m in zip(lacks, wanted, strict=True) if _lacking(m.spec, cases)]
+        wanted += tuple(
+            _import(_OF_CONVERSATIONS)(one)
+            if one.whole_conversation
+            else _import(_CRITERION)(one, compared)
+            for one in criteria
+        )
+    _require_parts([metric.spec for metric in wanted], cases)
+    return wanted
+
+
+def _require_parts(specs: Sequence[MetricSpec], cases: Sequence[Case]) -> None:
+    """Check that some case has what each metric needs.
+
+    Raises:
+        OptionError: naming the metrics, what they lack, and the way out.
+    """
+    talks = any(case.ends_conversation for case in cases)
+    if not talks and (alone := [spec.name for spec in specs if spec.of_conversation]):
+        raise OptionError(
+            f"{', '.join(alone)}: only for conversations of several user turns that each model "
+            "answers itself, and there are none. Use such data, with --conversation own where they "
+            "have assistant turns, or leave the metric out"
+        )
+    lacks = [f"{spec.name} needs {lacking}" for spec in specs if (lacking := _lacking(spec, cases))]
     if lacks:
         raise OptionError(
             f"{'; '.join(lacks)}, and no case has any. Name the column that holds it "
             "(--context_column, --expected_output_column) or leave the metric out"
         )
-    return wanted
 
 
 def _defaults(cases: Sequence[Case], guide: PreferenceGuide) -> tuple[Metric, ...]:
     """Return the metrics of a run that names none."""
     prefers = guide.is_default and not any(case.expected_output for case in cases)
-    names = ("Answer Relevancy", "Hallucination", "Correctness")
+    names = ["Answer Relevancy", "Hallucination", "Correctness"]
+    if any(case.follows for case in cases):  # a later turn alone does not say what was asked
+        names[0], prefers = TURN_RATING, False
     wanted = load([*([PREFERENCE] if prefers else []), *names], guide)
     return tuple(metric for metric in wanted if not _lacking(metric.spec, cases))
 
@@ -412,4 +438,5 @@ def _defaults(cases: Sequence[Case], guide: PreferenceGuide) -> tuple[Metric, ..
 def _lacking(spec: MetricSpec, cases: Sequence[Case]) -> str:
     """Return what the metric needs but no case has, in words; "" when nothing is missing."""
     absent = (need for need in sorted(spec.needs) if not any(getattr(c, need) for c in cases))
-    return " and ".join(need.replace("_", " ") for need in absent)
+    words = {"role": "a role in a system turn"}
+    return " and ".join(words.get(need, need.replace("_", " ")) for need in absent)

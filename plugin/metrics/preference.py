@@ -1,23 +1,21 @@
 """Ask a judge which of two completions of a case is better, with one of them shown first.
 
 The prompt is this project's own. Everything that others wrote (the conversation, the reference, the
-two answers) stands between tags, and such tags inside these texts are made harmless, so that no
-text can end its own part and speak in another's name. The judge gives its reasons first and then
-one of five levels. `plugin.judges.preferring` asks in both orders and settles what needs no judge.
+two answers) stands between tags (`_parts`). The judge gives its reasons first and then one of five
+levels. `plugin.judges.preferring` asks in both orders and settles what needs no judge.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator
 
 from plugin.metrics import Ask, Measured
-from plugin.records import Case, Message, PreferenceGuide
+from plugin.metrics._parts import conversation_part, part
+from plugin.records import Case, PreferenceGuide
 
 VERSION = 1
 """Of the prompt; increase it with every change of its words. It stands in the run's identity."""
@@ -94,20 +92,6 @@ verdict in exactly these words, one of: {labels}.
 Answer with one JSON object and nothing else:
 {{"reasons": "...", "verdict": "..."}}"""
 
-_TAGS = re.compile(
-    r"<(?=\s*/?\s*(?:(?:conversation|answer)[\s_-]*[ab]|conversation|turn|reference|criterion|part)\b)",
-    re.IGNORECASE,
-)
-
-
-def defuse(text: str) -> str:
-    """Return the text with its look-alikes of the prompt's own tags made harmless."""
-    return _TAGS.sub("&lt;", text)
-
-
-def _part(tag: str, text: str, attribute: str = "") -> str:
-    return f"<{tag}{attribute}>\n{defuse(text)}\n</{tag}>\n"
-
 
 def prompt_text(guide: PreferenceGuide, case: Case, first: str, second: str) -> str:
     """Return the question, with the whole conversation and the two answers.
@@ -123,19 +107,14 @@ def prompt_text(guide: PreferenceGuide, case: Case, first: str, second: str) -> 
         length_rule=_LENGTH_RULE if guide.criterion else "",
         reference_rule=_REFERENCE_RULE if reference else "",
     )
-    shared = [] if has_two else [_conversation("conversation", case.messages)]
-    parts = [head, *shared, *([_part("reference", reference)] if reference else [])]
+    shared = [] if has_two else [conversation_part("conversation", case.messages)]
+    parts = [head, *shared, *([part("reference", reference)] if reference else [])]
     for mark, answer, history in pair:
         if has_two:
-            parts.append(_conversation(f"conversation_{mark}", history))
-        parts.append(_part(f"answer_{mark}", answer))
+            parts.append(conversation_part(f"conversation_{mark}", history))
+        parts.append(part(f"answer_{mark}", answer))
     labels = ", ".join(f'"{label}"' for label in LEVELS)
     return "\n".join(parts) + _TAIL.format(labels=labels)
-
-
-def _conversation(tag: str, turns: Sequence[Message]) -> str:
-    shown = "".join(_part("turn", turn.content, f' role="{turn.role}"') for turn in turns)
-    return f"<{tag}>\n{shown}</{tag}>\n"
 
 
 def identity(guide: PreferenceGuide) -> str:

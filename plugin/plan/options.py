@@ -186,7 +186,10 @@ def _criterion(number: int, item: object) -> Criterion:
     context = str(item.get("include_context") or "no").strip().lower()
     if context not in _SWITCH:
         raise ValueError(f"{where}: include_context {context!r} must be yes or no")
-    return Criterion(name, description, _SWITCH[context], steps)
+    whole = str(item.get("whole_conversation") or "no").strip().lower()
+    if whole not in _SWITCH:
+        raise ValueError(f"{where}: whole_conversation {whole!r} must be yes or no")
+    return Criterion(name, description, _SWITCH[context], steps, _SWITCH[whole])
 
 
 def _parse_steps(steps: object, where: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from plugin.load.cases import CaseSource, LoadedCases, load_cases
 from plugin.load.columns import Columns
 from plugin.load.recordings import completion_columns
 from plugin.memorisation.training import require_training
-from plugin.metrics import PREFERENCE, Metric
+from plugin.metrics import PREFERENCE, TURN_RATING, Metric
 from plugin.metrics.preference import identity
 from plugin.plan.guards import check_retention, choose_guards
 from plugin.plan.metric_choice import choose_metrics, with_schema
@@ -73,7 +73,11 @@ class Plan:
         """Return the metrics' specs with the user's margins and guards, the primary one first."""
         margin, guards = self.params.margin, self.guards
         specs = [
-            replace(spec, margin=guards.get(spec.name, margin), is_guard=spec.name in guards)
+            replace(
+                spec,
+                margin=guards.get(spec.name, margin * spec.margin_unit),
+                is_guard=spec.name in guards,
+            )
             for spec in (metric.spec for metric in self.metrics)
         ]
         return tuple(sorted(specs, key=lambda spec: spec.name != self.primary))
@@ -356,5 +360,5 @@ def _choose_primary(asked: str, chosen: Sequence[Metric], prefers: bool) -> str:
                 f"({', '.join(names)}){did_you_mean(asked, names)}"
             )
         return name
-    first = ((PREFERENCE,) if prefers else ()) + ("Correctness", "Answer Relevancy")
+    first = ((PREFERENCE,) if prefers else ()) + (TURN_RATING, "Correctness", "Answer Relevancy")
     return next((name for name in first if name in names), names[0])

@@ -93,7 +93,7 @@ RULE_OF_OWN = (
     f"at least {OBEYED:g} and at least {LIFT:g} more than the null answer."
 )
 
-_WRONG_ON = ("answer_relevancy", "correctness", "rubric")
+_WRONG_ON = ("answer_relevancy", "correctness", "rubric", "turn_rating")
 
 
 def has_wrong_answers(spec: MetricSpec) -> bool:
@@ -167,12 +167,12 @@ N_CONTROL_CASES = 5
 
 def can_probe(spec: MetricSpec) -> bool:
     """Return whether the metric asks the judge about one completion."""
-    return spec.asks_judge and not (spec.judges_data or spec.is_relative)
+    return can_examine(spec) and not spec.is_relative
 
 
 def can_examine(spec: MetricSpec) -> bool:
     """Return whether the metric asks the judge about one completion, or two."""
-    return spec.asks_judge and not spec.judges_data
+    return spec.asks_judge and not (spec.judges_data or spec.of_conversation)
 
 
 class Exam:

@@ -204,7 +204,8 @@ def _answers(drawn: Drawn, spec: MetricSpec) -> list[tuple[str, str]]:
 
 def _shows_expected(spec: MetricSpec) -> bool:
     """Return whether the judge sees the expected output of the cases that have one."""
-    return "expected_output" in spec.needs or spec.key == "rubric" or is_own_criterion(spec)
+    is_shown = "expected_output" in spec.needs or spec.key in ("rubric", "turn_rating")
+    return is_shown or is_own_criterion(spec)
 
 
 def _question(spec: MetricSpec, criteria: Sequence[Criterion]) -> str:
