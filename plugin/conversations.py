@@ -18,6 +18,10 @@ _STAND_IN = "."
 """In the place of answers that are not made yet, where a conversation is only tried out."""
 
 
+Place = tuple[str, str, int]
+"""Case id, variant and sample."""
+
+
 class Reply(str):
     """An answer that knows the conversation before it; as a text it is the answer alone.
 
@@ -51,13 +55,18 @@ class Conversations:
 
         Args:
             cases: the run's.
-            completions: with their thoughts.
+            completions: with their thoughts, of all samples.
         """
         self._cases = {case.id: case for case in cases}
-        self._split: dict[tuple[str, str], SplitText] = {}
-        if any(case.follows for case in cases):
-            made = {(one.case_id, one.variant): one for one in completions}
-            self._split = split_completions(made)
+        self._split: dict[Place, SplitText] = {}
+        if not any(case.follows for case in cases):
+            return
+        by_sample: dict[int, dict[tuple[str, str], Completion]] = {}
+        for one in completions:
+            by_sample.setdefault(one.sample, {})[one.case_id, one.variant] = one
+        for sample, own in by_sample.items():
+            for (case_id, variant), split in split_completions(own).items():
+                self._split[case_id, variant, sample] = split
 
     def before(self, case: Case) -> list[Case]:
         """Return the turns before a case, the first one first."""
@@ -71,11 +80,14 @@ class Conversations:
         """Return which turn of its conversation a case is, from 1."""
         return len(self.before(case)) + 1
 
-    def seen(self, case: Case, variant: str) -> Case:
-        """Return the case as a variant saw it, with its own answers between the user's turns."""
+    def seen(self, case: Case, variant: str, sample: int = 0) -> Case:
+        """Return the case as a variant saw it, with its own answers between the user's turns.
+
+        A sample of a turn follows the same sample of the turn before.
+        """
         if case.follows is None:
             return case
-        answers = [self._answer(one.id, variant) for one in self.before(case)]
+        answers = [self._answer((one.id, variant, sample)) for one in self.before(case)]
         return replace(case, messages=self._woven(case, answers))
 
     def tried_out(self, case: Case) -> tuple[Message, ...]:
@@ -83,17 +95,18 @@ class Conversations:
         return self._woven(case, [_STAND_IN] * len(self.before(case)))
 
     def why_not_asked(
-        self, case: Case, variant: str, failures: Mapping[tuple[str, str], Failure]
+        self, case: Case, variant: str, failures: Mapping[Place, Failure], sample: int = 0
     ) -> WhyNotAsked | None:
         """Return why a turn cannot be asked: an answer before it is missing; None if it can.
 
         Args:
             case: the turn.
             variant: the variant's name.
-            failures: of completions, by case id and variant.
+            failures: of completions.
+            sample: which of several samples of the conversation.
         """
         for one in self.before(case):
-            place = one.id, variant
+            place = one.id, variant, sample
             split, failure = self._split.get(place), failures.get(place)
             if split is None:
                 told = failure.reason if failure else "it was not made"
@@ -104,8 +117,8 @@ class Conversations:
                 return _not_asked(one, "the completion is empty")
         return None
 
-    def _answer(self, case_id: str, variant: str) -> str:
-        split = self._split.get((case_id, variant))
+    def _answer(self, place: Place) -> str:
+        split = self._split.get(place)
         return split.answer or split.thoughts if split else ""
 
     def _woven(self, case: Case, answers: Sequence[str]) -> tuple[Message, ...]:

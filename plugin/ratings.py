@@ -12,8 +12,9 @@ from plugin.compare.numbers import format_count
 from plugin.errors import OptionError
 from plugin.hosts import Host
 from plugin.journal import Journal
+from plugin.metrics.entry import PreferenceGuide
 from plugin.plan.params_scoring import ALL_PAIRS
-from plugin.records import MetricSpec, PreferenceGuide
+from plugin.records import MetricSpec
 from plugin.reopen import open_run, parse_params
 from plugin.report.rating_page import render_rating_page
 from plugin.terminal import shell_word

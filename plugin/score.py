@@ -88,7 +88,7 @@ def items_to_score(
             elif metric.spec.judges_data:
                 items.append(ScoreItem(case, None, metric))
             else:
-                seen = [(conversations.seen(case, one.variant), one) for one in own]
+                seen = [(conversations.seen(case, one.variant, one.sample), one) for one in own]
                 items += [ScoreItem(one_case, one, metric) for one_case, one in seen]
     return items
 
@@ -102,7 +102,7 @@ def _pair_items(
 ) -> list[PreferenceItem]:
     """Return the pairs of completions of which both are there, each with its conversation."""
     made = {completion.variant: completion for completion in completions}
-    seen = {name: conversations.seen(case, name) for name in made}
+    seen = {name: conversations.seen(case, name, one.sample) for name, one in made.items()}
     return [
         PreferenceItem(seen[variant], made[variant], made[baseline], metric, seen[baseline])
         for variant, baseline in pairs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from plugin.generate import make_completions
 from plugin.journal import Journal
 from plugin.judges.preferring import PreferenceItem
 from plugin.metrics._parts import defuse
+from plugin.metrics.entry import PreferenceGuide
 from plugin.metrics.preference import prompt_text
 from plugin.plan.variants import Load
-from plugin.records import Case, Completion, Failure, Message, PreferenceGuide, Prompt, Variant
+from plugin.records import Case, Completion, Failure, Message, Prompt, Variant
+from plugin.sampling import Sampling
 from plugin.score import items_to_score
 from plugin.worker import Progress
 
@@ -237,3 +240,33 @@ def test_each_answer_of_a_later_turn_is_compared_in_its_own_conversation() -> No
     shared = prompt_text(PreferenceGuide(), first, "a", "b")
     assert "conversation_A" not in shared
     assert "</conversation_A" not in defuse("</conversation_A>")
+
+
+def test_a_sample_follows_the_same_sample_of_the_turn_before(tmp_path: Path) -> None:
+    class Drawing(Talker):
+        def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
+            for one in prompts:
+                self.asked.append(one)
+                if one.place == ("1 turn 1", "vanilla", 2):
+                    yield (Failure(one.case_id, "generate", "no room", one.variant, sample=2),)
+                    continue
+                text = f"sample {one.sample} of {one.case_id}"
+                made = Completion(one.case_id, one.variant, text, (1,), "stop", 0.1, 3, 1)
+                yield (replace(made, sample=one.sample),)
+
+    engine, cases = Drawing(), conversation("1", "a", "b")
+    load = Load((BASE,), engine.load)
+    with closing(Journal(tmp_path)) as journal:
+        sampling = Sampling(3, 1.0, 0)
+        make_completions(cases, [load], journal, Progress(), sampling=sampling)
+        assert [len(own) for own in journal.samples().values()] == [2, 2]
+        assert {one.case_id: one.sample for one in journal.sample_failures()} == {
+            "1 turn 1": 2,
+            "1 turn 2": 2,
+        }
+        engine.asked.clear()
+        make_completions(cases, [load], journal, Progress(), sampling=sampling)
+        assert not engine.asked
+        kept = [one for own in journal.samples().values() for one in own]
+    seen = Conversations(cases, kept).seen(cases[1], "vanilla", 1)
+    assert seen.messages[1].content == "sample 1 of 1 turn 1"

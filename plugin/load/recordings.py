@@ -7,10 +7,11 @@ of a conversation is a case, its completions stand in rows of their own, or in o
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import NamedTuple
 
 from plugin.errors import DataError, OptionError, quote
@@ -68,6 +69,7 @@ class RecordedCompletions:
         texts: case id -> completion.
         missing: case id -> why there is no completion; for every case not in `texts`.
         n_unmatched: number of rows that match no case.
+        later: case id -> the samples after the first, where a cell holds a list of them.
     """
 
     column: str
@@ -75,6 +77,16 @@ class RecordedCompletions:
     texts: Mapping[str, str]
     missing: Mapping[str, str]
     n_unmatched: int
+    later: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def sample(self, case_id: str, number: int) -> str | NoResult:
+        """Return a sample of a case, counted from 0, or why there is none."""
+        if case_id not in self.texts:
+            return NoResult(self.missing[case_id])
+        every = (self.texts[case_id], *self.later.get(case_id, ()))
+        if number < len(every):
+            return every[number]
+        return NoResult(f"{self.column} has {len(every)} of the samples of this case")
 
 
 def parse_recording(text: str) -> Recording:
@@ -111,8 +123,10 @@ def completion_columns(recordings: Sequence[Recording], dataset: str) -> tuple[s
     return tuple(dict.fromkeys(name for group in names for name in group))
 
 
-def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedCompletions:
-    """Read the file, and find each case's completion.
+def read_recording(
+    recording: Recording, loaded: LoadedCases, n_samples: int = 1
+) -> RecordedCompletions:
+    """Read the file, and find each case's completion, or its samples where a cell holds a list.
 
     Rows are matched to cases by id if the file contains an id of a case, else by input. If a file
     has both, they must agree: nobody would notice a wrong match.
@@ -134,13 +148,18 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
         usual = next((name for name in _USUAL_IDS if name in table.columns), layout.columns.id)
         layout = replace(layout, columns=replace(layout.columns, id=usual))
     ids = {case.id for case in loaded.cases}
-    reading = _Reading(column, layout, own, source.conversation, ids)
+    reading = _Reading(column, layout, own, source.conversation, ids, n_samples)
     rows = [one for row in table.rows for one in _read_recorded(row, reading)]
     bad = [f"{row.place}: {row.problem}" for row in rows if row.problem]
     if bad and not source.skip_bad_rows:
         raise DataError(
             f"{recording.file}: {len(bad)} of {len(rows)} rows cannot be used; correct them, or "
             "skip them with --skip_bad_rows:\n  " + "\n  ".join(first_few(bad, 20))
+        )
+    if n_samples > 1 and not any(row.later for row in rows):
+        raise OptionError(
+            f"--samples {n_samples}: no row of {recording.file} holds several completions in "
+            f"{column}; give lists of texts there, or leave --samples out"
         )
     joined_on, found = join_rows(recording.file, rows, loaded.cases, is_data_set=own)
     nothing = f"no completion was recorded: {os.path.basename(recording.file)} has no row for it"
@@ -156,6 +175,7 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
             if case.id not in found or found[case.id].text is None
         },
         n_unmatched=len(rows) - len(found),
+        later={key: row.later for key, row in found.items() if row.later},
     )
 
 
@@ -196,6 +216,7 @@ class _Reading(NamedTuple):
     is_data_set: bool
     conversation: str
     ids: Set[str]
+    n_samples: int
 
 
 def _read_recorded(row: Row, reading: _Reading) -> list[RecordedRow]:
@@ -215,13 +236,13 @@ def _read_recorded(row: Row, reading: _Reading) -> list[RecordedRow]:
     is_told |= f"{given} turn 1" in reading.ids or _is_tries(value)
     each = _by_turn(value) if is_told else None
     if each is None:
-        return [_recorded_row(row.place, given, asked.messages, value, column)]
+        return [_recorded_row(row.place, given, asked.messages, value, reading)]
     if len(each) == 1 and not asked.turns:
-        return [_recorded_row(row.place, given, asked.messages, each[0], column)]
+        return [_recorded_row(row.place, given, asked.messages, each[0], reading)]
     names = turn_ids(given, each) if given else [""] * len(each)
     turns = [*(turn.messages for turn in asked.turns), *[()] * len(each)]
     return [
-        _recorded_row(f"{row.place}, turn {i}", name, messages, text, f"{column}, turn {i}")
+        _recorded_row(f"{row.place}, turn {i}", name, messages, text, reading)
         for i, (name, messages, text) in enumerate(zip(names, turns, each, strict=False), 1)
     ]
 
@@ -244,12 +265,36 @@ def _by_turn(value: object) -> list[object] | None:
 
 
 def _recorded_row(
-    place: str, given: str, messages: tuple[Message, ...], value: object, column: str
+    place: str, given: str, messages: tuple[Message, ...], value: object, reading: _Reading
 ) -> RecordedRow:
-    text = _read_completion(value, column)
+    """Return one completion of a case, or several samples of it."""
+    n, column = reading.n_samples, reading.column
+    first, *later = _listed(value)[:n] if n > 1 else [value]
+    text, others = _read_completion(first, column), list[str]()
+    for one in later:
+        other = _read_completion(one, column)
+        if isinstance(other, NoResult):
+            text = other
+        elif other is not None:
+            others.append(other)
     if isinstance(text, NoResult):
         return RecordedRow(place, given or None, messages, None, text.reason)
-    return RecordedRow(place, given or None, messages, text, None)
+    if text is None and others:
+        text = others.pop(0)
+    return RecordedRow(place, given or None, messages, text, None, tuple(others))
+
+
+def _listed(value: object) -> list[object]:
+    """Return the samples of a cell: those of a list, also one in JSON as a csv has it."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = value
+        value = found if isinstance(found, list) else value
+    if isinstance(value, list):
+        return value or [None]
+    return [value]
 
 
 def _read_completion(value: object, column: str) -> str | NoResult | None:
@@ -259,7 +304,8 @@ def _read_completion(value: object, column: str) -> str | NoResult | None:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str):
-        return NoResult(f"{column} is {type_name(value)}; it must be text")
+        several = "; --samples N reads N completions from each list" * isinstance(value, list)
+        return NoResult(f"{column} is {type_name(value)}; it must be text{several}")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -276,6 +322,7 @@ class RecordedRow(NamedTuple):
         messages: the input; empty if the row has no input.
         text: the completion; None if there is none.
         problem: what is wrong with the row; None if nothing is.
+        later: the completions after the first, where the row has several.
     """
 
     place: str
@@ -283,6 +330,7 @@ class RecordedRow(NamedTuple):
     messages: tuple[Message, ...]
     text: str | None
     problem: str | None
+    later: tuple[str, ...] = ()
 
 
 def join_rows(

@@ -24,10 +24,10 @@ from pydantic import BaseModel
 
 from plugin.errors import OptionError, did_you_mean
 from plugin.metrics.conversation_table import CONVERSATION_METRICS
-from plugin.metrics.entry import MetricEntry
+from plugin.metrics.entry import Criterion, MetricEntry, PreferenceGuide
 from plugin.metrics.entry import import_named as _import
 from plugin.metrics.task_table import TASK_METRICS
-from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult, PreferenceGuide
+from plugin.records import Case, Completion, MetricSpec, NoResult
 
 Check = Callable[[BaseModel], str | None]
 """Returns the problem of an answer that fits its schema, or None for a good answer."""

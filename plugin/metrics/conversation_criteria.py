@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from plugin.metrics import Ask, Measured, Metric, key_of
-from plugin.records import Case, Criterion, MetricSpec
+from plugin.metrics.entry import Criterion
+from plugin.records import Case, MetricSpec
 
 
 @dataclass(frozen=True, slots=True)

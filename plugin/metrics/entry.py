@@ -64,6 +64,41 @@ def import_named(code: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class Criterion:
+    """A G-Eval criterion of the user's own, which becomes a metric.
+
+    Attributes:
+        name: the metric's, as shown.
+        description: what the judge is to look at, in the user's words.
+        include_context: whether the judge sees the case's context.
+        evaluation_steps: what the judge does for every case; empty: it writes them itself, once.
+        whole_conversation: whether it is about a conversation and not about one answer.
+    """
+
+    name: str
+    description: str = ""
+    include_context: bool = False
+    evaluation_steps: tuple[str, ...] = ()
+    whole_conversation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceGuide:
+    """How the user wants completions compared.
+
+    Attributes:
+        criterion: what the judge looks at, in the user's words; "" for the general criterion.
+        shows_reference: whether the judge sees the expected output of the cases that have one.
+        is_default: whether completions are compared where the user names no metric and no case has
+            an expected output: there are two to compare, and the judge is a real one.
+    """
+
+    criterion: str = ""
+    shows_reference: bool = False
+    is_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSettings:
     """What the user said about the metrics of a task; each field is the option of its name.
 

@@ -15,7 +15,8 @@ from pydantic import BaseModel, BeforeValidator
 
 from plugin.metrics import Ask, Measured
 from plugin.metrics._parts import conversation_part, part
-from plugin.records import Case, PreferenceGuide
+from plugin.metrics.entry import PreferenceGuide
+from plugin.records import Case
 
 VERSION = 1
 """Of the prompt; increase it with every change of its words. It stands in the run's identity."""

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from plugin.metrics import Ask, Metric, preference
 from plugin.metrics._parts import defuse
+from plugin.metrics.entry import PreferenceGuide
 from plugin.metrics.g_eval import RUBRIC_STEPS, Rubric, rubric_with, with_steps
-from plugin.records import PreferenceGuide
 
 _PREFERENCE = (
     (

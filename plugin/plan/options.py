@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from plugin.metrics import names as metric_names
-from plugin.records import Criterion
+from plugin.metrics.entry import Criterion
 
 Group = Literal["model", "data", "metrics", "judge", "cost", "output", "advanced"]
 """The headings of the options in help and documents, in this order."""

@@ -18,8 +18,9 @@ from plugin.compare.relative import judged_contrasts
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.metrics import METRICS
+from plugin.metrics.entry import Criterion, PreferenceGuide
 from plugin.metrics.preference import CRITERION
-from plugin.records import Case, Criterion, MetricSpec, PreferenceGuide
+from plugin.records import Case, MetricSpec
 from plugin.run_facts import PageItem
 from plugin.trust.exam import is_own_criterion
 from plugin.trust.humans import completion_digest, rateable_metrics

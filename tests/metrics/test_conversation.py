@@ -20,9 +20,10 @@ from plugin.journal import Journal
 from plugin.judges.panel import Judging
 from plugin.metrics import Check, Measured
 from plugin.metrics.conversation_table import CONVERSATION_METRICS
+from plugin.metrics.entry import Criterion
 from plugin.metrics.running import run_metric
 from plugin.plan.options import parse_criteria
-from plugin.records import Case, Completion, Criterion, Message
+from plugin.records import Case, Completion, Message
 from plugin.score import items_to_score, score_all
 from plugin.worker import Progress
 from tests.judge_server import Reply, judge_server
@@ -237,7 +238,9 @@ def test_metrics_of_conversations_need_one() -> None:
     single = [Case("1", (Message("user", "Hi"),))]
     with pytest.raises(OptionError, match="Turn Relevancy: only for conversations of several user"):
         metrics.select(["Turn Relevancy"], (), single)
-    with pytest.raises(OptionError, match="Role Adherence needs a role in a system turn, and no case has any"):
+    with pytest.raises(
+        OptionError, match="Role Adherence needs a role in a system turn, and no case has any"
+    ):
         metrics.select(["Role Adherence"], (), conversation("a", 2))
     names = [metric.spec.name for metric in metrics.select((), (), conversation("a", 2))]
     assert names == ["Turn Rating"]
