@@ -29,6 +29,7 @@ from plugin.compare.next_step import Standing, next_step
 from plugin.compare.pairs import Evidence
 from plugin.compare.preference_views import PreferenceSettings
 from plugin.compare.relative import judged_contrasts, n_missing_preferences, win_scores
+from plugin.compare.turns import shown_metric, turn_changes, turn_lines
 from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
@@ -108,6 +109,9 @@ def conclude(
         )
     task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
     notes = _notes(journal, read, task, summaries, comparisons, verdict.variant)
+    turns = turn_changes(evidence, params.seed, n_resamples)
+    shown = shown_metric(header.metrics)
+    notes = (*(turn_lines(turns, shown.name) if shown else ()), *notes)
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     if memory is not None:
         verdict = replace(verdict, details=(*memory.lines, *verdict.details))
@@ -149,6 +153,7 @@ def conclude(
         choices=accepted.of_variants,
         memorisation=memory,
         trainings=view_trainings(journal.state.curves, verdict.harms, capability),
+        turns=turns,
     )
 
 

@@ -17,6 +17,7 @@ from plugin.report.canvas import inline_svg
 from plugin.report.capability_charts import capability_charts
 from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.confusion import confusion_svg
+from plugin.report.conversations import PICTURE, radar_of, talks_of
 from plugin.report.curves_chart import Block, curves_svg
 from plugin.report.gain_chart import answer_svg, gains_svg
 from plugin.report.memorisation_chart import memorisation_svg
@@ -63,6 +64,11 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
     pictures = pictures._replace(memory=_inline(drawn, "memory"), curves=_inline(trained, "curves"))
     ability = capability_charts(report.capability) if report.capability else {}
     files |= ability
+    talks = talks_of(report)
+    radar = radar_of(talks) if talks else ""
+    if radar:
+        files[PICTURE] = radar
+    pictures = pictures._replace(talks=_inline(radar, "talks"))
     inline, own = (
         [inline_svg(svg, name[:4]) for name, svg in drawn.items()] for drawn in (charts, ability)
     )
@@ -192,6 +198,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         "collapse": report.collapse,
         "capability": report.capability,
         "memorisation": report.memorisation,
+        "turns": report.turns,
         "trainings": [_training_fields(view) for view in report.trainings],
         "provenance": report.provenance,
     }

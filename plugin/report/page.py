@@ -18,11 +18,13 @@ from plugin.compare.numbers import (
     format_range,
     format_rough,
 )
+from plugin.compare.turns import change_text
 from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
 from plugin.records import ALL, EVEN, is_prompted, is_rival
 from plugin.report.capability import capability_section
 from plugin.report.case_rows import case_anchor, case_data, ends, readable, visible, worst_loss
+from plugin.report.conversations import talks_of
 from plugin.report.embedded import code_element, data_element, read_code, security_policy
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
@@ -88,12 +90,14 @@ class Pictures(NamedTuple):
     Attributes:
         memory: the same for what the training data shows.
         curves: the same for the trainings' loss curves.
+        talks: the same for the categories of conversations.
     """
 
     wide: str = ""
     narrow: str = ""
     memory: str = ""
     curves: str = ""
+    talks: str = ""
 
 
 _NO_PICTURES = Pictures()
@@ -142,6 +146,8 @@ def render_page(
         n_worked=len(cases["cases"]),
         case_elements="".join([data_element("case-data", cases), *map(code_element, codes)]),
         task=task_sections(report.task),
+        talks=talks_of(report),
+        change_text=change_text,
         capability=capability_section(report.capability),
         capability_charts=capability_charts,
         trust_lines=_trust_lines(report),

@@ -16,6 +16,7 @@ from plugin.compare.pairs import Contrast, contrasts
 from plugin.memorisation.report import Memorisation
 from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, is_yardstick
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
+from plugin.report.conversations import COLUMNS, conversation_rows, talks_of
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.trust.accepted_choices import VariantChoice
@@ -83,6 +84,8 @@ def make_tables(report: Report) -> dict[str, Table]:
         tables["06_task.csv"] = task_table(report)
     if report.capability:
         tables["08_capability.csv"] = _table(CAPABILITY_COLUMNS, capability_rows(report.capability))
+    if talks := talks_of(report):
+        tables["10_conversations.csv"] = _table(COLUMNS, conversation_rows(talks))
     return tables
 
 
