@@ -29,7 +29,7 @@ from plugin.compare.next_step import Standing, next_step
 from plugin.compare.pairs import Evidence
 from plugin.compare.preference_views import PreferenceSettings
 from plugin.compare.relative import judged_contrasts, n_missing_preferences, win_scores
-from plugin.compare.turns import shown_metric, turn_changes, turn_lines
+from plugin.compare.turns import turn_changes, turn_lines
 from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
@@ -110,8 +110,7 @@ def conclude(
     task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
     notes = _notes(journal, read, task, summaries, comparisons, verdict.variant)
     turns = turn_changes(evidence, params.seed, n_resamples)
-    shown = shown_metric(header.metrics)
-    notes = (*(turn_lines(turns, shown.name) if shown else ()), *notes)
+    notes = (*turn_lines(turns, header.metrics), *notes)
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     if memory is not None:
         verdict = replace(verdict, details=(*memory.lines, *verdict.details))
@@ -278,7 +277,7 @@ def _verdict_settings(read: _Read, state: RunState) -> VerdictSettings:
         partial=_n_missing(evidence, params) > 0 and not state.stopped_early,
         n_expected=len(evidence.cases),
         early=early,
-        n_worked=_n_judged(evidence) if state.stopped_early else 0,
+        n_worked=len({one.case_id for one in evidence.scores}) if state.stopped_early else 0,
     )
 
 
@@ -402,11 +401,6 @@ def _with_repeats(verdict: Verdict, cases: Sequence[Case]) -> Verdict:
     """Put the number of repeated cases first in the verdict's details."""
     text = count_repeats(cases).text
     return replace(verdict, details=(text, *verdict.details)) if text else verdict
-
-
-def _n_judged(evidence: Evidence) -> int:
-    """Count the cases with at least one score."""
-    return len({score.case_id for score in evidence.scores})
 
 
 def _n_missing(evidence: Evidence, params: Params) -> int:

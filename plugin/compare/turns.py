@@ -159,9 +159,10 @@ def shown_metric(specs: Sequence[MetricSpec]) -> MetricSpec | None:
     return next((spec for spec in able if spec.key == "turn_rating"), able[0] if able else None)
 
 
-def turn_lines(changes: Sequence[TurnChange], metric: str) -> list[str]:
-    """Return a sentence for each variant and later turn, on one metric."""
-    return [_line(one) for one in changes if one.metric == metric and one.change.n]
+def turn_lines(changes: Sequence[TurnChange], specs: Sequence[MetricSpec]) -> list[str]:
+    """Return a sentence for each variant and later turn, on the metric that is shown."""
+    shown = shown_metric(specs)
+    return [_line(one) for one in changes if shown and one.metric == shown.name and one.change.n]
 
 
 def _line(one: TurnChange) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from plugin.compare.numbers import format_number, round_published
 from plugin.compare.turns import Change, TurnChange, shown_metric
@@ -14,9 +13,6 @@ from plugin.report.canvas import render_svg
 from plugin.report.radar import LEAST_CORNERS, MOST_CORNERS, Radar, draw_radar
 from plugin.report.record import Report
 from plugin.results import Comparison, Summary
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 COLUMNS = (
     "kind metric variant part n score ci_low ci_high against change change_low change_high".split()
@@ -133,10 +129,10 @@ def radar_of(talks: Talks) -> str:
     whole = [one for one in talks.categories if all(cell.mean is not None for cell, _ in one.cells)]
     if not LEAST_CORNERS <= len(whole) <= MOST_CORNERS:
         return ""
-    return render_svg(partial(_draw, talks, whole), _told(talks, whole))
+    return render_svg(lambda: draw_radar(_radar(talks, whole)), _told(talks, whole))
 
 
-def _draw(talks: Talks, categories: Sequence[Category]) -> Figure:
+def _radar(talks: Talks, categories: Sequence[Category]) -> Radar:
     spec = talks.metric
 
     def share(value: float) -> float:
@@ -155,7 +151,7 @@ def _draw(talks: Talks, categories: Sequence[Category]) -> Figure:
     marks = [spec.low + (spec.high - spec.low) * part / 3 for part in (1, 2, 3)]
     rings = {share(mark): f"{mark:.2g}" for mark in marks}
     corners = [f"{one.name} ({one.cells[0][0].n})" for one in categories]
-    return draw_radar(Radar(f"{spec.name} by category (number of turns)", corners, means, rings))
+    return Radar(f"{spec.name} by category (number of turns)", corners, means, rings)
 
 
 def _told(talks: Talks, categories: Sequence[Category]) -> str:

@@ -95,7 +95,7 @@ def test_conversations_of_one_cluster_are_one_unit() -> None:
 def test_no_score_at_all_gives_no_number() -> None:
     found = turn_changes(evidence({"vanilla": [(None, 4)], "tuned": [(5, None)]}), 0, 100)
     assert [(row.change.n, row.change.mean, row.mean) for row in found] == [(0, None, None)] * 2
-    assert turn_lines(found, RATING.name) == []
+    assert turn_lines(found, [RATING]) == []
 
 
 def test_without_conversations_there_is_nothing() -> None:
@@ -105,10 +105,10 @@ def test_without_conversations_there_is_nothing() -> None:
 
 def test_it_is_said_in_words() -> None:
     found = turn_changes(evidence({"vanilla": [(5, 4)], "tuned": [(8, 5)]}), 0, 100)
-    assert turn_lines(found, RATING.name)[1].startswith(
+    assert turn_lines(found, [RATING])[1].startswith(
         "Turn Rating, tuned: 5.00 at turn 2 against 8.00 at turn 1, change -3.00 ("
     )
-    assert "vanilla's change taken off: -2.00 (" in turn_lines(found, RATING.name)[1]
+    assert "vanilla's change taken off: -2.00 (" in turn_lines(found, [RATING])[1]
     assert change_text(Change(3, -1.0, None, None)) == "-1.00 (no interval, n=3 conversations)"
 
 
