@@ -120,7 +120,7 @@ class _Layout:
         }
         return {**_filled(row), "variants": variants}
 
-    def turns(self, case: Case) -> Json:
+    def turns(self, case: Case) -> list[Any]:
         """Return what was said before the last turn."""
         return [[turn.role, self.text(turn.content)] for turn in case.messages[:-1]]
 
