@@ -67,6 +67,10 @@ class Forecast(NamedTuple):
         """Return both together."""
         return Forecast(*(one + more for one, more in zip(self, other, strict=True)))
 
+    def times(self, n: int) -> Forecast:
+        """Return the same asked n times."""
+        return Forecast(*(n * one for one in self))
+
 
 def forecast_text(
     missing: Sequence[Item],
@@ -84,6 +88,7 @@ def forecast_text(
         journal: the run's, with its cache; None counts nothing as kept.
         later: scores like those that will be made afterwards, of which nothing is kept.
     """
+    missing, later = ([one for item in some for one in item.singles] for some in (missing, later))
     asked = [judge for judge in judging.judges if not judge.structured]
     reason = judging.include_reason
     found = [
@@ -92,6 +97,9 @@ def forecast_text(
         )
         for one in asked
     ]
+    if judging.n_repeats > 1:  # asked again without reasons, and nothing of it is kept
+        again = forecast_calls([*missing, *later], include_reason=False)
+        found = [one.plus(again.times(judging.n_repeats - 1)) for one in found]
     n_calls, n_kept = sum(one.n_calls for one in found), sum(one.n_kept for one in found)
     if not n_calls + n_kept:
         return ""

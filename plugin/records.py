@@ -31,6 +31,9 @@ DATA = "data set"
 EVEN = 0.5
 """What a variant wins against itself: the score of the baseline where completions are compared."""
 
+LATER_SAMPLES = 1000
+"""The lowest number that a preference of another sample than the first has as its `repeat`."""
+
 MUCH_BETTER = 2
 """The highest level of a preference; the lowest is its negative."""
 
@@ -357,7 +360,8 @@ class Preference:
             tie: both say so, the orders disagree, or the completions are equal.
         reason: why, in the judge's words or ours.
         judge: who said so, where several judges were asked; "" for the run's only judge.
-        repeat: 0 for the preference that counts; higher where the judge was asked again to see
+        repeat: 0 for the preference that counts, that of the first sample; from `LATER_SAMPLES` on
+            those of other samples, which count, too; 1 where the judge was asked again to see
             whether it stays with its answer.
     """
 
@@ -371,6 +375,11 @@ class Preference:
     reason: str | None = None
     judge: str = ""
     repeat: int = 0
+
+    @property
+    def is_retest(self) -> bool:
+        """Return whether the judge was only asked again, so that it does not count."""
+        return 0 < self.repeat < LATER_SAMPLES
 
     @property
     def is_asked(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -49,6 +49,7 @@ class Judging:
         limits: the limits at which judging ends.
         price: the user's price per million tokens in and out, in dollars; () for the known price.
         max_failed_share: a larger share of failed scores stops the run.
+        n_repeats: how many times each judge is asked about each completion.
     """
 
     judges: tuple[Judge, ...]
@@ -60,6 +61,7 @@ class Judging:
     limits: SpendLimits = SpendLimits()
     price: tuple[float, ...] = ()
     max_failed_share: float = 0.2
+    n_repeats: int = 1
 
     def asker(self, judge: Judge, journal: Journal, meter: SpendMeter) -> Asker:
         """Return an asker for the judge."""
@@ -83,11 +85,16 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class ScoreItem:
-    """One score to compute; the completion is None for a metric that judges only the data."""
+    """One score to compute; the completion is None for a metric that judges only the data.
+
+    Attributes:
+        later: the samples after the first, where the case has several.
+    """
 
     case: Case
     completion: Completion | None
     metric: Metric
+    later: tuple[Completion, ...] = ()
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -95,9 +102,19 @@ class ScoreItem:
         variant = self.completion.variant if self.completion else DATA
         return self.case.id, variant, self.metric.spec.name
 
+    @property
+    def sample(self) -> int:
+        """Return which sample the completion is, from 0."""
+        return self.completion.sample if self.completion else 0
+
+    @property
+    def singles(self) -> list[ScoreItem]:
+        """Return an item for each sample."""
+        return [replace(self, completion=one, later=()) for one in (self.completion, *self.later)]
+
 
 async def score_item(
-    item: ScoreItem, metric: Metric | CallError, askers: Sequence[Asker]
+    item: ScoreItem, metric: Metric | CallError, askers: Sequence[Asker], repeat: int = 0
 ) -> tuple[Score | Failure, list[JudgeScore]]:
     """Return the mean score of all judges, and the score of each.
 
@@ -107,6 +124,7 @@ async def score_item(
         item: what to score.
         metric: the metric, ready to use, or the error that prevented it.
         askers: the judges; one is enough for a metric that asks no judge.
+        repeat: which time the judges are asked about it, from 0.
 
     Raises:
         LimitReached: when the user's limits allow no more calls.
@@ -133,7 +151,7 @@ async def score_item(
     pairs = list[tuple[Asker, Measured]]()
     for asker, one in zip(
         askers,
-        await ask_each(askers, lambda asker: run_metric(metric, item.case, text, asker)),
+        await ask_each(askers, lambda asker: run_metric(metric, item.case, text, asker.at(repeat))),
         strict=True,
     ):
         if not isinstance(one, Measured):
