@@ -41,6 +41,7 @@ from plugin.reopen import parse_params
 from plugin.report.collapse import Collapse, collapse_warnings, find_collapse, is_collapsed
 from plugin.report.preferences import Compared, look_at_preferences
 from plugin.report.record import Report
+from plugin.report.sampling import find_sampling
 from plugin.report.task_results import task_notes, task_results
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.report.yardsticks import rival_cost_lines
@@ -112,6 +113,10 @@ def conclude(
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     if memory is not None:
         verdict = replace(verdict, details=(*memory.lines, *verdict.details))
+    drawn = params.sampling, params.judge_repeats
+    sampling = find_sampling(journal, evidence, comparisons, *drawn)
+    if sampling is not None:
+        verdict = replace(verdict, details=(*sampling.lines, *verdict.details))
     trust = _add_readings(trust, journal, read, comparisons, verdict, settings)
     trust = _add_human_views(trust, journal.state, read, comparisons, draw)
     if choices is not None:
@@ -150,6 +155,7 @@ def conclude(
         choices=accepted.of_variants,
         memorisation=memory,
         trainings=view_trainings(journal.state.curves, verdict.harms, capability),
+        sampling=sampling,
     )
 
 

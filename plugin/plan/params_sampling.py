@@ -69,6 +69,18 @@ class SamplingParams(CapabilityParams):
                 "as --temperature 0.7, or leave --samples out"
             )
 
+    def require_real_judge(self, is_offline: bool) -> None:
+        """Check that a judge that is asked again may answer otherwise.
+
+        Raises:
+            OptionError: when no judge is asked, or only the offline one.
+        """
+        if self.judge_repeats > 1 and is_offline:
+            raise OptionError(
+                f"--judge_repeats {self.judge_repeats}: no judge is asked, or only the offline "
+                "one, which always says the same. Leave it out, or ask a real judge with --judge"
+            )
+
 
 def require_drawing_engine(temperature: float, engine: str) -> None:
     """Check that the engine can draw completions at a temperature above 0.

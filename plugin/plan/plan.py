@@ -121,6 +121,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     params = params.model_copy(update={"predefined_tasks": choice.names})
     chosen = choice.metrics
     specs = [metric.spec for metric in chosen]
+    params.require_real_judge(all(judge.structured for judge in choice.judges))
     check_preference(params, specs, loaded.cases, names)
     prefers = guide.is_default and not any(case.expected_output for case in loaded.cases)
     primary = _choose_primary(params.primary_metric, chosen, prefers)
