@@ -32,7 +32,8 @@ from plugin.judges.spending import (
 )
 from plugin.memorisation.by_judge import OtherWords, TrainedQuestion
 from plugin.metrics import Ask, Check, Metric
-from plugin.metrics.running import MetricError, run_metric, run_preference
+from plugin.metrics.claims import pairs_asked
+from plugin.metrics.running import MetricError, run_contrast, run_metric, run_preference
 from plugin.trust.exam import Exam
 
 _PROMPT_TOKENS = 450
@@ -178,8 +179,7 @@ def forecast_calls(
     """
     n_all = n_calls = n_read = n_written = 0.0
     for question, item in _distinct(missing).items():
-        spec = item.metric.spec
-        n_questions = spec.n_questions + (include_reason and spec.asks_reason)
+        n_questions = _n_questions(item, include_reason)
         share_left = 1.0 - (kept or {}).get(question, 0.0)
         n_read_item, n_written_item = _tokens(item, question[2], n_questions)
         n_all += n_questions
@@ -187,6 +187,14 @@ def forecast_calls(
         n_read += share_left * n_read_item
         n_written += share_left * n_written_item
     return Forecast(round(n_calls), round(n_read), round(n_written), round(n_all - n_calls))
+
+
+def _n_questions(item: Item, include_reason: bool) -> int:
+    """Return how many questions the judge is asked about an item."""
+    spec = item.metric.spec
+    if spec.compares_samples and isinstance(item, ScoreItem):
+        return len(pairs_asked(item.texts))
+    return spec.n_questions + (include_reason and spec.asks_reason)
 
 
 def _tokens(item: Item, texts: tuple[str, ...], n_questions: int) -> tuple[int, int]:
@@ -217,6 +225,8 @@ def _texts_of(item: Item) -> tuple[str, ...] | None:
         return item.texts if item.is_asked else None
     if item.completion is None:
         return ()
+    if item.metric.spec.compares_samples:
+        return item.texts
     return (item.completion.text,) if item.completion.text.strip() else None
 
 
@@ -267,7 +277,7 @@ async def _look_up(
     ready: dict[str, Metric | None] = {}
     found = {}
     for question, item in items.items():
-        name, spec = item.metric.spec.name, item.metric.spec
+        name = item.metric.spec.name
         if name not in ready:
             ready[name] = await _prepare(item.metric, ask, known.get(name, ()))
         metric = ready[name]
@@ -277,7 +287,7 @@ async def _look_up(
         try:
             await _run(metric, item, ask)
         except CallError:
-            n_questions = spec.n_questions + (include_reason and spec.asks_reason)
+            n_questions = _n_questions(item, include_reason)
             n_found = min(ask.n_answered - before, n_questions - 1)
             found[question] = n_found / n_questions
         except MetricError:  # its answers are there
@@ -293,6 +303,9 @@ async def _run(metric: Metric, item: Item, ask: Ask) -> None:
         texts = item.own.text, item.base.text
         for one, other in (texts, texts[::-1]):
             await run_preference(metric, item.case, one, other, ask)
+        return
+    if metric.contrast:
+        await run_contrast(metric, item.case, item.texts, ask)
         return
     await run_metric(metric, item.case, item.completion.text if item.completion else "", ask)
 

@@ -258,6 +258,7 @@ class MetricSpec:
         is_relative: whether it compares two completions: the score of a variant is what it wins
             against a baseline (`Preference.value`), and the baseline's own score is `EVEN` by
             definition. It costs `n_questions` per case and pair of variants.
+        compares_samples: whether it compares the samples of a case, where a case has no context.
         is_guard: whether it may only veto: it is tested for harm beyond its margin.
         margin: the smallest difference that matters, in the metric's unit.
         unit: what it is counted in, as shown; "" for a plain number.
@@ -277,6 +278,7 @@ class MetricSpec:
     asks_reason: bool = False
     judges_data: bool = False
     is_relative: bool = False
+    compares_samples: bool = False
     is_guard: bool = False
     margin: float = 0.05
     unit: str = ""
@@ -284,6 +286,8 @@ class MetricSpec:
 
     def fits(self, case: Case) -> bool:
         """Return whether the case has what the metric needs."""
+        if self.compares_samples and case.context:
+            return False
         return all(getattr(case, need) for need in self.needs)
 
     def gain(self, score: float, base: float) -> float:
@@ -418,13 +422,6 @@ class Failure:
     retry: bool = False
     baseline: str | None = None
     sample: int = 0
-
-
-def failed(prompt: Prompt, reason: str, *, retry: bool = False) -> Failure:
-    """Return the failure that stands in the place of a prompt's completion."""
-    return Failure(
-        prompt.case_id, "generate", reason, prompt.variant, retry=retry, sample=prompt.sample
-    )
 
 
 @dataclass(frozen=True, slots=True)

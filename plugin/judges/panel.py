@@ -20,7 +20,7 @@ from plugin.judges import Judge
 from plugin.judges.asking import Asker, AskSettings
 from plugin.judges.spending import SpendLimits, SpendMeter, price_of
 from plugin.metrics import Measured, Metric
-from plugin.metrics.running import MetricError, run_descriptive, run_metric
+from plugin.metrics.running import MetricError, run_contrast, run_descriptive, run_metric
 from plugin.records import (
     DATA,
     Case,
@@ -108,8 +108,15 @@ class ScoreItem:
         return self.completion.sample if self.completion else 0
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the texts of all samples."""
+        return tuple(one.text for one in (self.completion, *self.later) if one)
+
+    @property
     def singles(self) -> list[ScoreItem]:
-        """Return an item for each sample."""
+        """Return an item for each sample, or this one where its metric compares them."""
+        if self.metric.contrast:
+            return [self]
         return [replace(self, completion=one, later=()) for one in (self.completion, *self.later)]
 
 
@@ -143,7 +150,11 @@ async def score_item(
             return failed("metric", str(error)), []
         return Score(**where, value=told.value, reason=told.reason), []
     text = item.completion.text if item.completion else ""
-    if item.completion and not text.strip():
+    if metric.contrast:
+        measure = partial(run_contrast, metric, item.case, item.texts)
+    else:
+        measure = partial(run_metric, metric, item.case, text)
+    if item.completion and not metric.contrast and not text.strip():
         worst = Score(**where, value=spec.worst, reason="empty completion: the worst score")
         return worst, []
     if not spec.asks_judge:
@@ -151,7 +162,7 @@ async def score_item(
     pairs = list[tuple[Asker, Measured]]()
     for asker, one in zip(
         askers,
-        await ask_each(askers, lambda asker: run_metric(metric, item.case, text, asker.at(repeat))),
+        await ask_each(askers, lambda asker: measure(asker.at(repeat))),
         strict=True,
     ):
         if not isinstance(one, Measured):

@@ -69,7 +69,7 @@ async def score_samples(
     return CaseScore(
         replace(first, value=value, reason=_reason(rows, len(singles))),
         tuple(_mean_shares([share for _, _, shares in rows for share in shares])),
-        tuple(row for row, _, _ in rows),
+        () if item.metric.contrast else tuple(row for row, _, _ in rows),
     )
 
 

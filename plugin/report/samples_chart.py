@@ -46,8 +46,8 @@ def _height(one: GainSplit) -> float:
 
 
 def _figure(splits: list[GainSplit]) -> Figure:
-    fig = new_figure(_TOP + sum(map(_height, splits)) - 0.3)
-    draw_text(fig, (0.15, 0.25), "What another draw would change", fontsize=13, weight="bold")
+    fig = new_figure(_TOP + sum(map(_height, splits)) - 0.6)
+    draw_text(fig, (0.15, 0.25), "Where the variance comes from", fontsize=13, weight="bold")
     note = "Parts of the variance of the mean gain, and the width of its 95% interval with more"
     draw_text(fig, (0.15, 0.52), note, color=FAINT)
     top = _TOP
