@@ -122,15 +122,17 @@ def _width(gains: Floats, labels: list[int] | None) -> float:
 
 
 def true_parts(shape: Shape, rng: Random) -> Floats:
-    """Return the variances of case, sample and judgment, from a very large run without clusters."""
-    design = Design(4000, 40, 40)
+    """Return the variances of case, sample and judgment, from very large runs."""
     if shape.in_clusters:
         return np.array([2 * 0.15**2, 0.2**2, 0.15**2])
-    gains = np.concatenate([shape.draw(rng, design._replace(cases=500)) for _ in range(8)])
-    judge = gains.var(axis=2, ddof=1).mean()
-    sampling = gains.mean(axis=2).var(axis=1, ddof=1).mean() - judge / 40
-    cases = gains.mean(axis=(1, 2)).var(ddof=1) - sampling / 40 - judge / 1600
-    return np.array([cases, sampling, judge])
+    parts = list[tuple[float, float, float]]()
+    for _ in range(40):
+        gains = shape.draw(rng, Design(4000, 10, 10))
+        judge = gains.var(axis=2, ddof=1).mean()
+        sampling = gains.mean(axis=2).var(axis=1, ddof=1).mean() - judge / 10
+        cases = gains.mean(axis=(1, 2)).var(ddof=1) - sampling / 10 - judge / 100
+        parts.append((cases, sampling, judge))
+    return np.mean(parts, axis=0)
 
 
 def measure(shape: Shape, n_runs: int = N_RUNS, seed: int = SEED) -> dict[str, Any]:
