@@ -25,7 +25,7 @@ CHANGES = {
     "2x cases": (2, 1, 1),
     "2x samples": (1, 2, 1),
     "2x repeats": (1, 1, 2),
-    "2x cases, 1/2 samples": (2, 0.5, 1),
+    "4x cases, 1 sample": (4, 0.25, 1),
 }
 
 

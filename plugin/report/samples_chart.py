@@ -23,7 +23,7 @@ from plugin.report.sampling import GainSplit, SamplingView, share_name
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LEFT, _RIGHT, _TOP = 2.6, 0.9, 0.8
+_LEFT, _RIGHT, _TOP = 3.2, 0.9, 0.8
 _BAR, _LINE, _GAP = 0.42, 0.34, 0.55
 _COLOURS = {
     "cases": ADAPTER_COLOURS[0],
@@ -62,7 +62,7 @@ def _draw_split(fig: Figure, one: GainSplit, top: float) -> None:
     draw_text(fig, (0.15, top), title, fontsize=11, weight="bold", color=INK)
     left = 0.15
     for source, share in one.shares.items():
-        text = f"{format_percent(share)} {share_name(source, one.split)}"
+        text = f"{format_percent(share)} {share_name(source, one)}"
         left += draw_swatch(fig, (left, top + 0.28), _COLOURS[source], text)
     top += 0.48
     width = fig.get_figwidth() - _LEFT - _RIGHT

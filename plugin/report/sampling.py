@@ -49,6 +49,8 @@ class GainSplit:
         split: the parts of its variance.
         shares: of each source in the variance of the mean gain.
         changes: what would narrow the interval, the best first.
+        asks_judge: whether a judge gives the scores.
+        is_drawn: whether answers were drawn at random.
     """
 
     variant: str
@@ -57,6 +59,8 @@ class GainSplit:
     split: VarianceSplit
     shares: Mapping[Source, float]
     changes: tuple[Change, ...]
+    asks_judge: bool = True
+    is_drawn: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ def find_sampling(
         n_repeats=repeats,
         n_missing=sum(n - len(own) for own in samples.values()),
         consistency=consistency_of(samples, evidence.names, scores, primary),
-        splits=_splits(evidence, comparisons, scores),
+        splits=_splits(evidence, comparisons, scores, sampling),
         samples=samples,
         scores=scores,
     )
@@ -114,7 +118,10 @@ def find_sampling(
 
 
 def _splits(
-    evidence: Evidence, comparisons: Sequence[Comparison], scores: Sequence[SampleScore]
+    evidence: Evidence,
+    comparisons: Sequence[Comparison],
+    scores: Sequence[SampleScore],
+    sampling: Sampling,
 ) -> tuple[GainSplit, ...]:
     found = []
     for row in comparisons:
@@ -127,7 +134,13 @@ def _splits(
         if split := split_gain(evidence, spec, row.variant, scores):
             width = row.ci_high - row.ci_low
             changes = changes_of(split, width)
-            found.append(GainSplit(row.variant, row.metric, width, split, split.shares, changes))
+            found.append(
+                GainSplit(
+                    *(row.variant, row.metric, width, split, split.shares, changes),
+                    asks_judge=spec.asks_judge,
+                    is_drawn=bool(sampling.temperature) or sampling.n > 1,
+                )
+            )
     return tuple(found)
 
 
@@ -137,26 +150,29 @@ def changes_of(split: VarianceSplit, width: float) -> tuple[Change, ...]:
     if split.sampling is not None:
         asked.append(("twice the samples", (1.0, 2.0, 1.0)))
         if split.n_samples >= 2:
-            asked.append(("twice the cases, half the samples", (2.0, 0.5, 1.0)))
+            n = float(round(split.n_samples))
+            asked.append((f"{n:g} times the cases, one sample of each", (n, 1 / n, 1.0)))
     if split.judge is not None:
         asked.append(("twice the judge repeats", (1.0, 1.0, 2.0)))
     found = []
     for what, times in asked:
         factor, (cases, samples, repeats) = split.width_factor(*times), times
         done = cases * samples
-        found.append(Change(what, factor * width, factor, done * repeats, done))
+        calls = round(done * repeats, 6)
+        found.append(Change(what, factor * width, factor, calls, round(done, 6)))
     return tuple(sorted(found, key=lambda one: one.factor))
 
 
 _SHOWN = {"cases": "between cases", "sampling": "in sampling", "judge": "in the judge"}
 
 
-def share_name(source: str, split: VarianceSplit) -> str:
+def share_name(source: str, one: GainSplit) -> str:
     """Return where a share of the variance lies; what was not repeated is in the part before."""
-    if source == "sampling" and split.judge is None:
+    split = one.split
+    if source == "sampling" and split.judge is None and one.asks_judge:
         return "in sampling and judge"
     if source == "cases" and split.sampling is None:
-        return "between cases and in sampling"
+        return "between cases and in sampling" if one.is_drawn else "between cases"
     return _SHOWN[source]
 
 
@@ -191,12 +207,12 @@ def _split_lines(one: GainSplit) -> list[str]:
     about = f"Variance of {one.variant}'s gain on {one.metric}"
     if not any(one.shares.values()):
         return [f"{about}: there is none to split."]
-    shares = [f"{format_percent(v)} {share_name(k, one.split)}" for k, v in one.shares.items()]
+    shares = [f"{format_percent(v)} {share_name(k, one)}" for k, v in one.shares.items()]
     more, same = (
         "; ".join(map(_change_text, group))
         for group in (
             [change for change in one.changes if change.calls > 1],
-            [change for change in one.changes if change.calls == 1],
+            [change for change in one.changes if change.calls <= 1],
         )
     )
     equal = f" At as many calls as now: {same}." if same else ""

@@ -193,6 +193,9 @@ RUNS: dict[str, Callable[[Path], str]] = {
     "gate": _gate,
     "labels": lambda folder: _examples(folder, "tickets.jsonl"),
     "objects": _objects,
+    "samples": lambda folder: _examples(
+        folder, "samples.jsonl", "--samples", "3", "--predefined_tasks", "Token F1"
+    ),
 }
 """Each writes into the folder and returns what it printed."""
 

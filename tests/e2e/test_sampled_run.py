@@ -88,7 +88,7 @@ def test_recorded_samples_are_judged_split_and_shown(
     (split,) = found["sampling"]["splits"]
     assert {change["what"] for change in split["changes"]} == {
         *("twice the cases", "twice the samples", "twice the judge repeats"),
-        "twice the cases, half the samples",
+        "3 times the cases, one sample of each",
     }
     assert sum(split["shares"].values()) == pytest.approx(1)
     base, tuned = found["sampling"]["consistency"]
