@@ -16,7 +16,7 @@ from plugin.conversations import Reply
 from plugin.errors import CallError
 from plugin.judges.asking import Asker
 from plugin.judges.panel import ask_each, is_unsure
-from plugin.metrics import Metric
+from plugin.metrics import Ask, Metric
 from plugin.metrics.running import run_preference
 from plugin.records import EVEN, Case, Completion, Failure, FailureStage, Preference
 
@@ -33,6 +33,8 @@ class PreferenceItem:
     Attributes:
         case: as the variant saw it.
         base_case: as the baseline saw it, where that may differ: in a conversation.
+        later: the pairs of samples after the first, where the case has several.
+        later_cases: what the variant and the baseline saw before each of these pairs.
     """
 
     case: Case
@@ -40,6 +42,20 @@ class PreferenceItem:
     base: Completion
     metric: Metric
     base_case: Case | None = None
+    later: tuple[tuple[Completion, Completion], ...] = ()
+    later_cases: tuple[tuple[Case, Case], ...] = ()
+
+    @property
+    def singles(self) -> list[PreferenceItem]:
+        """Return an item for each pair of samples."""
+        first = replace(self, later=(), later_cases=())
+        return [
+            first,
+            *(
+                replace(first, own=own, base=base, case=case, base_case=base_case)
+                for (own, base), (case, base_case) in zip(self.later, self.later_cases, strict=True)
+            ),
+        ]
 
     @property
     def place(self) -> PreferencePlace:
@@ -66,7 +82,12 @@ class PreferenceItem:
 
 
 async def prefer_item(
-    item: PreferenceItem, metric: Metric | CallError, askers: Sequence[Asker], *, named: bool
+    item: PreferenceItem,
+    metric: Metric | CallError,
+    askers: Sequence[Asker],
+    *,
+    named: bool,
+    repeat: int = 0,
 ) -> list[Preference] | Failure:
     """Return the preference of each judge, or the failure of the pair.
 
@@ -77,6 +98,7 @@ async def prefer_item(
         metric: the metric, or the error that prevented it.
         askers: the judges.
         named: whether the rows name their judge; only the run's only judge stays without a name.
+        repeat: which time the judges are asked about the pair, from 0.
 
     Raises:
         LimitReached: when the user's limits allow no more calls.
@@ -93,7 +115,7 @@ async def prefer_item(
     if isinstance(metric, CallError):
         return failed("judge", str(metric))
     rows = list[Preference]()
-    each = await ask_each(askers, lambda asker: _ask_judge(item, metric, bare, asker))
+    each = await ask_each(askers, lambda asker: _ask_judge(item, metric, bare, asker.at(repeat)))
     for asker, found in zip(askers, each, strict=True):
         if not isinstance(found, Preference):
             who = f"{asker.label}: " if len(askers) > 1 else ""
@@ -104,7 +126,7 @@ async def prefer_item(
 
 
 async def _ask_judge(
-    item: PreferenceItem, metric: Metric, bare: Preference, asker: Asker
+    item: PreferenceItem, metric: Metric, bare: Preference, asker: Ask
 ) -> Preference:
     """Return the preference of one judge; raises what `run_preference` raises."""
     own, base = item.replies

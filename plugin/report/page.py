@@ -28,6 +28,7 @@ from plugin.report.conversations import talks_of
 from plugin.report.embedded import code_element, data_element, read_code, security_policy
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
+from plugin.report.sampling import unlike_cases
 from plugin.report.task_results import task_sections
 from plugin.report.yardsticks import yardstick_rows, yardstick_title
 from plugin.results import Comparison
@@ -91,6 +92,7 @@ class Pictures(NamedTuple):
         memory: the same for what the training data shows.
         curves: the same for the trainings' loss curves.
         talks: the same for the categories of conversations.
+        samples: the same for where the variance comes from.
     """
 
     wide: str = ""
@@ -98,6 +100,7 @@ class Pictures(NamedTuple):
     memory: str = ""
     curves: str = ""
     talks: str = ""
+    samples: str = ""
 
 
 _NO_PICTURES = Pictures()
@@ -163,6 +166,7 @@ def render_page(
         has_style=any(view.at_equal_style for view in report.compared.views),
         even=EVEN,
         elo=ELO,
+        unlike=unlike_cases(report.sampling, MAX_ROWS),
     )
 
 

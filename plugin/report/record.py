@@ -26,6 +26,7 @@ from plugin.records import (
 )
 from plugin.report.collapse import Collapse
 from plugin.report.preferences import Compared
+from plugin.report.sampling import SamplingView
 from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.thinking import SplitText
 from plugin.training.views import TrainingView
@@ -58,6 +59,7 @@ class Report:
         memorisation: what the training data shows; None where none was named.
         trainings: what the trainings' logs show, where there are any.
         turns: what becomes of scores at later turns of conversations.
+        sampling: what several samples show; None where each case has its most likely answer.
     """
 
     verdict: Verdict
@@ -85,6 +87,7 @@ class Report:
     memorisation: Memorisation | None = None
     trainings: tuple[TrainingView, ...] = ()
     turns: tuple[TurnChange, ...] = ()
+    sampling: SamplingView | None = None
 
 
 Row = TypeVar("Row", Summary, Comparison)

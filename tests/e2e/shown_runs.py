@@ -206,6 +206,9 @@ RUNS: dict[str, Callable[[Path], str]] = {
     "labels": lambda folder: _examples(folder, "tickets.jsonl"),
     "objects": _objects,
     "conversation": _conversation,
+    "samples": lambda folder: _examples(
+        folder, "samples.jsonl", "--samples", "3", "--predefined_tasks", "Token F1"
+    ),
 }
 """Each writes into the folder and returns what it printed."""
 
