@@ -16,7 +16,9 @@ from plugin.conversations import Conversations, waves
 from plugin.errors import ModelError
 from plugin.generate import make_completions
 from plugin.journal import Journal
+from plugin.judges.panel import ScoreItem
 from plugin.judges.preferring import PreferenceItem
+from plugin.memorisation.run import _some_unseen
 from plugin.metrics._parts import defuse
 from plugin.metrics.entry import PreferenceGuide
 from plugin.metrics.preference import prompt_text
@@ -24,6 +26,8 @@ from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, Prompt, Variant
 from plugin.sampling import Sampling
 from plugin.score import items_to_score
+from plugin.training_facts import CaseMark, TrainingFacts
+from plugin.trust.exam import Exam
 from plugin.worker import Progress
 
 BASE, TUNED = Variant("vanilla", "1", "m"), Variant("tuned", "2", "m")
@@ -270,3 +274,36 @@ def test_a_sample_follows_the_same_sample_of_the_turn_before(tmp_path: Path) -> 
         kept = [one for own in journal.samples().values() for one in own]
     seen = Conversations(cases, kept).seen(cases[1], "vanilla", 1)
     assert seen.messages[1].content == "sample 1 of 1 turn 1"
+
+
+def test_each_sample_is_scored_in_its_own_conversation() -> None:
+    cases = conversation("1", "a", "b")
+    texts = [
+        replace(
+            Completion(case.id, name, f"{name} {case.id[-1]}{sample}", (), None, None, None),
+            sample=sample,
+        )
+        for case in cases
+        for name in ("vanilla", "tuned")
+        for sample in range(2)
+    ]
+    chosen = metrics.load(["Turn Rating", "Preference"])
+    rated, _, compared = (
+        item
+        for item in items_to_score(cases, texts, chosen, pairs=[("tuned", "vanilla")])
+        if item.case.id == "1 turn 2"
+    )
+    assert isinstance(rated, ScoreItem)
+    assert isinstance(compared, PreferenceItem)
+    assert [one.case.messages[1].content for one in rated.singles] == ["vanilla 10", "vanilla 11"]
+    before = [tuple(reply.history[1].content for reply in one.replies) for one in compared.singles]
+    assert before == [("tuned 10", "vanilla 10"), ("tuned 11", "vanilla 11")]
+
+
+def test_judge_and_recall_are_tried_on_first_turns_alone(tmp_path: Path) -> None:
+    cases = [replace(case, expected_output="So") for case in TWO]
+    marks = TrainingFacts((), "", 1, marks=tuple(CaseMark(case.id, "clean", 0) for case in cases))
+    assert {case.id for case in _some_unseen(cases, marks, 9)} == {"81 turn 1", "82 turn 1"}
+    with closing(Journal(tmp_path)) as journal:
+        exam = Exam(TWO, metrics.load(["Turn Rating"]), journal, 0)
+        assert {case.id for case in exam._cases} == {"81 turn 1", "82 turn 1"}
