@@ -84,9 +84,9 @@ def read_asked(row: Row, layout: Layout, how: str, problems: list[str]) -> Asked
 
 
 def _is_answered(turns: Sequence[Message]) -> bool:
-    """Return whether an assistant turn stands before the last user turn."""
-    last = max(i for i, turn in enumerate(turns) if turn.role == "user")
-    return any(turn.role == "assistant" for turn in turns[:last])
+    """Return whether an assistant turn stands between the user's turns."""
+    asked = [i for i, turn in enumerate(turns) if turn.role == "user"]
+    return any(turn.role == "assistant" for turn in turns[asked[0] : asked[-1]])
 
 
 def _read_turns(
@@ -96,9 +96,8 @@ def _read_turns(
     asked, answers = list[tuple[Message, ...]](), list[str]()
     said = list[Message]()
     for number, turn in enumerate(everything, 1):
-        if turn.role == "assistant":
-            if answers:
-                answers[-1] = turn.content  # of several in a row, the last one is the answer
+        if turn.role == "assistant" and answers:
+            answers[-1] = turn.content  # of several in a row, the last one is the answer
             continue
         said.append(turn)
         if turn.role == "user":

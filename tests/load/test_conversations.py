@@ -76,6 +76,16 @@ def test_assistant_turns_of_the_data_stay_unless_the_user_wants_own_ones(tmp_pat
     assert (first.expected_output, second.expected_output) == ("Ho", "Bye")
 
 
+def test_a_greeting_of_the_assistant_stays_before_the_first_turn(tmp_path: Path) -> None:
+    row = chat(("assistant", "Welcome!"), ("user", "Hi"), ("assistant", "Ho"), ("user", "And?"))
+    first, second = load(tmp_path, row, conversation="own").cases
+    assert first.messages == (Message("assistant", "Welcome!"), *users("Hi"))
+    assert second.messages == (Message("assistant", "Welcome!"), *users("Hi", "And?"))
+    assert first.expected_output == "Ho"
+    alone = load(tmp_path, chat(("assistant", "Welcome!"), ("user", "a"), ("user", "b")))
+    assert len(alone.cases) == 2
+
+
 def test_fixed_asks_one_turn_as_before(tmp_path: Path) -> None:
     loaded = load(tmp_path, MT_BENCH, conversation="fixed")
     (case,) = loaded.cases
