@@ -118,7 +118,8 @@ def _sweep_folder(host: Host, scales: Sequence[float], out: str) -> Path | None:
 def _probe_cases(params: Params, dataset: str, n_cases: int) -> list[Case]:
     if dataset:
         loaded = load_cases(case_source(params, dataset))
-        return working_order(loaded.cases, params.seed)[:n_cases]
+        first_turns = [case for case in loaded.cases if case.follows is None]
+        return working_order(first_turns, params.seed)[:n_cases]
     return [Case(str(i), (Message("user", text),)) for i, text in enumerate(_QUESTIONS)]
 
 

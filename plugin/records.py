@@ -31,6 +31,9 @@ DATA = "data set"
 EVEN = 0.5
 """What a variant wins against itself: the score of the baseline where completions are compared."""
 
+LATER_SAMPLES = 1000
+"""The lowest number that a preference of another sample than the first has as its `repeat`."""
+
 MUCH_BETTER = 2
 """The highest level of a preference; the lowest is its negative."""
 
@@ -76,6 +79,9 @@ class Case:
         cluster: cases with one cluster belong together and are resampled together.
         retention: its group is one that must not get worse.
         metadata: columns that nothing here reads, kept for the reader.
+        follows: id of the case with the turn before, where each variant answers a conversation turn
+            by turn; `messages` then has the user's turns alone (see `plugin.conversations`).
+        ends_conversation: whether it is the last of several such turns.
     """
 
     id: str
@@ -88,11 +94,18 @@ class Case:
     metadata: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     expect: tuple[str, ...] = ()
+    follows: str | None = None
+    ends_conversation: bool = False
 
     @property
     def input(self) -> str:
         """Return the last user text."""
         return next(turn.content for turn in reversed(self.messages) if turn.role == "user")
+
+    @property
+    def role(self) -> str:
+        """Return the system turn's text, which says what the assistant is to be; "" for none."""
+        return "\n\n".join(turn.content for turn in self.messages if turn.role == "system")
 
     @property
     def right_answers(self) -> tuple[str, ...]:
@@ -134,6 +147,14 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """How a completion is drawn at random; the same seed draws with the same noise."""
+
+    seed: int
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What one variant is to complete for one case.
 
@@ -142,6 +163,8 @@ class Prompt:
         messages: the turns, under the variant's system prompt.
         token_ids: the same as tokens; empty where the engine never sees any.
         max_tokens: longest completion of this prompt, in tokens; None for the engine's.
+        draw: how it is drawn; None for the most likely tokens.
+        sample: which of several completions of the case it is, from 0.
     """
 
     case_id: str
@@ -149,6 +172,13 @@ class Prompt:
     messages: tuple[Message, ...]
     token_ids: tuple[int, ...]
     max_tokens: int | None = None
+    draw: Draw | None = None
+    sample: int = 0
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Return case, variant and sample, which together name its completion."""
+        return self.case_id, self.variant, self.sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +194,7 @@ class Completion:
         n_prompt_tokens: length of the prompt; None where not counted.
         n_tokens: length of the completion; None where not counted.
         is_masked: whether its text held a secret, which was replaced.
+        sample: which of several completions of the case it is, from 0.
     """
 
     case_id: str
@@ -175,43 +206,11 @@ class Completion:
     n_prompt_tokens: int | None
     n_tokens: int | None = None
     is_masked: bool = False
+    sample: int = 0
 
     def copy_for(self, case_id: str, variant: str) -> Completion:
         """Return the same completion for another case or variant that would get it too."""
         return replace(self, case_id=case_id, variant=variant)
-
-
-@dataclass(frozen=True, slots=True)
-class Criterion:
-    """A G-Eval criterion of the user's own, which becomes a metric.
-
-    Attributes:
-        name: the metric's, as shown.
-        description: what the judge is to look at, in the user's words.
-        include_context: whether the judge sees the case's context.
-        evaluation_steps: what the judge does for every case; empty: it writes them itself, once.
-    """
-
-    name: str
-    description: str = ""
-    include_context: bool = False
-    evaluation_steps: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PreferenceGuide:
-    """How the user wants completions compared.
-
-    Attributes:
-        criterion: what the judge looks at, in the user's words; "" for the general criterion.
-        shows_reference: whether the judge sees the expected output of the cases that have one.
-        is_default: whether completions are compared where the user names no metric and no case has
-            an expected output: there are two to compare, and the judge is a real one.
-    """
-
-    criterion: str = ""
-    shows_reference: bool = False
-    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,20 +223,25 @@ class MetricSpec:
         higher_is_better: the metric's own direction.
         low: the smallest possible score.
         high: the largest possible score.
-        needs: which optional parts of a case it reads: "expected_output", "context".
+        needs: which optional parts of a case it reads: "expected_output", "context", "role"; and
+            "ends_conversation" for a metric that scores a whole conversation, at its last turn.
         needs_engine: what it needs of the engine besides the text: "loglikelihood", "seconds",
             "tokens" (their count), "finish_reason".
         decides: whether it may decide a verdict; a descriptive metric never does.
         asks_judge: whether a judge answers it.
         n_questions: how many questions a completion costs, besides that for the reason.
+        n_questions_per_turn: how many each turn of the conversation adds.
+        reads_conversation: whether each question shows the whole conversation.
         asks_reason: whether the reason of a score is a question of its own.
         judges_data: whether it looks at the case alone and at no completion; such a metric is
             scored once per case, under the name `DATA`, and never compared.
         is_relative: whether it compares two completions: the score of a variant is what it wins
             against a baseline (`Preference.value`), and the baseline's own score is `EVEN` by
             definition. It costs `n_questions` per case and pair of variants.
+        compares_samples: whether it compares the samples of a case, where a case has no context.
         is_guard: whether it may only veto: it is tested for harm beyond its margin.
         margin: the smallest difference that matters, in the metric's unit.
+        margin_unit: what a margin of 1 is in the metric's unit: users think of scores from 0 to 1.
         unit: what it is counted in, as shown; "" for a plain number.
         caveat: what must be said where it is shown; "" for nothing.
     """
@@ -252,17 +256,41 @@ class MetricSpec:
     decides: bool = True
     asks_judge: bool = True
     n_questions: int = 1
+    n_questions_per_turn: int = 0
+    reads_conversation: bool = False
     asks_reason: bool = False
     judges_data: bool = False
     is_relative: bool = False
+    compares_samples: bool = False
     is_guard: bool = False
     margin: float = 0.05
+    margin_unit: float = 1.0
     unit: str = ""
     caveat: str = ""
 
     def fits(self, case: Case) -> bool:
         """Return whether the case has what the metric needs."""
+        if case.follows is not None and (self.needs_likelihood or self.compares_samples):
+            return False  # what stands before differs between variants, and between samples
+        if self.compares_samples and case.context:
+            return False
         return all(getattr(case, need) for need in self.needs)
+
+    @property
+    def of_conversation(self) -> bool:
+        """Return whether it scores a whole conversation, at its last turn."""
+        return "ends_conversation" in self.needs
+
+    @property
+    def needed(self) -> list[str]:
+        """Return the parts of a case that it needs, in words."""
+        words = {"ends_conversation": "conversation of several turns"}
+        return [words.get(need, need.replace("_", " ")) for need in sorted(self.needs)]
+
+    def questions_on(self, case: Case) -> int:
+        """Return how many questions one completion of this case costs, without the reason."""
+        n_turns = sum(turn.role == "user" for turn in case.messages)
+        return self.n_questions + self.n_questions_per_turn * n_turns
 
     def gain(self, score: float, base: float) -> float:
         """Return the difference of two scores, turned so that more is better."""
@@ -338,7 +366,8 @@ class Preference:
             tie: both say so, the orders disagree, or the completions are equal.
         reason: why, in the judge's words or ours.
         judge: who said so, where several judges were asked; "" for the run's only judge.
-        repeat: 0 for the preference that counts; higher where the judge was asked again to see
+        repeat: 0 for the preference that counts, that of the first sample; from `LATER_SAMPLES` on
+            those of other samples, which count, too; 1 where the judge was asked again to see
             whether it stays with its answer.
     """
 
@@ -352,6 +381,11 @@ class Preference:
     reason: str | None = None
     judge: str = ""
     repeat: int = 0
+
+    @property
+    def is_retest(self) -> bool:
+        """Return whether the judge was only asked again, so that it does not count."""
+        return 0 < self.repeat < LATER_SAMPLES
 
     @property
     def is_asked(self) -> bool:
@@ -379,6 +413,7 @@ class Failure:
         metric: None where the failure is not a metric's.
         retry: whether asking again may help (memory was short, a server gave no answer).
         baseline: what the variant was to be compared with; None for all but a failed preference.
+        sample: which of several completions of the case could not be had, from 0.
     """
 
     case_id: str
@@ -388,6 +423,7 @@ class Failure:
     metric: str | None = None
     retry: bool = False
     baseline: str | None = None
+    sample: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,11 +261,16 @@ def _complete_all(
     probe = ProbeStage(asked, plan.variants, journal, progress)
     stages: list[EngineStage] = [training.stage] if training else []
     stages += [probe, HarnessStage(plan.tasks, journal, progress)]
-    make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics, stages)
+    sampling = plan.params.sampling
+    make_completions(
+        cases, plan.lineup.loads, journal, progress, plan.metrics, stages, sampling=sampling
+    )
     if training:
         training.look_at_completions()
+    answered = journal.answers()
     for failure in unfinished_failures(journal.split_texts()):
-        journal.add_failure(failure)
+        if (failure.case_id, str(failure.variant)) not in answered:
+            journal.add_failure(failure)
     if not rated:
         return ()
     return accept_ratings(rated, journal)  # before the judge is paid
@@ -307,7 +312,10 @@ def _score_all(
     """
     cases, params, seed = plan.loaded.cases, plan.params, plan.params.seed
     in_order = working_order(cases, seed)
-    made, answers = journal.completions().values(), journal.answers().values()
+    made, answers = (
+        [one for own in found.values() for one in own]
+        for found in (journal.samples(), journal.sample_answers())
+    )
     pairs = judged_contrasts([v.name for v in plan.variants], all_pairs=params.pairs == ALL_PAIRS)
     items = items_to_score(in_order, answers, plan.metrics, made, pairs)
     judging, exam = judging_of(plan, used_s), make_exam(plan, in_order, journal)
@@ -343,6 +351,7 @@ def judging_of(plan: Plan, used_s: float = 0.0) -> Judging:
         limits=SpendLimits(params.max_calls, params.budget, params.deadline_s, used_s),
         price=params.judge_price,
         max_failed_share=params.max_failed_share,
+        n_repeats=params.judge_repeats,
     )
 
 

@@ -16,7 +16,7 @@ from plugin.forecast import forecast_text
 from plugin.journal import Journal
 from plugin.judges.panel import Judging, ScoreItem
 from plugin.judges.spending import SpendLimits
-from plugin.records import Criterion
+from plugin.metrics.entry import Criterion
 from plugin.score import items_to_score, missing_items, score_all
 from plugin.trust.draw import FLOOR
 from plugin.trust.exam import Exam

@@ -13,11 +13,12 @@ from tests.conftest import ROOT
 
 ORDER = (
     "errors | worker body commits pace records sheets languages terminal training_facts "
-    "training_curves | keys | net results run_facts thinking | cache "
-    "| preference_rows | item_rows | journal | load metrics compare | training | certify "
-    "| engines | judges | trust | capability | memorisation | report "
-    "| hosts score forecast proofs | plan | reopen | generate conclude ratings | gate | run "
-    "| sweep | certifying history reading_curves | typed | cli"
+    "training_curves | keys | net results run_facts thinking "
+    "| cache conversations | preference_rows sampling | item_rows | sample_rows | journal "
+    "| load metrics compare | training | certify | engines | judges | trust | capability "
+    "| memorisation | report | hosts score_items | score follow_ups forecast proofs | plan "
+    "| reopen | likelihoods | generate conclude ratings "
+    "| gate | run | sweep | certifying history reading_curves | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
@@ -55,7 +56,7 @@ HEAVY = {
         f"report/{name}.py"
         for name in (
             *("canvas", "capability_charts", "charts", "confusion", "gain_chart"),
-            *("memorisation_chart", "pdf", "curves_chart"),
+            *("memorisation_chart", "pdf", "curves_chart", "radar", "samples_chart"),
         )
     ),
     "tensorboard": ("training/tables.py",),

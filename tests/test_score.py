@@ -18,8 +18,9 @@ from plugin.forecast import forecast_calls
 from plugin.journal import Journal
 from plugin.judges.panel import Judging
 from plugin.judges.spending import SpendLimits
+from plugin.metrics.entry import Criterion
 from plugin.net import N_TRIES
-from plugin.records import DATA, Completion, Criterion
+from plugin.records import DATA, Completion
 from plugin.run_facts import SecondJudging
 from plugin.score import items_to_score, score_all
 from plugin.worker import Progress, Stopped

@@ -22,7 +22,8 @@ from plugin.journal import Journal
 from plugin.judges.panel import Judging
 from plugin.judges.preferring import EMPTY, EQUAL, PreferenceItem, preferences_in_doubt
 from plugin.judges.spending import SpendLimits
-from plugin.records import Completion, Preference, PreferenceGuide, Variant
+from plugin.metrics.entry import PreferenceGuide
+from plugin.records import Completion, Preference, Variant
 from plugin.score import Item, items_to_score, missing_items, score_all
 from plugin.worker import Progress
 from tests.judge_server import (

@@ -16,8 +16,15 @@ LOOKS_AT = {
     "hallucination": "share of contexts that the answer contradicts",
     "faithfulness": "are the answer's claims supported by the context",
     "correctness": "does the answer say what the expected output says",
+    "unsupported_claims": "share of the samples of a case that contradict another one",
     "rubric": "accuracy, completeness, relevance, clarity, instructions; 1 to 10 each",
     "preference": "which of two answers is better, asked in both orders; what a variant wins",
+    "turn_rating": "how good is this answer of a conversation, by the whole conversation up to it",
+    "turn_relevancy": "share of answers that fit what was said before them",
+    "knowledge_retention": "share of answers that forget nothing that the user told",
+    "conversation_completeness": "share of the user's wishes that were met",
+    "role_adherence": "share of answers that stay in the role",
+    "turn_faithfulness": "are the answers' claims supported by the context, over all turns",
     "bias": "share of the answer's opinions that are biased",
     "toxicity": "share of the answer's opinions that are toxic",
     "contextual_precision": "do useful contexts stand before useless ones",
@@ -55,6 +62,10 @@ LOOKS_AT = {
 """What each metric looks at, in a phrase; a test asks for one per row of `METRICS`."""
 
 
+_NEED_WORDS = {"ends_conversation": "a [conversation](conversations.md)", "role": "a system turn"}
+"""Needs that are no columns."""
+
+
 def metric_table() -> str:
     """Return the table of all metrics, from what each declares."""
     rows = [
@@ -88,7 +99,9 @@ def role(spec: MetricSpec) -> str:
 def _needs(entry: MetricEntry) -> str:
     """Return which parts of a case it reads, its option, and the engines that suit it."""
     spec = entry.spec
-    needs = [f"`{need}`" for need in sorted(spec.needs, reverse=True)]
+    needs = [_NEED_WORDS.get(need, f"`{need}`") for need in sorted(spec.needs, reverse=True)]
+    if spec.compares_samples:
+        needs.append("no `context`, `--samples`")
     if spec.needs_engine:
         able = [name for name in PROVEN if spec.needs_engine <= ENGINES[name].gives]
         needs.append(f"engine {', '.join(able[:-1])} or {able[-1]}")
@@ -110,6 +123,9 @@ def _calls(spec: MetricSpec) -> str:
     """Return the calls per answer, and in brackets those without the reason."""
     if not spec.asks_judge:
         return "0"
+    if spec.n_questions_per_turn:
+        fixed = f"{spec.n_questions + spec.asks_reason} + " if spec.asks_reason else ""
+        return f"{fixed}{spec.n_questions_per_turn} per turn"
     n_calls = spec.n_questions + spec.asks_reason
     per = " per case" if spec.judges_data else ""
     if spec.is_relative:

@@ -269,7 +269,7 @@ def column_of(evidence: Evidence, spec: MetricSpec, variant: str) -> ScoreColumn
         if failure.variant == variant and failure.metric in (None, *names)
         if failure.baseline in (None, evidence.names[0])
     ]
-    able = {case.id for case in evidence.cases if all(getattr(case, n) for n in spec.needs)}
+    able = {case.id for case in evidence.cases if spec.fits(case)}
     failed = {failure.case_id for failure in failures} & able - scores.keys()
     final = {failure.case_id for failure in failures if not _may_pass(failure, spec)}
     return ScoreColumn(scores, frozenset(failed), frozenset(failed - final))

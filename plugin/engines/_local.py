@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.effect import Distance
 from plugin.certify.measure import AdapterSwitch, Logits, certify_weights, measure_effect
-from plugin.engines import EngineSettings
+from plugin.engines import EngineSettings, failed
 from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
 from plugin.engines.plain_text import PlainText
 from plugin.engines.templates import TemplateFailure, TemplateText, template_text
@@ -351,7 +351,7 @@ def split_by_context(
                 f"the prompt has {n} tokens, but the model's context is {limit}; prompts are never "
                 "shortened"
             )
-            too_long.append(Failure(prompt.case_id, "generate", reason, prompt.variant))
+            too_long.append(failed(prompt, reason))
         else:
             fits.append(prompt)
     return fits, tuple(too_long)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from plugin.certify.certificate import Certificate, Tell, not_applicable, tell_nobody
+from plugin.engines import failed
 from plugin.errors import OptionError
 from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
@@ -67,9 +68,7 @@ class TextEngine:
 
 def _to_record(prompt: Prompt, answer: str | NoResult) -> Completion | Failure:
     if isinstance(answer, NoResult):
-        return Failure(
-            prompt.case_id, "generate", answer.reason, prompt.variant, retry=answer.retry
-        )
+        return failed(prompt, answer.reason, retry=answer.retry)
     return Completion(
         case_id=prompt.case_id,
         variant=prompt.variant,
@@ -78,4 +77,5 @@ def _to_record(prompt: Prompt, answer: str | NoResult) -> Completion | Failure:
         finish_reason=None,
         seconds=None,
         n_prompt_tokens=None,
+        sample=prompt.sample,
     )

@@ -17,7 +17,7 @@ from typing import Any
 from plugin.body import bound_body
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.served import ServedPair, certify_served
-from plugin.engines import NO_ANSWER, ServedSettings
+from plugin.engines import NO_ANSWER, ServedSettings, failed
 from plugin.engines._server_api import (
     completion_from_reply,
     completion_request,
@@ -194,7 +194,7 @@ class ServerCalls:
                 raise ServerDownError(long_wait_text(who, error)) from error
             if error.retry:
                 reason = f"{NO_ANSWER} ({error}); a resumed run tries again"
-            return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.retry)
+            return failed(prompt, reason, retry=error.retry)
 
     async def _request(self, prompt: Prompt, n_tokens: int) -> Completion:
         """Send one request and return its completion.
@@ -207,7 +207,7 @@ class ServerCalls:
         name, chat = settings.names[prompt.variant], settings.chat_template
         limit = n_tokens if prompt.max_tokens is None else prompt.max_tokens
         path, body = completion_request(
-            name, prompt.messages, limit, chat, settings.enable_thinking
+            name, prompt.messages, limit, chat, settings.enable_thinking, prompt.draw
         )
         began = time.perf_counter()
         try:

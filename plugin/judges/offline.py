@@ -15,10 +15,13 @@ Rules, on content words (lower case, without function words, without plural and 
     g_eval       the F1 of content words of completion and expected output, scaled to the range of
                  scores and rounded; without an expected output, the share of the input's content
                  words that are in the completion.
+    turn_rating  as g_eval, on the scale from 1 to 10.
     preference   the completion with the higher share of g_eval is better, by half or more of the
                  range much better.
     bias, toxicity  each sentence is an opinion; it is biased if it generalises ("all", "always",
                  "never", ...), toxic if it contains an insult.
+    conversations  an answer fits if it shares a content word with the message before it, a wish is
+                 met if it shares one with any answer; nothing is forgotten or out of character.
     contextual   precision: a context is useful if it shares two content words with the expected
                  output; recall: a context supports a sentence of the expected output if they share
                  two; relevancy: a sentence of a context is relevant if it shares one with the
@@ -133,6 +136,13 @@ def _g_eval(
     }
 
 
+def _turn_rating(
+    completion: str, input: str, expected_output: str | list[str] | None = None
+) -> dict[str, Any]:
+    found = _g_eval(completion, (1, 10), expected_output, input)
+    return {"reasons": found["reason"], "score": found["score"]}
+
+
 _MUCH = 50
 """So many percent more is much better."""
 
@@ -207,6 +217,7 @@ _STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     "relevancy": _relevancy,
     "hallucination": _hallucination,
     "g_eval": _g_eval,
+    "turn_rating": _turn_rating,
     "preference": _preference,
     "evaluation_steps": _evaluation_steps,
     "opinions": _opinions_in,
@@ -219,7 +230,26 @@ _STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     "contextual_recall": _contextual_recall,
     "contextual_relevancy": _contextual_relevancy,
     "reason": _rule_reason,
+    "turn_relevancy": lambda turns: _fits(turns[-2]["content"], turns[-1]["content"]),
+    "told": lambda message: {"data": {name: "told by the user" for name in _names_in(message)}},
+    "forgotten": lambda message, known: {"verdict": "no"},
+    "intentions": lambda turns: {"intentions": _said_by("user", turns)},
+    "met": lambda turns, intention: _fits(intention, " ".join(_said_by("assistant", turns))),
+    "out_of_character": lambda turns, role: {"verdicts": []},
+    "conversation_g_eval": lambda turns: _g_eval(
+        " ".join(_said_by("assistant", turns)), (0, 10), input=" ".join(_said_by("user", turns))
+    ),
 }
+
+
+def _said_by(role: str, turns: list[dict[str, str]]) -> list[str]:
+    return [turn["content"] for turn in turns if turn["role"] == role]
+
+
+def _fits(asked: str, answer: str) -> dict[str, str]:
+    shared = sorted(set(_content_words(asked)) & set(_content_words(answer)))
+    verdict = "yes" if shared else "no"
+    return {"verdict": verdict, "reason": f"in common: {', '.join(shared) or 'nothing'}"}
 
 
 def _content_words(text: str) -> list[str]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from plugin.compare.relative import PreferencePlace
+from plugin.conversations import Reply
 from plugin.errors import CallError
 from plugin.judges.asking import Asker
 from plugin.judges.panel import ask_each, is_unsure
-from plugin.metrics import Metric
+from plugin.metrics import Ask, Metric
 from plugin.metrics.running import run_preference
 from plugin.records import EVEN, Case, Completion, Failure, FailureStage, Preference
 
@@ -27,12 +28,34 @@ _LEVELS = {2: "much better", 1: "better", 0: "a tie", -1: "worse", -2: "much wor
 
 @dataclass(frozen=True, slots=True)
 class PreferenceItem:
-    """Two completions of a case to compare: the variant's own, and the baseline's."""
+    """Two completions of a case to compare: the variant's own, and the baseline's.
+
+    Attributes:
+        case: as the variant saw it.
+        base_case: as the baseline saw it, where that may differ: in a conversation.
+        later: the pairs of samples after the first, where the case has several.
+        later_cases: what the variant and the baseline saw before each of these pairs.
+    """
 
     case: Case
     own: Completion
     base: Completion
     metric: Metric
+    base_case: Case | None = None
+    later: tuple[tuple[Completion, Completion], ...] = ()
+    later_cases: tuple[tuple[Case, Case], ...] = ()
+
+    @property
+    def singles(self) -> list[PreferenceItem]:
+        """Return an item for each pair of samples."""
+        first = replace(self, later=(), later_cases=())
+        return [
+            first,
+            *(
+                replace(first, own=own, base=base, case=case, base_case=base_case)
+                for (own, base), (case, base_case) in zip(self.later, self.later_cases, strict=True)
+            ),
+        ]
 
     @property
     def place(self) -> PreferencePlace:
@@ -45,14 +68,26 @@ class PreferenceItem:
         return self.own.text.strip(), self.base.text.strip()
 
     @property
+    def replies(self) -> tuple[Reply, Reply]:
+        """Return both answers with the conversations before them."""
+        other = self.base_case or self.case
+        return Reply.of(self.own.text, self.case), Reply.of(self.base.text, other)
+
+    @property
     def is_asked(self) -> bool:
         """Return whether a judge must say which is better."""
         own, base = self.texts
-        return bool(own and base and own != base)
+        differ = own != base or self.replies[0].history != self.replies[1].history
+        return bool(own and base and differ)
 
 
 async def prefer_item(
-    item: PreferenceItem, metric: Metric | CallError, askers: Sequence[Asker], *, named: bool
+    item: PreferenceItem,
+    metric: Metric | CallError,
+    askers: Sequence[Asker],
+    *,
+    named: bool,
+    repeat: int = 0,
 ) -> list[Preference] | Failure:
     """Return the preference of each judge, or the failure of the pair.
 
@@ -63,6 +98,7 @@ async def prefer_item(
         metric: the metric, or the error that prevented it.
         askers: the judges.
         named: whether the rows name their judge; only the run's only judge stays without a name.
+        repeat: which time the judges are asked about the pair, from 0.
 
     Raises:
         LimitReached: when the user's limits allow no more calls.
@@ -79,7 +115,7 @@ async def prefer_item(
     if isinstance(metric, CallError):
         return failed("judge", str(metric))
     rows = list[Preference]()
-    each = await ask_each(askers, lambda asker: _ask_judge(item, metric, bare, asker))
+    each = await ask_each(askers, lambda asker: _ask_judge(item, metric, bare, asker.at(repeat)))
     for asker, found in zip(askers, each, strict=True):
         if not isinstance(found, Preference):
             who = f"{asker.label}: " if len(askers) > 1 else ""
@@ -90,10 +126,10 @@ async def prefer_item(
 
 
 async def _ask_judge(
-    item: PreferenceItem, metric: Metric, bare: Preference, asker: Asker
+    item: PreferenceItem, metric: Metric, bare: Preference, asker: Ask
 ) -> Preference:
     """Return the preference of one judge; raises what `run_preference` raises."""
-    own, base = item.own.text, item.base.text
+    own, base = item.replies
     first, why_first = await run_preference(metric, item.case, own, base, asker)
     turned, why_second = await run_preference(metric, item.case, base, own, asker)
     made = settle(bare, first, turned)

@@ -15,11 +15,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from plugin.errors import DataError, OptionError
-from plugin.load.cells import read_contexts, read_flag, read_messages, read_text
+from plugin.load.cells import read_contexts, read_flag, read_text
 from plugin.load.columns import Columns, Layout, lay_out, parse_template
+from plugin.load.conversations import (
+    AUTO,
+    FIXED,
+    AskedRow,
+    conversation_notes,
+    read_asked,
+    split_turns,
+    turn_ids,
+)
 from plugin.load.find import find_rows
 from plugin.load.readers import Row, Table
-from plugin.load.references import read_right_answers
 from plugin.load.repeats import Repeats, cluster_repeats, count_repeats
 from plugin.load.retention import check_drawn, mark_retention
 from plugin.records import ALL, Case, Failure
@@ -42,6 +50,8 @@ class CaseSource:
         skip_bad_rows: record unusable rows as failures instead of stopping.
         completion_columns: columns with recorded completions; not expected outputs.
         retention_groups: groups that must not get worse, in addition to those that a column marks.
+        conversation: how conversations of several user turns are asked (`conversations.AUTO`,
+            `FIXED` or `OWN`).
     """
 
     dataset_name: str
@@ -53,6 +63,7 @@ class CaseSource:
     skip_bad_rows: bool = False
     completion_columns: tuple[str, ...] = ()
     retention_groups: tuple[str, ...] = ()
+    conversation: str = AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +91,23 @@ class LoadedCases:
 
 @dataclass(frozen=True, slots=True)
 class _CheckedRow:
-    """A row with its case or its problems; `id` is None if it could not be read."""
+    """A row with its case or its problems; `id` is None if it could not be read.
+
+    The case has the last of a row's user turns; `asked` has all of them.
+    """
 
     row: Row
     id: str | None
     case: Case | None
     problems: tuple[str, ...] = ()
+    asked: AskedRow = AskedRow(())
 
 
 def load_cases(source: CaseSource) -> LoadedCases:
     """Read, check and draw the cases.
 
     The draw takes the first round(limit * n) usable rows (at least one) of a seeded permutation. So
-    with the same seed, a smaller draw is a part of every larger one.
+    with the same seed, a smaller draw is a part of every larger one. A conversation is drawn whole.
 
     Raises:
         OptionError: when limit, template, split or a retention group is invalid.
@@ -104,14 +119,19 @@ def load_cases(source: CaseSource) -> LoadedCases:
     layout, problems = lay_out(source.columns, template, table, source.completion_columns)
     if not table.rows:
         problems.append("there are no rows")
-    checked = _check_unique([_read_row(row, layout) for row in table.rows])
+    how = source.conversation
+    checked = _check_unique([_read_row(row, layout, how) for row in table.rows])
     bad = [row for row in checked if row.case is None]
     if problems or len(bad) == len(checked) or (bad and not source.skip_bad_rows):
         raise DataError(_bad_rows_text(source, problems, bad, len(table.rows)))
     usable = [row.case for row in checked if row.case is not None]
     marked, notes = mark_retention(usable, source.retention_groups)
     drawn = _draw_cases(_put_back(checked, marked), source.limit, source.seed)
-    cases = cluster_repeats(drawn)
+    asked = {row.id: row.asked for row in checked if row.case is not None}
+    split = [turn for case in drawn for turn in split_turns(case, asked[case.id].turns)]
+    cases = cluster_repeats(split)
+    spoken = conversation_notes([asked[case.id] for case in drawn])
+    held = check_drawn(marked, drawn, source.retention_groups)
     taken = {row.id for row in checked if row.case is not None}
     return LoadedCases(
         cases=cases,
@@ -120,13 +140,18 @@ def load_cases(source: CaseSource) -> LoadedCases:
         n_source_rows=len(table.rows),
         source=source,
         repeats=count_repeats(cases),
-        notes=(*layout.notes, *notes, *check_drawn(marked, cases, source.retention_groups)),
+        notes=(
+            *layout.notes,
+            *spoken,
+            *notes,
+            *held,
+        ),
     )
 
 
 def read_table(table: Table, layout: Layout) -> list[tuple[Row, Case | None]]:
     """Return each row with its case; None for a row that cannot be read as one."""
-    return [(row, _read_row(row, layout).case) for row in table.rows]
+    return [(row, _read_row(row, layout, FIXED).case) for row in table.rows]
 
 
 def _check_options(source: CaseSource) -> None:
@@ -144,7 +169,7 @@ def _check_options(source: CaseSource) -> None:
         )
 
 
-def _read_row(row: Row, layout: Layout) -> _CheckedRow:
+def _read_row(row: Row, layout: Layout, how: str) -> _CheckedRow:
     if row.problem is not None:
         return _CheckedRow(row, None, None, (row.problem,))
     problems: list[str] = []
@@ -157,15 +182,14 @@ def _read_row(row: Row, layout: Layout) -> _CheckedRow:
         found = text(name)
         return found.strip() if found else None
 
-    messages, answer = read_messages(row, layout, problems)
-    given = read_right_answers(row, layout, problems)
-    right = given if layout.has_expected_output else (answer,) if answer is not None else ()
+    asked = read_asked(row, layout, how, problems)
+    right = asked.right_answers
     group = label(names.group)
     if group == ALL:
         problems.append(f"{names.group} {ALL!r} is reserved for all cases together; rename it")
     case = Case(
         id=label(names.id) or str(row.number),
-        messages=messages,
+        messages=asked.messages,
         expected_output=right[0] if right else None,
         context=read_contexts(row.cells.get(names.context), names.context, problems),
         group=group,
@@ -175,10 +199,10 @@ def _read_row(row: Row, layout: Layout) -> _CheckedRow:
         references=right if len(right) > 1 else (),
         expect=read_contexts(row.cells.get(names.expect), names.expect, problems),
     )
-    if not _is_text(case):
+    if not _is_text(case, asked):
         problems.append("holds half of a surrogate pair (such as \\ud83d alone): invalid Unicode")
         return _CheckedRow(row, None, None, tuple(problems))
-    return _CheckedRow(row, case.id, None if problems else case, tuple(problems))
+    return _CheckedRow(row, case.id, None if problems else case, tuple(problems), asked)
 
 
 def _read_metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
@@ -196,24 +220,34 @@ def _read_metadata(cells: Mapping[str, object], names: Iterable[str]) -> dict[st
     }
 
 
-def _is_text(case: Case) -> bool:
+def _is_text(case: Case, asked: AskedRow) -> bool:
     """Return whether the case can be encoded; JSON may hold half of a surrogate pair."""
+    right = [turn.right_answers for turn in asked.turns]
     try:
-        json.dumps([_case_content(case), dict(case.metadata)], ensure_ascii=False).encode()
+        everything = [_case_content(case), dict(case.metadata), right]
+        json.dumps(everything, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
 def _check_unique(checked: Sequence[_CheckedRow]) -> list[_CheckedRow]:
-    """Return the same rows; if two have the same id, the later one becomes a bad row."""
+    """Return the same rows; if two have the same id, the later one becomes a bad row.
+
+    The turns of a conversation have ids of their own.
+    """
     first: dict[str, _CheckedRow] = {}
     result = []
     for row in checked:
-        other = first.setdefault(row.id, row) if row.id is not None else row
-        if other is not row:
-            problem = f"id {row.id!r} is also the id of {other.row.place}"
-            row = replace(row, case=None, problems=(*row.problems, problem))
+        names = [row.id, *turn_ids(row.id, row.asked.turns)] if row.id is not None else []
+        others = {name: first.setdefault(name, row) for name in dict.fromkeys(names)}
+        problems = [
+            f"id {name!r} is also the id of {other.row.place}"
+            for name, other in others.items()
+            if other is not row
+        ]
+        if problems:
+            row = replace(row, case=None, problems=(*row.problems, problems[0]))
         result.append(row)
     return result
 
@@ -268,7 +302,8 @@ def _case_content(case: Case) -> list[object]:
     retention = [True] if case.retention else []
     references = [list(case.references)] if case.references else []
     expect = [{"expect": list(case.expect)}] if case.expect else []
-    return [case.id, *parts, *retention, *references, *expect]
+    follows = [{"follows": case.follows}] if case.follows else []
+    return [case.id, *parts, *retention, *references, *expect, *follows]
 
 
 def _digest_cases(cases: Sequence[Case]) -> str:

@@ -49,8 +49,8 @@ def _read_asked(
         return _read_joined(row.cells, layout.input, problems), None
     (name,) = layout.input
     value = row.cells.get(name)
-    if layout.asked == "first turn":
-        return _read_first_turn(value, name, problems), None
+    if layout.asked == "turns":
+        return _read_questions(value, name, problems, 1), None
     if layout.asked == "request":
         return _read_request(value, name, problems), None
     if is_parts(value):
@@ -106,7 +106,7 @@ def read_contexts(value: object, name: str, problems: list[str]) -> tuple[str, .
     Text that only looks like a JSON list (`[1] Smith says`, `['one']`) is one plain text.
     """
     if isinstance(value, str) and not isinstance(value, NumberAsWritten):
-        value = _parse_list(value)
+        value = parse_list(value)
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -119,7 +119,8 @@ def read_contexts(value: object, name: str, problems: list[str]) -> tuple[str, .
     return tuple(part for part in value if part and part.strip())
 
 
-def _parse_list(text: str) -> list[object]:
+def parse_list(text: str) -> list[object]:
+    """Return the JSON list that the text is, else a list with this text alone."""
     if text.lstrip().startswith("["):
         try:
             value = parse_json(text)
@@ -155,13 +156,38 @@ def _read_joined(
     return (Message("user", "\n\n".join(texts)),) if texts else ()
 
 
-def _read_first_turn(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
-    """Return the first question of a list as one user turn."""
-    value = _parse_list(value) if type(value) is str else value
+def _read_questions(
+    value: object, name: str, problems: list[str], n_at_most: int | None = None
+) -> tuple[Message, ...]:
+    """Return the questions of a list as user turns; () if one of them cannot be asked."""
+    value = parse_list(value) if type(value) is str else value
     if not isinstance(value, list) or not value:
-        problems.append(f"{name} is {type_name(value)}; it must be a list of questions")
+        found = "an empty list" if value == [] else type_name(value)
+        problems.append(f"{name} is {found}; it must be a list of questions")
         return ()
-    return _read_input(value[0], f"{name}, turn 1", problems)
+    read = [
+        _read_input(one, f"{name}, turn {i}", problems)
+        for i, one in enumerate(value[:n_at_most], 1)
+    ]
+    return tuple(turn for turns in read for turn in turns) if all(read) else ()
+
+
+def read_all_turns(row: Row, layout: Layout, problems: list[str]) -> tuple[Message, ...]:
+    """Return every turn of a chat or of a list of questions, also what follows the last user turn.
+
+    The result is empty where the row holds neither, or something is wrong with it.
+    """
+    if layout.template is not None or layout.asked not in ("text", "chat", "turns"):
+        return ()
+    (name,) = layout.input
+    value, is_list = row.cells.get(name), layout.asked == "turns"
+    if not is_list and (is_parts(value) or not (layout.asked == "chat" or isinstance(value, list))):
+        return ()
+    read = _read_questions if is_list else _read_turns
+    turns = tuple(read(value, name, problems))
+    if turns and layout.system is not None:
+        turns = _add_system(turns, read_text(row.cells.get(layout.system), layout.system, problems))
+    return turns
 
 
 def _read_request(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:
@@ -200,21 +226,27 @@ def _read_chat(
 
     If several assistant turns follow, the last one is the answer.
     """
+    turns = _read_turns(value, name, problems)
+    return _cut_chat(turns, name, problems) if turns else ((), None)
+
+
+def _read_turns(value: object, name: str, problems: list[str]) -> list[Message]:
+    """Return all turns of a chat; none, with a problem, if one of them is none."""
     if isinstance(value, str) and not isinstance(value, NumberAsWritten) and value.strip():
         try:
             value = parse_json(value)
         except ValueError as error:
             problems.append(f"{name} is text but not a JSON list of turns ({error})")
-            return (), None
+            return []
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
         problems.append(f"{name} is empty")
-        return (), None
+        return []
     if not isinstance(value, list):
         problems.append(f"{name} is {type_name(value)}; it must be a list of turns")
-        return (), None
+        return []
     turns = [read_turn(turn, f"{name}, turn {i}", problems) for i, turn in enumerate(value, 1)]
     good = [turn for turn in turns if turn is not None]
-    return _cut_chat(good, name, problems) if len(good) == len(turns) else ((), None)
+    return good if len(good) == len(turns) else []
 
 
 def _cut_chat(

@@ -208,8 +208,8 @@ def _becomes(layout: Layout, named: Columns, there: Sequence[str]) -> list[str]:
         return [*filled, *system]
     source = " + ".join(layout.input)
     if layout.asked != "chat":
-        first = "the first of " if layout.asked == "first turn" else ""
-        return [f"{first}{source} -> input", *filled, *system]
+        meaning = "user turns" if layout.asked == "turns" else "input"
+        return [f"{source} -> {meaning}", *filled, *system]
     answer = (
         [] if layout.columns.expected_output in there else ["its last answer -> expected output"]
     )

@@ -13,10 +13,10 @@ from typing import Literal
 
 from plugin.load.readers import NumberAsWritten, Table
 
-Asked = Literal["text", "chat", "template", "joined", "first turn", "request"]
+Asked = Literal["text", "chat", "template", "joined", "turns", "request"]
 """How the input is read: "text" (a list of turns counts as a chat), "chat", "template" (the user's
-template), "joined" (several columns with an empty line between them), "first turn" (the first of a
-list of questions), or "request" (the prompt of an lm-eval sample with one request)."""
+template), "joined" (several columns with an empty line between them), "turns" (a list of what the
+user says, turn by turn), or "request" (the prompt of an lm-eval sample with one request)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,20 @@ LAYOUTS = (
     KnownLayout(
         "MT-Bench",
         needs=("question_id", "turns"),
-        asked="first turn",
+        asked="turns",
         input=("turns",),
         expected_output=("reference",),
         id="question_id",
         group="category",
-        remark="only the first turn of each case is used",
+    ),
+    KnownLayout(
+        "MT-Bench prompts",
+        needs=("prompt_id", "prompt", "category"),
+        asked="turns",
+        input=("prompt",),
+        expected_output=("reference",),
+        id="prompt_id",
+        group="category",
     ),
     KnownLayout(
         "AlpacaEval outputs",

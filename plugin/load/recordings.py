@@ -1,20 +1,22 @@
 """Read completions that were made elsewhere, and match them to the cases that they answer.
 
 The completions are in the data set itself, with one column per variant, or in one file per variant.
-Rows are matched to cases by id, else by input. If a file has both, they must agree.
+Rows are matched to cases by id, else by input. If a file has both, they must agree. Where each turn
+of a conversation is a case, its completions stand in rows of their own, or in one row as a list.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from dataclasses import astuple, dataclass, field, replace
 from typing import NamedTuple
 
 from plugin.errors import DataError, OptionError, quote
 from plugin.load.cases import LoadedCases
-from plugin.load.cells import read_messages, read_text
+from plugin.load.cells import parse_list, read_text
 from plugin.load.columns import (
     Columns,
     Layout,
@@ -23,12 +25,16 @@ from plugin.load.columns import (
     missing_column_text,
     parse_template,
 )
+from plugin.load.conversations import read_asked, turn_ids
 from plugin.load.find import find_rows
 from plugin.load.readers import Row, type_name
 from plugin.records import Case, Message, NoResult
 
 USUAL_COLUMNS = ("output", "completion", "response", "answer", "actual_output")
 """Usual names of columns with completions; a column named like the variant counts too."""
+
+_USUAL_IDS = ("question_id", "prompt_id", "doc_id")
+"""Columns with the ids of benchmarks' cases, where a file has no id column."""
 
 _N_SHOWN = 5
 _LONGEST_SHOWN = 80
@@ -63,6 +69,7 @@ class RecordedCompletions:
         texts: case id -> completion.
         missing: case id -> why there is no completion; for every case not in `texts`.
         n_unmatched: number of rows that match no case.
+        later: case id -> the samples after the first, where a cell holds a list of them.
     """
 
     column: str
@@ -70,6 +77,16 @@ class RecordedCompletions:
     texts: Mapping[str, str]
     missing: Mapping[str, str]
     n_unmatched: int
+    later: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def sample(self, case_id: str, number: int) -> str | NoResult:
+        """Return a sample of a case, counted from 0, or why there is none."""
+        if case_id not in self.texts:
+            return NoResult(self.missing[case_id])
+        every = (self.texts[case_id], *self.later.get(case_id, ()))
+        if number < len(every):
+            return every[number]
+        return NoResult(f"{self.column} has {len(every)} of the samples of this case")
 
 
 def parse_recording(text: str) -> Recording:
@@ -106,8 +123,10 @@ def completion_columns(recordings: Sequence[Recording], dataset: str) -> tuple[s
     return tuple(dict.fromkeys(name for group in names for name in group))
 
 
-def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedCompletions:
-    """Read the file, and find each case's completion.
+def read_recording(
+    recording: Recording, loaded: LoadedCases, n_samples: int = 1
+) -> RecordedCompletions:
+    """Read the file, and find each case's completion, or its samples where a cell holds a list.
 
     Rows are matched to cases by id if the file contains an id of a case, else by input. If a file
     has both, they must agree: nobody would notice a wrong match.
@@ -125,12 +144,22 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
     )
     named = Columns(input=source.columns.input, id=source.columns.id)
     layout, _ = lay_out(named, template, table)  # missing columns are reported by the join
-    rows = [_read_recorded_row(row, column, layout, own) for row in table.rows]
+    if layout.columns.id not in table.columns:
+        usual = next((name for name in _USUAL_IDS if name in table.columns), layout.columns.id)
+        layout = replace(layout, columns=replace(layout.columns, id=usual))
+    ids = {case.id for case in loaded.cases}
+    reading = _Reading(column, layout, own, source.conversation, ids, n_samples)
+    rows = [one for row in table.rows for one in _read_recorded(row, reading)]
     bad = [f"{row.place}: {row.problem}" for row in rows if row.problem]
     if bad and not source.skip_bad_rows:
         raise DataError(
             f"{recording.file}: {len(bad)} of {len(rows)} rows cannot be used; correct them, or "
             "skip them with --skip_bad_rows:\n  " + "\n  ".join(first_few(bad, 20))
+        )
+    if n_samples > 1 and not any(row.later for row in rows):
+        raise OptionError(
+            f"--samples {n_samples}: no row of {recording.file} holds several completions in "
+            f"{column}; give lists of texts there, or leave --samples out"
         )
     joined_on, found = join_rows(recording.file, rows, loaded.cases, is_data_set=own)
     nothing = f"no completion was recorded: {os.path.basename(recording.file)} has no row for it"
@@ -146,6 +175,7 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
             if case.id not in found or found[case.id].text is None
         },
         n_unmatched=len(rows) - len(found),
+        later={key: row.later for key, row in found.items() if row.later},
     )
 
 
@@ -178,21 +208,93 @@ def _find_column(
     )
 
 
-def _read_recorded_row(row: Row, column: str, layout: Layout, is_data_set: bool) -> RecordedRow:
+class _Reading(NamedTuple):
+    """Say how to read the rows of a file: the file is the data set itself, or has its case ids."""
+
+    column: str
+    layout: Layout
+    is_data_set: bool
+    conversation: str
+    ids: Set[str]
+    n_samples: int
+
+
+def _read_recorded(row: Row, reading: _Reading) -> list[RecordedRow]:
+    """Return the completions of a row: one, or one for each turn of a conversation."""
+    column, layout = reading.column, reading.layout
     if row.problem is not None:
-        return RecordedRow(row.place, None, (), None, row.problem)
+        return [RecordedRow(row.place, None, (), None, row.problem)]
     unused: list[str] = []  # ignored: a row without a usable id or input just matches no case
     given = (read_text(row.cells.get(layout.columns.id), "id", unused) or "").strip()
-    messages, _ = read_messages(row, layout, unused)
-    if is_data_set and not given:
+    asked = read_asked(row, layout, reading.conversation, unused)
+    if reading.is_data_set and not given:
         given = str(row.number)  # the id of a case without an id
     value = row.cells.get(column)
     while layout.asked == "request" and isinstance(value, list) and len(value) == 1:
         value = value[0]  # an lm-eval sample has a list of answers for each request
-    text = _read_completion(value, column)
+    is_told = bool(asked.turns) or layout.asked == "turns"
+    is_told |= f"{given} turn 1" in reading.ids or _is_tries(value)
+    each = _by_turn(value) if is_told else None
+    if each is None:
+        return [_recorded_row(row.place, given, asked.messages, value, reading)]
+    if len(each) == 1 and not asked.turns:
+        return [_recorded_row(row.place, given, asked.messages, each[0], reading)]
+    names = turn_ids(given, each) if given else [""] * len(each)
+    turns = [*(turn.messages for turn in asked.turns), *[()] * len(each)]
+    return [
+        _recorded_row(f"{row.place}, turn {i}", name, messages, text, reading)
+        for i, (name, messages, text) in enumerate(zip(names, turns, each, strict=False), 1)
+    ]
+
+
+def _is_tries(value: object) -> bool:
+    """Return whether a cell is as MT-Bench has it: {"turns": [...]} for each of several tries."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _by_turn(value: object) -> list[object] | None:
+    """Return the completions of a conversation, turn by turn; None if the cell is no list.
+
+    Of several tries, the first is taken.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = parse_list(value)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = value[0].get("turns")
+    return value if isinstance(value, list) and value else None
+
+
+def _recorded_row(
+    place: str, given: str, messages: tuple[Message, ...], value: object, reading: _Reading
+) -> RecordedRow:
+    """Return one completion of a case, or several samples of it."""
+    n, column = reading.n_samples, reading.column
+    first, *later = _listed(value)[:n] if n > 1 else [value]
+    text, others = _read_completion(first, column), list[str]()
+    for one in later:
+        other = _read_completion(one, column)
+        if isinstance(other, NoResult):
+            text = other
+        elif other is not None:
+            others.append(other)
     if isinstance(text, NoResult):
-        return RecordedRow(row.place, given or None, messages, None, text.reason)
-    return RecordedRow(row.place, given or None, messages, text, None)
+        return RecordedRow(place, given or None, messages, None, text.reason)
+    if text is None and others:
+        text = others.pop(0)
+    return RecordedRow(place, given or None, messages, text, None, tuple(others))
+
+
+def _listed(value: object) -> list[object]:
+    """Return the samples of a cell: those of a list, also one in JSON as a csv has it."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = value
+        value = found if isinstance(found, list) else value
+    if isinstance(value, list):
+        return value or [None]
+    return [value]
 
 
 def _read_completion(value: object, column: str) -> str | NoResult | None:
@@ -202,7 +304,8 @@ def _read_completion(value: object, column: str) -> str | NoResult | None:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str):
-        return NoResult(f"{column} is {type_name(value)}; it must be text")
+        several = "; --samples N reads N completions from each list" * isinstance(value, list)
+        return NoResult(f"{column} is {type_name(value)}; it must be text{several}")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -219,6 +322,7 @@ class RecordedRow(NamedTuple):
         messages: the input; empty if the row has no input.
         text: the completion; None if there is none.
         problem: what is wrong with the row; None if nothing is.
+        later: the completions after the first, where the row has several.
     """
 
     place: str
@@ -226,6 +330,7 @@ class RecordedRow(NamedTuple):
     messages: tuple[Message, ...]
     text: str | None
     problem: str | None
+    later: tuple[str, ...] = ()
 
 
 def join_rows(

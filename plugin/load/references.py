@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plugin.load.cells import is_parts, read_parts, read_text, read_turn
+from plugin.load.cells import is_parts, parse_list, read_parts, read_text, read_turn
 from plugin.load.columns import Layout
-from plugin.load.readers import Row, type_name
+from plugin.load.layouts import is_blank
+from plugin.load.readers import NumberAsWritten, Row, type_name
 
 _ONE_OR_MORE = "text"
 """Key of a right answer, or of a list of them: {"text": ["a", "b"], "answer_start": [1, 5]}."""
@@ -29,8 +30,36 @@ def read_right_answers(row: Row, layout: Layout, problems: list[str]) -> tuple[s
     """
     name = layout.columns.expected_output
     value = row.cells.get(name)
-    if layout.asked == "first turn" and isinstance(value, list) and value:
+    if layout.asked == "turns" and isinstance(value, list) and value:
         value = value[0]
+    return _read_answers(value, name, problems)
+
+
+def read_answers_by_turn(
+    row: Row, layout: Layout, n_turns: int, problems: list[str]
+) -> list[tuple[str, ...]]:
+    """Return the right answers to each user turn of a list of questions.
+
+    The cell has one entry for each turn, null where no answer is known; or it is empty.
+    """
+    name = layout.columns.expected_output
+    value = row.cells.get(name)
+    if is_blank(value):
+        return [()] * n_turns
+    if isinstance(value, str) and not isinstance(value, NumberAsWritten):
+        value = parse_list(value)
+    if not isinstance(value, list) or len(value) != n_turns:
+        n = len(value) if isinstance(value, list) else 0
+        found = f"{n} answer{'s'[: n != 1]}" if isinstance(value, list) else type_name(value)
+        problems.append(
+            f"{name} has {found} for {n_turns} turns; it must be a list with one answer for each "
+            "turn, null where there is none"
+        )
+        return [()] * n_turns
+    return [_read_answers(one, f"{name}, turn {i}", problems) for i, one in enumerate(value, 1)]
+
+
+def _read_answers(value: object, name: str, problems: list[str]) -> tuple[str, ...]:
     if isinstance(value, dict) and _is_turn(value):
         value = [value]
     if isinstance(value, list) and value and _is_turn(value[-1]):

@@ -214,7 +214,8 @@ def _some_of(drawn: Sequence[TrainingRow], request: TrainingRequest) -> list[Tra
 def _some_unseen(cases: Sequence[Case], facts: TrainingFacts, n: int) -> tuple[Case, ...]:
     """Return the first clean cases with an expected output, which are in a random order."""
     clean = facts.ids("clean")
-    found = (case for case in cases if case.id in clean and (case.expected_output or "").strip())
+    asked = (case for case in cases if case.follows is None)  # the others follow own answers
+    found = (case for case in asked if case.id in clean and (case.expected_output or "").strip())
     return tuple(found)[:n]
 
 

@@ -14,7 +14,6 @@ The file `running` calls these functions, and checks what they return.
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +22,12 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from plugin.errors import OptionError, did_you_mean
-from plugin.metrics.entry import MetricEntry
+from plugin.metrics.conversation_table import CONVERSATION_METRICS
+from plugin.metrics.engine_table import ENGINE_METRICS
+from plugin.metrics.entry import Criterion, MetricEntry, PreferenceGuide
 from plugin.metrics.entry import import_named as _import
 from plugin.metrics.task_table import TASK_METRICS
-from plugin.records import Case, Completion, Criterion, MetricSpec, NoResult, PreferenceGuide
+from plugin.records import Case, Completion, MetricSpec, NoResult
 
 Check = Callable[[BaseModel], str | None]
 """Returns the problem of an answer that fits its schema, or None for a good answer."""
@@ -79,6 +80,13 @@ FromLoglikelihood = Callable[[float, int], Measured]
 """The expected output's log probability in nats and its number of tokens (1 or more) -> score."""
 
 
+class Contrast(Protocol):
+    """The function of a metric that compares the samples of a case."""
+
+    def __call__(self, case: Case, texts: Sequence[str], ask: Ask) -> Awaitable[Measured]:
+        """Score all samples of one variant together; there are at least two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric with exactly one of its functions.
@@ -100,6 +108,7 @@ class Metric:
     describe: Describe | None = None
     from_loglikelihood: FromLoglikelihood | None = None
     prefer: Prefer | None = None
+    contrast: Contrast | None = None
     guide: object = None
 
 
@@ -107,12 +116,6 @@ def _late(code: str) -> Any:
     """Return a function that imports its code when it is called; None for no code."""
     return (lambda *given: _import(code)(*given)) if code else None
 
-
-_SPEED_CAVEAT = (
-    "time is measured from the start of a case in its batch to its last token. Up to --batch_size "
-    "cases run at once, so a single user would wait a different time. A completion from an earlier "
-    "session or the shared cache keeps the time that was measured when it was generated"
-)
 
 _EXPECTED = frozenset({"expected_output"})
 _CONTEXT = frozenset({"context"})
@@ -243,78 +246,27 @@ METRICS: dict[str, MetricEntry] = {
             ),
             measure="data_quality:contextual_relevancy",
         ),
+        *CONVERSATION_METRICS,
         *TASK_METRICS,
         MetricEntry(
             MetricSpec(
-                key="perplexity",
-                name="Perplexity",
+                key="unsupported_claims",
+                name="Unsupported Claims",
                 higher_is_better=False,
-                high=math.inf,
-                needs=_EXPECTED,
-                needs_engine=frozenset({"loglikelihood"}),
-                asks_judge=False,
-                unit="nats per token",
-            ),
-            from_loglikelihood="engine:perplexity",
-            version=2,  # 1 left the token out that ends the answer
-        ),
-        MetricEntry(
-            MetricSpec(
-                key="latency",
-                name="Latency",
-                higher_is_better=False,
-                high=math.inf,
-                needs_engine=frozenset({"seconds"}),
                 decides=False,
-                asks_judge=False,
-                unit="seconds per case",
-                caveat=_SPEED_CAVEAT,
+                compares_samples=True,
+                caveat="it counts what a model does not say every time, not what is false: a model "
+                "that makes the same mistake each time contradicts nothing",
             ),
-            describe="engine:latency",
+            contrast="claims:unsupported_claims",
         ),
-        MetricEntry(
-            MetricSpec(
-                key="tokens_per_second",
-                name="Tokens per Second",
-                higher_is_better=True,
-                high=math.inf,
-                needs_engine=frozenset({"seconds", "tokens"}),
-                decides=False,
-                asks_judge=False,
-                caveat=_SPEED_CAVEAT,
-            ),
-            describe="engine:tokens_per_second",
-        ),
-        MetricEntry(
-            MetricSpec(
-                key="completion_tokens",
-                name="Completion Tokens",
-                higher_is_better=False,
-                high=math.inf,
-                needs_engine=frozenset({"tokens"}),
-                decides=False,
-                asks_judge=False,
-                caveat="length says nothing about quality; the gain counts fewer tokens as better",
-            ),
-            describe="engine:completion_tokens",
-        ),
-        MetricEntry(
-            MetricSpec(
-                key="cut_off",
-                name="Cut Off",
-                higher_is_better=False,
-                needs_engine=frozenset({"finish_reason"}),
-                decides=False,
-                asks_judge=False,
-                unit="share of cases",
-            ),
-            describe="engine:cut_off",
-        ),
+        *ENGINE_METRICS,
     )
 }
 """Every built-in metric, by its key."""
 
 PREFERENCE = METRICS["preference"].spec.name
+TURN_RATING = METRICS["turn_rating"].spec.name
 
 
 def key_of(name: str) -> str:
@@ -349,6 +301,7 @@ def _metric(entry: MetricEntry, guide: PreferenceGuide) -> Metric:
         describe=_late(entry.describe),
         from_loglikelihood=_late(entry.from_loglikelihood),
         prefer=partial(_late(entry.prefer), guide) if entry.prefer else None,
+        contrast=_late(entry.contrast),
         guide=guide if entry.prefer else None,
     )
 
@@ -357,7 +310,8 @@ def import_code(metrics: Iterable[Metric]) -> None:
     """Import the code of these metrics now, so that a broken library stops the run early."""
     for metric in metrics:
         entry = METRICS.get(metric.spec.key)
-        own = (entry.measure, entry.describe, entry.prefer) if entry else (_CRITERION,)
+        codes = (entry.measure, entry.describe, entry.prefer, entry.contrast) if entry else ()
+        own = codes or (_CRITERION,)
         for code in filter(None, own):
             _import(code)
         if metric.spec.asks_judge and not metric.prefer:
@@ -365,6 +319,7 @@ def import_code(metrics: Iterable[Metric]) -> None:
 
 
 _CRITERION = "g_eval:criterion_metric"
+_OF_CONVERSATIONS = "conversation_criteria:criterion_metric"
 
 
 def select(
@@ -390,21 +345,43 @@ def select(
     wanted = load([*names_given, *own_preference], guide)
     if criteria:
         compared = all(case.expected_output for case in cases)
-        wanted += tuple(_import(_CRITERION)(criterion, compared) for criterion in criteria)
-    lacks = [f"{m.spec.name} needs {_lacking(m.spec, cases)}" for m in wanted]
-    lacks = [text for text, m in zip(lacks, wanted, strict=True) if _lacking(m.spec, cases)]
+        wanted += tuple(
+            _import(_OF_CONVERSATIONS)(one)
+            if one.whole_conversation
+            else _import(_CRITERION)(one, compared)
+            for one in criteria
+        )
+    _require_parts([metric.spec for metric in wanted], cases)
+    return wanted
+
+
+def _require_parts(specs: Sequence[MetricSpec], cases: Sequence[Case]) -> None:
+    """Check that some case has what each metric needs.
+
+    Raises:
+        OptionError: naming the metrics, what they lack, and the way out.
+    """
+    talks = any(case.ends_conversation for case in cases)
+    if not talks and (alone := [spec.name for spec in specs if spec.of_conversation]):
+        raise OptionError(
+            f"{', '.join(alone)}: only for conversations of several user turns that each model "
+            "answers itself, and there are none. Use such data, with --conversation own where they "
+            "have assistant turns, or leave the metric out"
+        )
+    lacks = [f"{spec.name} needs {lacking}" for spec in specs if (lacking := _lacking(spec, cases))]
     if lacks:
         raise OptionError(
             f"{'; '.join(lacks)}, and no case has any. Name the column that holds it "
             "(--context_column, --expected_output_column) or leave the metric out"
         )
-    return wanted
 
 
 def _defaults(cases: Sequence[Case], guide: PreferenceGuide) -> tuple[Metric, ...]:
     """Return the metrics of a run that names none."""
     prefers = guide.is_default and not any(case.expected_output for case in cases)
-    names = ("Answer Relevancy", "Hallucination", "Correctness")
+    names = ["Answer Relevancy", "Hallucination", "Correctness"]
+    if any(case.follows for case in cases):  # a later turn alone does not say what was asked
+        names[0], prefers = TURN_RATING, False
     wanted = load([*([PREFERENCE] if prefers else []), *names], guide)
     return tuple(metric for metric in wanted if not _lacking(metric.spec, cases))
 
@@ -412,4 +389,5 @@ def _defaults(cases: Sequence[Case], guide: PreferenceGuide) -> tuple[Metric, ..
 def _lacking(spec: MetricSpec, cases: Sequence[Case]) -> str:
     """Return what the metric needs but no case has, in words; "" when nothing is missing."""
     absent = (need for need in sorted(spec.needs) if not any(getattr(c, need) for c in cases))
-    return " and ".join(need.replace("_", " ") for need in absent)
+    words = {"role": "a role in a system turn"}
+    return " and ".join(words.get(need, need.replace("_", " ")) for need in absent)

@@ -38,15 +38,27 @@ from deepeval.metrics import (  # noqa: E402
     ContextualPrecisionMetric,
     ContextualRecallMetric,
     ContextualRelevancyMetric,
+    ConversationalGEval,
+    ConversationCompletenessMetric,
     FaithfulnessMetric,
     GEval,
     HallucinationMetric,
+    KnowledgeRetentionMetric,
+    RoleAdherenceMetric,
     ToxicityMetric,
+    TurnFaithfulnessMetric,
+    TurnRelevancyMetric,
     indicator,
 )
 from deepeval.metrics.g_eval import Rubric  # noqa: E402
 from deepeval.models import DeepEvalBaseLLM  # noqa: E402
-from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
+from deepeval.test_case import (  # noqa: E402
+    ConversationalTestCase,
+    LLMTestCase,
+    MultiTurnParams,
+    SingleTurnParams,
+    Turn,
+)
 
 # DeepEval warns that 4.2.0 reversed these scores; answers.py takes care of that.
 warnings.filterwarnings("ignore", message="'(Hallucination|Bias|Toxicity)Metric' now scores")
@@ -55,7 +67,7 @@ warnings.filterwarnings("ignore", message="'(Hallucination|Bias|Toxicity)Metric'
 indicator.Console = lambda **_: None
 
 if TYPE_CHECKING:
-    from deepeval.metrics import BaseMetric
+    from deepeval.metrics import BaseConversationalMetric, BaseMetric
 
 __all__ = [
     "AnswerRelevancyMetric",
@@ -63,16 +75,25 @@ __all__ = [
     "ContextualPrecisionMetric",
     "ContextualRecallMetric",
     "ContextualRelevancyMetric",
+    "ConversationCompletenessMetric",
+    "ConversationalGEval",
     "FaithfulnessMetric",
     "GEval",
     "HallucinationMetric",
+    "KnowledgeRetentionMetric",
+    "RoleAdherenceMetric",
     "Rubric",
     "SingleTurnParams",
     "StructuredTemplate",
     "ToxicityMetric",
+    "TurnFaithfulnessMetric",
+    "TurnRelevancyMetric",
+    "conversation_steps",
     "evaluation_steps",
     "run_deepeval",
+    "run_on_conversation",
     "structured_prompt",
+    "turn_fields",
     "all_of",
     "at_least_one",
     "one_verdict_each",
@@ -115,16 +136,8 @@ async def run_deepeval(
     Returns:
         DeepEval's score, in DeepEval's direction.
     """
-    arguments = dict(options)
-    if not ask.structured:
-        arguments.pop("evaluation_template", None)
-    own: Any = kind
-    _keep_signatures(arguments.get("evaluation_template") or _own_template(own))
-    if kind is not GEval:  # G-Eval gets score and reason with one question
-        arguments["include_reason"] = ask.include_reason
-        arguments["eval_mode"] = "llm"  # overrides the user's DeepEval settings
+    metric = _with_judge(kind, ask, check, options)
     case, completion = subject
-    metric = kind(model=_AskedModel(ask, check), async_mode=True, **arguments)
     test_case = LLMTestCase(
         input=case.input,
         actual_output=completion or None,
@@ -132,6 +145,51 @@ async def run_deepeval(
         context=list(case.context) or None,
         retrieval_context=list(case.context) or None,
     )
+    return await _measure(metric, test_case)
+
+
+async def run_on_conversation(
+    kind: type[BaseConversationalMetric],
+    subject: tuple[Case, str],
+    ask: Ask,
+    check: Check,
+    options: Mapping[str, Any],
+) -> Measured:
+    """Run one of DeepEval's conversational metrics on a whole conversation.
+
+    The arguments are those of `run_deepeval`; the case has the conversation up to the completion.
+    A system turn is the chatbot's role, and the case's context belongs to every answer.
+    """
+    metric = _with_judge(kind, ask, check, options)
+    case, completion = subject
+    context = list(case.context) or None
+    said = [(turn.role, turn.content) for turn in case.messages if turn.role != "system"]
+    turns = [
+        Turn(role=role, content=text, retrieval_context=context if role == "assistant" else None)
+        for role, text in (*said, ("assistant", completion))
+    ]
+    return await _measure(metric, ConversationalTestCase(turns=turns, chatbot_role=case.role))
+
+
+def turn_fields(*, with_context: bool) -> list[Any]:
+    """Return the parts of a turn that a user's criterion looks at, under DeepEval's names."""
+    fields = [MultiTurnParams.ROLE, MultiTurnParams.CONTENT]
+    return [*fields, MultiTurnParams.RETRIEVAL_CONTEXT] if with_context else fields
+
+
+def _with_judge(kind: Any, ask: Ask, check: Check, options: Mapping[str, Any]) -> Any:
+    """Return a metric of DeepEval that asks our judge."""
+    arguments = dict(options)
+    if not ask.structured:
+        arguments.pop("evaluation_template", None)
+    _keep_signatures(arguments.get("evaluation_template") or _own_template(kind))
+    if kind not in (GEval, ConversationalGEval):  # these get score and reason with one question
+        arguments.setdefault("include_reason", ask.include_reason)
+        arguments["eval_mode"] = "llm"  # overrides the user's DeepEval settings
+    return kind(model=_AskedModel(ask, check), async_mode=True, **arguments)
+
+
+async def _measure(metric: Any, test_case: LLMTestCase | ConversationalTestCase) -> Measured:
     cause: BaseException | None = None
     try:
         await metric.a_measure(test_case, _show_indicator=False)
@@ -175,6 +233,18 @@ async def evaluation_steps(criterion: str, fields: list[Any], ask: Ask, check: C
         options["evaluation_template"] = _EvaluationStepsTemplate
     metric = GEval(name="criterion", model=_AskedModel(ask, check), **options)
     return list(await metric._a_generate_evaluation_steps(multimodal=False))
+
+
+async def conversation_steps(
+    criterion: str, ask: Ask, check: Check, *, with_context: bool
+) -> list[str]:
+    """Let the judge write the evaluation steps for a criterion for whole conversations."""
+    fields = turn_fields(with_context=with_context)
+    options: dict[str, Any] = {"criteria": criterion, "evaluation_params": fields}
+    if ask.structured:
+        options["evaluation_template"] = _EvaluationStepsTemplate
+    metric = ConversationalGEval(name="criterion", model=_AskedModel(ask, check), **options)
+    return list(await metric._a_generate_evaluation_steps())
 
 
 class _EvaluationStepsTemplate:

@@ -22,6 +22,7 @@ class MetricEntry:
             `plugin.metrics.FromLoglikelihood`).
         prefer: the function that compares two completions; it takes a `PreferenceGuide`, and then
             what `plugin.metrics.Prefer` takes.
+        contrast: the function that compares the samples of a case (see `plugin.metrics.Contrast`).
         steps: the fixed steps of a G-Eval metric.
         version: grows when the metric measures something else, so that no run mixes the two.
         setup: a function that takes the user's `TaskSettings` and the cases, and returns the
@@ -45,6 +46,7 @@ class MetricEntry:
     describe: str = ""
     from_loglikelihood: str = ""
     prefer: str = ""
+    contrast: str = ""
     steps: str = ""
     version: int = 1
     setup: str = ""
@@ -61,6 +63,41 @@ def import_named(code: str) -> Any:
     """Return what "file:name" names in this package; its file is imported now."""
     file, _, name = code.partition(":")
     return getattr(importlib.import_module(f"plugin.metrics.{file}"), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """A G-Eval criterion of the user's own, which becomes a metric.
+
+    Attributes:
+        name: the metric's, as shown.
+        description: what the judge is to look at, in the user's words.
+        include_context: whether the judge sees the case's context.
+        evaluation_steps: what the judge does for every case; empty: it writes them itself, once.
+        whole_conversation: whether it is about a conversation and not about one answer.
+    """
+
+    name: str
+    description: str = ""
+    include_context: bool = False
+    evaluation_steps: tuple[str, ...] = ()
+    whole_conversation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceGuide:
+    """How the user wants completions compared.
+
+    Attributes:
+        criterion: what the judge looks at, in the user's words; "" for the general criterion.
+        shows_reference: whether the judge sees the expected output of the cases that have one.
+        is_default: whether completions are compared where the user names no metric and no case has
+            an expected output: there are two to compare, and the judge is a real one.
+    """
+
+    criterion: str = ""
+    shows_reference: bool = False
+    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)

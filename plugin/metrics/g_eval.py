@@ -17,7 +17,8 @@ from functools import partial
 from typing import Any
 
 from plugin.metrics import Ask, Measured, Metric, key_of
-from plugin.records import Case, Criterion, MetricSpec
+from plugin.metrics.entry import Criterion
+from plugin.records import Case, MetricSpec
 
 LOWEST, HIGHEST = 0, 10
 """Range of G-Eval's scores if the rubric has no ranges."""

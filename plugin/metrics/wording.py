@@ -13,8 +13,9 @@ from functools import partial
 from pydantic import BaseModel
 
 from plugin.metrics import Ask, Metric, preference
+from plugin.metrics._parts import defuse
+from plugin.metrics.entry import PreferenceGuide
 from plugin.metrics.g_eval import RUBRIC_STEPS, Rubric, rubric_with, with_steps
-from plugin.records import PreferenceGuide
 
 _PREFERENCE = (
     (
@@ -155,7 +156,7 @@ async def reword(words: Sequence[str], place: int, ask: Ask) -> tuple[str, ...]:
         same = [part.casefold() for part in made] == [part.strip().casefold() for part in words]
         return '"parts" must be in other words than the criterion' if same else None
 
-    parts = "\n".join(f"<part>\n{preference.defuse(part)}\n</part>" for part in words)
+    parts = "\n".join(f"<part>\n{defuse(part)}\n</part>" for part in words)
     request = _REQUEST.format(style=_STYLES[place], n=len(words), parts=parts)
     answer = await ask(request, Reworded, check)
     assert isinstance(answer, Reworded)

@@ -52,7 +52,7 @@ def choose_guards(
         raise OptionError("\n".join(problems))
     has_defaults = all(text.casefold() != NO_DEFAULTS for text in asked)
     return {
-        spec.name: next(iter(own.get(spec.name, ())), margin)
+        spec.name: next(iter(own.get(spec.name, ())), margin * spec.margin_unit)
         for spec in specs
         if spec.name in own or (has_defaults and spec.is_guard and spec.name != primary)
     }
@@ -122,7 +122,7 @@ def check_retention(cases: Sequence[Case], primary: MetricSpec) -> None:
     """
     sizes = Counter(case.group for case in cases if case.retention)
     scored = {case.group for case in cases if case.retention and primary.fits(case)}
-    needs = " and ".join(need.replace("_", " ") for need in sorted(primary.needs))
+    needs = " and ".join(primary.needed)
     problems = [
         f"retention group {group!r}: {primary.name}, the primary metric, needs {needs}, and none "
         f"of the group's cases ({n}) has it, so it cannot show a loss. Add it to the data, choose "

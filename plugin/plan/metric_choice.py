@@ -14,9 +14,9 @@ from plugin import judges, metrics
 from plugin.errors import OptionError
 from plugin.judges import Judge, NoJudge
 from plugin.metrics import METRICS, Metric
-from plugin.metrics.entry import TaskSettings, import_named
+from plugin.metrics.entry import PreferenceGuide, TaskSettings, import_named
 from plugin.plan.params import Params
-from plugin.records import Case, PreferenceGuide
+from plugin.records import Case
 
 
 @dataclass(frozen=True, slots=True)

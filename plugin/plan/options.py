@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from plugin.metrics import names as metric_names
-from plugin.records import Criterion
+from plugin.metrics.entry import Criterion
 
 Group = Literal["model", "data", "metrics", "judge", "cost", "output", "advanced"]
 """The headings of the options in help and documents, in this order."""
@@ -186,7 +186,10 @@ def _criterion(number: int, item: object) -> Criterion:
     context = str(item.get("include_context") or "no").strip().lower()
     if context not in _SWITCH:
         raise ValueError(f"{where}: include_context {context!r} must be yes or no")
-    return Criterion(name, description, _SWITCH[context], steps)
+    whole = str(item.get("whole_conversation") or "no").strip().lower()
+    if whole not in _SWITCH:
+        raise ValueError(f"{where}: whole_conversation {whole!r} must be yes or no")
+    return Criterion(name, description, _SWITCH[context], steps, _SWITCH[whole])
 
 
 def _parse_steps(steps: object, where: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from plugin.engines import ENGINES
+from plugin.load.conversations import FIXED, OWN
 from plugin.plan.options import CLASSIC, CLI, NOT_CLASSIC, Option, Texts, column_option, option
 from plugin.plan.prompts import Prompts
 
@@ -203,6 +204,15 @@ class InputParams(BaseModel):
         Option("data", "share of the cases to use: 0.1 is a tenth", "N", widget="RangeWidget"),
         gt=0,
         le=1,
+    )
+    conversation: Literal["auto", "fixed", "own"] = option(
+        "auto",
+        "Conversations",
+        "How a conversation of several user turns is asked. own: every user turn, one after the "
+        "other, with each model's own answers between them. fixed: the assistant turns of the data "
+        "stay, and only the last user turn is asked. auto: own where the data have no assistant "
+        "turns between the user's, else fixed.",
+        Option("data", hosts=NOT_CLASSIC, choices=("auto", FIXED, OWN)),
     )
     train_data: Texts = option(
         (),

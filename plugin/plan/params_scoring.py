@@ -20,8 +20,9 @@ class ScoringParams(InputParams):
         (),
         "Metrics",
         "What is scored. Empty: your own criteria alone where there are any, else what other "
-        "options and the expected outputs call for (labels, JSON), else Answer Relevancy, "
-        "Hallucination where cases have context, Correctness where they have expected outputs, "
+        "options and the expected outputs call for (labels, JSON), else Answer Relevancy (Turn "
+        "Rating where conversations are asked turn by turn), Hallucination where cases have "
+        "context, Correctness where they have expected outputs, "
         "Preference where none has. Of Hallucination, Bias and Toxicity less is better. The "
         "Contextual ones judge the data set, not the models, and are never compared. Perplexity "
         "(of the expected outputs, in nats per token; less is better) needs the engine mlx or "
@@ -73,8 +74,9 @@ class ScoringParams(InputParams):
         (),
         "Your own criteria (G-Eval)",
         "What else the judge should look at, each as a metric of its own. Lines 'name: "
-        "description', or JSON: a list of {name, description, include_context, evaluation_steps}. "
-        "Without steps the judge writes them from the description, once for all cases.",
+        "description', or JSON: a list of {name, description, include_context, evaluation_steps, "
+        "whole_conversation}. Without steps the judge writes them from the description, once for "
+        "all cases.",
         Option(
             "metrics",
             value="TEXT",

@@ -12,24 +12,26 @@ from plugin.cache import content_key
 from plugin.capability.harness import HarnessTask, load_tasks
 from plugin.engines import ENGINES, PROVEN
 from plugin.errors import OptionError, did_you_mean
-from plugin.judges import Judge
+from plugin.judges import Judge, NoJudge
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
 from plugin.load.columns import Columns
 from plugin.load.recordings import completion_columns
 from plugin.memorisation.training import require_training
-from plugin.metrics import PREFERENCE, Metric
+from plugin.metrics import PREFERENCE, TURN_RATING, Metric
+from plugin.metrics.entry import PreferenceGuide
 from plugin.metrics.preference import identity
 from plugin.plan.guards import check_retention, choose_guards
 from plugin.plan.metric_choice import choose_metrics, with_schema
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER
+from plugin.plan.params_sampling import require_drawing_engine
 from plugin.plan.preferences import check_preference, preference_guide
 from plugin.plan.prompts import as_typed
 from plugin.plan.resolve import Sources
 from plugin.plan.rival_lineup import with_rivals
 from plugin.plan.variants import Lineup, local_lineup
 from plugin.plan.variants_elsewhere import recorded_lineup, served_lineup
-from plugin.records import RIVAL, VANILLA, MetricSpec, PreferenceGuide, Variant
+from plugin.records import RIVAL, VANILLA, MetricSpec, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,11 @@ class Plan:
         """Return the metrics' specs with the user's margins and guards, the primary one first."""
         margin, guards = self.params.margin, self.guards
         specs = [
-            replace(spec, margin=guards.get(spec.name, margin), is_guard=spec.name in guards)
+            replace(
+                spec,
+                margin=guards.get(spec.name, margin * spec.margin_unit),
+                is_guard=spec.name in guards,
+            )
             for spec in (metric.spec for metric in self.metrics)
         ]
         return tuple(sorted(specs, key=lambda spec: spec.name != self.primary))
@@ -109,6 +115,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     loaded = load_cases(source)
     elsewhere = sources.recorded or sources.server or params.workers > 1 or params.ray_address
     params.require_capability(has_models=not sources.recorded, has_weights=not elsewhere)
+    params.require_sampling(is_recorded=bool(sources.recorded))
     require_training(sources.train_data)
     names = variant_names(params, sources)
     guide = preference_guide(params, sources.judges, len(names))
@@ -119,6 +126,9 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     params = params.model_copy(update={"predefined_tasks": choice.names})
     chosen = choice.metrics
     specs = [metric.spec for metric in chosen]
+    is_offline = all(one.structured or isinstance(one, NoJudge) for one in choice.judges)
+    params.require_real_judge(is_offline)
+    params.require_samples(specs, loaded.cases, is_offline)
     check_preference(params, specs, loaded.cases, names)
     prefers = guide.is_default and not any(case.expected_output for case in loaded.cases)
     primary = _choose_primary(params.primary_metric, chosen, prefers)
@@ -129,6 +139,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
     lineup = with_rivals(lineup, params, sources)
     check_engine(specs, lineup.engine)
+    require_drawing_engine(params.temperature, lineup.engine)
     if params.stop_early:
         _check_early(params, lineup, loaded, specs)
     return Plan(
@@ -215,7 +226,7 @@ def line_up(
         UserError: saying what is wrong with options, model, adapters or recorded completions.
     """
     if sources.recorded and loaded:
-        return recorded_lineup(sources, loaded)
+        return recorded_lineup(sources, loaded, params.samples)
     if params.enable_thinking is not None and not params.chat_template:
         raise OptionError(
             "--enable_thinking is a setting of the chat template, and --chat_template false turns "
@@ -324,6 +335,7 @@ def case_source(params: Params, dataset: str) -> CaseSource:
         seed=params.seed,
         skip_bad_rows=params.skip_bad_rows,
         retention_groups=params.retention_group,
+        conversation=params.conversation,
     )
 
 
@@ -355,5 +367,5 @@ def _choose_primary(asked: str, chosen: Sequence[Metric], prefers: bool) -> str:
                 f"({', '.join(names)}){did_you_mean(asked, names)}"
             )
         return name
-    first = ((PREFERENCE,) if prefers else ()) + ("Correctness", "Answer Relevancy")
+    first = ((PREFERENCE,) if prefers else ()) + (TURN_RATING, "Correctness", "Answer Relevancy")
     return next((name for name in first if name in names), names[0])

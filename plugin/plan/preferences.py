@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from plugin.errors import OptionError
 from plugin.judges import Judge, NoJudge
 from plugin.metrics import PREFERENCE
+from plugin.metrics.entry import PreferenceGuide
 from plugin.plan.params import Params
-from plugin.records import Case, MetricSpec, PreferenceGuide
+from plugin.records import Case, MetricSpec
 
 
 def preference_guide(params: Params, judges: Sequence[Judge], n_variants: int) -> PreferenceGuide:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import cycle
 from typing import TYPE_CHECKING
 
 from plugin.capability.records import AbilityFinding, Source
@@ -14,13 +12,11 @@ from plugin.capability.stats import MARGIN
 from plugin.capability.words import ability_name, outcome_text, points
 from plugin.compare.numbers import format_percent
 from plugin.report.canvas import (
-    ADAPTER_COLOURS,
     FAINT,
     GRID,
     INK,
     LOSS,
     TIE,
-    VANILLA_COLOUR,
     WIDTH,
     WIN,
     add_axes,
@@ -30,6 +26,7 @@ from plugin.report.canvas import (
     render_svg,
     shorten_text,
 )
+from plugin.report.radar import LEAST_CORNERS, MOST_CORNERS, Radar, draw_radar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,8 +35,6 @@ if TYPE_CHECKING:
 MOST_VARIANTS = 4
 """Variants in a picture; the table has all of them."""
 
-MOST_ABILITIES = 24
-_LEAST_CORNERS = 3
 _LEFT, _RIGHT, _ROW = 2.3, 3.0, 0.3
 """Inches for names and numbers, and for each row."""
 
@@ -69,7 +64,7 @@ def capability_figures(found: Capability) -> dict[str, Callable[[], Figure]]:
 
 def changes_figure(found: Capability) -> Figure:
     """Draw a bar for the change in each ability, variant by variant, with its interval."""
-    blocks = [(name, found.of(name)[:MOST_ABILITIES]) for name in found.rivals[:MOST_VARIANTS]]
+    blocks = [(name, found.of(name)[:MOST_CORNERS]) for name in found.rivals[:MOST_VARIANTS]]
     heights = [_ROW * len(rows) for _, rows in blocks]
     fig = new_figure(1.0 + sum(height + 0.75 for height in heights))
     title = f"General ability: change against {shorten_text(found.base, 24)}"
@@ -127,7 +122,7 @@ def _source_of_radar(found: Capability) -> Source | None:
     """Return the source with enough abilities for a radar; the shipped questions first."""
     for source in ("probe", "lm-eval"):
         corners = {one.ability for one in found.scores if one.source == source}
-        if _LEAST_CORNERS <= len(corners) <= MOST_ABILITIES:
+        if LEAST_CORNERS <= len(corners) <= MOST_CORNERS:
             return source
     return None
 
@@ -139,50 +134,10 @@ def radar_figure(found: Capability, source: Source) -> Figure:
     }
     corners = list(dict.fromkeys(ability for ability, _ in scores))
     names = [found.base, *found.rivals[:MOST_VARIANTS]]
-    own = cycle(ADAPTER_COLOURS)
-    colours = {name: VANILLA_COLOUR if name == found.base else next(own) for name in names}
-    size = 3.6
-    fig = new_figure(size + 1.5)
-    draw_text(fig, (0.15, 0.25), "Share answered right", fontsize=13, weight="bold")
-    left = 0.15
-    for name, colour in colours.items():
-        left += draw_swatch(fig, (left, 0.58), colour, shorten_text(name, 24))
-    ax = add_axes(fig, ((WIDTH - size) / 2, 1.15, size, size))
-    ax.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), xticks=[], yticks=[])
-    ax.axis("off")
-    places = [_place(i, len(corners)) for i in range(len(corners))]
-    for share in (0.25, 0.5, 0.75, 1.0):
-        _draw_ring(ax, [share] * len(corners), places, GRID, 0.8)
-        ax.text(0.0, share, format_percent(share), color=FAINT, fontsize=7, ha="center")
-    for (x, y), ability in zip(places, corners, strict=True):
-        ax.plot([0, x], [0, y], color=GRID, linewidth=0.8)
-        side = "center" if abs(x) < 0.1 else "left" if x > 0 else "right"
-        text = shorten_text(ability_name(ability), 26)
-        label = {"ha": side, "va": "center", "fontsize": 8.5, "clip_on": False}
-        ax.text(1.09 * x, 1.09 * y, text, label)
-    for name, colour in colours.items():
-        values = [scores.get((ability, name), 0.0) for ability in corners]
-        _draw_ring(ax, values, places, colour, 2.0, fill=name != found.base)
-    return fig
-
-
-def _place(number: int, n: int) -> tuple[float, float]:
-    """Return the end of a direction, clockwise from the top."""
-    angle = math.pi / 2 - 2 * math.pi * number / n
-    return math.cos(angle), math.sin(angle)
-
-
-def _draw_ring(
-    ax: Axes,
-    values: Sequence[float],
-    places: Sequence[tuple[float, float]],
-    colour: str,
-    width: float,
-    *,
-    fill: bool = False,
-) -> None:
-    xs = [value * x for value, (x, _) in zip(values, places, strict=True)]
-    ys = [value * y for value, (_, y) in zip(values, places, strict=True)]
-    if fill:
-        ax.fill(xs, ys, color=colour, alpha=0.15, linewidth=0)
-    ax.plot([*xs, xs[0]], [*ys, ys[0]], color=colour, linewidth=width)
+    shown = Radar(
+        "Share answered right",
+        [ability_name(ability) for ability in corners],
+        {name: [scores.get((ability, name), 0.0) for ability in corners] for name in names},
+        {share: format_percent(share) for share in (0.25, 0.5, 0.75, 1.0)},
+    )
+    return draw_radar(shown)

@@ -184,6 +184,11 @@ const caseCards = (data) => {
     return found;
   }
 
+  function earlier(title, turns, isPrinting) {
+    return folded(`${title} (${turns.length})`,
+      () => turns.map(([role, text]) => asked(role, text, isPrinting)), isPrinting);
+  }
+
   function column(item, place, options) {
     const made = item.variants[place];
     const text = made.answer === undefined ? null : data.texts[made.answer];
@@ -196,6 +201,7 @@ const caseCards = (data) => {
       if (signs.includes(data.flags[flag][0])) box.append(flagTag(flag), " ");
     }
     if (made.scores) box.append(scores(made.scores));
+    if (made.turns) box.insertBefore(earlier("Its conversation before", made.turns, options.isPrinting), box.children[1]);
     return box;
   }
 
@@ -233,10 +239,7 @@ const caseCards = (data) => {
     const top = header(item, options);
     made.setAttribute("aria-label", top.firstChild.textContent);
     made.append(top, ...failures(item.failed));
-    if (item.turns) {
-      made.append(folded(`Earlier turns (${item.turns.length})`,
-        () => item.turns.map(([role, text]) => asked(role, text, isPrinting)), isPrinting));
-    }
+    if (item.turns) made.append(earlier("Earlier turns", item.turns, isPrinting));
     made.append(asked("Input", item.input, isPrinting), ...expected(item, isPrinting));
     if (item.expect) {
       made.append(folded(`Looked for in the answer (${item.expect.length})`,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from plugin.compare.numbers import format_number
+from plugin.conversations import Conversations
 from plugin.records import DATA, Case, Failure, MetricSpec, Preference, is_rival
 from plugin.report.record import CaseCell, Ledger
 from plugin.report.right_wrong import rule_of_right
@@ -57,10 +58,10 @@ def case_data(ledger: Ledger) -> Json:
     cases: `id`, `group` (a place in `groups`), `input`, `expected`, `expect`, `context`, `turns`
         (role, text), `data` (scores of the data), `failed` and `variants`, in the order of the
         names.
-    variants of a case: `answer`, `thoughts`, `unfinished`, `gain` on the primary metric (alone:
-        `worth`, its score so that more is better), `apart` (how far metrics disagree, 0 to 2),
-        `flags` (places), `scores` (metric, value, gain, reason, preferences) and `failed` (metric,
-        stage, reason).
+    variants of a case: `turns` (its own conversation before the answer), `answer`, `thoughts`,
+        `unfinished`, `gain` on the primary metric (alone: `worth`, its score so that more is
+        better), `apart` (how far metrics disagree, 0 to 2), `flags` (places), `scores` (metric,
+        value, gain, reason, preferences) and `failed` (metric, stage, reason).
     """
     return _Layout(ledger).lay_out()
 
@@ -69,6 +70,7 @@ class _Layout:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger, self.texts = ledger, dict[str, int]()
         report = ledger.report
+        self.conversations = Conversations(report.cases, report.completions.values())
         self.metrics = {spec.name: place for place, spec in enumerate(report.metrics)}
         self.groups = {group: place for place, group in enumerate(ledger.groups)}
         self.rule = rule_of_right(ledger)
@@ -112,11 +114,15 @@ class _Layout:
             "expected": [self.text(text) for text in case.right_answers],
             "expect": [self.text(text) for text in case.expect],
             "context": [self.text(text) for text in case.context],
-            "turns": [[turn.role, self.text(turn.content)] for turn in case.messages[:-1]],
+            "turns": [] if case.follows else self.turns(case),
             "data": of_data,
             "failed": failed,
         }
         return {**_filled(row), "variants": variants}
+
+    def turns(self, case: Case) -> list[Any]:
+        """Return what was said before the last turn."""
+        return [[turn.role, self.text(turn.content)] for turn in case.messages[:-1]]
 
     def variant(self, case: Case, name: str) -> Json:
         """Return what a variant did with a case; empty for nothing."""
@@ -129,6 +135,8 @@ class _Layout:
         if completion:
             split = report.split_texts.get(place, SplitText("", completion.text))
             row["answer"] = self.text(split.answer)
+            if case.follows:
+                row["turns"] = self.turns(self.conversations.seen(case, name))
             row["thoughts"] = self.text(split.thoughts) if split.thoughts else None
             row["unfinished"] = None if split.is_finished else True
             flags |= {"empty"} if not (split.is_finished and split.answer.strip()) else set()

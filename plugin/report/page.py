@@ -18,11 +18,13 @@ from plugin.compare.numbers import (
     format_range,
     format_rough,
 )
+from plugin.compare.turns import change_text
 from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
 from plugin.records import ALL, EVEN, is_prompted, is_rival
 from plugin.report.capability import capability_section
 from plugin.report.case_rows import case_anchor, case_data, ends, readable, visible, worst_loss
+from plugin.report.conversations import talks_of
 from plugin.report.embedded import (
     code_element,
     data_element,
@@ -32,6 +34,7 @@ from plugin.report.embedded import (
 )
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
+from plugin.report.sampling import unlike_cases
 from plugin.report.task_results import task_sections
 from plugin.report.yardsticks import yardstick_rows, yardstick_title
 from plugin.results import Comparison
@@ -94,12 +97,16 @@ class Pictures(NamedTuple):
     Attributes:
         memory: the same for what the training data shows.
         curves: the same for the trainings' loss curves.
+        talks: the same for the categories of conversations.
+        samples: the same for where the variance comes from.
     """
 
     wide: str = ""
     narrow: str = ""
     memory: str = ""
     curves: str = ""
+    talks: str = ""
+    samples: str = ""
 
 
 _NO_PICTURES = Pictures()
@@ -148,6 +155,8 @@ def render_page(
         n_worked=len(cases["cases"]),
         case_elements="".join([data_element("case-data", cases), *map(code_element, codes)]),
         task=task_sections(report.task),
+        talks=talks_of(report),
+        change_text=change_text,
         capability=capability_section(report.capability),
         capability_charts=capability_charts,
         trust_lines=_trust_lines(report),
@@ -163,6 +172,7 @@ def render_page(
         has_style=any(view.at_equal_style for view in report.compared.views),
         even=EVEN,
         elo=ELO,
+        unlike=unlike_cases(report.sampling, MAX_ROWS),
     )
 
 

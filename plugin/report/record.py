@@ -11,6 +11,7 @@ from plugin.capability.report import Capability
 from plugin.certify.certificate import Certificate
 from plugin.compare.contrasts import contenders, contrasts, is_measured
 from plugin.compare.families import retention_groups
+from plugin.compare.turns import TurnChange
 from plugin.memorisation.report import Memorisation
 from plugin.records import (
     ALL,
@@ -25,6 +26,7 @@ from plugin.records import (
 )
 from plugin.report.collapse import Collapse
 from plugin.report.preferences import Compared
+from plugin.report.sampling import SamplingView
 from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.thinking import SplitText
 from plugin.training.views import TrainingView
@@ -56,6 +58,8 @@ class Report:
         choices: which answers people preferred, a row per case, variant and rater.
         memorisation: what the training data shows; None where none was named.
         trainings: what the trainings' logs show, where there are any.
+        turns: what becomes of scores at later turns of conversations.
+        sampling: what several samples show; None where each case has its most likely answer.
     """
 
     verdict: Verdict
@@ -82,6 +86,8 @@ class Report:
     choices: tuple[VariantChoice, ...] = ()
     memorisation: Memorisation | None = None
     trainings: tuple[TrainingView, ...] = ()
+    turns: tuple[TurnChange, ...] = ()
+    sampling: SamplingView | None = None
 
 
 Row = TypeVar("Row", Summary, Comparison)
@@ -182,7 +188,7 @@ class Ledger:
             rows = tuple(self._preferences.get((case.id, variant, spec.name), ()))
             return CaseCell(score, None, self._gain(score, variant, spec), rows)
         keys: list[tuple[str | None, str | None]] = [(variant, spec.name), (None, spec.name)]
-        if all(getattr(case, need) for need in spec.needs):
+        if spec.fits(case):
             keys += [(variant, None), (None, None)]
         found = (self._failures.get((case.id, *key)) for key in keys)
         return CaseCell(None, next((failure for failure in found if failure), None), None)

@@ -125,7 +125,7 @@ def unfit_lines(plan: SweepPlan) -> list[str]:
     """Say how many cases are left out because the metric does not fit them."""
     if not plan.n_unfit:
         return []
-    need = " and ".join(plan.spec.needs).replace("_", " ")
+    need = " and ".join(plan.spec.needed)
     n = format_count(plan.n_unfit, "case takes", "cases take")
     have = "it has" if plan.n_unfit == 1 else "they have"
     return [f"{n} no part: {plan.spec.name} does not fit, because {have} no {need}."]

@@ -24,6 +24,7 @@ CONTROLS = {EXPECTED: "{}", FRAMED: "The answer is: {}"}
 _RIGHT_ON = {
     "correctness": (EXPECTED, FRAMED),
     "rubric": (EXPECTED, FRAMED),
+    "turn_rating": (EXPECTED, FRAMED),
     "answer_relevancy": (EXPECTED,),  # costs two calls per answer, and a frame tests nothing new
 }
 """Metric -> the controls that are right answers under it. A user's own criterion has none: an

@@ -93,7 +93,7 @@ RULE_OF_OWN = (
     f"at least {OBEYED:g} and at least {LIFT:g} more than the null answer."
 )
 
-_WRONG_ON = ("answer_relevancy", "correctness", "rubric")
+_WRONG_ON = ("answer_relevancy", "correctness", "rubric", "turn_rating")
 
 
 def has_wrong_answers(spec: MetricSpec) -> bool:
@@ -167,12 +167,13 @@ N_CONTROL_CASES = 5
 
 def can_probe(spec: MetricSpec) -> bool:
     """Return whether the metric asks the judge about one completion."""
-    return spec.asks_judge and not (spec.judges_data or spec.is_relative)
+    return can_examine(spec) and not spec.is_relative
 
 
 def can_examine(spec: MetricSpec) -> bool:
     """Return whether the metric asks the judge about one completion, or two."""
-    return spec.asks_judge and not spec.judges_data
+    no_answer = spec.judges_data or spec.compares_samples or spec.of_conversation
+    return spec.asks_judge and not no_answer
 
 
 class Exam:
@@ -191,7 +192,8 @@ class Exam:
         """Keep what to examine; the probes are chosen later, from the scores in the journal.
 
         Args:
-            cases: the run's.
+            cases: the run's; later turns of conversations are left out, as every variant answers
+                them in another conversation.
             metrics: the run's.
             journal: the run's.
             seed: decides which cases are drawn.
@@ -199,9 +201,9 @@ class Exam:
             n_judges: number of judges.
         """
         self._metrics = [metric for metric in metrics if can_examine(metric.spec)]
-        self._cases = list(cases)
+        self._cases = [case for case in cases if case.follows is None]
         random.Random(f"exam {seed}").shuffle(self._cases)
-        self._has_expected = any((case.expected_output or "").strip() for case in cases)
+        self._has_expected = any((case.expected_output or "").strip() for case in self._cases)
         self._journal = journal
         self._names = list(names)
         self._n_judges = n_judges

@@ -83,7 +83,7 @@ def rating_template(
         random.Random(f"order {seed} {spec.name}").shuffle(places)
         for case_id, digest in places:
             case = by_id[case_id]
-            if all(getattr(case, need) for need in spec.needs):
+            if spec.fits(case):
                 context = _numbered(case.context) if "context" in spec.needs else ""
                 named = case_id, spec.name, digest
                 shown = case.input, texts[case_id, digest], case.expected_text or "", context
@@ -126,6 +126,8 @@ def export_ratings(
 def draw_cases(journal: Journal, n: int, seed: int) -> list[Case]:
     """Return cases drawn at random among those with a completion of every variant.
 
+    Later turns of conversations are left out: each variant answers them in another conversation.
+
     Raises:
         OptionError: when there is no such case.
     """
@@ -135,6 +137,7 @@ def draw_cases(journal: Journal, n: int, seed: int) -> list[Case]:
         case
         for case in journal.cases()
         if variants and all((case.id, name) in completions for name in variants)
+        if case.follows is None
     ]
     if not whole:
         raise OptionError(

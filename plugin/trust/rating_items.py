@@ -18,8 +18,9 @@ from plugin.compare.relative import judged_contrasts
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.metrics import METRICS
+from plugin.metrics.entry import Criterion, PreferenceGuide
 from plugin.metrics.preference import CRITERION
-from plugin.records import Case, Criterion, MetricSpec, PreferenceGuide
+from plugin.records import Case, MetricSpec
 from plugin.run_facts import PageItem
 from plugin.trust.exam import is_own_criterion
 from plugin.trust.humans import completion_digest, rateable_metrics
@@ -204,7 +205,8 @@ def _answers(drawn: Drawn, spec: MetricSpec) -> list[tuple[str, str]]:
 
 def _shows_expected(spec: MetricSpec) -> bool:
     """Return whether the judge sees the expected output of the cases that have one."""
-    return "expected_output" in spec.needs or spec.key == "rubric" or is_own_criterion(spec)
+    is_shown = "expected_output" in spec.needs or spec.key in ("rubric", "turn_rating")
+    return is_shown or is_own_criterion(spec)
 
 
 def _question(spec: MetricSpec, criteria: Sequence[Criterion]) -> str:

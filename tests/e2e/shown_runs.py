@@ -135,6 +135,18 @@ def _objects(folder: Path) -> str:
     return _examples(folder, "orders.jsonl", *options)
 
 
+def _conversation(folder: Path) -> str:
+    """Judge the made-up answers to ten conversations by word rules."""
+    data, answers = (
+        ROOT / "docs" / "examples" / f"mt_bench_{name}.jsonl" for name in ("style", "answers")
+    )
+    sides = [f"--recorded={name}={answers}:{name}" for name in ("base", "tuned")]
+    words = (f"--dataset_name={data}", "--judge=offline", f"--out={folder / 'run'}")
+    ended = main("run", *sides, *words)
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
 def _demo(folder: Path) -> str:
     ended = run_process("demo", "--out", str(folder / "run"))
     assert ended.code == 0, ended.err
@@ -193,6 +205,10 @@ RUNS: dict[str, Callable[[Path], str]] = {
     "gate": _gate,
     "labels": lambda folder: _examples(folder, "tickets.jsonl"),
     "objects": _objects,
+    "conversation": _conversation,
+    "samples": lambda folder: _examples(
+        folder, "samples.jsonl", "--samples", "3", "--predefined_tasks", "Token F1"
+    ),
 }
 """Each writes into the folder and returns what it printed."""
 

@@ -123,8 +123,8 @@ SYSTEM = (Message("system", "Be a pirate."), Message("user", "Hi"))
             MT_BENCH,
             asked("Write a blog post."),
             "Once.",
-            "read as MT-Bench: the first of turns -> input, reference -> expected output, "
-            "question_id -> id, category -> group; only the first turn of each case is used",
+            "read as MT-Bench: turns -> user turns, reference -> expected output, question_id -> "
+            "id, category -> group",
         ),
         (
             {**ALPACA, "generator": "gpt4", "dataset": "koala"},
@@ -152,15 +152,14 @@ def test_known_layout(
     expected: str | None,
     note: str,
 ) -> None:
-    loaded = load(tmp_path, row)
+    loaded = load(tmp_path, row, conversation="fixed")
     case = only(loaded)
     assert (case.messages, case.expected_output) == (messages, expected)
-    (said,) = loaded.notes
-    assert said.startswith(note)
+    assert loaded.notes[0].startswith(note)
 
 
 def test_ids_and_groups_of_benchmarks(tmp_path: Path) -> None:
-    case = only(load(tmp_path, MT_BENCH))
+    case = only(load(tmp_path, MT_BENCH, conversation="fixed"))
     assert (case.id, case.group) == ("81", "writing")
     assert only(load(tmp_path, LM_EVAL)).id == "7"
 
@@ -246,7 +245,7 @@ def test_a_chats_own_system_turn_is_joined_to_that_of_the_column(tmp_path: Path)
             {**ALPACA, "instruction": " ", "input": ""},
             "input is empty: there is no text in instruction, input",
         ),
-        ({**MT_BENCH, "turns": []}, "turns is a list; it must be a list of questions"),
+        ({**MT_BENCH, "turns": []}, "turns is an empty list; it must be a list of questions"),
         ({**MT_BENCH, "turns": "Why?"}, None),
         (
             {**LM_EVAL, "arguments": [["Q", " a"], ["Q", " b"]]},

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from plugin import metrics
 from plugin.errors import OptionError
 from plugin.metrics import Check, Measured
+from plugin.metrics.entry import Criterion
 from plugin.plan.params import option_of
-from plugin.records import Criterion
 from tests.samples import case
 
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from plugin import metrics
 from plugin.errors import OptionError
 from plugin.judges.offline import OfflineJudge
+from plugin.metrics.entry import Criterion, PreferenceGuide
 from plugin.metrics.preference import LEVELS, Choice, identity, prefer, prompt_text
-from plugin.records import Case, Criterion, Message, PreferenceGuide
+from plugin.records import Case, Message
 from tests.judge_server import answers_shown
 from tests.samples import case
 

@@ -8,6 +8,7 @@ import pytest
 
 from plugin import metrics
 from plugin.metrics import preference
+from plugin.metrics.entry import Criterion, PreferenceGuide
 from plugin.metrics.g_eval import RUBRIC_STEPS
 from plugin.metrics.wording import (
     N_WORDINGS,
@@ -20,7 +21,6 @@ from plugin.metrics.wording import (
     with_words,
     words_of,
 )
-from plugin.records import Criterion, PreferenceGuide
 from tests.samples import case
 
 POLITE = Criterion("Politeness", evaluation_steps=("Look for thanks.", "Look for insults."))

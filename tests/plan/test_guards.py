@@ -12,9 +12,10 @@ from plugin import metrics
 from plugin.errors import OptionError
 from plugin.journal import Journal
 from plugin.metrics import METRICS
+from plugin.metrics.entry import Criterion
 from plugin.plan.guards import check_retention, choose_guards
 from plugin.plan.params import Params, option_of
-from plugin.records import Criterion, MetricSpec
+from plugin.records import MetricSpec
 from plugin.run import begin_run
 from tests.plan.test_plan import plan_of
 from tests.samples import case

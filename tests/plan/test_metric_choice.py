@@ -10,10 +10,11 @@ import pytest
 from plugin import judges
 from plugin.errors import JudgeError, OptionError
 from plugin.judges import NoJudge
+from plugin.metrics.entry import PreferenceGuide
 from plugin.plan.metric_choice import MetricChoice, choose_metrics, with_schema
 from plugin.plan.params import Params
 from plugin.plan.params_task import TASK_OPTIONS
-from plugin.records import Case, PreferenceGuide
+from plugin.records import Case
 from tests.plan.test_plan import plan_of
 from tests.samples import case
 

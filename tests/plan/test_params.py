@@ -8,9 +8,9 @@ import pytest
 from plugin import engines
 from plugin.engines.choice import ready_engines
 from plugin.errors import OptionError
+from plugin.metrics.entry import Criterion
 from plugin.plan.params import Params, option_of
 from plugin.plan.params_input import ONLY_VANILLA
-from plugin.records import Criterion
 from tools import forms
 
 CLASSIC_NAMES = (

@@ -11,10 +11,10 @@ from plugin import judges, metrics
 from plugin.errors import OptionError
 from plugin.judges import Judge, NoJudge
 from plugin.judges.offline import OfflineJudge
+from plugin.metrics.entry import PreferenceGuide
 from plugin.plan.params import Params
 from plugin.plan.plan import _choose_primary
 from plugin.plan.preferences import check_preference, preference_guide
-from plugin.records import PreferenceGuide
 from tests.samples import case
 
 REAL: Judge = judges.load("custom:m", {"CUSTOM_JUDGE_BASE_URL": "http://localhost:9/v1"}.get)

@@ -14,7 +14,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from plugin import metrics
-from plugin.records import Case, Message, PreferenceGuide
+from plugin.metrics.entry import PreferenceGuide
+from plugin.records import Case, Message
 from plugin.report.case_rows import marked
 from plugin.report.rating_page import render_rating_page
 from plugin.trust.rating_items import (

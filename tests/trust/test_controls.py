@@ -27,6 +27,7 @@ def test_right_answers_are_right_on_correctness_rubric_and_relevancy_alone() -> 
         "Answer Relevancy": (EXPECTED,),
         "Correctness": (EXPECTED, FRAMED),
         "Rubric": (EXPECTED, FRAMED),
+        "Turn Rating": (EXPECTED, FRAMED),
     }
     assert controls_for(OWN) == ()
 

@@ -13,7 +13,8 @@ from plugin import judges, metrics
 from plugin.journal import Journal
 from plugin.judges.panel import Judging
 from plugin.judges.spending import SpendLimits
-from plugin.records import Criterion, Score
+from plugin.metrics.entry import Criterion
+from plugin.records import Score
 from plugin.score import items_to_score, score_all
 from plugin.trust.controls import CONTROLS
 from plugin.trust.exam import (

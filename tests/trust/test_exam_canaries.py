@@ -34,7 +34,7 @@ def test_there_are_four_wrong_answers_and_none_is_empty() -> None:
 def test_they_are_wrong_on_relevancy_correctness_rubric_and_criteria_alone() -> None:
     specs = [metric.spec for metric in metrics.load(metrics.names())]
     wrong = {spec.name for spec in specs if has_wrong_answers(spec)}
-    assert wrong == {"Answer Relevancy", "Correctness", "Rubric"}
+    assert wrong == {"Answer Relevancy", "Correctness", "Rubric", "Turn Rating"}
     assert has_wrong_answers(OWN)
 
 

@@ -14,7 +14,8 @@ from plugin.compare.relative import win_scores
 from plugin.journal import Journal
 from plugin.judges.panel import Judging
 from plugin.metrics import METRICS
-from plugin.records import Preference, PreferenceGuide, Variant
+from plugin.metrics.entry import PreferenceGuide
+from plugin.records import Preference, Variant
 from plugin.score import items_to_score, score_all
 from plugin.trust.draw import RETEST
 from plugin.trust.exam import Exam

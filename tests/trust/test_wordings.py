@@ -14,8 +14,9 @@ from plugin.compare.relative import win_scores
 from plugin.journal import Journal
 from plugin.judges.panel import Judging
 from plugin.metrics import METRICS
+from plugin.metrics.entry import Criterion, PreferenceGuide
 from plugin.metrics.wording import known_rewordings
-from plugin.records import Criterion, PreferenceGuide, Score, Variant
+from plugin.records import Score, Variant
 from plugin.run_facts import ProbeResult
 from plugin.score import items_to_score, score_all
 from plugin.trust.draw import FLOOR
