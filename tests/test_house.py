@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 ORDER = (
     "errors | worker body commits pace records sheets languages terminal training_facts "
     "training_curves | keys | net results run_facts thinking | cache "
-    "| preference_rows | item_rows | journal | load metrics compare | training | certify "
+    "| preference_rows | item_rows sandbox | journal | load metrics compare | training | certify "
     "| engines | judges | trust | capability | memorisation | report "
     "| hosts score forecast proofs | plan | reopen | generate conclude ratings | gate | run "
     "| sweep | certifying history reading_curves | typed | cli"
@@ -117,7 +117,7 @@ KINDS = {
     "engines": ("mlx", "transformers", "server", "recorded"),
     "judges": ("openai", "anthropic", "ollama", "in_process", "offline"),
     "metrics": (
-        *("text", "numbers", "labels", "formats", "json_schema", "constraints", "bertscore"),
+        *("text", "numbers", "labels", "formats", "json_schema", "constraints", "bertscore", "code_tests"),
         *("answers", "g_eval", "data_quality", "engine", "preference"),
     ),
     "hosts": ("folder", "lab", "classic"),

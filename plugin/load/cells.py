@@ -49,6 +49,8 @@ def _read_asked(
         return _read_joined(row.cells, layout.input, problems), None
     (name,) = layout.input
     value = row.cells.get(name)
+    if layout.asked == "with tests":
+        return _read_with_tests(row.cells, name, layout.columns.tests, problems), None
     if layout.asked == "first turn":
         return _read_first_turn(value, name, problems), None
     if layout.asked == "request":
@@ -153,6 +155,17 @@ def _read_joined(
     if not texts and len(problems) == n_before:
         problems.append(f"input is empty: there is no text in {', '.join(names)}")
     return (Message("user", "\n\n".join(texts)),) if texts else ()
+
+
+def _read_with_tests(
+    cells: Mapping[str, object], name: str, tests: str, problems: list[str]
+) -> tuple[Message, ...]:
+    """Return a task and the tests that say how the function is called, as in MBPP's paper."""
+    asked = _read_input(cells.get(name), name, problems)
+    listed = "\n".join(read_contexts(cells.get(tests), tests, problems))
+    if not (asked and listed):
+        return asked
+    return (Message("user", f"{asked[0].content}\nYour code should pass these tests:\n{listed}"),)
 
 
 def _read_first_turn(value: object, name: str, problems: list[str]) -> tuple[Message, ...]:

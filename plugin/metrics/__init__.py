@@ -396,7 +396,7 @@ def select(
     if lacks:
         raise OptionError(
             f"{'; '.join(lacks)}, and no case has any. Name the column that holds it "
-            "(--context_column, --expected_output_column) or leave the metric out"
+            "(--context_column, --expected_output_column, --tests_column) or leave the metric out"
         )
     return wanted
 

@@ -180,7 +180,7 @@ class Params(CapabilityParams):
 _UNSAID = (
     *("rival_prompt", "enable_thinking", "guard_metric", "retention_group", "retention_column"),
     *("preference_criteria", "preference_reference", "pairs", "style_control"),
-    "expect_column",
+    *("expect_column", "tests_column"),
     *TASK_OPTIONS,
 )
 """Options that are no settings of a run which leaves them at their default."""

@@ -21,6 +21,7 @@ from plugin.compare.classes import (
 from plugin.compare.numbers import format_number, format_range
 from plugin.compare.pairs import Evidence, clusters_of
 from plugin.metrics import METRICS
+from plugin.metrics.code_tests import DETAILS as CODE
 from plugin.metrics.entry import TaskSettings
 from plugin.metrics.json_fields import NOT_EXPECTED, FieldComparer, FieldResult, plain_path
 from plugin.metrics.labels import reader_of
@@ -292,6 +293,7 @@ def _violations(evidence: Evidence) -> list[Violation]:
 
 def _kinds(reason: str) -> set[str]:
     """Return the violations that a reason names, without details and places in lists."""
+    reason = reason.partition(CODE)[0]
     parts = (plain_path(_DETAILS.sub("", part.strip())) for part in reason.split("; "))
     return {part for part in parts if part and not re.fullmatch(r"\d+ more", part)}
 

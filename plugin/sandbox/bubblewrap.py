@@ -36,7 +36,7 @@ class Limits:
     """What one run may use.
 
     Attributes:
-        seconds: of computing time in one process; the clock on the wall may show half as much more.
+        seconds: of computing time in one process; on the clock it may take half as long again.
         memory: bytes, in one process and in all together.
         disk: bytes in /tmp, and in one file.
         n_files: files in /tmp.
@@ -53,8 +53,8 @@ class Limits:
 
     @property
     def wall_s(self) -> float:
-        """Return the seconds after which a run is ended, whatever it does."""
-        return self.seconds * 1.5 + 1
+        """Return the seconds from its start after which a run is ended, whatever it does."""
+        return self.seconds * 1.5
 
 
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/lib", "/lib64")

@@ -122,8 +122,8 @@ def run_once(
     ended = watch(box, stream, given, limits, stop)
     if ended.cut == "stopped":
         raise SandboxError("stopped")
-    if ended.message("started") is None and ended.cut != "time":
-        why = ended.errors.splitlines()[-1:] or [f"it ended with status {ended.status}"]
+    if ended.message("started") is None:
+        why = ended.errors.splitlines()[-1:] or [f"it ended with status {ended.status} {ended.cut}"]
         raise SandboxError(f"the sandbox did not start: {why[0]}")
     return ended
 
@@ -246,6 +246,8 @@ def _outcome(ended: Ended, token: str) -> Outcome:
         return Outcome("no code", taken)
     if last is None or last["kind"] == "early":
         return Outcome("early", taken, test=_int(last, "test"))
+    if last.get("at") == "<setup>":
+        raise SandboxError(f"the code that stands before the tests fails: {last.get('error')}")
     if last["kind"] == "untested":
         raise SandboxError("the tests check nothing: no assert in them was reached")
     if last["kind"] == "passed":

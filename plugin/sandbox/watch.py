@@ -20,6 +20,7 @@ from typing import IO, Literal
 from plugin.sandbox.bubblewrap import Box, Limits
 
 _LOOK_EVERY_S = 0.02
+_STARTS_WITHIN_S = 60.0
 _MOST_MESSAGES = 64 << 10
 _MOST_ERRORS = 4 << 10
 _CHUNK = 64 << 10
@@ -63,17 +64,19 @@ def watch(
         stop: set from another thread to end it.
     """
     flow = _Flow(box, job, given, limits.output)
-    deadline = time.monotonic() + limits.wall_s
-    ended, look_at = Ended(), 0.0
+    ended, look_at, is_started = Ended(), 0.0, False
+    deadline = time.monotonic() + _STARTS_WITHIN_S
     try:
         while flow.is_open:
             flow.turn(_LOOK_EVERY_S)
             now = time.monotonic()
+            if flow.texts["result"] and not is_started:
+                is_started, deadline = True, now + limits.wall_s
             if stop.is_set() or now > deadline:
                 ended.cut = "stopped" if stop.is_set() else "time"
             elif flow.cut:
                 ended.cut = flow.cut
-            elif flow.texts["result"] and now >= look_at:  # before, bubblewrap builds the sandbox
+            elif is_started and now >= look_at:  # before, bubblewrap builds the sandbox
                 ended.cut, look_at = _cut(box, limits), now + _LOOK_EVERY_S
             if ended.cut:
                 break
