@@ -117,7 +117,16 @@ KINDS = {
     "engines": ("mlx", "transformers", "server", "recorded"),
     "judges": ("openai", "anthropic", "ollama", "in_process", "offline"),
     "metrics": (
-        *("text", "numbers", "labels", "formats", "json_schema", "constraints", "bertscore", "code_tests"),
+        *(
+            "text",
+            "numbers",
+            "labels",
+            "formats",
+            "json_schema",
+            "constraints",
+            "bertscore",
+            "code_tests",
+        ),
         *("answers", "g_eval", "data_quality", "engine", "preference"),
     ),
     "hosts": ("folder", "lab", "classic"),

@@ -394,9 +394,10 @@ def select(
     lacks = [f"{m.spec.name} needs {_lacking(m.spec, cases)}" for m in wanted]
     lacks = [text for text, m in zip(lacks, wanted, strict=True) if _lacking(m.spec, cases)]
     if lacks:
+        tests = ", --tests_column" if any("tests" in m.spec.needs for m in wanted) else ""
         raise OptionError(
             f"{'; '.join(lacks)}, and no case has any. Name the column that holds it "
-            "(--context_column, --expected_output_column, --tests_column) or leave the metric out"
+            f"(--context_column, --expected_output_column{tests}) or leave the metric out"
         )
     return wanted
 

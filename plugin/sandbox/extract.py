@@ -4,8 +4,8 @@ This file runs inside the sandbox, so it knows nothing of the rest of the progra
 which the first that gives code decides:
 
 1. Code blocks (between lines of ``` or ~~~) in Python or of no named language. Of those that can be
-   read, the last that defines what the tests call; else all of them together, if that does; where
-   the tests name nothing, the last block.
+   read, the last that defines what the tests call, with the other blocks that define what it
+   calls; where the tests name nothing, the last block.
 2. The whole answer, or its longest beginning that can be read.
 3. The answer as the rest of the code that the question begins, as base models write it, up to the
    first line that belongs to no function.
@@ -90,16 +90,23 @@ def _from_blocks(blocks: list[str], wanted: set[str]) -> Found:
     good = [code for code in map(textwrap.dedent, blocks) if _parse(code)]
     fitting = [code for code in good if _defines(code, wanted)]
     if fitting:
-        number = [textwrap.dedent(code) for code in blocks].index(fitting[-1]) + 1
-        many = f"code block {number} of {len(blocks)}"
-        return fitting[-1], many if len(blocks) > 1 else "the code block"
-    together = "\n".join(good)
-    if len(good) > 1 and _defines(together, wanted):
-        return together, f"{len(good)} code blocks together"
+        taken = fitting[-1]
+        number = [textwrap.dedent(code) for code in blocks].index(taken) + 1
+        many = f"code block {number} of {len(blocks)}" if len(blocks) > 1 else "the code block"
+        helpers = [code for code in good if wanted and _helps(code, taken, wanted)]
+        and_its = f" and {len(helpers)} with what it calls" if helpers else ""
+        return "\n".join([*helpers, taken]), many + and_its
     cut = _readable(textwrap.dedent(blocks[-1]))
     if _defines(cut, wanted):
         return cut, "the beginning of the code block"
     return "", _nothing(wanted)
+
+
+def _helps(code: str, taken: str, wanted: set[str]) -> bool:
+    """Return whether a block defines what another one needs, and is no other try at the same."""
+    own, tree = set(_names(ast.parse(code).body)), ast.parse(taken)
+    used = {each.id for each in ast.walk(tree) if isinstance(each, ast.Name)}
+    return bool(own & (used - set(_names(tree.body)))) and not own & wanted
 
 
 def _nothing(wanted: set[str]) -> str:

@@ -95,11 +95,8 @@ def _holes() -> Iterator[str]:
         try:
             yield from json.loads(ended.output)
         except ValueError:
-            last = ended.messages[-1] if ended.messages else {}
-            raise SandboxError(
-                f"the attempts to get out did not end as they should: {last.get('error') or last}"
-                f"{ended.cut}"
-            ) from None
+            told = (ended.message("failed") or {}).get("error") or ended.cut or ended.status
+            yield f"end the attempts to get out ({told})"
         if os.listdir(Path(outside["file"]).parent) != ["secret"]:
             yield "write outside"
     if _run(_TOGETHER).cut != "memory":
@@ -120,6 +117,7 @@ def _outside() -> Iterator[dict[str, Any]]:
     folder = Path(tempfile.mkdtemp(prefix="sandbox-proof-"))
     secret, name = secrets.token_hex(16), secrets.token_hex(8)
     (folder / "secret").write_text(secret)
+    folder.chmod(0o755)  # nobody may read it, so only the sandbox keeps code from it
     try:
         with socket.socket() as server, socket.socket(socket.AF_UNIX) as unnamed:
             server.bind(("127.0.0.1", 0))

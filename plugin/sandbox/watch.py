@@ -172,11 +172,15 @@ def _cut(box: Box, limits: Limits) -> Cut:
     if box.first_pid is None:
         return ""
     pids = list(_family(box.first_pid))
-    if len(pids) > limits.n_processes:
+    if len(pids) > limits.n_processes + _OWN_PROCESSES:
         return "processes"
     if sum(map(_own_memory, pids)) > limits.memory:
         return "memory"
     return "files" if _n_files(box.first_pid) > limits.n_files else ""
+
+
+_OWN_PROCESSES = 2
+"""Of bubblewrap, and one that was just started: the kernel counts them otherwise."""
 
 
 def _family(pid: int) -> Iterator[int]:

@@ -71,5 +71,8 @@ def test_another_unittest_changes_nothing(run: Run) -> None:
 
 
 def test_what_a_program_prints_is_compared_outside(run: Run) -> None:
-    code = "import os\nfor fd in range(1, 64):\n    try: os.write(fd, b'passed 3')\n    except OSError: pass"
+    code = (
+        "import os\nfor fd in range(1, 64):\n    try: os.write(fd, b'passed 3')\n"
+        "    except OSError: pass"
+    )
     assert run(code, runs=(("1", "3"),)).kind in {"wrong output", "failed", "channel"}

@@ -50,8 +50,9 @@ TOO_MUCH = {
     ),
     "memory": ("def f(): return bytearray(10**9)", {"memory"}),
     "memory, bit by bit": (
-        "def f():\n    kept = []\n    while True:\n        try: kept.append('x' * 10**6 + str(len(kept)))"
-        "\n        except MemoryError: raise SystemExit(0)",
+        "def f():\n    kept = []\n    while True:\n"
+        "        try: kept.append('x' * 10**6 + str(len(kept)))\n"
+        "        except MemoryError: raise SystemExit(0)",
         {"early", "memory"},
     ),
     "memory, in many processes": (
@@ -72,7 +73,8 @@ TOO_MUCH = {
     ),
     "one large file": ("def f(): open('/tmp/x', 'wb').truncate(1 << 40)", {"failed", "crashed"}),
     "files without end": (
-        "import os\ndef f():\n    n = 0\n    while True:\n        n += 1\n        os.mkdir(f'/tmp/{n}')",
+        "import os\ndef f():\n    n = 0\n"
+        "    while True:\n        n += 1\n        os.mkdir(f'/tmp/{n}')",
         {"disk"},
     ),
     "open files": ("def f(): return [open('/dev/null') for _ in range(999)]", {"failed"}),
