@@ -1,22 +1,27 @@
 """Make the completions and likelihoods that are missing, and write each into the journal at once.
 
-A likelihood says how probable a variant finds the expected output. The engine gives it, so it is
-made together with the completions, while the weights are loaded.
+Likelihoods (`plugin.likelihoods`) are made together with the completions, while the weights are
+loaded.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from plugin.cache import content_key
 from plugin.engines import Engine
 from plugin.journal import Journal
+from plugin.likelihoods import (
+    is_final,
+    likelihood_items,
+    missing_likelihoods,
+    read_likelihoods,
+)
 from plugin.metrics import Metric
-from plugin.metrics.running import MetricError, check_score
 from plugin.plan.variants import Load
 from plugin.proofs import Refuse, certify_adapters
 from plugin.records import (
@@ -24,13 +29,12 @@ from plugin.records import (
     Completion,
     Failure,
     Message,
-    NoResult,
     Prompt,
-    Score,
     Variant,
     is_rival,
 )
 from plugin.run_facts import PromptFacts
+from plugin.sampling import ONE_SAMPLE, Sampling
 from plugin.worker import Progress, Stage
 
 
@@ -52,6 +56,7 @@ def make_completions(
     metrics: Sequence[Metric] = (),
     stages: Sequence[EngineStage] = (),
     refuse: Refuse | None = None,
+    sampling: Sampling = ONE_SAMPLE,
 ) -> None:
     """Make every completion and every likelihood score that the journal does not have yet.
 
@@ -67,20 +72,21 @@ def make_completions(
         stages: what else is done with each engine that runs a model.
         refuse: told of each adapter that cannot be used, which is then left out; None to end with
             the first one.
+        sampling: how many completions a case gets, and how they are drawn.
 
     Raises:
         UserError: when model or adapter cannot be used.
         BaseDisturbedError: when the base is not itself again after an adapter.
         Stopped: when the user stopped the run.
     """
-    failed = {(f.case_id, f.variant) for f in journal.failures() if _is_final(f) and not f.metric}
-    made = set(journal.completions())
-    have = made | failed
+    made = journal.made_samples()
+    have = made | _failed_for_good(journal, sampling)
+    numbers = range(sampling.n)
     for place, load in enumerate(loads):
         names = [variant.name for variant in load.variants]
         is_own = not is_rival(load.variants[0].name)  # else only its answers to the cases count
         items = likelihood_items(cases, names if is_own else (), metrics)
-        has_all = all((case.id, name) in have for case in cases for name in names)
+        has_all = all((c.id, name, i) in have for c in cases for name in names for i in numbers)
         own_stages = stages if is_own and not load.recorded else ()
         is_read = has_all and not missing_likelihoods(items, journal)
         if is_read and all(stage.is_done(load.variants) for stage in own_stages):
@@ -102,11 +108,12 @@ def make_completions(
                     load.variants[0].name, prompts[: len(cases)], journal, first=place == 0
                 )
             _keep_prompt_notes(engine.notes, journal)
-            wanted = [prompt for prompt in prompts if (prompt.case_id, prompt.variant) not in have]
+            drawn = draw_samples(prompts, cases, sampling)
+            wanted = [prompt for prompt in drawn if prompt.place not in have]
             with _time_stage("generate", journal):
-                progress.begin(Stage.GENERATE, total=len(prompts), done=len(prompts) - len(wanted))
-                _generate(load, _side_by_side(wanted), engine, journal, progress)
-            n_before = sum(name in names for _, name in made) if wanted else 0
+                progress.begin(Stage.GENERATE, total=len(drawn), done=len(drawn) - len(wanted))
+                _generate(load, _side_by_side(wanted), engine, journal, progress, sampling)
+            n_before = sum(name in names for _, name, _ in made) if wanted else 0
             _keep_batches(engine.decoding, n_before, journal)
             if items:
                 with _time_stage("read", journal):
@@ -118,9 +125,12 @@ def make_completions(
             engine.close()
 
 
-def _is_final(failure: Failure) -> bool:
-    """Return whether it is an engine's failure that another try cannot fix."""
-    return failure.stage == "generate" and not failure.retry
+def _failed_for_good(journal: Journal, sampling: Sampling) -> set[tuple[str, str, int]]:
+    """Return case, variant and sample of every completion that another try cannot bring."""
+    found = journal.sample_failures()
+    if sampling.n == 1:
+        found = tuple(failure for failure in journal.failures() if not failure.metric)
+    return {(f.case_id, str(f.variant), f.sample) for f in found if is_final(f)}
 
 
 @contextmanager
@@ -155,6 +165,23 @@ def make_prompts(
     return found
 
 
+def draw_samples(
+    prompts: Sequence[Prompt], cases: Sequence[Case], sampling: Sampling
+) -> list[Prompt]:
+    """Return the prompt of each sample in place of every prompt, with how it is drawn."""
+    of_id = {case.id: case for case in cases}
+    draws = {
+        (case_id, i): sampling.draw(case, i)
+        for case_id, case in of_id.items()
+        for i in range(sampling.n)
+    }
+    return [
+        replace(prompt, draw=draws[prompt.case_id, i], sample=i)
+        for prompt in prompts
+        for i in range(sampling.n)
+    ]
+
+
 def _side_by_side(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Order the prompts case by case, so that a run that ends early has complete pairs."""
     place = {case_id: i for i, case_id in enumerate(dict.fromkeys(p.case_id for p in prompts))}
@@ -177,37 +204,70 @@ def _generate(
     engine: Engine,
     journal: Journal,
     progress: Progress,
+    sampling: Sampling,
 ) -> None:
     ids = {variant.name: variant.id for variant in load.variants}
     keys = {
-        (p.case_id, p.variant): content_key(
-            ids[p.variant], p.case_id if load.recorded else _prompt_content(p)
+        p.place: content_key(
+            ids[p.variant], p.case_id if load.recorded else _prompt_content(p), *_draw_content(p)
         )
         for p in prompts
     }
     missing: dict[str, list[Prompt]] = {}  # the same prompt is completed once
     for prompt in prompts:
-        key = keys[prompt.case_id, prompt.variant]
+        key = keys[prompt.place]
         kept = journal.completion(key, shared=load.shared)
         if kept is None:
             missing.setdefault(key, []).append(prompt)
         else:
-            journal.add_answer(key, kept.copy_for(prompt.case_id, prompt.variant), load.shared)
+            _keep_completion(journal, key, kept, prompt, shared=load.shared)
             progress.done += 1
-    if not missing:
-        return
-    for ended in engine.generate([same[0] for same in missing.values()]):
+    for ended in engine.generate([same[0] for same in missing.values()]) if missing else ():
         for result in ended:
-            key = keys[result.case_id, str(result.variant)]
+            key = keys[result.case_id, str(result.variant), result.sample]
             for prompt in missing[key]:
                 if isinstance(result, Completion):
-                    own = result.copy_for(prompt.case_id, prompt.variant)
-                    journal.add_answer(key, own, load.shared)
+                    _keep_completion(journal, key, result, prompt, shared=load.shared)
                 else:
-                    own_failure = replace(result, case_id=prompt.case_id, variant=prompt.variant)
-                    journal.add_failure(own_failure)
+                    own = replace(result, case_id=prompt.case_id, variant=prompt.variant)
+                    keep = journal.add_failure if sampling.n == 1 else journal.add_sample_failure
+                    keep(own)
                 progress.done += 1
         progress.check()
+    if sampling.n > 1:
+        _keep_empty_places(journal, ids)
+
+
+def _keep_completion(
+    journal: Journal, key: str, completion: Completion, prompt: Prompt, *, shared: bool
+) -> None:
+    """Keep a completion as the answer to this prompt, too."""
+    own = completion.copy_for(prompt.case_id, prompt.variant)
+    journal.add_answer(key, replace(own, sample=prompt.sample), shared)
+
+
+def _keep_empty_places(journal: Journal, names: Container[str]) -> None:
+    """Write a failure for each case and variant that has no sample at all, the first one's."""
+    made = journal.made_samples()
+    for failure in journal.sample_failures():
+        place = failure.case_id, str(failure.variant), failure.sample
+        if place in made:
+            journal.drop_sample_failure(place)
+    have = {place[:2] for place in made}
+    empty = dict[tuple[str, str], Failure]()
+    for failure in journal.sample_failures():
+        where = failure.case_id, str(failure.variant)
+        if where not in have and failure.variant in names:
+            empty.setdefault(where, replace(failure, sample=0))
+    for failure in empty.values():
+        journal.add_failure(failure)
+
+
+def _draw_content(prompt: Prompt) -> list[object]:
+    """Return what else the key of a sample holds; nothing for the only, most likely completion."""
+    if prompt.draw:
+        return [{"seed": prompt.draw.seed, "sample": prompt.sample}]
+    return [{"sample": prompt.sample}] if prompt.sample else []
 
 
 def _prompt_content(prompt: Prompt) -> list[object]:
@@ -249,154 +309,3 @@ def _keep_batches(decoding: str, n_before: int, journal: Journal) -> None:
     told = tuple(dict.fromkeys([*state.decoding, decoding]))
     n_before = max(n_before, state.n_before_resuming)
     journal.save_state(replace(state, decoding=told, n_before_resuming=n_before))
-
-
-_WINDOW = 512
-"""Cases that may change places within the drawn order, so that batches hold similar lengths."""
-
-PromptsByCase = Mapping[tuple[str, str], tuple[int, ...]]
-"""(case id, variant) -> the prompt's token ids."""
-
-
-@dataclass(frozen=True, slots=True)
-class LikelihoodItem:
-    """Name one likelihood score to make: case, variant and metric."""
-
-    case: Case
-    variant: str
-    metric: Metric
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """Return case id, variant and metric, which together name the score."""
-        return self.case.id, self.variant, self.metric.spec.name
-
-    def failed(self, reason: str, retry: bool = False) -> Failure:
-        """Return the failure that is recorded instead of the score."""
-        case_id, variant, metric = self.place
-        return Failure(case_id, "generate", reason, variant, metric, retry)
-
-
-def likelihood_items(
-    cases: Sequence[Case], variants: Sequence[str], metrics: Sequence[Metric]
-) -> list[LikelihoodItem]:
-    """Return all likelihood scores of these variants, variant by variant."""
-    return [
-        LikelihoodItem(case, variant, metric)
-        for metric in metrics
-        if metric.spec.needs_likelihood
-        for variant in variants
-        for case in cases
-        if metric.spec.fits(case)
-    ]
-
-
-def missing_likelihoods(wanted: Sequence[LikelihoodItem], journal: Journal) -> list[LikelihoodItem]:
-    """Return the items without a score, except those whose failure another try cannot fix."""
-    have = {(s.case_id, s.variant, s.metric) for s in journal.scores()}
-    failures = filter(_is_final, journal.failures())
-    have |= {(f.case_id, f.variant or "", f.metric or "") for f in failures}
-    return [item for item in wanted if item.place not in have]
-
-
-def read_likelihoods(
-    wanted: Sequence[LikelihoodItem],
-    prompts: PromptsByCase,
-    engine: Engine,
-    journal: Journal,
-    progress: Progress,
-) -> None:
-    """Make every likelihood score that is missing.
-
-    Args:
-        wanted: all likelihood scores of this engine.
-        prompts: those of the same cases and variants.
-        engine: the one with their weights.
-        journal: gets the scores.
-        progress: gets a stage for each metric.
-
-    Raises:
-        BaseDisturbedError: when the base is not itself again after an adapter.
-        FaultError: when the engine gave up.
-        Stopped: when the user stopped the run.
-    """
-    todo = missing_likelihoods(wanted, journal)
-    if not todo:
-        return
-    expected = {r.case.id: engine.tokens(r.case.expected_output or "") for r in wanted}
-    refused = _refused_cases(expected, journal)
-    for name, own in _by_name([(item.metric.spec.name, item) for item in todo]).items():
-        n_all = sum(item.metric.spec.name == name for item in wanted)
-        progress.begin(Stage.READ_LIKELIHOODS, total=n_all, done=n_all - len(own))
-        for item in own:
-            if reason := refused.get(item.case.id):
-                journal.add_failure(item.failed(reason))
-                progress.done += 1
-        can = [(item.variant, item) for item in own if item.case.id not in refused]
-        for variant, rows in _by_name(can).items():
-            rows = _order_by_length(rows, expected)
-            pairs = [(prompts[r.case.id, variant], expected[r.case.id]) for r in rows]
-            found = engine.loglikelihoods(variant, pairs)
-            for item, loglikelihood in zip(rows, found, strict=True):
-                _keep_likelihood(item, loglikelihood, len(expected[item.case.id]), journal)
-                progress.done += 1
-                progress.check()
-
-
-def _refused_cases(expected: Mapping[str, tuple[int, ...]], journal: Journal) -> dict[str, str]:
-    """Return why this model cannot score some cases, by case id.
-
-    Likelihoods are compared per token, so all models must split the expected outputs into the same
-    tokens. The first engine, which has the baseline, sets the tokens. A model that splits any
-    expected output in another way is refused for all cases.
-    """
-    state = journal.state
-    kept = state.expected_tokens
-    now = {case_id: content_key(list(ids))[:16] for case_id, ids in expected.items()}
-    journal.save_state(replace(state, expected_tokens={**now, **kept}))
-    other = (
-        "this model's tokenizer splits expected outputs into other tokens than the baseline's, so "
-        "the two cannot be compared per token"
-    )
-    is_other = any(kept.get(case_id, key) != key for case_id, key in now.items())
-    refused = dict.fromkeys(now, other) if is_other else {}
-    empty = "the expected output has no token"
-    return refused | {case_id: empty for case_id, ids in expected.items() if not ids}
-
-
-def _keep_likelihood(
-    item: LikelihoodItem, loglikelihood: float | NoResult, n_tokens: int, journal: Journal
-) -> None:
-    if isinstance(loglikelihood, NoResult):
-        journal.add_failure(item.failed(loglikelihood.reason, loglikelihood.retry))
-        return
-    score_of = item.metric.from_loglikelihood
-    assert score_of is not None, "`likelihood_items` takes only metrics that have one"
-    try:
-        found = check_score(item.metric.spec, score_of(loglikelihood, n_tokens))
-    except MetricError as error:
-        journal.add_failure(item.failed(str(error)))
-    else:
-        journal.add_score(Score(*item.place, found.value, found.reason))
-
-
-def _order_by_length(
-    rows: Sequence[LikelihoodItem], expected: Mapping[str, tuple[int, ...]]
-) -> list[LikelihoodItem]:
-    """Order the items by length within each window of the drawn order, the longest first.
-
-    So a run that ends early has both long and short cases, and a lack of memory shows at once.
-    """
-    return [
-        item
-        for start in range(0, len(rows), _WINDOW)
-        for item in sorted(rows[start : start + _WINDOW], key=lambda r: -len(expected[r.case.id]))
-    ]
-
-
-def _by_name(named: Sequence[tuple[str, LikelihoodItem]]) -> dict[str, list[LikelihoodItem]]:
-    """Group the items by name, in the order in which the names first come."""
-    found: dict[str, list[LikelihoodItem]] = {}
-    for name, item in named:
-        found.setdefault(name, []).append(item)
-    return found

@@ -23,18 +23,18 @@ from plugin.cache import (
     SHARED_TABLES,
     Cache,
     Judgment,
-    completion_from_row,
     find_open_file,
     place_of,
 )
 from plugin.commits import Commits
 from plugin.errors import JournalGoneError, OptionError
-from plugin.item_rows import ITEM_TABLES, ItemRows
+from plugin.item_rows import ITEM_TABLES
 from plugin.keys import SecretMask
 from plugin.preference_rows import PREFERENCE_TABLES
 from plugin.records import Case, Completion, Failure, JudgeScore, Score
 from plugin.run_facts import RunHeader, RunState
-from plugin.thinking import SplitText, answers_in, split_completions
+from plugin.sample_rows import SAMPLE_TABLES, SampleRows, Samples
+from plugin.thinking import SplitText, answers_in, sample_answers_in, split_completions
 
 JOURNAL_FORMAT = 2
 """Version 1 had no fixed names for facts and no `retry` for failures; it is refused."""
@@ -63,6 +63,7 @@ INSERT OR IGNORE INTO meta VALUES ('schema_version', '{JOURNAL_FORMAT}');
 _OWN_TABLES = (
     *("cases", "answers", "scores", "judge_scores", "failures"),
     *("preferences", "preference_failures", "item_results", "text_readings", "next_tokens"),
+    *("sample_answers", "sample_scores", "sample_failures"),
 )
 """What a new run does not take over."""
 
@@ -96,13 +97,13 @@ def kept_text(folder: Path | None) -> str:
     return ", ".join(f"{n:,} {name if n > 1 else name[:-1]}" for name, n in counts.items() if n)
 
 
-class Journal(ItemRows):
+class Journal(SampleRows):
     """Keep one run's rows; look into the shared cache, if there is one, for what is missing.
 
     Secrets are replaced in all that comes from models and servers before it is written.
     """
 
-    tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES + ITEM_TABLES
+    tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES + ITEM_TABLES + SAMPLE_TABLES
     way_out = (
         "move it away ({command}) and begin the run again with the command that began it: what the "
         "cache (--cache_dir) holds is not made or paid for again"
@@ -309,7 +310,10 @@ class Journal(ItemRows):
         completion = self.keep_completion(key, completion, shared)
         where = (completion.case_id, completion.variant)
         with self._instead_of_failure(*where, ""):
-            self._query("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", *where, key)
+            if completion.sample:
+                self._add_later_answer(key, completion)
+            else:
+                self._query("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", *where, key)
 
     def keep_completion(self, key: str, completion: Completion, shared: bool = True) -> Completion:
         """Keep a completion that answers no case, as `add_answer`; return it without secrets."""
@@ -318,15 +322,6 @@ class Journal(ItemRows):
         if self.cache and shared:
             self.cache.add_completion(key, completion)
         return completion
-
-    def completions(self) -> dict[tuple[str, str], Completion]:
-        """Return all completions, by case id and variant."""
-        rows = self._rows("SELECT case_id, variant, body FROM answers JOIN completions USING (key)")
-        with self._reading("completions"):
-            return {
-                (case, name): completion_from_row(body).copy_for(case, name)
-                for case, name, body in rows
-            }
 
     def split_texts(self) -> dict[tuple[str, str], SplitText]:
         """Return each completion's thoughts and answer, by case id and variant.
@@ -341,9 +336,19 @@ class Journal(ItemRows):
     def answers(self) -> dict[tuple[str, str], Completion]:
         """Return what is scored, the completions without their thoughts, by case id and variant.
 
-        A completion that ends inside its thoughts has no answer and is left out.
+        A completion that ends inside its thoughts has no answer and is left out. Of several
+        samples it is the first one with an answer.
         """
+        if self.has_samples():
+            return {place: own[0] for place, own in self.sample_answers().items()}
         return answers_in(self.completions(), self.split_texts())
+
+    def sample_answers(self) -> Samples:
+        """Return what is scored of all samples, as `answers`; a place without any is left out."""
+        if not self.has_samples():
+            return {place: (one,) for place, one in self.answers().items()}
+        strips = self.has_begun and self.header.strips_thoughts
+        return sample_answers_in(self.samples(), strips=strips)
 
     def completion(self, key: str, shared: bool = True) -> Completion | None:
         """Return the completion with this key; if `shared`, look into the shared cache too."""

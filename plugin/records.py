@@ -153,6 +153,14 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """How a completion is drawn at random; the same seed draws with the same noise."""
+
+    seed: int
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What one variant is to complete for one case.
 
@@ -161,6 +169,8 @@ class Prompt:
         messages: the turns, under the variant's system prompt.
         token_ids: the same as tokens; empty where the engine never sees any.
         max_tokens: longest completion of this prompt, in tokens; None for the engine's.
+        draw: how it is drawn; None for the most likely tokens.
+        sample: which of several completions of the case it is, from 0.
     """
 
     case_id: str
@@ -168,6 +178,13 @@ class Prompt:
     messages: tuple[Message, ...]
     token_ids: tuple[int, ...]
     max_tokens: int | None = None
+    draw: Draw | None = None
+    sample: int = 0
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Return case, variant and sample, which together name its completion."""
+        return self.case_id, self.variant, self.sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +200,7 @@ class Completion:
         n_prompt_tokens: length of the prompt; None where not counted.
         n_tokens: length of the completion; None where not counted.
         is_masked: whether its text held a secret, which was replaced.
+        sample: which of several completions of the case it is, from 0.
     """
 
     case_id: str
@@ -194,6 +212,7 @@ class Completion:
     n_prompt_tokens: int | None
     n_tokens: int | None = None
     is_masked: bool = False
+    sample: int = 0
 
     def copy_for(self, case_id: str, variant: str) -> Completion:
         """Return the same completion for another case or variant that would get it too."""
@@ -398,6 +417,7 @@ class Failure:
         metric: None where the failure is not a metric's.
         retry: whether asking again may help (memory was short, a server gave no answer).
         baseline: what the variant was to be compared with; None for all but a failed preference.
+        sample: which of several completions of the case could not be had, from 0.
     """
 
     case_id: str
@@ -407,6 +427,14 @@ class Failure:
     metric: str | None = None
     retry: bool = False
     baseline: str | None = None
+    sample: int = 0
+
+
+def failed(prompt: Prompt, reason: str, *, retry: bool = False) -> Failure:
+    """Return the failure that stands in the place of a prompt's completion."""
+    return Failure(
+        prompt.case_id, "generate", reason, prompt.variant, retry=retry, sample=prompt.sample
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,11 +261,16 @@ def _complete_all(
     probe = ProbeStage(asked, plan.variants, journal, progress)
     stages: list[EngineStage] = [training.stage] if training else []
     stages += [probe, HarnessStage(plan.tasks, journal, progress)]
-    make_completions(cases, plan.lineup.loads, journal, progress, plan.metrics, stages)
+    sampling = plan.params.sampling
+    make_completions(
+        cases, plan.lineup.loads, journal, progress, plan.metrics, stages, sampling=sampling
+    )
     if training:
         training.look_at_completions()
+    answered = journal.answers()
     for failure in unfinished_failures(journal.split_texts()):
-        journal.add_failure(failure)
+        if (failure.case_id, str(failure.variant)) not in answered:
+            journal.add_failure(failure)
     if not rated:
         return ()
     return accept_ratings(rated, journal)  # before the judge is paid

@@ -7,7 +7,7 @@ template may write the opening tag itself, so that the text begins inside the th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from plugin.records import Completion, Failure
@@ -127,6 +127,26 @@ def answers_in(
         for place, completion in completions.items()
         if split[place].is_finished
     }
+
+
+def sample_answers_in(
+    samples: Mapping[Place, Sequence[Completion]], *, strips: bool
+) -> dict[Place, tuple[Completion, ...]]:
+    """Return the answers of all samples; a place where none has an answer is left out.
+
+    Args:
+        samples: the completions of each place.
+        strips: whether thoughts are no part of an answer.
+    """
+    found = dict[Place, list[Completion]]()
+    for number in sorted({one.sample for own in samples.values() for one in own}):
+        these = {
+            place: one for place, own in samples.items() for one in own if one.sample == number
+        }
+        answers = answers_in(these, split_completions(these)) if strips else these
+        for place, one in answers.items():
+            found.setdefault(place, []).append(one)
+    return {place: tuple(own) for place, own in found.items()}
 
 
 def unfinished_failures(split: Mapping[Place, SplitText]) -> list[Failure]:

@@ -11,8 +11,9 @@ import pytest
 
 from demo import FOLDER
 from plugin import metrics
-from plugin.generate import _WINDOW, _order_by_length, likelihood_items, make_completions
+from plugin.generate import make_completions
 from plugin.journal import Journal
+from plugin.likelihoods import _WINDOW, _order_by_length, likelihood_items
 from plugin.plan.variants import Load
 from plugin.records import Case, Completion, Failure, Message, NoResult, Variant
 from plugin.worker import Progress, Stopped

@@ -13,10 +13,10 @@ from tests.conftest import ROOT
 ORDER = (
     "errors | worker body commits pace records sheets languages terminal training_facts "
     "training_curves | keys | net results run_facts thinking | cache "
-    "| preference_rows | item_rows sandbox | journal | load metrics compare | training | certify "
-    "| engines | judges | trust | capability | memorisation | report "
-    "| hosts score forecast proofs | plan | reopen | generate conclude ratings | gate | run "
-    "| sweep | certifying history reading_curves | typed | cli"
+    "| preference_rows sampling | item_rows sandbox | sample_rows | journal | load metrics compare "
+    "| training | certify | engines | judges | trust | capability | memorisation | report "
+    "| hosts score forecast proofs | plan | reopen | likelihoods | generate conclude ratings "
+    "| gate | run | sweep | certifying history reading_curves | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 

@@ -146,7 +146,10 @@ class Engine(Protocol):
         """
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
-        """Generate greedily; after every decoding step, yield what ended in it (often nothing).
+        """Complete the prompts; after every decoding step, yield what ended in it (often nothing).
+
+        A prompt with a `draw` is drawn at its temperature with its seed, whatever else is in the
+        batch; one without gets the most likely tokens. Results name the prompt's sample.
 
         A failure has `retry` if the engine was out of memory or a server gave no answer. It has no
         `retry` if the prompt is longer than the model's context, or no completion was recorded.
@@ -194,6 +197,7 @@ class EngineEntry:
         batch_size: default number of completions generated at the same time.
         adapter_kind: the adapter format that it loads without conversion; None if it loads none.
         by_name_only: whether only --engine NAME chooses it, and no workers run it.
+        draws: whether it completes at a temperature above 0.
     """
 
     module: str
@@ -203,6 +207,7 @@ class EngineEntry:
     batch_size: int = 1
     adapter_kind: Literal["mlx", "peft"] | None = None
     by_name_only: bool = False
+    draws: bool = False
 
 
 _DEFAULT = "pip install -r requirements.txt -c constraints/default.txt"
@@ -216,6 +221,7 @@ ENGINES = {
         gives=_GIVEN_BY_WEIGHTS,
         batch_size=32,
         adapter_kind="mlx",
+        draws=True,
     ),
     "transformers": EngineEntry(
         module="plugin.engines.transformers",
@@ -224,6 +230,7 @@ ENGINES = {
         gives=_GIVEN_BY_WEIGHTS,
         batch_size=64,
         adapter_kind="peft",
+        draws=True,
     ),
     "vllm": EngineEntry(
         module="plugin.engines.vllm",
@@ -233,6 +240,7 @@ ENGINES = {
         batch_size=256,
         adapter_kind="peft",
         by_name_only=True,
+        draws=True,
     ),
     "server": EngineEntry(
         module="plugin.engines.server",
@@ -240,6 +248,7 @@ ENGINES = {
         install=_DEFAULT,
         gives=frozenset({"seconds", "tokens", "finish_reason"}),
         batch_size=32,
+        draws=True,
     ),
     "recorded": EngineEntry(module="plugin.engines.recorded"),
     "ray": EngineEntry(

@@ -24,7 +24,7 @@ from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
 from plugin.engines.plain_text import PlainText
 from plugin.engines.templates import TemplateFailure, TemplateText, template_text
 from plugin.errors import FaultError, ModelError, one_line
-from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt, failed
 
 
 class LocalEngine(ABC):
@@ -351,7 +351,7 @@ def split_by_context(
                 f"the prompt has {n} tokens, but the model's context is {limit}; prompts are never "
                 "shortened"
             )
-            too_long.append(Failure(prompt.case_id, "generate", reason, prompt.variant))
+            too_long.append(failed(prompt, reason))
         else:
             fits.append(prompt)
     return fits, tuple(too_long)

@@ -157,11 +157,11 @@ class EngineWorker:
 
     def generate(
         self, prompts: Sequence[Prompt]
-    ) -> Iterator[tuple[tuple[tuple[str, str | None], Completion | Failure], ...]]:
+    ) -> Iterator[tuple[tuple[tuple[str, str | None, int], Completion | Failure], ...]]:
         """See `Engine.generate`; yield each result with its key, and skip empty steps."""
         for ended in self._engine.generate(prompts):
             if ended:
-                yield tuple(((one.case_id, one.variant), one) for one in ended)
+                yield tuple(((one.case_id, one.variant, one.sample), one) for one in ended)
 
     def loglikelihoods(
         self, variant: str, pairs: Sequence[NumberedPair]

@@ -26,7 +26,10 @@ from plugin.net import (
     status_meaning,
     text_at,
 )
-from plugin.records import Completion, Message, Prompt
+from plugin.records import Completion, Draw, Message, Prompt
+
+_N_SEEDS = 2**31
+"""Servers take no larger seeds."""
 
 _TIMEOUT_S = 30.0
 _FIRST_TOKEN_S = 300.0
@@ -49,8 +52,9 @@ def completion_request(
     n_tokens: int,
     chat: bool,
     enable_thinking: bool | None = None,
+    draw: Draw | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """Return path and body of a request for a greedy completion.
+    """Return path and body of a request for a completion.
 
     Args:
         name: the model's name on the server.
@@ -60,9 +64,18 @@ def completion_request(
             plain text that the other engines use without a template.
         enable_thinking: value passed to the template as vLLM and SGLang expect it; None passes
             nothing.
+        draw: how it is drawn; None for the most likely tokens.
     """
     turns = [{"role": turn.role, "content": sendable(turn.content)} for turn in messages]
-    sampling = {"temperature": 0, "seed": 0, "max_tokens": n_tokens, "stream": False}
+    sampling: dict[str, Any] = {
+        "temperature": 0,
+        "seed": 0,
+        "max_tokens": n_tokens,
+        "stream": False,
+    }
+    if draw:  # servers may have a top_p of their own
+        seed = draw.seed % _N_SEEDS
+        sampling |= {"temperature": draw.temperature, "seed": seed, "top_p": 1}
     if chat:
         body = {"model": name, "messages": turns, **sampling}
         if enable_thinking is not None:
@@ -99,6 +112,7 @@ def completion_from_reply(prompt: Prompt, reply: Any, seconds: float, chat: bool
         seconds=seconds,
         n_prompt_tokens=count_at(get_path(reply, "usage", "prompt_tokens")),
         n_tokens=count_at(get_path(reply, "usage", "completion_tokens")),
+        sample=prompt.sample,
     )
 
 

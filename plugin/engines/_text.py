@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from plugin.certify.certificate import Certificate, Tell, not_applicable, tell_nobody
 from plugin.errors import OptionError
-from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt, failed
 
 
 class TextEngine:
@@ -67,9 +67,7 @@ class TextEngine:
 
 def _to_record(prompt: Prompt, answer: str | NoResult) -> Completion | Failure:
     if isinstance(answer, NoResult):
-        return Failure(
-            prompt.case_id, "generate", answer.reason, prompt.variant, retry=answer.retry
-        )
+        return failed(prompt, answer.reason, retry=answer.retry)
     return Completion(
         case_id=prompt.case_id,
         variant=prompt.variant,
@@ -78,4 +76,5 @@ def _to_record(prompt: Prompt, answer: str | NoResult) -> Completion | Failure:
         finish_reason=None,
         seconds=None,
         n_prompt_tokens=None,
+        sample=prompt.sample,
     )

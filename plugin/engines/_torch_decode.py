@@ -24,9 +24,9 @@ from plugin.engines._torch import (
     is_out_of_memory,
 )
 from plugin.engines._torch_plan import plan_slots
-from plugin.engines._torch_slots import SlotPlan, TorchSlots, round_columns
+from plugin.engines._torch_slots import SlotDraws, SlotPlan, TorchSlots, round_columns
 from plugin.errors import FaultError
-from plugin.records import Completion, Failure, NoResult, Prompt
+from plugin.records import Completion, Failure, NoResult, Prompt, failed
 
 MOST_ROWS = 512
 """Largest number of rows on a GPU where the user names none; more are hardly faster."""
@@ -36,6 +36,9 @@ _SHARE = 0.7
 
 _N_PROBED = 32
 """Tokens of a completion that are compared between batches."""
+
+_DRAWN_BYTES = 40
+"""Memory for each logit of a row that is drawn: its noise is made of integers of 64 bits."""
 
 _REFILL_SHARE = 8
 """Prompts are read when one slot in so many is free: reading few at a time is slow on a GPU."""
@@ -226,7 +229,8 @@ class PromptDecoder:
 
     def _new_slots(self, n_rows: int, prompts: Sequence[Prompt]) -> TorchSlots:
         assert self._plan is not None, "`_can_use_slots` makes it"
-        return TorchSlots(self._model, self._plan, n_rows, self._width(prompts))
+        drawn = any(prompt.draw for prompt in prompts)
+        return TorchSlots(self._model, self._plan, n_rows, self._width(prompts), is_drawn=drawn)
 
     def _width(self, prompts: Sequence[Prompt]) -> int:
         longest = max(len(one.token_ids) + room_left(one, self._settings) for one in prompts)
@@ -246,7 +250,8 @@ class PromptDecoder:
         if not self._is_measured or self._plan is None:
             return n_rows
         budget = _SHARE * (_free_memory() + n_held_bytes)
-        row = self._width(prompts) * self._plan.bytes_per_token + 8 * self._plan.n_vocabulary
+        a_logit = _DRAWN_BYTES if any(prompt.draw for prompt in prompts) else 8
+        row = self._width(prompts) * self._plan.bytes_per_token + a_logit * self._plan.n_vocabulary
         return max(1, min(n_rows, int(budget / row)))
 
     def _complete_in_batches(self, waiting: deque[Prompt], ends: Set[int]) -> Iterator[Ended]:
@@ -278,13 +283,15 @@ class PromptDecoder:
     def _next_tokens(
         self, rows: TorchRows, live: Sequence[GrowingCompletion], places: Sequence[int]
     ) -> list[int] | None:
-        """Return the most likely next token of each remaining row; None when memory ran out."""
+        """Return the next token of each remaining row; None when memory ran out."""
         try:
             if live[0].token_ids:
                 rows.keep(places)
                 logits = rows.step([growing.token_ids[-1] for growing in live])
             else:
                 logits = rows.read([growing.prompt.token_ids for growing in live])
+            if any(growing.prompt.draw for growing in live):
+                logits = _noisy(logits, live)
             chosen: list[int] = logits.argmax(-1).tolist()
             return chosen
         except RuntimeError as error:  # also raised when torch is out of memory
@@ -301,7 +308,19 @@ class PromptDecoder:
             seconds=growing.seconds,
             n_prompt_tokens=len(growing.prompt.token_ids),
             n_tokens=len(growing.token_ids),
+            sample=growing.prompt.sample,
         )
+
+
+def _noisy(logits: Any, live: Sequence[GrowingCompletion]) -> Any:
+    """Return logits of which the largest is the draw of each row."""
+    import torch
+
+    draws = SlotDraws(len(live), logits.shape[-1], logits.device)
+    draws.begin(range(len(live)), [one.prompt.draw for one in live], [0] * len(live))
+    return draws.noisy(
+        logits, torch.tensor([len(one.token_ids) for one in live], device=logits.device)
+    )
 
 
 class _SlotRows:
@@ -348,7 +367,10 @@ class _SlotRows:
         for slot in slots:
             prompt = waiting.popleft()
             self._rows[slot] = GrowingCompletion(prompt, room_left(prompt, self._settings))
-        self.slots.read([self._rows[slot].prompt.token_ids for slot in slots], slots)
+        prompts = [self._rows[slot].prompt for slot in slots]
+        ids = [one.token_ids for one in prompts]
+        self.slots.set_draws([one.draw for one in prompts], [*map(len, ids)], slots)
+        self.slots.read(ids, slots)
 
     def resize(self, n_slots: int, width: int) -> None:
         """Change number and width of the slots."""
@@ -400,7 +422,7 @@ def no_memory_result(what: str, n_tokens: int) -> NoResult:
 
 def _no_memory_failure(prompt: Prompt) -> Failure:
     reason = no_memory_result("a prompt", len(prompt.token_ids)).reason
-    return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=True)
+    return failed(prompt, reason, retry=True)
 
 
 def _free_memory() -> int:

@@ -19,6 +19,8 @@ import numpy as np
 
 from plugin.engines._torch_graphs import StepGraphs
 from plugin.engines._torch_layers import SlotLayer, SlotPlace, use_grouped_attention
+from plugin.records import Draw
+from plugin.sampling import gumbel, noise_bits, words_of
 
 BLOCK = 16
 """Steps between two looks at the tokens on a GPU; a row that ends between them waits till then."""
@@ -62,7 +64,14 @@ class TorchSlots:
     """
 
     def __init__(
-        self, model: Any, plan: SlotPlan, n_slots: int, width: int, *, is_guided: bool = False
+        self,
+        model: Any,
+        plan: SlotPlan,
+        n_slots: int,
+        width: int,
+        *,
+        is_guided: bool = False,
+        is_drawn: bool = False,
     ) -> None:
         """Allocate the rows' tokens; keys and values follow with the first prompt.
 
@@ -72,6 +81,7 @@ class TorchSlots:
             n_slots: number of rows.
             width: positions of a row.
             is_guided: whether only tokens that `allow` names may be written.
+            is_drawn: whether some rows are drawn at random.
         """
         import torch
         from transformers.cache_utils import Cache, CacheLayerMixin
@@ -92,6 +102,7 @@ class TorchSlots:
             self._tokens = torch.zeros(n_slots, dtype=torch.long, device=model.device)
             self._positions = torch.zeros_like(self._tokens)
             self._step = torch.zeros_like(self._tokens[:1])
+            self._draws = SlotDraws(n_slots, plan.n_vocabulary, model.device) if is_drawn else None
             self._allowed = None
             if is_guided:
                 shape = (n_slots, plan.n_vocabulary)
@@ -130,6 +141,19 @@ class TorchSlots:
         while size > _FEWEST_ROWS and n <= -(-size // 4):
             size = -(-size // 4)
         return size
+
+    def set_draws(
+        self, draws: Sequence[Draw | None], lengths: Sequence[int], slots: Sequence[int]
+    ) -> None:
+        """Say how the completions in these slots are drawn; call it before `read`.
+
+        Args:
+            draws: how; None for the most likely tokens.
+            lengths: of the prompts.
+            slots: where each of them goes.
+        """
+        if self._draws:
+            self._draws.begin(slots, draws, [length - 1 for length in lengths])
 
     def read(self, prompts: Sequence[Sequence[int]], slots: Sequence[int]) -> None:
         """Read prompts into free slots; the first step reads their last token.
@@ -202,7 +226,8 @@ class TorchSlots:
                 torch.tensor(each, device=self._model.device) for each in (origins, targets)
             )
             held = [each for layer in self._layers for each in (layer.keys, layer.values)]
-            for each in (self._tokens, self._positions, *held):
+            drawn = self._draws.rows if self._draws else ()
+            for each in (self._tokens, self._positions, *drawn, *held):
                 if each is not None:
                     each[other] = each[one]
         for origin, target in zip(origins, targets, strict=True):
@@ -267,6 +292,8 @@ class TorchSlots:
             self._tokens, self._positions = (
                 _resized(each, n_kept, (n_slots,)) for each in (self._tokens, self._positions)
             )
+            if self._draws:
+                self._draws.rows = [_resized(each, n_kept, (n_slots,)) for each in self._draws.rows]
             self._allocate(n_slots, width)
             for layer in self._layers:
                 layer.resize(n_slots, width)
@@ -282,6 +309,8 @@ class TorchSlots:
         logits = self._forward(n_rows, n_columns)
         if self._allowed is not None:
             logits = logits.masked_fill(~self._allowed[:n_rows], float("-inf"))
+        if self._draws:
+            logits = self._draws.noisy(logits, self._positions[:n_rows])
         chosen = logits.argmax(-1)
         self._tokens[:n_rows].copy_(chosen)
         step = self._step.expand(n_rows)[:, None]
@@ -321,6 +350,66 @@ class TorchSlots:
         """Return the name of each layer's kind, as models with both kinds call them."""
         names = {True: "full_attention", False: "sliding_attention"}
         return [names[window is None] for window in self._plan.windows]
+
+
+class SlotDraws:
+    """Hold on the device how the row of each slot is drawn.
+
+    Attributes:
+        rows: one tensor with a value per slot for each of: the two words of the seed, the column of
+            the prompt's last token, the temperature, and whether the row is drawn (1 or 0).
+    """
+
+    def __init__(self, n_slots: int, n_vocabulary: int, device: Any) -> None:
+        """Begin with rows of which none is drawn."""
+        import torch
+
+        whole = torch.zeros(n_slots, dtype=torch.long, device=device)
+        self.rows = [*(torch.zeros_like(whole) for _ in range(3)), whole + 1.0, whole + 0.0]
+        self._ids = torch.arange(n_vocabulary, device=device)
+
+    def begin(
+        self, slots: Sequence[int], draws: Sequence[Draw | None], begins: Sequence[int]
+    ) -> None:
+        """Set how the rows of these slots are drawn."""
+        import torch
+
+        facts = [
+            (*words_of(draw.seed), begin, draw.temperature, 1.0)
+            if draw
+            else (0, 0, begin, 1.0, 0.0)
+            for draw, begin in zip(draws, begins, strict=True)
+        ]
+        with torch.inference_mode():
+            index = torch.tensor(list(slots), device=self._ids.device)
+            for each, values in zip(self.rows, zip(*facts, strict=True), strict=True):
+                each[index] = torch.tensor(values, device=each.device).to(each.dtype)
+
+    def noisy(self, logits: Any, positions: Any) -> Any:
+        """Return logits of which the largest is each row's draw."""
+        low, high, begins, temperature, is_drawn = (each[: len(logits), None] for each in self.rows)
+        return add_noise(
+            logits, (low, high), positions[:, None] - begins, self._ids, temperature, is_drawn
+        )
+
+
+def add_noise(
+    logits: Any, words: tuple[Any, Any], steps: Any, ids: Any, temperature: Any, is_drawn: Any
+) -> Any:
+    """Return logits / temperature with Gumbel noise; rows that are not drawn keep theirs.
+
+    Args:
+        logits: shape (n_rows, n_vocabulary).
+        words: the words of the rows' seeds, shape (n_rows, 1) each.
+        steps: the place of the next token in its completion, shape (n_rows, 1).
+        ids: the vocabulary's token ids, shape (n_vocabulary,).
+        temperature: shape (n_rows, 1); 1 where nothing is drawn.
+        is_drawn: 1 or 0, shape (n_rows, 1).
+    """
+    import torch
+
+    noise = gumbel(noise_bits(words, steps, ids), torch, lambda each: each.float())
+    return torch.where(is_drawn > 0, logits.float() / temperature + noise, logits.float())
 
 
 def round_columns(n: int) -> int:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from plugin.errors import FaultError, one_line
+from plugin.records import Draw
 
 
 class Ask(NamedTuple):
@@ -41,11 +42,18 @@ class Answered(NamedTuple):
 
 def greedy(max_tokens: int, **more: Any) -> Any:
     """Return vLLM's parameters for greedy decoding; only the given stop tokens end a text."""
+    return drawing(None, max_tokens, **more)
+
+
+def drawing(draw: Draw | None, max_tokens: int, **more: Any) -> Any:
+    """Return vLLM's parameters for a draw, with a random generator of its own; see `greedy`."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
+    own = {"seed": draw.seed} if draw else {}
     return SamplingParams(
-        temperature=0.0,
+        temperature=draw.temperature if draw else 0.0,
+        **own,
         max_tokens=max_tokens,
         ignore_eos=True,
         detokenize=False,

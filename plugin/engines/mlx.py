@@ -27,7 +27,8 @@ from plugin.engines._mlx_rope import ConfigReader, rope_changes, text_reader
 from plugin.engines.templates import TemplateText, begin_tokenizer_check, template_text
 from plugin.errors import FaultError, ModelError, one_line
 from plugin.load.files import NO_CODE, refuse_code
-from plugin.records import Completion, Prompt
+from plugin.records import Completion, Draw, Prompt
+from plugin.sampling import gumbel, noise_bits, words_of
 
 
 def version() -> str:
@@ -179,7 +180,9 @@ class MlxEngine(LocalEngine):
         try:
             ids = [list(prompt.token_ids) for prompt in prompts]
             rooms = [room_left(prompt, self._settings) for prompt in prompts]
-            uids = batch.insert(ids, rooms) if ids else []
+            samplers = [_MlxDraw(one.draw) if one.draw else None for one in prompts]
+            drawing = {"samplers": samplers} if any(samplers) else {}
+            uids = batch.insert(ids, rooms, **drawing) if ids else []
             growing = {uid: _GrowingMlx(prompt) for uid, prompt in zip(uids, prompts, strict=True)}
             while growing:
                 reading, writing = next_tokens_step(batch, "--batch_size")
@@ -203,6 +206,7 @@ class MlxEngine(LocalEngine):
             seconds=growing.seconds,
             n_prompt_tokens=len(growing.prompt.token_ids),
             n_tokens=len(growing.token_ids),
+            sample=growing.prompt.sample,
         )
 
 
@@ -245,6 +249,25 @@ def free_mlx_memory() -> None:
     mx.clear_cache()
     # A stream that is still open when its thread ends can abort the process at exit.
     mx.clear_streams()
+
+
+class _MlxDraw:
+    """Draw the next tokens of one completion, whatever its batch holds; see `plugin.sampling`."""
+
+    def __init__(self, draw: Draw) -> None:
+        self._words, self._temperature = words_of(draw.seed), draw.temperature
+        self._step = 0
+
+    def __call__(self, logprobs: Any) -> Any:
+        """Return the next token of one row; the argument has the shape (1, n_vocabulary)."""
+        import mlx.core as mx
+
+        tokens = mx.arange(logprobs.shape[-1], dtype=mx.int64)[None]
+        low, high, step = (mx.array(one, dtype=mx.int64) for one in (*self._words, self._step))
+        bits = noise_bits((low, high), step, tokens)
+        noise = gumbel(bits, mx, lambda each: each.astype(mx.float32))
+        self._step += 1
+        return mx.argmax(logprobs.astype(mx.float32) / self._temperature + noise, axis=-1)
 
 
 class _GrowingMlx:

@@ -108,7 +108,7 @@ class RayEngine:
             FaultError: when too many workers are lost.
         """
         queue = WorkQueue(prompts, lambda prompt: prompt.variant, self._batch_size, self._n_workers)
-        task = WorkerTask[Prompt]("generate", (), lambda prompt: (prompt.case_id, prompt.variant))
+        task = WorkerTask[Prompt]("generate", (), lambda prompt: prompt.place)
         for answers in share_work(self._pool, task, queue):
             yield tuple(result for _, result in answers)
 

@@ -29,8 +29,8 @@ def load(recorded: Mapping[str, RecordedCompletions]) -> RecordedEngine:
 class RecordedEngine(TextEngine):
     """Hand out what was read from files.
 
-    A file has one completion at most for each case, and the prompt's text is not looked at: two
-    cases that ask the same may have different completions.
+    A file has one completion at most for each case, or a list of samples, and the prompt's text is
+    not looked at: two cases that ask the same may have different completions.
     """
 
     why_uncertified: ClassVar[str] = ELSEWHERE
@@ -44,7 +44,8 @@ class RecordedEngine(TextEngine):
         self._recorded = recorded
 
     def complete(self, prompt: Prompt) -> str | NoResult:
-        """Return the recorded text, or why the file has none for this case."""
-        found = self._recorded[prompt.variant]
-        text = found.texts.get(prompt.case_id)
-        return NoResult(found.missing[prompt.case_id]) if text is None else text
+        """Return the recorded text, or why the file has none for this case.
+
+        Of a list of samples it is the one that the prompt names.
+        """
+        return self._recorded[prompt.variant].sample(prompt.case_id, prompt.sample)

@@ -36,7 +36,7 @@ from plugin.net import (
     retry,
 )
 from plugin.pace import ConcurrencyLimit
-from plugin.records import VANILLA, Completion, Failure, Prompt
+from plugin.records import VANILLA, Completion, Failure, Prompt, failed
 
 TIMEOUT_S = 300.0
 """The longest time for one request: a slow server with many at once may take minutes for each.
@@ -194,7 +194,7 @@ class ServerCalls:
                 raise ServerDownError(long_wait_text(who, error)) from error
             if error.retry:
                 reason = f"{NO_ANSWER} ({error}); a resumed run tries again"
-            return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=error.retry)
+            return failed(prompt, reason, retry=error.retry)
 
     async def _request(self, prompt: Prompt, n_tokens: int) -> Completion:
         """Send one request and return its completion.
@@ -207,7 +207,7 @@ class ServerCalls:
         name, chat = settings.names[prompt.variant], settings.chat_template
         limit = n_tokens if prompt.max_tokens is None else prompt.max_tokens
         path, body = completion_request(
-            name, prompt.messages, limit, chat, settings.enable_thinking
+            name, prompt.messages, limit, chat, settings.enable_thinking, prompt.draw
         )
         began = time.perf_counter()
         try:

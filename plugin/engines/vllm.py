@@ -38,11 +38,11 @@ from plugin.engines._vllm_adapters import (
     largest_rank,
     room_for_rank,
 )
-from plugin.engines._vllm_requests import Answered, Ask, VllmRequests, greedy
+from plugin.engines._vllm_requests import Answered, Ask, VllmRequests, drawing, greedy
 from plugin.engines.templates import begin_tokenizer_check, template_text
 from plugin.errors import ModelError, OptionError, one_line
 from plugin.load.model import ModelFolder
-from plugin.records import VANILLA, Completion, Failure, NoResult, Prompt
+from plugin.records import VANILLA, Completion, Failure, NoResult, Prompt, failed
 
 WRITTEN_FOR = "0.33.0"
 """The version of vLLM whose interface this is."""
@@ -292,7 +292,8 @@ class VllmEngine(LocalEngine):
         """See `LocalEngine._decode`."""
         ends = sorted(self._ends(prompts))
         asks = [
-            Ask(one, one.token_ids, greedy(self._room(one), stop_token_ids=ends)) for one in prompts
+            Ask(one, one.token_ids, drawing(one.draw, self._room(one), stop_token_ids=ends))
+            for one in prompts
         ]
         for step in self._requests.run(asks, self._settings.batch_size, self._on.lora):
             yield tuple(self._finish(one, ends) for one in step)
@@ -306,7 +307,7 @@ class VllmEngine(LocalEngine):
         made = answered.output.outputs[0]
         if made.finish_reason not in ("stop", "length"):
             reason = f"vLLM ended this completion with {made.finish_reason!r}, so it is not whole"
-            return Failure(prompt.case_id, "generate", reason, prompt.variant, retry=True)
+            return failed(prompt, reason, retry=True)
         ids = [int(token) for token in made.token_ids]
         if made.finish_reason == "stop" and ids and ids[-1] in ends:
             ids.pop()
@@ -319,6 +320,7 @@ class VllmEngine(LocalEngine):
             seconds=answered.seconds,
             n_prompt_tokens=len(prompt.token_ids),
             n_tokens=len(ids),
+            sample=prompt.sample,
         )
 
     def _ends(self, prompts: Sequence[Prompt]) -> set[int]:

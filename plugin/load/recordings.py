@@ -6,10 +6,11 @@ Rows are matched to cases by id, else by input. If a file has both, they must ag
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import NamedTuple
 
 from plugin.errors import DataError, OptionError, quote
@@ -63,6 +64,7 @@ class RecordedCompletions:
         texts: case id -> completion.
         missing: case id -> why there is no completion; for every case not in `texts`.
         n_unmatched: number of rows that match no case.
+        later: case id -> the samples after the first, where a cell holds a list of them.
     """
 
     column: str
@@ -70,6 +72,16 @@ class RecordedCompletions:
     texts: Mapping[str, str]
     missing: Mapping[str, str]
     n_unmatched: int
+    later: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def sample(self, case_id: str, number: int) -> str | NoResult:
+        """Return a sample of a case, counted from 0, or why there is none."""
+        if case_id not in self.texts:
+            return NoResult(self.missing[case_id])
+        every = (self.texts[case_id], *self.later.get(case_id, ()))
+        if number < len(every):
+            return every[number]
+        return NoResult(f"{self.column} has {len(every)} of the samples of this case")
 
 
 def parse_recording(text: str) -> Recording:
@@ -106,8 +118,10 @@ def completion_columns(recordings: Sequence[Recording], dataset: str) -> tuple[s
     return tuple(dict.fromkeys(name for group in names for name in group))
 
 
-def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedCompletions:
-    """Read the file, and find each case's completion.
+def read_recording(
+    recording: Recording, loaded: LoadedCases, n_samples: int = 1
+) -> RecordedCompletions:
+    """Read the file, and find each case's completion, or its samples where a cell holds a list.
 
     Rows are matched to cases by id if the file contains an id of a case, else by input. If a file
     has both, they must agree: nobody would notice a wrong match.
@@ -125,12 +139,17 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
     )
     named = Columns(input=source.columns.input, id=source.columns.id)
     layout, _ = lay_out(named, template, table)  # missing columns are reported by the join
-    rows = [_read_recorded_row(row, column, layout, own) for row in table.rows]
+    rows = [_read_recorded_row(row, column, layout, own, n_samples) for row in table.rows]
     bad = [f"{row.place}: {row.problem}" for row in rows if row.problem]
     if bad and not source.skip_bad_rows:
         raise DataError(
             f"{recording.file}: {len(bad)} of {len(rows)} rows cannot be used; correct them, or "
             "skip them with --skip_bad_rows:\n  " + "\n  ".join(first_few(bad, 20))
+        )
+    if n_samples > 1 and not any(row.later for row in rows):
+        raise OptionError(
+            f"--samples {n_samples}: no row of {recording.file} holds several completions in "
+            f"{column}; give lists of texts there, or leave --samples out"
         )
     joined_on, found = join_rows(recording.file, rows, loaded.cases, is_data_set=own)
     nothing = f"no completion was recorded: {os.path.basename(recording.file)} has no row for it"
@@ -146,6 +165,7 @@ def read_recording(recording: Recording, loaded: LoadedCases) -> RecordedComplet
             if case.id not in found or found[case.id].text is None
         },
         n_unmatched=len(rows) - len(found),
+        later={key: row.later for key, row in found.items() if row.later},
     )
 
 
@@ -178,7 +198,9 @@ def _find_column(
     )
 
 
-def _read_recorded_row(row: Row, column: str, layout: Layout, is_data_set: bool) -> RecordedRow:
+def _read_recorded_row(
+    row: Row, column: str, layout: Layout, is_data_set: bool, n_samples: int
+) -> RecordedRow:
     if row.problem is not None:
         return RecordedRow(row.place, None, (), None, row.problem)
     unused: list[str] = []  # ignored: a row without a usable id or input just matches no case
@@ -189,10 +211,32 @@ def _read_recorded_row(row: Row, column: str, layout: Layout, is_data_set: bool)
     value = row.cells.get(column)
     while layout.asked == "request" and isinstance(value, list) and len(value) == 1:
         value = value[0]  # an lm-eval sample has a list of answers for each request
-    text = _read_completion(value, column)
+    first, *later = _listed(value)[:n_samples] if n_samples > 1 else [value]
+    text, others = _read_completion(first, column), list[str]()
+    for one in later:
+        other = _read_completion(one, column)
+        if isinstance(other, NoResult):
+            text = other
+        elif other is not None:
+            others.append(other)
     if isinstance(text, NoResult):
         return RecordedRow(row.place, given or None, messages, None, text.reason)
-    return RecordedRow(row.place, given or None, messages, text, None)
+    if text is None and others:
+        text = others.pop(0)
+    return RecordedRow(row.place, given or None, messages, text, None, tuple(others))
+
+
+def _listed(value: object) -> list[object]:
+    """Return the samples of a cell: those of a list, also one in JSON as a csv has it."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = value
+        value = found if isinstance(found, list) else value
+    if isinstance(value, list):
+        return value or [None]
+    return [value]
 
 
 def _read_completion(value: object, column: str) -> str | NoResult | None:
@@ -202,7 +246,8 @@ def _read_completion(value: object, column: str) -> str | NoResult | None:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str):
-        return NoResult(f"{column} is {type_name(value)}; it must be text")
+        several = "; --samples N reads N completions from each list" * isinstance(value, list)
+        return NoResult(f"{column} is {type_name(value)}; it must be text{several}")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -219,6 +264,7 @@ class RecordedRow(NamedTuple):
         messages: the input; empty if the row has no input.
         text: the completion; None if there is none.
         problem: what is wrong with the row; None if nothing is.
+        later: the completions after the first, where the row has several.
     """
 
     place: str
@@ -226,6 +272,7 @@ class RecordedRow(NamedTuple):
     messages: tuple[Message, ...]
     text: str | None
     problem: str | None
+    later: tuple[str, ...] = ()
 
 
 def join_rows(

@@ -2,7 +2,7 @@
 
 The options of the groups model and data stand in `params_input`, those of metrics, judge and cost
 in `params_scoring`, those of the metrics of a task in `params_task`, those of general ability in
-`params_capability`, the others here. The command
+`params_capability`, those of sampling in `params_sampling`, the others here. The command
 line and its help come from `Params`, and so do the forms and tables that `tools/forms.py` writes.
 Values may arrive as text, as null or typed; they are parsed here and nowhere else.
 """
@@ -17,8 +17,9 @@ from pydantic import ConfigDict, ValidationError, field_validator
 from plugin.engines import ENGINES
 from plugin.errors import OptionError, did_you_mean
 from plugin.plan.options import CLI, NOT_CLASSIC, Option, option
-from plugin.plan.params_capability import CAPABILITY_OPTIONS, CapabilityParams
+from plugin.plan.params_capability import CAPABILITY_OPTIONS
 from plugin.plan.params_input import TRAINING_OPTIONS
+from plugin.plan.params_sampling import SamplingParams
 from plugin.plan.params_task import TASK_OPTIONS
 from plugin.terminal import is_plain, why_not_plain
 
@@ -27,7 +28,7 @@ _BATCH_SIZES = ", ".join(
 )
 
 
-class Params(CapabilityParams):
+class Params(SamplingParams):
     """Hold what the user asked for; unknown keys are ignored, since a form may send others'."""
 
     model_config = ConfigDict(
@@ -180,7 +181,7 @@ class Params(CapabilityParams):
 _UNSAID = (
     *("rival_prompt", "enable_thinking", "guard_metric", "retention_group", "retention_column"),
     *("preference_criteria", "preference_reference", "pairs", "style_control"),
-    *("expect_column", "tests_column"),
+    *("expect_column", "tests_column", "samples", "temperature", "judge_repeats"),
     *TASK_OPTIONS,
 )
 """Options that are no settings of a run which leaves them at their default."""

@@ -23,6 +23,7 @@ from plugin.plan.guards import check_retention, choose_guards
 from plugin.plan.metric_choice import choose_metrics, with_schema
 from plugin.plan.params import Params
 from plugin.plan.params_input import BOTH, ONLY_ADAPTER
+from plugin.plan.params_sampling import require_drawing_engine
 from plugin.plan.preferences import check_preference, preference_guide
 from plugin.plan.prompts import as_typed
 from plugin.plan.resolve import Sources
@@ -109,6 +110,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     loaded = load_cases(source)
     elsewhere = sources.recorded or sources.server or params.workers > 1 or params.ray_address
     params.require_capability(has_models=not sources.recorded, has_weights=not elsewhere)
+    params.require_sampling(is_recorded=bool(sources.recorded))
     require_training(sources.train_data)
     names = variant_names(params, sources)
     guide = preference_guide(params, sources.judges, len(names))
@@ -129,6 +131,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     params = params.model_copy(update={"max_tokens": params.max_tokens or lineup.max_tokens})
     lineup = with_rivals(lineup, params, sources)
     check_engine(specs, lineup.engine)
+    require_drawing_engine(params.temperature, lineup.engine)
     if params.stop_early:
         _check_early(params, lineup, loaded, specs)
     return Plan(
@@ -215,7 +218,7 @@ def line_up(
         UserError: saying what is wrong with options, model, adapters or recorded completions.
     """
     if sources.recorded and loaded:
-        return recorded_lineup(sources, loaded)
+        return recorded_lineup(sources, loaded, params.samples)
     if params.enable_thinking is not None and not params.chat_template:
         raise OptionError(
             "--enable_thinking is a setting of the chat template, and --chat_template false turns "

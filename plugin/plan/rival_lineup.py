@@ -19,6 +19,7 @@ from plugin.plan.resolve import Sources
 from plugin.plan.rivals import OPTION, RivalModel
 from plugin.plan.variants import RESERVED, Lineup, Load
 from plugin.records import RIVAL, Variant, is_prompted, is_rival
+from plugin.sampling import temperature_fact
 
 NOT_TUNED = "another model, which is not tuned here"
 """Why a rival has no certificate."""
@@ -115,7 +116,7 @@ def _variant(
     one: RivalModel, entry: ServedModel, version: str, params: Params, prompt: str
 ) -> Variant:
     asked: dict[str, object] = {
-        "temperature": 0,
+        "temperature": temperature_fact(params.temperature),
         "max_tokens": params.max_tokens,
         "chat": params.chat_template,
         "enable_thinking": params.enable_thinking,

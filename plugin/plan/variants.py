@@ -28,6 +28,7 @@ from plugin.plan.params import Params
 from plugin.plan.params_input import MAX_TOKENS, MAX_TOKENS_THINKING, ONLY_ADAPTER
 from plugin.plan.resolve import Sources
 from plugin.records import ALL, DATA, VANILLA, Variant, is_prompted, is_rival
+from plugin.sampling import temperature_fact
 
 RESERVED = {
     DATA: "used where a metric judges the data and no variant",
@@ -132,7 +133,13 @@ def local_lineup(params: Params, sources: Sources, scales: Sequence[float] = ())
         loads=tuple(
             Load(
                 tuple(
-                    _local_variant(name, prompts.get(name, params.system_prompt), one, version)
+                    _local_variant(
+                        name,
+                        prompts.get(name, params.system_prompt),
+                        one,
+                        version,
+                        params.temperature,
+                    )
                     for name in own
                 ),
                 partial(engines.load, *spread_over_workers(choice.name, one, *workers)),
@@ -276,7 +283,7 @@ def why_reserved(name: str) -> str:
 
 
 def _local_variant(
-    name: str, prompt: str, settings: EngineSettings, engine_version: str
+    name: str, prompt: str, settings: EngineSettings, engine_version: str, temperature: float
 ) -> Variant:
     adapter = settings.adapters.get(name)
     own = adapter.own_chat(settings.model) if adapter else None
@@ -287,7 +294,7 @@ def _local_variant(
             settings.model.tokenizer_digest,
             adapter.digest if adapter else None,
             engine_version,
-            {"temperature": 0, "max_tokens": settings.max_tokens},
+            {"temperature": temperature_fact(temperature), "max_tokens": settings.max_tokens},
             *([asdict(own)] if own else []),
         ),
         model=settings.model_name,

@@ -25,19 +25,25 @@ from plugin.plan.params_input import MAX_TOKENS, ONLY_ADAPTER
 from plugin.plan.resolve import Sources
 from plugin.plan.variants import RESERVED, Lineup, Load, why_reserved
 from plugin.records import VANILLA, Case, Variant
+from plugin.sampling import temperature_fact
 
 OF_ITS_OWN = "a model of its own on the server"
 """Why a fine-tuned model on a server has no certificate."""
 
 
-def recorded_lineup(sources: Sources, loaded: LoadedCases) -> Lineup:
+def recorded_lineup(sources: Sources, loaded: LoadedCases, n_samples: int = 1) -> Lineup:
     """Return the recorded variants in the order of the options, the baseline first.
+
+    Args:
+        sources: where the files are.
+        loaded: the cases.
+        n_samples: how many completions each case has, in a list.
 
     Raises:
         UserError: saying what is wrong with names and files.
     """
     _check_recorded_names(sources.recorded)
-    found = _read_recordings(sources.recorded, loaded)
+    found = _read_recordings(sources.recorded, loaded, n_samples)
     digests = {name: _recorded_digest(one, loaded.cases) for name, one in found.items()}
     variants = tuple(_recorded_variant(r, found[r.name], digests[r.name]) for r in sources.recorded)
     return Lineup(
@@ -78,13 +84,13 @@ def _check_recorded_names(recordings: Sequence[Recording]) -> None:
 
 
 def _read_recordings(
-    recordings: Sequence[Recording], loaded: LoadedCases
+    recordings: Sequence[Recording], loaded: LoadedCases, n_samples: int
 ) -> dict[str, RecordedCompletions]:
     found, problems = dict[str, RecordedCompletions](), list[UserError]()
     places = dict[tuple[str, str], str]()
     for one in recordings:
         try:
-            found[one.name] = read_recording(one, loaded)
+            found[one.name] = read_recording(one, loaded, n_samples)
         except UserError as error:
             problems.append(error)
             continue
@@ -103,7 +109,8 @@ def _read_recordings(
 
 def _recorded_digest(recorded: RecordedCompletions, cases: Sequence[Case]) -> str:
     """Return the digest of the texts that were read for the cases, wherever the file is."""
-    return content_key([[case.id, recorded.texts.get(case.id)] for case in cases])
+    texts = [[case.id, recorded.texts.get(case.id)] for case in cases]
+    return content_key(texts, *([dict(recorded.later)] if recorded.later else []))
 
 
 def _recorded_variant(recording: Recording, recorded: RecordedCompletions, digest: str) -> Variant:
@@ -239,7 +246,11 @@ def _served_variant(
 ) -> Variant:
     own = entries[name]
     of_base = name not in sources.tuned
-    asked = {"temperature": 0, "max_tokens": params.max_tokens, "chat": params.chat_template}
+    asked = {
+        "temperature": temperature_fact(params.temperature),
+        "max_tokens": params.max_tokens,
+        "chat": params.chat_template,
+    }
     if params.enable_thinking is not None:  # a run that says nothing of it keeps its id
         asked["enable_thinking"] = params.enable_thinking
     return Variant(

@@ -29,6 +29,9 @@ _REFUSED = {
     "variants": "base and checkpoints are both needed",
     "stop_early": "the rounds of a sweep save calls already, in another way",
     "rival": "checkpoints of one base are compared; compare other models with `run`",
+    "samples": "checkpoints are compared by their most likely answers; draw samples with `run`",
+    "temperature": "checkpoints are compared by their most likely answers; draw samples with `run`",
+    "judge_repeats": "every checkpoint's answer is judged once",
     "pairs": "every checkpoint is compared with the base",
     "human_ratings": "people rate the answers of a run; give the ratings to `report` of its folder "
     "`confirmation`",

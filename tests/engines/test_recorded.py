@@ -16,7 +16,7 @@ from plugin.errors import DataError, OptionError, UserError
 from plugin.load.cases import CaseSource, load_cases
 from plugin.load.columns import Columns
 from plugin.load.recordings import RecordedCompletions, Recording, parse_recording, read_recording
-from plugin.records import Completion, Failure, Prompt
+from plugin.records import Completion, Failure, NoResult, Prompt
 
 CASES = [{"id": f"q{n}", "input": f"Question {n}?"} for n in (1, 2, 3)]
 OUTPUTS = [{"id": f"q{n}", "output": f"Answer {n}."} for n in (1, 2, 3)]
@@ -221,7 +221,8 @@ def test_bad_rows_are_all_named_or_left_out(here: Here) -> None:
     ]
     assert here.refused(rows).splitlines() == [
         "base.jsonl: 2 of 3 rows cannot be used; correct them, or skip them with --skip_bad_rows:",
-        "  row 1 (line 1): output is a list; it must be text",
+        "  row 1 (line 1): output is a list; it must be text; --samples N reads N completions "
+        "from each list",
         "  row 2 (line 2): output holds half of a surrogate pair: invalid Unicode",
     ]
     found = here.read(rows, skip_bad_rows=True)
@@ -253,3 +254,28 @@ def test_a_home_directory_is_looked_up(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "a:b.jsonl").touch()
     assert parse_recording("base=~/a:b.jsonl").file == "~/a:b.jsonl"
     assert not os.path.exists("~/a:b.jsonl")
+
+
+def test_a_list_holds_the_samples_of_a_case(tmp_path: Path) -> None:
+    rows = [
+        {"id": "q1", "output": ["a", "b", "c", "d"]},
+        {"id": "q2", "output": '["x", null, "z"]'},
+        {"id": "q3", "output": "alone"},
+    ]
+    loaded = load_cases(CaseSource(jsonl(tmp_path / "cases.jsonl", CASES)))
+    file = jsonl(tmp_path / "base.jsonl", rows)
+    found = read_recording(Recording("base", file), loaded, n_samples=3)
+    samples = {case: [found.sample(case, i) for i in range(3)] for case in ("q1", "q2", "q3")}
+    assert samples["q1"] == ["a", "b", "c"]
+    assert samples["q2"][:2] == ["x", "z"]
+    assert samples["q3"] == [
+        "alone",
+        *[NoResult("output has 1 of the samples of this case")] * 2,
+    ]
+
+
+def test_samples_without_a_list_are_refused(tmp_path: Path) -> None:
+    loaded = load_cases(CaseSource(jsonl(tmp_path / "cases.jsonl", CASES)))
+    file = jsonl(tmp_path / "base.jsonl", [{"id": "q1", "output": "alone"}])
+    with pytest.raises(OptionError, match="--samples 3: no row of .* holds several completions"):
+        read_recording(Recording("base", file), loaded, n_samples=3)

@@ -11,7 +11,7 @@ import pytest
 from plugin import engines
 from plugin.engines import _torch_decode
 from plugin.engines._torch_slots import BLOCK, round_columns
-from plugin.records import Completion, Prompt
+from plugin.records import Completion, Draw, Prompt
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -264,3 +264,46 @@ def test_the_library_s_own_cache_still_decodes() -> None:
     other._decoder.obstacle = "for the test"
     assert tokens(other, TUNED, prompts(other)) == expected
     assert other.decoding == "batch by batch, up to 4 rows (for the test)"
+
+
+def drawn(wanted: list[Prompt], n: int = 2) -> list[Prompt]:
+    return [
+        replace(
+            one, draw=Draw(1000 * int(one.case_id) + i, 0.8), sample=i, case_id=f"{one.case_id}{i}"
+        )
+        for one in wanted
+        for i in range(n)
+    ]
+
+
+def test_draws_are_the_same_in_slots_in_batches_and_alone() -> None:
+    engine = load()
+    wanted = drawn(prompts(engine))
+    together = tokens(engine, VANILLA, wanted)
+    alone = {}
+    for one in wanted[::-3]:
+        alone |= tokens(engine, VANILLA, [one])
+    assert alone == {place: together[place] for place in alone}
+    engine._decoder.obstacle = "a test"
+    engine._decoder._plan = None
+    assert tokens(engine, VANILLA, wanted) == together
+    assert len({tuple(together[f"0{i}"]) for i in range(2)}) == 2
+
+
+def test_the_first_drawn_token_follows_the_softmax() -> None:
+    from scipy.stats import chisquare
+
+    engine = load()
+    (one,) = prompts(engine)[:1]
+    with torch.inference_mode():
+        logits = engine._model(torch.tensor([one.token_ids])).logits[0, -1].double()
+    n, chances = 600, (logits / 1.3).softmax(-1).numpy()
+    wanted = [
+        replace(one, draw=Draw(i * 2**31 + 11, 1.3), max_tokens=1, case_id=str(i)) for i in range(n)
+    ]
+    first = [ids[0] if ids else -1 for ids in tokens(engine, VANILLA, wanted).values()]
+    likely = [i for i in range(len(chances)) if n * chances[i] >= 5 and first.count(i)]
+    expected = [n * chances[i] for i in likely]
+    counts = [first.count(i) for i in likely]
+    expected, counts = [*expected, n - sum(expected)], [*counts, n - sum(counts)]
+    assert chisquare(counts, expected).pvalue > 1e-3

@@ -1,0 +1,157 @@
+"""Keep in a run's journal the further samples of its cases, where there are several.
+
+The first sample of a case and variant lies where the only one would lie, and the score of the case
+is the mean of its samples' scores. Here lie the other samples, the scores of the single ones, and
+what the judge said when it was asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+
+from plugin.cache import completion_from_row
+from plugin.item_rows import ItemRows
+from plugin.records import Completion, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class SampleScore:
+    """What one sample of a case scored, asked once.
+
+    Attributes:
+        sample: which one, from 0.
+        judge: who gave it, where several judges were asked; "" for the score that counts.
+        repeat: 0 for the score that counts; higher where the judge was asked again.
+    """
+
+    case_id: str
+    variant: str
+    metric: str
+    sample: int
+    value: float
+    judge: str = ""
+    repeat: int = 0
+
+
+SAMPLE_TABLES = """
+CREATE TABLE IF NOT EXISTS sample_answers (
+    case_id TEXT, variant TEXT, sample INTEGER, key TEXT NOT NULL REFERENCES completions (key),
+    PRIMARY KEY (case_id, variant, sample));
+CREATE TABLE IF NOT EXISTS sample_scores (
+    case_id TEXT, variant TEXT, metric TEXT, sample INTEGER, value REAL NOT NULL, judge TEXT,
+    repeat INTEGER, reason TEXT, PRIMARY KEY (case_id, variant, metric, sample, judge, repeat));
+CREATE TABLE IF NOT EXISTS sample_failures (
+    case_id TEXT, variant TEXT, sample INTEGER, stage TEXT, reason TEXT, retry INTEGER NOT NULL,
+    PRIMARY KEY (case_id, variant, sample));
+"""
+
+_ONE = "case_id = ? AND variant = ? AND sample = ?"
+_SCORE = "case_id, variant, metric, sample, value, judge, repeat"
+
+Samples = dict[tuple[str, str], tuple[Completion, ...]]
+"""All completions, by case id and variant, in the order of their samples."""
+
+
+class SampleRows(ItemRows):
+    """The part of a journal that keeps completions as answers to cases, and scores of samples."""
+
+    added_tables = ItemRows.added_tables | {"sample_answers", "sample_scores", "sample_failures"}
+
+    def _add_later_answer(self, key: str, completion: Completion) -> None:
+        """Keep which completion a further sample is."""
+        place = completion.case_id, completion.variant, completion.sample
+        self._query("INSERT OR REPLACE INTO sample_answers VALUES (?, ?, ?, ?)", *place, key)
+
+    def samples(self) -> Samples:
+        """Return all completions of every case and variant, in the order of their samples."""
+        rows = self._rows(
+            "SELECT case_id, variant, 0, body FROM answers JOIN completions USING (key) UNION ALL "
+            "SELECT case_id, variant, sample, body FROM sample_answers JOIN completions USING (key)"
+        )
+        found: dict[tuple[str, str], list[Completion]] = {}
+        with self._reading("completions"):
+            for case, name, sample, body in rows:
+                own = replace(completion_from_row(body).copy_for(case, name), sample=sample)
+                found.setdefault((case, name), []).append(own)
+        return {
+            place: tuple(sorted(own, key=lambda one: one.sample)) for place, own in found.items()
+        }
+
+    def completions(self) -> dict[tuple[str, str], Completion]:
+        """Return one completion for each case and variant: the first sample that there is."""
+        if not self.has_samples():
+            rows = self._rows(
+                "SELECT case_id, variant, body FROM answers JOIN completions USING (key)"
+            )
+            with self._reading("completions"):
+                return {
+                    (case, name): completion_from_row(body).copy_for(case, name)
+                    for case, name, body in rows
+                }
+        return {place: own[0] for place, own in self.samples().items()}
+
+    def has_samples(self) -> bool:
+        """Return whether some case has further samples."""
+        return bool(self._rows("SELECT 1 FROM sample_answers LIMIT 1"))
+
+    def made_samples(self) -> set[tuple[str, str, int]]:
+        """Return case id, variant and number of every sample that there is."""
+        return {
+            *self._rows("SELECT case_id, variant, 0 FROM answers"),
+            *self._rows("SELECT case_id, variant, sample FROM sample_answers"),
+        }
+
+    def add_sample_failure(self, failure: Failure) -> None:
+        """Keep why a sample could not be had; it replaces an earlier reason."""
+        self._query(
+            "INSERT OR REPLACE INTO sample_failures VALUES (?, ?, ?, ?, ?, ?)",
+            *(failure.case_id, failure.variant, failure.sample, failure.stage),
+            *(self._mask.in_content(failure.reason), failure.retry),
+        )
+
+    def drop_sample_failure(self, place: tuple[str, str, int]) -> None:
+        """Forget a failure of a sample that is there now."""
+        self._query(f"DELETE FROM sample_failures WHERE {_ONE}", *place)
+
+    def sample_failures(self) -> tuple[Failure, ...]:
+        """Return why samples could not be had, by variant, case and sample."""
+        rows = self._rows(
+            "SELECT case_id, stage, reason, variant, retry, sample FROM sample_failures "
+            "ORDER BY variant, case_id, sample"
+        )
+        return tuple(
+            Failure(case, stage, reason, variant, None, bool(retry), None, sample)
+            for case, stage, reason, variant, retry, sample in rows
+        )
+
+    def add_sample_scores(self, scores: Sequence[SampleScore], reason: str | None = None) -> None:
+        """Keep scores of one sample, all of them or none.
+
+        Args:
+            scores: one that counts, and perhaps those of single judges.
+            reason: why it scored so.
+        """
+        with self.transaction():
+            for score in scores:
+                self._query(
+                    "INSERT OR REPLACE INTO sample_scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    *astuple(score),
+                    reason and self._mask.in_content(reason),
+                )
+
+    def sample_scores(self) -> tuple[SampleScore, ...]:
+        """Return the scores of single samples that count, in any order."""
+        return tuple(one for one in self.all_sample_scores() if not one.judge and not one.repeat)
+
+    def all_sample_scores(self) -> tuple[SampleScore, ...]:
+        """Return all scores of single samples: of each judge, and asked again."""
+        return tuple(SampleScore(*row) for row in self._rows(f"SELECT {_SCORE} FROM sample_scores"))
+
+    def sample_reasons(self) -> dict[tuple[str, str, str, int], str]:
+        """Return why samples scored as they did, by case, variant, metric and sample."""
+        rows = self._rows(
+            "SELECT case_id, variant, metric, sample, reason FROM sample_scores "
+            "WHERE judge = '' AND repeat = 0 AND reason != ''"
+        )
+        return {(case, name, metric, sample): why for case, name, metric, sample, why in rows}
