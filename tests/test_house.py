@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body commits pace records sheets languages terminal training_facts "
-    "training_curves | keys | net results run_facts thinking | cache "
+    "errors | code_tests | worker body commits pace records sheets languages terminal "
+    "training_facts training_curves | keys | net results run_facts thinking | cache "
     "| preference_rows sampling | item_rows sandbox | sample_rows | journal | load metrics compare "
     "| training | certify | engines | judges | trust | capability | memorisation | report "
     "| hosts score forecast proofs | plan | reopen | likelihoods | generate conclude ratings "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from plugin.code_tests import CodeTests
 from plugin.load.cells import read_text
 from plugin.load.layouts import BESIDE, is_blank
 from plugin.load.readers import NumberAsWritten, parse_json, type_name
-from plugin.records import CodeTests
 
 _FORMS = (
     "it must be Python text, a list of such texts, or a list of objects with the texts input and "

@@ -17,6 +17,7 @@ from plugin.memorisation.report import Memorisation
 from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, is_yardstick
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.record import CaseCell, Ledger, Report
+from plugin.results import DatasetNumber
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.trust.accepted_choices import VariantChoice
 
@@ -44,6 +45,9 @@ _LABEL_ROOM = 210
 TASK_COLUMNS = (
     "metric number part variant value n ci_low ci_high difference difference_low "
     "difference_high".split()
+)
+PASS_COLUMNS = (
+    "metric k variant value n ci_low ci_high difference difference_low difference_high".split()
 )
 PREFERENCES_COLUMNS = (
     "label case_id metric variant baseline judge shown_first shown_second value flip group "
@@ -81,6 +85,8 @@ def make_tables(report: Report) -> dict[str, Table]:
         tables["09_overlap.csv"] = overlap_table(report.memorisation)
     if report.task.numbers:
         tables["06_task.csv"] = task_table(report)
+    if passed := [one for one in report.task.numbers if one.name.startswith("pass@")]:
+        tables["12_pass_at_k.csv"] = pass_table(passed)
     if report.capability:
         tables["08_capability.csv"] = _table(CAPABILITY_COLUMNS, capability_rows(report.capability))
     return tables
@@ -259,6 +265,16 @@ def task_table(report: Report) -> Table:
         for one in report.task.numbers
     ]
     return _table(TASK_COLUMNS, rows)
+
+
+def pass_table(numbers: Iterable[DatasetNumber]) -> Table:
+    """Return a row per variant and k: how likely it is that one of k samples passes."""
+    rows: list[Sequence[CellValue]] = [
+        (one.metric, int(one.name.removeprefix("pass@")), one.variant, one.value, one.n)
+        + (one.ci_low, one.ci_high, one.difference, one.difference_low, one.difference_high)
+        for one in numbers
+    ]
+    return _table(PASS_COLUMNS, rows)
 
 
 def _against(ledger: Ledger, baseline: str | None) -> str:

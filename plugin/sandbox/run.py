@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from plugin.records import CodeTests
+from plugin.code_tests import CodeTests, compare_output
 from plugin.sandbox.bubblewrap import Box, Limits, SandboxError
 from plugin.sandbox.watch import Ended, watch
 
@@ -273,30 +273,6 @@ def _printed(ended: Ended, wanted: str) -> Outcome:
         return Outcome(kind, taken, detail=str(last.get("error", "")))
     difference = compare_output(ended.output.decode("utf-8", "replace"), wanted)
     return Outcome("wrong output" if difference else "passed", taken, detail=difference)
-
-
-def compare_output(printed: str, wanted: str) -> str:
-    """Return how the output differs from what is wanted; "" if only in white space at ends."""
-    own, right = (_lines(text) for text in (printed, wanted))
-    if own == right:
-        return ""
-    for number, line in enumerate(right, 1):
-        mine = own[number - 1] if number <= len(own) else None
-        if mine is None:
-            return f"line {number} is missing: {line[:_SHOWN]!r}"
-        if mine != line:
-            return f"line {number} is {mine[:_SHOWN]!r}, not {line[:_SHOWN]!r}"
-    return f"{len(own) - len(right)} lines too many, the first is {own[len(right)][:_SHOWN]!r}"
-
-
-_SHOWN = 60
-
-
-def _lines(text: str) -> list[str]:
-    lines = [line.rstrip() for line in text.replace("\r\n", "\n").split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
 
 
 def _ended_kind(ended: Ended) -> Kind:

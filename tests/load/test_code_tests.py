@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from plugin.code_tests import CodeTests
 from plugin.errors import DataError
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
 from plugin.load.columns import Columns
-from plugin.records import CodeTests
 
 PLAIN = Columns()
 

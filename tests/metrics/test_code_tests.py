@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from plugin import metrics
+from plugin.code_tests import CodeTests
 from plugin.errors import OptionError
 from plugin.metrics import Measured
 from plugin.metrics.code_tests import suggest_code_tests
 from plugin.metrics.entry import TaskSettings
 from plugin.metrics.running import MetricError, run_metric
 from plugin.plan.metric_choice import _set_up
-from plugin.records import Case, CodeTests
+from plugin.records import Case
 from plugin.sandbox import proof
 from plugin.sandbox import run as running
 from plugin.sandbox.bubblewrap import SandboxError

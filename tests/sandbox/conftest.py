@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from plugin.records import CodeTests
+from plugin.code_tests import CodeTests
 from plugin.sandbox.bubblewrap import Limits
 from plugin.sandbox.proof import problem_here
 from plugin.sandbox.run import Outcome, run_tests
