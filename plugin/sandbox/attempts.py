@@ -78,6 +78,12 @@ def kills(outside: dict[str, Any]) -> bool:
     return outside["pid"] > 9 and _succeeds(lambda: os.kill(outside["pid"], 0))
 
 
+def takes_over(outside: dict[str, Any]) -> bool:
+    """Write into the memory of the process that has no limits."""
+    with open("/proc/1/mem", "r+b"):
+        return True
+
+
 def becomes_root(outside: dict[str, Any]) -> bool:
     """Be root, or turn into it."""
     return 0 in os.getresuid() or _succeeds(lambda: os.setuid(0))
@@ -130,6 +136,7 @@ ATTEMPTS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "open a socket to the machine's host": reaches_the_host,
     "see other processes": sees_processes,
     "send this program a signal": kills,
+    "take over a process without limits": takes_over,
     "become root": becomes_root,
     "make namespaces or trace processes": makes_namespaces,
     "take more memory than allowed": takes_memory,

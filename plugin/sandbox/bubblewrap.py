@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -117,7 +117,8 @@ def _words(bwrap: str, limits: Limits, fds: dict[str, int], is_root: bool) -> li
         *("--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"),
         *("--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8"),
         *("--setenv", "PYTHONHASHSEED", "0", "--setenv", "TMPDIR", "/tmp"),
-        *(*_view(), "--proc", "/proc"),
+        # The first process is bubblewrap's own, without limits and filter: it cannot be reached.
+        *(*_view(), "--proc", "/proc", "--size", "4096", "--tmpfs", "/proc/1"),
         *("--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp"),
         *("--perms", "1777", "--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm"),
         *("--remount-ro", "/", "--chdir", "/tmp"),
@@ -154,13 +155,12 @@ class Box:
         result: to read messages of the program inside from.
     """
 
-    def __init__(self, limits: Limits, prints: bool, environment: Mapping[str, str]) -> None:
+    def __init__(self, limits: Limits, prints: bool) -> None:
         """Start it.
 
         Args:
             limits: what it may use.
             prints: whether standard input and output are pipes; else they lead to nothing.
-            environment: bubblewrap's own, of which nothing may arrive inside.
 
         Raises:
             OSError: when bubblewrap is not there, or no process can be started.
@@ -183,7 +183,7 @@ class Box:
                 stdin=flow,
                 stdout=flow,
                 stderr=subprocess.PIPE,
-                env=dict(environment),
+                env=_ENVIRONMENT,
                 pass_fds=tuple(theirs.values()),
                 cwd="/",
             )
@@ -236,6 +236,9 @@ class Box:
 
 _GONE_WITHIN_S = 5.0
 """Seconds for the kernel to end everything inside."""
+
+_ENVIRONMENT: dict[str, str] = {}
+"""Of bubblewrap: nothing of this program's own, which may hold keys."""
 
 _PIPES = {"job": True, "filter": True, "mapped": True, "result": False, "info": False}
 """The pipes of a sandbox, and whether the inside reads them."""

@@ -68,7 +68,9 @@ def _give_up_rights(limits: dict[str, int]) -> None:
     for name, most in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}")
         resource.setrlimit(kind, (most, most + (name == "CPU")))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]
 
 

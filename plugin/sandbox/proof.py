@@ -37,6 +37,7 @@ time.sleep(60)
 """
 """Less memory than each process may have, and more than all together may."""
 
+_CANARY = "FINETUNE_VERDICT_SANDBOX_PROOF"
 _PRINTS = "while True: print('x' * 1000)"
 
 _ELSEWHERE = (
@@ -91,7 +92,11 @@ def _holes() -> Iterator[str]:
     """
     attempts = Path(__file__).with_name("attempts.py").read_text("utf-8")
     with _outside() as outside:
-        ended = _run(attempts, json.dumps(outside), {"SECRET": outside["secret"]})
+        os.environ[_CANARY] = outside["secret"]
+        try:
+            ended = _run(attempts, json.dumps(outside))
+        finally:
+            del os.environ[_CANARY]
         try:
             yield from json.loads(ended.output)
         except ValueError:
@@ -105,10 +110,10 @@ def _holes() -> Iterator[str]:
         yield "print without end"
 
 
-def _run(code: str, given: str = "", environment: dict[str, str] | None = None) -> Ended:
+def _run(code: str, given: str = "") -> Ended:
     """Run a program of ours in the sandbox, as that of a model would be."""
     job = {"answer": code, "runs": True, "look": []}
-    return run_once(job, {}, given.encode(), _LIMITS, threading.Event(), environment or {})
+    return run_once(job, {}, given.encode(), _LIMITS, threading.Event())
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 from plugin.code_tests import CodeTests, compare_output
@@ -97,7 +96,6 @@ def run_once(
     given: bytes | None,
     limits: Limits,
     stop: threading.Event,
-    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Ended:
     """Run the program inside once.
 
@@ -107,7 +105,6 @@ def run_once(
         given: standard input of the tested program; None where it has none.
         limits: what it may use.
         stop: set from another thread to end it.
-        environment: bubblewrap's own, of which nothing may arrive inside.
 
     Raises:
         SandboxError: when it did not start.
@@ -116,7 +113,7 @@ def run_once(
     frames = (_program(), *(json.dumps(part).encode() for part in (told, more)))
     stream = b"".join(len(one).to_bytes(4, "big") + one for one in frames)
     try:
-        box = Box(limits, given is not None, environment)
+        box = Box(limits, given is not None)
     except OSError as error:
         raise SandboxError(f"the sandbox did not start: {error}") from error
     ended = watch(box, stream, given, limits, stop)

@@ -2,14 +2,19 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from plugin.sandbox.bubblewrap import Limits
 from plugin.sandbox.run import run_once
+from tests.conftest import ROOT
 from tests.sandbox.conftest import SMALL, Run
 
 ENDLESS = {
@@ -191,13 +196,38 @@ def test_no_child_lives_on(run: Run) -> None:
         "        os._exit(0)\n    time.sleep(0.1)\n    return 1"
     )
     assert run(code, "assert f() == 1").kind == "passed"
+    assert name not in names_of_processes()
+
+
+def names_of_processes() -> list[str]:
     names = []
     for each in Path("/proc").glob("[0-9]*/comm"):
-        try:
+        with suppress(OSError):
             names.append(each.read_text().strip())
-        except OSError:
-            pass
-    assert name not in names
+    return names
+
+
+def test_a_killed_program_leaves_no_code_running(sandbox: None) -> None:
+    name = f"orphan{os.getpid()}"[:15]
+    answer = f"import ctypes\nctypes.CDLL(None).prctl(15, b'{name}', 0, 0, 0)\nwhile True: pass"
+    program = (
+        "import threading\nfrom plugin.sandbox.bubblewrap import Limits\n"
+        "from plugin.sandbox.run import run_once\n"
+        f"job = {{'answer': {answer!r}, 'runs': True, 'look': []}}\n"
+        "run_once(job, {}, b'', Limits(seconds=30), threading.Event())"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT) as killed:
+        wait_until(lambda: name in names_of_processes())
+        killed.kill()
+    wait_until(lambda: name not in names_of_processes())
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if is_so():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
 
 
 def test_a_run_that_is_stopped_ends_at_once(sandbox: None) -> None:
