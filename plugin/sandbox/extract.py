@@ -111,7 +111,7 @@ def _helps(code: str, taken: str, wanted: set[str]) -> bool:
 
 def _nothing(wanted: set[str]) -> str:
     names = ", ".join(sorted(wanted)[:3])
-    return f"no Python code that defines {names}" if names else "no Python code"
+    return f"none that defines {names}" if names else "none"
 
 
 def _continue(answer: str, begun: str, wanted: set[str]) -> str:

@@ -52,7 +52,7 @@ REASONS = {
         GOOD.replace("def", "import numpy\ndef"),
         "ModuleNotFoundError (code: the code block; ModuleNotFoundError: No module named 'numpy')",
     ),
-    "no code": ("I cannot.", "no code (code: no Python code that defines f)"),
+    "no code": ("I cannot.", "no code (code: none that defines f)"),
     "time": (
         GOOD.replace("return x + 1", "while True: pass"),
         "time limit (code: the code block; 0.4 s)",

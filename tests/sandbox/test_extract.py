@@ -59,7 +59,7 @@ def test_a_body_goes_on_with_the_question(name: str) -> None:
 )
 def test_no_code_is_no_code(answer: str) -> None:
     code, where = find_code(answer, "", {"f"})
-    assert not code and where == "no Python code that defines f"
+    assert not code and where == "none that defines f"
 
 
 def test_remarks_alone_are_no_body() -> None:
