@@ -11,7 +11,7 @@ from plugin.load.readers import NumberAsWritten, parse_json, type_name
 
 _FORMS = (
     "it must be Python text, a list of such texts, or a list of objects with the texts input and "
-    "output"
+    "output. If the column means something else, rename the column"
 )
 _INPUTS = ("input", "inputs", "stdin")
 _OUTPUTS = ("output", "outputs", "stdout")

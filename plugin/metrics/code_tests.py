@@ -57,9 +57,10 @@ def code_tests(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
     wrong = [f"case {name}: its tests {one[0]}" for name, one in checked.items() if one[0]]
     if wrong:
         more = [f"and {len(wrong) - _MOST_NAMED} more"] if len(wrong) > _MOST_NAMED else []
+        listed = "\n  ".join([*wrong[:_MOST_NAMED], *more])
         raise OptionError(
-            "--predefined_tasks Code Tests cannot work with these tests; correct or remove the "
-            "rows:\n  " + "\n  ".join([*wrong[:_MOST_NAMED], *more])
+            "--predefined_tasks Code Tests cannot work with these tests; correct the rows, or "
+            f"choose other metrics with --predefined_tasks:\n  {listed}"
         )
     return partial(_test, {name: one[1] for name, one in checked.items()}, limits)
 

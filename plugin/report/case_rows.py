@@ -110,7 +110,7 @@ class _Layout:
             "group": self.groups.get(case.group or ""),
             "input": self.text(case.input),
             "expected": [self.text(text) for text in case.right_answers],
-            "expect": [self.text(text) for text in case.expect],
+            "expect": [self.text(text) for text in (*case.expect, *_tests(case))],
             "context": [self.text(text) for text in case.context],
             "turns": [[turn.role, self.text(turn.content)] for turn in case.messages[:-1]],
             "data": of_data,
@@ -197,6 +197,14 @@ class _Layout:
     def named(self, failures: Sequence[Failure]) -> list[Any]:
         """Return failures that are no metric's."""
         return [[None, one.stage, self.text(one.reason)] for one in failures]
+
+
+def _tests(case: Case) -> list[str]:
+    """Return what code in an answer to the case must pass, as texts."""
+    if case.tests is None:
+        return []
+    runs = [f"Input:\n{given}\nOutput:\n{wanted}" for given, wanted in case.tests.runs]
+    return [*case.tests.checks, *runs]
 
 
 def _filled(row: Json) -> Json:

@@ -117,6 +117,7 @@ def _words(bwrap: str, limits: Limits, fds: dict[str, int], is_root: bool) -> li
         *("--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"),
         *("--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8"),
         *("--setenv", "PYTHONHASHSEED", "0", "--setenv", "TMPDIR", "/tmp"),
+        *("--setenv", "MALLOC_ARENA_MAX", "2"),  # or each thread would reserve 64 MB of addresses
         # The first process is bubblewrap's own, without limits and filter: it cannot be reached.
         *(*_view(), "--proc", "/proc", "--size", "4096", "--tmpfs", "/proc/1"),
         *("--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp"),

@@ -115,6 +115,26 @@ def test_a_function_may_print_a_gigabyte_into_nothing(run: Run) -> None:
     assert run(code, "assert f() == 1", limits=Limits(seconds=5)).kind == "passed"
 
 
+def test_what_honest_code_needs_is_there(run: Run) -> None:
+    code = (
+        "import concurrent.futures, dataclasses, decimal, multiprocessing, sqlite3, tempfile\n"
+        "import zoneinfo, hashlib, ssl, ctypes, bz2, lzma, datetime, pickle\n"
+        "@dataclasses.dataclass\nclass C:\n    x: int = 1\n"
+        "def double(x): return 2 * x\n"
+        "def f():\n"
+        "    with concurrent.futures.ThreadPoolExecutor(40) as pool:\n"
+        "        a = sum(pool.map(double, range(100)))\n"
+        "    with multiprocessing.Pool(3) as pool: b = sum(pool.map(double, range(100)))\n"
+        "    with tempfile.NamedTemporaryFile('w+') as file:\n"
+        "        file.write('x'); file.seek(0); c = file.read()\n"
+        "    d = sqlite3.connect(':memory:').execute('select 1').fetchone()[0]\n"
+        "    e = datetime.datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))\n"
+        "    return a, b, c, d, e.utcoffset().seconds, pickle.loads(pickle.dumps(C())).x"
+    )
+    check = "assert f() == (9900, 9900, 'x', 1, 3600, 1), f()"
+    assert run(code, check, limits=Limits(seconds=10)).kind == "passed"
+
+
 def test_no_secret_of_the_environment_is_seen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     code = (
