@@ -11,6 +11,7 @@ NAMES = (
     *("preference", "memory", "growth", "stats", "early_stop", "ray_workers", "page", "overlap"),
     *("gate", "sandbox"),
     "sweep",
+    "variance",
 )
 
 for name in sys.argv[1:] or NAMES:

@@ -28,7 +28,8 @@ from plugin.compare.early_stop import early_plan
 from plugin.compare.next_step import Standing, next_step
 from plugin.compare.pairs import Evidence
 from plugin.compare.preference_views import PreferenceSettings
-from plugin.compare.relative import judged_contrasts, n_missing_preferences, win_scores
+from plugin.compare.relative import n_missing, win_scores
+from plugin.compare.samples import of_first_samples
 from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
@@ -40,6 +41,7 @@ from plugin.reopen import parse_params
 from plugin.report.collapse import Collapse, collapse_warnings, find_collapse, is_collapsed
 from plugin.report.preferences import Compared, look_at_preferences
 from plugin.report.record import Report
+from plugin.report.sampling import find_sampling
 from plugin.report.task_results import task_notes, task_results
 from plugin.report.warnings import judging_notes, metric_notes, run_warnings
 from plugin.report.yardsticks import rival_cost_lines
@@ -85,7 +87,7 @@ def conclude(
     began = time.perf_counter()
     read = _read(journal)
     header, params, evidence = read.header, read.params, read.evidence
-    trust = _trust_in_judge(read, journal.state)
+    trust = _trust_in_judge(read, journal)
     how = PreferenceSettings(params.seed, n_resamples, params.style_control, params.stop_early)
     compared = look_at_preferences(evidence, read.answers, read.completions, header.judge, how)
     draw = _rating_draw(read, journal.state, n_resamples)
@@ -112,6 +114,10 @@ def conclude(
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
     if memory is not None:
         verdict = replace(verdict, details=(*memory.lines, *verdict.details))
+    drawn = params.sampling, params.judge_repeats
+    sampling = find_sampling(journal, evidence, comparisons, *drawn)
+    if sampling is not None:
+        verdict = replace(verdict, details=(*sampling.lines, *verdict.details))
     trust = _add_readings(trust, journal, read, comparisons, verdict, settings)
     trust = _add_human_views(trust, journal.state, read, comparisons, draw)
     if choices is not None:
@@ -150,6 +156,7 @@ def conclude(
         choices=accepted.of_variants,
         memorisation=memory,
         trainings=view_trainings(journal.state.curves, verdict.harms, capability),
+        sampling=sampling,
     )
 
 
@@ -214,12 +221,13 @@ def _read(journal: Journal) -> _Read:
         journal.cases(), header.variants, header.metrics, scores, journal.failures(), preferences
     )
     completions, split_texts = journal.completions(), journal.split_texts()
+    answers = journal.answers() if journal.has_samples() else answers_in(completions, split_texts)
     return _Read(
         header=header,
         params=parse_params(journal),
         evidence=evidence,
         completions=completions,
-        answers=answers_in(completions, split_texts),
+        answers=answers,
         split_texts=split_texts,
     )
 
@@ -271,22 +279,25 @@ def _verdict_settings(read: _Read, state: RunState) -> VerdictSettings:
     return VerdictSettings(
         primary_metric=primary,
         seed=params.seed,
-        partial=_n_missing(evidence, params) > 0 and not state.stopped_early,
+        partial=n_missing(evidence, all_pairs=params.pairs == ALL_PAIRS) > 0
+        and not state.stopped_early,
         n_expected=len(evidence.cases),
         early=early,
         n_worked=_n_judged(evidence) if state.stopped_early else 0,
     )
 
 
-def _trust_in_judge(read: _Read, state: RunState) -> Trust | None:
+def _trust_in_judge(read: _Read, journal: Journal) -> Trust | None:
     """Return what is known about the judge; None if it was not examined."""
+    state = journal.state
     if state.exam is None:
         return None
     header = read.header
     model = str(header.params.get("model_name", ""))
     family = family_of(header.judge, model, header.model_type)
     own = bool(read.params.preference_criteria)
-    return make_trust_report(state.exam, read.evidence, read.answers, family, own_preference=own)
+    asked = of_first_samples(read.evidence, journal.sample_scores())  # the exam repeats these
+    return make_trust_report(state.exam, asked, read.answers, family, own_preference=own)
 
 
 def _add_readings(
@@ -403,24 +414,6 @@ def _with_repeats(verdict: Verdict, cases: Sequence[Case]) -> Verdict:
 def _n_judged(evidence: Evidence) -> int:
     """Count the cases with at least one score."""
     return len({score.case_id for score in evidence.scores})
-
-
-def _n_missing(evidence: Evidence, params: Params) -> int:
-    """Count the scores and preferences that do not exist and have not failed."""
-    pairs = judged_contrasts(evidence.names, all_pairs=params.pairs == ALL_PAIRS)
-    relative = [spec for spec in evidence.metrics if spec.is_relative]
-    n_preferences = sum(n_missing_preferences(evidence, spec, pairs) for spec in relative)
-    made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
-    failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
-    return n_preferences + sum(
-        (case.id, name, spec.name) not in made
-        and (case.id, name, spec.name) not in failed
-        and (case.id, name, None) not in failed
-        for case in evidence.cases
-        for spec in evidence.metrics
-        for name in evidence.scored_names(spec)
-        if spec.fits(case) and not spec.is_relative
-    )
 
 
 def _provenance(journal: Journal, read: _Read, compare_s: float) -> dict[str, object]:

@@ -32,7 +32,8 @@ from plugin.judges.spending import (
 )
 from plugin.memorisation.by_judge import OtherWords, TrainedQuestion
 from plugin.metrics import Ask, Check, Metric
-from plugin.metrics.running import MetricError, run_metric, run_preference
+from plugin.metrics.claims import pairs_asked
+from plugin.metrics.running import MetricError, run_contrast, run_metric, run_preference
 from plugin.trust.exam import Exam
 
 _PROMPT_TOKENS = 450
@@ -67,6 +68,10 @@ class Forecast(NamedTuple):
         """Return both together."""
         return Forecast(*(one + more for one, more in zip(self, other, strict=True)))
 
+    def times(self, n: int) -> Forecast:
+        """Return the same asked n times."""
+        return Forecast(*(n * one for one in self))
+
 
 def forecast_text(
     missing: Sequence[Item],
@@ -84,6 +89,7 @@ def forecast_text(
         journal: the run's, with its cache; None counts nothing as kept.
         later: scores like those that will be made afterwards, of which nothing is kept.
     """
+    missing, later = ([one for item in some for one in item.singles] for some in (missing, later))
     asked = [judge for judge in judging.judges if not judge.structured]
     reason = judging.include_reason
     found = [
@@ -92,6 +98,9 @@ def forecast_text(
         )
         for one in asked
     ]
+    if judging.n_repeats > 1:  # asked again without reasons, and nothing of it is kept
+        again = forecast_calls([*missing, *later], include_reason=False)
+        found = [one.plus(again.times(judging.n_repeats - 1)) for one in found]
     n_calls, n_kept = sum(one.n_calls for one in found), sum(one.n_kept for one in found)
     if not n_calls + n_kept:
         return ""
@@ -170,8 +179,7 @@ def forecast_calls(
     """
     n_all = n_calls = n_read = n_written = 0.0
     for question, item in _distinct(missing).items():
-        spec = item.metric.spec
-        n_questions = spec.n_questions + (include_reason and spec.asks_reason)
+        n_questions = _n_questions(item, include_reason)
         share_left = 1.0 - (kept or {}).get(question, 0.0)
         n_read_item, n_written_item = _tokens(item, question[2], n_questions)
         n_all += n_questions
@@ -179,6 +187,14 @@ def forecast_calls(
         n_read += share_left * n_read_item
         n_written += share_left * n_written_item
     return Forecast(round(n_calls), round(n_read), round(n_written), round(n_all - n_calls))
+
+
+def _n_questions(item: Item, include_reason: bool) -> int:
+    """Return how many questions the judge is asked about an item."""
+    spec = item.metric.spec
+    if spec.compares_samples and isinstance(item, ScoreItem):
+        return len(pairs_asked(item.texts))
+    return spec.n_questions + (include_reason and spec.asks_reason)
 
 
 def _tokens(item: Item, texts: tuple[str, ...], n_questions: int) -> tuple[int, int]:
@@ -209,6 +225,8 @@ def _texts_of(item: Item) -> tuple[str, ...] | None:
         return item.texts if item.is_asked else None
     if item.completion is None:
         return ()
+    if item.metric.spec.compares_samples:
+        return item.texts
     return (item.completion.text,) if item.completion.text.strip() else None
 
 
@@ -259,7 +277,7 @@ async def _look_up(
     ready: dict[str, Metric | None] = {}
     found = {}
     for question, item in items.items():
-        name, spec = item.metric.spec.name, item.metric.spec
+        name = item.metric.spec.name
         if name not in ready:
             ready[name] = await _prepare(item.metric, ask, known.get(name, ()))
         metric = ready[name]
@@ -269,7 +287,7 @@ async def _look_up(
         try:
             await _run(metric, item, ask)
         except CallError:
-            n_questions = spec.n_questions + (include_reason and spec.asks_reason)
+            n_questions = _n_questions(item, include_reason)
             n_found = min(ask.n_answered - before, n_questions - 1)
             found[question] = n_found / n_questions
         except MetricError:  # its answers are there
@@ -285,6 +303,9 @@ async def _run(metric: Metric, item: Item, ask: Ask) -> None:
         texts = item.own.text, item.base.text
         for one, other in (texts, texts[::-1]):
             await run_preference(metric, item.case, one, other, ask)
+        return
+    if metric.contrast:
+        await run_contrast(metric, item.case, item.texts, ask)
         return
     await run_metric(metric, item.case, item.completion.text if item.completion else "", ask)
 

@@ -19,6 +19,7 @@ from plugin.report.rating_page import render_rating_page
 from plugin.terminal import shell_word
 from plugin.trust.humans import draw_cases, export_ratings, rateable_metrics, with_draw
 from plugin.trust.rater_stats import MIN_LABELS
+from plugin.trust.rating_files import require_one_sample
 from plugin.trust.rating_items import (
     Drawn,
     Part,
@@ -68,6 +69,7 @@ def draw_for_rating(folder: Path, request: RatingRequest, host: Host) -> None:
     raters = rater_names("1" if request.raters is None else request.raters)
     with closing(open_run(folder, to_write=True)) as journal:
         journal.lock()
+        require_one_sample(journal)
         if request.page:
             n_drawn = _write_pages(journal, request, raters, host)
         else:

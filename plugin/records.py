@@ -33,6 +33,9 @@ DATA = "data set"
 EVEN = 0.5
 """What a variant wins against itself: the score of the baseline where completions are compared."""
 
+LATER_SAMPLES = 1000
+"""The lowest number that a preference of another sample than the first has as its `repeat`."""
+
 MUCH_BETTER = 2
 """The highest level of a preference; the lowest is its negative."""
 
@@ -259,6 +262,7 @@ class MetricSpec:
         is_relative: whether it compares two completions: the score of a variant is what it wins
             against a baseline (`Preference.value`), and the baseline's own score is `EVEN` by
             definition. It costs `n_questions` per case and pair of variants.
+        compares_samples: whether it compares the samples of a case, where a case has no context.
         is_guard: whether it may only veto: it is tested for harm beyond its margin.
         margin: the smallest difference that matters, in the metric's unit.
         unit: what it is counted in, as shown; "" for a plain number.
@@ -278,6 +282,7 @@ class MetricSpec:
     asks_reason: bool = False
     judges_data: bool = False
     is_relative: bool = False
+    compares_samples: bool = False
     is_guard: bool = False
     margin: float = 0.05
     unit: str = ""
@@ -285,6 +290,8 @@ class MetricSpec:
 
     def fits(self, case: Case) -> bool:
         """Return whether the case has what the metric needs."""
+        if self.compares_samples and case.context:
+            return False
         return all(getattr(case, need) for need in self.needs)
 
     def gain(self, score: float, base: float) -> float:
@@ -361,7 +368,8 @@ class Preference:
             tie: both say so, the orders disagree, or the completions are equal.
         reason: why, in the judge's words or ours.
         judge: who said so, where several judges were asked; "" for the run's only judge.
-        repeat: 0 for the preference that counts; higher where the judge was asked again to see
+        repeat: 0 for the preference that counts, that of the first sample; from `LATER_SAMPLES` on
+            those of other samples, which count, too; 1 where the judge was asked again to see
             whether it stays with its answer.
     """
 
@@ -375,6 +383,11 @@ class Preference:
     reason: str | None = None
     judge: str = ""
     repeat: int = 0
+
+    @property
+    def is_retest(self) -> bool:
+        """Return whether the judge was only asked again, so that it does not count."""
+        return 0 < self.repeat < LATER_SAMPLES
 
     @property
     def is_asked(self) -> bool:
@@ -413,13 +426,6 @@ class Failure:
     retry: bool = False
     baseline: str | None = None
     sample: int = 0
-
-
-def failed(prompt: Prompt, reason: str, *, retry: bool = False) -> Failure:
-    """Return the failure that stands in the place of a prompt's completion."""
-    return Failure(
-        prompt.case_id, "generate", reason, prompt.variant, retry=retry, sample=prompt.sample
-    )
 
 
 @dataclass(frozen=True, slots=True)

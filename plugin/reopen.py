@@ -27,6 +27,7 @@ from plugin.plan.command_parser import PROGRAM
 from plugin.plan.params import Params
 from plugin.records import DATA, EVEN, JudgeScore, MetricSpec, Preference, Score
 from plugin.run_facts import RunHeader, RunState
+from plugin.sample_rows import SampleScore, sample_of_preference
 from plugin.terminal import shell_word
 
 _ROUNDING = 1e-6
@@ -229,11 +230,12 @@ def _in_cases(journal: Journal) -> Iterator[str]:
 
 
 def _in_completions(journal: Journal, header: RunHeader) -> Iterator[str]:
-    found = journal.completions()
+    found = journal.samples()
     yield from _unknown_places("completions", found, journal, {v.name for v in header.variants})
-    if journal.n_rows("answers") != len(found):
+    every = [(place, one) for place, own in found.items() for one in own]
+    if journal.n_rows("answers") + journal.n_rows("sample_answers") != len(every):
         yield "answers: some name a completion that is not there"
-    for (case_id, name), one in found.items():
+    for (case_id, name), one in every:
         if any(value is not None and not value >= 0 for value in (one.seconds, one.n_tokens)):
             yield f"completions: {name}'s for case {case_id} has negative seconds or tokens"
 
@@ -241,7 +243,8 @@ def _in_completions(journal: Journal, header: RunHeader) -> Iterator[str]:
 def _in_scores(journal: Journal, header: RunHeader) -> Iterator[str]:
     specs = {spec.name: spec for spec in header.metrics}
     names = {DATA, *(variant.name for variant in header.variants)}
-    scores: tuple[Score | JudgeScore, ...] = (*journal.scores(), *journal.judge_scores())
+    scores: list[Score | JudgeScore | SampleScore] = [*journal.scores(), *journal.judge_scores()]
+    scores += journal.sample_scores()
     yield from _unknown_places("scores", ((s.case_id, s.variant) for s in scores), journal, names)
     for score in scores:
         spec = specs.get(score.metric)
@@ -282,7 +285,7 @@ def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
     pairs = {(p.variant, p.baseline) for p in judged_contrasts(names, all_pairs=True)}
     metrics = {spec.name for spec in header.metrics if spec.is_relative}
     rows = journal.all_preferences()
-    answers = journal.answers() if rows else {}
+    answers = journal.sample_answers() if rows else {}
     for one in rows:
         what = f"preferences: {one.metric} of case {one.case_id}"
         if one.case_id not in ids:
@@ -291,15 +294,25 @@ def _in_preferences(journal: Journal, header: RunHeader) -> Iterator[str]:
             yield f"{what} compares {one.variant!r} with {one.baseline!r}"
         if one.metric not in metrics:
             yield f"preferences: {one.metric!r} compares nothing in this run"
-        sides = [answers.get((one.case_id, name)) for name in (one.variant, one.baseline)]
-        if not _is_settled(one, [side.text.strip() for side in sides if side]):
+        sample = (sample_of_preference(one.repeat) or (0, 0))[0] if _is_count(one.repeat) else 0
+        sides = [
+            side.text.strip()
+            for name in (one.variant, one.baseline)
+            for side in answers.get((one.case_id, name), ())
+            if side.sample == sample
+        ]
+        if not _is_settled(one, sides):
             yield f"{what} is {one.value!r}, its levels are {one.first!r} and {one.second!r}"
-        if not (isinstance(one.repeat, int) and one.repeat >= 0):
+        if not _is_count(one.repeat):
             yield f"{what} is repeat {one.repeat!r}"
         if not (_is_text(one.reason or "") and _is_text(one.judge)):
             yield f"{what} has a reason or a judge that is not a text"
     if journal.has_odd_counts():
         yield "preferences: one neither counts nor does not count"
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
 
 
 def _in_items(journal: Journal, header: RunHeader) -> Iterator[str]:

@@ -312,7 +312,10 @@ def _score_all(
     """
     cases, params, seed = plan.loaded.cases, plan.params, plan.params.seed
     in_order = working_order(cases, seed)
-    made, answers = journal.completions().values(), journal.answers().values()
+    made, answers = (
+        [one for own in found.values() for one in own]
+        for found in (journal.samples(), journal.sample_answers())
+    )
     pairs = judged_contrasts([v.name for v in plan.variants], all_pairs=params.pairs == ALL_PAIRS)
     items = items_to_score(in_order, answers, plan.metrics, made, pairs)
     judging, exam = judging_of(plan, used_s), make_exam(plan, in_order, journal)
@@ -348,6 +351,7 @@ def judging_of(plan: Plan, used_s: float = 0.0) -> Judging:
         limits=SpendLimits(params.max_calls, params.budget, params.deadline_s, used_s),
         price=params.judge_price,
         max_failed_share=params.max_failed_share,
+        n_repeats=params.judge_repeats,
     )
 
 

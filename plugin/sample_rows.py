@@ -12,17 +12,17 @@ from dataclasses import astuple, dataclass, replace
 
 from plugin.cache import completion_from_row
 from plugin.item_rows import ItemRows
-from plugin.records import Completion, Failure
+from plugin.records import LATER_SAMPLES, Completion, Failure
 
 
 @dataclass(frozen=True, slots=True)
 class SampleScore:
-    """What one sample of a case scored, asked once.
+    """What one sample of a case scored, asked once; a case's score is the mean of these.
 
     Attributes:
         sample: which one, from 0.
-        judge: who gave it, where several judges were asked; "" for the score that counts.
-        repeat: 0 for the score that counts; higher where the judge was asked again.
+        value: of several judges, the mean.
+        repeat: which time the judge was asked about it, from 0.
     """
 
     case_id: str
@@ -30,7 +30,6 @@ class SampleScore:
     metric: str
     sample: int
     value: float
-    judge: str = ""
     repeat: int = 0
 
 
@@ -39,15 +38,30 @@ CREATE TABLE IF NOT EXISTS sample_answers (
     case_id TEXT, variant TEXT, sample INTEGER, key TEXT NOT NULL REFERENCES completions (key),
     PRIMARY KEY (case_id, variant, sample));
 CREATE TABLE IF NOT EXISTS sample_scores (
-    case_id TEXT, variant TEXT, metric TEXT, sample INTEGER, value REAL NOT NULL, judge TEXT,
-    repeat INTEGER, reason TEXT, PRIMARY KEY (case_id, variant, metric, sample, judge, repeat));
+    case_id TEXT, variant TEXT, metric TEXT, sample INTEGER, value REAL NOT NULL, repeat INTEGER,
+    PRIMARY KEY (case_id, variant, metric, sample, repeat));
 CREATE TABLE IF NOT EXISTS sample_failures (
     case_id TEXT, variant TEXT, sample INTEGER, stage TEXT, reason TEXT, retry INTEGER NOT NULL,
     PRIMARY KEY (case_id, variant, sample));
 """
 
+_STEP = 100
+
+
+def preference_repeat(sample: int, repeat: int) -> int:
+    """Return the number that a preference of a sample has as its `repeat`; 0 for the first."""
+    return LATER_SAMPLES + _STEP * sample + repeat if sample or repeat else 0
+
+
+def sample_of_preference(number: int) -> tuple[int, int] | None:
+    """Return sample and repeat of a preference that counts; None for one that does not."""
+    if number >= LATER_SAMPLES:
+        return divmod(number - LATER_SAMPLES, _STEP)
+    return None if number else (0, 0)
+
+
 _ONE = "case_id = ? AND variant = ? AND sample = ?"
-_SCORE = "case_id, variant, metric, sample, value, judge, repeat"
+_SCORE = "case_id, variant, metric, sample, value, repeat"
 
 Samples = dict[tuple[str, str], tuple[Completion, ...]]
 """All completions, by case id and variant, in the order of their samples."""
@@ -125,33 +139,13 @@ class SampleRows(ItemRows):
             for case, stage, reason, variant, retry, sample in rows
         )
 
-    def add_sample_scores(self, scores: Sequence[SampleScore], reason: str | None = None) -> None:
-        """Keep scores of one sample, all of them or none.
-
-        Args:
-            scores: one that counts, and perhaps those of single judges.
-            reason: why it scored so.
-        """
-        with self.transaction():
-            for score in scores:
-                self._query(
-                    "INSERT OR REPLACE INTO sample_scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    *astuple(score),
-                    reason and self._mask.in_content(reason),
-                )
+    def add_sample_scores(self, scores: Sequence[SampleScore]) -> None:
+        """Keep scores of single samples."""
+        for score in scores:
+            self._query(
+                "INSERT OR REPLACE INTO sample_scores VALUES (?, ?, ?, ?, ?, ?)", *astuple(score)
+            )
 
     def sample_scores(self) -> tuple[SampleScore, ...]:
-        """Return the scores of single samples that count, in any order."""
-        return tuple(one for one in self.all_sample_scores() if not one.judge and not one.repeat)
-
-    def all_sample_scores(self) -> tuple[SampleScore, ...]:
-        """Return all scores of single samples: of each judge, and asked again."""
+        """Return the scores of single samples, in any order; none where each case has one."""
         return tuple(SampleScore(*row) for row in self._rows(f"SELECT {_SCORE} FROM sample_scores"))
-
-    def sample_reasons(self) -> dict[tuple[str, str, str, int], str]:
-        """Return why samples scored as they did, by case, variant, metric and sample."""
-        rows = self._rows(
-            "SELECT case_id, variant, metric, sample, reason FROM sample_scores "
-            "WHERE judge = '' AND repeat = 0 AND reason != ''"
-        )
-        return {(case, name, metric, sample): why for case, name, metric, sample, why in rows}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,8 +20,9 @@ from plugin.compare.running_gain import RunningGain
 from plugin.errors import CallError, JudgeFailingError, LimitReached
 from plugin.journal import Journal
 from plugin.judges.asking import Asker
-from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt, score_item
-from plugin.judges.preferring import PreferenceItem, prefer_item, preferences_in_doubt
+from plugin.judges.panel import Judging, ScoreItem, overrule, pairs_in_doubt
+from plugin.judges.preferring import PreferenceItem, preferences_in_doubt
+from plugin.judges.sampled import CaseScore, prefer_samples, score_samples
 from plugin.judges.spending import SpendMeter
 from plugin.metrics import Metric, import_code
 from plugin.pace import await_all
@@ -29,7 +30,6 @@ from plugin.records import (
     Case,
     Completion,
     Failure,
-    JudgeScore,
     Preference,
     Score,
 )
@@ -66,7 +66,7 @@ def items_to_score(
 
     Args:
         cases: in the order of work.
-        answers: completions without their thoughts.
+        answers: completions without their thoughts; of a case and variant there may be several.
         metrics: the run's.
         whole: completions with their thoughts, for metrics that read how a completion was made;
             None if these are the same as `answers`.
@@ -77,33 +77,40 @@ def items_to_score(
     items = list[Item]()
     for case in cases:
         for metric in metrics:
-            own = (whole_of if metric.describe else answers_of).get(case.id, list[Completion]())
+            own = (whole_of if metric.describe else answers_of).get(case.id, {})
             if not metric.spec.fits(case) or metric.spec.needs_likelihood:
                 continue
             if metric.spec.is_relative:
                 items += _pair_items(case, own, metric, pairs)
             else:
-                scored = [None] if metric.spec.judges_data else own
-                items += [ScoreItem(case, completion, metric) for completion in scored]
+                if metric.spec.judges_data:
+                    items.append(ScoreItem(case, None, metric))
+                    continue
+                items += [
+                    ScoreItem(case, first, metric, tuple(later)) for first, *later in own.values()
+                ]
     return items
 
 
 def _pair_items(
-    case: Case, completions: Sequence[Completion], metric: Metric, pairs: Sequence[Contrast]
+    case: Case, made: Mapping[str, Sequence[Completion]], metric: Metric, pairs: Sequence[Contrast]
 ) -> list[PreferenceItem]:
-    """Return the pairs of completions of which both are there."""
-    made = {completion.variant: completion for completion in completions}
-    return [
-        PreferenceItem(case, made[variant], made[baseline], metric)
-        for variant, baseline in pairs
-        if variant in made and baseline in made
-    ]
+    """Return the pairs of completions of which both are there, sample by sample."""
+    items = []
+    for variant, baseline in pairs:
+        bases = {one.sample: one for one in made.get(baseline, ())}
+        both = [(one, bases[one.sample]) for one in made.get(variant, ()) if one.sample in bases]
+        if both:
+            items.append(PreferenceItem(case, *both[0], metric, tuple(both[1:])))
+    return items
 
 
-def _by_case(completions: Iterable[Completion]) -> dict[str, list[Completion]]:
-    found: dict[str, list[Completion]] = {}
+def _by_case(completions: Iterable[Completion]) -> dict[str, dict[str, list[Completion]]]:
+    """Return the completions by case and variant, in the order of their samples."""
+    found: dict[str, dict[str, list[Completion]]] = {}
     for completion in completions:
-        found.setdefault(completion.case_id, []).append(completion)
+        of_case = found.setdefault(completion.case_id, {})
+        of_case.setdefault(completion.variant, []).append(completion)
     return found
 
 
@@ -299,24 +306,33 @@ class _ScoringSession:
         """
         result: Result
         if isinstance(item, PreferenceItem):
-            found = await prefer_item(item, metric, self._askers, named=self._has_several)
+            found = await prefer_samples(
+                item, metric, self._askers, named=self._has_several, n_repeats=self._n_repeats
+            )
             if isinstance(found, Failure):
                 result = found
             else:
                 self._journal.add_preferences(found)
                 result = combine(found)
         else:
-            result, shares = await score_item(item, metric, self._askers)
-            if isinstance(result, Score):
-                keep = partial(self._keep_score, result, shares if self._has_several else [])
-                await self._journal.commits.keep(keep)
+            scored = await score_samples(item, metric, self._askers, self._n_repeats)
+            if isinstance(scored, Failure):
+                result = scored
+            else:
+                await self._journal.commits.keep(partial(self._keep_score, scored))
+                result = scored.score
         self._count(result, asked=item.metric.spec.asks_judge)
         return result
 
-    def _keep_score(self, score: Score, shares: Sequence[JudgeScore]) -> None:
-        for share in shares:
+    @property
+    def _n_repeats(self) -> int:
+        return self._judging.n_repeats
+
+    def _keep_score(self, scored: CaseScore) -> None:
+        for share in scored.shares if self._has_several else ():
             self._journal.add_judge_score(share)
-        self._journal.add_score(score)
+        self._journal.add_sample_scores(scored.samples)
+        self._journal.add_score(scored.score)
 
     def _count(self, result: Result, *, asked: bool) -> None:
         """Count a result, and write it if it is a failure."""
@@ -407,19 +423,22 @@ class _ScoringSession:
         Raises:
             LimitReached: when the user's limits allow no more calls.
         """
-        scores = list[Score]()
+        scores = list[CaseScore]()
         for item in pair:
             metric = ready[item.metric.spec.name]
             if isinstance(item, PreferenceItem):
-                found = await prefer_item(item, metric, [second], named=True)
+                found = await prefer_samples(
+                    item, metric, [second], named=True, n_repeats=self._n_repeats
+                )
                 if isinstance(found, Failure):
                     return False
                 self._journal.add_preferences(found)
             else:
-                result, _ = await score_item(item, metric, [second])
-                if isinstance(result, Failure):
+                scored = await score_samples(item, metric, [second], self._n_repeats)
+                if isinstance(scored, Failure):
                     return False
-                scores.append(result)
+                scores.append(scored)
         if scores:
-            overrule(scores, second.label, self._journal)
+            overrule([one.score for one in scores], second.label, self._journal)
+            self._journal.add_sample_scores([row for one in scores for row in one.samples])
         return True

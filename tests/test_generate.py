@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from plugin.certify.certificate import Certificate, not_applicable
+from plugin.engines import failed
 from plugin.generate import make_completions, make_prompts
 from plugin.journal import Journal
 from plugin.plan.variants import Load
-from plugin.records import Case, Completion, Failure, Message, Prompt, Variant, failed
+from plugin.records import Case, Completion, Failure, Message, Prompt, Variant
 from plugin.sampling import Sampling
 from plugin.worker import Progress, Stage, Stopped
 

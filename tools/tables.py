@@ -16,6 +16,7 @@ LOOKS_AT = {
     "hallucination": "share of contexts that the answer contradicts",
     "faithfulness": "are the answer's claims supported by the context",
     "correctness": "does the answer say what the expected output says",
+    "unsupported_claims": "share of the samples of a case that contradict another one",
     "rubric": "accuracy, completeness, relevance, clarity, instructions; 1 to 10 each",
     "preference": "which of two answers is better, asked in both orders; what a variant wins",
     "bias": "share of the answer's opinions that are biased",
@@ -90,6 +91,8 @@ def _needs(entry: MetricEntry) -> str:
     """Return which parts of a case it reads, its option, and the engines that suit it."""
     spec = entry.spec
     needs = [f"`{need}`" for need in sorted(spec.needs, reverse=True)]
+    if spec.compares_samples:
+        needs.append("no `context`, `--samples`")
     if spec.needs_engine:
         able = [name for name in PROVEN if spec.needs_engine <= ENGINES[name].gives]
         needs.append(f"engine {', '.join(able[:-1])} or {able[-1]}")

@@ -132,7 +132,7 @@ def matches_of(
         preferences: of one metric, between any variants; repeated ones are left out.
         clusters: case id -> label of its cluster; a case without a label stands for itself.
     """
-    kept = [row for row in preferences if not row.repeat]
+    kept = [row for row in preferences if not row.is_retest]
     kept.sort(key=lambda row: (row.variant, row.baseline, row.case_id))
     return [
         Match(variant, baseline, _mean(row.value for row in rows), _label(case_id, clusters))
@@ -207,7 +207,7 @@ def _of_one_contrast(preferences: Sequence[Preference]) -> list[Preference]:
             "preferences must be of one variant over one baseline on one metric; got "
             + "; ".join(" / ".join(each) for each in sorted(about))
         )
-    return [row for row in preferences if not row.repeat]
+    return [row for row in preferences if not row.is_retest]
 
 
 def _by_case(preferences: Iterable[Preference]) -> Iterable[tuple[str, list[Preference]]]:

@@ -42,12 +42,17 @@ def judged_contrasts(names: Sequence[str], *, all_pairs: bool) -> tuple[Contrast
 
 
 def combine(rows: Sequence[Preference]) -> Preference:
-    """Return one preference for the rows of several judges on the same pair: their mean."""
+    """Return one preference for the rows of several judges or samples of a pair: their mean."""
     if len(rows) == 1:
         return rows[0]
-    said = " | ".join(f"{row.judge} gave {row.value:.2f}: {row.reason or '-'}" for row in rows)
+    said = " | ".join(f"{_who(row)} gave {row.value:.2f}: {row.reason or '-'}" for row in rows)
     value = math.fsum(row.value for row in rows) / len(rows)
     return replace(rows[0], first=None, second=None, value=value, reason=said, judge="")
+
+
+def _who(row: Preference) -> str:
+    """Return the judge of a row, or which of several rows of the only judge it is."""
+    return row.judge or ("one more sample" if row.repeat else "the first sample")
 
 
 def combine_all(preferences: Iterable[Preference]) -> dict[PreferencePlace, Preference]:
@@ -80,3 +85,26 @@ def n_missing_preferences(evidence: Evidence, spec: MetricSpec, pairs: Collectio
 
 def _place_of_failure(failure: Failure) -> tuple[str, str | None, str | None, str | None]:
     return failure.case_id, failure.variant, failure.metric, failure.baseline
+
+
+def n_missing(evidence: Evidence, *, all_pairs: bool) -> int:
+    """Count the scores and preferences that do not exist and have not failed.
+
+    Args:
+        evidence: what there is.
+        all_pairs: see `judged_contrasts`.
+    """
+    pairs = judged_contrasts(evidence.names, all_pairs=all_pairs)
+    relative = [spec for spec in evidence.metrics if spec.is_relative]
+    n_preferences = sum(n_missing_preferences(evidence, spec, pairs) for spec in relative)
+    made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
+    failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
+    return n_preferences + sum(
+        (case.id, name, spec.name) not in made
+        and (case.id, name, spec.name) not in failed
+        and (case.id, name, None) not in failed
+        for case in evidence.cases
+        for spec in evidence.metrics
+        for name in evidence.scored_names(spec)
+        if spec.fits(case) and not spec.is_relative
+    )

@@ -24,6 +24,13 @@ NO_ANSWER = "the inference server gave no answer for this case"
 """Beginnings of failure reasons that may go away; these failures have `retry` set."""
 
 
+def failed(prompt: Prompt, reason: str, *, retry: bool = False) -> Failure:
+    """Return the failure that stands in the place of a prompt's completion."""
+    return Failure(
+        prompt.case_id, "generate", reason, prompt.variant, retry=retry, sample=prompt.sample
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """Settings to run an engine on several workers.

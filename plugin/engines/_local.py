@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.effect import Distance
 from plugin.certify.measure import AdapterSwitch, Logits, certify_weights, measure_effect
-from plugin.engines import EngineSettings
+from plugin.engines import EngineSettings, failed
 from plugin.engines._answer import answer_tokens, end_token, named_end_tokens
 from plugin.engines.plain_text import PlainText
 from plugin.engines.templates import TemplateFailure, TemplateText, template_text
 from plugin.errors import FaultError, ModelError, one_line
-from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt, failed
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 
 class LocalEngine(ABC):

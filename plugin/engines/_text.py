@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from plugin.certify.certificate import Certificate, Tell, not_applicable, tell_nobody
+from plugin.engines import failed
 from plugin.errors import OptionError
-from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt, failed
+from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 
 class TextEngine:

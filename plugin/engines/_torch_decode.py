@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from plugin.engines import NO_MEMORY, EngineSettings
+from plugin.engines import NO_MEMORY, EngineSettings, failed
 from plugin.engines._local import room_left
 from plugin.engines._torch import (
     TorchRows,
@@ -26,7 +26,7 @@ from plugin.engines._torch import (
 from plugin.engines._torch_plan import plan_slots
 from plugin.engines._torch_slots import SlotDraws, SlotPlan, TorchSlots, round_columns
 from plugin.errors import FaultError
-from plugin.records import Completion, Failure, NoResult, Prompt, failed
+from plugin.records import Completion, Failure, NoResult, Prompt
 
 MOST_ROWS = 512
 """Largest number of rows on a GPU where the user names none; more are hardly faster."""

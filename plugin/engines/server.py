@@ -17,7 +17,7 @@ from typing import Any
 from plugin.body import bound_body
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.served import ServedPair, certify_served
-from plugin.engines import NO_ANSWER, ServedSettings
+from plugin.engines import NO_ANSWER, ServedSettings, failed
 from plugin.engines._server_api import (
     completion_from_reply,
     completion_request,
@@ -36,7 +36,7 @@ from plugin.net import (
     retry,
 )
 from plugin.pace import ConcurrencyLimit
-from plugin.records import VANILLA, Completion, Failure, Prompt, failed
+from plugin.records import VANILLA, Completion, Failure, Prompt
 
 TIMEOUT_S = 300.0
 """The longest time for one request: a slow server with many at once may take minutes for each.

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from plugin.certify.certificate import BatchEffect, Certificate, Tell, tell_nobody
 from plugin.certify.measure import N_PROBES
-from plugin.engines import EngineSettings
+from plugin.engines import EngineSettings, failed
 from plugin.engines._answer import named_end_tokens
 from plugin.engines._local import (
     LocalEngine,
@@ -42,7 +42,7 @@ from plugin.engines._vllm_requests import Answered, Ask, VllmRequests, drawing, 
 from plugin.engines.templates import begin_tokenizer_check, template_text
 from plugin.errors import ModelError, OptionError, one_line
 from plugin.load.model import ModelFolder
-from plugin.records import VANILLA, Completion, Failure, NoResult, Prompt, failed
+from plugin.records import VANILLA, Completion, Failure, NoResult, Prompt
 
 WRITTEN_FOR = "0.33.0"
 """The version of vLLM whose interface this is."""

@@ -19,7 +19,7 @@ from plugin.journal import Journal
 from plugin.judges import Answer, Judge
 from plugin.judges.parsing import Misfit, parse_answer, repair_answer
 from plugin.judges.spending import ANSWER_TOKENS, CHARS_PER_TOKEN, Price, SpendMeter
-from plugin.metrics import Check
+from plugin.metrics import Ask, Check
 from plugin.net import RetryRules, asks_for_long_wait, long_wait_text, retry
 from plugin.pace import ConcurrencyLimit
 
@@ -56,6 +56,19 @@ class AskSettings:
     adaptive: bool = False
     include_reason: bool = True
     price: Price | None = None
+
+
+class _AskAgain:
+    """Ask every question anew, though it was asked before; see `plugin.metrics.Ask`."""
+
+    def __init__(self, asker: Asker, repeat: int) -> None:
+        self.structured = asker.structured
+        self.include_reason = False  # a reason of its own would cost one more question
+        self._asker, self._repeat = asker, repeat
+
+    async def __call__(self, prompt: str, schema: type[BaseModel], check: Check) -> BaseModel:
+        """Return the judge's answer to the question with this number."""
+        return await self._asker(prompt, schema, check, self._repeat)
 
 
 class Asker:
@@ -140,6 +153,10 @@ class Asker:
         if problem:
             raise CallError(f"the answer to the same question elsewhere does not fit: {problem}")
         return answer
+
+    def at(self, repeat: int) -> Ask:
+        """Return what asks the same questions anew for this number, without reasons; 0: itself."""
+        return _AskAgain(self, repeat) if repeat else self
 
     def kept_answer(
         self, prompt: str, schema: type[BaseModel], check: Check, repeat: int = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from plugin.judges import Judge
 from plugin.judges.asking import Asker, AskSettings
 from plugin.judges.spending import SpendLimits, SpendMeter, price_of
 from plugin.metrics import Measured, Metric
-from plugin.metrics.running import MetricError, run_descriptive, run_metric
+from plugin.metrics.running import MetricError, run_contrast, run_descriptive, run_metric
 from plugin.records import (
     DATA,
     Case,
@@ -49,6 +49,7 @@ class Judging:
         limits: the limits at which judging ends.
         price: the user's price per million tokens in and out, in dollars; () for the known price.
         max_failed_share: a larger share of failed scores stops the run.
+        n_repeats: how many times each judge is asked about each completion.
     """
 
     judges: tuple[Judge, ...]
@@ -60,6 +61,7 @@ class Judging:
     limits: SpendLimits = SpendLimits()
     price: tuple[float, ...] = ()
     max_failed_share: float = 0.2
+    n_repeats: int = 1
 
     def asker(self, judge: Judge, journal: Journal, meter: SpendMeter) -> Asker:
         """Return an asker for the judge."""
@@ -83,11 +85,16 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class ScoreItem:
-    """One score to compute; the completion is None for a metric that judges only the data."""
+    """One score to compute; the completion is None for a metric that judges only the data.
+
+    Attributes:
+        later: the samples after the first, where the case has several.
+    """
 
     case: Case
     completion: Completion | None
     metric: Metric
+    later: tuple[Completion, ...] = ()
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -95,9 +102,26 @@ class ScoreItem:
         variant = self.completion.variant if self.completion else DATA
         return self.case.id, variant, self.metric.spec.name
 
+    @property
+    def sample(self) -> int:
+        """Return which sample the completion is, from 0."""
+        return self.completion.sample if self.completion else 0
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the texts of all samples."""
+        return tuple(one.text for one in (self.completion, *self.later) if one)
+
+    @property
+    def singles(self) -> list[ScoreItem]:
+        """Return an item for each sample, or this one where its metric compares them."""
+        if self.metric.contrast:
+            return [self]
+        return [replace(self, completion=one, later=()) for one in (self.completion, *self.later)]
+
 
 async def score_item(
-    item: ScoreItem, metric: Metric | CallError, askers: Sequence[Asker]
+    item: ScoreItem, metric: Metric | CallError, askers: Sequence[Asker], repeat: int = 0
 ) -> tuple[Score | Failure, list[JudgeScore]]:
     """Return the mean score of all judges, and the score of each.
 
@@ -107,6 +131,7 @@ async def score_item(
         item: what to score.
         metric: the metric, ready to use, or the error that prevented it.
         askers: the judges; one is enough for a metric that asks no judge.
+        repeat: which time the judges are asked about it, from 0.
 
     Raises:
         LimitReached: when the user's limits allow no more calls.
@@ -125,7 +150,11 @@ async def score_item(
             return failed("metric", str(error)), []
         return Score(**where, value=told.value, reason=told.reason), []
     text = item.completion.text if item.completion else ""
-    if item.completion and not text.strip():
+    if metric.contrast:
+        measure = partial(run_contrast, metric, item.case, item.texts)
+    else:
+        measure = partial(run_metric, metric, item.case, text)
+    if item.completion and not metric.contrast and not text.strip():
         worst = Score(**where, value=spec.worst, reason="empty completion: the worst score")
         return worst, []
     if not spec.asks_judge:
@@ -133,7 +162,7 @@ async def score_item(
     pairs = list[tuple[Asker, Measured]]()
     for asker, one in zip(
         askers,
-        await ask_each(askers, lambda asker: run_metric(metric, item.case, text, asker)),
+        await ask_each(askers, lambda asker: measure(asker.at(repeat))),
         strict=True,
     ):
         if not isinstance(one, Measured):

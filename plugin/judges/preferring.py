@@ -15,7 +15,7 @@ from plugin.compare.relative import PreferencePlace
 from plugin.errors import CallError
 from plugin.judges.asking import Asker
 from plugin.judges.panel import ask_each, is_unsure
-from plugin.metrics import Metric
+from plugin.metrics import Ask, Metric
 from plugin.metrics.running import run_preference
 from plugin.records import EVEN, Case, Completion, Failure, FailureStage, Preference
 
@@ -27,12 +27,23 @@ _LEVELS = {2: "much better", 1: "better", 0: "a tie", -1: "worse", -2: "much wor
 
 @dataclass(frozen=True, slots=True)
 class PreferenceItem:
-    """Two completions of a case to compare: the variant's own, and the baseline's."""
+    """Two completions of a case to compare: the variant's own, and the baseline's.
+
+    Attributes:
+        later: the pairs of samples after the first, where the case has several.
+    """
 
     case: Case
     own: Completion
     base: Completion
     metric: Metric
+    later: tuple[tuple[Completion, Completion], ...] = ()
+
+    @property
+    def singles(self) -> list[PreferenceItem]:
+        """Return an item for each pair of samples."""
+        pairs = ((self.own, self.base), *self.later)
+        return [replace(self, own=own, base=base, later=()) for own, base in pairs]
 
     @property
     def place(self) -> PreferencePlace:
@@ -52,7 +63,12 @@ class PreferenceItem:
 
 
 async def prefer_item(
-    item: PreferenceItem, metric: Metric | CallError, askers: Sequence[Asker], *, named: bool
+    item: PreferenceItem,
+    metric: Metric | CallError,
+    askers: Sequence[Asker],
+    *,
+    named: bool,
+    repeat: int = 0,
 ) -> list[Preference] | Failure:
     """Return the preference of each judge, or the failure of the pair.
 
@@ -63,6 +79,7 @@ async def prefer_item(
         metric: the metric, or the error that prevented it.
         askers: the judges.
         named: whether the rows name their judge; only the run's only judge stays without a name.
+        repeat: which time the judges are asked about the pair, from 0.
 
     Raises:
         LimitReached: when the user's limits allow no more calls.
@@ -79,7 +96,7 @@ async def prefer_item(
     if isinstance(metric, CallError):
         return failed("judge", str(metric))
     rows = list[Preference]()
-    each = await ask_each(askers, lambda asker: _ask_judge(item, metric, bare, asker))
+    each = await ask_each(askers, lambda asker: _ask_judge(item, metric, bare, asker.at(repeat)))
     for asker, found in zip(askers, each, strict=True):
         if not isinstance(found, Preference):
             who = f"{asker.label}: " if len(askers) > 1 else ""
@@ -90,7 +107,7 @@ async def prefer_item(
 
 
 async def _ask_judge(
-    item: PreferenceItem, metric: Metric, bare: Preference, asker: Asker
+    item: PreferenceItem, metric: Metric, bare: Preference, asker: Ask
 ) -> Preference:
     """Return the preference of one judge; raises what `run_preference` raises."""
     own, base = item.own.text, item.base.text

@@ -79,6 +79,13 @@ FromLoglikelihood = Callable[[float, int], Measured]
 """The expected output's log probability in nats and its number of tokens (1 or more) -> score."""
 
 
+class Contrast(Protocol):
+    """The function of a metric that compares the samples of a case."""
+
+    def __call__(self, case: Case, texts: Sequence[str], ask: Ask) -> Awaitable[Measured]:
+        """Score all samples of one variant together; there are at least two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric with exactly one of its functions.
@@ -100,6 +107,7 @@ class Metric:
     describe: Describe | None = None
     from_loglikelihood: FromLoglikelihood | None = None
     prefer: Prefer | None = None
+    contrast: Contrast | None = None
     guide: object = None
 
 
@@ -246,6 +254,18 @@ METRICS: dict[str, MetricEntry] = {
         *TASK_METRICS,
         MetricEntry(
             MetricSpec(
+                key="unsupported_claims",
+                name="Unsupported Claims",
+                higher_is_better=False,
+                decides=False,
+                compares_samples=True,
+                caveat="it counts what a model does not say every time, not what is false: a model "
+                "that makes the same mistake each time contradicts nothing",
+            ),
+            contrast="claims:unsupported_claims",
+        ),
+        MetricEntry(
+            MetricSpec(
                 key="perplexity",
                 name="Perplexity",
                 higher_is_better=False,
@@ -349,6 +369,7 @@ def _metric(entry: MetricEntry, guide: PreferenceGuide) -> Metric:
         describe=_late(entry.describe),
         from_loglikelihood=_late(entry.from_loglikelihood),
         prefer=partial(_late(entry.prefer), guide) if entry.prefer else None,
+        contrast=_late(entry.contrast),
         guide=guide if entry.prefer else None,
     )
 
@@ -357,7 +378,8 @@ def import_code(metrics: Iterable[Metric]) -> None:
     """Import the code of these metrics now, so that a broken library stops the run early."""
     for metric in metrics:
         entry = METRICS.get(metric.spec.key)
-        own = (entry.measure, entry.describe, entry.prefer) if entry else (_CRITERION,)
+        codes = (entry.measure, entry.describe, entry.prefer, entry.contrast) if entry else ()
+        own = codes or (_CRITERION,)
         for code in filter(None, own):
             _import(code)
         if metric.spec.asks_judge and not metric.prefer:

@@ -22,6 +22,7 @@ class MetricEntry:
             `plugin.metrics.FromLoglikelihood`).
         prefer: the function that compares two completions; it takes a `PreferenceGuide`, and then
             what `plugin.metrics.Prefer` takes.
+        contrast: the function that compares the samples of a case (see `plugin.metrics.Contrast`).
         steps: the fixed steps of a G-Eval metric.
         version: grows when the metric measures something else, so that no run mixes the two.
         setup: a function that takes the user's `TaskSettings` and the cases, and returns the
@@ -45,6 +46,7 @@ class MetricEntry:
     describe: str = ""
     from_loglikelihood: str = ""
     prefer: str = ""
+    contrast: str = ""
     steps: str = ""
     version: int = 1
     setup: str = ""

@@ -7,7 +7,7 @@ without a judge.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from plugin.errors import CallError, LimitReached, VerdictError
 from plugin.metrics import Ask, Measured, Metric
@@ -30,6 +30,15 @@ async def run_metric(metric: Metric, case: Case, completion: str, ask: Ask) -> M
     if metric.measure is None:
         raise MetricError(f"{metric.spec.name} does not read completions")
     return check_score(metric.spec, await _guarded(metric.measure(case, completion, ask)))
+
+
+async def run_contrast(metric: Metric, case: Case, texts: Sequence[str], ask: Ask) -> Measured:
+    """Return the score of all samples of a case together; raises what `run_metric` raises."""
+    if metric.contrast is None:
+        raise MetricError(f"{metric.spec.name} does not compare samples")
+    if len(texts) < 2:
+        raise MetricError("only one sample of this case could be had, so there is none to compare")
+    return check_score(metric.spec, await _guarded(metric.contrast(case, texts, ask)))
 
 
 async def run_preference(

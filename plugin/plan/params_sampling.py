@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from plugin.engines import ENGINES
 from plugin.errors import OptionError
 from plugin.plan.options import NOT_CLASSIC, Option, option
 from plugin.plan.params_capability import CapabilityParams
+from plugin.records import Case, MetricSpec
 from plugin.sampling import MAX_SAMPLES, MAX_TEMPERATURE, Sampling
 
 MAX_REPEATS = 20
@@ -68,6 +71,42 @@ class SamplingParams(CapabilityParams):
                 "the same completion. Add the temperature at which your model will be used, such "
                 "as --temperature 0.7, or leave --samples out"
             )
+
+    def require_real_judge(self, is_offline: bool) -> None:
+        """Check that a judge that is asked again may answer otherwise.
+
+        Raises:
+            OptionError: when no judge is asked, or only the offline one.
+        """
+        if self.judge_repeats > 1 and is_offline:
+            raise OptionError(
+                f"--judge_repeats {self.judge_repeats}: no judge is asked, or only the offline "
+                "one, which always says the same. Leave it out, or ask a real judge with --judge"
+            )
+
+    def require_samples(
+        self, specs: Sequence[MetricSpec], cases: Sequence[Case], is_offline: bool
+    ) -> None:
+        """Check that metrics that compare the samples of a case can do so.
+
+        Raises:
+            OptionError: when cases have one sample, or all have a context; when the judge cannot.
+        """
+        name = next((spec.name for spec in specs if spec.compares_samples), "")
+        if not name:
+            return
+        why = ""
+        if self.samples < 2:
+            why = "compares several samples of a case; add --samples 3 --temperature 0.7"
+        elif is_offline:
+            why = "needs a judge that understands answers; the offline one only counts words"
+        elif all(case.context for case in cases):
+            why = (
+                "is for cases without context, and all of these have one; use Hallucination or "
+                "Faithfulness"
+            )
+        if why:
+            raise OptionError(f"{name} {why}, or leave {name} out")
 
 
 def require_drawing_engine(temperature: float, engine: str) -> None:

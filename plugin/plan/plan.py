@@ -12,7 +12,7 @@ from plugin.cache import content_key
 from plugin.capability.harness import HarnessTask, load_tasks
 from plugin.engines import ENGINES, PROVEN
 from plugin.errors import OptionError, did_you_mean
-from plugin.judges import Judge
+from plugin.judges import Judge, NoJudge
 from plugin.load.cases import CaseSource, LoadedCases, load_cases
 from plugin.load.columns import Columns
 from plugin.load.recordings import completion_columns
@@ -121,6 +121,9 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     params = params.model_copy(update={"predefined_tasks": choice.names})
     chosen = choice.metrics
     specs = [metric.spec for metric in chosen]
+    is_offline = all(one.structured or isinstance(one, NoJudge) for one in choice.judges)
+    params.require_real_judge(is_offline)
+    params.require_samples(specs, loaded.cases, is_offline)
     check_preference(params, specs, loaded.cases, names)
     prefers = guide.is_default and not any(case.expected_output for case in loaded.cases)
     primary = _choose_primary(params.primary_metric, chosen, prefers)

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from plugin.report.memorisation_chart import memorisation_svg
 from plugin.report.page import Pictures, render_page
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases, turned_fields
+from plugin.report.samples_chart import samples_svg
 from plugin.report.tables import csv_text, make_tables
 from plugin.sheets import spell_controls
 from plugin.training.views import TrainingView
@@ -57,10 +59,16 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
         charts["confusion.svg"] = files["confusion.svg"] = confusion_svg(report.task.matrices)
     if drawn := memorisation_svg(report.memorisation):
         files["memorisation.svg"] = drawn
+    if sampled := samples_svg(report.sampling):
+        files["samples.svg"] = sampled
     trained = curves_svg([_training_block(view) for view in report.trainings])
     if trained:
         files["curves.svg"] = trained
-    pictures = pictures._replace(memory=_inline(drawn, "memory"), curves=_inline(trained, "curves"))
+    pictures = pictures._replace(
+        memory=_inline(drawn, "memory"),
+        curves=_inline(trained, "curves"),
+        samples=_inline(sampled, "samples"),
+    )
     ability = capability_charts(report.capability) if report.capability else {}
     files |= ability
     inline, own = (
@@ -193,9 +201,19 @@ def summary_json(report: Report) -> dict[str, Any]:
         "capability": report.capability,
         "memorisation": report.memorisation,
         "trainings": [_training_fields(view) for view in report.trainings],
+        "sampling": _sampling_fields(report),
         "provenance": report.provenance,
     }
     return {key: _plain_json(value) for key, value in content.items()}
+
+
+def _sampling_fields(report: Report) -> dict[str, Any] | None:
+    """Return what samples show, without the single ones; these are in a table of their own."""
+    if report.sampling is None:
+        return None
+    fields: dict[str, Any] = _plain_json(replace(report.sampling, samples={}, scores=()))
+    del fields["samples"], fields["scores"]
+    return fields
 
 
 def _n_scores(report: Report) -> int:
@@ -208,9 +226,10 @@ def _n_scores(report: Report) -> int:
 def completions_jsonl(report: Report) -> str:
     """Return every completion, character for character, as a line of JSON in plain ASCII.
 
-    `output` is all that the model wrote; where it thought, `answer` is what was scored.
+    `output` is all that the model wrote; where it thought, `answer` is what was scored. Further
+    samples of a case follow with their number and the text that was scored.
     """
-    lines = []
+    lines, later = [], report.sampling.samples if report.sampling else {}
     for case in report.cases:
         for variant in report.variants:
             place = (case.id, variant.name)
@@ -221,6 +240,11 @@ def completions_jsonl(report: Report) -> str:
             if split is not None and split.answer != made.text:
                 row["answer"] = split.answer
             lines.append(json.dumps(row) + "\n")
+            for one in later.get(place, ())[1:]:
+                more = {"sample": one.sample, "output": one.text}
+                lines.append(
+                    json.dumps({"case_id": case.id, "variant": variant.name, **more}) + "\n"
+                )
     return "".join(lines)
 
 

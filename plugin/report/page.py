@@ -26,6 +26,7 @@ from plugin.report.case_rows import case_anchor, case_data, ends, readable, visi
 from plugin.report.embedded import code_element, data_element, read_code, security_policy
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
+from plugin.report.sampling import unlike_cases
 from plugin.report.task_results import task_sections
 from plugin.report.yardsticks import yardstick_rows, yardstick_title
 from plugin.results import Comparison
@@ -88,12 +89,14 @@ class Pictures(NamedTuple):
     Attributes:
         memory: the same for what the training data shows.
         curves: the same for the trainings' loss curves.
+        samples: the same for where the variance comes from.
     """
 
     wide: str = ""
     narrow: str = ""
     memory: str = ""
     curves: str = ""
+    samples: str = ""
 
 
 _NO_PICTURES = Pictures()
@@ -157,6 +160,7 @@ def render_page(
         has_style=any(view.at_equal_style for view in report.compared.views),
         even=EVEN,
         elo=ELO,
+        unlike=unlike_cases(report.sampling, MAX_ROWS),
     )
 
 

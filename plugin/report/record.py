@@ -25,6 +25,7 @@ from plugin.records import (
 )
 from plugin.report.collapse import Collapse
 from plugin.report.preferences import Compared
+from plugin.report.sampling import SamplingView
 from plugin.results import Comparison, Summary, TaskResults, Verdict
 from plugin.thinking import SplitText
 from plugin.training.views import TrainingView
@@ -56,6 +57,7 @@ class Report:
         choices: which answers people preferred, a row per case, variant and rater.
         memorisation: what the training data shows; None where none was named.
         trainings: what the trainings' logs show, where there are any.
+        sampling: what several samples show; None where each case has its most likely answer.
     """
 
     verdict: Verdict
@@ -82,6 +84,7 @@ class Report:
     choices: tuple[VariantChoice, ...] = ()
     memorisation: Memorisation | None = None
     trainings: tuple[TrainingView, ...] = ()
+    sampling: SamplingView | None = None
 
 
 Row = TypeVar("Row", Summary, Comparison)

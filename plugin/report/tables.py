@@ -17,6 +17,7 @@ from plugin.memorisation.report import Memorisation
 from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, is_yardstick
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.record import CaseCell, Ledger, Report
+from plugin.report.sampling import SamplingView
 from plugin.results import DatasetNumber
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.trust.accepted_choices import VariantChoice
@@ -53,6 +54,7 @@ PREFERENCES_COLUMNS = (
     "label case_id metric variant baseline judge shown_first shown_second value flip group "
     "reason".split()
 )
+SAMPLES_COLUMNS = "case_id variant sample n_samples metric score n_judged output".split()
 OVERLAP_COLUMNS = "kind id mark similarity training_row training_text why".split()
 PEOPLE = "People"
 """Stands in the place of the metric where a person chose."""
@@ -85,11 +87,32 @@ def make_tables(report: Report) -> dict[str, Table]:
         tables["09_overlap.csv"] = overlap_table(report.memorisation)
     if report.task.numbers:
         tables["06_task.csv"] = task_table(report)
-    if passed := [one for one in report.task.numbers if one.name.startswith("pass@")]:
-        tables["12_pass_at_k.csv"] = pass_table(passed)
     if report.capability:
         tables["08_capability.csv"] = _table(CAPABILITY_COLUMNS, capability_rows(report.capability))
+    if report.sampling and report.sampling.scores:
+        tables["11_samples.csv"] = samples_table(report.sampling)
+    if passed := [one for one in report.task.numbers if one.name.startswith("pass@")]:
+        tables["12_pass_at_k.csv"] = pass_table(passed)
     return tables
+
+
+def samples_table(found: SamplingView) -> Table:
+    """Return a row for each sample and metric; its score is the mean over the judge's repeats."""
+    texts = {
+        (*place, one.sample): (len(own), one.text)
+        for place, own in found.samples.items()
+        for one in own
+    }
+    values = dict[tuple[str, str, int, str], list[float]]()
+    for score in found.scores:
+        place = score.case_id, score.variant, score.sample, score.metric
+        values.setdefault(place, []).append(score.value)
+    rows: list[Sequence[CellValue]] = []
+    for (case_id, variant, sample, metric), own in sorted(values.items()):
+        n, text = texts.get((case_id, variant, sample), (1, None))
+        mean = math.fsum(own) / len(own)
+        rows.append((case_id, variant, sample + 1, n, metric, mean, len(own), text))
+    return _table(SAMPLES_COLUMNS, rows)
 
 
 def overlap_table(found: Memorisation) -> Table:

@@ -172,7 +172,7 @@ def can_probe(spec: MetricSpec) -> bool:
 
 def can_examine(spec: MetricSpec) -> bool:
     """Return whether the metric asks the judge about one completion, or two."""
-    return spec.asks_judge and not spec.judges_data
+    return spec.asks_judge and not (spec.judges_data or spec.compares_samples)
 
 
 class Exam:

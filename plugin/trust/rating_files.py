@@ -78,6 +78,19 @@ def _listed(problems: Mapping[Path, Sequence[str]], what: str) -> str:
     return "\n".join(lines)
 
 
+def require_one_sample(journal: Journal) -> None:
+    """Refuse ratings where a case's score is the mean of several answers, of which people rate one.
+
+    Raises:
+        OptionError: when the run's cases have several samples.
+    """
+    if journal.has_samples():
+        raise OptionError(
+            "people rate one answer of each case, and a score of this run is the mean of several "
+            "samples. Have them rate a run without --samples"
+        )
+
+
 def accept_ratings(files: Sequence[RatedFile], journal: Journal) -> tuple[str, ...]:
     """Check all ratings against the run, and replace all earlier ratings with them.
 
@@ -87,6 +100,7 @@ def accept_ratings(files: Sequence[RatedFile], journal: Journal) -> tuple[str, .
     Raises:
         OptionError: listing everything that is wrong; the earlier ratings then stay.
     """
+    require_one_sample(journal)
     pages, notes = PageChecker(journal), list[str]()
     problems: dict[Path, list[str]] = {file.path: [] for file in files}
     taken: dict[tuple[object, ...], Path] = {}

@@ -205,6 +205,9 @@ RUNS: dict[str, Callable[[Path], str]] = {
     "labels": lambda folder: _examples(folder, "tickets.jsonl"),
     "code": _code,
     "objects": _objects,
+    "samples": lambda folder: _examples(
+        folder, "samples.jsonl", "--samples", "3", "--predefined_tasks", "Token F1"
+    ),
 }
 """Each writes into the folder and returns what it printed."""
 
