@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from contextlib import closing
 from pathlib import Path
@@ -76,3 +77,41 @@ def test_no_model_is_read_where_there_is_no_sandbox(
     assert "Code Tests runs code that a model wrote, and only in a sandbox" in ended.err
     assert "bubblewrap is not installed" in ended.err and "compare --scored" in ended.err
     assert "none" not in ended.err
+
+
+def test_several_samples_give_pass_at_k(
+    sandbox: None,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    good, bad = (f"```python\ndef f(x):\n    return x + {n}\n```" for n in (1, 2))
+    rows = [
+        {
+            "id": f"q{n}",
+            "input": f"Write f, number {n}.",
+            "tests": ["assert f(1) == 2"],
+            "base": [bad, bad, good if n == 0 else bad],
+            "tuned": [good, good if n else bad, bad],
+        }
+        for n in range(3)
+    ]
+    data = tmp_path / "d.jsonl"
+    data.write_text("\n".join(json.dumps(row) for row in rows))
+    out = tmp_path / "o"
+    sides = [f"--recorded={name}={data}:{name}" for name in ("base", "tuned")]
+    ended = main("run", *sides, "--samples", "3", "--out", str(out))
+    assert ended.code == 0, ended.err
+    assert "Code Tests, over all cases together: pass@1 base 0.11" in ended.out
+    with (out / "12_pass_at_k.csv").open(encoding="utf-8") as file:
+        table = {(row["k"], row["variant"]): row for row in csv.DictReader(file)}
+    found = {place: round(float(row["value"]), 4) for place, row in table.items()}
+    assert found == {
+        ("1", "base"): 0.1111,
+        ("1", "tuned"): 0.5556,
+        ("2", "base"): 0.2222,
+        ("2", "tuned"): 0.8889,
+        ("3", "base"): 0.3333,
+        ("3", "tuned"): 1.0,
+    }
+    assert float(table["2", "tuned"]["difference"]) == pytest.approx(2 / 3, abs=1e-4)
+    assert float(table["2", "tuned"]["difference_low"]) < 2 / 3
+    assert "pass@3" in (out / "report.html").read_text(encoding="utf-8")
