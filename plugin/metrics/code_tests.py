@@ -7,7 +7,6 @@ does wrong is a score of 0; that the sandbox itself broke is a failure, and is t
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from plugin.metrics.entry import TaskSettings
 from plugin.records import Case
 from plugin.sandbox.bubblewrap import Limits, SandboxError
 from plugin.sandbox.proof import require_sandbox
-from plugin.sandbox.run import Outcome, look_at, run_tests
+from plugin.sandbox.run import Outcome, look_at, run_tests, side_by_side
 
 DETAILS = " (code: "
 """Stands between what went wrong, in words that repeat, and what is special to one answer."""
@@ -67,8 +66,8 @@ def code_tests(settings: TaskSettings, cases: Sequence[Case]) -> Measure:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """Return the threads that wait for sandboxes, one for each processor."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sandbox")
+    """Return the threads that wait for sandboxes."""
+    return ThreadPoolExecutor(side_by_side(), thread_name_prefix="sandbox")
 
 
 async def _test(

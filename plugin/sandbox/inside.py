@@ -147,24 +147,20 @@ def _run_tests(
     checks: list[str], entry_point: str, module: types.ModuleType
 ) -> Iterator[dict[str, Any]]:
     """Yield what went wrong, or {}, for each test."""
-    there = set(vars(module))
+    names = vars(module)
+    before = dict(names)  # an answer may bring tests of its own, of the same names
     for text in checks:
         lines = text.splitlines()
         for statement in _statements(text, entry_point):
             problem = _execute_test(statement, module, lines)
             if problem or not isinstance(statement, _NO_TEST):
                 yield problem
-    names = vars(module)
-    own = [each for each in list(names) if each not in there or each.startswith("test")]
-    for name in own:
-        test = names[name]
+    for name, test in list(names.items()):
+        if before.get(name) is test:
+            continue
         if isinstance(test, type) and any(each.__name__ == "TestCase" for each in test.__mro__):
             yield from _run_cases(test)
-        elif (
-            isinstance(test, types.FunctionType)
-            and name.startswith("test")
-            and (test.__code__.co_filename == _TESTS)
-        ):
+        elif isinstance(test, types.FunctionType) and name.startswith("test"):
             yield _guarded(test, lines)
 
 

@@ -86,7 +86,13 @@ class Slots:
                 self._changed.notify_all()
 
 
-SLOTS = Slots(os.cpu_count() or 1)
+def side_by_side() -> int:
+    """Return how many runs have room at once: a processor each, and half of the memory for all."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(os.cpu_count() or 1, memory // 2 // Limits().memory))
+
+
+SLOTS = Slots(side_by_side())
 """The runs of this process."""
 
 
@@ -176,7 +182,8 @@ def run_tests(
         return _outcome(ended, token)
     found = Outcome("no code", n_tests=len(tests.runs))
     for number, (given, wanted) in enumerate(tests.runs, 1):
-        ended = _fairly(job, {}, given.encode("utf-8", "surrogateescape"), limits, stop)
+        room = replace(limits, output=max(limits.output, 2 * len(wanted.encode())))
+        ended = _fairly(job, {}, given.encode(), room, stop)
         found = replace(_printed(ended, wanted), test=number, n_tests=len(tests.runs))
         if found.kind != "passed":
             return found
@@ -221,6 +228,9 @@ def _fairly(
     return ended
 
 
+_OF_THE_DATA = {"<setup>": "stands before the tests", "<question>": "the question begins"}
+"""Code that no model wrote, by the name under which it is run."""
+
 _KILLED, _CPU_TIME = 128 + 9, 128 + 24
 _CUTS: dict[str, Kind] = {
     "time": "time",
@@ -243,8 +253,9 @@ def _outcome(ended: Ended, token: str) -> Outcome:
         return Outcome("no code", taken)
     if last is None or last["kind"] == "early":
         return Outcome("early", taken, test=_int(last, "test"))
-    if last.get("at") == "<setup>":
-        raise SandboxError(f"the code that stands before the tests fails: {last.get('error')}")
+    if last.get("at") in _OF_THE_DATA:
+        what = _OF_THE_DATA[str(last["at"])]
+        raise SandboxError(f"the code that {what} fails: {last.get('error')}")
     if last["kind"] == "untested":
         raise SandboxError("the tests check nothing: no assert in them was reached")
     if last["kind"] == "passed":

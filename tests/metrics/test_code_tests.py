@@ -151,7 +151,7 @@ def test_what_waits_is_tried_again_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(running, "run_once", count)
     assert told(GOOD.replace("return x + 1", "import time; time.sleep(9)")).value == 0
-    n = os.cpu_count() or 1
+    n = running.side_by_side()
     assert seen[-2:] == [n - 1, 0]
     assert running.SLOTS._n_free == n
 
@@ -228,3 +228,20 @@ def test_other_systems_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     assert "x86_64 and aarch64 only" in proof.problem_here.__wrapped__()
+
+
+def test_what_a_question_begins_and_cannot_run_is_no_zero() -> None:
+    one = case(
+        input="import numpy\n\ndef f(x):\n    '''Add one.'''\n",
+        tests=CodeTests(("def check(candidate):\n    assert candidate(1) == 2",), entry_point="f"),
+    )
+    with pytest.raises(SandboxError, match="the question begins fails: ModuleNotFoundError"):
+        told("    return x + 1\n", one)
+
+
+def test_as_much_output_is_read_as_is_wanted() -> None:
+    wanted = "x" * 5_000_000
+    one = case(input="Print.", tests=CodeTests(runs=(("", wanted),)))
+    assert told("```\nprint('x' * 5_000_000)\n```", one).value == 1
+    found = told("```\nprint('x' * 20_000_000)\n```", one)
+    assert str(found.reason).startswith("output limit")

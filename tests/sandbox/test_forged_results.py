@@ -76,3 +76,15 @@ def test_what_a_program_prints_is_compared_outside(run: Run) -> None:
         "    except OSError: pass"
     )
     assert run(code, runs=(("1", "3"),)).kind in {"wrong output", "failed", "channel"}
+
+
+def test_tests_that_the_answer_brings_along_replace_none(run: Run) -> None:
+    """Models often end with tests of their own, under the usual names."""
+    test = (
+        "import unittest\nclass TestF(unittest.TestCase):\n"
+        "    def test_f(self): self.assertEqual(f(), 1)\ndef test_it(): assert f() == 1"
+    )
+    own = test.replace("f(), 1", "1, 1").replace("f() == 1", "True")
+    assert run(f"{own}\ndef f(): return 2", test).kind == "failed"
+    found = run(f"{own}\ndef f(): return 1", test)
+    assert (found.kind, found.n_tests) == ("passed", 2)
