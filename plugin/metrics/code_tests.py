@@ -24,6 +24,7 @@ DETAILS = " (code: "
 """Stands between what went wrong, in words that repeat, and what is special to one answer."""
 
 _MOST_NAMED = 5
+_LONGEST_NAME = 60
 _WRONG = {
     "no code": "no code",
     "wrong output": "wrong output",
@@ -91,7 +92,8 @@ def tell(found: Outcome, limits: Limits) -> str:
     if found.kind == "passed":
         noun = "test" if found.n_tests == 1 else "tests"
         return f"passed{where}; {found.n_tests} {noun})"
-    error = found.detail.partition(":")[0].split(".")[-1] or "error"
+    error = found.detail.partition(":")[0]
+    error = error if error.isidentifier() and len(error) < _LONGEST_NAME else "error"
     what = _WRONG.get(found.kind) or ("wrong result" if error == "AssertionError" else error)
     of = f" of {found.n_tests}" if found.n_tests else ""
     parts = [f"test {found.test}{of}" if found.test else "", found.line, found.detail]

@@ -245,7 +245,7 @@ _CUTS: dict[str, Kind] = {
 def _outcome(ended: Ended, token: str) -> Outcome:
     """Say how the tests of a function went."""
     found = ended.message("found") or {}
-    taken = str(found.get("where", ""))
+    taken = _text(found, "where")
     last = ended.message("passed", "failed", "early", "memory", "untested")
     if ended.cut or (last is None and ended.status):
         return Outcome(_ended_kind(ended), taken, detail=_how(ended))
@@ -255,22 +255,22 @@ def _outcome(ended: Ended, token: str) -> Outcome:
         return Outcome("early", taken, test=_int(last, "test"))
     if last.get("at") in _OF_THE_DATA:
         what = _OF_THE_DATA[str(last["at"])]
-        raise SandboxError(f"the code that {what} fails: {last.get('error')}")
+        raise SandboxError(f"the code that {what} fails: {_text(last, 'error')}")
     if last["kind"] == "untested":
         raise SandboxError("the tests check nothing: no assert in them was reached")
     if last["kind"] == "passed":
         if last.get("token") != token or ended.messages[-1] is not last:
             return Outcome("channel", taken)
         return Outcome("passed", taken, n_tests=_int(last, "tests"))
-    line = str(last.get("line", "")) if last.get("at") in (None, "<tests>") else ""
+    line = _text(last, "line") if last.get("at") in (None, "<tests>") else ""
     kind: Kind = "memory" if last["kind"] == "memory" else "failed"
-    return Outcome(kind, taken, _int(last, "test"), 0, str(last.get("error", "")), line)
+    return Outcome(kind, taken, _int(last, "test"), 0, _text(last, "error"), line)
 
 
 def _printed(ended: Ended, wanted: str) -> Outcome:
     """Say how one run of a program went. What it printed counts, whatever it says of itself."""
     found = ended.message("found") or {}
-    taken = str(found.get("where", ""))
+    taken = _text(found, "where")
     last = ended.message("failed", "memory")
     if ended.cut or (last is None and ended.status):
         return Outcome(_ended_kind(ended), taken, detail=_how(ended))
@@ -278,7 +278,7 @@ def _printed(ended: Ended, wanted: str) -> Outcome:
         return Outcome("no code", taken)
     if last is not None:
         kind: Kind = "memory" if last["kind"] == "memory" else "failed"
-        return Outcome(kind, taken, detail=str(last.get("error", "")))
+        return Outcome(kind, taken, detail=_text(last, "error"))
     difference = compare_output(ended.output.decode("utf-8", "replace"), wanted)
     return Outcome("wrong output" if difference else "passed", taken, detail=difference)
 
@@ -298,6 +298,16 @@ def _how(ended: Ended) -> str:
     if ended.status > 128:
         return f"signal {ended.status - 128}"
     return f"exit code {ended.status}"
+
+
+_LONGEST = 300
+
+
+def _text(message: Mapping[str, object], name: str) -> str:
+    """Return a text of a message, which the tested code may have made up: printable, and short."""
+    text = message.get(name, "")
+    short = text[:_LONGEST] if isinstance(text, str) else ""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in short)
 
 
 def _int(message: Mapping[str, object] | None, name: str) -> int:

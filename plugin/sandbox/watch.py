@@ -219,7 +219,7 @@ def _n_files(pid: int) -> int:
 
 def _messages(text: bytes) -> Iterator[dict[str, object]]:
     for line in text.splitlines():
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             message = json.loads(line)
             if isinstance(message, dict):
                 yield message

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.sandbox.conftest import Run
+from plugin.metrics.code_tests import tell
+from tests.sandbox.conftest import SMALL, Run
 
 CLAIMS = {
     "prints": "print('all tests passed')\ndef f(): return 2",
@@ -88,3 +89,20 @@ def test_tests_that_the_answer_brings_along_replace_none(run: Run) -> None:
     assert run(f"{own}\ndef f(): return 2", test).kind == "failed"
     found = run(f"{own}\ndef f(): return 1", test)
     assert (found.kind, found.n_tests) == ("passed", 2)
+
+
+def test_what_the_code_says_is_shown_as_plain_short_text(run: Run) -> None:
+    code = "def f(): raise type('\\x1b[31mred' * 99, (Exception,), {})('\\x07\\u202e' * 999)"
+    found = run(code, "assert f() == 1")
+    assert found.kind == "failed"
+    assert found.detail.isprintable() and len(found.detail) <= 300
+    assert tell(found, SMALL).startswith("error (code: ")
+
+
+def test_nonsense_in_the_channel_is_a_failed_test(run: Run) -> None:
+    code = (
+        "import os\ndef f():\n    for fd in range(3, 64):\n"
+        "        try: os.write(fd, b'[' * 30000 + b'\\n\\xff\\n{\"kind\": 7}\\n')\n"
+        "        except OSError: pass\n    return 1"
+    )
+    assert run(code, "assert f() == 2").kind == "failed"
