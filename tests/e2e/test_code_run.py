@@ -14,6 +14,7 @@ from plugin.sandbox import proof
 from plugin.sandbox import run as running
 from tests.conftest import ROOT
 from tests.e2e.conftest import Ended, main, summary
+from tests.e2e.test_task_runs import shown_texts
 from tests.sandbox.conftest import sandbox  # noqa: F401
 
 DATA = ROOT / "docs" / "examples" / "code.jsonl"
@@ -51,6 +52,8 @@ def test_code_is_scored_once_and_told_in_the_report(
     }
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "commonest violations" in page and "assert second([5, 5, 4]) == 4" in page
+    drawn = (out / "verdict.svg").read_text(encoding="utf-8")
+    assert shown_texts(drawn) == shown_texts((ROOT / "docs" / "code.svg").read_text("utf-8"))
     monkeypatch.setattr(running, "run_tests", None)  # nothing is run again
     before = (out / "03_cases.csv").read_bytes()
     assert main("resume", str(out)).code == 0
