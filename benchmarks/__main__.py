@@ -9,7 +9,7 @@ NAMES = (
     "startup",
     *("generation", "generation_torch", "certificate", "one_load", "scoring", "judge", "cached"),
     *("preference", "memory", "growth", "stats", "early_stop", "ray_workers", "page", "overlap"),
-    "gate",
+    *("gate", "sandbox"),
     "sweep",
     "variance",
 )

@@ -109,7 +109,8 @@ def conclude(
         memory, verdict, decisive = weigh_training(
             verdict, comparisons, evidence, facts, settings, compared.withhold
         )
-    task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
+    told, samples = (params.task_settings, params.seed, n_resamples), journal.sample_scores()
+    task = task_results(evidence, read.answers, *told, samples)
     notes = _notes(journal, read, task, summaries, comparisons, verdict.variant)
     turns = turn_changes(evidence, params.seed, n_resamples)
     notes = (*turn_lines(turns, header.metrics), *notes)

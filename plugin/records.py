@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from plugin.code_tests import CodeTests
+
 ALL = "all"
 """The group that every case belongs to."""
 
@@ -75,6 +77,7 @@ class Case:
         references: all right answers, if there are several; the best of them counts.
         context: true texts that the answer must not contradict.
         expect: texts or patterns that the metric Contains looks for in an answer to this case.
+        tests: what the code in an answer must do; None for none.
         group: a slice reported on its own.
         cluster: cases with one cluster belong together and are resampled together.
         retention: its group is one that must not get worse.
@@ -96,6 +99,7 @@ class Case:
     expect: tuple[str, ...] = ()
     follows: str | None = None
     ends_conversation: bool = False
+    tests: CodeTests | None = None
 
     @property
     def input(self) -> str:

@@ -29,7 +29,7 @@ FENCE = re.compile(r"^[ ]*```.*?^[ ]*```[ ]*$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FOREIGN_OPTIONS = {"enable-lora", "lora-modules", "lora-paths", "model", "adapter-path", "check"}
-FOREIGN_OPTIONS |= {"log_samples", "help", "body-file"}
+FOREIGN_OPTIONS |= {"log_samples", "help", "body-file", "privileged"}
 """Words after two dashes that are options of other programs."""
 
 

@@ -12,9 +12,9 @@ import pytest
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors | worker body commits pace records sheets languages terminal training_facts "
-    "training_curves | keys | net results run_facts thinking "
-    "| cache conversations | preference_rows sampling | item_rows | sample_rows | journal "
+    "errors | code_tests | worker body commits pace records sheets languages terminal "
+    "training_facts training_curves | keys | net results run_facts thinking "
+    "| cache conversations | preference_rows sampling | item_rows sandbox | sample_rows | journal "
     "| load metrics compare | training | certify | engines | judges | trust | capability "
     "| memorisation | report | hosts score_items | score follow_ups forecast proofs | plan "
     "| reopen | likelihoods | generate conclude ratings "
@@ -124,7 +124,16 @@ KINDS = {
     "engines": ("mlx", "transformers", "server", "recorded"),
     "judges": ("openai", "anthropic", "ollama", "in_process", "offline"),
     "metrics": (
-        *("text", "numbers", "labels", "formats", "json_schema", "constraints", "bertscore"),
+        *(
+            "text",
+            "numbers",
+            "labels",
+            "formats",
+            "json_schema",
+            "constraints",
+            "bertscore",
+            "code_tests",
+        ),
         *("answers", "g_eval", "data_quality", "engine", "preference"),
     ),
     "hosts": ("folder", "lab", "classic"),

@@ -30,6 +30,7 @@ LOOKS_AT = {
     "contextual_precision": "do useful contexts stand before useless ones",
     "contextual_recall": "share of the expected output that the contexts support",
     "contextual_relevancy": "share of the contexts that bears on the question",
+    "code_tests": "does the code in the answer pass the case's tests, in a sandbox",
     "classification": "does the answer name the expected label",
     "exact_match": "the same words as the expected output, as SQuAD compares them",
     "plain_exact_match": "the same characters as the expected output",

@@ -207,7 +207,10 @@ def _obstacle(task: Any) -> str:
     """Return why a task cannot be compared item by item, "" if it can."""
     settings = task.get_config("generation_kwargs") or {}
     if getattr(task, "UNSAFE_CODE", False) or task.get_config("unsafe_code"):
-        return "it runs generated code within this program, which is not safe"
+        return (
+            "it runs generated code within this program, which is not safe: give its rows as "
+            "--dataset_name, and the metric Code Tests runs the code in a sandbox"
+        )
     if getattr(task, "MULTIMODAL", False):
         return "it needs pictures or sound"
     if (task.get_config("output_type") or task.OUTPUT_TYPE) == "loglikelihood_rolling":

@@ -122,5 +122,6 @@ def _differences(old: Case, new: Case) -> list[str]:
         "expected output": (old.right_answers, new.right_answers),
         "context": (old.context, new.context),
         "expected texts": (old.expect, new.expect),
+        "tests": (old.tests, new.tests),
     }
     return [name for name, (before, after) in parts.items() if before != after]

@@ -7,7 +7,7 @@ A side comes from the files of another tool (`scored_side`) or from the journal 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from plugin.cache import content_key
@@ -247,7 +247,8 @@ def case_keys(cases: Sequence[Case]) -> list[str]:
     keys = []
     for case in cases:
         turns = [[turn.role, turn.content] for turn in case.messages]
-        own = content_key(turns, case.context, case.right_answers, case.expect)
+        beside = [asdict(case.tests)] if case.tests else []
+        own = content_key(turns, case.context, case.right_answers, case.expect, *beside)
         seen[own] = number = seen.get(own, -1) + 1
         keys.append(f"{own}#{number}")
     return keys

@@ -12,10 +12,11 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from plugin.errors import DataError, OptionError
 from plugin.load.cells import read_contexts, read_flag, read_text
+from plugin.load.code_tests import read_tests
 from plugin.load.columns import Columns, Layout, lay_out, parse_template
 from plugin.load.conversations import (
     AUTO,
@@ -198,6 +199,7 @@ def _read_row(row: Row, layout: Layout, how: str) -> _CheckedRow:
         retention=read_flag(row.cells.get(names.retention), names.retention, problems),
         references=right if len(right) > 1 else (),
         expect=read_contexts(row.cells.get(names.expect), names.expect, problems),
+        tests=read_tests(row.cells, names.tests, problems),
     )
     if not _is_text(case, asked):
         problems.append("holds half of a surrogate pair (such as \\ud83d alone): invalid Unicode")
@@ -303,7 +305,8 @@ def _case_content(case: Case) -> list[object]:
     references = [list(case.references)] if case.references else []
     expect = [{"expect": list(case.expect)}] if case.expect else []
     follows = [{"follows": case.follows}] if case.follows else []
-    return [case.id, *parts, *retention, *references, *expect, *follows]
+    tests = [{"tests": asdict(case.tests)}] if case.tests else []
+    return [case.id, *parts, *retention, *references, *expect, *follows, *tests]
 
 
 def _digest_cases(cases: Sequence[Case]) -> str:

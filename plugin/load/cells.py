@@ -51,6 +51,8 @@ def _read_asked(
     value = row.cells.get(name)
     if layout.asked == "turns":
         return _read_questions(value, name, problems, 1), None
+    if layout.asked == "with tests":
+        return _read_with_tests(row.cells, name, layout.columns.tests, problems), None
     if layout.asked == "request":
         return _read_request(value, name, problems), None
     if is_parts(value):
@@ -154,6 +156,17 @@ def _read_joined(
     if not texts and len(problems) == n_before:
         problems.append(f"input is empty: there is no text in {', '.join(names)}")
     return (Message("user", "\n\n".join(texts)),) if texts else ()
+
+
+def _read_with_tests(
+    cells: Mapping[str, object], name: str, tests: str, problems: list[str]
+) -> tuple[Message, ...]:
+    """Return a task and the tests that say how the function is called, as in MBPP's paper."""
+    asked = _read_input(cells.get(name), name, problems)
+    listed = "\n".join(read_contexts(cells.get(tests), tests, problems))
+    if not (asked and listed):
+        return asked
+    return (Message("user", f"{asked[0].content}\nYour code should pass these tests:\n{listed}"),)
 
 
 def _read_questions(

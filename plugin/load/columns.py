@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 
 from plugin.errors import OptionError, nearest_name
-from plugin.load.layouts import Asked, KnownLayout, find_system, recognise, unread_notes
+from plugin.load.layouts import BESIDE, Asked, KnownLayout, find_system, recognise, unread_notes
 from plugin.load.readers import Table
 
 CHATS = ("messages", "conversations")
@@ -36,6 +36,7 @@ class Columns:
     id: str = "id"
     retention: str = "retention"
     expect: str = "expect"
+    tests: str = "tests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ def lay_out(
     own = _fill_columns(columns, template, known, there, completions)
     used = {getattr(own, field.name) for field in fields(own) if field.name != "input"}
     used |= {*names, *(template.columns if template else ())}
+    used |= {*BESIDE} if own.tests in there else set()
     system = find_system(table, used)
     extra = tuple(name for name in there if name not in used and name != system)
     layout = Layout(
@@ -186,6 +188,7 @@ def _fill_columns(
         "expected_output": known.expected_output,
         "id": (known.id,),
         "group": (known.group,),
+        "tests": (known.tests,),
     }
     found = {
         field: name
@@ -200,7 +203,7 @@ def _becomes(layout: Layout, named: Columns, there: Sequence[str]) -> list[str]:
     """Return "column -> meaning" texts, without columns that the user named or plain ones."""
     filled = [
         f"{getattr(layout.columns, name)} -> {name.replace('_', ' ')}"
-        for name in ("expected_output", "id", "group")
+        for name in ("expected_output", "id", "group", "tests")
         if getattr(layout.columns, name) != getattr(named, name)
     ]
     system = [f"{layout.system} -> system turn"] if layout.system else []
@@ -209,7 +212,8 @@ def _becomes(layout: Layout, named: Columns, there: Sequence[str]) -> list[str]:
     source = " + ".join(layout.input)
     if layout.asked != "chat":
         meaning = "user turns" if layout.asked == "turns" else "input"
-        return [f"{source} -> {meaning}", *filled, *system]
+        tests = " with the tests" if layout.asked == "with tests" else ""
+        return [f"{source}{tests} -> {meaning}", *filled, *system]
     answer = (
         [] if layout.columns.expected_output in there else ["its last answer -> expected output"]
     )

@@ -13,10 +13,14 @@ from typing import Literal
 
 from plugin.load.readers import NumberAsWritten, Table
 
-Asked = Literal["text", "chat", "template", "joined", "turns", "request"]
+Asked = Literal["text", "chat", "template", "joined", "turns", "request", "with tests"]
 """How the input is read: "text" (a list of turns counts as a chat), "chat", "template" (the user's
 template), "joined" (several columns with an empty line between them), "turns" (a list of what the
-user says, turn by turn), or "request" (the prompt of an lm-eval sample with one request)."""
+user says, turn by turn), "request" (the prompt of an lm-eval sample with one request), or "with
+tests" (a text, and the tests that the code must pass)."""
+
+BESIDE = ("entry_point", "test_setup_code", "test_imports")
+"""Columns that belong to the tests of code, by the names that benchmarks gave them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class KnownLayout:
         id: column with the id; "" for none.
         group: column with the group; "" for none.
         completions: column with a model's completions; "" for none.
+        tests: column with the tests of code; "" for none.
         remark: what else the reader should know unless a template builds the input; "" for nothing.
     """
 
@@ -45,10 +50,41 @@ class KnownLayout:
     id: str = ""
     group: str = ""
     completions: str = ""
+    tests: str = ""
     remark: str = ""
 
 
 LAYOUTS = (
+    KnownLayout(
+        "human-eval",
+        needs=("prompt", "entry_point", "test"),
+        asked="text",
+        input=("prompt",),
+        expected_output=("canonical_solution",),
+        id="task_id",
+        tests="test",
+    ),
+    *(
+        KnownLayout(
+            "MBPP",
+            needs=(asked, "test_list"),
+            asked="with tests",
+            input=(asked,),
+            expected_output=("code",),
+            id="task_id",
+            tests="test_list",
+        )
+        for asked in ("text", "prompt")
+    ),
+    KnownLayout(
+        "APPS",
+        needs=("question", "input_output"),
+        asked="text",
+        input=("question",),
+        id="problem_id",
+        group="difficulty",
+        tests="input_output",
+    ),
     KnownLayout(
         "lm-eval samples",
         needs=("doc", "arguments", "target", "resps"),

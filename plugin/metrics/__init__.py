@@ -370,9 +370,10 @@ def _require_parts(specs: Sequence[MetricSpec], cases: Sequence[Case]) -> None:
         )
     lacks = [f"{spec.name} needs {lacking}" for spec in specs if (lacking := _lacking(spec, cases))]
     if lacks:
+        tests = ", --tests_column" if any("tests" in spec.needs for spec in specs) else ""
         raise OptionError(
             f"{'; '.join(lacks)}, and no case has any. Name the column that holds it "
-            "(--context_column, --expected_output_column) or leave the metric out"
+            f"(--context_column, --expected_output_column{tests}) or leave the metric out"
         )
 
 

@@ -113,6 +113,7 @@ class TaskSettings:
         answer_language: such as "de".
         sql_dialect: such as "postgres"; "" for sqlglot's own.
         bertscore_model: hub id or directory of the model, perhaps with "@" and a layer.
+        test_seconds: time limit of code under test; 0 for the usual one.
     """
 
     labels: tuple[str, ...] = ()
@@ -125,3 +126,4 @@ class TaskSettings:
     answer_language: str = ""
     sql_dialect: str = ""
     bertscore_model: str = ""
+    test_seconds: float = 0.0

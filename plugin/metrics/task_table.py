@@ -28,6 +28,13 @@ _BERTSCORE_CAVEAT = (
 
 TASK_METRICS = (
     MetricEntry(
+        _spec("Code Tests", frozenset({"tests"})),
+        counts_reasons=True,
+        setup="code_tests:code_tests",
+        suggest="code_tests:suggest_code_tests",
+        more_options=("test_seconds",),
+    ),
+    MetricEntry(
         _spec("Classification", _EXPECTED),
         setup="labels:classification",
         suggest="labels:suggest_classification",

@@ -181,7 +181,7 @@ class Params(SamplingParams):
 _UNSAID = (
     *("rival_prompt", "enable_thinking", "guard_metric", "retention_group", "retention_column"),
     *("preference_criteria", "preference_reference", "pairs", "style_control"),
-    *("expect_column", "conversation", "samples", "temperature", "judge_repeats"),
+    *("expect_column", "tests_column", "conversation", "samples", "temperature", "judge_repeats"),
     *TASK_OPTIONS,
 )
 """Options that are no settings of a run which leaves them at their default."""

@@ -188,6 +188,11 @@ class InputParams(BaseModel):
         "Column with what the metric Contains looks for in the answer to this row: a text, "
         "'regex:' and a pattern, or a JSON list of these.",
     )
+    tests_column: str = column_option(
+        "tests",
+        "Column with what the code in an answer must pass in Code Tests: Python with asserts, a "
+        "list of these, or a list of objects with input and output.",
+    )
     id_column: str = column_option(
         "id", "Column with a stable id; without it a case's id is its row number."
     )

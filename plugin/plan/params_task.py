@@ -121,6 +121,15 @@ class TaskParams(ScoringParams):
         Option("metrics", value="NAME"),
     )
 
+    test_seconds: float = option(
+        0.0,
+        "Time limit of code",
+        "Seconds that code in an answer may take in Code Tests, for all tests of a function or for "
+        "one input of a program. 0: 10 seconds.",
+        Option("metrics", value="N"),
+        ge=0,
+    )
+
     @property
     def task_settings(self) -> TaskSettings:
         """Return what the metrics of the task read."""

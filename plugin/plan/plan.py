@@ -329,6 +329,7 @@ def case_source(params: Params, dataset: str) -> CaseSource:
             id=params.id_column,
             retention=params.retention_column,
             expect=params.expect_column,
+            tests=params.tests_column,
         ),
         input_template=params.input_template or None,
         limit=params.limit,

@@ -112,7 +112,7 @@ class _Layout:
             "group": self.groups.get(case.group or ""),
             "input": self.text(case.input),
             "expected": [self.text(text) for text in case.right_answers],
-            "expect": [self.text(text) for text in case.expect],
+            "expect": [self.text(text) for text in (*case.expect, *_tests(case))],
             "context": [self.text(text) for text in case.context],
             "turns": [] if case.follows else self.turns(case),
             "data": of_data,
@@ -205,6 +205,14 @@ class _Layout:
     def named(self, failures: Sequence[Failure]) -> list[Any]:
         """Return failures that are no metric's."""
         return [[None, one.stage, self.text(one.reason)] for one in failures]
+
+
+def _tests(case: Case) -> list[str]:
+    """Return what code in an answer to the case must pass, as texts."""
+    if case.tests is None:
+        return []
+    runs = [f"Input:\n{given}\nOutput:\n{wanted}" for given, wanted in case.tests.runs]
+    return [*case.tests.checks, *runs]
 
 
 def _filled(row: Json) -> Json:

@@ -19,6 +19,7 @@ from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.conversations import COLUMNS, conversation_rows, talks_of
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.report.sampling import SamplingView
+from plugin.results import DatasetNumber
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.trust.accepted_choices import VariantChoice
 
@@ -46,6 +47,9 @@ _LABEL_ROOM = 210
 TASK_COLUMNS = (
     "metric number part variant value n ci_low ci_high difference difference_low "
     "difference_high".split()
+)
+PASS_COLUMNS = (
+    "metric k variant value n ci_low ci_high difference difference_low difference_high".split()
 )
 PREFERENCES_COLUMNS = (
     "label case_id metric variant baseline judge shown_first shown_second value flip group "
@@ -90,6 +94,8 @@ def make_tables(report: Report) -> dict[str, Table]:
         tables["10_conversations.csv"] = _table(COLUMNS, conversation_rows(talks))
     if report.sampling and report.sampling.scores:
         tables["11_samples.csv"] = samples_table(report.sampling)
+    if passed := [one for one in report.task.numbers if one.name.startswith("pass@")]:
+        tables["12_pass_at_k.csv"] = pass_table(passed)
     return tables
 
 
@@ -285,6 +291,16 @@ def task_table(report: Report) -> Table:
         for one in report.task.numbers
     ]
     return _table(TASK_COLUMNS, rows)
+
+
+def pass_table(numbers: Iterable[DatasetNumber]) -> Table:
+    """Return a row per variant and k: how likely it is that one of k samples passes."""
+    rows: list[Sequence[CellValue]] = [
+        (one.metric, int(one.name.removeprefix("pass@")), one.variant, one.value, one.n)
+        + (one.ci_low, one.ci_high, one.difference, one.difference_low, one.difference_high)
+        for one in numbers
+    ]
+    return _table(PASS_COLUMNS, rows)
 
 
 def _against(ledger: Ledger, baseline: str | None) -> str:

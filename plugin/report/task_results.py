@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
@@ -20,18 +20,22 @@ from plugin.compare.classes import (
 )
 from plugin.compare.numbers import format_number, format_range
 from plugin.compare.pairs import Evidence, clusters_of
+from plugin.compare.pass_at_k import Passed, pass_numbers
 from plugin.metrics import METRICS
+from plugin.metrics.code_tests import DETAILS as CODE
 from plugin.metrics.entry import TaskSettings
 from plugin.metrics.json_fields import NOT_EXPECTED, FieldComparer, FieldResult, plain_path
 from plugin.metrics.labels import reader_of
 from plugin.metrics.text import bleu_of, chrf_of
 from plugin.records import Case, Completion, MetricSpec
 from plugin.results import ConfusionMatrix, DatasetNumber, TaskResults, Violation
+from plugin.sample_rows import SampleScore
 
 _MOST_VIOLATIONS = 5
 """Kinds of violation listed per metric and variant."""
 
 UNPARSED_SHARE = "unparsed answers"
+_CODE_TESTS = "code_tests"
 
 
 Row = TypeVar("Row", DatasetNumber, Violation)
@@ -61,6 +65,7 @@ def task_results(
     settings: TaskSettings,
     seed: int,
     n_resamples: int,
+    samples: Iterable[SampleScore] = (),
 ) -> TaskResults:
     """Return all numbers, confusion matrices and violations.
 
@@ -70,6 +75,7 @@ def task_results(
         settings: what the user said of the metrics.
         seed: of the resampling.
         n_resamples: number of draws.
+        samples: the scores of single samples, where there are several of a case.
     """
     numbers, matrices = list[DatasetNumber](), list[ConfusionMatrix]()
     scored = {(one.case_id, one.variant, one.metric) for one in evidence.scores}
@@ -89,7 +95,25 @@ def task_results(
         found = make(_Answered(spec, evidence.cases, cases, texts, settings, seed, n_resamples))
         numbers += found.numbers
         matrices += found.matrices
+    numbers += _pass_at_k(evidence, samples, seed, n_resamples)
     return TaskResults(tuple(numbers), tuple(matrices), tuple(_violations(evidence)))
+
+
+def _pass_at_k(
+    evidence: Evidence, samples: Iterable[SampleScore], seed: int, n_resamples: int
+) -> list[DatasetNumber]:
+    """Return pass@k of the code in several samples; nothing where each case has one."""
+    names = [spec.name for spec in evidence.metrics if spec.key == _CODE_TESTS]
+    values: dict[tuple[str, str], list[float]] = {}
+    for one in samples:
+        if one.metric in names:
+            values.setdefault((one.variant, one.case_id), []).append(one.value)
+    if not values:
+        return []
+    passed: dict[str, dict[str, Passed]] = {name: {} for name in evidence.names}
+    for (variant, case_id), own in values.items():
+        passed[variant][case_id] = Passed(len(own), sum(value == 1 for value in own))
+    return pass_numbers(names[0], evidence.cases, passed, seed, n_resamples)
 
 
 def _with_differences(numbers: Sequence[DatasetNumber]) -> list[DatasetNumber]:
@@ -292,6 +316,7 @@ def _violations(evidence: Evidence) -> list[Violation]:
 
 def _kinds(reason: str) -> set[str]:
     """Return the violations that a reason names, without details and places in lists."""
+    reason = reason.partition(CODE)[0]
     parts = (plain_path(_DETAILS.sub("", part.strip())) for part in reason.split("; "))
     return {part for part in parts if part and not re.fullmatch(r"\d+ more", part)}
 

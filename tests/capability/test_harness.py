@@ -133,7 +133,8 @@ BAD: dict[str, tuple[Callable[[Path], str], str]] = {
                 WRITING.replace("FOLDER", "FOLDER/..") + "unsafe_code: true\n",
             )
         ),
-        "runs generated code within this program",
+        "runs generated code within this program, which is not safe: give its rows as "
+        "--dataset_name, and the metric Code Tests runs the code in a sandbox",
     ),
 }
 

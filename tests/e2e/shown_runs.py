@@ -16,10 +16,12 @@ import math
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from demo import FOLDER
+from plugin.journal import Journal
 from plugin.records import VANILLA
 from tests.conftest import ROOT
 from tests.e2e.conftest import main, run_process
@@ -147,6 +149,15 @@ def _conversation(folder: Path) -> str:
     return ended.out
 
 
+def _code(folder: Path) -> str:
+    """Return what a run on code printed, and the reason of each score of the base."""
+    printed = _examples(folder, "code.jsonl", "--test_seconds", "1")
+    with closing(Journal(folder / "run")) as journal:
+        scores = [one for one in journal.scores() if one.variant == "base"]
+    reasons = [f"{one.case_id}: {one.reason}" for one in scores]
+    return "\n".join([printed, *reasons])
+
+
 def _demo(folder: Path) -> str:
     ended = run_process("demo", "--out", str(folder / "run"))
     assert ended.code == 0, ended.err
@@ -204,6 +215,7 @@ RUNS: dict[str, Callable[[Path], str]] = {
     "repeats": _repeats,
     "gate": _gate,
     "labels": lambda folder: _examples(folder, "tickets.jsonl"),
+    "code": _code,
     "objects": _objects,
     "conversation": _conversation,
     "samples": lambda folder: _examples(

@@ -174,7 +174,8 @@ def test_a_pattern_keeps_its_commas_and_brackets() -> None:
         assert Params.parse({"labels": value}).labels == ("0", "1", "2.5", "true")
 
 
-@pytest.mark.parametrize("name", ["expect_column", *TASK_OPTIONS])
+@pytest.mark.parametrize("name", ["expect_column", "tests_column", *TASK_OPTIONS])
 def test_a_run_that_says_nothing_of_it_keeps_its_settings(name: str) -> None:
     assert name not in Params().settings()
-    assert name in Params.parse({name: "x"}).settings()
+    value = "3" if name == "test_seconds" else "x"
+    assert name in Params.parse({name: value}).settings()

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
+from plugin.code_tests import CodeTests
 from plugin.records import Case, Completion, Failure, Message, MetricSpec, Preference, Score
-from plugin.report.case_rows import case_anchor, case_data, ends, readable
+from plugin.report.case_rows import _tests, case_anchor, case_data, ends, readable
 from plugin.report.collapse import Collapse
 from plugin.report.page import render_page
 from plugin.report.record import Ledger, Report
 from plugin.thinking import SplitText
 from tests.page_cases import by_id
 from tests.report import report_samples as samples
+from tests.samples import case
 
 
 def data_of(report: Report) -> dict[str, Any]:
@@ -235,6 +237,15 @@ def test_earlier_turns_and_all_right_answers_are_kept() -> None:
     assert texts[item["input"]] == "Who?"
     assert [texts[text] for text in item["expected"]] == ["Ann", "Anna"]
     assert [texts[text] for text in item["expect"]] == ["An+"]
+
+
+def test_the_tests_of_code_are_shown_as_what_is_looked_for() -> None:
+    made = [CodeTests(("assert f() == 1",)), CodeTests(runs=(("3", "6"),)), None]
+    assert [_tests(case(tests=each)) for each in made] == [
+        ["assert f() == 1"],
+        ["Input:\n3\nOutput:\n6"],
+        [],
+    ]
 
 
 def test_numbers_that_json_lacks_are_left_out() -> None:
