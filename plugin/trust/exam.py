@@ -167,7 +167,7 @@ N_CONTROL_CASES = 5
 
 def can_probe(spec: MetricSpec) -> bool:
     """Return whether the metric asks the judge about one completion."""
-    return spec.asks_judge and not (spec.judges_data or spec.is_relative)
+    return can_examine(spec) and not spec.is_relative
 
 
 def can_examine(spec: MetricSpec) -> bool:
