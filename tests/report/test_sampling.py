@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from plugin.compare.relative import combine
 from plugin.compare.samples import Consistency
 from plugin.compare.variance import VarianceSplit
-from plugin.records import Completion
+from plugin.records import Completion, Preference
 from plugin.report.samples_chart import samples_svg
 from plugin.report.sampling import (
     GainSplit,
@@ -17,7 +18,8 @@ from plugin.report.sampling import (
     sampling_lines,
     unlike_cases,
 )
-from plugin.sample_rows import SampleScore
+from plugin.report.tables import told_reason
+from plugin.sample_rows import SampleScore, preference_repeat
 
 SPLIT = VarianceSplit(40, 4.0, 2.0, cases=0.06, sampling=0.08, judge=0.16)
 """Parts of a case's gain: 0.06 between cases, 0.02 in sampling, 0.02 in the judge."""
@@ -126,3 +128,15 @@ def test_the_cases_whose_samples_differ_most_come_first() -> None:
     assert [one.case_id for one in found] == ["far", "near"]
     assert found[0].answers == ((1, "a", 0.0), (2, "b", 1.0))
     assert unlike_cases(None, 5) == []
+
+
+def test_a_row_of_another_sample_says_which_one_it_is() -> None:
+    rows = [
+        Preference("1", "tuned", "base", "Preference", 1, 1, 1.0, "clear", repeat=number)
+        for number in (0, preference_repeat(1, 0), preference_repeat(2, 1))
+    ]
+    assert [told_reason(row) for row in rows] == ["clear", "sample 2: clear", "sample 3: clear"]
+    said = combine(rows).reason
+    assert (
+        said == "sample 1 gave 1.00: clear | sample 2 gave 1.00: clear | sample 3 gave 1.00: clear"
+    )
