@@ -99,6 +99,6 @@ def test_every_metric_has_one_way_to_measure() -> None:
     for one in metrics.load(metrics.names()):
         entry = metrics.METRICS[one.spec.key]
         ways = (entry.measure, entry.describe, entry.from_loglikelihood, entry.setup, entry.prefer)
-        assert sum(map(bool, ways)) == 1, one.spec.name
+        assert sum(map(bool, (*ways, entry.contrast))) == 1, one.spec.name
         assert (one.from_loglikelihood is not None) == one.spec.needs_likelihood
         assert (one.prefer is not None) == one.spec.is_relative
