@@ -434,7 +434,7 @@ def _provenance(journal: Journal, read: _Read, compare_s: float) -> dict[str, ob
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "judge_versions": journal.judge_versions(),
         "judge_calls": asdict(state.judge_calls),
-        "generated_tokens": sum(c.n_tokens or 0 for c in read.completions.values()),
+        "generated_tokens": sum(c.n_tokens or 0 for own in journal.samples().values() for c in own),
         "versions": header.versions,
         "reported_with": __version__,
     }

@@ -39,6 +39,7 @@ class SamplingParams:
     flat_logprobs: bool = False
     prompt_logprobs: int | None = None
     stop_token_ids: list[int] | None = None
+    seed: int | None = None
 
 
 class RequestOutputKind:
@@ -84,6 +85,13 @@ class Request:
     made: list[int] = field(default_factory=list)
     logprobs: Any = None
     prompt_logprobs: Any = None
+
+    def noise(self, n: int) -> Any:
+        """The request's own generator, as vLLM has one for each request with a seed."""
+        if self.params.seed is None:
+            return 0.0
+        rng = np.random.default_rng([self.params.seed, len(self.made)])
+        return self.params.temperature * rng.gumbel(size=n)
 
 
 class LLMEngine:
@@ -137,7 +145,9 @@ class LLMEngine:
         lora_request: LoRARequest | None = None,
     ) -> str:
         ids = prompt["prompt_token_ids"]
-        assert params.temperature == 0 and params.ignore_eos and not params.detokenize
+        assert params.ignore_eos and not params.detokenize
+        assert (params.seed is None) == (params.temperature == 0)
+        assert params.seed is None or 0 <= params.seed < 2**63
         assert params.logprobs != -1 or self.args.max_logprobs == -1
         if len(ids) + 1 > self.model_config.max_model_len:
             raise ValueError(f"the prompt has {len(ids)} tokens, more than max_model_len")
@@ -170,7 +180,7 @@ class LLMEngine:
                 token_ids=[int(order[0]), *order.tolist()],
                 logprobs=[float(logs[-1].max()), *logs[-1][order].tolist()],
             )
-        own.made.append(int(logs[-1].argmax()))
+        own.made.append(int((logs[-1] + own.noise(logs.shape[-1])).argmax()))
         stopped = own.made[-1] in (own.params.stop_token_ids or ())
         full = len(own.made) >= (own.params.max_tokens or 16)
         whole = len(own.prompt) + len(own.made) >= self.model_config.max_model_len

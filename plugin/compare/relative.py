@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from plugin.compare.pairs import Contrast, Evidence, contenders, contrasts
 from plugin.records import EVEN, Failure, MetricSpec, Preference, Score
+from plugin.sample_rows import sample_of_preference
 
 PreferencePlace = tuple[str, str, str, str]
 """Case id, variant, metric and baseline."""
@@ -51,8 +52,9 @@ def combine(rows: Sequence[Preference]) -> Preference:
 
 
 def _who(row: Preference) -> str:
-    """Return the judge of a row, or which of several rows of the only judge it is."""
-    return row.judge or ("one more sample" if row.repeat else "the first sample")
+    """Return the judge of a row, or which sample the only judge was asked about."""
+    sample, _ = sample_of_preference(row.repeat) or (0, 0)
+    return row.judge or f"sample {sample + 1}"
 
 
 def combine_all(preferences: Iterable[Preference]) -> dict[PreferencePlace, Preference]:

@@ -118,7 +118,7 @@ async def prefer_samples(
     """
     rows, singles = list[Preference](), item.singles
     for single in singles:
-        for repeat in range(n_repeats if single.is_asked else 1):
+        for repeat in range(n_repeats):
             found = await prefer_item(single, metric, askers, named=named, repeat=repeat)
             if isinstance(found, Failure):
                 return _of_sample(found, single.own.sample, len(singles))

@@ -65,6 +65,11 @@ class SamplingParams(CapabilityParams):
                 "a temperature of their own; leave it out. --samples reads several completions of "
                 "a case from a list"
             )
+        if is_recorded and self.samples > 1 and self.rival:
+            raise OptionError(
+                f"--samples {self.samples} with --recorded and --rival: the rival's answers would "
+                "be drawn here, at no temperature. Record its answers, too, or leave one out"
+            )
         if self.samples > 1 and not (self.temperature or is_recorded):
             raise OptionError(
                 f"--samples {self.samples} with --temperature 0: all samples of a case would be "

@@ -101,7 +101,10 @@ def find_sampling(
     n, temperature = sampling.n, sampling.temperature
     if n == 1 and repeats == 1 and not temperature:
         return None
-    scores = journal.sample_scores()
+    scores, preferences = journal.sample_scores(), journal.preferences()
+    is_single = not journal.has_samples() and not scores
+    if (n > 1 or repeats > 1) and is_single and not any(one.repeat for one in preferences):
+        return None  # a comparison of runs has their scores alone
     samples = journal.sample_answers() if n > 1 else {}
     primary = next((row.metric for row in comparisons if row.role == "primary"), "")
     view = SamplingView(

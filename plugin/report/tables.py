@@ -14,11 +14,12 @@ from typing import NamedTuple
 from plugin.compare.numbers import round_published
 from plugin.compare.pairs import Contrast, contrasts
 from plugin.memorisation.report import Memorisation
-from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, is_yardstick
+from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, Preference, is_yardstick
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.conversations import COLUMNS, conversation_rows, talks_of
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.report.sampling import SamplingView
+from plugin.sample_rows import sample_of_preference
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.trust.accepted_choices import VariantChoice
 
@@ -311,7 +312,7 @@ def preferences_table(ledger: Ledger) -> Table:
     rows: list[Sequence[CellValue]] = [
         (f"{one.metric}: {one.variant} vs {one.baseline}", one.case_id, one.metric)
         + (one.variant, one.baseline, one.judge or ledger.report.judge, one.first, one.second)
-        + (one.value, one.is_flip, groups[one.case_id][1], one.reason)
+        + (one.value, one.is_flip, groups[one.case_id][1], told_reason(one))
         for one in ordered
     ]
     rows += [
@@ -324,6 +325,12 @@ def preferences_table(ledger: Ledger) -> Table:
         )
     ]
     return _table(PREFERENCES_COLUMNS, rows)
+
+
+def told_reason(one: Preference) -> str | None:
+    """Return the reason of a preference, with the number of any sample after the first."""
+    sample, _ = sample_of_preference(one.repeat) or (0, 0)
+    return f"sample {sample + 1}: {one.reason or '-'}" if sample else one.reason
 
 
 def _levels(one: VariantChoice) -> tuple[int | None, int | None]:

@@ -94,3 +94,15 @@ def test_components_are_unbiased_with_missing_samples_and_ugly_scores() -> None:
     sampling = a * b / ((a + b) * (a + b + 1))
     means = np.mean(found, axis=0)
     assert means == pytest.approx([sampling, cases], rel=0.03)
+
+
+def test_the_split_is_that_of_another_implementation() -> None:
+    """statsmodels' MixedLM (REML, nested random effects) on the same gains."""
+    rng = np.random.default_rng(3)
+    cases, samples = rng.normal(0, 0.3, (12, 1, 1)), rng.normal(0, 0.2, (12, 4, 1))
+    gains = np.round(0.1 + cases + samples + rng.normal(0, 0.15, (12, 4, 3)), 2)
+    found = split_variance(named(gains.tolist()))
+    assert found
+    assert found.cases == pytest.approx(0.22542, rel=1e-3)
+    assert found.sampling == pytest.approx(0.031704, rel=1e-3)
+    assert found.judge == pytest.approx(0.023077, rel=1e-3)

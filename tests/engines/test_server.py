@@ -6,6 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from plugin.plan.params import Params
 from plugin.plan.plan import line_up
 from plugin.plan.resolve import find_models
 from plugin.plan.variants import Lineup
-from plugin.records import VANILLA, Completion, Failure, Message, Prompt
+from plugin.records import VANILLA, Completion, Draw, Failure, Message, Prompt
 from tests.inference_server import BASE, TUNED, InferenceServer
 from tests.judge_server import Reply
 
@@ -99,6 +100,18 @@ def test_base_and_adapter_answer_by_name(inference: InferenceServer) -> None:
         "stream": False,
     }
     assert set(inference.paths) == {"/v1/chat/completions"}
+
+
+def test_a_draw_is_asked_for_with_its_temperature_and_a_seed_that_servers_take(
+    inference: InferenceServer,
+) -> None:
+    (asked,) = prompts(VANILLA, n=1)
+    draws = [replace(asked, draw=Draw(2**59 + i, 0.8), sample=i) for i in range(2)]
+    with engine(inference) as one:
+        found = [result for ended in one.generate(draws) for result in ended]
+    assert sorted(result.sample for result in found) == [0, 1]
+    sent = sorted(inference.requests, key=lambda body: int(body["seed"]))
+    assert [(b["temperature"], b["seed"], b["top_p"]) for b in sent] == [(0.8, 0, 1), (0.8, 1, 1)]
 
 
 def test_without_a_template_the_turns_are_sent_as_plain_text(inference: InferenceServer) -> None:

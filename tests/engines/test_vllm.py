@@ -27,7 +27,7 @@ from plugin.engines.vllm import WRITTEN_FOR
 from plugin.errors import AdapterError, FaultError, ModelError, OptionError
 from plugin.load.adapter import inspect_adapter
 from plugin.load.model import inspect_model
-from plugin.records import Completion, Failure, Message, NoResult, Prompt
+from plugin.records import Completion, Draw, Failure, Message, NoResult, Prompt
 from tests.load.lora_samples import peft_config, peft_tensors, write_peft
 from tests.vllm_double import LLMEngine, Platform, install, settings
 
@@ -56,6 +56,21 @@ def results(engine: Any, wanted: list[Prompt]) -> dict[str, Any]:
     found = [one for step in engine.generate(wanted) for one in step]
     assert len(found) == len(wanted)
     return {one.case_id: one for one in found}
+
+
+def test_each_sample_is_drawn_with_a_seed_of_its_own(engine: Any) -> None:
+    wanted = [
+        replace(one, case_id=f"{one.case_id} {i}", draw=Draw(2**59 + i, 0.8), sample=i)
+        for one in prompts(engine)
+        for i in range(2)
+    ]
+    found = results(engine, wanted)
+    assert [found[one.case_id].sample for one in wanted] == [0, 1] * len(QUESTIONS)
+    assert found["0 0"].token_ids != found["0 1"].token_ids
+    again = results(engine, wanted[::-1])
+    assert {case: one.token_ids for case, one in again.items()} == {
+        case: one.token_ids for case, one in found.items()
+    }
 
 
 def test_it_gives_the_completions_and_likelihoods_of_another_engine(engine: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from plugin.compare.pairs import Contrast, Evidence
+from plugin.compare.relative import combine_all
 from plugin.compare.samples import consistency_of, gains_by_sample, of_first_samples
 from plugin.errors import CallError
 from plugin.forecast import forecast_text
@@ -219,3 +220,12 @@ def test_consistency_counts_equal_answers_and_equal_scores() -> None:
     assert other.n == 0
     graded = [replace(score, value=0.5) for score in scores]
     assert consistency_of(made, ["x"], graded, "M")[0].n_scored == 0
+
+
+def test_a_pair_that_needs_no_judge_counts_as_one_sample_however_often_others_are_asked(
+    journal: Journal,
+) -> None:
+    texts = {("a", "vanilla"): ["0.1", "0.5"], ("a", "tuned"): ["0.5", "0.5"]}
+    score(journal, texts, CLOSER, n_repeats=3)
+    (found,) = combine_all(journal.preferences()).values()
+    assert found.value == 0.75  # a win and a tie

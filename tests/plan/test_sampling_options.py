@@ -55,6 +55,11 @@ def test_a_temperature_for_recorded_completions() -> None:
     assert "recorded completions were made elsewhere" in said
 
 
+def test_a_rival_beside_recorded_samples() -> None:
+    given = {"samples": 3, "rival": "70b=http://localhost:8000/v1#m"}
+    assert "Record its answers, too" in refused("require_sampling", given, is_recorded=True)
+
+
 def test_an_engine_that_cannot_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         OptionError, match=r"--temperature 0.7: engine 'recorded' always takes .*mlx"
