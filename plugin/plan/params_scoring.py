@@ -41,8 +41,9 @@ class ScoringParams(InputParams):
     primary_metric: str = option(
         "",
         "Primary metric",
-        "The metric that decides the verdict. Empty: Correctness when cases have expected outputs, "
-        "else Preference (unless the judge is offline), else Answer Relevancy.",
+        "The metric that decides the verdict. Empty: Turn Rating where it runs (it does in "
+        "conversations), else Correctness when cases have expected outputs, else Preference "
+        "(unless the judge is offline), else Answer Relevancy.",
         Option("metrics", "the metric that decides the verdict", "NAME"),
     )
     guard_metric: Texts = option(

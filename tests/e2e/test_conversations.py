@@ -14,8 +14,10 @@ from plugin.certifying import _probe_cases
 from plugin.plan.params import Params
 from plugin.report.conversations import COLUMNS
 from tests.e2e.conftest import ROOT, Ended, main, summary
+from tests.inference_server import BASE, N_TOKENS, TUNED, InferenceServer
 
 DATA = ROOT / "docs" / "examples" / "mt_bench_style.jsonl"
+COMPLETIONS = "completions.jsonl"
 ANSWERS = ROOT / "docs" / "examples" / "mt_bench_answers.jsonl"
 
 
@@ -124,3 +126,22 @@ def test_a_conversation_longer_than_the_context_fails_with_the_reason(tmp_path: 
     assert "but the model's context is" in why["1 turn 2"]
     assert why["1 turn 3"].startswith("not asked, as 1 turn 2 has no answer: the prompt has")
     assert set(why) == {"1 turn 2", "1 turn 3"}
+
+
+def test_a_server_is_shown_each_models_own_answers(
+    tmp_path: Path, inference: InferenceServer
+) -> None:
+    out = tmp_path / "there"
+    words = {"server_url": inference.url, "model_name": BASE, "model_adapter": TUNED}
+    words |= {"max_tokens": str(N_TOKENS), "predefined_tasks": "Token F1", "limit": "0.5"}
+    served = talk(out, **words)
+    assert served.code == 0, served.err
+    later = [body for body in inference.requests if len(body["messages"]) == 3]
+    assert len(later) == 10
+    variants = {BASE: "vanilla", TUNED: TUNED}
+    made = {(row["case_id"], row["variant"]): row["output"] for row in rows(out / COMPLETIONS)}
+    first_turns = {row["turns"][0]: str(row["question_id"]) for row in rows(DATA)}
+    for body in later:
+        question, answer, _ = body["messages"]
+        place = f"{first_turns[question['content']]} turn 1", variants[body["model"]]
+        assert (answer["role"], answer["content"]) == ("assistant", made[place])
