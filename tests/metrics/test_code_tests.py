@@ -24,6 +24,7 @@ from plugin.sandbox import proof
 from plugin.sandbox import run as running
 from plugin.sandbox.bubblewrap import SandboxError
 from tests.metrics.task_samples import measure_of, score
+from tests.metrics.test_hostile_answers import ANSWERS
 from tests.samples import case
 from tests.sandbox.conftest import sandbox  # noqa: F401
 
@@ -70,6 +71,12 @@ REASONS = {
         "crashed (code: the code block; signal 6)",
     ),
 }
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_no_answer_however_odd_holds_it_up(name: str) -> None:
+    found = told(ANSWERS[name])
+    assert found.value == 0 and len(found.reason or "") < 2000
 
 
 @pytest.mark.parametrize("name", REASONS)
