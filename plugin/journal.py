@@ -31,6 +31,7 @@ from plugin.commits import Commits
 from plugin.errors import JournalGoneError, OptionError
 from plugin.item_rows import ITEM_TABLES, ItemRows
 from plugin.keys import SecretMask
+from plugin.load_rows import LOAD_TABLES
 from plugin.preference_rows import PREFERENCE_TABLES
 from plugin.records import Case, Completion, Failure, JudgeScore, Score
 from plugin.run_facts import RunHeader, RunState
@@ -63,6 +64,7 @@ INSERT OR IGNORE INTO meta VALUES ('schema_version', '{JOURNAL_FORMAT}');
 _OWN_TABLES = (
     *("cases", "answers", "scores", "judge_scores", "failures"),
     *("preferences", "preference_failures", "item_results", "text_readings", "next_tokens"),
+    "load_requests",
 )
 """What a new run does not take over."""
 
@@ -102,7 +104,7 @@ class Journal(ItemRows):
     Secrets are replaced in all that comes from models and servers before it is written.
     """
 
-    tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES + ITEM_TABLES
+    tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES + ITEM_TABLES + LOAD_TABLES
     way_out = (
         "move it away ({command}) and begin the run again with the command that began it: what the "
         "cache (--cache_dir) holds is not made or paid for again"

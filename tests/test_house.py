@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 ORDER = (
     "errors | worker body commits pace records sheets languages terminal training_facts "
     "training_curves | keys | net results run_facts thinking | cache "
-    "| preference_rows | item_rows | journal | load metrics compare | training | certify "
-    "| engines | judges | trust | capability | memorisation | report "
+    "| preference_rows | load_rows | item_rows | journal | load metrics compare | training | certify "
+    "| engines | judges | trust | capability latency | memorisation | report "
     "| hosts score forecast proofs | plan | reopen | generate conclude ratings | gate | run "
     "| sweep | certifying history reading_curves | typed | cli"
 )
