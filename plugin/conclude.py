@@ -28,9 +28,11 @@ from plugin.compare.early_stop import early_plan
 from plugin.compare.next_step import Standing, next_step
 from plugin.compare.pairs import Evidence
 from plugin.compare.preference_views import PreferenceSettings
-from plugin.compare.relative import judged_contrasts, n_missing_preferences, win_scores
+from plugin.compare.relative import n_judged, n_missing, win_scores
 from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
+from plugin.latency.report import latency_of
+from plugin.latency.words import with_latency
 from plugin.load.repeats import count_repeats
 from plugin.memorisation.words import weigh_training
 from plugin.plan.params import Params
@@ -118,7 +120,8 @@ def conclude(
     verdict = _with_repeats(_add_trust_lines(verdict, header.judge, trust), evidence.cases)
     certificates = certificates_of_run(journal, header.variants, evidence.cases, read.completions)
     capability = _capability_of(journal, evidence.names)
-    verdict = with_capability(verdict, capability)
+    latency = latency_of(journal, evidence.names, evidence.cases, params.seed)
+    verdict = with_latency(with_capability(verdict, capability), latency)
     collapse = find_collapse(evidence.cases, header.variants, read.answers)
     verdict = lead_with_certificates(verdict, certificates)
     found = _Facts(certificates, trust, compared, collapse)
@@ -146,6 +149,7 @@ def conclude(
         certificates=certificates,
         collapse=collapse,
         capability=capability,
+        latency=latency,
         choices=accepted.of_variants,
         memorisation=memory,
         trainings=view_trainings(journal.state.curves, verdict.harms, capability),
@@ -267,13 +271,14 @@ def _verdict_settings(read: _Read, state: RunState) -> VerdictSettings:
     if params.stop_early:
         variants = evidence.variants
         early = early_plan(evidence.cases, evidence.metrics, primary, variants, seed=params.seed)
+    missing = n_missing(evidence, all_pairs=params.pairs == ALL_PAIRS)
     return VerdictSettings(
         primary_metric=primary,
         seed=params.seed,
-        partial=_n_missing(evidence, params) > 0 and not state.stopped_early,
+        partial=missing > 0 and not state.stopped_early,
         n_expected=len(evidence.cases),
         early=early,
-        n_worked=_n_judged(evidence) if state.stopped_early else 0,
+        n_worked=n_judged(evidence) if state.stopped_early else 0,
     )
 
 
@@ -397,29 +402,6 @@ def _with_repeats(verdict: Verdict, cases: Sequence[Case]) -> Verdict:
     """Put the number of repeated cases first in the verdict's details."""
     text = count_repeats(cases).text
     return replace(verdict, details=(text, *verdict.details)) if text else verdict
-
-
-def _n_judged(evidence: Evidence) -> int:
-    """Count the cases with at least one score."""
-    return len({score.case_id for score in evidence.scores})
-
-
-def _n_missing(evidence: Evidence, params: Params) -> int:
-    """Count the scores and preferences that do not exist and have not failed."""
-    pairs = judged_contrasts(evidence.names, all_pairs=params.pairs == ALL_PAIRS)
-    relative = [spec for spec in evidence.metrics if spec.is_relative]
-    n_preferences = sum(n_missing_preferences(evidence, spec, pairs) for spec in relative)
-    made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
-    failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
-    return n_preferences + sum(
-        (case.id, name, spec.name) not in made
-        and (case.id, name, spec.name) not in failed
-        and (case.id, name, None) not in failed
-        for case in evidence.cases
-        for spec in evidence.metrics
-        for name in evidence.scored_names(spec)
-        if spec.fits(case) and not spec.is_relative
-    )
 
 
 def _provenance(journal: Journal, read: _Read, compare_s: float) -> dict[str, object]:

@@ -282,11 +282,13 @@ class LoadFacts:
         levels: those that were measured, the smallest first.
         asked: all levels that the user asked for; those without a measurement are left to do.
         n_asked: requests of each variant and level that the user asked for; 0: the program chooses.
+        guard: what must not get slower, as the user wrote it; "" for nothing.
     """
 
     levels: tuple[LoadLevel, ...] = ()
     asked: tuple[int, ...] = ()
     n_asked: int = 0
+    guard: str = ""
 
 
 @dataclass(frozen=True, slots=True)

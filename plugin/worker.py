@@ -51,6 +51,7 @@ class Stage(StrEnum):
     ASK_ITEMS = "test general ability"
     READ_TEXTS = "read general texts"
     RUN_TASKS = "tasks of lm-eval"
+    LOAD = "latency under load"
     SEARCH_ANSWERS = "search answers for training text"
     SCALE = "try other strengths"
     WRITE_STEPS = "write evaluation steps"

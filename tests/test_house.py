@@ -13,10 +13,10 @@ from tests.conftest import ROOT
 ORDER = (
     "errors | worker body commits pace records sheets languages terminal training_facts "
     "training_curves | keys | net results run_facts thinking | cache "
-    "| preference_rows | load_rows | item_rows | journal | load metrics compare | training | certify "
-    "| engines | judges | trust | capability latency | memorisation | report "
-    "| hosts score forecast proofs | plan | reopen | generate conclude ratings | gate | run "
-    "| sweep | certifying history reading_curves | typed | cli"
+    "| preference_rows | load_rows | item_rows | journal | load metrics compare | training "
+    "| certify | engines | judges | trust | capability latency | memorisation | report "
+    "| hosts score forecast proofs | plan | reopen | generate conclude ratings | gate load_step "
+    "| run | sweep | certifying history reading_curves | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
@@ -54,7 +54,7 @@ HEAVY = {
         f"report/{name}.py"
         for name in (
             *("canvas", "capability_charts", "charts", "confusion", "gain_chart"),
-            *("memorisation_chart", "pdf", "curves_chart"),
+            *("memorisation_chart", "pdf", "curves_chart", "latency_chart"),
         )
     ),
     "tensorboard": ("training/tables.py",),

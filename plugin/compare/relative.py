@@ -2,7 +2,8 @@
 
 A metric that compares completions has no score of one completion. A variant's score is what it wins
 against the base, and the base's own score is `EVEN` by definition; so the gain is the win value
-minus one half, and the win rate is the variant's mean.
+minus one half, and the win rate is the variant's mean. What is missing of scores and preferences
+is counted here, too.
 """
 
 from __future__ import annotations
@@ -75,6 +76,34 @@ def n_missing_preferences(evidence: Evidence, spec: MetricSpec, pairs: Collectio
         and not any((case.id, name, None, None) in failed for name in (variant, baseline))
         for case in evidence.cases
         for variant, baseline in pairs
+    )
+
+
+def n_judged(evidence: Evidence) -> int:
+    """Count the cases with at least one score."""
+    return len({score.case_id for score in evidence.scores})
+
+
+def n_missing(evidence: Evidence, *, all_pairs: bool) -> int:
+    """Count the scores and preferences that do not exist and have not failed.
+
+    Args:
+        evidence: what the run has.
+        all_pairs: whether the other variants are compared with each other, too.
+    """
+    pairs = judged_contrasts(evidence.names, all_pairs=all_pairs)
+    relative = [spec for spec in evidence.metrics if spec.is_relative]
+    n_preferences = sum(n_missing_preferences(evidence, spec, pairs) for spec in relative)
+    made = {(s.case_id, s.variant, s.metric) for s in evidence.scores}
+    failed = {(f.case_id, f.variant, f.metric) for f in evidence.failures}
+    return n_preferences + sum(
+        (case.id, name, spec.name) not in made
+        and (case.id, name, spec.name) not in failed
+        and (case.id, name, None) not in failed
+        for case in evidence.cases
+        for spec in evidence.metrics
+        for name in evidence.scored_names(spec)
+        if spec.fits(case) and not spec.is_relative
     )
 
 

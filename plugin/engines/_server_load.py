@@ -35,7 +35,7 @@ _TIMEOUT_S = 300.0
 
 _CONNECT_S = 10.0
 _AFTER_END_S = 2.0
-"""How long the rest of a stream is waited for, such as the count of tokens, once the answer ended."""
+"""How long the rest of a stream is waited for once the answer ended: the count of tokens."""
 
 _LOOK_EVERY_S = 0.1
 _N_BAD_UNTIL_DOWN = 10

@@ -19,6 +19,7 @@ from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.confusion import confusion_svg
 from plugin.report.curves_chart import Block, curves_svg
 from plugin.report.gain_chart import answer_svg, gains_svg
+from plugin.report.latency_chart import latency_svg
 from plugin.report.memorisation_chart import memorisation_svg
 from plugin.report.page import Pictures, render_page
 from plugin.report.record import Ledger, Report
@@ -60,6 +61,12 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
     trained = curves_svg([_training_block(view) for view in report.trainings])
     if trained:
         files["curves.svg"] = trained
+    if waits := latency_svg(report.latency):
+        files["latency.svg"] = waits
+    pictures = pictures._replace(
+        latency=_inline(waits, "waits"),
+        latency_narrow=_inline(latency_svg(report.latency, narrow=True), "waitn"),
+    )
     pictures = pictures._replace(memory=_inline(drawn, "memory"), curves=_inline(trained, "curves"))
     ability = capability_charts(report.capability) if report.capability else {}
     files |= ability
@@ -191,6 +198,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         ],
         "collapse": report.collapse,
         "capability": report.capability,
+        "latency": report.latency,
         "memorisation": report.memorisation,
         "trainings": [_training_fields(view) for view in report.trainings],
         "provenance": report.provenance,

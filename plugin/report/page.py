@@ -24,6 +24,7 @@ from plugin.records import ALL, EVEN, is_prompted, is_rival
 from plugin.report.capability import capability_section
 from plugin.report.case_rows import case_anchor, case_data, ends, readable, visible, worst_loss
 from plugin.report.embedded import code_element, data_element, read_code, security_policy
+from plugin.report.latency import latency_section
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
 from plugin.report.task_results import task_sections
@@ -88,12 +89,16 @@ class Pictures(NamedTuple):
     Attributes:
         memory: the same for what the training data shows.
         curves: the same for the trainings' loss curves.
+        latency: the same for waiting times under load, for screens and paper.
+        latency_narrow: the same for phones.
     """
 
     wide: str = ""
     narrow: str = ""
     memory: str = ""
     curves: str = ""
+    latency: str = ""
+    latency_narrow: str = ""
 
 
 _NO_PICTURES = Pictures()
@@ -144,6 +149,7 @@ def render_page(
         task=task_sections(report.task),
         capability=capability_section(report.capability),
         capability_charts=capability_charts,
+        latency=latency_section(report.latency),
         trust_lines=_trust_lines(report),
         canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
         controls={"texts": CONTROLS, "rule": RULE_RIGHT},

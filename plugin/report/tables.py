@@ -16,6 +16,7 @@ from plugin.compare.pairs import Contrast, contrasts
 from plugin.memorisation.report import Memorisation
 from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, is_yardstick
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
+from plugin.report.latency import LATENCY_COLUMNS, latency_rows
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.trust.accepted_choices import VariantChoice
@@ -83,6 +84,8 @@ def make_tables(report: Report) -> dict[str, Table]:
         tables["06_task.csv"] = task_table(report)
     if report.capability:
         tables["08_capability.csv"] = _table(CAPABILITY_COLUMNS, capability_rows(report.capability))
+    if report.latency:
+        tables["13_latency.csv"] = _table(LATENCY_COLUMNS, latency_rows(report.latency))
     return tables
 
 

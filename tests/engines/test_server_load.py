@@ -232,7 +232,7 @@ def test_refusals_are_counted_and_a_level_that_is_refused_is_given_up(
         assert sum(row.too_many for row in found.rows) in (4, 5, 6) and not found.gave_up
         server.fault = lambda number, body: Reply(status=429, text="slow down")
         found = measure(server, n=100, n_at_once=2)
-    assert found.gave_up == "the server refused 22 requests in a row"
+    assert found.gave_up in [f"the server refused {n} requests in a row" for n in (22, 23)]
     assert all(row.too_many and row.failure == "HTTP 429: slow down" for row in found.rows)
     assert len(found.rows) < 30
 
