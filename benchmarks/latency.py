@@ -44,7 +44,7 @@ def ties(rng: np.random.Generator, n: int) -> Floats:
 
 def clustered(rng: np.random.Generator, n: int) -> Floats:
     """Cases in fours that take alike."""
-    shared = np.repeat(rng.standard_normal((n // 4, 1)), 4, axis=0)
+    shared = np.repeat(rng.standard_normal((-(-n // 4), 1)), 4, axis=0)[:n]
     times: Floats = np.exp(0.6 * shared + 0.4 * rng.standard_normal((n, 2)))
     return times * [1, 2]
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plugin.compare.intervals import LEVEL, MIN_CLUSTERS, group_units, spread_of
+from plugin.compare.intervals import LEVEL, group_units, spread_of
 from plugin.latency.asked import share_name
 
 Floats = NDArray[np.float64]
@@ -93,7 +93,7 @@ def find_quantile(
     if not n:
         return Quantile(share, None, None, None, 0, "no request was answered")
     found = quantile_of(values, share)
-    why = _too_few_clusters(clusters, n)
+    why = _too_few_clusters(clusters, n, share)
     low, high = Interval() if why else quantile_interval(values, share, clusters, level)
     if not why and (low is None or high is None):
         why = f"too few for {share_name(share)}: {n:,} requests, at least {needed_for(share):,}"
@@ -103,11 +103,15 @@ def find_quantile(
     return Quantile(share, found if is_seen and math.isfinite(found) else None, low, high, n, why)
 
 
-def _too_few_clusters(clusters: Sequence[Hashable] | None, n: int) -> str:
+def _too_few_clusters(clusters: Sequence[Hashable] | None, n: int, share: float) -> str:
+    """Say why there are too few clusters; with so few the effective number is itself too rough."""
     n_units = n if clusters is None else len(set(clusters))
-    if clusters is None or n_units == n or n_units >= MIN_CLUSTERS:
+    if n_units == n or n_units >= needed_for(share):
         return ""
-    return f"no interval with fewer than {MIN_CLUSTERS} clusters (here {n_units})"
+    return (
+        f"too few for {share_name(share)}: {n:,} requests in {n_units:,} clusters, at least "
+        f"{needed_for(share):,} clusters"
+    )
 
 
 def quantile_interval(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from plugin.compare.numbers import format_number
+from plugin.compare.numbers import format_range
 from plugin.latency.asked import SHARES, share_name
 from plugin.latency.report import ANSWER, FIRST, RATE, TOTAL, Latency, Measured, VariantLoad
 from plugin.latency.stats import Quantile, Ratio, needed_for
 from plugin.latency.words import (
     guard_line,
     latency_notes,
-    ratio_text,
     seconds_range,
     seconds_text,
+    times_text,
 )
 
 LATENCY_COLUMNS = (
@@ -100,25 +100,32 @@ def _line(found: Latency, one: VariantLoad, whats: Sequence[str]) -> LatencyLine
         one.variant,
         one.variant == found.base,
         f"n {one.n:,}{failed}{tokens}",
-        [_cell(one, what) for what in whats],
+        [_cell(one, what, found.base) for what in whats],
     )
 
 
-def _cell(one: VariantLoad, what: str) -> LatencyCell:
+def _cell(one: VariantLoad, what: str, base: str) -> LatencyCell:
     measured = one.of(what)
     if measured is None:
         return LatencyCell(HEADS[what], [], "")
     ratio = one.over_base(what, SHARES[0])
-    told = "" if ratio is None or ratio.value is None else ratio_text(ratio)
+    told = ""
+    if ratio is not None and ratio.value is not None:
+        ends = format_range(ratio.low, ratio.high)
+        told = f"{times_text(ratio.value)} {base}'s p50{f', {ends}' if ends else ''}"
     return LatencyCell(HEADS[what], [_shown(measured, each) for each in measured.quantiles], told)
+
+
+def _rate_text(rate: float | None) -> str:
+    """Return tokens per second, with one decimal below a hundred."""
+    return "–" if rate is None else f"{rate:,.0f}" if rate >= 99.95 else f"{rate:.1f}"
 
 
 def _shown(measured: Measured, one: Quantile) -> tuple[str, str, str]:
     """Return name, value and interval of a quantile as texts."""
     if measured.what == RATE:
-        value = format_number(one.value)
-        has_both = one.low is not None and one.high is not None
-        ends = f"{format_number(one.low)} to {format_number(one.high)}" if has_both else ""
+        value, has_both = _rate_text(one.value), one.low is not None and one.high is not None
+        ends = f"{_rate_text(one.low)} to {_rate_text(one.high)}" if has_both else ""
     else:
         value, ends = seconds_text(one.value), seconds_range(one.low, one.high)
     return one.name, value, ends or ("too few" if one.why_none.startswith("too few") else "")

@@ -76,7 +76,9 @@ def test_clusters_that_take_alike_widen_the_interval_and_others_do_not() -> None
     bare = find_quantile(mixed, 0.5)
     assert wide.high and wide.low and bare.high and bare.low
     assert wide.high - wide.low < 1.6 * (bare.high - bare.low)
-    assert "fewer than 6 clusters (here 2)" in find_quantile(mixed, 0.5, [0, 1] * 200).why_none
+    few = find_quantile(mixed, 0.5, [0, 1] * 200)
+    assert few.why_none == "too few for p50: 400 requests in 2 clusters, at least 6 clusters"
+    assert (few.value, few.low, few.high) == (199, None, None)
 
 
 def test_a_ratio_of_the_same_times_is_one_and_of_twice_the_times_two() -> None:
