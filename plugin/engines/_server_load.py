@@ -201,7 +201,7 @@ class _Level:
         self._plan, self._measure = plan, measure
         self._queue: Iterator[tuple[Prompt, bool]] = iter(plan.requests)
         self._left = plan.n_counted
-        self._n_bad = self._n_refused = 0
+        self._n_bad = self._n_refused = self._n_lost = 0
         self._last = ""
         self._rows: list[StreamedRequest] = []
         self._gave_up = ""
@@ -212,25 +212,29 @@ class _Level:
         tasks = [asyncio.create_task(self._work()) for _ in range(self._plan.n_at_once)]
         pending = set(tasks)
         try:
-            while self._left and not self._gave_up and pending:
+            while pending:
                 done, pending = await asyncio.wait(
                     pending, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED
                 )
                 for task in done:
                     task.result()
                 check(len(self._rows))
+                if not self._left or self._gave_up:
+                    break
         finally:
             for task in tasks:
                 task.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(*tasks, return_exceptions=True)
+        if self._n_lost == len(self._rows) > 0:  # too few to say so before
+            raise self._down_error(self._n_lost)
         return LoadResult(tuple(self._rows), time.perf_counter() - began, self._gave_up)
 
     async def _work(self) -> None:
         """Send one request after the other until all that count have ended."""
         while self._left and not self._gave_up:
             prompt, counts = next(self._queue)
-            rest_s = 0.0
+            rest_s, is_lost = 0.0, False
             try:
                 row = await self._measure(prompt)
                 self._n_bad = self._n_refused = 0
@@ -238,11 +242,13 @@ class _Level:
                 row = StreamedRequest(
                     prompt.case_id, prompt.variant, failure=str(error), too_many=error.too_many
                 )
+                is_lost = error.retry and not error.too_many
                 rest_s = self._note_failure(error)
             if not self._left:
                 return
             if counts:
                 self._left -= 1
+                self._n_lost += is_lost
                 self._rows.append(row)
             if rest_s:
                 await asyncio.sleep(rest_s)
@@ -261,9 +267,12 @@ class _Level:
             return min(error.wait_s or _REST_S, _LONGEST_REST_S)
         self._n_bad += error.retry
         if self._n_bad >= _N_BAD_UNTIL_DOWN + self._plan.n_at_once:
-            raise ServerDownError(
-                f"the inference server does not answer: {self._n_bad} requests in a row failed at "
-                f"{self._plan.n_at_once} at once, the last with: {self._last}. Check the server "
-                "and resume: what is done is kept, and this level is measured anew"
-            )
+            raise self._down_error(self._n_bad)
         return 0.0
+
+    def _down_error(self, n: int) -> ServerDownError:
+        return ServerDownError(
+            f"the inference server does not answer: {n} requests in a row failed at "
+            f"{self._plan.n_at_once} at once, the last with: {self._last}. Check the server and "
+            "resume: what is done is kept, and this level is measured anew"
+        )

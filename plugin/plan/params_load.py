@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plugin.errors import OptionError
 from plugin.latency.asked import LoadGuard, read_guard, read_levels
-from plugin.plan.options import NOT_CLASSIC, Option, Texts, option
+from plugin.plan.options import NOT_CLASSIC, NumberTexts, Option, option
 from plugin.plan.params_capability import CapabilityParams
 from plugin.plan.params_input import BOTH
 
@@ -16,7 +16,7 @@ run that is there."""
 class LoadParams(CapabilityParams):
     """The options of latency under load."""
 
-    load: Texts = option(
+    load: NumberTexts = option(
         (),
         "Latency under load",
         "How many requests run at once on the server, level by level, such as 1,8,32. After the "

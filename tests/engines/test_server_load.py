@@ -185,8 +185,9 @@ def test_a_stream_that_comes_in_one_go_arrives_once() -> None:
     ids=["cut off", "an error within", "no end", "endless"],
 )
 def test_a_broken_stream_is_a_failure_and_no_time(style: Style, reason: str) -> None:
-    with running(style) as server:
-        row = one(server)
+    with running() as server:
+        server.styles = lambda number, body: style if number else FAST
+        _, row = measure(server, n=2).rows
     assert row.failure.startswith(reason), row.failure
     assert (row.first_s, row.total_s, row.tokens_per_s) == (None, None, None)
 
@@ -242,6 +243,10 @@ def test_a_server_that_goes_away_ends_the_level() -> None:
         server.fault = lambda number, body: Reply(drop=True)
         with pytest.raises(ServerDownError, match="11 requests in a row failed at 1 at once"):
             measure(server, n=50)
+        with pytest.raises(ServerDownError, match="3 requests in a row failed at 1 at once"):
+            measure(server, n=3)
+        with pytest.raises(ServerDownError, match="requests in a row failed at 4 at once"):
+            measure(server, n=14, n_at_once=4)  # two may end in one moment
 
 
 def test_a_wrong_key_ends_the_level_at_once() -> None:
