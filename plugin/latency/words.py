@@ -9,10 +9,8 @@ from plugin.latency.asked import share_name
 from plugin.latency.report import FIRST, TOTAL, GuardFinding, Latency, VariantLoad
 from plugin.latency.stats import Ratio
 from plugin.records import ALL
+from plugin.results import WAITING as LATENCY
 from plugin.results import Harm, Verdict
-
-LATENCY = "Latency under load"
-"""What a lost guard is called as a metric, and what the lines begin with."""
 
 _LEAD = 0.5
 """The quantile in the verdict's lines."""
