@@ -47,7 +47,9 @@ def load_test(plan: Plan, journal: Journal) -> LoadTest:
     params, kept = plan.params, journal.state.load
     levels, n_asked, guard = params.load_levels, params.load_requests, params.load_guard
     if not levels and kept:
-        levels, n_asked, guard = kept.asked, kept.n_asked, kept.guard
+        done = {one.n_at_once for one in kept.levels}
+        levels = tuple(level for level in kept.asked if level not in done)
+        n_asked, guard = kept.n_asked, kept.guard
     cases = tuple(working_order(plan.loaded.cases, params.seed))
     variants = loaded_variants(plan.lineup.loads[0].variants)
     return LoadTest(levels, n_asked, guard, cases, variants, journal)

@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 MOST_VARIANTS = 5
 """Variants in the picture; the table has all of them."""
 
-NARROW = 4.4
+NARROW = 3.5
 """Width in inches of the picture for phones."""
 
 _HEADS = {FIRST: "Until the first token", TOTAL: "Until the whole answer is there"}
 _MARKS = {0.5: "o", 0.95: "^"}
 """What a quantile is marked with; p99 stands in the table alone."""
 
+_NAMES_PER_ROW, _NAME_COLUMNS, _NAME_HEIGHT = 3, 30, 0.28
 _PANEL, _GAP, _TOP = 2.5, 0.95, 1.0
 """Inches: height of a panel, space around it, and what stands above."""
 
@@ -62,9 +63,10 @@ def latency_figure(found: Latency, *, narrow: bool = False) -> Figure:
     names = found.variants[:MOST_VARIANTS]
     width = NARROW if narrow else WIDTH
     n_rows = len(whats) if narrow else 1
-    top = _TOP + (0.28 * ((len(names) + 1) // 2) if narrow else 0.28)
-    fig = new_figure(top + n_rows * (_PANEL + _GAP), width)
-    _draw_head(fig, names, narrow)
+    per_row = 1 if narrow else _NAMES_PER_ROW
+    top = _TOP + _NAME_HEIGHT * -(-len(names) // per_row)
+    fig = new_figure(top + n_rows * (_PANEL + _GAP) - 0.25, width)
+    _draw_head(fig, names, per_row)
     for place, what in enumerate(whats):
         left = 0.75 if narrow else 0.75 + place * (WIDTH / 2)
         above = top + (place * (_PANEL + _GAP) if narrow else 0.0)
@@ -75,15 +77,15 @@ def latency_figure(found: Latency, *, narrow: bool = False) -> Figure:
     return fig
 
 
-def _draw_head(fig: Figure, names: Sequence[str], narrow: bool) -> None:
+def _draw_head(fig: Figure, names: Sequence[str], per_row: int) -> None:
     draw_text(fig, (0.15, 0.25), "How long a user waits", fontsize=13, weight="bold")
     told = "● p50   ▲ p95   ┃ 95% interval"
     draw_text(fig, (0.15, 0.55), told, color=FAINT, fontsize=8.5)
     left, top = 0.15, 0.86
     for place, (name, colour) in enumerate(zip(names, _colours(names), strict=True)):
-        if narrow and place and place % 2 == 0:
-            left, top = 0.15, top + 0.28
-        left += draw_swatch(fig, (left, top), colour, shorten_text(name, 22))
+        if place and place % per_row == 0:
+            left, top = 0.15, top + _NAME_HEIGHT
+        left += draw_swatch(fig, (left, top), colour, shorten_text(name, _NAME_COLUMNS))
 
 
 def _colours(names: Sequence[str]) -> list[str]:
