@@ -37,6 +37,7 @@ class StreamedRequest:
         n_cached_tokens: of these, those that the server had read before; None where not told.
         failure: why there is no whole answer; "" where there is one.
         too_many: whether the server refused it because there were too many.
+        is_stream: whether it was answered by a stream; False for one whole JSON answer.
     """
 
     case_id: str
@@ -54,6 +55,7 @@ class StreamedRequest:
     n_cached_tokens: int | None = None
     failure: str = ""
     too_many: bool = False
+    is_stream: bool = True
 
     @property
     def tokens_per_s(self) -> float | None:

@@ -91,31 +91,31 @@ class LoadClient:
             CallError: when it fails.
             UserError: when no request can succeed before the user changes something.
         """
+        asks_usage = self._asks_usage
         try:
-            return await self._send(prompt)
+            return await self._send(prompt, asks_usage)
         except CallError as error:
-            refused = status_meaning(error.status) is Meaning.REFUSED
-            if not (refused and self._asks_usage):
+            if not (asks_usage and status_meaning(error.status) is Meaning.REFUSED):
                 raise self._fatal(prompt, error) or error from None
-        self._asks_usage = False  # a server that does not know the option may refuse it
-        try:
-            return await self._send(prompt)
-        except CallError as error:
-            self._asks_usage = True  # it was something else, such as a long prompt
+        try:  # a server that does not know the option may refuse it
+            found = await self._send(prompt, asks_usage=False)
+        except CallError as error:  # it was something else, such as a long prompt
             raise self._fatal(prompt, error) or error from None
+        self._asks_usage = False
+        return found
 
     def _fatal(self, prompt: Prompt, error: CallError) -> Exception | None:
         own = self._settings
         name = own.names[prompt.variant]
         return fatal_error(error, own.url, name, bool(own.key), own.told_by)
 
-    async def _send(self, prompt: Prompt) -> StreamedRequest:
+    async def _send(self, prompt: Prompt, asks_usage: bool) -> StreamedRequest:
         own = self._settings
         limit = own.max_tokens if prompt.max_tokens is None else prompt.max_tokens
         name, chat = own.names[prompt.variant], own.chat_template
         path, body = completion_request(name, prompt.messages, limit, chat, own.enable_thinking)
         body["stream"] = True
-        if self._asks_usage:
+        if asks_usage:
             body["stream_options"] = {"include_usage": True}
         clock = AnswerClock(prompt, limit, chat, self._mask)
         began = time.perf_counter()
@@ -165,6 +165,7 @@ def _unstreamed(
         total_s=seconds,
         n_tokens=n_tokens,
         counted_by="" if n_tokens is None else "server",
+        is_stream=False,
         **prompt_counts(usage),
     )
 

@@ -146,8 +146,14 @@ class Latency:
 
     @property
     def top(self) -> LoadLevel:
-        """Return the highest level."""
+        """Return the highest level, which guards and rules look at."""
         return self.levels[-1]
+
+    @property
+    def shown(self) -> LoadLevel:
+        """Return the highest level that was not given up, which is told first."""
+        whole = [one for one in self.levels if not one.gave_up]
+        return whole[-1] if whole else self.top
 
     def at(self, level: int, variant: str) -> VariantLoad:
         """Return what a variant did at a level."""
@@ -198,7 +204,7 @@ def find_latency(
     )
     if guard is None or not variants:
         return found
-    return replace(found, guarded=reader.guarded(found.top.n_at_once, guard))
+    return replace(found, guarded=reader.guarded(found.top, guard))
 
 
 def _is_streamed(rows: Mapping[int, Sequence[StreamedRequest]], variant: str) -> bool:
@@ -209,12 +215,12 @@ def _is_streamed(rows: Mapping[int, Sequence[StreamedRequest]], variant: str) ->
         for row in each
         if row.variant == variant and not row.failure and _looks_long(row)
     ]
-    n_whole = sum(row.n_arrivals < 2 for row in long)
+    n_whole = sum(not row.is_stream or row.n_arrivals < 2 for row in long)
     return not long or n_whole <= _UNSTREAMED_SHARE * len(long)
 
 
 def _looks_long(row: StreamedRequest) -> bool:
-    return row.n_pieces == 0 or max(row.n_tokens or 0, row.n_pieces) > _LONG_ANSWER
+    return not row.is_stream or max(row.n_tokens or 0, row.n_pieces) > _LONG_ANSWER
 
 
 class _Reader:
@@ -248,7 +254,7 @@ class _Reader:
             n_failed=len(asked) - len(done),
             n_refused=sum(row.too_many for row in asked),
             reasons=tuple(reasons.most_common()),
-            n_empty=sum(row.n_pieces == 0 and not row.n_tokens for row in done),
+            n_empty=sum(row.is_stream and row.n_pieces == 0 for row in done),
             mean_tokens=sum(counts) / len(counts) if counts else None,
             counted_by_pieces=any(row.counted_by == "pieces" for row in done),
             cached_share=_cached_share(done),
@@ -336,13 +342,14 @@ class _Reader:
         )
         return ratio_of_means(parts, wholes, clusters=self._labels_of(both))
 
-    def guarded(self, level: int, guard: LoadGuard) -> tuple[GuardFinding, ...]:
-        """Return what became of the guard at a level."""
-        found = []
+    def guarded(self, at: LoadLevel, guard: LoadGuard) -> tuple[GuardFinding, ...]:
+        """Return what became of the guard at a level; one that was given up shows nothing."""
+        found, level = [], at.n_at_once
         for variant in self._variants[1:]:
             ratio = self.ratio(level, variant, TOTAL, guard.share)
             at_worst = self.ratio(level, variant, TOTAL, guard.share, at_worst=True)
-            found.append(GuardFinding(variant, guard_outcome(ratio, at_worst, guard.most), ratio))
+            outcome = guard_outcome(ratio, at_worst, guard.most)
+            found.append(GuardFinding(variant, "unclear" if at.gave_up else outcome, ratio))
         return tuple(found)
 
 
@@ -365,7 +372,7 @@ def _turned(one: Quantile) -> Quantile:
     """Return a quantile of negative numbers as one of positive ones."""
     low, high = one.high, one.low
     value, low, high = (None if end is None else -end for end in (one.value, low, high))
-    return one._replace(value=value, low=low, high=high)
+    return replace(one, value=value, low=low, high=high)
 
 
 def _cached_share(done: Sequence[StreamedRequest]) -> float | None:

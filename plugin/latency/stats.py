@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -30,14 +31,15 @@ _AT_ONCE = 1 << 21
 """Weights that are drawn at once."""
 
 
-class Interval(NamedTuple):
-    """An interval; None for an end that the data cannot give."""
+class Ends(NamedTuple):
+    """Both ends of an interval; None for one that the data cannot give."""
 
     low: float | None = None
     high: float | None = None
 
 
-class Quantile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Quantile:
     """A quantile of some times.
 
     Attributes:
@@ -94,7 +96,7 @@ def find_quantile(
         return Quantile(share, None, None, None, 0, "no request was answered")
     found = quantile_of(values, share)
     why = _too_few_clusters(clusters, n, share)
-    low, high = Interval() if why else quantile_interval(values, share, clusters, level)
+    low, high = Ends() if why else quantile_interval(values, share, clusters, level)
     if not why and (low is None or high is None):
         why = f"too few for {share_name(share)}: {n:,} requests, at least {needed_for(share):,}"
         if _effective_n(np.asarray(values), found, share, clusters) < n:
@@ -119,7 +121,7 @@ def quantile_interval(
     share: float,
     clusters: Sequence[Hashable] | None = None,
     level: float = LEVEL,
-) -> Interval:
+) -> Ends:
     """Return the interval of a quantile between two of the sorted values."""
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     n = len(ordered)
@@ -136,7 +138,7 @@ def quantile_interval(
         )
     low = None if below is None else float(ordered[max(0, below - 1)])
     high = None if above is None or above > n else float(ordered[above - 1])
-    return Interval(low, None if high is None or math.isinf(high) else high)
+    return Ends(low, None if high is None or math.isinf(high) else high)
 
 
 def _ranks(n: int, share: float, level: float) -> tuple[int | None, int | None]:
@@ -169,7 +171,8 @@ def _effective_n(
     return min(float(n), max(float(n_units) / 2, n * share * (1 - share) / spread**2))
 
 
-class Ratio(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ratio:
     """How many times as large a quantile of one variant is as that of another.
 
     Attributes:

@@ -103,7 +103,7 @@ def _later_lines(found: Latency) -> list[str]:
 
 def _lead_line(found: Latency, variant: str) -> str:
     """Say how much longer a variant's answers are, and how much longer they take."""
-    at = found.top.n_at_once
+    at = found.shown.n_at_once
     own, base = (found.at(at, name) for name in (variant, found.base))
     total = own.over_base(TOTAL, _LEAD)
     if total is None or total.value is None:
@@ -128,11 +128,12 @@ def _lead_line(found: Latency, variant: str) -> str:
 
 
 def _alone_line(found: Latency) -> str:
-    own = found.at(found.top.n_at_once, found.base)
+    at = found.shown.n_at_once
+    own = found.at(at, found.base)
     first = f"the first token after {_time(own, FIRST)}, " if own.of(FIRST) else ""
     return (
         f"{LATENCY}: {found.base} gives {first}the whole answer after {_time(own, TOTAL)}, "
-        f"{share_name(_LEAD)} at {found.top.n_at_once} at once."
+        f"{share_name(_LEAD)} at {at} at once."
     )
 
 

@@ -101,7 +101,7 @@ def test_a_run_without_load_is_asked_to_measure_it(tmp_path: Path) -> None:
 
 
 def test_answers_in_one_piece_have_no_first_token(tmp_path: Path) -> None:
-    whole = [replace(row, first_s=None, n_pieces=0, n_arrivals=0) for row in rows("t", times(100))]
+    whole = [replace(row, first_s=None, is_stream=False) for row in rows("t", times(100))]
     loaded(tmp_path, [*rows(VANILLA, times(100)), *whole])
     told = refusal(tmp_path, max_first_token_s=1)
     assert "the answers of t came in one piece, so nothing is known of its first token" in told

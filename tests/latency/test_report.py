@@ -158,6 +158,29 @@ def test_short_answers_in_one_piece_are_no_sign_of_it() -> None:
     assert rate is not None and rate.n == 0 and rate.at(0.5).value is None
 
 
+def test_empty_answers_are_counted_and_no_sign_of_it() -> None:
+    empty = {
+        "first_s": None,
+        "first_answer_s": None,
+        "text_s": None,
+        "n_pieces": 0,
+        "n_arrivals": 0,
+    }
+    latency = found(rows(VANILLA), rows("tuned", n_tokens=1, **empty))
+    assert latency.unstreamed == () and latency.at(8, "tuned").n_empty == N
+    assert any("100 answers were empty" in text for text in latency_notes(latency))
+
+
+def test_a_level_that_was_given_up_shows_nothing_of_a_guard() -> None:
+    facts = LoadLevel(8, N, 8, 0, 10.0)
+    levels = (facts, replace(facts, n_at_once=32, gave_up="refused"))
+    every = {level: [*rows(VANILLA), *rows("tuned", 2.0)] for level in (8, 32)}
+    load = LoadFacts(levels, (8, 32), 0, "1.5")
+    latency = find_latency(every, load, [VANILLA, "tuned"], CASES, seed=1)
+    assert latency is not None and [one.outcome for one in latency.guarded] == ["unclear"]
+    assert "p50 at 8 at once" in with_latency(verdict(), latency).details[0]
+
+
 def test_pieces_and_thoughts_are_said() -> None:
     latency = found(rows(VANILLA, counted_by="pieces"), rows("tuned", has_thoughts=True))
     assert any("pieces of text stand in for them" in text for text in latency_notes(latency))

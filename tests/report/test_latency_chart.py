@@ -47,7 +47,7 @@ def test_a_picture_of_any_load(narrow: bool) -> None:
 
 
 def test_without_streams_only_the_whole_answer_is_drawn() -> None:
-    found = load((VANILLA, "tuned"), (1, 8), first_s=None, n_pieces=0, n_arrivals=0)
+    found = load((VANILLA, "tuned"), (1, 8), first_s=None, is_stream=False)
     assert len(latency_figure(found).axes) == 1
     assert "Until the first token" not in latency_svg(found)
 
