@@ -16,9 +16,9 @@ import numpy as np
 
 from plugin.compare import stats
 from plugin.compare.intervals import LEVEL
+from plugin.gate.checks import Check
 from plugin.gate.decide import decide, is_beyond
 from plugin.gate.quantities import Growth, Mean, Quantity, Sample
-from plugin.gate.rules import Check
 from plugin.plan.gate_rules import AskedRule
 
 AIM = 0.05

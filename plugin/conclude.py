@@ -28,11 +28,13 @@ from plugin.compare.early_stop import early_plan
 from plugin.compare.next_step import Standing, next_step
 from plugin.compare.pairs import Evidence
 from plugin.compare.preference_views import PreferenceSettings
-from plugin.compare.relative import n_missing, win_scores
+from plugin.compare.relative import n_judged, n_missing, win_scores
 from plugin.compare.samples import of_first_samples
 from plugin.compare.turns import turn_changes, turn_lines
 from plugin.compare.verdict import decide_verdict
 from plugin.journal import Journal
+from plugin.latency.report import latency_of
+from plugin.latency.words import with_latency
 from plugin.load.repeats import count_repeats
 from plugin.memorisation.words import weigh_training
 from plugin.plan.params import Params
@@ -128,7 +130,8 @@ def conclude(
     verdict = _with_repeats(_add_trust_lines(verdict, header.judge, trust), evidence.cases)
     certificates = certificates_of_run(journal, header.variants, evidence.cases, read.completions)
     capability = _capability_of(journal, evidence.names)
-    verdict = with_capability(verdict, capability)
+    latency = latency_of(journal, evidence.names, evidence.cases, params.seed)
+    verdict = with_latency(with_capability(verdict, capability), latency)
     collapse = find_collapse(evidence.cases, header.variants, read.answers)
     verdict = lead_with_certificates(verdict, certificates)
     found = _Facts(certificates, trust, compared, collapse)
@@ -156,6 +159,7 @@ def conclude(
         certificates=certificates,
         collapse=collapse,
         capability=capability,
+        latency=latency,
         choices=accepted.of_variants,
         memorisation=memory,
         trainings=view_trainings(journal.state.curves, verdict.harms, capability),
@@ -280,14 +284,14 @@ def _verdict_settings(read: _Read, state: RunState) -> VerdictSettings:
     if params.stop_early:
         variants = evidence.variants
         early = early_plan(evidence.cases, evidence.metrics, primary, variants, seed=params.seed)
+    missing = n_missing(evidence, all_pairs=params.pairs == ALL_PAIRS)
     return VerdictSettings(
         primary_metric=primary,
         seed=params.seed,
-        partial=n_missing(evidence, all_pairs=params.pairs == ALL_PAIRS) > 0
-        and not state.stopped_early,
+        partial=missing > 0 and not state.stopped_early,
         n_expected=len(evidence.cases),
         early=early,
-        n_worked=len({one.case_id for one in evidence.scores}) if state.stopped_early else 0,
+        n_worked=n_judged(evidence) if state.stopped_early else 0,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal
 
-from plugin.preference_rows import PreferenceRows
+from plugin.load_rows import LoadRows
 
 Source = Literal["probe", "lm-eval"]
 """Where items come from: the shipped probe, or tasks of lm-evaluation-harness."""
@@ -84,10 +84,10 @@ _READING = (
 )
 
 
-class ItemRows(PreferenceRows):
+class ItemRows(LoadRows):
     """The part of a journal that keeps results of items and readings of texts."""
 
-    added_tables = PreferenceRows.added_tables | {"item_results", "text_readings", "next_tokens"}
+    added_tables = LoadRows.added_tables | {"item_results", "text_readings", "next_tokens"}
 
     def add_item_results(self, rows: Sequence[ItemResult], *, retry: bool = False) -> None:
         """Keep results, all of them or none; each replaces an earlier one of the same item.

@@ -30,6 +30,7 @@ from plugin.commits import Commits
 from plugin.errors import JournalGoneError, OptionError
 from plugin.item_rows import ITEM_TABLES
 from plugin.keys import SecretMask
+from plugin.load_rows import LOAD_TABLES
 from plugin.preference_rows import PREFERENCE_TABLES
 from plugin.records import Case, Completion, Failure, JudgeScore, Score
 from plugin.run_facts import RunHeader, RunState
@@ -64,6 +65,7 @@ _OWN_TABLES = (
     *("cases", "answers", "scores", "judge_scores", "failures"),
     *("preferences", "preference_failures", "item_results", "text_readings", "next_tokens"),
     *("sample_answers", "sample_scores", "sample_failures"),
+    "load_requests",
 )
 """What a new run does not take over."""
 
@@ -79,12 +81,7 @@ def kept_text(folder: Path | None) -> str:
     """
     if folder is None or not (folder / "journal.sqlite").is_file():
         return ""
-    tables = {
-        "answers": "completions",
-        "judgments": "judgments",
-        "scores": "scores",
-        "preferences": "preferences",
-    }
+    tables = {"answers": "completions", **{n: n for n in ("judgments", "scores", "preferences")}}
     try:
         address = f"{(folder / 'journal.sqlite').resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=1)) as db:
@@ -103,7 +100,9 @@ class Journal(SampleRows):
     Secrets are replaced in all that comes from models and servers before it is written.
     """
 
-    tables = SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES + ITEM_TABLES + SAMPLE_TABLES
+    tables = (
+        SHARED_TABLES + _RUN_TABLES + PREFERENCE_TABLES + LOAD_TABLES + ITEM_TABLES + SAMPLE_TABLES
+    )
     way_out = (
         "move it away ({command}) and begin the run again with the command that began it: what the "
         "cache (--cache_dir) holds is not made or paid for again"

@@ -23,6 +23,7 @@ from plugin.compare.relative import judged_contrasts
 from plugin.errors import DamagedError, OptionError, UserError
 from plugin.journal import Journal
 from plugin.judges.preferring import settle
+from plugin.latency.whole import load_problems
 from plugin.plan.command_parser import PROGRAM
 from plugin.plan.params import Params
 from plugin.records import DATA, EVEN, JudgeScore, MetricSpec, Preference, Score
@@ -198,6 +199,7 @@ def _problems(journal: Journal) -> Iterator[str]:
     yield from _in_scores(journal, header)
     yield from _in_preferences(journal, header)
     yield from _in_items(journal, header)
+    yield from load_problems(journal)
     yield from _in_failures(journal)
     yield from _in_judgments(journal)
     yield from _in_state(state)

@@ -8,6 +8,9 @@ from typing import Literal
 
 from plugin.records import ALL
 
+WAITING = "Latency under load"
+"""What a lost guard on waiting times is called as a metric."""
+
 Outcome = Literal["better", "worse", "equivalent", "can't tell"]
 GuardOutcome = Literal["lost", "kept", "unclear"]
 Role = Literal["primary", "guard", "exploratory", "described"]

@@ -34,6 +34,7 @@ from plugin.judges import marks_its_own_work
 from plugin.judges.panel import Judging
 from plugin.judges.spending import SpendLimits
 from plugin.keys import SecretMask, hidden_in_errors
+from plugin.load_step import measure_load
 from plugin.memorisation.run import Training, TrainingRequest, look_at_training
 from plugin.plan.command_parser import PROGRAM
 from plugin.plan.params import Params
@@ -106,6 +107,7 @@ def _do_plan(plan: Plan, journal: Journal, host: Host, worker: Worker) -> Report
         host.log(f"note: {text}")
     if (chosen := journal.state.capability) and chosen.note:
         host.log(chosen.note)
+    measure_load(plan, journal, host, worker)
     for text in warnings_before_judging(plan, journal):  # before a judge is paid
         host.log(f"warning: {text}")
     _score_all(plan, journal, host, worker, used_s)

@@ -254,6 +254,44 @@ class CapabilityChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadLevel:
+    """A level of load that was measured.
+
+    Attributes:
+        n_at_once: requests that were under way at once, over all variants together.
+        n_requests: requests of each variant that count.
+        n_warm: requests before these, which do not count, of all variants together.
+        n_asked: requests of each variant that the user asked for; 0 where the program chose.
+        seconds: what the level took.
+        gave_up: why not all requests were sent; "" where they were.
+    """
+
+    n_at_once: int
+    n_requests: int
+    n_warm: int
+    n_asked: int
+    seconds: float
+    gave_up: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFacts:
+    """How latency was measured under load.
+
+    Attributes:
+        levels: those that were measured, the smallest first.
+        asked: all levels that the user asked for; those without a measurement are left to do.
+        n_asked: requests of each variant and level that the user asked for; 0: the program chooses.
+        guard: what must not get slower, as the user wrote it; "" for nothing.
+    """
+
+    levels: tuple[LoadLevel, ...] = ()
+    asked: tuple[int, ...] = ()
+    n_asked: int = 0
+    guard: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunState:
     """What a run has found out so far besides completions, scores and failures.
 
@@ -284,6 +322,7 @@ class RunState:
         curves: the loss curves of the training, by variant, where its logs were found.
         sweep_skipped: checkpoint of a sweep that could not be used after all -> the reason.
         sweep_choice: what a sweep recommends; "" before it has chosen.
+        load: how latency was measured under load; None where it was not.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -312,3 +351,4 @@ class RunState:
     curves: Mapping[str, Curves] = field(default_factory=dict)
     sweep_skipped: Mapping[str, str] = field(default_factory=dict)
     sweep_choice: str = ""
+    load: LoadFacts | None = None

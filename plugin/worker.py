@@ -52,6 +52,7 @@ class Stage(StrEnum):
     READ_TEXTS = "read general texts"
     RUN_TASKS = "tasks of lm-eval"
     SEARCH_ANSWERS = "search answers for training text"
+    LOAD = "latency under load"
     SCALE = "try other strengths"
     WRITE_STEPS = "write evaluation steps"
     SCORE = "score"

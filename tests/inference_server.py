@@ -26,6 +26,7 @@ from plugin.load.columns import Columns
 from plugin.load.model import inspect_model
 from plugin.records import VANILLA, Completion, Message, Prompt
 from tests.judge_server import Reply, served
+from tests.streams import Style, Styles, whole_json
 
 BASE, TUNED = "demo-base", "demo-tuned"
 N_TOKENS = 32
@@ -102,12 +103,14 @@ class InferenceServer(ThreadingHTTPServer):
         paths: of these.
         n_at_once: requests under way at once, at most.
         latency_s: how long every completion takes.
+        styles: how a request that asks for a stream is answered; None in place of a style: by one
+            whole JSON answer.
     """
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, model: DemoModel) -> None:
+    def __init__(self, model: DemoModel | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.model = model
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
@@ -126,6 +129,7 @@ class InferenceServer(ThreadingHTTPServer):
         self.headers: list[dict[str, str]] = []
         self.n_now = self.n_at_once = 0
         self.latency_s = 0.0
+        self.styles: Styles = lambda number, body: Style()
         self.lock = threading.Lock()
 
     @property
@@ -137,7 +141,7 @@ class InferenceServer(ThreadingHTTPServer):
         """A client that hangs up is no news."""
 
 
-def inference_server(model: DemoModel) -> AbstractContextManager[InferenceServer]:
+def inference_server(model: DemoModel | None = None) -> AbstractContextManager[InferenceServer]:
     return served(InferenceServer(model))
 
 
@@ -173,7 +177,10 @@ class _Handler(BaseHTTPRequestHandler):
             reply = server.fault(number, body)
             if reply:
                 time.sleep(reply.hang_s)
-            self._send(self._refusal() or reply or self._completed(body))
+            refusal = self._refusal() or reply
+            if body.get("stream") and not refusal:
+                return self._stream(server.styles(number, body), body)
+            self._send(refusal or self._completed(body))
         finally:
             with server.lock:
                 server.n_now -= 1
@@ -192,6 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
             variant = "tuned"
         chat = self.path.endswith("/chat/completions")
         turns = body["messages"] if chat else [{"role": "user", "content": body["prompt"]}]
+        assert server.model is not None, "this server only streams"
         found = server.model.complete(variant, chat, tuple(Message(**turn) for turn in turns))
         text, finish_reason = found.text, found.finish_reason
         if body["max_tokens"] < N_TOKENS:  # a probe
@@ -200,6 +208,22 @@ class _Handler(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": found.n_prompt_tokens, "completion_tokens": found.n_tokens}
         said = {"choices": [{"index": 0, "finish_reason": finish_reason, **choice}]}
         return Reply(body=json.dumps({**said, "model": body["model"], "usage": usage}).encode())
+
+    def _stream(self, style: Style | None, body: dict[str, Any]) -> None:
+        if style is None:
+            return self._send(Reply(body=whole_json()))
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream; charset=utf-8")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for wait_s, part in style.stream(body, self.path.endswith("/chat/completions")):
+            time.sleep(wait_s)
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+            self.wfile.flush()
+        if style.cut_after is None:
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            self.close_connection = True
 
     def _send(self, reply: Reply) -> None:
         self.close_connection = self.close_connection or reply.drop or reply.reset

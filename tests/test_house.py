@@ -14,11 +14,12 @@ from tests.conftest import ROOT
 ORDER = (
     "errors | code_tests | worker body commits pace records sheets languages terminal "
     "training_facts training_curves | keys | net results run_facts thinking "
-    "| cache conversations | preference_rows sampling | item_rows sandbox | sample_rows | journal "
-    "| load metrics compare | training | certify | engines | judges | trust | capability "
-    "| memorisation | report | hosts score_items | score follow_ups forecast proofs | plan "
-    "| reopen | likelihoods | generate conclude ratings "
-    "| gate | run | sweep | certifying history reading_curves | typed | cli"
+    "| cache conversations | preference_rows sampling | load_rows | item_rows sandbox "
+    "| sample_rows | journal | load metrics compare | training | certify | engines | judges "
+    "| trust | capability latency | memorisation | report | hosts score_items "
+    "| score follow_ups forecast proofs | plan | reopen | likelihoods "
+    "| generate conclude ratings | gate load_step "
+    "| run | sweep | certifying history reading_curves | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
@@ -56,7 +57,14 @@ HEAVY = {
         f"report/{name}.py"
         for name in (
             *("canvas", "capability_charts", "charts", "confusion", "gain_chart"),
-            *("memorisation_chart", "pdf", "curves_chart", "radar", "samples_chart"),
+            *(
+                "memorisation_chart",
+                "pdf",
+                "curves_chart",
+                "radar",
+                "samples_chart",
+                "latency_chart",
+            ),
         )
     ),
     "tensorboard": ("training/tables.py",),

@@ -21,6 +21,8 @@ from plugin.run_facts import (
     CheckpointFacts,
     HumanChoice,
     JudgeCalls,
+    LoadFacts,
+    LoadLevel,
     PageItem,
     ProbeResult,
     PromptFacts,
@@ -99,6 +101,7 @@ STATE = RunState(
     ),
     sweep_skipped={"checkpoint-7": "NaN"},
     sweep_choice="checkpoint-5",
+    load=LoadFacts((LoadLevel(8, 100, 8, 0, 12.5, "refused"),), (1, 8), 0, "p95=2"),
     curves={
         "tuned": Curves(
             "mlx-lm",

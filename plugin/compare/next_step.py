@@ -17,7 +17,7 @@ from plugin.compare.words import is_small, promise_note
 from plugin.compare.words_open import failed_text
 from plugin.errors import list_first
 from plugin.records import ALL, PROMPTED, is_prompted, is_rival
-from plugin.results import Comparison, NextKind, NextStep, Verdict
+from plugin.results import WAITING, Comparison, NextKind, NextStep, Verdict
 
 _N_NAMED = 3
 
@@ -198,6 +198,8 @@ def _lost(standing: Standing, row: Comparison) -> NextStep | None:
         if not is_prompted(name)
         else "Change the prompt, then compare again."
     )
+    if lost == (WAITING,):
+        way_out = "Have it answer more briefly, or give the server more room, then measure again."
     return _step(
         NextKind.DO_NOT_SHIP, f"Do not ship {name}, because it got worse on {named}. {way_out}"
     )

@@ -2,7 +2,8 @@
 
 A metric that compares completions has no score of one completion. A variant's score is what it wins
 against the base, and the base's own score is `EVEN` by definition; so the gain is the win value
-minus one half, and the win rate is the variant's mean.
+minus one half, and the win rate is the variant's mean. What is missing of scores and preferences
+is counted here, too.
 """
 
 from __future__ import annotations
@@ -85,16 +86,17 @@ def n_missing_preferences(evidence: Evidence, spec: MetricSpec, pairs: Collectio
     )
 
 
-def _place_of_failure(failure: Failure) -> tuple[str, str | None, str | None, str | None]:
-    return failure.case_id, failure.variant, failure.metric, failure.baseline
+def n_judged(evidence: Evidence) -> int:
+    """Count the cases with at least one score."""
+    return len({score.case_id for score in evidence.scores})
 
 
 def n_missing(evidence: Evidence, *, all_pairs: bool) -> int:
     """Count the scores and preferences that do not exist and have not failed.
 
     Args:
-        evidence: what there is.
-        all_pairs: see `judged_contrasts`.
+        evidence: what the run has.
+        all_pairs: whether the other variants are compared with each other, too.
     """
     pairs = judged_contrasts(evidence.names, all_pairs=all_pairs)
     relative = [spec for spec in evidence.metrics if spec.is_relative]
@@ -110,3 +112,7 @@ def n_missing(evidence: Evidence, *, all_pairs: bool) -> int:
         for name in evidence.scored_names(spec)
         if spec.fits(case) and not spec.is_relative
     )
+
+
+def _place_of_failure(failure: Failure) -> tuple[str, str | None, str | None, str | None]:
+    return failure.case_id, failure.variant, failure.metric, failure.baseline

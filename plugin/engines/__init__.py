@@ -8,7 +8,7 @@ file with the functions `load` and `version`; several share the files that begin
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -17,6 +17,7 @@ from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.effect import Distance
 from plugin.load.adapter import AdapterFolder
 from plugin.load.model import ModelFolder
+from plugin.load_rows import StreamedRequest
 from plugin.records import VANILLA, Completion, Failure, Message, NoResult, Prompt
 
 NO_MEMORY = "out of memory on this case alone"
@@ -189,6 +190,53 @@ class WeightsEngine(Engine, Protocol):
         """Return how far a variant's answers to the probes are from the base's.
 
         None when the model answers with NaN or infinity.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What is sent at one level of load.
+
+    Attributes:
+        requests: prompts in order, each with whether it counts; there is no end to them.
+        n_at_once: requests under way at once.
+        n_counted: requests that count; with the last of them the level ends.
+    """
+
+    requests: Iterable[tuple[Prompt, bool]]
+    n_at_once: int
+    n_counted: int
+
+
+class LoadResult(NamedTuple):
+    """What became of a level of load.
+
+    Attributes:
+        rows: a row for each request that counts.
+        seconds: what the level took.
+        gave_up: why not all requests were sent; "" where they were.
+    """
+
+    rows: tuple[StreamedRequest, ...]
+    seconds: float
+    gave_up: str
+
+
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """Define what an engine can do besides if it asks a server that may stream its answers."""
+
+    def run_load(self, plan: LoadPlan, check: Callable[[int], None]) -> LoadResult:
+        """Keep so many streaming requests under way until all that count have ended.
+
+        Args:
+            plan: what is sent.
+            check: called several times a second with the number of requests that have ended and
+                count; may raise to stop.
+
+        Raises:
+            ServerDownError: when the server no longer answers.
+            UserError: when no request can succeed before the user changes something.
         """
 
 

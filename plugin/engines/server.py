@@ -11,19 +11,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from plugin.body import bound_body
 from plugin.certify.certificate import Certificate, Tell, tell_nobody
 from plugin.certify.served import ServedPair, certify_served
-from plugin.engines import NO_ANSWER, ServedSettings, failed
+from plugin.engines import NO_ANSWER, LoadPlan, LoadResult, ServedSettings, failed
 from plugin.engines._server_api import (
     completion_from_reply,
     completion_request,
     fatal_error,
     request_headers,
 )
+from plugin.engines._server_load import LoadClient
 from plugin.engines._text import TextEngine
 from plugin.errors import CallError, ModelError, ServerDownError
 from plugin.keys import SecretMask
@@ -92,6 +93,14 @@ class ServerEngine(TextEngine):
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Completion | Failure, ...]]:
         """See `Engine.generate`; also yields while it waits."""
         return self._calls.completions(prompts, self._settings.max_tokens)
+
+    def run_load(self, plan: LoadPlan, check: Callable[[int], None]) -> LoadResult:
+        """See `StreamingEngine.run_load`."""
+        client = LoadClient(self._settings)
+        try:
+            return client.run(plan, check)
+        finally:
+            client.close()
 
     def close(self) -> None:
         """Close the connections."""

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from plugin.compare.stats import ALPHA
+from plugin.gate.checks import Check, Result
 from plugin.gate.quantities import Ends, Quantity
-from plugin.gate.rules import Check, Result
 
 PASSED, FAILED, UNDECIDED = 0, 4, 5
 """Exit codes of the gate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from plugin.conclude import conclude
 from plugin.errors import OptionError, did_you_mean
 from plugin.gate.quantities import Mean, Sample
 from plugin.item_rows import ItemResult
+from plugin.load_rows import StreamedRequest
 from plugin.plan.command_parser import PROGRAM
 from plugin.records import ALL, MetricSpec
 from plugin.reopen import open_run, require_idle
@@ -55,6 +56,7 @@ class GateRun:
         variant: the one that is to pass.
         why_this: why it is this one; "" where there is only one.
         items: what models answered to items of general ability.
+        load_rows: requests under load, by level.
         n_resamples: how often intervals resample.
     """
 
@@ -63,6 +65,7 @@ class GateRun:
     variant: str
     why_this: str = ""
     items: tuple[ItemResult, ...] = ()
+    load_rows: Mapping[int, tuple[StreamedRequest, ...]] = field(default_factory=dict)
     n_resamples: int = N_RESAMPLES
 
     @property
@@ -205,13 +208,14 @@ def read_run(folder: Path, variant: str = "") -> GateRun:
             raise OptionError(f"no run has begun in {folder}; give the directory of a finished run")
         report, header = conclude(journal), journal.header
         items, halted = tuple(journal.item_results()), journal.state.halted
+        load_rows = journal.load_requests()
     if report.partial:
         why = f" ({halted}; raise that limit)" if halted else ""
         raise OptionError(
             f"the run in {folder} is not finished{why}. Finish it first, nothing is paid for "
             f"twice: {PROGRAM} resume {shell_word(folder)}"
         )
-    return choose_variant(GateRun(report, header, "", items=items), variant)
+    return choose_variant(GateRun(report, header, "", items=items, load_rows=load_rows), variant)
 
 
 def choose_variant(run: GateRun, asked: str) -> GateRun:

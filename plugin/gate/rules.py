@@ -7,83 +7,23 @@ silence. `CHECKS` has a function for each rule of `plugin.plan.gate_rules.RULES`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from plugin.capability.stats import pair_results
 from plugin.compare.numbers import format_count, format_number
 from plugin.compare.pairs import clusters_of
 from plugin.errors import OptionError, did_you_mean
-from plugin.gate.quantities import AbilityGain, Growth, Mean, Quantity, Sample
+from plugin.gate.checks import Check, Fact, Result
+from plugin.gate.load_rules import answer_wait, first_token_wait, growth_under_load
+from plugin.gate.quantities import AbilityGain, Growth, Mean, Sample
 from plugin.gate.reading import GateRun, short_text
 from plugin.metrics import METRICS, key_of
 from plugin.plan.gate_rules import BETTER, AskedRule
 from plugin.records import ALL, EVEN, Case, Completion, MetricSpec, is_rival
 from plugin.trust.report import judge_faults
 
-Result = Literal["pass", "fail", "can't tell"]
-Unit = Literal["number", "share"]
-
 _NAME_CHARS = 60
 """Of the name of a group: it is data, and may be long."""
-
-
-@dataclass(frozen=True)
-class Fact:
-    """What was counted or proved, and needs no interval."""
-
-    result: Result
-    text: str
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that a rule demands; a test case of the gate.
-
-    Attributes:
-        asked: the rule.
-        measured: what is measured, in words.
-        limit: the number that it must reach, or must not exceed.
-        fail_limit: the number on whose wrong side it is shown to fail; mostly the same.
-        at_least: whether more is better.
-        is_strict: whether the limit itself is not enough.
-        quantity: what is measured; None where a fact decides.
-        fact: what was counted or proved; None where an interval decides.
-        unit: how the number is shown; a metric's own unit follows it.
-        metric: the metric; "" for none.
-        group: the group of cases.
-        margin: the smallest difference on the metric that matters.
-        void: why nothing can be told from the numbers; "" where something can.
-        n_tests: how many tests share its chance of a false fail; a lost guard is one of its own.
-        unproved: why it cannot pass, whatever the interval shows; "" for no reason.
-        broken: why it fails, whatever the interval shows; "" for no reason.
-    """
-
-    asked: AskedRule
-    measured: str
-    limit: float = 0.0
-    fail_limit: float = 0.0
-    at_least: bool = True
-    is_strict: bool = False
-    quantity: Quantity | None = None
-    fact: Fact | None = None
-    unit: Unit = "number"
-    suffix: str = ""
-    metric: str = ""
-    group: str = ALL
-    margin: float = 0.0
-    void: str = ""
-    n_tests: int = 1
-    unproved: str = ""
-    broken: str = ""
-
-    @property
-    def name(self) -> str:
-        """Return the rule as typed, with the group or metric that this check is about."""
-        guard = self.metric if self.asked.rule == "require_guards" else ""
-        about = guard if self.group == ALL else short_text(self.group, _NAME_CHARS)
-        return f"{self.asked.name} ({about})" if about else self.asked.name
 
 
 def make_checks(run: GateRun, asked: Sequence[AskedRule]) -> list[Check]:
@@ -170,11 +110,18 @@ def _max_loss(run: GateRun, asked: AskedRule) -> list[Check]:
 
 
 def _require_measured_alike(run: GateRun, what: str) -> None:
-    """Refuse to compare what another server measures in its own way.
+    """Refuse to compare what was measured apart.
 
     Raises:
-        OptionError: when a rival is at the gate.
+        OptionError: when a rival is at the gate, whose server measures in its own way; for seconds
+            when the folder compares several runs.
     """
+    if what == "seconds" and "compared" in run.header.identity:
+        raise OptionError(
+            "this folder compares runs that were made apart, so their seconds cannot be compared: "
+            "another hour or another machine would change them. Leave this rule out, or let one "
+            "run measure both variants"
+        )
     if is_rival(run.variant):
         raise OptionError(
             f"{run.variant} runs on a server of its own, so its {what} and those of {run.base} "
@@ -308,7 +255,17 @@ def _growth(
 
 def _max_latency_growth(run: GateRun, asked: AskedRule) -> list[Check]:
     _require_measured_alike(run, "seconds")
+    if run.report.latency:
+        return [growth_under_load(run, asked)]
     return _growth(run, asked, "time for an answer", lambda one: one.seconds)
+
+
+def _max_first_token_s(run: GateRun, asked: AskedRule) -> list[Check]:
+    return [first_token_wait(run, asked)]
+
+
+def _max_answer_s(run: GateRun, asked: AskedRule) -> list[Check]:
+    return [answer_wait(run, asked)]
 
 
 def _max_token_growth(run: GateRun, asked: AskedRule) -> list[Check]:
@@ -392,6 +349,8 @@ CHECKS: dict[str, Callable[[GateRun, AskedRule], list[Check]]] = {
     "max_ability_loss": _max_ability_loss,
     "max_cut_off": _max_cut_off,
     "max_latency_growth": _max_latency_growth,
+    "max_first_token_s": _max_first_token_s,
+    "max_answer_s": _max_answer_s,
     "max_token_growth": _max_token_growth,
     "max_failed": _max_failed,
     "max_copied": _max_copied,

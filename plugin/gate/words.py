@@ -12,10 +12,12 @@ from plugin.compare.numbers import (
     format_number,
 )
 from plugin.errors import list_first
+from plugin.gate.checks import Check, Result
 from plugin.gate.decide import Decision, GateResult
+from plugin.gate.load_rules import WAITS
 from plugin.gate.quantities import Ends, Mean, Quantity
 from plugin.gate.reading import GateRun
-from plugin.gate.rules import Check, Result, share_text
+from plugin.gate.rules import share_text
 from plugin.plan.gate_rules import BETTER
 
 SIGNS: dict[Result, str] = {"pass": "✓", "fail": "✗", "can't tell": "?"}
@@ -85,7 +87,8 @@ def _n_text(quantity: Quantity) -> str:
 def _number(check: Check, value: float) -> str:
     if check.unit == "share":
         return share_text(value, signed=check.asked.rule.endswith("_growth"))
-    return (format_number(value, signed=True) if value else "0") + check.suffix
+    is_time = check.asked.rule in WAITS
+    return (format_number(value, signed=not is_time) if value else "0") + check.suffix
 
 
 def _interval_text(check: Check, ends: Ends, level: float) -> str:

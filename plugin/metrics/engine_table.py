@@ -11,8 +11,9 @@ _EXPECTED = frozenset({"expected_output"})
 
 _SPEED_CAVEAT = (
     "time is measured from the start of a case in its batch to its last token. Up to --batch_size "
-    "cases run at once, so a single user would wait a different time. A completion from an earlier "
-    "session or the shared cache keeps the time that was measured when it was generated"
+    "cases run at once, so a single user would wait a different time (--load measures that, with "
+    "--engine server). A completion from an earlier session or the shared cache keeps the time "
+    "that was measured when it was generated"
 )
 
 ENGINE_METRICS = (

@@ -67,7 +67,18 @@ RULES = {
         "have at most this share of the answers cut off at --max_tokens", "SHARE", high=1
     ),
     "max_latency_growth": RuleEntry(
-        "take at most so much longer for an answer than the base; 0.2 is 20%", "SHARE"
+        "take at most so much longer for an answer than the base; 0.2 is 20% (with --load: the "
+        "median at the highest level)",
+        "SHARE",
+    ),
+    "max_first_token_s": RuleEntry(
+        "give 95% of the first tokens within S seconds at the highest level of load (needs --load)",
+        "S",
+    ),
+    "max_answer_s": RuleEntry(
+        "give 95% of the whole answers within S seconds at the highest level of load (needs "
+        "--load)",
+        "S",
     ),
     "max_token_growth": RuleEntry(
         "write at most so many more tokens than the base; 0.5 is 50%", "SHARE"

@@ -106,7 +106,17 @@ def _read_criteria(value: object) -> object:
     return parse_criteria(value, metric_names())
 
 
+def _read_numbers(value: object) -> object:
+    """Return numbers as their texts, alone or in a list, as YAML and JSON have them."""
+    found = _read_texts(value)
+    parts = found if isinstance(found, tuple) else (found,)
+    return tuple(str(one) if type(one) in (int, float) else one for one in parts)
+
+
 Texts = Annotated[tuple[str, ...], BeforeValidator(_read_texts)]
+NumberTexts = Annotated[tuple[str, ...], BeforeValidator(_read_numbers)]
+"""Numbers that their reader checks, so that a message names what was written."""
+
 Price = Annotated[tuple[float, ...], BeforeValidator(_read_texts), AfterValidator(_check_price)]
 Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_read_criteria)]
 

@@ -2,7 +2,8 @@
 
 The options of the groups model and data stand in `params_input`, those of metrics, judge and cost
 in `params_scoring`, those of the metrics of a task in `params_task`, those of general ability in
-`params_capability`, those of sampling in `params_sampling`, the others here. The command
+`params_capability`, those of latency in `params_load`, those of sampling in `params_sampling`, the
+others here. The command
 line and its help come from `Params`, and so do the forms and tables that `tools/forms.py` writes.
 Values may arrive as text, as null or typed; they are parsed here and nowhere else.
 """
@@ -19,6 +20,7 @@ from plugin.errors import OptionError, did_you_mean
 from plugin.plan.options import CLI, NOT_CLASSIC, Option, option
 from plugin.plan.params_capability import CAPABILITY_OPTIONS
 from plugin.plan.params_input import TRAINING_OPTIONS
+from plugin.plan.params_load import LOAD_OPTIONS
 from plugin.plan.params_sampling import SamplingParams
 from plugin.plan.params_task import TASK_OPTIONS
 from plugin.terminal import is_plain, why_not_plain
@@ -169,6 +171,7 @@ class Params(SamplingParams):
         pace = {"batch_size", "concurrency", "judge_timeout_s", "workers", "ray_address"}
         ends = {"budget", "max_calls", "deadline_s", "judge_price", "max_failed_share"}
         besides = {"note", "trust_report", "human_ratings", *CAPABILITY_OPTIONS, *TRAINING_OPTIONS}
+        besides |= set(LOAD_OPTIONS)
         fields = type(self).model_fields
         unsaid = {name for name in _UNSAID if getattr(self, name) == fields[name].default}
         left_out = places | pace | ends | besides | unsaid  # a run that says nothing keeps its id

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from plugin.engines import ENGINES
 from plugin.errors import OptionError
 from plugin.plan.options import NOT_CLASSIC, Option, option
-from plugin.plan.params_capability import CapabilityParams
+from plugin.plan.params_load import LoadParams
 from plugin.records import Case, MetricSpec
 from plugin.sampling import MAX_SAMPLES, MAX_TEMPERATURE, Sampling
 
@@ -15,7 +15,7 @@ MAX_REPEATS = 20
 """Largest number of times that a judge is asked about one completion."""
 
 
-class SamplingParams(CapabilityParams):
+class SamplingParams(LoadParams):
     """Declare the options of sampling."""
 
     samples: int = option(

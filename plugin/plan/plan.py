@@ -116,6 +116,7 @@ def make_plan(params: Params, sources: Sources) -> Plan:
     elsewhere = sources.recorded or sources.server or params.workers > 1 or params.ray_address
     params.require_capability(has_models=not sources.recorded, has_weights=not elsewhere)
     params.require_sampling(is_recorded=bool(sources.recorded))
+    params.require_load(on_server=bool(sources.server), recorded=bool(sources.recorded))
     require_training(sources.train_data)
     names = variant_names(params, sources)
     guide = preference_guide(params, sources.judges, len(names))

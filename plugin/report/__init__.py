@@ -21,6 +21,7 @@ from plugin.report.confusion import confusion_svg
 from plugin.report.conversations import PICTURE, radar_of, talks_of
 from plugin.report.curves_chart import Block, curves_svg
 from plugin.report.gain_chart import answer_svg, gains_svg
+from plugin.report.latency_chart import latency_svg
 from plugin.report.memorisation_chart import memorisation_svg
 from plugin.report.page import Pictures, render_page
 from plugin.report.record import Ledger, Report
@@ -65,10 +66,14 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
     trained = curves_svg([_training_block(view) for view in report.trainings])
     if trained:
         files["curves.svg"] = trained
+    if waits := latency_svg(report.latency):
+        files["latency.svg"] = waits
     pictures = pictures._replace(
         memory=_inline(drawn, "memory"),
         curves=_inline(trained, "curves"),
         samples=_inline(sampled, "samples"),
+        latency=_inline(waits, "waits"),
+        latency_narrow=_inline(latency_svg(report.latency, narrow=True), "waitn"),
     )
     ability = capability_charts(report.capability) if report.capability else {}
     files |= ability
@@ -205,6 +210,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         ],
         "collapse": report.collapse,
         "capability": report.capability,
+        "latency": report.latency,
         "memorisation": report.memorisation,
         "turns": report.turns,
         "trainings": [_training_fields(view) for view in report.trainings],

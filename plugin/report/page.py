@@ -32,6 +32,7 @@ from plugin.report.embedded import (
     read_code,
     security_policy,
 )
+from plugin.report.latency import latency_section
 from plugin.report.record import Ledger, Report
 from plugin.report.right_wrong import turned_cases
 from plugin.report.sampling import unlike_cases
@@ -99,6 +100,8 @@ class Pictures(NamedTuple):
         curves: the same for the trainings' loss curves.
         talks: the same for the categories of conversations.
         samples: the same for where the variance comes from.
+        latency: the same for waiting times under load, for screens and paper.
+        latency_narrow: the same for phones.
     """
 
     wide: str = ""
@@ -107,6 +110,8 @@ class Pictures(NamedTuple):
     curves: str = ""
     talks: str = ""
     samples: str = ""
+    latency: str = ""
+    latency_narrow: str = ""
 
 
 _NO_PICTURES = Pictures()
@@ -159,6 +164,7 @@ def render_page(
         change_text=change_text,
         capability=capability_section(report.capability),
         capability_charts=capability_charts,
+        latency=latency_section(report.latency),
         trust_lines=_trust_lines(report),
         canaries={"texts": CANARIES, "limit": PASS_BELOW, "rule": RULE, "rule_of_own": RULE_OF_OWN},
         controls={"texts": CONTROLS, "rule": RULE_RIGHT},

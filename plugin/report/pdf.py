@@ -12,6 +12,7 @@ from plugin.report.capability_charts import capability_figures
 from plugin.report.charts import gains_figure, means_figure
 from plugin.report.confusion import confusion_figure
 from plugin.report.gain_chart import answer_figure
+from plugin.report.latency_chart import latency_figure
 from plugin.report.record import Ledger, Report
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def render_pdf(report: Report) -> bytes:
             figures.append(confusion_figure(report.task.matrices))
         if report.capability:
             figures += [draw() for draw in capability_figures(report.capability).values()]
+        if report.latency:
+            figures.append(latency_figure(report.latency))
         for figure in figures:
             pages.savefig(figure, facecolor=PAPER)
     return written.getvalue()

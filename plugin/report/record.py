@@ -12,6 +12,7 @@ from plugin.certify.certificate import Certificate
 from plugin.compare.contrasts import contenders, contrasts, is_measured
 from plugin.compare.families import retention_groups
 from plugin.compare.turns import TurnChange
+from plugin.latency.report import Latency
 from plugin.memorisation.report import Memorisation
 from plugin.records import (
     ALL,
@@ -55,6 +56,7 @@ class Report:
             that is missing here has no thoughts.
         collapse: signs of a collapsed model, for each variant.
         capability: what became of general ability; None where it was not tested.
+        latency: how long a user waits under load; None where it was not measured.
         choices: which answers people preferred, a row per case, variant and rater.
         memorisation: what the training data shows; None where none was named.
         trainings: what the trainings' logs show, where there are any.
@@ -88,6 +90,7 @@ class Report:
     trainings: tuple[TrainingView, ...] = ()
     turns: tuple[TurnChange, ...] = ()
     sampling: SamplingView | None = None
+    latency: Latency | None = None
 
 
 Row = TypeVar("Row", Summary, Comparison)

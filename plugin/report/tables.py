@@ -17,6 +17,7 @@ from plugin.memorisation.report import Memorisation
 from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, Preference, is_yardstick
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.conversations import COLUMNS, conversation_rows, talks_of
+from plugin.report.latency import LATENCY_COLUMNS, latency_rows
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.report.sampling import SamplingView
 from plugin.results import DatasetNumber
@@ -97,6 +98,8 @@ def make_tables(report: Report) -> dict[str, Table]:
         tables["11_samples.csv"] = samples_table(report.sampling)
     if passed := [one for one in report.task.numbers if one.name.startswith("pass@")]:
         tables["12_pass_at_k.csv"] = pass_table(passed)
+    if report.latency:
+        tables["13_latency.csv"] = _table(LATENCY_COLUMNS, latency_rows(report.latency))
     return tables
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from plugin.compare.next_step import Standing, next_step
 from plugin.records import ALL, PROMPTED
-from plugin.results import Comparison, Harm, NextKind, Verdict
+from plugin.results import WAITING, Comparison, Harm, NextKind, Verdict
 from tests.conftest import ROOT
 
 ROW = Comparison(
@@ -87,6 +87,16 @@ def test_a_lost_guard_forbids_to_ship():
     kind, text = said(ROW, lost)
     assert kind is NextKind.DO_NOT_SHIP
     assert text.startswith("Do not ship tuned, because it got worse on general. Add such cases")
+
+
+def test_a_slow_model_is_not_told_to_train_on_such_cases():
+    harm = Harm("tuned", WAITING, ALL, -1.0, -1.2, -0.8, 100)
+    verdict = Verdict("better", "So it is.", (), "Correctness", "tuned", (harm,))
+    assert said(verdict=verdict) == (
+        NextKind.DO_NOT_SHIP,
+        "Do not ship tuned, because it got worse on Latency under load. Have it answer more "
+        "briefly, or give the server more room, then measure again.",
+    )
 
 
 def test_another_one_that_lost_nothing_is_named():

@@ -9,9 +9,9 @@ import pytest
 
 from plugin.capability.paired import Flips
 from plugin.compare.intervals import LEVEL
+from plugin.gate.checks import Check, Fact
 from plugin.gate.decide import GateResult, decide
 from plugin.gate.quantities import AbilityGain, Growth, Mean, Sample
-from plugin.gate.rules import Check, Fact
 from plugin.gate.words import reason_text
 from plugin.plan.gate_rules import AskedRule
 from plugin.records import Failure
