@@ -18,7 +18,6 @@ from plugin.compare.numbers import (
     format_range,
     format_rough,
 )
-from plugin.compare.turns import change_text
 from plugin.compare.words_preference import format_rate
 from plugin.judges import NoJudge
 from plugin.records import ALL, EVEN, is_prompted, is_rival
@@ -161,7 +160,6 @@ def render_page(
         case_elements="".join([data_element("case-data", cases), *map(code_element, codes)]),
         task=task_sections(report.task),
         talks=talks_of(report),
-        change_text=change_text,
         capability=capability_section(report.capability),
         capability_charts=capability_charts,
         latency=latency_section(report.latency),
