@@ -30,6 +30,7 @@ from plugin.compare.pairs import Evidence
 from plugin.compare.preference_views import PreferenceSettings
 from plugin.compare.relative import judged_contrasts, n_missing_preferences, win_scores
 from plugin.compare.verdict import decide_verdict
+from plugin.compare.words_folds import look_at_folds, step_for_recipe
 from plugin.journal import Journal
 from plugin.load.repeats import count_repeats
 from plugin.memorisation.words import weigh_training
@@ -106,26 +107,26 @@ def conclude(
         memory, verdict, decisive = weigh_training(
             verdict, comparisons, evidence, facts, settings, compared.withhold
         )
+    dirty = memory.not_deciding if memory else ()
+    folds = look_at_folds(header.pooled, evidence, verdict.primary_metric, dirty, settings)
     task = task_results(evidence, read.answers, params.task_settings, params.seed, n_resamples)
     notes = _notes(journal, read, task, summaries, comparisons, verdict.variant)
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
-    if memory is not None:
-        verdict = replace(verdict, details=(*memory.lines, *verdict.details))
+    led = (*(folds.lines if folds else ()), *(memory.lines if memory else ()))
+    verdict = replace(verdict, details=(*led, *verdict.details))
     trust = _add_readings(trust, journal, read, comparisons, verdict, settings)
     trust = _add_human_views(trust, journal.state, read, comparisons, draw)
-    if choices is not None:
-        trust = replace(trust or Trust(), choices=choices)
+    trust = trust if choices is None else replace(trust or Trust(), choices=choices)
     verdict = _with_repeats(_add_trust_lines(verdict, header.judge, trust), evidence.cases)
     certificates = certificates_of_run(journal, header.variants, evidence.cases, read.completions)
     capability = _capability_of(journal, evidence.names)
-    verdict = with_capability(verdict, capability)
     collapse = find_collapse(evidence.cases, header.variants, read.answers)
-    verdict = lead_with_certificates(verdict, certificates)
+    verdict = lead_with_certificates(with_capability(verdict, capability), certificates)
     found = _Facts(certificates, trust, compared, collapse)
     standing = _standing(verdict, decisive, read, journal.state, found)
     standing = replace(standing, is_partial=settings.partial)
     return Report(
-        verdict=replace(verdict, next_step=next_step(standing)),
+        verdict=replace(verdict, next_step=step_for_recipe(next_step(standing), folds)),
         judge=header.judge,
         variants=header.variants,
         metrics=header.metrics,
@@ -148,6 +149,7 @@ def conclude(
         capability=capability,
         choices=accepted.of_variants,
         memorisation=memory,
+        folds=folds,
         trainings=view_trainings(journal.state.curves, verdict.harms, capability),
     )
 

@@ -54,7 +54,7 @@ HEAVY = {
         f"report/{name}.py"
         for name in (
             *("canvas", "capability_charts", "charts", "confusion", "gain_chart"),
-            *("memorisation_chart", "pdf", "curves_chart"),
+            *("memorisation_chart", "pdf", "curves_chart", "folds_chart"),
         )
     ),
     "tensorboard": ("training/tables.py",),

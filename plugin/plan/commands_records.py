@@ -19,6 +19,11 @@ def compare_options(parser: CommandParser) -> None:
     )
     parser.add_argument("runs", metavar="RUN", nargs="*", help=about)
     about = (
+        "the runs are the folds of one recipe: each adapter was trained on the other folds. Puts "
+        "all cases together into one verdict on the recipe"
+    )
+    parser.add_argument("--folds", action="store_true", help=about)
+    about = (
         "scores of another tool, the baseline first: a file of lm-eval, Inspect, promptfoo or "
         "OpenAI evals, a CSV or JSONL table, or a folder of lm-eval's samples; repeat it for each "
         "model, and for further files of one model"

@@ -18,6 +18,7 @@ from plugin.report.capability_charts import capability_charts
 from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.confusion import confusion_svg
 from plugin.report.curves_chart import Block, curves_svg
+from plugin.report.folds_chart import folds_svg
 from plugin.report.gain_chart import answer_svg, gains_svg
 from plugin.report.memorisation_chart import memorisation_svg
 from plugin.report.page import Pictures, render_page
@@ -61,6 +62,10 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
     if trained:
         files["curves.svg"] = trained
     pictures = pictures._replace(memory=_inline(drawn, "memory"), curves=_inline(trained, "curves"))
+    if by_fold := folds_svg(report):
+        files["folds.svg"] = by_fold
+        narrow = _inline(folds_svg(report, narrow=True), "folds-narrow")
+        pictures = pictures._replace(folds=_inline(by_fold, "folds"), folds_narrow=narrow)
     ability = capability_charts(report.capability) if report.capability else {}
     files |= ability
     inline, own = (
@@ -192,6 +197,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         "collapse": report.collapse,
         "capability": report.capability,
         "memorisation": report.memorisation,
+        "folds": report.folds,
         "trainings": [_training_fields(view) for view in report.trainings],
         "provenance": report.provenance,
     }

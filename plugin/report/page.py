@@ -88,12 +88,15 @@ class Pictures(NamedTuple):
     Attributes:
         memory: the same for what the training data shows.
         curves: the same for the trainings' loss curves.
+        folds: the same for the gain in each fold, and `folds_narrow` for phones.
     """
 
     wide: str = ""
     narrow: str = ""
     memory: str = ""
     curves: str = ""
+    folds: str = ""
+    folds_narrow: str = ""
 
 
 _NO_PICTURES = Pictures()

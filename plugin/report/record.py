@@ -11,6 +11,7 @@ from plugin.capability.report import Capability
 from plugin.certify.certificate import Certificate
 from plugin.compare.contrasts import contenders, contrasts, is_measured
 from plugin.compare.families import retention_groups
+from plugin.compare.words_folds import FoldsView
 from plugin.memorisation.report import Memorisation
 from plugin.records import (
     ALL,
@@ -56,6 +57,7 @@ class Report:
         choices: which answers people preferred, a row per case, variant and rater.
         memorisation: what the training data shows; None where none was named.
         trainings: what the trainings' logs show, where there are any.
+        folds: what the folds of one recipe show; None for anything else.
     """
 
     verdict: Verdict
@@ -82,6 +84,7 @@ class Report:
     choices: tuple[VariantChoice, ...] = ()
     memorisation: Memorisation | None = None
     trainings: tuple[TrainingView, ...] = ()
+    folds: FoldsView | None = None
 
 
 Row = TypeVar("Row", Summary, Comparison)

@@ -16,6 +16,7 @@ from plugin.compare.pairs import Contrast, contrasts
 from plugin.memorisation.report import Memorisation
 from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, is_yardstick
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
+from plugin.report.folds_chart import FOLD_COLUMNS, fold_rows
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.sheets import guard_cell, spell_breaks
 from plugin.trust.accepted_choices import VariantChoice
@@ -81,6 +82,8 @@ def make_tables(report: Report) -> dict[str, Table]:
         tables["09_overlap.csv"] = overlap_table(report.memorisation)
     if report.task.numbers:
         tables["06_task.csv"] = task_table(report)
+    if report.folds and report.folds.gains:
+        tables["13_folds.csv"] = _table(FOLD_COLUMNS, fold_rows(ledger))
     if report.capability:
         tables["08_capability.csv"] = _table(CAPABILITY_COLUMNS, capability_rows(report.capability))
     return tables
