@@ -1,4 +1,8 @@
-"""The options of the commands about what is there already: compare, history, export."""
+"""The options of the commands about what is there already: compare, history, export.
+
+`compare` takes earlier runs or scores of other tools, `history` looks at runs over time, and
+`export` sends one elsewhere.
+"""
 
 from __future__ import annotations
 
