@@ -87,8 +87,8 @@ def drop_near(rows: Sequence[PoolRow], check: Check = _ignore) -> tuple[list[Poo
     for own in parts.values():
         if len(own) > _N_AT_ONCE:
             blocks = (own[at : at + _N_AT_ONCE] for at in range(0, len(own), _N_AT_ONCE))
-            own = [row for block in blocks for row in _drop_near_in(block, pairs, check)]
-        kept += _drop_near_in(own, pairs, check)
+            own = [row for block in blocks for row in _drop_near_in(block, 1, pairs, check)]
+        kept += _drop_near_in(own, _N_ROUNDS, pairs, check)
     examples = tuple(sorted(pairs)[:N_EXAMPLES])
     return in_order(kept), Dropped("near", len(pairs), examples)
 
@@ -99,44 +99,54 @@ def _frame(row: PoolRow) -> str:
     return content_key(system, [fold(text) for text in case.context])
 
 
-def _drop_near_in(rows: list[PoolRow], pairs: list[tuple[str, str]], check: Check) -> list[PoolRow]:
-    """Return the rows that are left; append pairs of dropped and kept question."""
-    for _ in range(_N_ROUNDS):
-        if len(rows) < 2:
-            break
-        near = _near_rows(rows, check)
-        kept: list[PoolRow] = []
-        gone: dict[int, int] = {}
-        for number, row in enumerate(rows):
-            other = next((one for one in near[number] if one < number and one not in gone), None)
-            if other is None or row.is_earlier:
-                kept.append(row)
-            else:
-                gone[number] = other
+def _drop_near_in(
+    rows: Sequence[PoolRow], n_rounds: int, pairs: list[tuple[str, str]], check: Check
+) -> list[PoolRow]:
+    """Return the rows that are left; append pairs of dropped and kept question.
+
+    A round finds one near row of each. So rows that had one are looked at again, until none has.
+    """
+    kept, doubtful = list(rows), list(rows)
+    for _ in range(n_rounds):
+        near = _near_rows(kept, doubtful, check)
+        gone: set[str] = set()
+        for row in kept:
+            other = next((one for one in near.get(row.key, ()) if one.key not in gone), None)
+            if other is not None and not row.is_earlier:
+                gone.add(row.key)
+                pairs.append((row.case.input, other.case.input))
+        doubtful = [row for row in kept if row.key in near and row.key not in gone]
+        kept = [row for row in kept if row.key not in gone]
         if not gone:
             break
-        pairs += [(rows[one].case.input, rows[other].case.input) for one, other in gone.items()]
-        rows = kept
-    return rows
+    return kept
 
 
-def _near_rows(rows: Sequence[PoolRow], check: Check) -> list[set[int]]:
-    """Return for each row the rows that are near to it, as far as they are found in one pass."""
-    texts = [asked_text(row.case) for row in rows]
-    overlap = Overlap([LookedUp(text, number) for number, text in enumerate(texts, 1)])
+def _near_rows(
+    rows: Sequence[PoolRow], doubtful: Sequence[PoolRow], check: Check
+) -> dict[str, list[PoolRow]]:
+    """Return key -> rows before it that are near to it, as far as one pass finds them.
+
+    Args:
+        rows: all rows, the preferred ones first.
+        doubtful: those of them that may have a near one.
+        check: called now and then with the number of rows read.
+    """
+    place = {row.key: number for number, row in enumerate(rows, 1)}
+    overlap = Overlap([LookedUp(asked_text(row.case), place[row.key]) for row in doubtful])
     asked = (
         TrainingRow(number, str(number), replace(row.case, expected_output=None, references=()))
         for number, row in enumerate(rows, 1)
     )
     for n_read in overlap.read(asked):
         check(n_read)
-    near: list[set[int]] = [set() for _ in rows]
-    for number, found in enumerate(overlap.matches):
+    near: dict[str, list[PoolRow]] = {}
+    for row, found in zip(doubtful, overlap.matches, strict=True):
         mark = mark_question("", found)
         if mark.mark != "clean":
-            other = int(mark.row) - 1
-            near[number].add(other)
-            near[other].add(number)
+            first, second = sorted((place[row.key], int(mark.row)))
+            near.setdefault(rows[first - 1].key, [])
+            near.setdefault(rows[second - 1].key, []).append(rows[first - 1])
     return near
 
 
