@@ -18,10 +18,11 @@ from plugin.caseset.records import (
     PoolRow,
     Side,
     TopicCount,
+    count,
     has_topics,
 )
 from plugin.caseset.repeats import drop_near, drop_overlap, drop_repeats, require_train
-from plugin.caseset.sizes import enough, needed_for, power_of
+from plugin.caseset.sizes import effective_number, enough, needed_for, power_of
 from plugin.caseset.topics import find_topics
 from plugin.errors import DataError, OptionError
 
@@ -87,13 +88,13 @@ def _notes_on(reader: PoolReader, request: BuildRequest) -> list[str]:
     notes = []
     if reader.n_unusable:
         notes.append(
-            f"{reader.n_unusable:,} rows cannot be read as a question and are left out; the first "
-            f"is {reader.first_bad}"
+            f"{count(reader.n_unusable, 'row')} cannot be read as a question and "
+            f"{'is' if reader.n_unusable == 1 else 'are'} left out; the first is {reader.first_bad}"
         )
     if reader.n_answers and request.keeps_answers:
         notes.append(
-            f"{reader.n_answers:,} rows have an answer, which becomes the expected output. If a "
-            "model wrote these answers, leave them out with --without_answers"
+            f"{count(reader.n_answers, 'row')} with an answer, which becomes the expected output. "
+            "If a model wrote these answers, leave them out with --without_answers"
         )
     return notes
 
@@ -110,7 +111,9 @@ def _nothing_left(pool: Pool) -> str:
     way_out = "Name more logs or questions"
     if not pool.rows:
         way_out += ", which the model was not trained on"
-    return f"of {pool.n_read:,} rows {left}: {', '.join(dropped) or 'that is all'}. {way_out}"
+    return (
+        f"of {count(pool.n_read, 'row')} {left}: {', '.join(dropped) or 'that is all'}. {way_out}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +149,14 @@ def draw_set(
     if n is None:
         wanted = needed_for(request.margin, assumed[0])
         n = max(n_earlier, enough(drawing.first_side, len(pool.rows), wanted, first_share))
+        notes += _notes_on_size(drawing.first_side(n), wanted, len(pool.rows), request)
     if n < n_earlier:
         raise OptionError(
             f"--n {n}: the set in {request.out} has {n_earlier} cases, and they stay in it; give a "
             "larger --n, or another folder with --out"
         )
     if n > len(pool.rows):
-        notes.append(f"--n {n:,}: the pool has only {len(pool.rows):,} different questions")
+        notes.append(f"--n {n:,}: the pool has only {count(len(pool.rows), 'different question')}")
     drawn = drawing.all_of(n)
     grouped = has_topics(request, pool.rows)
     sides = tuple(
@@ -166,6 +170,18 @@ def draw_set(
         )
     powers = tuple(power_of(sides[0].rows, one, request.margin) for one in assumed)
     return CaseSet(request, sides, _count_topics(request, pool, drawn), pool, powers, tuple(notes))
+
+
+def _notes_on_size(
+    first: Sequence[PoolRow], wanted: int, n_pool: int, request: BuildRequest
+) -> list[str]:
+    """Return a note where even the whole pool does not find the margin."""
+    if effective_number(first) >= wanted:
+        return []
+    return [
+        f"A gain of {request.margin:g} needs {count(wanted, 'case')}, and the pool has only "
+        f"{count(n_pool, 'different question')}. Name more logs, or accept a larger margin"
+    ]
 
 
 def _side_of(name: str, share: float, rows: Sequence[PoolRow], grouped: bool) -> Side:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plugin.caseset.files import Earlier, digest_of
-from plugin.caseset.records import WHOLE, CaseSet, Dropped, Power
+from plugin.caseset.records import WHOLE, CaseSet, Dropped, Power, count
 from plugin.compare.numbers import format_number
 
 _WIDTH = 60
@@ -102,11 +102,6 @@ def is_edited(made: CaseSet, earlier: Earlier) -> bool:
         if digest_of(own, has_topics) != side["digest"]:
             return True
     return False
-
-
-def count(n: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def short(text: str, width: int = _WIDTH) -> str:

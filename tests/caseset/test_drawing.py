@@ -74,9 +74,7 @@ def test_the_order_of_rows_and_files_changes_nothing(tmp_path: Path, seed: int) 
     texts += [near_to(rng.choice(texts), rng) for _ in range(30)]
     one = build_from(write_questions(tmp_path / "a.jsonl", texts), n=30, n_topics=3)
     rng.shuffle(texts)
-    halves = [
-        write_questions(tmp_path / f"{at}.jsonl", texts[at::2]) for at in (0, 1)
-    ]
+    halves = [write_questions(tmp_path / f"{at}.jsonl", texts[at::2]) for at in (0, 1)]
     other = build_from(*halves, n=30, n_topics=3)
     assert [side.digest for side in one.sides] == [side.digest for side in other.sides]
 
