@@ -16,7 +16,7 @@ ORDER = (
     "| preference_rows | item_rows | journal | load metrics compare | training | certify "
     "| engines | judges | trust | capability | memorisation | report "
     "| hosts score forecast proofs | plan | reopen | generate conclude ratings | gate | run "
-    "| sweep | certifying history reading_curves | typed | cli"
+    "| sweep | caseset | certifying history reading_curves | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
@@ -59,6 +59,7 @@ HEAVY = {
     ),
     "tensorboard": ("training/tables.py",),
     "lm_eval": ("capability/harness.py", "capability/harness_model.py"),
+    "sklearn": ("caseset/topics.py",),
     "pickle": (),
 }
 """Which files import a heavy (or, for pickle, a dangerous) library."""

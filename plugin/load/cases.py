@@ -116,7 +116,7 @@ def load_cases(source: CaseSource) -> LoadedCases:
     return LoadedCases(
         cases=cases,
         failures=tuple(_bad_row_failures(bad, taken)),
-        digest=_digest_cases(cases),
+        digest=digest_cases(cases),
         n_source_rows=len(table.rows),
         source=source,
         repeats=count_repeats(cases),
@@ -271,6 +271,7 @@ def _case_content(case: Case) -> list[object]:
     return [case.id, *parts, *retention, *references, *expect]
 
 
-def _digest_cases(cases: Sequence[Case]) -> str:
+def digest_cases(cases: Sequence[Case]) -> str:
+    """Return the sha256 (64 hex digits) of the cases' content without metadata."""
     text = json.dumps([_case_content(case) for case in cases], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,171 @@
+"""The command `cases build`: read what was typed, build, write, and say what came out."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from plugin.caseset.build import build
+from plugin.caseset.drawing import parse_shares
+from plugin.caseset.files import MANIFEST, Earlier, read_earlier, write_set
+from plugin.caseset.records import WHOLE, Assumed, BuildRequest, CaseSet
+from plugin.caseset.sizes import assume
+from plugin.caseset.words import change_text, lines_of
+from plugin.errors import OptionError
+from plugin.hosts.folder import FolderHost
+from plugin.plan.commands_cases import AUTO, CASES_OPTIONS
+from plugin.plan.params import Params
+from plugin.plan.plan import case_source
+from plugin.reopen import open_run
+
+_COLUMNS = (*CASES_OPTIONS, "group_column", "cluster_column")
+
+
+def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
+    """Build a set, or the next version of the one in the folder; return the exit code."""
+    host.goes_on = False
+    if not given["sets"]:
+        raise OptionError("cases build needs files with logs or questions: cases build LOGS...")
+    if not given["out"]:
+        raise OptionError("--out is missing: say in which folder the set goes, as in --out evalset")
+    folder = Path(given["out"]).expanduser()
+    earlier = read_earlier(folder)
+    request = make_request(given, earlier)
+    _refuse_foreign_files(folder, request, earlier)
+    assumed = _assumed_of(given)
+    told = ""
+
+    def check(step: str, n: int) -> None:
+        nonlocal told
+        if step != told:
+            host.log(f"{step} ...")
+            told = step
+
+    made = build(request, assumed, earlier.rows if earlier else (), check)
+    _show(host, made, earlier, folder)
+    return 0
+
+
+def _show(host: FolderHost, made: CaseSet, earlier: Earlier | None, folder: Path) -> None:
+    for line in lines_of(made):
+        host.log(line)
+    written = write_set(made, folder, datetime.now(UTC).isoformat(timespec="seconds"), earlier)
+    if earlier:
+        host.log(change_text(made, earlier, bool(written)))
+    if written:
+        host.log(f"\nSet: {folder.resolve()}\nFiles: {', '.join(path.name for path in written)}")
+
+
+def make_request(given: Mapping[str, Any], earlier: Earlier | None) -> BuildRequest:
+    """Return what was asked for; an earlier version decides what was not typed.
+
+    Raises:
+        OptionError: when an option is impossible, or does not fit the earlier version.
+    """
+    options = {name: given[name] for name in _COLUMNS if given[name] is not None}
+    source = case_source(Params.parse(options), "")
+    before = earlier.manifest if earlier else {}
+    shares = parse_shares(given["split"]) if given["split"] else None
+    if earlier and shares not in (None, earlier.shares):
+        had = ",".join(f"{name}={share:g}" for name, share in earlier.shares)
+        raise OptionError(
+            f"--split {given['split']}: the set in {given['out']} is split {had}, and its cases "
+            "keep their sides; leave --split out, or choose another folder with --out"
+        )
+    if earlier:
+        shares = earlier.shares
+    by_group = bool(given["by_group"])
+    if earlier and given["by_group"] and not before["by_group"]:
+        raise OptionError(
+            f"--by_group: the topics of the set in {given['out']} were found in its texts; leave "
+            "--by_group out, or choose another folder with --out"
+        )
+    return BuildRequest(
+        pool=tuple(given["sets"]),
+        out=given["out"],
+        train=tuple(given["train"] or ()),
+        n=None if given["n"] in (None, AUTO) else given["n"],
+        margin=_positive(given, "margin", 0.05),
+        shares=shares or ((WHOLE, 1.0),),
+        n_topics=given["topics"],
+        floor=_at_least(given, "floor", int(before.get("floor", 5)), 0),
+        by_group=by_group or bool(before.get("by_group")),
+        keeps_answers=not given["without_answers"],
+        seed=given["seed"] if given["seed"] is not None else int(before.get("seed", 0)),
+        columns=source.columns,
+        input_template=source.input_template or "",
+    )
+
+
+def _positive(given: Mapping[str, Any], name: str, usual: float) -> float:
+    value: float = usual if given[name] is None else given[name]
+    if not (value > 0 and math.isfinite(value)):
+        raise OptionError(f"--{name} {value} must be above 0")
+    return value
+
+
+def _at_least(given: Mapping[str, Any], name: str, usual: int, least: int) -> int:
+    value: int = usual if given[name] is None else given[name]
+    if value < least:
+        raise OptionError(f"--{name} {value} must be {least} or more")
+    return value
+
+
+def _refuse_foreign_files(folder: Path, request: BuildRequest, earlier: Earlier | None) -> None:
+    """Refuse to write over files that are no set of this program."""
+    names = [f"{name}.jsonl" for name, _ in request.shares]
+    if there := [name for name in names if earlier is None and (folder / name).exists()]:
+        raise OptionError(
+            f"--out {folder} has {', '.join(there)} but no {MANIFEST}, so it is no set of this "
+            "program; choose another folder"
+        )
+
+
+def _assumed_of(given: Mapping[str, Any]) -> tuple[Assumed, ...]:
+    if not given["like"]:
+        return assume(given["disagreement"], given["spread"])
+    if given["disagreement"] is not None or given["spread"] is not None:
+        raise OptionError("--like says how gains vary; leave out --disagreement and --spread")
+    return (_as_in_run(Path(given["like"])),)
+
+
+def _as_in_run(folder: Path) -> Assumed:
+    """Return how the gains of an earlier run vary on the metric that decides.
+
+    Raises:
+        OptionError: when it has too few of them, or they do not vary.
+    """
+    journal = open_run(folder)
+    try:
+        metric = journal.header.primary_metric
+        names = [variant.name for variant in journal.header.variants]
+        scores = {
+            (one.variant, one.case_id): one.value
+            for one in journal.scores()
+            if one.metric == metric
+        }
+    finally:
+        journal.close()
+    found = [_sd_of(scores, names[0], name) for name in names[1:]]
+    known = [(sd, n) for sd, n in found if sd]
+    if not known:
+        raise OptionError(
+            f"--like {folder}: its gains on {metric or 'its metric'} are too few, or do not vary, "
+            "so they say nothing; give --spread or --disagreement"
+        )
+    sd, n = max(known)
+    return Assumed(sd, f"as on {metric} in {folder}, {n} cases")
+
+
+def _sd_of(scores: Mapping[tuple[str, str], float], base: str, name: str) -> tuple[float, int]:
+    """Return the spread of a variant's gains, and how many there are."""
+    gains: Sequence[float] = [
+        value - scores[base, case]
+        for (variant, case), value in scores.items()
+        if variant == name and (base, case) in scores
+    ]
+    return (statistics.stdev(gains) if len(gains) > 1 else 0.0), len(gains)

@@ -1,0 +1,243 @@
+"""Write a set into its folder, and keep its earlier versions.
+
+Each side is a file that `run --dataset_name` reads. manifest.json says what the set is: version,
+digests, topics, what was dropped, and what it can find.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from plugin.cache import content_key
+from plugin.caseset.pool import as_pool_row
+from plugin.caseset.records import EARLIER, CaseSet, PoolRow
+from plugin.errors import DataError
+from plugin.load.cases import digest_cases, read_table
+from plugin.load.columns import Columns, lay_out
+from plugin.load.readers import read_files
+from plugin.load.repeats import cluster_repeats
+from plugin.records import Case
+from plugin.report import write_files
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Of manifest.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The version of a set that a folder has.
+
+    Attributes:
+        manifest: its manifest.json.
+        rows: its cases as its files say now, which may have got answers since.
+        files: the text of its files by name.
+    """
+
+    manifest: Mapping[str, Any]
+    rows: tuple[PoolRow, ...]
+    files: Mapping[str, str]
+
+    @property
+    def version(self) -> int:
+        """Return its number."""
+        return int(self.manifest["version"])
+
+    @property
+    def shares(self) -> tuple[tuple[str, float], ...]:
+        """Return names and shares of its sides."""
+        return tuple((side["name"], float(side["share"])) for side in self.manifest["sides"])
+
+
+def as_written(row: PoolRow, has_topics: bool) -> Case:
+    """Return the case as the set has it: its topic is its group, unless it has one."""
+    case = row.case
+    return replace(case, group=case.group or row.topic) if has_topics else case
+
+
+def jsonl_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
+    """Return the text of one side, a case per line, with a place for an expected output."""
+    cases = [as_written(row, has_topics) for row in rows]
+    as_chat = any([turn.role for turn in case.messages] != ["user"] for case in cases)
+    lines = []
+    for row, case in zip(rows, cases, strict=True):
+        turns = [{"role": turn.role, "content": turn.content} for turn in case.messages]
+        content: dict[str, object] = {
+            "id": case.id,
+            **({"messages": turns} if as_chat else {"input": case.input}),
+            "expected_output": list(case.references) or case.expected_output,
+            "context": list(case.context),
+            "group": case.group,
+            "cluster": case.cluster,
+            "retention": case.retention,
+            "expect": list(case.expect),
+            "topic": row.topic,
+            "source": row.place,
+            "about": dict(case.metadata),
+        }
+        kept = {name: value for name, value in content.items() if value not in ([], {}, "", False)}
+        if case.cluster is None:
+            del kept["cluster"]
+        lines.append(json.dumps(kept, ensure_ascii=False))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def digest_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
+    """Return what a run on the file of these rows calls the data set's content."""
+    return digest_cases(cluster_repeats([as_written(row, has_topics) for row in rows]))
+
+
+def questions_digest(rows: Sequence[PoolRow]) -> str:
+    """Return a digest of the questions in any order, whatever their answers."""
+    return content_key(sorted(row.key for row in rows))
+
+
+def manifest_of(made: CaseSet, version: int, time: str, earlier: Earlier | None) -> dict[str, Any]:
+    """Return the content of manifest.json."""
+    request, pool = made.request, made.pool
+    before = [*earlier.manifest["earlier"], _mention(earlier.manifest)] if earlier else []
+    return {
+        "format": FORMAT,
+        "name": Path(request.out).resolve().name,
+        "version": version,
+        "made": time,
+        "n": len(made.rows),
+        "questions_digest": questions_digest(made.rows),
+        "sides": [
+            {
+                "name": side.name,
+                "file": f"{side.name}.jsonl",
+                "share": side.share,
+                "n": len(side.rows),
+                "digest": side.digest,
+                "questions_digest": side.questions_digest,
+            }
+            for side in made.sides
+        ],
+        "by_group": request.by_group,
+        "topics": [{"name": one.name, "n_pool": one.n_pool, "n": one.n_set} for one in made.topics],
+        "finds": [
+            {
+                "side": made.sides[0].name,
+                "gain": one.gain,
+                "effective_n": round(one.effective, 1),
+                "spread": one.assumed.sd,
+                "assumed": one.assumed.why,
+                "margin": one.margin,
+                "n_for_margin": one.needed,
+            }
+            for one in made.powers
+        ],
+        "pool": {
+            "files": dict(pool.sources),
+            "n_rows": pool.n_read,
+            "n_unusable": pool.n_unusable,
+            "n_left": len(pool.rows),
+            "dropped": {one.why: one.n for one in pool.dropped},
+        },
+        "train": list(request.train),
+        "seed": request.seed,
+        "floor": request.floor,
+        "earlier": before,
+    }
+
+
+def _mention(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "version": manifest["version"],
+        "made": manifest["made"],
+        "n": manifest["n"],
+        "digests": {side["name"]: side["digest"] for side in manifest["sides"]},
+    }
+
+
+def read_manifest(folder: Path) -> Mapping[str, Any] | None:
+    """Return the manifest of the set in a folder; None if there is no set.
+
+    Raises:
+        DataError: when there is one that cannot be read.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+        if found["format"] != FORMAT:
+            raise ValueError(f"format {found['format']}, not {FORMAT}")
+        _ = found["version"], found["sides"][0]["digest"], found["earlier"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{path} is not the manifest of a set that `cases build` wrote "
+            f"({type(error).__name__}: {error}); choose another folder with --out"
+        ) from error
+    return found if isinstance(found, dict) else None
+
+
+def read_earlier(folder: Path) -> Earlier | None:
+    """Return the version of a set that a folder has; None if it has none.
+
+    Raises:
+        DataError: when its files cannot be read.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return None
+    files = {MANIFEST: (folder / MANIFEST).read_text(encoding="utf-8")}
+    rows: list[PoolRow] = []
+    for side in manifest["sides"]:
+        path = folder / side["file"]
+        table = read_files([path])
+        files[path.name] = path.read_text(encoding="utf-8")
+        layout, problems = lay_out(Columns(), None, table)
+        for row, case in read_table(table, layout):
+            if case is None or problems:
+                raise DataError(
+                    f"{path}, {row.place}: {'; '.join(problems) or row.problem or 'unreadable'}. "
+                    "Correct it, so that this version of the set can be kept"
+                )
+            rows.append(_earlier_row(row.cells, case, side["name"], manifest["by_group"]))
+    return Earlier(manifest, tuple(rows), files)
+
+
+def _earlier_row(cells: Mapping[str, Any], case: Case, side: str, by_group: bool) -> PoolRow:
+    about = cells.get("about")
+    topic = str(cells.get("topic") or "")
+    group = None if case.group == topic and not by_group else case.group
+    own = replace(case, group=group, metadata=dict(about) if isinstance(about, dict) else {})
+    return replace(as_pool_row(own, EARLIER), topic=topic, side=side)
+
+
+def write_set(made: CaseSet, folder: Path, time: str, earlier: Earlier | None) -> list[Path]:
+    """Write a set; the earlier version goes into a folder of its own below.
+
+    Args:
+        made: the set.
+        folder: where it goes.
+        time: now, as ISO 8601.
+        earlier: the version that the folder has; None for none.
+
+    Returns:
+        The files; none if the version that is there is the same.
+
+    Raises:
+        OptionError: when they cannot be written.
+    """
+    version = 1
+    if earlier:
+        version = earlier.version + 1
+        if _is_same(made, earlier):
+            return []
+        write_files(folder / f"v{earlier.version}", earlier.files)
+    files = {f"{side.name}.jsonl": jsonl_of(side.rows, made.has_topics) for side in made.sides}
+    manifest = manifest_of(made, version, time, earlier)
+    files[MANIFEST] = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
+    return write_files(folder, files)
+
+
+def _is_same(made: CaseSet, earlier: Earlier) -> bool:
+    digests = {side["name"]: side["digest"] for side in earlier.manifest["sides"]}
+    return digests == {side.name: side.digest for side in made.sides}

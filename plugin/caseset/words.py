@@ -1,0 +1,110 @@
+"""The set in words: what was dropped, how topics are covered, and what the set can find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plugin.caseset.files import Earlier, digest_of
+from plugin.caseset.records import WHOLE, CaseSet, Dropped, Power, count
+from plugin.compare.numbers import format_number
+
+_WIDTH = 60
+"""Characters of a question that are shown."""
+
+_DROPPED = {
+    "repeat": ("repeats another question", "repeat another question"),
+    "near": ("is a near-duplicate of another question", "are near-duplicates of another question"),
+    "overlap": (
+        "stands in the training data, or is near to it",
+        "stand in the training data, or are near to it",
+    ),
+}
+
+
+def lines_of(made: CaseSet) -> Iterator[str]:
+    """Yield what a terminal shows of a finished set."""
+    pool = made.pool
+    for note in (*pool.notes, *made.notes):
+        yield f"note: {note}"
+    yield (f"{count(pool.n_read, 'row')} read, {count(len(pool.rows), 'different question')} left")
+    for dropped in pool.dropped:
+        if dropped.n:
+            yield f"  {dropped_text(dropped)}"
+    yield topics_heading(made)
+    width = max(len(short(one.name, 40)) for one in made.topics)
+    for one in made.topics:
+        few = f" (the pool has less than {one.floor})" if one.n_pool < one.floor else ""
+        yield f"  {short(one.name, 40):{width}}  {one.n_pool:>6,} -> {one.n_set:,}{few}"
+    if made.sides[0].name != WHOLE:
+        yield "Sides: " + ", ".join(f"{side.name} {len(side.rows):,}" for side in made.sides)
+    yield from power_lines(made)
+
+
+def topics_heading(made: CaseSet) -> str:
+    """Return the line above the topics."""
+    n = len(made.topics)
+    return f"{count(len(made.rows), 'case')} drawn, from {count(n, 'topic')} (pool -> set):"
+
+
+def dropped_text(dropped: Dropped) -> str:
+    """Return how many rows were dropped, and why."""
+    one, many = _DROPPED[dropped.why]
+    return f"dropped: {dropped.n:,} that {one if dropped.n == 1 else many}"
+
+
+def power_lines(made: CaseSet) -> Iterator[str]:
+    """Yield what the first side can find, before anyone labels it."""
+    side, first = made.sides[0], made.powers[0]
+    where = "" if side.name == WHOLE else f"{side.name}: "
+    clusters = ""
+    if first.effective < first.n - 0.5:
+        clusters = f", which count for {first.effective:.0f} because some share a cluster"
+    yield f"{where}{count(first.n, 'case')}{clusters}. {gain_text(first)}"
+    yield needed_text(first)
+    for other in made.powers[1:]:
+        yield f"  if {other.assumed.why}: {gain_text(other)}"
+
+
+def gain_text(power: Power) -> str:
+    """Return which gain is found, in a sentence."""
+    if power.gain is None:
+        return "They are too few to find any gain."
+    return f"The smallest gain that they find four times out of five is {power.gain:.3f}."
+
+
+def needed_text(power: Power) -> str:
+    """Return what was assumed, and how many cases find the margin."""
+    return (
+        f"Assumed: {power.assumed.why} (SD {format_number(power.assumed.sd)}). A gain of "
+        f"{power.margin:g} needs {count(power.needed, 'case')}."
+    )
+
+
+def change_text(made: CaseSet, earlier: Earlier, is_new: bool) -> str:
+    """Return what the new version has that the earlier one had not."""
+    if not is_new:
+        return f"Nothing changed: the folder keeps version {earlier.version}."
+    before, now = {row.key for row in earlier.rows}, {row.key for row in made.rows}
+    edited = is_edited(made, earlier)
+    return (
+        f"Version {earlier.version + 1}: {len(now - before):,} added, {len(before - now):,} "
+        f"dropped, {len(before & now):,} kept"
+        + (f"; the files were edited since version {earlier.version} was built" if edited else "")
+        + f". Version {earlier.version} is in v{earlier.version}"
+    )
+
+
+def is_edited(made: CaseSet, earlier: Earlier) -> bool:
+    """Return whether a file of the earlier version is not as it was written."""
+    has_topics = not made.request.by_group
+    for side in earlier.manifest["sides"]:
+        own = [row for row in earlier.rows if row.side == side["name"]]
+        if digest_of(own, has_topics) != side["digest"]:
+            return True
+    return False
+
+
+def short(text: str, width: int = _WIDTH) -> str:
+    """Return a text on one line, cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 3]}..."
