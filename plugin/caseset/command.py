@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ from typing import Any
 from plugin.caseset.build import build
 from plugin.caseset.drawing import parse_shares
 from plugin.caseset.files import MANIFEST, Earlier, read_earlier, write_set
+from plugin.caseset.fold_files import commands_for, fold_lines, require_place, write_folds
+from plugin.caseset.folds import build_folds
+from plugin.caseset.pool import PoolReader
 from plugin.caseset.records import WHOLE, Assumed, BuildRequest, CaseSet
-from plugin.caseset.sizes import assume
+from plugin.caseset.sizes import assume, power_of
 from plugin.caseset.words import change_text, lines_of
 from plugin.errors import OptionError
 from plugin.hosts.folder import FolderHost
-from plugin.plan.commands_cases import AUTO, CASES_OPTIONS
+from plugin.plan.commands_cases import AUTO, CASES_OPTIONS, NOT_WITH_FOLDS
 from plugin.plan.params import Params
 from plugin.plan.plan import case_source
 from plugin.reopen import open_run
@@ -33,10 +36,41 @@ def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
     if not given["out"]:
         raise OptionError("--out is missing: say in which folder the set goes, as in --out evalset")
     folder = Path(given["out"]).expanduser()
+    if given["folds"] is not None:
+        return _start_folds(given, folder, host)
     earlier = read_earlier(folder)
     request = make_request(given, earlier)
     _refuse_foreign_files(folder, request, earlier)
     assumed = _assumed_of(given)
+    made = build(request, assumed, earlier.rows if earlier else (), _teller(host))
+    _show(host, made, earlier, folder)
+    return 0
+
+
+def _start_folds(given: Mapping[str, Any], folder: Path, host: FolderHost) -> int:
+    """Write the folds of small data, and say which commands come next."""
+    if unused := [name for name in NOT_WITH_FOLDS if given[name] is not None]:
+        raise OptionError(
+            f"--{unused[0]} has no meaning with --folds, which takes all rows; leave it out"
+        )
+    options = {name: given[name] for name in _COLUMNS if given[name] is not None}
+    source = case_source(Params.parse(options), "")
+    reader = PoolReader(tuple(given["sets"]), source.columns, source.input_template or "")
+    assumed = _assumed_of(given)
+    require_place(folder, given["folds"])
+    made = build_folds(reader, given["folds"], _teller(host))
+    power = power_of(made.test, assumed[0], _positive(given, "margin", 0.05))
+    for line in fold_lines(made, power):
+        host.log(line)
+    write_folds(made, folder)
+    host.log(f"\nFolds: {folder.resolve()}\n")
+    for line in commands_for(made, folder):
+        host.log(line)
+    return 0
+
+
+def _teller(host: FolderHost) -> Callable[[str, int], None]:
+    """Return what tells each step once."""
     told = ""
 
     def check(step: str, n: int) -> None:
@@ -45,9 +79,7 @@ def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
             host.log(f"{step} ...")
             told = step
 
-    made = build(request, assumed, earlier.rows if earlier else (), check)
-    _show(host, made, earlier, folder)
-    return 0
+    return check
 
 
 def _show(host: FolderHost, made: CaseSet, earlier: Earlier | None, folder: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -62,17 +62,24 @@ class PoolReader:
         Raises:
             DataError: when a file cannot be read, or has no column with a question.
         """
+        for _, row in self.with_cells(check):
+            yield row
+
+    def with_cells(
+        self, check: Callable[[int], None] = lambda n: None
+    ) -> Iterator[tuple[Mapping[str, object], PoolRow]]:
+        """Yield the usable rows, each with the cells that it was read from (see `rows`)."""
         n_read = 0
         for name in list_files(self.names):
             self.sources[name] = 0
-            for row in self._rows_of(name):
+            for cells, row in self._rows_of(name):
                 self.sources[name] += 1
                 n_read += 1
                 if not n_read % _LOOK_EVERY:
                     check(n_read)
-                yield row
+                yield cells, row
 
-    def _rows_of(self, name: str) -> Iterator[PoolRow]:
+    def _rows_of(self, name: str) -> Iterator[tuple[Mapping[str, object], PoolRow]]:
         layout: Layout | None = None
         file = Path(name).name
         for table in _batches(name):
@@ -87,7 +94,8 @@ class PoolReader:
                 self.n_answers += case.expected_output is not None
                 if not self.keeps_answers:
                     case = replace(case, expected_output=None, references=())
-                yield as_pool_row(case, f"{file}, {row.place}", case.id != str(row.number))
+                made = as_pool_row(case, f"{file}, {row.place}", case.id != str(row.number))
+                yield row.cells, made
 
     def _lay_out(self, name: str, table: Table) -> Layout:
         """Return how to read a file; one column with a usual name is the question."""

@@ -43,14 +43,12 @@ class ManifestFold:
         name: of the fold and its folder.
         test: the cases that its adapter must not have seen.
         train: the rows that its adapter is trained on.
-        valid: rows of the other folds that the trainer watches; None for none.
         questions: `question_digest` of each test case.
     """
 
     name: str
     test: FoldFile
     train: FoldFile
-    valid: FoldFile | None
     questions: tuple[str, ...]
 
 

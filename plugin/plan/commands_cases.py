@@ -54,6 +54,11 @@ def _build_options(build: argparse._ArgumentGroup) -> None:
     build.add_argument("--like", metavar="RUN", help=about)
     about = "sides of the set, a file for each; a case never changes its side: test=0.7,dev=0.3"
     build.add_argument("--split", metavar="NAME=SHARE,...", help=about)
+    about = (
+        "for small data: write K pairs of train and test rows, so that each question is tested "
+        "once, by an adapter that never saw it (see `compare --folds`)"
+    )
+    build.add_argument("--folds", metavar="K", type=int, help=about)
     about = "how many topics to look for (default: by the number of questions, at most 12)"
     build.add_argument("--topics", metavar="K", type=int, help=about)
     about = "take the group of each row as its topic"
@@ -67,9 +72,14 @@ def _build_options(build: argparse._ArgumentGroup) -> None:
 
 BUILD_ONLY = (
     *("out", "train", "n", "margin", "disagreement", "spread", "like", "split", "topics"),
-    *("by_group", "floor", "without_answers", "seed"),
+    *("by_group", "floor", "without_answers", "seed", "folds"),
 )
 """Options that `cases diff` has no use for."""
+
+NOT_WITH_FOLDS = (
+    *("train", "n", "split", "topics", "by_group", "floor", "without_answers", "seed"),
+)
+"""Options of `cases build` that have no meaning with --folds, which takes all rows."""
 
 
 def _number_or_auto(text: str) -> int | str:

@@ -52,7 +52,7 @@ def write_manifest(folder: Path, files: Mapping[str, Path]) -> None:
     for name, file in files.items():
         entry = fold_file(Path(name), file.name, file.read_text(), N)
         digests = tuple(question_digest(case) for case in cases_of(file))
-        folds.append(ManifestFold(name, entry, entry, None, digests))
+        folds.append(ManifestFold(name, entry, entry, digests))
     (folder / "folds.json").write_text(manifest_text(folds))
 
 
