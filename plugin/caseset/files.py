@@ -227,7 +227,8 @@ def read_earlier(folder: Path) -> Earlier | None:
         layout, _ = lay_out(Columns(), None, table)
         for row, case in read_table(table, layout):
             if case is not None:
-                rows.append(_earlier_row(row.cells, case, side["name"], manifest["by_group"]))
+                earlier = _earlier_row(row.cells, case, side["name"], manifest["by_group"])
+                rows.append(replace(earlier, position=len(rows)))
     return Earlier(manifest, tuple(rows), files, digests)
 
 

@@ -81,6 +81,7 @@ class PoolRow:
             which of two rows that are alike is kept: the lower one.
         topic: "" until topics are found.
         side: the side that it is on; "" until it is drawn, unless an earlier version had it.
+        position: where an earlier version of the set has it.
     """
 
     case: Case
@@ -89,6 +90,7 @@ class PoolRow:
     rank: float
     topic: str = ""
     side: str = ""
+    position: int = 0
 
     @property
     def is_earlier(self) -> bool:
