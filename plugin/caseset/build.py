@@ -66,7 +66,8 @@ def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) 
         request.pool, request.columns, request.input_template, request.keeps_answers
     )
     read = reader.rows(lambda n: check("read the pool", n))
-    rows, repeated = drop_repeats(chain(earlier, read))
+    wanted = (row for row in read if row.case.id not in request.removed)
+    rows, repeated = drop_repeats(chain(earlier, wanted))
     rows, near = drop_near(rows, lambda n: check("look for near-duplicates", n))
     rows, overlap = drop_overlap(
         rows, request.train, lambda n: check("compare with the training data", n)
@@ -93,8 +94,8 @@ def _notes_on(reader: PoolReader, request: BuildRequest) -> list[str]:
         )
     if reader.n_answers and request.keeps_answers:
         notes.append(
-            f"{count(reader.n_answers, 'row')} with an answer, which becomes the expected output. "
-            "If a model wrote these answers, leave them out with --without_answers"
+            f"The answers of {count(reader.n_answers, 'row')} become expected outputs. If a model "
+            "wrote them, leave them out with --without_answers"
         )
     return notes
 

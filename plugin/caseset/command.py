@@ -128,6 +128,7 @@ def make_request(given: Mapping[str, Any], earlier: Earlier | None) -> BuildRequ
         by_group=by_group or bool(before.get("by_group")),
         keeps_answers=not given["without_answers"],
         seed=given["seed"] if given["seed"] is not None else int(before.get("seed", 0)),
+        removed=earlier.removed if earlier else frozenset(),
         columns=source.columns,
         input_template=source.input_template or "",
     )

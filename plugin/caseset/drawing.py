@@ -41,7 +41,8 @@ def draw(rows: Sequence[PoolRow], n: int, floor: int, seed: int) -> list[PoolRow
 
 
 def _turn(row: PoolRow, seed: int) -> tuple[bool, float, str]:
-    return not row.is_earlier, draw_order(row.key, seed), row.key
+    turn = row.position if row.is_earlier else draw_order(row.key, seed)
+    return not row.is_earlier, turn, row.key
 
 
 def allot(

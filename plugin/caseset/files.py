@@ -16,7 +16,7 @@ from plugin.cache import content_key
 from plugin.caseset.pool import as_pool_row
 from plugin.caseset.records import EARLIER, CaseSet, PoolRow
 from plugin.errors import DataError
-from plugin.load.cases import digest_cases, read_table
+from plugin.load.cases import CaseSource, digest_cases, load_cases, read_table
 from plugin.load.columns import Columns, lay_out
 from plugin.load.readers import read_files
 from plugin.load.repeats import cluster_repeats
@@ -36,11 +36,13 @@ class Earlier:
         manifest: its manifest.json.
         rows: its cases as its files say now, which may have got answers since.
         files: the text of its files by name.
+        digests: side -> what a run on its file calls the data set's content now.
     """
 
     manifest: Mapping[str, Any]
     rows: tuple[PoolRow, ...]
     files: Mapping[str, str]
+    digests: Mapping[str, str]
 
     @property
     def version(self) -> int:
@@ -51,6 +53,23 @@ class Earlier:
     def shares(self) -> tuple[tuple[str, float], ...]:
         """Return names and shares of its sides."""
         return tuple((side["name"], float(side["share"])) for side in self.manifest["sides"])
+
+    @property
+    def removed(self) -> frozenset[str]:
+        """Return the ids of questions that somebody took out of its files, now or before."""
+        there = {row.case.id for row in self.rows}
+        written = {one for side in self.manifest["sides"] for one in side["ids"]}
+        return frozenset(written | set(self.manifest["removed"])) - there
+
+    @property
+    def is_edited(self) -> bool:
+        """Return whether its files are not as they were written."""
+        return any(self.digests[side["name"]] != side["digest"] for side in self.manifest["sides"])
+
+    def archived(self) -> dict[str, str]:
+        """Return its files for a folder of its own, with the digests that they have now."""
+        sides = [{**one, "digest": self.digests[one["name"]]} for one in self.manifest["sides"]]
+        return {**self.files, MANIFEST: _json_text({**self.manifest, "sides": sides})}
 
 
 def as_written(row: PoolRow, has_topics: bool) -> Case:
@@ -99,7 +118,7 @@ def questions_digest(rows: Sequence[PoolRow]) -> str:
 def manifest_of(made: CaseSet, version: int, time: str, earlier: Earlier | None) -> dict[str, Any]:
     """Return the content of manifest.json."""
     request, pool = made.request, made.pool
-    before = [*earlier.manifest["earlier"], _mention(earlier.manifest)] if earlier else []
+    before = [*earlier.manifest["earlier"], _mention(earlier)] if earlier else []
     return {
         "format": FORMAT,
         "name": Path(request.out).resolve().name,
@@ -115,6 +134,7 @@ def manifest_of(made: CaseSet, version: int, time: str, earlier: Earlier | None)
                 "n": len(side.rows),
                 "digest": side.digest,
                 "questions_digest": side.questions_digest,
+                "ids": [row.case.id for row in side.rows],
             }
             for side in made.sides
         ],
@@ -142,17 +162,22 @@ def manifest_of(made: CaseSet, version: int, time: str, earlier: Earlier | None)
         "train": list(request.train),
         "seed": request.seed,
         "floor": request.floor,
+        "removed": sorted(request.removed),
         "earlier": before,
     }
 
 
-def _mention(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _mention(earlier: Earlier) -> dict[str, Any]:
     return {
-        "version": manifest["version"],
-        "made": manifest["made"],
-        "n": manifest["n"],
-        "digests": {side["name"]: side["digest"] for side in manifest["sides"]},
+        "version": earlier.version,
+        "made": earlier.manifest["made"],
+        "n": len(earlier.rows),
+        "digests": dict(earlier.digests),
     }
+
+
+def _json_text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any] | None:
@@ -168,7 +193,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any] | None:
         found = json.loads(path.read_bytes())
         if found["format"] != FORMAT:
             raise ValueError(f"format {found['format']}, not {FORMAT}")
-        _ = found["version"], found["sides"][0]["digest"], found["earlier"]
+        _ = found["version"], found["sides"][0]["ids"], found["earlier"], found["removed"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(
             f"{path} is not the manifest of a set that `cases build` wrote "
@@ -186,21 +211,25 @@ def read_earlier(folder: Path) -> Earlier | None:
     manifest = read_manifest(folder)
     if manifest is None:
         return None
-    files = {MANIFEST: (folder / MANIFEST).read_text(encoding="utf-8")}
+    files: dict[str, str] = {}
+    digests: dict[str, str] = {}
     rows: list[PoolRow] = []
     for side in manifest["sides"]:
         path = folder / side["file"]
-        table = read_files([path])
+        source = CaseSource(str(path))
+        try:
+            loaded = load_cases(source)
+        except DataError as error:
+            raise DataError(f"{error}\nCorrect it: this version of the set is kept") from error
+        digests[side["name"]] = loaded.digest
         files[path.name] = path.read_text(encoding="utf-8")
-        layout, problems = lay_out(Columns(), None, table)
+        table = read_files([path])
+        layout, _ = lay_out(Columns(), None, table)
         for row, case in read_table(table, layout):
-            if case is None or problems:
-                raise DataError(
-                    f"{path}, {row.place}: {'; '.join(problems) or row.problem or 'unreadable'}. "
-                    "Correct it, so that this version of the set can be kept"
-                )
-            rows.append(_earlier_row(row.cells, case, side["name"], manifest["by_group"]))
-    return Earlier(manifest, tuple(rows), files)
+            if case is not None:
+                earlier = _earlier_row(row.cells, case, side["name"], manifest["by_group"])
+                rows.append(replace(earlier, position=len(rows)))
+    return Earlier(manifest, tuple(rows), files, digests)
 
 
 def _earlier_row(cells: Mapping[str, Any], case: Case, side: str, by_group: bool) -> PoolRow:
@@ -231,10 +260,9 @@ def write_set(made: CaseSet, folder: Path, time: str, earlier: Earlier | None) -
         version = earlier.version + 1
         if _is_same(made, earlier):
             return []
-        write_files(folder / f"v{earlier.version}", earlier.files)
+        write_files(folder / f"v{earlier.version}", earlier.archived())
     files = {f"{side.name}.jsonl": jsonl_of(side.rows, made.has_topics) for side in made.sides}
-    manifest = manifest_of(made, version, time, earlier)
-    files[MANIFEST] = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
+    files[MANIFEST] = _json_text(manifest_of(made, version, time, earlier))
     return write_files(folder, files)
 
 

@@ -48,6 +48,7 @@ class BuildRequest:
         by_group: whether the group of a case is its topic.
         keeps_answers: whether answers in the pool become expected outputs.
         seed: of topics and draw. Sides do not depend on it.
+        removed: ids of questions that somebody took out of an earlier version.
         columns: names of the columns.
         input_template: builds the question from several columns; "" for none.
     """
@@ -63,6 +64,7 @@ class BuildRequest:
     by_group: bool = False
     keeps_answers: bool = True
     seed: int = 0
+    removed: frozenset[str] = frozenset()
     columns: Columns = Columns()
     input_template: str = ""
 
@@ -79,6 +81,7 @@ class PoolRow:
             which of two rows that are alike is kept: the lower one.
         topic: "" until topics are found.
         side: the side that it is on; "" until it is drawn, unless an earlier version had it.
+        position: where an earlier version of the set has it.
     """
 
     case: Case
@@ -87,6 +90,7 @@ class PoolRow:
     rank: float
     topic: str = ""
     side: str = ""
+    position: int = 0
 
     @property
     def is_earlier(self) -> bool:

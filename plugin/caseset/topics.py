@@ -30,6 +30,15 @@ _N_FITTED, _N_WORDS, _N_AXES = 20_000, 20_000, 50
 _LONGEST = 2_000
 """Characters of a question that are looked at."""
 
+_ASKING = frozenset(
+    "how what why when where who whom whose can could would should will shall may might must does "
+    "did has had please help explain tell want know need like get there with from about not but "
+    "out wie was warum wann wer wen welche kann können bitte hilfe möchte ich mir mein meine "
+    "comment pourquoi quand quel quelle peux pouvez merci aide mon mes cómo qué por cuándo dónde "
+    "quién cuál puedo puede favor ayuda mis".split()
+)
+"""Words that say that something is asked, and not about what; besides common ones."""
+
 _N_NAMED = 3
 _LEAST_LETTERS = 3
 
@@ -101,7 +110,7 @@ def terms_of(text: str) -> Iterator[str]:
         if sign and before:
             yield before + word
         elif not sign and len(word) >= _LEAST_LETTERS and not word.isdecimal():
-            if not is_common_word(word):
+            if not is_common_word(word) and word not in _ASKING:
                 yield word
         before = word if sign else ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plugin.caseset.files import Earlier, digest_of
+from plugin.caseset.files import Earlier
 from plugin.caseset.records import WHOLE, CaseSet, Dropped, Power, count
 from plugin.compare.numbers import format_number
 
@@ -85,23 +85,12 @@ def change_text(made: CaseSet, earlier: Earlier, is_new: bool) -> str:
     if not is_new:
         return f"Nothing changed: the folder keeps version {earlier.version}."
     before, now = {row.key for row in earlier.rows}, {row.key for row in made.rows}
-    edited = is_edited(made, earlier)
+    edited = f"; the files were edited since version {earlier.version} was built"
     return (
         f"Version {earlier.version + 1}: {len(now - before):,} added, {len(before - now):,} "
-        f"dropped, {len(before & now):,} kept"
-        + (f"; the files were edited since version {earlier.version} was built" if edited else "")
-        + f". Version {earlier.version} is in v{earlier.version}"
+        f"dropped, {len(before & now):,} kept{edited if earlier.is_edited else ''}. Version "
+        f"{earlier.version} is in v{earlier.version}"
     )
-
-
-def is_edited(made: CaseSet, earlier: Earlier) -> bool:
-    """Return whether a file of the earlier version is not as it was written."""
-    has_topics = not made.request.by_group
-    for side in earlier.manifest["sides"]:
-        own = [row for row in earlier.rows if row.side == side["name"]]
-        if digest_of(own, has_topics) != side["digest"]:
-            return True
-    return False
 
 
 def short(text: str, width: int = _WIDTH) -> str:

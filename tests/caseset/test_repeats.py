@@ -11,7 +11,7 @@ import pytest
 
 from plugin.caseset.files import jsonl_of
 from plugin.caseset.pool import as_pool_row
-from plugin.caseset.repeats import drop_near, drop_overlap, drop_repeats, in_order
+from plugin.caseset.repeats import drop_near, drop_repeats, in_order
 from plugin.errors import DataError, OptionError
 from plugin.load.cases import CaseSource, load_cases
 from plugin.memorisation.marks import mark_cases
