@@ -8,6 +8,7 @@ from itertools import chain
 
 from plugin.caseset.drawing import draw, give_sides
 from plugin.caseset.files import digest_of, questions_digest
+from plugin.caseset.personal import PersonalCount, mask_case, mask_row
 from plugin.caseset.pool import PoolReader
 from plugin.caseset.records import (
     Assumed,
@@ -51,8 +52,10 @@ def build(
     require_train(request.train)
     pool = clean_pool(request, earlier, check)
     check("find topics", 0)
-    rows, notes = find_topics(pool.rows, request)
-    pool = replace(pool, rows=tuple(rows))
+    shown = [replace(row, case=mask_case(row.case)) for row in pool.rows]  # topics have names
+    found, notes = find_topics(shown, request)
+    topics = {row.key: row.topic for row in found}
+    pool = replace(pool, rows=tuple(replace(row, topic=topics[row.key]) for row in pool.rows))
     return draw_set(request, pool, assumed, notes)
 
 
@@ -66,7 +69,8 @@ def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) 
         request.pool, request.columns, request.input_template, request.keeps_answers
     )
     read = reader.rows(lambda n: check("read the pool", n))
-    wanted = (row for row in read if row.case.id not in request.removed)
+    taken = map(mask_row, read) if request.masks else read
+    wanted = (row for row in taken if row.case.id not in request.removed)
     rows, repeated = drop_repeats(chain(earlier, wanted))
     rows, near = drop_near(rows, lambda n: check("look for near-duplicates", n))
     rows, overlap = drop_overlap(
@@ -170,6 +174,7 @@ def draw_set(
             "(--n), or leave --split out"
         )
     powers = tuple(power_of(sides[0].rows, one, request.margin) for one in assumed)
+    notes += PersonalCount.of(drawn).lines(request.masks)
     return CaseSet(request, sides, _count_topics(request, pool, drawn), pool, powers, tuple(notes))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from plugin.caseset.build import build
 from plugin.caseset.drawing import parse_shares
 from plugin.caseset.files import MANIFEST, Earlier, read_earlier, write_set
 from plugin.caseset.fold_files import commands_for, fold_lines, require_place, write_folds
-from plugin.caseset.folds import build_folds
+from plugin.caseset.folds import SourceRow, build_folds
+from plugin.caseset.personal import PersonalCount, cell_texts, mask_cells, mask_row
 from plugin.caseset.pool import PoolReader
 from plugin.caseset.records import WHOLE, Assumed, BuildRequest, CaseSet
 from plugin.caseset.sizes import assume, power_of
@@ -58,7 +60,14 @@ def _start_folds(given: Mapping[str, Any], folder: Path, host: FolderHost) -> in
     reader = PoolReader(tuple(given["sets"]), source.columns, source.input_template or "")
     assumed = _assumed_of(given)
     require_place(folder, given["folds"])
-    made = build_folds(reader, given["folds"], _teller(host))
+    personal, masks = PersonalCount(), bool(given["mask_personal"])
+
+    def change(one: SourceRow) -> SourceRow:
+        personal.add(cell_texts(one.cells), one.row.place)
+        return SourceRow(mask_cells(one.cells), mask_row(one.row)) if masks else one
+
+    made = build_folds(reader, given["folds"], _teller(host), change)
+    made = replace(made, notes=(*made.notes, *personal.lines(masks)))
     power = power_of(made.test, assumed[0], _positive(given, "margin", 0.05))
     for line in fold_lines(made, power):
         host.log(line)
@@ -127,6 +136,7 @@ def make_request(given: Mapping[str, Any], earlier: Earlier | None) -> BuildRequ
         floor=_at_least(given, "floor", int(before.get("floor", 5)), 0),
         by_group=by_group or bool(before.get("by_group")),
         keeps_answers=not given["without_answers"],
+        masks=bool(given["mask_personal"]) or bool(before.get("masks")),
         seed=given["seed"] if given["seed"] is not None else int(before.get("seed", 0)),
         removed=earlier.removed if earlier else frozenset(),
         columns=source.columns,

@@ -139,6 +139,7 @@ def manifest_of(made: CaseSet, version: int, time: str, earlier: Earlier | None)
             for side in made.sides
         ],
         "by_group": request.by_group,
+        "masks": request.masks,
         "topics": [{"name": one.name, "n_pool": one.n_pool, "n": one.n_set} for one in made.topics],
         "finds": [
             {

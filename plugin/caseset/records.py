@@ -47,6 +47,7 @@ class BuildRequest:
         floor: the least cases of a topic.
         by_group: whether the group of a case is its topic.
         keeps_answers: whether answers in the pool become expected outputs.
+        masks: whether personal data in the texts are replaced.
         seed: of topics and draw. Sides do not depend on it.
         removed: ids of questions that somebody took out of an earlier version.
         columns: names of the columns.
@@ -63,6 +64,7 @@ class BuildRequest:
     floor: int = 5
     by_group: bool = False
     keeps_answers: bool = True
+    masks: bool = False
     seed: int = 0
     removed: frozenset[str] = frozenset()
     columns: Columns = Columns()
@@ -82,6 +84,7 @@ class PoolRow:
         topic: "" until topics are found.
         side: the side that it is on; "" until it is drawn, unless an earlier version had it.
         position: where an earlier version of the set has it.
+        original: the case before personal data were masked; None where they are not.
     """
 
     case: Case
@@ -91,6 +94,7 @@ class PoolRow:
     topic: str = ""
     side: str = ""
     position: int = 0
+    original: Case | None = None
 
     @property
     def is_earlier(self) -> bool:

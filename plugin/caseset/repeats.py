@@ -183,7 +183,8 @@ def drop_overlap(
     for at in range(0, len(rows), _N_CASES):
         some = rows[at : at + _N_CASES]
         try:
-            marks = mark_cases(data, [row.case for row in some], check=check).marks
+            cases = [row.original or row.case for row in some]
+            marks = mark_cases(data, cases, check=check).marks
         except (DataError, OptionError) as error:
             raise type(error)(_own_words(error)) from error
         for row, mark in zip(some, marks, strict=True):

@@ -67,12 +67,14 @@ def _build_options(build: argparse._ArgumentGroup) -> None:
     build.add_argument("--floor", metavar="N", type=int, help=about)
     about = "leave out the answers in the files: a model wrote them, they are no expected outputs"
     build.add_argument("--without_answers", action="store_true", default=None, help=about)
+    about = "replace e-mail addresses, phone, card and account numbers in all texts of the set"
+    build.add_argument("--mask_personal", action="store_true", default=None, help=about)
     build.add_argument("--seed", metavar="N", type=int, help="of topics and draw (default: 0)")
 
 
 BUILD_ONLY = (
     *("out", "train", "n", "margin", "disagreement", "spread", "like", "split", "topics"),
-    *("by_group", "floor", "without_answers", "seed", "folds"),
+    *("by_group", "floor", "without_answers", "seed", "folds", "mask_personal"),
 )
 """Options that `cases diff` has no use for."""
 
