@@ -18,12 +18,13 @@ from plugin.caseset.records import (
     PoolRow,
     Side,
     TopicCount,
-    count,
     has_topics,
 )
 from plugin.caseset.repeats import drop_near, drop_overlap, drop_repeats, require_train
 from plugin.caseset.sizes import effective_number, enough, needed_for, power_of
 from plugin.caseset.topics import find_topics
+from plugin.caseset.words import cases_text, questions_text
+from plugin.compare.numbers import format_count
 from plugin.errors import DataError, OptionError
 
 Check = Callable[[str, int], None]
@@ -89,13 +90,14 @@ def _notes_on(reader: PoolReader, request: BuildRequest) -> list[str]:
     notes = []
     if reader.n_unusable:
         notes.append(
-            f"{count(reader.n_unusable, 'row')} cannot be read as a question and "
+            f"{format_count(reader.n_unusable, 'row', 'rows')} cannot be read as a question and "
             f"{'is' if reader.n_unusable == 1 else 'are'} left out; the first is {reader.first_bad}"
         )
     if reader.n_answers and request.keeps_answers:
+        rows = format_count(reader.n_answers, "row", "rows")
         notes.append(
-            f"The answers of {count(reader.n_answers, 'row')} become expected outputs. If a model "
-            "wrote them, leave them out with --without_answers"
+            f"The answers of {rows} become expected outputs. If a model wrote them, leave them out "
+            "with --without_answers"
         )
     return notes
 
@@ -112,9 +114,8 @@ def _nothing_left(pool: Pool) -> str:
     way_out = "Name more logs or questions"
     if not pool.rows:
         way_out += ", which the model was not trained on"
-    return (
-        f"of {count(pool.n_read, 'row')} {left}: {', '.join(dropped) or 'that is all'}. {way_out}"
-    )
+    rows = format_count(pool.n_read, "row", "rows")
+    return f"of {rows} {left}: {', '.join(dropped) or 'that is all'}. {way_out}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def draw_set(
             "larger --n, or another folder with --out"
         )
     if n > len(pool.rows):
-        notes.append(f"--n {n:,}: the pool has only {count(len(pool.rows), 'different question')}")
+        notes.append(f"--n {n:,}: the pool has only {questions_text(len(pool.rows))}")
     drawn = drawing.all_of(n)
     grouped = has_topics(request, pool.rows)
     sides = tuple(
@@ -180,8 +181,8 @@ def _notes_on_size(
     if effective_number(first) >= wanted:
         return []
     return [
-        f"A gain of {request.margin:g} needs {count(wanted, 'case')}, and the pool has only "
-        f"{count(n_pool, 'different question')}. Name more logs, or accept a larger margin"
+        f"A gain of {request.margin:g} needs {cases_text(wanted)}, and the pool has only "
+        f"{questions_text(n_pool)}. Name more logs, or accept a larger margin"
     ]
 
 
@@ -198,7 +199,8 @@ def _count_topics(
     for name in names:
         own = [row for row in drawn if row.topic == name]
         n_pool = sum(row.topic == name for row in pool.rows)
-        examples = tuple(row.case.input for row in own[:2])
+        shown = own or [row for row in pool.rows if row.topic == name]
+        examples = tuple(row.case.input for row in shown[:2])
         found.append(TopicCount(name, n_pool, len(own), examples, request.floor))
     return tuple(sorted(found, key=lambda one: (-one.n_pool, one.name)))
 

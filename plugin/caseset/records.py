@@ -230,8 +230,3 @@ class CaseSet:
 def has_topics(request: BuildRequest, rows: Sequence[PoolRow]) -> bool:
     """Return whether topics were found in the texts of these rows."""
     return not request.by_group and {row.topic for row in rows} != {ONE_TOPIC}
-
-
-def count(n: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
