@@ -20,7 +20,7 @@ from plugin.caseset.records import (
     TopicCount,
     has_topics,
 )
-from plugin.caseset.repeats import drop_near, drop_overlap, drop_repeats, require_train
+from plugin.caseset.repeats import MOST_ROWS, drop_near, drop_overlap, drop_repeats, require_train
 from plugin.caseset.sizes import effective_number, enough, needed_for, power_of
 from plugin.caseset.topics import find_topics
 from plugin.caseset.words import cases_text, questions_text
@@ -68,7 +68,9 @@ def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) 
     )
     read = reader.rows(lambda n: check("read the pool", n))
     wanted = (row for row in read if row.case.id not in request.removed)
-    rows, repeated = drop_repeats(chain(earlier, wanted))
+    most = max(MOST_ROWS, 2 * (request.n or 0))
+    rows, repeated = drop_repeats(chain(earlier, wanted), most, request.seed)
+    is_part = len(rows) >= most  # else no row was left out
     rows, near = drop_near(rows, lambda n: check("look for near-duplicates", n))
     rows, overlap = drop_overlap(
         rows, request.train, lambda n: check("compare with the training data", n)
@@ -79,7 +81,7 @@ def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) 
         n_unusable=reader.n_unusable,
         sources=dict(reader.sources),
         dropped=(repeated, near, overlap),
-        notes=(*reader.notes, *_notes_on(reader, request)),
+        notes=(*reader.notes, *_notes_on(reader, request), *_note_on_part(is_part, most)),
     )
     if len(rows) < 2:
         raise DataError(_nothing_left(pool))
@@ -100,6 +102,15 @@ def _notes_on(reader: PoolReader, request: BuildRequest) -> list[str]:
             "with --without_answers"
         )
     return notes
+
+
+def _note_on_part(is_part: bool, most: int) -> list[str]:
+    if not is_part:
+        return []
+    return [
+        f"The pool has more than {most:,} different questions. So many of them, drawn at random, "
+        "were looked at"
+    ]
 
 
 def _nothing_left(pool: Pool) -> str:

@@ -54,7 +54,11 @@ def render_coverage(made: CaseSet, version: int, change: str = "") -> dict[str, 
         narrow=Markup(inline_svg(narrow, "narrow")),  # noqa: S704
         topics=made.topics,
         read=read_text(made.pool),
-        dropped=[(dropped_text(one), one.examples) for one in made.pool.dropped if one.n],
+        dropped=[
+            (dropped_text(one), "kept" if one.why != "overlap" else "in", one.examples)
+            for one in made.pool.dropped
+            if one.n
+        ],
         sides=made.sides,
         sources=[(Path(name).name, n) for name, n in made.pool.sources.items()],
         seed=made.request.seed,

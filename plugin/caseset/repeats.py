@@ -7,10 +7,13 @@ one of an earlier version is kept, else the one with the lower rank, which its c
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from plugin.cache import content_key
+from plugin.caseset.pool import draw_order
 from plugin.caseset.records import Dropped, PoolRow, Why
 from plugin.errors import DataError, OptionError
 from plugin.load.repeats import fold
@@ -29,6 +32,9 @@ _N_ROUNDS = 20
 _N_CASES = 20_000
 """Cases that are compared with the training data in one pass over it."""
 
+MOST_ROWS = 100_000
+"""Questions that are compared with each other; of more, so many are drawn first."""
+
 Check = Callable[[int], None]
 
 
@@ -36,24 +42,47 @@ def _ignore(n: int) -> None:
     """Do nothing with a number."""
 
 
-def drop_repeats(rows: Iterable[PoolRow]) -> tuple[list[PoolRow], Dropped]:
+def drop_repeats(
+    rows: Iterable[PoolRow], most: int = MOST_ROWS, seed: int = 0
+) -> tuple[list[PoolRow], Dropped]:
     """Return one row of each question, by rank, and what was dropped.
 
     Of repeats, one with an expected output is kept before one without.
+
+    Args:
+        rows: the pool; it need not fit into the memory.
+        most: questions to keep; of more, those that would be drawn first.
+        seed: of the draw.
     """
     kept: dict[str, PoolRow] = {}
-    n = 0
-    examples: dict[str, tuple[str, str]] = {}
+    counts: Counter[str] = Counter()
+    like: dict[str, PoolRow] = {}
     for row in rows:
         other = kept.setdefault(row.key, row)
-        if other is row:
-            continue
-        n += 1
-        first, second = sorted((row, other), key=_preference)
-        kept[row.key] = first
-        if row.key in examples or len(examples) < N_EXAMPLES:
-            examples[row.key] = (second.case.input, first.case.input)
-    return in_order(kept.values()), Dropped("repeat", n, tuple(examples.values()))
+        counts[row.key] += 1
+        if other is not row:
+            kept[row.key], like[row.key] = sorted((row, other), key=_preference)
+        if len(kept) > 2 * most:
+            kept = _first_drawn(kept, most, seed)
+            counts = Counter({key: counts[key] for key in kept})
+            like = {key: row for key, row in like.items() if key in kept}
+    kept = _first_drawn(kept, most, seed)
+    n = sum(counts[key] - 1 for key in kept)
+    twice = sorted(key for key in like if key in kept)[:N_EXAMPLES]
+    examples = tuple((like[key].case.input, kept[key].case.input) for key in twice)
+    return in_order(kept.values()), Dropped("repeat", n, examples)
+
+
+def _first_drawn(rows: dict[str, PoolRow], most: int, seed: int) -> dict[str, PoolRow]:
+    """Return the rows that would be drawn first, and those of an earlier version.
+
+    Which ones these are follows from their content, so a row that was left out stays out.
+    """
+    if len(rows) <= most:
+        return rows
+    new = (key for key, row in rows.items() if not row.is_earlier)
+    first = set(heapq.nsmallest(most, new, key=lambda key: (draw_order(key, seed), key)))
+    return {key: row for key, row in rows.items() if row.is_earlier or key in first}
 
 
 def _preference(row: PoolRow) -> tuple[object, ...]:

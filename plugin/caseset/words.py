@@ -29,7 +29,7 @@ def lines_of(made: CaseSet) -> Iterator[str]:
     yield read_text(pool)
     for dropped in pool.dropped:
         if dropped.n:
-            yield f"  {dropped_text(dropped)}"
+            yield f"  dropped: {dropped_text(dropped)}"
     yield f"{drawn_text(made)} (pool -> set):"
     width = max(len(short(one.name, 40)) for one in made.topics)
     for one in made.topics:
@@ -65,7 +65,7 @@ def questions_text(n: int) -> str:
 def dropped_text(dropped: Dropped) -> str:
     """Return how many rows were dropped, and why."""
     one, many = _DROPPED[dropped.why]
-    return f"dropped: {dropped.n:,} that {one if dropped.n == 1 else many}"
+    return f"{dropped.n:,} {one if dropped.n == 1 else many}"
 
 
 def power_lines(made: CaseSet) -> Iterator[str]:
@@ -77,14 +77,19 @@ def power_lines(made: CaseSet) -> Iterator[str]:
         clusters = f", which count for {first.effective:.0f} because some share a cluster"
     yield f"{where}{cases_text(first.n)}{clusters}. {gain_text(first)}"
     yield needed_text(first)
-    for other in made.powers[1:]:
-        yield f"  if {other.assumed.why}: {gain_text(other)}"
+    if others := [_if_assumed(one) for one in made.powers[1:]]:
+        yield f"It would be {', and '.join(others)}."
+
+
+def _if_assumed(power: Power) -> str:
+    gain = "out of reach" if power.gain is None else f"{power.gain:.3f}"
+    return f"{gain} with {power.assumed.why}"
 
 
 def gain_text(power: Power) -> str:
     """Return which gain is found, in a sentence."""
     if power.gain is None:
-        return "They are too few to find any gain."
+        return "They are too few to find any gain of a score from 0 to 1."
     return f"The smallest gain that they find four times out of five is {power.gain:.3f}."
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from plugin.caseset.files import jsonl_of
-from plugin.caseset.pool import as_pool_row
+from plugin.caseset.pool import as_pool_row, draw_order
+from plugin.caseset.records import EARLIER
 from plugin.caseset.repeats import drop_near, drop_repeats, in_order
 from plugin.errors import DataError, OptionError
 from plugin.load.cases import CaseSource, load_cases
@@ -163,3 +164,18 @@ def test_bad_training_files_are_named_by_their_own_option(tmp_path: Path) -> Non
     (tmp_path / "bad.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(DataError, match="^--train .*: no column with training text"):
         build_from(pool, train=(str(tmp_path / "bad.jsonl"),))
+
+
+def test_of_a_huge_pool_the_part_that_would_be_drawn_first_is_kept() -> None:
+    texts = questions(400)
+    rows = [pool_row(text) for text in [*texts, *texts[:40]]]
+    whole, _ = drop_repeats(rows)
+    first = sorted(whole, key=lambda row: draw_order(row.key, 7))[:50]
+    for order in (rows, rows[::-1]):
+        part, dropped = drop_repeats(iter(order), most=50, seed=7)
+        assert {row.key for row in part} == {row.key for row in first}
+        repeated = {pool_row(text).key for text in texts[:40]} & {row.key for row in part}
+        assert dropped.n == len(repeated) > 0
+    pinned = replace(whole[0], place=EARLIER)
+    part, _ = drop_repeats([pinned, *rows], most=50, seed=7)
+    assert pinned in part
