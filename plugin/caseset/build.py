@@ -81,7 +81,10 @@ def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) 
         n_unusable=reader.n_unusable,
         sources=dict(reader.sources),
         dropped=(repeated, near, overlap),
-        notes=(*reader.notes, *_notes_on(reader, request), *_note_on_part(is_part, most)),
+        notes=(
+            *(*reader.notes, *_notes_on(reader, request)),
+            *(*_note_on_answers(repeated), *_note_on_part(is_part, most)),
+        ),
     )
     if len(rows) < 2:
         raise DataError(_nothing_left(pool))
@@ -102,6 +105,14 @@ def _notes_on(reader: PoolReader, request: BuildRequest) -> list[str]:
             "with --without_answers"
         )
     return notes
+
+
+def _note_on_answers(repeated: Dropped) -> list[str]:
+    n = repeated.n_contradicted
+    if not n:
+        return []
+    kept = format_count(n, "question has", "questions have")
+    return [f"{kept} repeats with another expected output; one of them was kept: look at these"]
 
 
 def _note_on_part(is_part: bool, most: int) -> list[str]:

@@ -44,15 +44,20 @@ def test_of_repeats_one_with_an_answer_is_kept_whatever_their_order() -> None:
     assert len(dropped.examples) == 1
 
 
-def test_another_context_or_system_turn_is_another_question() -> None:
+def test_another_context_is_no_other_question_but_another_system_turn_is() -> None:
     text = questions(1)[0]
-    rows = [pool_row(text, context=(part,)) for part in questions(5, 1)]
-    system = pool_row(text)
-    turns = (Message("system", "Be brief."), *system.case.messages)
-    rows += [system, as_pool_row(replace(system.case, messages=turns), "p")]
-    kept, dropped = drop_repeats(rows)
-    assert len(kept) == 7 and not dropped.n
-    assert len(drop_near(kept)[0]) == 7
+    plain, informed = pool_row(text), pool_row(text, context=("It is so.",))
+    turns = (Message("system", "Be brief."), *plain.case.messages)
+    briefed = as_pool_row(replace(plain.case, messages=turns), "p")
+    kept, dropped = drop_repeats([plain, informed, briefed])
+    assert len(kept) == 2 and informed in kept and briefed in kept and dropped.n == 1
+    assert len(drop_near(kept)[0]) == 2
+
+
+def test_repeats_with_another_answer_are_counted() -> None:
+    rows = [pool_row("Why?", expected_output=answer) for answer in ("a", "b", "b")]
+    rows += [pool_row("Who?", expected_output=answer) for answer in ("c", "c", None)]
+    assert drop_repeats(rows)[1].n_contradicted == 1
 
 
 def test_near_duplicates_are_dropped_and_other_questions_are_not() -> None:
