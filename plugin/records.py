@@ -25,6 +25,9 @@ prompts, each is shown as this word, a space, and a name of its own."""
 RIVAL = "rival"
 """Before the name of another model that the tuned ones are measured against, and a space."""
 
+SYNTHETIC = "synthetic"
+"""The group of the cases whose questions a judge wrote."""
+
 DATA = "data set"
 """What stands in a variant's place where a metric judges the case and no completion."""
 

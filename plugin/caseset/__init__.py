@@ -8,7 +8,7 @@ drawing   draws by topic, and gives each case its side by its content
 sizes     says how many cases find which gain
 build     the steps in their order, each without side effects
 files     writes the set, and keeps earlier versions of it
-words     the set in words
+words     the set in words; picture and page show what it covers
 personal  finds personal data, and masks them
 folds     folds for small data; fold_files writes them
 command   what a person typed

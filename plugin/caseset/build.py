@@ -19,12 +19,13 @@ from plugin.caseset.records import (
     PoolRow,
     Side,
     TopicCount,
-    count,
     has_topics,
 )
-from plugin.caseset.repeats import drop_near, drop_overlap, drop_repeats, require_train
+from plugin.caseset.repeats import MOST_ROWS, drop_near, drop_overlap, drop_repeats, require_train
 from plugin.caseset.sizes import effective_number, enough, needed_for, power_of
 from plugin.caseset.topics import find_topics
+from plugin.caseset.words import cases_text, questions_text
+from plugin.compare.numbers import format_count
 from plugin.errors import DataError, OptionError
 
 Check = Callable[[str, int], None]
@@ -71,7 +72,9 @@ def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) 
     read = reader.rows(lambda n: check("read the pool", n))
     taken = map(mask_row, read) if request.masks else read
     wanted = (row for row in taken if row.case.id not in request.removed)
-    rows, repeated = drop_repeats(chain(earlier, wanted))
+    most = max(MOST_ROWS, 2 * (request.n or 0))
+    rows, repeated = drop_repeats(chain(earlier, wanted), most, request.seed)
+    is_part = len(rows) >= most  # else no row was left out
     rows, near = drop_near(rows, lambda n: check("look for near-duplicates", n))
     rows, overlap = drop_overlap(
         rows, request.train, lambda n: check("compare with the training data", n)
@@ -82,7 +85,10 @@ def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) 
         n_unusable=reader.n_unusable,
         sources=dict(reader.sources),
         dropped=(repeated, near, overlap),
-        notes=(*reader.notes, *_notes_on(reader, request)),
+        notes=(
+            *(*reader.notes, *_notes_on(reader, request)),
+            *(*_note_on_answers(repeated), *_note_on_part(is_part, most)),
+        ),
     )
     if len(rows) < 2:
         raise DataError(_nothing_left(pool))
@@ -93,15 +99,33 @@ def _notes_on(reader: PoolReader, request: BuildRequest) -> list[str]:
     notes = []
     if reader.n_unusable:
         notes.append(
-            f"{count(reader.n_unusable, 'row')} cannot be read as a question and "
+            f"{format_count(reader.n_unusable, 'row', 'rows')} cannot be read as a question and "
             f"{'is' if reader.n_unusable == 1 else 'are'} left out; the first is {reader.first_bad}"
         )
     if reader.n_answers and request.keeps_answers:
+        rows = format_count(reader.n_answers, "row", "rows")
         notes.append(
-            f"The answers of {count(reader.n_answers, 'row')} become expected outputs. If a model "
-            "wrote them, leave them out with --without_answers"
+            f"The answers of {rows} become expected outputs. If a model wrote them, leave them out "
+            "with --without_answers"
         )
     return notes
+
+
+def _note_on_answers(repeated: Dropped) -> list[str]:
+    n = repeated.n_contradicted
+    if not n:
+        return []
+    kept = format_count(n, "question has", "questions have")
+    return [f"{kept} repeats with another expected output; one of them was kept: look at these"]
+
+
+def _note_on_part(is_part: bool, most: int) -> list[str]:
+    if not is_part:
+        return []
+    return [
+        f"The pool has more than {most:,} different questions. So many of them, drawn at random, "
+        "were looked at"
+    ]
 
 
 def _nothing_left(pool: Pool) -> str:
@@ -116,9 +140,8 @@ def _nothing_left(pool: Pool) -> str:
     way_out = "Name more logs or questions"
     if not pool.rows:
         way_out += ", which the model was not trained on"
-    return (
-        f"of {count(pool.n_read, 'row')} {left}: {', '.join(dropped) or 'that is all'}. {way_out}"
-    )
+    rows = format_count(pool.n_read, "row", "rows")
+    return f"of {rows} {left}: {', '.join(dropped) or 'that is all'}. {way_out}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +184,7 @@ def draw_set(
             "larger --n, or another folder with --out"
         )
     if n > len(pool.rows):
-        notes.append(f"--n {n:,}: the pool has only {count(len(pool.rows), 'different question')}")
+        notes.append(f"--n {n:,}: the pool has only {questions_text(len(pool.rows))}")
     drawn = drawing.all_of(n)
     grouped = has_topics(request, pool.rows)
     sides = tuple(
@@ -185,8 +208,8 @@ def _notes_on_size(
     if effective_number(first) >= wanted:
         return []
     return [
-        f"A gain of {request.margin:g} needs {count(wanted, 'case')}, and the pool has only "
-        f"{count(n_pool, 'different question')}. Name more logs, or accept a larger margin"
+        f"A gain of {request.margin:g} needs {cases_text(wanted)}, and the pool has only "
+        f"{questions_text(n_pool)}. Name more logs, or accept a larger margin"
     ]
 
 
@@ -203,7 +226,8 @@ def _count_topics(
     for name in names:
         own = [row for row in drawn if row.topic == name]
         n_pool = sum(row.topic == name for row in pool.rows)
-        examples = tuple(row.case.input for row in own[:2])
+        shown = own or [row for row in pool.rows if row.topic == name]
+        examples = tuple(row.case.input for row in shown[:2])
         found.append(TopicCount(name, n_pool, len(own), examples, request.floor))
     return tuple(sorted(found, key=lambda one: (-one.n_pool, one.name)))
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from plugin.caseset.build import build
 from plugin.caseset.drawing import parse_shares
-from plugin.caseset.files import MANIFEST, Earlier, read_earlier, write_set
+from plugin.caseset.files import MANIFEST, Earlier, is_same, read_earlier, write_set
 from plugin.caseset.fold_files import commands_for, fold_lines, require_place, write_folds
 from plugin.caseset.folds import SourceRow, build_folds
+from plugin.caseset.page import PAGE, render_coverage
 from plugin.caseset.personal import PersonalCount, cell_texts, mask_cells, mask_row
 from plugin.caseset.pool import PoolReader
 from plugin.caseset.records import WHOLE, Assumed, BuildRequest, CaseSet
@@ -94,11 +95,17 @@ def _teller(host: FolderHost) -> Callable[[str, int], None]:
 def _show(host: FolderHost, made: CaseSet, earlier: Earlier | None, folder: Path) -> None:
     for line in lines_of(made):
         host.log(line)
-    written = write_set(made, folder, datetime.now(UTC).isoformat(timespec="seconds"), earlier)
-    if earlier:
-        host.log(change_text(made, earlier, bool(written)))
-    if written:
-        host.log(f"\nSet: {folder.resolve()}\nFiles: {', '.join(path.name for path in written)}")
+    if earlier and is_same(made, earlier):
+        host.log(f"Nothing changed: the folder keeps version {earlier.version}.")
+        return
+    version = earlier.version + 1 if earlier else 1
+    change = change_text(made, earlier) if earlier else ""
+    if change:
+        host.log(change)
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    files = write_set(made, folder, time, earlier, render_coverage(made, version, change))
+    host.log(f"\nPage: {(folder / PAGE).resolve()}")
+    host.log(f"Set: {', '.join(path.name for path in files if path.name != PAGE)}")
 
 
 def make_request(given: Mapping[str, Any], earlier: Earlier | None) -> BuildRequest:

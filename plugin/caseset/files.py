@@ -241,7 +241,9 @@ def _earlier_row(cells: Mapping[str, Any], case: Case, side: str, by_group: bool
     return replace(as_pool_row(own, EARLIER), topic=topic, side=side)
 
 
-def write_set(made: CaseSet, folder: Path, time: str, earlier: Earlier | None) -> list[Path]:
+def write_set(
+    made: CaseSet, folder: Path, time: str, earlier: Earlier | None, more: Mapping[str, str]
+) -> list[Path]:
     """Write a set; the earlier version goes into a folder of its own below.
 
     Args:
@@ -249,24 +251,20 @@ def write_set(made: CaseSet, folder: Path, time: str, earlier: Earlier | None) -
         folder: where it goes.
         time: now, as ISO 8601.
         earlier: the version that the folder has; None for none.
-
-    Returns:
-        The files; none if the version that is there is the same.
+        more: further files by name.
 
     Raises:
         OptionError: when they cannot be written.
     """
-    version = 1
+    version = earlier.version + 1 if earlier else 1
     if earlier:
-        version = earlier.version + 1
-        if _is_same(made, earlier):
-            return []
         write_files(folder / f"v{earlier.version}", earlier.archived())
     files = {f"{side.name}.jsonl": jsonl_of(side.rows, made.has_topics) for side in made.sides}
     files[MANIFEST] = _json_text(manifest_of(made, version, time, earlier))
-    return write_files(folder, files)
+    return write_files(folder, {**files, **more})
 
 
-def _is_same(made: CaseSet, earlier: Earlier) -> bool:
+def is_same(made: CaseSet, earlier: Earlier) -> bool:
+    """Return whether a set is what the earlier version was when it was written."""
     digests = {side["name"]: side["digest"] for side in earlier.manifest["sides"]}
     return digests == {side.name: side.digest for side in made.sides}

@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from plugin.caseset.folds import FoldSet, SourceRow
-from plugin.caseset.records import PoolRow, Power, count
+from plugin.caseset.folds import FoldSet, SourceRow, questions_text, rows_text
+from plugin.caseset.records import PoolRow, Power
 from plugin.caseset.words import dropped_text, gain_text, needed_text
 from plugin.errors import OptionError
 from plugin.load.fold_manifest import (
@@ -137,14 +137,17 @@ def fold_lines(made: FoldSet, power: Power) -> Iterator[str]:
     for note in made.notes:
         yield f"note: {note}"
     if made.n_without_answer:
-        yield f"note: {count(made.n_without_answer, 'row')} without an answer left out"
+        yield f"note: {rows_text(made.n_without_answer)} without an answer left out"
     n = len(made.test)
-    yield f"{count(made.n_read, 'row')} read, {count(n, 'question')} to test"
+    yield f"{rows_text(made.n_read)} read, {questions_text(n)} to test"
     for dropped in made.dropped:
         if dropped.n:
-            yield f"  not tested, but trained on: {dropped_text(dropped).removeprefix('dropped: ')}"
+            yield f"  not tested, but trained on: {dropped_text(dropped)}"
     for fold in made.folds:
-        n_test, n_train = count(len(fold.test), "question"), count(len(fold.train), "row")
+        n_test, n_train = (
+            questions_text(len(fold.test)),
+            rows_text(len(fold.train)),
+        )
         alike = f" ({fold.n_alike:,} left out, like a question here)" if fold.n_alike else ""
         yield f"  {fold.name}: {n_test} to test, {n_train} to train on{alike}"
     yield f"All folds together: {gain_text(power)}"

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from plugin.caseset.pool import PoolReader
-from plugin.caseset.records import Dropped, PoolRow, count
+from plugin.caseset.records import Dropped, PoolRow
 from plugin.caseset.repeats import drop_near, drop_repeats
+from plugin.compare.numbers import format_count
 from plugin.errors import DataError, OptionError
 from plugin.memorisation.marks import mark_cases
 from plugin.memorisation.training import TrainingData, TrainingRow
@@ -104,7 +105,7 @@ def build_folds(
     usable = [one for one in rows if (one.row.case.expected_output or "").strip()]
     if not usable:
         raise DataError(
-            f"none of the {count(len(rows), 'row')} has an answer, so nothing can be trained on "
+            f"none of the {rows_text(len(rows))} has an answer, so nothing can be trained on "
             "them; name the column with --expected_output_column"
         )
     tested, repeated = drop_repeats(one.row for one in usable)
@@ -123,6 +124,16 @@ def build_folds(
     )
 
 
+def rows_text(n: int) -> str:
+    """Return a number of rows."""
+    return format_count(n, "row", "rows")
+
+
+def questions_text(n: int) -> str:
+    """Return a number of questions."""
+    return format_count(n, "question", "questions")
+
+
 def _parts(rows: Sequence[PoolRow], n_folds: int) -> dict[str, list[PoolRow]]:
     """Return the questions of each fold.
 
@@ -132,11 +143,11 @@ def _parts(rows: Sequence[PoolRow], n_folds: int) -> dict[str, list[PoolRow]]:
     n_units = len({row.rank for row in rows})
     if n_folds > n_units:
         raise OptionError(
-            f"--folds {n_folds}: {count(len(rows), 'question')} in {n_units} clusters make at most "
+            f"--folds {n_folds}: {questions_text(len(rows))} in {n_units} clusters make at most "
             f"{n_units} folds; choose fewer folds, or name more rows"
             if n_units < len(rows)
-            else f"--folds {n_folds}: {count(n_units, 'different question')} make at most "
-            f"{n_units} folds; choose fewer folds, or name more rows"
+            else f"--folds {n_folds}: {n_units} different questions make at most {n_units} folds; "
+            "choose fewer folds, or name more rows"
         )
     parts: dict[str, list[PoolRow]] = {f"fold_{at + 1}": [] for at in range(n_folds)}
     for row in rows:
@@ -144,7 +155,7 @@ def _parts(rows: Sequence[PoolRow], n_folds: int) -> dict[str, list[PoolRow]]:
     if empty := [name for name, own in parts.items() if not own]:
         raise OptionError(
             f"--folds {n_folds}: no question falls on {', '.join(empty)}, because its content "
-            f"decides which fold it is in; {count(n_units, 'question')} are too few for so many "
+            f"decides which fold it is in; {questions_text(n_units)} are too few for so many "
             "folds. Choose fewer folds, or name more rows"
         )
     return parts
@@ -174,7 +185,7 @@ def _make_fold(name: str, test: Sequence[PoolRow], rows: Sequence[SourceRow]) ->
     if not own:
         raise DataError(
             f"{name}: every row to train on repeats or nearly repeats one of its "
-            f"{count(len(test), 'question')}, so no adapter can be trained without them. Choose "
+            f"{questions_text(len(test))}, so no adapter can be trained without them. Choose "
             "more folds, or name more varied rows"
         )
     return Fold(name, tuple(test), tuple(own), n_others - len(own))
@@ -192,7 +203,7 @@ def _notes(reader: PoolReader, n_tested: int) -> list[str]:
     notes = list(reader.notes)
     if reader.n_unusable:
         notes.append(
-            f"{count(reader.n_unusable, 'row')} cannot be read as a question and "
+            f"{rows_text(reader.n_unusable)} cannot be read as a question and "
             f"{'is' if reader.n_unusable == 1 else 'are'} left out; the first is {reader.first_bad}"
         )
     if n_tested > MANY:

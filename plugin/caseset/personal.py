@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from plugin.caseset.pool import as_pool_row
-from plugin.caseset.records import PoolRow, count
+from plugin.caseset.records import PoolRow
+from plugin.compare.numbers import format_count
 from plugin.records import Case, Message
 
 N_EXAMPLES = 2
@@ -190,7 +191,7 @@ class PersonalCount:
             for kind, name in KINDS.items()
             if kind in self.n
         ]
-        said = f"personal data in {count(self.n_rows, 'row')}: {'; '.join(parts)}"
+        said = f"personal data in {format_count(self.n_rows, 'row', 'rows')}: {'; '.join(parts)}"
         if masked:
             yield f"{said}. They are replaced by [email], [phone] and the like"
         else:

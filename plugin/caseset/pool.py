@@ -18,7 +18,7 @@ from plugin.load.cases import read_table
 from plugin.load.columns import USUAL_INPUTS, Columns, Layout, lay_out, parse_template
 from plugin.load.find import ABOUT, SUFFIXES
 from plugin.load.readers import Row, Table
-from plugin.load.repeats import case_key
+from plugin.load.repeats import fold
 from plugin.load.stream import read_batches
 from plugin.records import Case
 
@@ -155,14 +155,16 @@ def _batches(name: str) -> Iterator[Table]:
 
 
 def as_pool_row(case: Case, place: str, has_own_id: bool = False) -> PoolRow:
-    """Return a case as a row of the pool, under an id that is made of its content.
+    """Return a case as a row of the pool, under an id that is made of its turns.
+
+    Context is no part of it: models do not see it, so the same question would come twice.
 
     Args:
         case: as it was read.
         place: where it stands.
         has_own_id: whether its id is the user's; it is kept beside the new one.
     """
-    key = content_key(case_key(case))
+    key = content_key([[turn.role, fold(turn.content)] for turn in case.messages])
     own = {"source_id": case.id} if has_own_id else {}
     named = replace(case, id=f"q{key[:_ID_DIGITS]}", metadata={**case.metadata, **own})
     return PoolRow(named, place, key, rank_of(case.cluster or key))

@@ -78,7 +78,7 @@ class PoolRow:
     Attributes:
         case: the question; its id is made of its content.
         place: where it stands, such as "logs.jsonl, row 7".
-        key: digest of conversation and context as `load.repeats` folds them.
+        key: digest of the conversation as `load.repeats` folds it.
         rank: 0 to 1, made of the cluster's name, else of the content. It decides the side, and
             which of two rows that are alike is kept: the lower one.
         topic: "" until topics are found.
@@ -113,11 +113,13 @@ class Dropped:
     Attributes:
         n: how many.
         examples: pairs of the question and what it is like, or where that stands.
+        n_contradicted: questions of which a repeat had another expected output.
     """
 
     why: Why
     n: int
     examples: tuple[tuple[str, str], ...] = ()
+    n_contradicted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +236,3 @@ class CaseSet:
 def has_topics(request: BuildRequest, rows: Sequence[PoolRow]) -> bool:
     """Return whether topics were found in the texts of these rows."""
     return not request.by_group and {row.topic for row in rows} != {ONE_TOPIC}
-
-
-def count(n: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

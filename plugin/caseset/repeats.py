@@ -7,13 +7,15 @@ one of an earlier version is kept, else the one with the lower rank, which its c
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from plugin.cache import content_key
+from plugin.caseset.pool import draw_order
 from plugin.caseset.records import Dropped, PoolRow, Why
 from plugin.errors import DataError, OptionError
-from plugin.load.repeats import fold
 from plugin.memorisation.marks import mark_cases, mark_question
 from plugin.memorisation.overlap import LookedUp, Overlap
 from plugin.memorisation.training import TrainingData, TrainingRow, asked_text, require_training
@@ -29,6 +31,9 @@ _N_ROUNDS = 20
 _N_CASES = 20_000
 """Cases that are compared with the training data in one pass over it."""
 
+MOST_ROWS = 100_000
+"""Questions that are compared with each other; of more, so many are drawn first."""
+
 Check = Callable[[int], None]
 
 
@@ -36,31 +41,59 @@ def _ignore(n: int) -> None:
     """Do nothing with a number."""
 
 
-def drop_repeats(rows: Iterable[PoolRow]) -> tuple[list[PoolRow], Dropped]:
+def drop_repeats(
+    rows: Iterable[PoolRow], most: int = MOST_ROWS, seed: int = 0
+) -> tuple[list[PoolRow], Dropped]:
     """Return one row of each question, by rank, and what was dropped.
 
-    Of repeats, one with an expected output is kept before one without.
+    Of repeats, one with an expected output is kept before one without, then one with context.
+
+    Args:
+        rows: the pool; it need not fit into the memory.
+        most: questions to keep; of more, those that would be drawn first.
+        seed: of the draw.
     """
     kept: dict[str, PoolRow] = {}
-    n = 0
-    examples: dict[str, tuple[str, str]] = {}
+    counts: Counter[str] = Counter()
+    like: dict[str, PoolRow] = {}
+    contradicted: set[str] = set()
     for row in rows:
         other = kept.setdefault(row.key, row)
-        if other is row:
-            continue
-        n += 1
-        first, second = sorted((row, other), key=_preference)
-        kept[row.key] = first
-        if row.key in examples or len(examples) < N_EXAMPLES:
-            examples[row.key] = (second.case.input, first.case.input)
-    return in_order(kept.values()), Dropped("repeat", n, tuple(examples.values()))
+        counts[row.key] += 1
+        if other is not row:
+            kept[row.key], like[row.key] = first, second = sorted((row, other), key=_preference)
+            answers = first.case.right_answers, second.case.right_answers
+            if all(answers) and answers[0] != answers[1]:
+                contradicted.add(row.key)
+        if len(kept) > 2 * most:
+            kept = _first_drawn(kept, most, seed)
+            counts = Counter({key: counts[key] for key in kept})
+            like = {key: row for key, row in like.items() if key in kept}
+    kept = _first_drawn(kept, most, seed)
+    n = sum(counts[key] - 1 for key in kept)
+    twice = sorted(key for key in like if key in kept)[:N_EXAMPLES]
+    examples = tuple((like[key].case.input, kept[key].case.input) for key in twice)
+    n_contradicted = len(contradicted & kept.keys())
+    return in_order(kept.values()), Dropped("repeat", n, examples, n_contradicted)
+
+
+def _first_drawn(rows: dict[str, PoolRow], most: int, seed: int) -> dict[str, PoolRow]:
+    """Return the rows that would be drawn first, and those of an earlier version.
+
+    Which ones these are follows from their content, so a row that was left out stays out.
+    """
+    if len(rows) <= most:
+        return rows
+    new = (key for key, row in rows.items() if not row.is_earlier)
+    first = set(heapq.nsmallest(most, new, key=lambda key: (draw_order(key, seed), key)))
+    return {key: row for key, row in rows.items() if row.is_earlier or key in first}
 
 
 def _preference(row: PoolRow) -> tuple[object, ...]:
     case = row.case
     facts = (case.right_answers, case.expect, case.group or "", case.cluster or "")
     return (
-        *(not row.is_earlier, row.rank, case.expected_output is None),
+        *(not row.is_earlier, row.rank, case.expected_output is None, not case.context),
         content_key([[t.role, t.content] for t in case.messages], case.context, *facts),
     )
 
@@ -73,7 +106,7 @@ def in_order(rows: Iterable[PoolRow]) -> list[PoolRow]:
 def drop_near(rows: Sequence[PoolRow], check: Check = _ignore) -> tuple[list[PoolRow], Dropped]:
     """Return the rows of which none is a near-duplicate of another one, and what was dropped.
 
-    Only questions with the same context and the same system turn are compared.
+    Only questions under the same system turn are compared.
 
     Args:
         rows: by rank, as `in_order` gives them.
@@ -94,9 +127,7 @@ def drop_near(rows: Sequence[PoolRow], check: Check = _ignore) -> tuple[list[Poo
 
 
 def _frame(row: PoolRow) -> str:
-    case = row.case
-    system = [turn.content for turn in case.messages if turn.role == "system"]
-    return content_key(system, [fold(text) for text in case.context])
+    return content_key([turn.content for turn in row.case.messages if turn.role == "system"])
 
 
 def _drop_near_in(

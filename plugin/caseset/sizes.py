@@ -16,9 +16,9 @@ from plugin.compare.stats import n_to_detect, smallest_detectable
 from plugin.errors import OptionError
 
 USUAL = (
-    Assumed(0.3, "scores move by about 0.3"),
+    Assumed(0.3, "scores that move by about 0.3"),
     Assumed(0.5, "0/1 scores that differ on a quarter of the cases"),
-    Assumed(0.15, "scores move by about 0.15"),
+    Assumed(0.15, "scores that move by about 0.15"),
 )
 """What is assumed where nothing is known; the first one counts."""
 
@@ -46,7 +46,7 @@ def assume(disagreement: float | None, spread: float | None) -> tuple[Assumed, .
     if spread is not None:
         if not 0 < spread <= 1:
             raise OptionError(f"--spread {spread} must be above 0 and at most 1")
-        return (Assumed(spread, f"scores move by about {spread:g}"),)
+        return (Assumed(spread, f"scores that move by about {spread:g}"),)
     return USUAL
 
 

@@ -33,9 +33,10 @@ _LONGEST = 2_000
 _ASKING = frozenset(
     "how what why when where who whom whose can could would should will shall may might must does "
     "did has had please help explain tell want know need like get there with from about not but "
-    "out wie was warum wann wer wen welche kann können bitte hilfe möchte ich mir mein meine "
-    "comment pourquoi quand quel quelle peux pouvez merci aide mon mes cómo qué por cuándo dónde "
-    "quién cuál puedo puede favor ayuda mis".split()
+    "out and for while because then than our her his its any all some into only just before after "
+    "since until between show find use using wie was warum wann wer wen welche kann können bitte "
+    "hilfe möchte ich mir mein meine comment pourquoi quand quel quelle peux pouvez merci aide mon "
+    "mes cómo qué por cuándo dónde quién cuál puedo puede favor ayuda mis".split()
 )
 """Words that say that something is asked, and not about what; besides common ones."""
 

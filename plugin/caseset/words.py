@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plugin.caseset.files import Earlier
-from plugin.caseset.records import WHOLE, CaseSet, Dropped, Power, count
-from plugin.compare.numbers import format_number
+from plugin.caseset.records import WHOLE, CaseSet, Dropped, Pool, Power
+from plugin.compare.numbers import format_count, format_number
 
 _WIDTH = 60
 """Characters of a question that are shown."""
@@ -26,11 +26,11 @@ def lines_of(made: CaseSet) -> Iterator[str]:
     pool = made.pool
     for note in (*pool.notes, *made.notes):
         yield f"note: {note}"
-    yield (f"{count(pool.n_read, 'row')} read, {count(len(pool.rows), 'different question')} left")
+    yield read_text(pool)
     for dropped in pool.dropped:
         if dropped.n:
-            yield f"  {dropped_text(dropped)}"
-    yield topics_heading(made)
+            yield f"  dropped: {dropped_text(dropped)}"
+    yield f"{drawn_text(made)} (pool -> set):"
     width = max(len(short(one.name, 40)) for one in made.topics)
     for one in made.topics:
         few = f" (the pool has less than {one.floor})" if one.n_pool < one.floor else ""
@@ -40,16 +40,32 @@ def lines_of(made: CaseSet) -> Iterator[str]:
     yield from power_lines(made)
 
 
-def topics_heading(made: CaseSet) -> str:
-    """Return the line above the topics."""
-    n = len(made.topics)
-    return f"{count(len(made.rows), 'case')} drawn, from {count(n, 'topic')} (pool -> set):"
+def read_text(pool: Pool) -> str:
+    """Return how many rows were read, and what is left of them."""
+    rows = format_count(pool.n_read, "row", "rows")
+    return f"{rows} read, {questions_text(len(pool.rows))} left"
+
+
+def drawn_text(made: CaseSet) -> str:
+    """Return how many cases were drawn, from how many topics."""
+    topics = format_count(len(made.topics), "topic", "topics")
+    return f"{cases_text(len(made.rows))} drawn, from {topics}"
+
+
+def cases_text(n: int) -> str:
+    """Return a number of cases."""
+    return format_count(n, "case", "cases")
+
+
+def questions_text(n: int) -> str:
+    """Return a number of questions that are not alike."""
+    return format_count(n, "different question", "different questions")
 
 
 def dropped_text(dropped: Dropped) -> str:
     """Return how many rows were dropped, and why."""
     one, many = _DROPPED[dropped.why]
-    return f"dropped: {dropped.n:,} that {one if dropped.n == 1 else many}"
+    return f"{dropped.n:,} {one if dropped.n == 1 else many}"
 
 
 def power_lines(made: CaseSet) -> Iterator[str]:
@@ -59,16 +75,21 @@ def power_lines(made: CaseSet) -> Iterator[str]:
     clusters = ""
     if first.effective < first.n - 0.5:
         clusters = f", which count for {first.effective:.0f} because some share a cluster"
-    yield f"{where}{count(first.n, 'case')}{clusters}. {gain_text(first)}"
+    yield f"{where}{cases_text(first.n)}{clusters}. {gain_text(first)}"
     yield needed_text(first)
-    for other in made.powers[1:]:
-        yield f"  if {other.assumed.why}: {gain_text(other)}"
+    if others := [_if_assumed(one) for one in made.powers[1:]]:
+        yield f"It would be {', and '.join(others)}."
+
+
+def _if_assumed(power: Power) -> str:
+    gain = "out of reach" if power.gain is None else f"{power.gain:.3f}"
+    return f"{gain} with {power.assumed.why}"
 
 
 def gain_text(power: Power) -> str:
     """Return which gain is found, in a sentence."""
     if power.gain is None:
-        return "They are too few to find any gain."
+        return "They are too few to find any gain of a score from 0 to 1."
     return f"The smallest gain that they find four times out of five is {power.gain:.3f}."
 
 
@@ -76,14 +97,12 @@ def needed_text(power: Power) -> str:
     """Return what was assumed, and how many cases find the margin."""
     return (
         f"Assumed: {power.assumed.why} (SD {format_number(power.assumed.sd)}). A gain of "
-        f"{power.margin:g} needs {count(power.needed, 'case')}."
+        f"{power.margin:g} needs {cases_text(power.needed)}."
     )
 
 
-def change_text(made: CaseSet, earlier: Earlier, is_new: bool) -> str:
+def change_text(made: CaseSet, earlier: Earlier) -> str:
     """Return what the new version has that the earlier one had not."""
-    if not is_new:
-        return f"Nothing changed: the folder keeps version {earlier.version}."
     before, now = {row.key for row in earlier.rows}, {row.key for row in made.rows}
     edited = f"; the files were edited since version {earlier.version} was built"
     return (

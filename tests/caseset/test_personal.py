@@ -95,13 +95,13 @@ def test_a_text_of_many_signs_takes_no_time() -> None:
 
 def test_folds_are_masked_everywhere(tmp_path: Path) -> None:
     rows = [
-        {"input": f"{text} Tell {MAIL}.", "expected_output": f"Dial {PHONE} {n}", "note": [CARD]}
-        for n, text in enumerate(questions(12))
+        {"input": f"{text} {MAIL}", "expected_output": f"{answer} {PHONE}", "note": [CARD]}
+        for text, answer in zip(questions(24), questions(24, 9), strict=True)
     ]
     name, out = write_rows(tmp_path / "a.jsonl", rows), tmp_path / "folds"
     words = ("cases", "build", name, "--folds", "2", "--out", str(out))
     ended = main(*words)
-    assert ended.code == 0 and "12 e-mail addresses (a…@….org in a.jsonl, row " in ended.out
+    assert ended.code == 0 and "24 e-mail addresses (a…@….org in a.jsonl, row " in ended.out
     assert "--mask_personal replaces them" in ended.out and MAIL not in ended.out
     ended = main(*words, "--mask_personal")
     assert ended.code == 0 and "replaced by [email]" in ended.out
@@ -132,7 +132,7 @@ def test_masking_hides_no_training_row(tmp_path: Path) -> None:
     train = write_rows(tmp_path / "t.jsonl", [{"input": f"Who is {MAIL}?", "output": "Anna"}])
     words = ("--train", train, "--topics", "1", "--mask_personal", "--out", str(tmp_path / "o"))
     ended = main("cases", "build", name, *words)
-    assert ended.code == 0 and "dropped: 1 that stands in the training data" in ended.out
+    assert ended.code == 0 and "dropped: 1 stands in the training data" in ended.out
 
 
 def test_topics_are_not_named_after_personal_data(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from plugin.caseset.files import jsonl_of
-from plugin.caseset.pool import as_pool_row
+from plugin.caseset.pool import as_pool_row, draw_order
+from plugin.caseset.records import EARLIER
 from plugin.caseset.repeats import drop_near, drop_repeats, in_order
 from plugin.errors import DataError, OptionError
 from plugin.load.cases import CaseSource, load_cases
@@ -43,15 +44,20 @@ def test_of_repeats_one_with_an_answer_is_kept_whatever_their_order() -> None:
     assert len(dropped.examples) == 1
 
 
-def test_another_context_or_system_turn_is_another_question() -> None:
+def test_another_context_is_no_other_question_but_another_system_turn_is() -> None:
     text = questions(1)[0]
-    rows = [pool_row(text, context=(part,)) for part in questions(5, 1)]
-    system = pool_row(text)
-    turns = (Message("system", "Be brief."), *system.case.messages)
-    rows += [system, as_pool_row(replace(system.case, messages=turns), "p")]
-    kept, dropped = drop_repeats(rows)
-    assert len(kept) == 7 and not dropped.n
-    assert len(drop_near(kept)[0]) == 7
+    plain, informed = pool_row(text), pool_row(text, context=("It is so.",))
+    turns = (Message("system", "Be brief."), *plain.case.messages)
+    briefed = as_pool_row(replace(plain.case, messages=turns), "p")
+    kept, dropped = drop_repeats([plain, informed, briefed])
+    assert len(kept) == 2 and informed in kept and briefed in kept and dropped.n == 1
+    assert len(drop_near(kept)[0]) == 2
+
+
+def test_repeats_with_another_answer_are_counted() -> None:
+    rows = [pool_row("Why?", expected_output=answer) for answer in ("a", "b", "b")]
+    rows += [pool_row("Who?", expected_output=answer) for answer in ("c", "c", None)]
+    assert drop_repeats(rows)[1].n_contradicted == 1
 
 
 def test_near_duplicates_are_dropped_and_other_questions_are_not() -> None:
@@ -163,3 +169,18 @@ def test_bad_training_files_are_named_by_their_own_option(tmp_path: Path) -> Non
     (tmp_path / "bad.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(DataError, match="^--train .*: no column with training text"):
         build_from(pool, train=(str(tmp_path / "bad.jsonl"),))
+
+
+def test_of_a_huge_pool_the_part_that_would_be_drawn_first_is_kept() -> None:
+    texts = questions(400)
+    rows = [pool_row(text) for text in [*texts, *texts[:40]]]
+    whole, _ = drop_repeats(rows)
+    first = sorted(whole, key=lambda row: draw_order(row.key, 7))[:50]
+    for order in (rows, rows[::-1]):
+        part, dropped = drop_repeats(iter(order), most=50, seed=7)
+        assert {row.key for row in part} == {row.key for row in first}
+        repeated = {pool_row(text).key for text in texts[:40]} & {row.key for row in part}
+        assert dropped.n == len(repeated) > 0
+    pinned = replace(whole[0], place=EARLIER)
+    part, _ = drop_repeats([pinned, *rows], most=50, seed=7)
+    assert pinned in part
