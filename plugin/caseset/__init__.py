@@ -9,6 +9,7 @@ sizes     says how many cases find which gain
 build     the steps in their order, each without side effects
 files     writes the set, and keeps earlier versions of it
 words     the set in words; picture and page show what it covers
+synthetic has a judge write questions, which asking asks
 personal  finds personal data, and masks them
 folds     folds for small data; fold_files writes them
 command   what a person typed

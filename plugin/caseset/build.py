@@ -23,13 +23,18 @@ from plugin.caseset.records import (
 )
 from plugin.caseset.repeats import MOST_ROWS, drop_near, drop_overlap, drop_repeats, require_train
 from plugin.caseset.sizes import effective_number, enough, needed_for, power_of
+from plugin.caseset.synthetic import is_synthetic, questions_of_judge
 from plugin.caseset.topics import find_topics
 from plugin.caseset.words import cases_text, questions_text
 from plugin.compare.numbers import format_count
 from plugin.errors import DataError, OptionError
+from plugin.records import SYNTHETIC
 
 Check = Callable[[str, int], None]
 """Called now and then with the name of the step and how many rows it has done."""
+
+Write = Callable[[Pool, Sequence[PoolRow]], Sequence[PoolRow]]
+"""Given the pool and what is drawn from it, return what a judge wrote."""
 
 
 def build(
@@ -37,6 +42,7 @@ def build(
     assumed: Sequence[Assumed],
     earlier: Sequence[PoolRow] = (),
     check: Check = lambda step, n: None,
+    write: Write | None = None,
 ) -> CaseSet:
     """Read the pool, drop what must not be in the set, find topics, draw, and split.
 
@@ -45,19 +51,22 @@ def build(
         assumed: how much gains vary; the first one counts.
         earlier: cases of an earlier version, which stay in the set and on their sides.
         check: called now and then.
+        write: has a judge write further questions; None for none.
 
     Raises:
         DataError: when the pool or the training data cannot be read, or too little is left.
         OptionError: when the request cannot be met.
     """
     require_train(request.train)
-    pool = clean_pool(request, earlier, check)
+    real = [row for row in earlier if not is_synthetic(row)]
+    pool = clean_pool(request, real, check)
     check("find topics", 0)
     shown = [replace(row, case=mask_case(row.case)) for row in pool.rows]  # topics have names
     found, notes = find_topics(shown, request)
     topics = {row.key: row.topic for row in found}
     pool = replace(pool, rows=tuple(replace(row, topic=topics[row.key]) for row in pool.rows))
-    return draw_set(request, pool, assumed, notes)
+    written = [row for row in earlier if is_synthetic(row)]
+    return draw_set(request, pool, assumed, notes, written, write)
 
 
 def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) -> Pool:
@@ -163,9 +172,22 @@ class _Drawing:
 
 
 def draw_set(
-    request: BuildRequest, pool: Pool, assumed: Sequence[Assumed], notes: Sequence[str] = ()
+    request: BuildRequest,
+    pool: Pool,
+    assumed: Sequence[Assumed],
+    notes: Sequence[str] = (),
+    written: Sequence[PoolRow] = (),
+    write: Write | None = None,
 ) -> CaseSet:
-    """Draw the cases, and split them.
+    """Draw the cases, add those that a judge wrote, and split them.
+
+    Args:
+        request: what was asked for.
+        pool: the real questions.
+        assumed: how much gains vary.
+        notes: what the reader must know already.
+        written: what a judge wrote for an earlier version.
+        write: has a judge write more; None for no more.
 
     Raises:
         OptionError: when an earlier version has more cases than are asked for, or a side is empty.
@@ -185,7 +207,10 @@ def draw_set(
         )
     if n > len(pool.rows):
         notes.append(f"--n {n:,}: the pool has only {questions_text(len(pool.rows))}")
-    drawn = drawing.all_of(n)
+    drawn, keys = drawing.all_of(n), {row.key for row in pool.rows}
+    drawn += [row for row in written if row.key not in keys]
+    if write is not None:
+        drawn += give_sides(write(pool, drawn), request.shares)
     grouped = has_topics(request, pool.rows)
     sides = tuple(
         _side_of(name, share, [row for row in drawn if row.side == name], grouped)
@@ -196,7 +221,13 @@ def draw_set(
             f"--split: none of the {len(drawn)} cases falls on {', '.join(empty)}; draw more cases "
             "(--n), or leave --split out"
         )
-    powers = tuple(power_of(sides[0].rows, one, request.margin) for one in assumed)
+    real = [row for row in sides[0].rows if not is_synthetic(row)]
+    powers = tuple(power_of(real, one, request.margin) for one in assumed)
+    if n_written := sum(map(is_synthetic, drawn)):
+        notes.append(
+            f"{questions_of_judge(n_written)} in the group {SYNTHETIC!r}: reports show them apart, "
+            "and they do not count in what the set finds"
+        )
     notes += PersonalCount.of(drawn).lines(request.masks)
     return CaseSet(request, sides, _count_topics(request, pool, drawn), pool, powers, tuple(notes))
 

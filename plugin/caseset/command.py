@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from plugin.caseset.asking import make_writer
 from plugin.caseset.build import build
 from plugin.caseset.drawing import parse_shares
 from plugin.caseset.files import MANIFEST, Earlier, is_same, read_earlier, write_set
@@ -45,7 +46,8 @@ def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
     request = make_request(given, earlier)
     _refuse_foreign_files(folder, request, earlier)
     assumed = _assumed_of(given)
-    made = build(request, assumed, earlier.rows if earlier else (), _teller(host))
+    write = make_writer(given, request, host)
+    made = build(request, assumed, earlier.rows if earlier else (), _teller(host), write)
     _show(host, made, earlier, folder)
     return 0
 

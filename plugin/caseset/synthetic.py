@@ -14,15 +14,16 @@ from pydantic import BaseModel
 
 from plugin.caseset.drawing import allot
 from plugin.caseset.folds import questions_text
-from plugin.caseset.personal import find_personal
+from plugin.caseset.personal import find_personal, mask_text
 from plugin.caseset.pool import as_pool_row, draw_order
 from plugin.caseset.records import EARLIER, PoolRow
 from plugin.caseset.repeats import drop_near, drop_overlap, drop_repeats, in_order
 from plugin.errors import CallError, JudgeDownError, LimitReached
+from plugin.forecast import JSON_TOKENS, forecast_writing
 from plugin.journal import Journal
 from plugin.judges.asking import Asker
 from plugin.judges.panel import Judging
-from plugin.judges.spending import SpendMeter
+from plugin.judges.spending import CHARS_PER_TOKEN, SpendMeter
 from plugin.load.repeats import fold
 from plugin.memorisation.by_judge import is_other_language
 from plugin.pace import await_all
@@ -135,10 +136,6 @@ class Written:
     def lines(self) -> Iterator[str]:
         """Yield what to tell of them."""
         n = len(self.rows)
-        yield (
-            f"{questions_text(n)} written by {self.judge}, as the group {SYNTHETIC!r}: they have "
-            "no expected output, and reports show them apart"
-        )
         if n == self.n_wanted:
             return
         why = [f"{k:,} {words}" for words, k in self.n_dropped.items() if k]
@@ -152,6 +149,8 @@ def plan_questions(
 ) -> list[Wanted]:
     """Return what to ask for, each topic by its share of the rows, with changing examples.
 
+    Personal data in the examples are masked in any case: the judge may be anywhere.
+
     Args:
         rows: real questions with their topics.
         n: how many to ask for.
@@ -162,7 +161,7 @@ def plan_questions(
     by_topic: dict[str, list[str]] = {}
     for row in sorted(rows, key=lambda one: draw_order(one.key, seed)):
         if len(row.case.input) <= _MOST_CHARS:
-            by_topic.setdefault(row.topic, []).append(row.case.input)
+            by_topic.setdefault(row.topic, []).append(mask_text(row.case.input))
     sizes = {topic: len(own) for topic, own in by_topic.items()}
     wanted, number = list[Wanted](), first
     for topic, k in _shares(n, sizes).items():
@@ -182,7 +181,6 @@ def _shares(n: int, sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 async def write_questions(
-    pool: Sequence[PoolRow],
     drawn: Sequence[PoolRow],
     n: int,
     judging: Judging,
@@ -194,8 +192,7 @@ async def write_questions(
     """Have the first judge write questions, until there are enough or it can write no more.
 
     Args:
-        pool: all real questions.
-        drawn: those that the topics are taken from.
+        drawn: the real questions that topics and examples are taken from.
         n: how many to write.
         judging: who writes, and up to which limits.
         journal: keeps what was written.
@@ -215,7 +212,7 @@ async def write_questions(
     made, number = list[PoolRow](), 1
     try:
         for _ in range(N_ROUNDS):
-            wanted = plan_questions(drawn or pool, n - len(found.rows), seed, number, n)
+            wanted = plan_questions(drawn, n - len(found.rows), seed, number, n)
             number += len(wanted)
             made += await _ask_all(wanted, asker, found, progress)
             found.rows, dropped = keep(made)
@@ -273,6 +270,11 @@ async def _ask(one: Wanted, asker: Asker, found: Written) -> str:
     return ""
 
 
+def questions_of_judge(n: int) -> str:
+    """Return a number of questions that a judge wrote."""
+    return f"{questions_text(n)} written by a judge {'is' if n == 1 else 'are'}"
+
+
 def synthetic_row(text: str, topic: str, judge: str) -> PoolRow:
     """Return a written question as a row of the pool, marked as such."""
     case = Case("", (Message("user", text),), group=SYNTHETIC, metadata={SYNTHETIC: judge})
@@ -282,6 +284,18 @@ def synthetic_row(text: str, topic: str, judge: str) -> PoolRow:
 def is_synthetic(row: PoolRow) -> bool:
     """Return whether a judge wrote the question."""
     return row.case.group == SYNTHETIC
+
+
+def forecast_text(wanted: Sequence[Wanted], judging: Judging) -> str:
+    """Return in words what writing takes, before a judge is asked.
+
+    Args:
+        wanted: what will be asked for.
+        judging: who is asked.
+    """
+    n_read = sum(len(one.prompt) // CHARS_PER_TOKEN for one in wanted)
+    n_written = sum(JSON_TOKENS + max(map(len, one.examples)) // CHARS_PER_TOKEN for one in wanted)
+    return forecast_writing("writing questions", len(wanted), n_read, n_written, judging)
 
 
 def keep_new(

@@ -15,6 +15,12 @@ CASES_OPTIONS = (
 
 _BUILD_COLUMNS = ("group_column", "cluster_column")
 
+JUDGE_OPTIONS = (
+    *("judge", "max_calls", "budget", "judge_price", "deadline_s", "concurrency"),
+    *("judge_timeout_s", "cache_dir"),
+)
+"""Options of `run` for the judge that writes questions."""
+
 AUTO = "auto"
 
 
@@ -34,6 +40,9 @@ def cases_options(parser: CommandParser) -> None:
     for name in (*CASES_OPTIONS, *_BUILD_COLUMNS):
         add_option(section, name, full_help(name))
     _build_options(parser.add_argument_group("build"))
+    judge = parser.add_argument_group("the judge of --synthetic")
+    for name in JUDGE_OPTIONS:
+        add_option(judge, name, full_help(name))
 
 
 def _build_options(build: argparse._ArgumentGroup) -> None:
@@ -69,17 +78,24 @@ def _build_options(build: argparse._ArgumentGroup) -> None:
     build.add_argument("--without_answers", action="store_true", default=None, help=about)
     about = "replace e-mail addresses, phone, card and account numbers in all texts of the set"
     build.add_argument("--mask_personal", action="store_true", default=None, help=about)
+    about = (
+        "have the judge write N further questions after examples of each topic; they are marked as "
+        "the group synthetic"
+    )
+    build.add_argument("--synthetic", metavar="N", type=int, help=about)
     build.add_argument("--seed", metavar="N", type=int, help="of topics and draw (default: 0)")
 
 
 BUILD_ONLY = (
     *("out", "train", "n", "margin", "disagreement", "spread", "like", "split", "topics"),
-    *("by_group", "floor", "without_answers", "seed", "folds", "mask_personal"),
+    *("by_group", "floor", "without_answers", "seed", "folds", "mask_personal", "synthetic"),
+    *JUDGE_OPTIONS,
 )
 """Options that `cases diff` has no use for."""
 
 NOT_WITH_FOLDS = (
     *("train", "n", "split", "topics", "by_group", "floor", "without_answers", "seed"),
+    *("synthetic", *JUDGE_OPTIONS),
 )
 """Options of `cases build` that have no meaning with --folds, which takes all rows."""
 
