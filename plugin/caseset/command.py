@@ -11,13 +11,14 @@ from typing import Any
 
 from plugin.caseset.build import build
 from plugin.caseset.drawing import parse_shares
-from plugin.caseset.files import MANIFEST, Earlier, is_same, read_earlier, write_set
+from plugin.caseset.files import Earlier, is_same, read_earlier, write_set
 from plugin.caseset.page import PAGE, render_coverage
 from plugin.caseset.records import WHOLE, Assumed, BuildRequest, CaseSet
 from plugin.caseset.sizes import assume
 from plugin.caseset.words import change_text, lines_of
 from plugin.errors import OptionError
 from plugin.hosts.folder import FolderHost
+from plugin.load.find import MANIFEST
 from plugin.plan.commands_cases import AUTO, CASES_OPTIONS
 from plugin.plan.params import Params
 from plugin.plan.plan import case_source

@@ -18,12 +18,12 @@ from plugin.caseset.records import EARLIER, CaseSet, PoolRow
 from plugin.errors import DataError
 from plugin.load.cases import CaseSource, digest_cases, load_cases, read_table
 from plugin.load.columns import Columns, lay_out
+from plugin.load.find import MANIFEST
 from plugin.load.readers import read_files
 from plugin.load.repeats import cluster_repeats
 from plugin.records import Case
 from plugin.report import write_files
 
-MANIFEST = "manifest.json"
 FORMAT = 1
 """Of manifest.json."""
 

@@ -59,6 +59,7 @@ def test_a_next_version_keeps_labels_and_what_was_taken_out_stays_out(
     rows[0]["expected_output"] = "Ask the courier."
     write_rows(out / "cases.jsonl", rows)
     labelled = load_cases(CaseSource(str(out / "cases.jsonl"))).digest
+    assert load_cases(CaseSource(str(out / "cases.jsonl"))).notes == ()  # one was taken out
     ended = build(pool, "--n", 90, "--out", out)
     assert ended.code == 0, ended.err
     assert "Version 2: 68 added, 0 dropped, 19 kept; the files were edited since" in ended.out
@@ -70,6 +71,12 @@ def test_a_next_version_keeps_labels_and_what_was_taken_out_stays_out(
     assert manifest(out / "v1")["sides"][0]["digest"] == labelled
     assert manifest(out)["earlier"][0]["digests"] == {"cases": labelled}
     assert manifest(out)["removed"] == [gone["id"]]
+    write_rows(out / "cases.jsonl", [{**row, "expected_output": "Yes."} for row in now])
+    (note,) = load_cases(CaseSource(str(out))).notes
+    assert note.endswith(
+        "version 2 of the evaluation set set (cases.jsonl, edited since it was built)"
+    )
+    write_rows(out / "cases.jsonl", now)
     again = build(pool, "--n", 90, "--out", out)
     assert again.code == 0 and "Nothing changed: the folder keeps version 2." in again.out
     assert not (out / "v2").exists()

@@ -144,6 +144,7 @@ def test_a_run_on_the_set_marks_no_case(overlapping: tuple[str, str], tmp_path: 
     assert counts["copied"] == counts["near"] == 0, counts
     digests = summary["provenance"]["digests"]
     assert digests["data set's content"] == manifest["sides"][0]["digest"]
+    assert "the cases are version 1 of the evaluation set set (cases.jsonl)" in ended.out
 
 
 def test_a_pool_that_stands_in_the_training_data_is_refused(tmp_path: Path) -> None:
