@@ -168,19 +168,17 @@ def draw_set(
     """
     drawing, notes = _Drawing(request, pool.rows), list(notes)
     n_earlier = sum(row.is_earlier for row in pool.rows)
-    first_name, first_share = request.shares[0]
     n = request.n
     if n is None:
         wanted = needed_for(request.margin, assumed[0])
-        n = max(n_earlier, enough(drawing.first_side, len(pool.rows), wanted, first_share))
+        n = max(n_earlier, enough(drawing.first_side, len(pool.rows), wanted, request.shares[0][1]))
         notes += _notes_on_size(drawing.first_side(n), wanted, len(pool.rows), request)
     if n < n_earlier:
         raise OptionError(
             f"--n {n}: the set in {request.out} has {n_earlier} cases, and they stay in it; give a "
             "larger --n, or another folder with --out"
         )
-    if n > len(pool.rows):
-        notes.append(f"--n {n:,}: the pool has only {questions_text(len(pool.rows))}")
+    notes += _notes_on_draw(request, pool, n)
     drawn = drawing.all_of(n)
     grouped = has_topics(request, pool.rows)
     sides = tuple(
@@ -194,6 +192,20 @@ def draw_set(
         )
     powers = tuple(power_of(sides[0].rows, one, request.margin) for one in assumed)
     return CaseSet(request, sides, _count_topics(request, pool, drawn), pool, powers, tuple(notes))
+
+
+def _notes_on_draw(request: BuildRequest, pool: Pool, n: int) -> list[str]:
+    """Return notes where pool or topics do not allow what was asked for."""
+    notes = []
+    if n > len(pool.rows):
+        notes.append(f"--n {n:,}: the pool has only {questions_text(len(pool.rows))}")
+    n_topics = len({row.topic for row in pool.rows})
+    if request.floor * n_topics > n:
+        notes.append(
+            f"--floor {request.floor}: {cases_text(n)} in {n_topics} topics leave room for "
+            f"{n // n_topics} each"
+        )
+    return notes
 
 
 def _notes_on_size(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ from plugin.reopen import open_run
 
 _COLUMNS = (*CASES_OPTIONS, "group_column", "cluster_column")
 
+_LINE_EVERY_S = 5.0
+
 
 def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
     """Build a set, or the next version of the one in the folder; return the exit code."""
@@ -34,27 +37,47 @@ def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
         raise OptionError("cases build needs files with logs or questions: cases build LOGS...")
     if not given["out"]:
         raise OptionError("--out is missing: say in which folder the set goes, as in --out evalset")
+    if given["dataset_split"] is not None:
+        raise OptionError("--dataset_split: cases build reads every file; name the files you mean")
     folder = Path(given["out"]).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"--out {folder} is a file; name a folder")
     earlier = read_earlier(folder)
     request = make_request(given, earlier)
     _refuse_foreign_files(folder, request, earlier)
     assumed = _assumed_of(given)
-    told = ""
-
-    def check(step: str, n: int) -> None:
-        nonlocal told
-        if step != told:
-            host.log(f"{step} ...")
-            told = step
-
-    made = build(request, assumed, earlier.rows if earlier else (), check)
+    made = build(request, assumed, earlier.rows if earlier else (), _Teller(host).tell)
     _show(host, made, earlier, folder)
     return 0
+
+
+class _Teller:
+    """Say which step is done, and now and then how far it has come."""
+
+    def __init__(self, host: FolderHost) -> None:
+        self._host = host
+        self._step, self._told_s = "", 0.0
+
+    def tell(self, step: str, n_rows: int) -> None:
+        """Print a line where a step begins, and every few seconds."""
+        now = time.monotonic()
+        if step != self._step:
+            self._host.log(f"{step} ...")
+        elif now - self._told_s < _LINE_EVERY_S:
+            return
+        else:
+            self._host.log(f"{step}: {n_rows:,} rows")
+        self._step, self._told_s = step, now
 
 
 def _show(host: FolderHost, made: CaseSet, earlier: Earlier | None, folder: Path) -> None:
     for line in lines_of(made):
         host.log(line)
+    if earlier and earlier.manifest["train"] and not made.request.train:
+        host.log(
+            f"note: version {earlier.version} was compared with training data; without --train, new "
+            "cases are not"
+        )
     if earlier and is_same(made, earlier):
         host.log(f"Nothing changed: the folder keeps version {earlier.version}.")
         return
@@ -62,8 +85,8 @@ def _show(host: FolderHost, made: CaseSet, earlier: Earlier | None, folder: Path
     change = change_text(made, earlier) if earlier else ""
     if change:
         host.log(change)
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    files = write_set(made, folder, time, earlier, render_coverage(made, version, change))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    files = write_set(made, folder, now, earlier, render_coverage(made, version, change))
     host.log(f"\nPage: {(folder / PAGE).resolve()}")
     host.log(f"Set: {', '.join(path.name for path in files if path.name != PAGE)}")
 

@@ -224,6 +224,11 @@ class CaseSet:
         return has_topics(self.request, self.pool.rows)
 
     @property
+    def has_earlier(self) -> bool:
+        """Return whether this is a further version of a set."""
+        return any(row.is_earlier for row in self.pool.rows)
+
+    @property
     def rows(self) -> tuple[PoolRow, ...]:
         """Return the cases of all sides."""
         return tuple(row for side in self.sides for row in side.rows)

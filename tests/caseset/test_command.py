@@ -37,7 +37,7 @@ def test_a_set_is_built_split_and_read_by_a_run(pool: str, tmp_path: Path) -> No
     ended = build(pool, "--n", 40, "--split", "test=0.7,dev=0.3", "--topics", 3, "--out", out)
     assert ended.code == 0, ended.err
     assert "90 rows read, 88 different questions left" in ended.out
-    assert "40 cases drawn, from 3 topics" in ended.out
+    assert "40 cases drawn, from 3 topics" in ended.out and "--floor" not in ended.out
     assert "The smallest gain that they find four times out of five is 0." in ended.out
     made = manifest(out)
     assert made["version"] == 1 and [side["name"] for side in made["sides"]] == ["test", "dev"]
@@ -92,6 +92,9 @@ def test_cases_that_a_model_was_trained_on_since_leave_the_set(pool: str, tmp_pa
     )
     ended = build(pool, "--n", 20, "--train", train, "--out", out)
     assert ended.code == 0 and "5 added, 5 dropped, 15 kept" in ended.out
+    ended = build(pool, "--n", 30, "--out", out)
+    assert ended.code == 0 and "version 2 was compared with training data; without" in ended.out
+    assert "repeat another question, or a case that the set has" in ended.out
 
 
 def test_chats_systems_contexts_and_references_come_back_as_they_were(tmp_path: Path) -> None:
@@ -141,6 +144,11 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "train": (("POOL", "--out", "set", "--train", "none.jsonl"), "--train none.jsonl"),
     "like": (("POOL", "--out", "set", "--like", "none"), "none"),
     "both": (("POOL", "--out", "set", "--spread", "0.2", "--disagreement", "0.1"), "same thing"),
+    "a file as folder": (("POOL", "--out", "POOL"), "is a file; name a folder"),
+    "dataset_split": (
+        ("POOL", "--out", "set", "--dataset_split", "test"),
+        "cases build reads every file",
+    ),
     "seed of diff": (("diff", "a", "b", "--seed", "1"), "--seed: cases diff has no use for it"),
 }
 
@@ -155,6 +163,11 @@ def test_what_cannot_be_asked_for_is_refused(
     ended = main("cases", *typed) if typed[0] == "diff" else build(*typed)
     assert ended.code == 2 and message in ended.err
     assert not (tmp_path / "set").exists()
+
+
+def test_a_small_draw_says_that_the_floor_is_out_of_reach(pool: str, tmp_path: Path) -> None:
+    ended = build(pool, "--n", 9, "--topics", 3, "--out", tmp_path / "set")
+    assert "--floor 5: 9 cases in 3 topics leave room for 3 each" in ended.out
 
 
 def test_a_folder_with_other_files_is_not_written_over(pool: str, tmp_path: Path) -> None:
