@@ -83,7 +83,8 @@ def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) 
         dropped=(repeated, near, overlap),
         notes=(
             *(*reader.notes, *_notes_on(reader, request)),
-            *(*_note_on_answers(repeated), *_note_on_part(is_part, most)),
+            *(*_note_on_answers(repeated), *_note_on_training(overlap)),
+            *_note_on_part(is_part, most),
         ),
     )
     if len(rows) < 2:
@@ -113,6 +114,13 @@ def _note_on_answers(repeated: Dropped) -> list[str]:
         return []
     kept = format_count(n, "question has", "questions have")
     return [f"{kept} repeats with another expected output; one of them was kept: look at these"]
+
+
+def _note_on_training(overlap: Dropped) -> list[str]:
+    if not overlap.n_unread:
+        return []
+    rows = format_count(overlap.n_unread, "row", "rows")
+    return [f"{rows} of the training data cannot be read: the set may have questions of these"]
 
 
 def _note_on_part(is_part: bool, most: int) -> list[str]:

@@ -75,8 +75,8 @@ def _show(host: FolderHost, made: CaseSet, earlier: Earlier | None, folder: Path
         host.log(line)
     if earlier and earlier.manifest["train"] and not made.request.train:
         host.log(
-            f"note: version {earlier.version} was compared with training data; without --train, new "
-            "cases are not"
+            f"note: version {earlier.version} was compared with training data; without --train, "
+            "new cases are not"
         )
     if earlier and is_same(made, earlier):
         host.log(f"Nothing changed: the folder keeps version {earlier.version}.")

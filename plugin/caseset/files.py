@@ -98,9 +98,12 @@ def jsonl_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
             "source": row.place,
             "about": dict(case.metadata),
         }
-        kept = {name: value for name, value in content.items() if value not in ([], {}, "", False)}
-        if case.cluster is None:
-            del kept["cluster"]
+        empty: tuple[object, ...] = (None, [], {}, "", False)
+        kept = {
+            name: value
+            for name, value in content.items()
+            if name == "expected_output" or value not in empty
+        }
         lines.append(json.dumps(kept, ensure_ascii=False))
     return "".join(f"{line}\n" for line in lines)
 

@@ -110,12 +110,14 @@ class Dropped:
         n: how many.
         examples: pairs of the question and what it is like, or where that stands.
         n_contradicted: questions of which a repeat had another expected output.
+        n_unread: rows of the training data that could not be read.
     """
 
     why: Why
     n: int
     examples: tuple[tuple[str, str], ...] = ()
     n_contradicted: int = 0
+    n_unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,14 @@ def test_a_run_on_the_set_marks_no_case(overlapping: tuple[str, str], tmp_path: 
     assert "the cases are version 1 of the evaluation set set (cases.jsonl)" in ended.out
 
 
+def test_training_rows_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    pool = write_questions(tmp_path / "pool.jsonl", questions(9))
+    train = Path(write_questions(tmp_path / "train.jsonl", questions(4, 5)))
+    train.write_bytes(train.read_bytes()[:-9])
+    (note,) = build_from(pool, train=(str(train),)).pool.notes
+    assert note.startswith("1 row of the training data cannot be read")
+
+
 def test_a_pool_that_stands_in_the_training_data_is_refused(tmp_path: Path) -> None:
     pool = write_questions(tmp_path / "pool.jsonl", questions(20))
     with pytest.raises(DataError, match="of 20 rows no question is left: 20 stand in the training"):
