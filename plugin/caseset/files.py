@@ -95,7 +95,7 @@ def jsonl_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
             "retention": case.retention,
             "expect": list(case.expect),
             "topic": row.topic,
-            "source": row.place,
+            "source": row.source or row.place,
             "about": dict(case.metadata),
         }
         empty: tuple[object, ...] = (None, [], {}, "", False)
@@ -240,7 +240,8 @@ def _earlier_row(cells: Mapping[str, Any], case: Case, side: str, by_group: bool
     topic = str(cells.get("topic") or "")
     group = None if case.group == topic and not by_group else case.group
     own = replace(case, group=group, metadata=dict(about) if isinstance(about, dict) else {})
-    return replace(as_pool_row(own, EARLIER), topic=topic, side=side)
+    source = str(cells.get("source") or "")
+    return replace(as_pool_row(own, EARLIER), topic=topic, side=side, source=source)
 
 
 def write_set(

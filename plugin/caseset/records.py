@@ -82,6 +82,7 @@ class PoolRow:
         topic: "" until topics are found.
         side: the side that it is on; "" until it is drawn, unless an earlier version had it.
         position: where an earlier version of the set has it.
+        source: where that version found it; "" for a new row.
     """
 
     case: Case
@@ -91,6 +92,7 @@ class PoolRow:
     topic: str = ""
     side: str = ""
     position: int = 0
+    source: str = ""
 
     @property
     def is_earlier(self) -> bool:

@@ -66,6 +66,7 @@ def test_a_next_version_keeps_labels_and_what_was_taken_out_stays_out(
     now = rows_of(out / "cases.jsonl")
     assert len(now) == 87 and gone["input"] not in {row["input"] for row in now}
     assert [row["id"] for row in now[:19]] == [row["id"] for row in rows]
+    assert now[0]["source"] == rows[0]["source"] != "earlier version"
     assert now[0]["expected_output"] == "Ask the courier." and now[0]["group"] == rows[0]["group"]
     assert rows_of(out / "v1" / "cases.jsonl") == rows
     assert manifest(out / "v1")["sides"][0]["digest"] == labelled
