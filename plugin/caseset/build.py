@@ -96,7 +96,8 @@ def clean_pool(request: BuildRequest, earlier: Sequence[PoolRow], check: Check) 
         dropped=(repeated, near, overlap),
         notes=(
             *(*reader.notes, *_notes_on(reader, request)),
-            *(*_note_on_answers(repeated), *_note_on_part(is_part, most)),
+            *(*_note_on_answers(repeated), *_note_on_training(overlap)),
+            *_note_on_part(is_part, most),
         ),
     )
     if len(rows) < 2:
@@ -126,6 +127,13 @@ def _note_on_answers(repeated: Dropped) -> list[str]:
         return []
     kept = format_count(n, "question has", "questions have")
     return [f"{kept} repeats with another expected output; one of them was kept: look at these"]
+
+
+def _note_on_training(overlap: Dropped) -> list[str]:
+    if not overlap.n_unread:
+        return []
+    rows = format_count(overlap.n_unread, "row", "rows")
+    return [f"{rows} of the training data cannot be read: the set may have questions of these"]
 
 
 def _note_on_part(is_part: bool, most: int) -> list[str]:
@@ -194,19 +202,17 @@ def draw_set(
     """
     drawing, notes = _Drawing(request, pool.rows), list(notes)
     n_earlier = sum(row.is_earlier for row in pool.rows)
-    first_name, first_share = request.shares[0]
     n = request.n
     if n is None:
         wanted = needed_for(request.margin, assumed[0])
-        n = max(n_earlier, enough(drawing.first_side, len(pool.rows), wanted, first_share))
+        n = max(n_earlier, enough(drawing.first_side, len(pool.rows), wanted, request.shares[0][1]))
         notes += _notes_on_size(drawing.first_side(n), wanted, len(pool.rows), request)
     if n < n_earlier:
         raise OptionError(
             f"--n {n}: the set in {request.out} has {n_earlier} cases, and they stay in it; give a "
             "larger --n, or another folder with --out"
         )
-    if n > len(pool.rows):
-        notes.append(f"--n {n:,}: the pool has only {questions_text(len(pool.rows))}")
+    notes += _notes_on_draw(request, pool, n)
     drawn, keys = drawing.all_of(n), {row.key for row in pool.rows}
     drawn += [row for row in written if row.key not in keys]
     if write is not None:
@@ -230,6 +236,20 @@ def draw_set(
         )
     notes += PersonalCount.of(drawn).lines(request.masks)
     return CaseSet(request, sides, _count_topics(request, pool, drawn), pool, powers, tuple(notes))
+
+
+def _notes_on_draw(request: BuildRequest, pool: Pool, n: int) -> list[str]:
+    """Return notes where pool or topics do not allow what was asked for."""
+    notes = []
+    if n > len(pool.rows):
+        notes.append(f"--n {n:,}: the pool has only {questions_text(len(pool.rows))}")
+    n_topics = len({row.topic for row in pool.rows})
+    if request.floor * n_topics > n:
+        notes.append(
+            f"--floor {request.floor}: {cases_text(n)} in {n_topics} topics leave room for "
+            f"{n // n_topics} each"
+        )
+    return notes
 
 
 def _notes_on_size(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,23 @@ from typing import Any
 from plugin.caseset.asking import make_writer
 from plugin.caseset.build import build
 from plugin.caseset.drawing import parse_shares
-from plugin.caseset.files import MANIFEST, Earlier, is_same, read_earlier, write_set
-from plugin.caseset.fold_files import commands_for, fold_lines, require_place, write_folds
-from plugin.caseset.folds import SourceRow, build_folds
+from plugin.caseset.files import Earlier, is_same, read_earlier, write_set
+from plugin.caseset.fold_command import FoldRequest, start_folds
 from plugin.caseset.page import PAGE, render_coverage
-from plugin.caseset.personal import PersonalCount, cell_texts, mask_cells, mask_row
-from plugin.caseset.pool import PoolReader
 from plugin.caseset.records import WHOLE, Assumed, BuildRequest, CaseSet
-from plugin.caseset.sizes import assume, power_of
+from plugin.caseset.sizes import assume
 from plugin.caseset.words import change_text, lines_of
 from plugin.errors import OptionError
 from plugin.hosts.folder import FolderHost
-from plugin.plan.commands_cases import AUTO, CASES_OPTIONS, NOT_WITH_FOLDS
+from plugin.load.find import MANIFEST
+from plugin.plan.commands_cases import AUTO, CASES_OPTIONS
 from plugin.plan.params import Params
 from plugin.plan.plan import case_source
 from plugin.reopen import open_run
 
 _COLUMNS = (*CASES_OPTIONS, "group_column", "cluster_column")
+
+_LINE_EVERY_S = 5.0
 
 
 def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
@@ -39,64 +39,55 @@ def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
         raise OptionError("cases build needs files with logs or questions: cases build LOGS...")
     if not given["out"]:
         raise OptionError("--out is missing: say in which folder the set goes, as in --out evalset")
+    if given["dataset_split"] is not None:
+        raise OptionError("--dataset_split: cases build reads every file; name the files you mean")
     folder = Path(given["out"]).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"--out {folder} is a file; name a folder")
     if given["folds"] is not None:
-        return _start_folds(given, folder, host)
+        columns = {name: given[name] for name in _COLUMNS if given[name] is not None}
+        source = case_source(Params.parse(columns), "")
+        wanted = FoldRequest(
+            folder, source, _assumed_of(given)[0], _positive(given, "margin", 0.05)
+        )
+        return start_folds(given, wanted, host, _Teller(host).tell)
     earlier = read_earlier(folder)
     request = make_request(given, earlier)
     _refuse_foreign_files(folder, request, earlier)
     assumed = _assumed_of(given)
-    write = make_writer(given, request, host)
-    made = build(request, assumed, earlier.rows if earlier else (), _teller(host), write)
+    write, tell = make_writer(given, request, host), _Teller(host).tell
+    made = build(request, assumed, earlier.rows if earlier else (), tell, write)
     _show(host, made, earlier, folder)
     return 0
 
 
-def _start_folds(given: Mapping[str, Any], folder: Path, host: FolderHost) -> int:
-    """Write the folds of small data, and say which commands come next."""
-    if unused := [name for name in NOT_WITH_FOLDS if given[name] is not None]:
-        raise OptionError(
-            f"--{unused[0]} has no meaning with --folds, which takes all rows; leave it out"
-        )
-    options = {name: given[name] for name in _COLUMNS if given[name] is not None}
-    source = case_source(Params.parse(options), "")
-    reader = PoolReader(tuple(given["sets"]), source.columns, source.input_template or "")
-    assumed = _assumed_of(given)
-    require_place(folder, given["folds"])
-    personal, masks = PersonalCount(), bool(given["mask_personal"])
+class _Teller:
+    """Say which step is done, and now and then how far it has come."""
 
-    def change(one: SourceRow) -> SourceRow:
-        personal.add(cell_texts(one.cells), one.row.place)
-        return SourceRow(mask_cells(one.cells), mask_row(one.row)) if masks else one
+    def __init__(self, host: FolderHost) -> None:
+        self._host = host
+        self._step, self._told_s = "", 0.0
 
-    made = build_folds(reader, given["folds"], _teller(host), change)
-    made = replace(made, notes=(*made.notes, *personal.lines(masks)))
-    power = power_of(made.test, assumed[0], _positive(given, "margin", 0.05))
-    for line in fold_lines(made, power):
-        host.log(line)
-    write_folds(made, folder)
-    host.log(f"\nFolds: {folder.resolve()}\n")
-    for line in commands_for(made, folder):
-        host.log(line)
-    return 0
-
-
-def _teller(host: FolderHost) -> Callable[[str, int], None]:
-    """Return what tells each step once."""
-    told = ""
-
-    def check(step: str, n: int) -> None:
-        nonlocal told
-        if step != told:
-            host.log(f"{step} ...")
-            told = step
-
-    return check
+    def tell(self, step: str, n_rows: int) -> None:
+        """Print a line where a step begins, and every few seconds."""
+        now = time.monotonic()
+        if step != self._step:
+            self._host.log(f"{step} ...")
+        elif now - self._told_s < _LINE_EVERY_S:
+            return
+        else:
+            self._host.log(f"{step}: {n_rows:,} rows")
+        self._step, self._told_s = step, now
 
 
 def _show(host: FolderHost, made: CaseSet, earlier: Earlier | None, folder: Path) -> None:
     for line in lines_of(made):
         host.log(line)
+    if earlier and earlier.manifest["train"] and not made.request.train:
+        host.log(
+            f"note: version {earlier.version} was compared with training data; without --train, "
+            "new cases are not"
+        )
     if earlier and is_same(made, earlier):
         host.log(f"Nothing changed: the folder keeps version {earlier.version}.")
         return
@@ -104,8 +95,8 @@ def _show(host: FolderHost, made: CaseSet, earlier: Earlier | None, folder: Path
     change = change_text(made, earlier) if earlier else ""
     if change:
         host.log(change)
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    files = write_set(made, folder, time, earlier, render_coverage(made, version, change))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    files = write_set(made, folder, now, earlier, render_coverage(made, version, change))
     host.log(f"\nPage: {(folder / PAGE).resolve()}")
     host.log(f"Set: {', '.join(path.name for path in files if path.name != PAGE)}")
 

@@ -18,12 +18,12 @@ from plugin.caseset.records import EARLIER, CaseSet, PoolRow
 from plugin.errors import DataError
 from plugin.load.cases import CaseSource, digest_cases, load_cases, read_table
 from plugin.load.columns import Columns, lay_out
+from plugin.load.find import MANIFEST
 from plugin.load.readers import read_files
 from plugin.load.repeats import cluster_repeats
 from plugin.records import Case
 from plugin.report import write_files
 
-MANIFEST = "manifest.json"
 FORMAT = 1
 """Of manifest.json."""
 
@@ -95,12 +95,15 @@ def jsonl_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
             "retention": case.retention,
             "expect": list(case.expect),
             "topic": row.topic,
-            "source": row.place,
+            "source": row.source or row.place,
             "about": dict(case.metadata),
         }
-        kept = {name: value for name, value in content.items() if value not in ([], {}, "", False)}
-        if case.cluster is None:
-            del kept["cluster"]
+        empty: tuple[object, ...] = (None, [], {}, "", False)
+        kept = {
+            name: value
+            for name, value in content.items()
+            if name == "expected_output" or value not in empty
+        }
         lines.append(json.dumps(kept, ensure_ascii=False))
     return "".join(f"{line}\n" for line in lines)
 
@@ -238,7 +241,8 @@ def _earlier_row(cells: Mapping[str, Any], case: Case, side: str, by_group: bool
     topic = str(cells.get("topic") or "")
     group = None if case.group == topic and not by_group else case.group
     own = replace(case, group=group, metadata=dict(about) if isinstance(about, dict) else {})
-    return replace(as_pool_row(own, EARLIER), topic=topic, side=side)
+    source = str(cells.get("source") or "")
+    return replace(as_pool_row(own, EARLIER), topic=topic, side=side, source=source)
 
 
 def write_set(

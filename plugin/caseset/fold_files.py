@@ -142,7 +142,7 @@ def fold_lines(made: FoldSet, power: Power) -> Iterator[str]:
     yield f"{rows_text(made.n_read)} read, {questions_text(n)} to test"
     for dropped in made.dropped:
         if dropped.n:
-            yield f"  not tested, but trained on: {dropped_text(dropped)}"
+            yield f"  not tested, but trained on: {dropped_text(dropped, has_earlier=False)}"
     for fold in made.folds:
         n_test, n_train = (
             questions_text(len(fold.test)),

@@ -55,7 +55,11 @@ def render_coverage(made: CaseSet, version: int, change: str = "") -> dict[str, 
         topics=made.topics,
         read=read_text(made.pool),
         dropped=[
-            (dropped_text(one), "kept" if one.why != "overlap" else "in", one.examples)
+            (
+                dropped_text(one, made.has_earlier),
+                "kept" if one.why != "overlap" else "in",
+                one.examples,
+            )
             for one in made.pool.dropped
             if one.n
         ],

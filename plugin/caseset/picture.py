@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from plugin.caseset.records import CaseSet, TopicCount
 from plugin.report.canvas import (
@@ -18,9 +18,6 @@ from plugin.report.canvas import (
     render_svg,
     shorten_text,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MOST_BARS = 24
 """Topics in the picture; the table has all."""
@@ -42,7 +39,7 @@ def coverage_svg(made: CaseSet, narrow: bool = False) -> str:
     return render_svg(lambda: _figure(made, narrow), title)
 
 
-def _figure(made: CaseSet, narrow: bool) -> Figure:
+def _figure(made: CaseSet, narrow: bool) -> Any:
     topics = made.topics[:MOST_BARS]
     row = _ROW + (0.2 if narrow else 0.0)
     width = _NARROW if narrow else WIDTH

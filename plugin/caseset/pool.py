@@ -120,15 +120,29 @@ def list_files(names: Sequence[str]) -> list[str]:
 
     Raises:
         OptionError: when a file is named twice.
+        DataError: when a folder cannot be read.
     """
     found: list[str] = []
     for name in names:
         path = Path(os.path.expanduser(name))
-        inside = sorted(map(str, filter(_is_data, path.iterdir()))) if path.is_dir() else []
-        found += inside or [name]
+        found += _data_in(path) or [name]
     if twice := sorted({name for name in found if found.count(name) > 1}):
         raise OptionError(f"{', '.join(twice)} is named twice; name each file once")
     return found
+
+
+def _data_in(path: Path) -> list[str]:
+    """Return the data files in a folder; none for a file.
+
+    Raises:
+        DataError: when the folder cannot be read.
+    """
+    if not path.is_dir():
+        return []
+    try:
+        return sorted(str(file) for file in path.iterdir() if _is_data(file))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _is_data(path: Path) -> bool:

@@ -84,6 +84,7 @@ class PoolRow:
         topic: "" until topics are found.
         side: the side that it is on; "" until it is drawn, unless an earlier version had it.
         position: where an earlier version of the set has it.
+        source: where that version found it; "" for a new row.
         original: the case before personal data were masked; None where they are not.
     """
 
@@ -94,6 +95,7 @@ class PoolRow:
     topic: str = ""
     side: str = ""
     position: int = 0
+    source: str = ""
     original: Case | None = None
 
     @property
@@ -114,12 +116,14 @@ class Dropped:
         n: how many.
         examples: pairs of the question and what it is like, or where that stands.
         n_contradicted: questions of which a repeat had another expected output.
+        n_unread: rows of the training data that could not be read.
     """
 
     why: Why
     n: int
     examples: tuple[tuple[str, str], ...] = ()
     n_contradicted: int = 0
+    n_unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +230,11 @@ class CaseSet:
     def has_topics(self) -> bool:
         """Return whether topics were found in the texts; each is then the group of its cases."""
         return has_topics(self.request, self.pool.rows)
+
+    @property
+    def has_earlier(self) -> bool:
+        """Return whether this is a further version of a set."""
+        return any(row.is_earlier for row in self.pool.rows)
 
     @property
     def rows(self) -> tuple[PoolRow, ...]:

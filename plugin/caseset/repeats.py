@@ -223,7 +223,8 @@ def drop_overlap(
                 kept.append(row)
             else:
                 pairs.append((row.case.input, f"{mark.row}: {mark.text} ({mark.why})"))
-    return kept, Dropped("overlap", len(pairs), tuple(sorted(pairs)[:N_EXAMPLES]))
+    examples = tuple(sorted(pairs)[:N_EXAMPLES])
+    return kept, Dropped("overlap", len(pairs), examples, n_unread=data.n_unused)
 
 
 def _own_words(error: Exception) -> str:

@@ -60,7 +60,7 @@ def find_topics(
     """
     if request.by_group:
         return _by_group(rows), ()
-    known = sorted({row.topic for row in rows if row.is_earlier and row.topic})
+    known = sorted({row.topic for row in rows if row.is_earlier} - {"", ONE_TOPIC})
     n = request.n_topics if request.n_topics is not None else usual_number(len(rows))
     if request.n_topics is not None and not 1 <= n <= len(rows):
         raise OptionError(f"--topics {n} must be from 1 to {len(rows)}, the number of questions")
@@ -72,19 +72,23 @@ def find_topics(
             "them; leave --topics out, or choose another folder with --out"
         )
     if n == 1:
-        name = known[0] if known else ONE_TOPIC
-        return tuple(replace(row, topic=name) for row in rows), ()
+        return _in_one(rows, known[0] if known else ONE_TOPIC), ()
     if find_spec("sklearn") is None:
         if request.n_topics is not None or known:
-            raise OptionError(f"--topics needs scikit-learn: {INSTALL}")
+            what = "--topics needs" if request.n_topics else f"the topics of {request.out} need"
+            raise OptionError(f"{what} scikit-learn: {INSTALL}")
         note = f"Topics were not looked for: this needs scikit-learn ({INSTALL})"
-        return tuple(replace(row, topic=ONE_TOPIC) for row in rows), (note,)
+        return _in_one(rows), (note,)
     texts = [asked_text(row.case)[:_LONGEST] for row in rows]
     found = _cluster(texts, rows, n, request.seed)
     if found is None:
         note = "Topics were not found: the questions have no words in common"
-        return tuple(replace(row, topic=ONE_TOPIC) for row in rows), (note,)
+        return _in_one(rows), (note,)
     return tuple(replace(row, topic=one) for row, one in zip(rows, found, strict=True)), ()
+
+
+def _in_one(rows: Sequence[PoolRow], topic: str = ONE_TOPIC) -> tuple[PoolRow, ...]:
+    return tuple(replace(row, topic=topic) for row in rows)
 
 
 def _by_group(rows: Sequence[PoolRow]) -> tuple[PoolRow, ...]:
@@ -134,9 +138,9 @@ def _cluster(texts: Sequence[str], rows: Sequence[PoolRow], n: int, seed: int) -
         return None
     weights = vectorizer.transform(texts)
     places = _places(weights, len(fitted), seed)
-    known = [(number, row.topic) for number, row in enumerate(rows) if row.topic]
-    if known:
-        return _nearest_known(places, known, [row.topic for row in rows])
+    own = ["" if row.topic == ONE_TOPIC else row.topic for row in rows]
+    if any(own):
+        return _nearest_known(places, own)
     labels = _k_means(places, len(fitted), n, seed)
     names = _name_topics(weights, labels, vectorizer.get_feature_names_out())
     return [names[label] for label in labels.tolist()]
@@ -169,16 +173,18 @@ def _k_means(places: Matrix, n_fitted: int, n: int, seed: int) -> NDArray[np.int
     return np.asarray(made.predict(places), np.int64)
 
 
-def _nearest_known(
-    places: Matrix, known: Sequence[tuple[int, str]], topics: Sequence[str]
-) -> list[str]:
-    """Return each text's topic: its own, or that whose known texts lie nearest on average."""
-    names = sorted({topic for _, topic in known})
-    middles = _unit(
-        np.stack([places[[at for at, topic in known if topic == name]].mean(0) for name in names])
-    )
+def _nearest_known(places: Matrix, topics: Sequence[str]) -> list[str]:
+    """Return each text's topic: its own, or that whose texts lie nearest on average.
+
+    Args:
+        places: of the texts.
+        topics: of each text; "" for one that has none yet.
+    """
+    names = sorted(set(topics) - {""})
+    own = {name: [at for at, topic in enumerate(topics) if topic == name] for name in names}
+    middles = _unit(np.stack([places[own[name]].mean(0) for name in names]))
     nearest = (places @ middles.T).argmax(1).tolist()
-    return [own or names[at] for own, at in zip(topics, nearest, strict=True)]
+    return [topic or names[at] for topic, at in zip(topics, nearest, strict=True)]
 
 
 def _name_topics(weights: Any, labels: NDArray[np.int64], terms: Any) -> dict[int, str]:

@@ -23,13 +23,13 @@ _DROPPED = {
 
 def lines_of(made: CaseSet) -> Iterator[str]:
     """Yield what a terminal shows of a finished set."""
-    pool = made.pool
+    pool, has_earlier = made.pool, made.has_earlier
     for note in (*pool.notes, *made.notes):
         yield f"note: {note}"
     yield read_text(pool)
     for dropped in pool.dropped:
         if dropped.n:
-            yield f"  dropped: {dropped_text(dropped)}"
+            yield f"  dropped: {dropped_text(dropped, has_earlier)}"
     yield f"{drawn_text(made)} (pool -> set):"
     width = max(len(short(one.name, 40)) for one in made.topics)
     for one in made.topics:
@@ -62,10 +62,11 @@ def questions_text(n: int) -> str:
     return format_count(n, "different question", "different questions")
 
 
-def dropped_text(dropped: Dropped) -> str:
-    """Return how many rows were dropped, and why."""
+def dropped_text(dropped: Dropped, has_earlier: bool) -> str:
+    """Return how many rows were dropped, and why; some may repeat cases of an earlier version."""
     one, many = _DROPPED[dropped.why]
-    return f"{dropped.n:,} {one if dropped.n == 1 else many}"
+    more = ", or a case that the set has" if has_earlier and dropped.why == "repeat" else ""
+    return f"{dropped.n:,} {one if dropped.n == 1 else many}{more}"
 
 
 def power_lines(made: CaseSet) -> Iterator[str]:

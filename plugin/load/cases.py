@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from plugin.errors import DataError, OptionError
 from plugin.load.cells import read_contexts, read_flag, read_messages, read_text
 from plugin.load.columns import Columns, Layout, lay_out, parse_template
-from plugin.load.find import find_rows
+from plugin.load.find import MANIFEST, find_rows
 from plugin.load.readers import Row, Table
 from plugin.load.references import read_right_answers
 from plugin.load.repeats import Repeats, cluster_repeats, count_repeats
@@ -120,7 +122,10 @@ def load_cases(source: CaseSource) -> LoadedCases:
         n_source_rows=len(table.rows),
         source=source,
         repeats=count_repeats(cases),
-        notes=(*layout.notes, *notes, *check_drawn(marked, cases, source.retention_groups)),
+        notes=(
+            *(*layout.notes, *notes, *check_drawn(marked, cases, source.retention_groups)),
+            *_set_notes(Path(os.path.expanduser(source.dataset_name)), cases),
+        ),
     )
 
 
@@ -269,6 +274,20 @@ def _case_content(case: Case) -> list[object]:
     references = [list(case.references)] if case.references else []
     expect = [{"expect": list(case.expect)}] if case.expect else []
     return [case.id, *parts, *retention, *references, *expect]
+
+
+def _set_notes(path: Path, cases: Sequence[Case]) -> tuple[str, ...]:
+    """Return which version of a set that `cases build` wrote these are; nothing for other cases."""
+    folder = path if path.is_dir() else path.parent
+    ids, digest = {case.id for case in cases}, digest_cases(cases)
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+        side = next(side for side in found["sides"] if set(side["ids"]) == ids)
+        text = f"the cases are version {found['version']} of the evaluation set {found['name']}"
+        edited = "" if side["digest"] == digest else ", edited since it was built"
+        return (f"{text} ({side['file']}{edited})",)
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return ()
 
 
 def digest_cases(cases: Sequence[Case]) -> str:

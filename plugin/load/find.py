@@ -27,9 +27,12 @@ _WORDS = {
 _SPLITS = {word: split for split, words in _WORDS.items() for word in words}
 _SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")
 
+MANIFEST = "manifest.json"
+"""What `cases build` writes about a set."""
+
 ABOUT = {
     *("index.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"),
-    "manifest.json",
+    MANIFEST,
 }
 """Files that hosts and libraries write next to the data; they are skipped."""
 

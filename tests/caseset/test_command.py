@@ -37,7 +37,7 @@ def test_a_set_is_built_split_and_read_by_a_run(pool: str, tmp_path: Path) -> No
     ended = build(pool, "--n", 40, "--split", "test=0.7,dev=0.3", "--topics", 3, "--out", out)
     assert ended.code == 0, ended.err
     assert "90 rows read, 88 different questions left" in ended.out
-    assert "40 cases drawn, from 3 topics" in ended.out
+    assert "40 cases drawn, from 3 topics" in ended.out and "--floor" not in ended.out
     assert "The smallest gain that they find four times out of five is 0." in ended.out
     made = manifest(out)
     assert made["version"] == 1 and [side["name"] for side in made["sides"]] == ["test", "dev"]
@@ -59,17 +59,25 @@ def test_a_next_version_keeps_labels_and_what_was_taken_out_stays_out(
     rows[0]["expected_output"] = "Ask the courier."
     write_rows(out / "cases.jsonl", rows)
     labelled = load_cases(CaseSource(str(out / "cases.jsonl"))).digest
+    assert load_cases(CaseSource(str(out / "cases.jsonl"))).notes == ()  # one was taken out
     ended = build(pool, "--n", 90, "--out", out)
     assert ended.code == 0, ended.err
     assert "Version 2: 68 added, 0 dropped, 19 kept; the files were edited since" in ended.out
     now = rows_of(out / "cases.jsonl")
     assert len(now) == 87 and gone["input"] not in {row["input"] for row in now}
     assert [row["id"] for row in now[:19]] == [row["id"] for row in rows]
+    assert now[0]["source"] == rows[0]["source"] != "earlier version"
     assert now[0]["expected_output"] == "Ask the courier." and now[0]["group"] == rows[0]["group"]
     assert rows_of(out / "v1" / "cases.jsonl") == rows
     assert manifest(out / "v1")["sides"][0]["digest"] == labelled
     assert manifest(out)["earlier"][0]["digests"] == {"cases": labelled}
     assert manifest(out)["removed"] == [gone["id"]]
+    write_rows(out / "cases.jsonl", [{**row, "expected_output": "Yes."} for row in now])
+    (note,) = load_cases(CaseSource(str(out))).notes
+    assert note.endswith(
+        "version 2 of the evaluation set set (cases.jsonl, edited since it was built)"
+    )
+    write_rows(out / "cases.jsonl", now)
     again = build(pool, "--n", 90, "--out", out)
     assert again.code == 0 and "Nothing changed: the folder keeps version 2." in again.out
     assert not (out / "v2").exists()
@@ -85,6 +93,9 @@ def test_cases_that_a_model_was_trained_on_since_leave_the_set(pool: str, tmp_pa
     )
     ended = build(pool, "--n", 20, "--train", train, "--out", out)
     assert ended.code == 0 and "5 added, 5 dropped, 15 kept" in ended.out
+    ended = build(pool, "--n", 30, "--out", out)
+    assert ended.code == 0 and "version 2 was compared with training data; without" in ended.out
+    assert "repeat another question, or a case that the set has" in ended.out
 
 
 def test_chats_systems_contexts_and_references_come_back_as_they_were(tmp_path: Path) -> None:
@@ -134,6 +145,11 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "train": (("POOL", "--out", "set", "--train", "none.jsonl"), "--train none.jsonl"),
     "like": (("POOL", "--out", "set", "--like", "none"), "none"),
     "both": (("POOL", "--out", "set", "--spread", "0.2", "--disagreement", "0.1"), "same thing"),
+    "a file as folder": (("POOL", "--out", "POOL"), "is a file; name a folder"),
+    "dataset_split": (
+        ("POOL", "--out", "set", "--dataset_split", "test"),
+        "cases build reads every file",
+    ),
     "seed of diff": (("diff", "a", "b", "--seed", "1"), "--seed: cases diff has no use for it"),
 }
 
@@ -148,6 +164,11 @@ def test_what_cannot_be_asked_for_is_refused(
     ended = main("cases", *typed) if typed[0] == "diff" else build(*typed)
     assert ended.code == 2 and message in ended.err
     assert not (tmp_path / "set").exists()
+
+
+def test_a_small_draw_says_that_the_floor_is_out_of_reach(pool: str, tmp_path: Path) -> None:
+    ended = build(pool, "--n", 9, "--topics", 3, "--out", tmp_path / "set")
+    assert "--floor 5: 9 cases in 3 topics leave room for 3 each" in ended.out
 
 
 def test_a_folder_with_other_files_is_not_written_over(pool: str, tmp_path: Path) -> None:

@@ -144,6 +144,15 @@ def test_a_run_on_the_set_marks_no_case(overlapping: tuple[str, str], tmp_path: 
     assert counts["copied"] == counts["near"] == 0, counts
     digests = summary["provenance"]["digests"]
     assert digests["data set's content"] == manifest["sides"][0]["digest"]
+    assert "the cases are version 1 of the evaluation set set (cases.jsonl)" in ended.out
+
+
+def test_training_rows_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    pool = write_questions(tmp_path / "pool.jsonl", questions(9))
+    train = Path(write_questions(tmp_path / "train.jsonl", questions(4, 5)))
+    train.write_bytes(train.read_bytes()[:-9])
+    (note,) = build_from(pool, train=(str(train),)).pool.notes
+    assert note.startswith("1 row of the training data cannot be read")
 
 
 def test_a_pool_that_stands_in_the_training_data_is_refused(tmp_path: Path) -> None:

@@ -89,6 +89,12 @@ def test_a_next_version_keeps_its_topics_and_their_names() -> None:
         find_topics(in_order([*earlier, *new]), replace(REQUEST, n_topics=5))
 
 
+def test_a_set_without_topics_gets_some_when_it_has_grown() -> None:
+    earlier = [replace(row, place=EARLIER, topic=ONE_TOPIC) for _, row in themed(9)]
+    rows, _ = find_topics(in_order([*earlier, *(row for _, row in themed(60, 1))]), REQUEST)
+    assert len({row.topic for row in rows}) == 3 and ONE_TOPIC not in {row.topic for row in rows}
+
+
 def test_without_scikit_learn_there_is_one_topic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "find_spec", lambda name: None)
     rows = in_order(row for _, row in themed(60))
@@ -98,6 +104,9 @@ def test_without_scikit_learn_there_is_one_topic(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(OptionError, match="--topics needs scikit-learn: pip install"):
         find_topics(rows, REQUEST)
     assert find_topics(rows, replace(REQUEST, n_topics=1))[1] == ()
+    known = [replace(rows[0], topic="a", place=EARLIER), replace(rows[1], topic="b", place=EARLIER)]
+    with pytest.raises(OptionError, match="the topics of set need scikit-learn"):
+        find_topics([*known, *rows[2:]], replace(REQUEST, n_topics=None))
 
 
 def test_groups_may_be_the_topics() -> None:

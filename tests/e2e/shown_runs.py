@@ -113,6 +113,13 @@ def _gate(folder: Path) -> str:
     return ended.out
 
 
+def _set(folder: Path) -> str:
+    files = (str(FOLDER / "cases.jsonl"), "--train", str(FOLDER / "train.jsonl"))
+    ended = main("cases", "build", *files, "--out", str(folder / "set"), COLUMNS="100")
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
 def _repeats(folder: Path) -> str:
     cases = _cases()
     again = [{**row, "id": f"again-{row['id']}"} for row in cases[:_N_REPEATS]]
@@ -191,6 +198,7 @@ RUNS: dict[str, Callable[[Path], str]] = {
     "early": _early,
     "repeats": _repeats,
     "gate": _gate,
+    "set": _set,
     "labels": lambda folder: _examples(folder, "tickets.jsonl"),
     "objects": _objects,
 }
