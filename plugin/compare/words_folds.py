@@ -88,7 +88,7 @@ def fold_lines(facts: PooledFacts, gains: FoldGains | None) -> tuple[str, ...]:
         lines.append(_gains_line(gains))
         if gains.homogeneity is not None:
             lines.append(_differ_line(gains.homogeneity, len(gains.rows)))
-    lines.append(_training_line(facts))
+    lines.append(_training_line(facts, gains))
     return tuple(lines)
 
 
@@ -120,21 +120,28 @@ def _differ_line(found: Homogeneity, n_folds: int) -> str:
             f"The gains of the folds differ no more than chance explains ({p}). With "
             f"{n_folds} folds only large differences between adapters would show."
         )
-    ends = format_interval(found.ci_low, found.ci_high, signed=True)
     return (
-        f"The gains of the folds differ more than chance explains ({p}): from adapter to "
-        f"adapter the gain varies by about {format_number(found.spread)} (standard deviation). "
-        f"The interval above is too narrow for the next adapter. With the fold as the unit the "
-        f"gain is {format_number(found.mean, signed=True)} ({ends}, {n_folds} folds)."
+        f"The gains of the folds differ more than chance explains ({p}): from adapter to adapter "
+        f"the gain varies by about {format_number(found.spread)} (standard deviation), so the "
+        "interval above is too narrow for the next adapter."
     )
 
 
-def _training_line(facts: PooledFacts) -> str:
+def _training_line(facts: PooledFacts, gains: FoldGains | None) -> str:
+    """Say what the interval does not cover, and give one that covers more of it."""
     shared = ""
     if facts.n_folds > 2:
         share = (facts.n_folds - 2) / (facts.n_folds - 1)
         shared = f", and any two adapters share {format_percent(share)} of their training rows"
-    return (
+    line = (
         "The interval covers the choice of cases, and the variation of training only in part: each "
         f"fold was trained once{shared}."
+    )
+    if gains is None or (found := gains.homogeneity) is None:
+        return line
+    ends = format_interval(found.ci_low, found.ci_high, signed=True)
+    n = len(gains.rows)
+    return (
+        f"{line} With the fold as the unit, which allows for adapters that differ, the gain is "
+        f"{format_number(found.mean, signed=True)} ({ends}, {n} folds)."
     )

@@ -391,4 +391,5 @@ def test_adapters_that_differ_are_pointed_out(folds: Folds, tmp_path: Path) -> N
     assert ended.code == 0, ended.err
     text = summary(out)["verdict"]["text"]
     assert "The gains of the folds differ more than chance explains (p" in text
-    assert "The interval above is too narrow for the next adapter" in text
+    assert "so the interval above is too narrow for the next adapter" in text
+    assert "With the fold as the unit, which allows for adapters that differ, the gain is" in text
