@@ -120,6 +120,14 @@ def _set(folder: Path) -> str:
     return ended.out
 
 
+def _folds(folder: Path) -> str:
+    data = str(FOLDER / "cases.jsonl")
+    words = ("--folds", "3", "--out", str(folder / "folds"))
+    ended = main("cases", "build", data, *words, COLUMNS="100")
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
 def _repeats(folder: Path) -> str:
     cases = _cases()
     again = [{**row, "id": f"again-{row['id']}"} for row in cases[:_N_REPEATS]]
@@ -199,6 +207,7 @@ RUNS: dict[str, Callable[[Path], str]] = {
     "repeats": _repeats,
     "gate": _gate,
     "set": _set,
+    "folds": _folds,
     "labels": lambda folder: _examples(folder, "tickets.jsonl"),
     "objects": _objects,
 }
