@@ -2,8 +2,8 @@
 
 - A case's side follows from its rank, which is made of its content or its cluster's name alone. So
   whatever is added to the pool, no case changes its side.
-- Within a topic, cases are drawn by a number that is made of content and seed. A larger draw holds
-  the smaller one; with added rows, a case leaves only where new ones come before it.
+- Within a topic, cases are drawn by a number that is made of content and seed. So a larger draw
+  from it holds the smaller one; with added rows, a case leaves only where new ones come before it.
 - Cases of an earlier version are always drawn, and keep their side.
 """
 

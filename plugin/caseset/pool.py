@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from plugin.cache import content_key
@@ -52,6 +52,7 @@ class PoolReader:
     first_bad: str = ""
     n_answers: int = 0
     notes: list[str] = field(default_factory=list)
+    _missing: set[str] = field(default_factory=set, repr=False)
 
     def rows(self, check: Callable[[int], None] = lambda n: None) -> Iterator[PoolRow]:
         """Yield the usable rows.
@@ -70,6 +71,7 @@ class PoolReader:
     ) -> Iterator[tuple[Mapping[str, object], PoolRow]]:
         """Yield the usable rows, each with the cells that it was read from (see `rows`)."""
         n_read = 0
+        self._missing = {one.name for one in fields(Columns) if _is_named(self.columns, one.name)}
         for name in list_files(self.names):
             self.sources[name] = 0
             for cells, row in self._rows_of(name):
@@ -78,6 +80,12 @@ class PoolReader:
                 if not n_read % _LOOK_EVERY:
                     check(n_read)
                 yield cells, row
+        if self._missing:
+            named = (f"--{one}_column {getattr(self.columns, one)}" for one in self._missing)
+            raise DataError(
+                f"{', '.join(sorted(named))}: no file has this column; correct the name, or leave "
+                "the option out"
+            )
 
     def _rows_of(self, name: str) -> Iterator[tuple[Mapping[str, object], PoolRow]]:
         layout: Layout | None = None
@@ -98,19 +106,31 @@ class PoolReader:
                 yield row.cells, made
 
     def _lay_out(self, name: str, table: Table) -> Layout:
-        """Return how to read a file; one column with a usual name is the question."""
+        """Return how to read a file; one column with a usual name is the question.
+
+        A column that the user named may be missing in some files, but not in all.
+        """
         template = parse_template(self.input_template) if self.input_template else None
-        layout, problems = lay_out(self.columns, template, table)
-        plain = self.columns.input == Columns().input and template is None
+        named = {one.name: getattr(self.columns, one.name) for one in fields(Columns)}
+        here = {field: name for field, name in named.items() if name in table.columns}
+        self._missing -= here.keys()
+        columns = Columns(**here)
+        layout, problems = lay_out(columns, template, table)
+        plain = columns.input == Columns().input and template is None
         if layout.asked is None and plain:
             usual = next((one for one in USUAL_INPUTS if one in table.columns), None)
             if usual is not None:
-                layout, problems = lay_out(replace(self.columns, input=usual), None, table)
+                layout, problems = lay_out(replace(columns, input=usual), None, table)
         if not table.rows:
             problems = ["there are no rows"]
         if problems:
             raise DataError(f"{name} cannot be used as it is: {'; '.join(problems)}")
         return layout
+
+
+def _is_named(columns: Columns, name: str) -> bool:
+    """Return whether the user named another column than the usual one."""
+    return bool(getattr(columns, name) != getattr(Columns(), name))
 
 
 def list_files(names: Sequence[str]) -> list[str]:

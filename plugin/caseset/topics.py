@@ -22,6 +22,9 @@ from plugin.languages import is_common_word
 from plugin.memorisation.texts import is_sign, words_of
 from plugin.memorisation.training import asked_text
 
+OTHER = "other questions"
+"""The topic of questions whose words no other one has."""
+
 NO_GROUP = "without a group"
 INSTALL = "pip install -r requirements-cases.txt -c constraints/default.txt"
 
@@ -137,13 +140,19 @@ def _cluster(texts: Sequence[str], rows: Sequence[PoolRow], n: int, seed: int) -
     except ValueError:  # no term is in several texts but not in all
         return None
     weights = vectorizer.transform(texts)
+    has_terms = np.asarray(weights.getnnz(axis=1)) > 0
     places = _places(weights, len(fitted), seed)
     own = ["" if row.topic == ONE_TOPIC else row.topic for row in rows]
     if any(own):
-        return _nearest_known(places, own)
-    labels = _k_means(places, len(fitted), n, seed)
-    names = _name_topics(weights, labels, vectorizer.get_feature_names_out())
-    return [names[label] for label in labels.tolist()]
+        found = _nearest_known(places, own)
+    else:
+        labels = _k_means(places, has_terms, n, seed)
+        names = _name_topics(weights, labels, vectorizer.get_feature_names_out())
+        found = [names[label] for label in labels.tolist()]
+    return [
+        topic or (name if has else OTHER)
+        for topic, name, has in zip(own, found, has_terms.tolist(), strict=True)
+    ]
 
 
 def _places(weights: Any, n_fitted: int, seed: int) -> Matrix:
@@ -166,10 +175,13 @@ def _unit(places: Matrix) -> Matrix:
     return found
 
 
-def _k_means(places: Matrix, n_fitted: int, n: int, seed: int) -> NDArray[np.int64]:
+def _k_means(places: Matrix, has_terms: NDArray[np.bool_], n: int, seed: int) -> NDArray[np.int64]:
+    """Return the number of each text's topic; that of a text without terms says nothing."""
     from sklearn.cluster import KMeans
 
-    made = KMeans(n, n_init=4, random_state=seed).fit(places[:n_fitted])
+    fitted = places[:_N_FITTED][has_terms[:_N_FITTED]]
+    n_different = len(np.unique(fitted.round(9), axis=0))
+    made = KMeans(min(n, n_different), n_init=4, random_state=seed).fit(fitted)
     return np.asarray(made.predict(places), np.int64)
 
 
@@ -196,7 +208,7 @@ def _name_topics(weights: Any, labels: NDArray[np.int64], terms: Any) -> dict[in
         ahead = own - whole
         order = np.lexsort((terms, -np.round(ahead, 9)))
         heavy = [str(terms[at]) for at in order[:_N_NAMED] if ahead[at] > 0]
-        name = ", ".join(heavy) or "other questions"
+        name = ", ".join(heavy) or OTHER
         while name in names.values():
             name += "'"
         names[label] = name

@@ -80,6 +80,16 @@ def test_columns_may_be_named(tmp_path: Path) -> None:
         read(file)
 
 
+def test_a_named_column_may_be_missing_in_some_files_but_not_in_all(tmp_path: Path) -> None:
+    one = write_rows(tmp_path / "one.jsonl", [{"input": "Why?", "user": "u1"}])
+    other = write_rows(tmp_path / "other.jsonl", [{"messages": TURNS}])
+    rows = list(PoolReader((one, other), Columns(cluster="user")).rows())
+    assert [row.case.cluster for row in rows] == ["u1", None]
+    for columns in (Columns(cluster="usr"), Columns(input="q")):
+        with pytest.raises(DataError, match="(--cluster_column usr|--input_column q): no file has"):
+            list(PoolReader((one, other), columns).rows())
+
+
 def test_a_file_that_was_cut_off_gives_what_stands_before_the_cut(tmp_path: Path) -> None:
     whole = Path(write_questions(tmp_path / "pool.jsonl", questions(30)))
     whole.write_bytes(whole.read_bytes()[:-40])

@@ -11,7 +11,7 @@ import pytest
 from plugin.caseset import topics
 from plugin.caseset.records import EARLIER, ONE_TOPIC, BuildRequest, PoolRow
 from plugin.caseset.repeats import in_order
-from plugin.caseset.topics import NO_GROUP, find_topics, terms_of, usual_number
+from plugin.caseset.topics import NO_GROUP, OTHER, find_topics, terms_of, usual_number
 from plugin.errors import OptionError
 from tests.caseset.samples import pool_row, questions
 
@@ -73,6 +73,21 @@ def test_mixed_languages_are_told_apart() -> None:
     truth = {row.key: name for name, row in themed(60)}
     found, _ = find_topics(in_order(rows), replace(REQUEST, n_topics=5))
     assert agreement(found, {row.key: truth.get(row.key, "zh") for row in rows}) > 0.95
+
+
+def test_a_question_with_words_of_its_own_is_in_no_topic_of_others() -> None:
+    rows = in_order([*(row for _, row in themed(60)), pool_row("Xylophon Quark Zwetschge?")])
+    found, _ = find_topics(rows, REQUEST)
+    (alone,) = [row for row in found if "Quark" in row.case.input]
+    assert alone.topic == OTHER and len({row.topic for row in found}) == 4
+
+
+def test_more_topics_than_different_questions_are_not_made_up(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    rows = [pool_row(f"parcel {word}") for word in ("late", "lost", "wet")] * 4
+    found, _ = find_topics(in_order(rows), replace(REQUEST, n_topics=9))
+    assert len({row.topic for row in found}) <= 3 and not recwarn.list
 
 
 def test_a_next_version_keeps_its_topics_and_their_names() -> None:
