@@ -22,7 +22,8 @@ Floats = NDArray[np.float64]
 ALPHA = 0.05
 """With a smaller p the folds are said to differ."""
 
-_TINY = 1e-9
+_TINY, _ROUNDING = 1e-9, 1e-12
+"""How much smaller a sum of squares may be that counts as the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +164,14 @@ def homogeneity(folds: Sequence[Units], seed: int, n_resamples: int) -> Homogene
     means = np.array([one.sums.sum() / one.sizes.sum() for one in folds])
     weights = np.array([one.sizes.sum() for one in folds])
     own = float(_between(sums[None], sizes[None], ends)[0])
+    least = own * (1 - _TINY) - _ROUNDING * float(np.square(sums).sum())
     rng, n_as_large, left = np.random.default_rng(seed), 1, n_resamples - 1
     while left > 0:
         order = rng.permuted(
             np.broadcast_to(np.arange(len(sums)), (min(left, 1_000), len(sums))), axis=1
         )
         drawn = _between(sums[order], sizes[order], ends)
-        n_as_large += int((drawn >= own - _TINY * max(1.0, own)).sum())
+        n_as_large += int((drawn >= least).sum())
         left -= len(order)
     half = t_quantile(len(folds) - 1) * float(means.std(ddof=1)) / math.sqrt(len(folds))
     return Homogeneity(

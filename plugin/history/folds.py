@@ -243,10 +243,13 @@ def _merged(folds: Sequence[_Fold], sides: Sequence[Side], name: str) -> Side:
             digest=content_key(sorted(one.digest for one in known)),
             n_rows=max(one.n_rows for one in known),
         )
-        if known
+        if len(known) == len(sides)
         else None,
         marks={
-            key: one for fold, side in each for key, one in side.marks.items() if key in fold.cases
+            key: one
+            for fold, side in each
+            for key, one in side.marks.items()
+            if key in fold.cases and len(known) == len(sides)
         },
         notes=(),
     )

@@ -87,6 +87,13 @@ def test_spread_and_interval_by_hand() -> None:
     assert found.p_value == pytest.approx(1 / 3, abs=0.05)  # 2 of the 6 ways to choose two of four
 
 
+def test_the_unit_of_the_metric_does_not_matter() -> None:
+    folds = draw(1, (30, 30, 30), (0.0, 0.0, 0.8))
+    tiny = [units(list(one.sums * 1e-6)) for one in folds]
+    found = [homogeneity(one, seed=0, n_resamples=500) for one in (folds, tiny)]
+    assert found[0] and found[1] and found[0].p_value == found[1].p_value < 0.01
+
+
 def test_equal_folds_do_not_differ() -> None:
     found = homogeneity([units([0.0] * 5), units([0.0] * 7)], seed=0, n_resamples=100)
     assert found is not None and (found.p_value, found.spread, found.q) == (1.0, 0.0, None)

@@ -262,6 +262,16 @@ def test_cases_in_the_training_data_of_their_adapter_are_left_out(folds: Folds) 
     assert sorted(one.mark for one in found.sides[-1].marks.values()) == ["clean", "near"]
 
 
+def test_marks_of_some_folds_alone_decide_nothing(folds: Folds) -> None:
+    """Else the cases of the other folds would count as what they were never looked at for."""
+    near = tuple(mark(str(n), "near") for n in range(1, 9))
+    folds.add("a", [make_row(n) for n in range(12)], marks=near)
+    folds.add("b", [make_row(n) for n in range(20, 32)])
+    found = folds.pool()
+    assert found.sides[-1].training is None and not found.sides[-1].marks
+    assert any("saw their cases" in note and " b " in note for note in found.sides[0].notes)
+
+
 def test_an_adapter_that_was_trained_on_its_own_fold_is_refused(folds: Folds) -> None:
     folds.add("a", [make_row(n) for n in range(12)], marks=())
     marks = tuple(mark(str(n), "copied") for n in range(1, 8))
