@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from pathlib import Path
 
 from plugin.cache import content_key
@@ -24,6 +25,9 @@ from plugin.records import Case
 
 _TEXT_SUFFIX = ".txt"
 _LOOK_EVERY = 2_000
+_N_AT_ONCE = 2_000
+"""Lines of a text that are read at once."""
+
 _ID_DIGITS = 12
 
 
@@ -175,17 +179,26 @@ def _batches(name: str) -> Iterator[Table]:
     if path.suffix.lower() != _TEXT_SUFFIX:
         yield from read_batches(name)
         return
+    rows = _questions_in(path)
+    is_empty = True
+    while piece := tuple(islice(rows, _N_AT_ONCE)):
+        is_empty = False
+        yield Table(("input",), piece)
+    if is_empty:
+        raise DataError(f"{path} is empty; write one question per line")
+
+
+def _questions_in(path: Path) -> Iterator[Row]:
+    """Yield the lines of a text that are not blank."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            lines = [(n, line.strip()) for n, line in enumerate(file, 1)]
+            for number, line in enumerate(file, 1):
+                if question := line.strip():
+                    yield Row(number, f"line {number}", {"input": question})
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8: {error.reason}; save it as UTF-8") from error
-    rows = [Row(n, f"line {n}", {"input": line}) for n, line in lines if line]
-    if not rows:
-        raise DataError(f"{path} is empty; write one question per line")
-    yield Table(("input",), tuple(rows))
 
 
 def as_pool_row(case: Case, place: str, has_own_id: bool = False) -> PoolRow:

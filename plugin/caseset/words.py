@@ -79,7 +79,7 @@ def power_lines(made: CaseSet) -> Iterator[str]:
     yield f"{where}{cases_text(first.n)}{clusters}. {gain_text(first)}"
     yield needed_text(first)
     if others := [_if_assumed(one) for one in made.powers[1:]]:
-        yield f"It would be {', and '.join(others)}."
+        yield f"The smallest gain would be {', and '.join(others)}."
 
 
 def _if_assumed(power: Power) -> str:
