@@ -60,10 +60,12 @@ def write_folds(made: FoldSet, folder: Path) -> list[Path]:
     as_chat = any(_is_chat(row.case) for row in made.test) or any(
         _is_chat(one.row.case) for fold in made.folds for one in fold.train
     )
+    has_several = any(row.case.references for row in made.test)
+    keeps = len(columns_of_files(made)) == 1
     paths, entries = list[Path](), list[ManifestFold]()
     for fold in made.folds:
-        train = _jsonl(_train_row(one, as_chat) for one in fold.train)
-        test = _jsonl(_test_row(row, as_chat) for row in fold.test)
+        train = _jsonl(_train_row(one, as_chat, keeps) for one in fold.train)
+        test = _jsonl(_test_row(row, as_chat, has_several) for row in fold.test)
         paths += write_files(folder / fold.name, {TRAIN: train, TEST: test})
         entries.append(
             ManifestFold(
@@ -92,21 +94,36 @@ def _for_trainers(case: Case, as_chat: bool) -> dict[str, object]:
     return {"messages": [*turns, {"role": "assistant", "content": case.expected_output}]}
 
 
-def _train_row(one: SourceRow, as_chat: bool) -> dict[str, object]:
-    """Return the row as it was read, with the columns that trainers read."""
-    cells = {name: plain(value) for name, value in one.cells.items()}
+def columns_of_files(made: FoldSet) -> set[frozenset[str]]:
+    """Return the sets of columns of the files; more than one where they differ."""
+    found: dict[str, set[str]] = {}
+    for fold in made.folds:
+        for one in fold.train:
+            found.setdefault(one.row.place.partition(", ")[0], set()).update(one.cells)
+    return set(map(frozenset, found.values()))
+
+
+def _train_row(one: SourceRow, as_chat: bool, keeps: bool) -> dict[str, object]:
+    """Return the row as it was read, with the columns that trainers read.
+
+    Of files with different columns these alone: what some rows lack, nothing could read there.
+    """
     added = _for_trainers(one.row.case, as_chat)
+    if not keeps:
+        return added
+    cells = {name: plain(value) for name, value in one.cells.items()}
     if "input" in cells and "expected_output" not in cells:
         added["expected_output"] = one.row.case.expected_output
     return {**cells, **{name: value for name, value in added.items() if name not in cells}}
 
 
-def _test_row(row: PoolRow, as_chat: bool) -> dict[str, object]:
+def _test_row(row: PoolRow, as_chat: bool, has_several: bool) -> dict[str, object]:
+    """Return a case; where some have several right answers, all have the column for them."""
     case = row.case
     content: dict[str, object] = {
         "id": case.id,
         **_for_trainers(case, as_chat),
-        "expected_output": list(case.references),
+        "expected_output": list(case.right_answers) if has_several else None,
         "context": list(case.context),
         "group": case.group,
         "cluster": case.cluster,
@@ -136,6 +153,11 @@ def fold_lines(made: FoldSet, power: Power) -> Iterator[str]:
     """
     for note in made.notes:
         yield f"note: {note}"
+    if len(columns_of_files(made)) > 1:
+        yield (
+            "note: the files have different columns, so training rows keep only those that "
+            "trainers read"
+        )
     if made.n_without_answer:
         yield f"note: {rows_text(made.n_without_answer)} without an answer left out"
     n = len(made.test)

@@ -128,6 +128,49 @@ def test_trainers_and_this_program_read_both_files(tmp_path: Path) -> None:
     assert kept["prompt"] == kept["input"] and kept["completion"] == kept["expected_output"]
 
 
+def read_back(out: Path, fold: str) -> tuple[int, int, int, set[str | None]]:
+    """Rows in train.jsonl, those that can be read, tested cases, and all answers."""
+    train = out / fold / "train.jsonl"
+    data = TrainingData((str(train),))
+    rows = list(data.rows())
+    cases = load_cases(CaseSource(str(out / fold / "test.jsonl"))).cases
+    answers = {row.answer for row in rows} | {case.expected_output for case in cases}
+    return len(train.read_text().splitlines()), len(rows), len(cases), answers
+
+
+def test_files_of_different_columns_are_read_back_whole(tmp_path: Path) -> None:
+    """Of columns that only some rows have, others would have nothing to read."""
+    first = answered(questions(12))
+    other = [
+        {
+            "messages": [{"role": "user", "content": one["input"]}]
+            + [{"role": "assistant", "content": one["expected_output"]}]
+        }
+        for one in answered(questions(12, 1), 1)
+    ]
+    names = [write_rows(tmp_path / f"{n}.jsonl", rows) for n, rows in enumerate((first, other))]
+    out = tmp_path / "folds"
+    ended = main("cases", "build", *names, "--folds", "2", "--out", str(out))
+    assert ended.code == 0, ended.err
+    assert "the files have different columns" in ended.out
+    n_train, n_read, n_cases, answers = read_back(out, "fold_1")
+    assert n_train == n_read and n_train + n_cases == 24 and len(answers) == 24
+
+
+def test_several_right_answers_beside_single_ones(tmp_path: Path) -> None:
+    rows = answered(questions(12))
+    for row in rows[::2]:
+        row["expected_output"] = [row["expected_output"], "or so"]
+    name, out = write_rows(tmp_path / "a.jsonl", rows), tmp_path / "folds"
+    ended = main("cases", "build", name, "--folds", "2", "--out", str(out))
+    assert ended.code == 0, ended.err
+    for fold in ("fold_1", "fold_2"):
+        n_train, n_read, n_cases, answers = read_back(out, fold)
+        assert n_train == n_read and None not in answers and len(answers) == n_train + n_cases
+    cases = load_cases(CaseSource(str(out / "fold_1" / "test.jsonl"))).cases
+    assert {len(case.right_answers) for case in cases} == {1, 2}
+
+
 def test_the_manifest_names_digests_and_questions(tmp_path: Path) -> None:
     name, out = write_rows(tmp_path / "a.jsonl", answered(questions(20))), tmp_path / "folds"
     assert main("cases", "build", name, "--folds", "2", "--out", str(out)).code == 0
