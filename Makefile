@@ -37,7 +37,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks
 
-SHIPPED := main.py setup.sh LICENSE requirements.txt requirements-anthropic.txt requirements-ray.txt requirements-torch.txt requirements-vllm.txt requirements-4bit.txt requirements-formats.txt requirements-bertscore.txt requirements-lm-eval.txt requirements-tensorboard.txt constraints plugin
+SHIPPED := main.py setup.sh LICENSE requirements.txt requirements-anthropic.txt requirements-ray.txt requirements-torch.txt requirements-vllm.txt requirements-4bit.txt requirements-formats.txt requirements-bertscore.txt requirements-lm-eval.txt requirements-tensorboard.txt requirements-cases.txt constraints plugin
 
 # The folders that hosts install, named after the plugin's uniqueId. The current host keeps a file
 # index.json of its own in a task's folder, and ours would replace it: its folder has none.
@@ -57,7 +57,7 @@ $(VENV)/.default: requirements.txt constraints/default.txt
 	$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.default requirements-dev.txt requirements-anthropic.txt requirements-formats.txt requirements-lm-eval.txt requirements-ray.txt
+$(VENV)/.dev: $(VENV)/.default requirements-dev.txt requirements-anthropic.txt requirements-cases.txt requirements-formats.txt requirements-lm-eval.txt requirements-ray.txt
 	$(PIP) -r requirements.txt -r requirements-dev.txt
 	@touch $@
 

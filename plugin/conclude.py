@@ -32,6 +32,7 @@ from plugin.compare.relative import n_judged, n_missing, win_scores
 from plugin.compare.samples import of_first_samples
 from plugin.compare.turns import turn_changes, turn_lines
 from plugin.compare.verdict import decide_verdict
+from plugin.compare.words_folds import look_at_folds, step_for_recipe
 from plugin.journal import Journal
 from plugin.latency.report import latency_of
 from plugin.latency.words import with_latency
@@ -113,32 +114,31 @@ def conclude(
         )
     told, samples = (params.task_settings, params.seed, n_resamples), journal.sample_scores()
     task = task_results(evidence, read.answers, *told, samples)
+    dirty = memory.not_deciding if memory else ()
+    folds = look_at_folds(header.pooled, evidence, verdict.primary_metric, dirty, settings)
     notes = _notes(journal, read, task, summaries, comparisons, verdict.variant)
     turns = turn_changes(evidence, params.seed, n_resamples)
     notes = (*turn_lines(turns, header.metrics), *notes)
     verdict = compared.add_lines(replace(verdict, details=(*verdict.details, *notes)))
-    if memory is not None:
-        verdict = replace(verdict, details=(*memory.lines, *verdict.details))
     drawn = params.sampling, params.judge_repeats
     sampling = find_sampling(journal, evidence, comparisons, *drawn)
-    if sampling is not None:
-        verdict = replace(verdict, details=(*sampling.lines, *verdict.details))
+    first = [line for view in (sampling, folds, memory) if view for line in view.lines]
+    verdict = replace(verdict, details=(*first, *verdict.details))
     trust = _add_readings(trust, journal, read, comparisons, verdict, settings)
     trust = _add_human_views(trust, journal.state, read, comparisons, draw)
-    if choices is not None:
-        trust = replace(trust or Trust(), choices=choices)
+    trust = trust if choices is None else replace(trust or Trust(), choices=choices)
     verdict = _with_repeats(_add_trust_lines(verdict, header.judge, trust), evidence.cases)
     certificates = certificates_of_run(journal, header.variants, evidence.cases, read.completions)
     capability = _capability_of(journal, evidence.names)
     latency = latency_of(journal, evidence.names, evidence.cases, params.seed)
-    verdict = with_latency(with_capability(verdict, capability), latency)
     collapse = find_collapse(evidence.cases, header.variants, read.answers)
+    verdict = with_latency(with_capability(verdict, capability), latency)
     verdict = lead_with_certificates(verdict, certificates)
     found = _Facts(certificates, trust, compared, collapse)
     standing = _standing(verdict, decisive, read, journal.state, found)
     standing = replace(standing, is_partial=settings.partial)
     return Report(
-        verdict=replace(verdict, next_step=next_step(standing)),
+        verdict=replace(verdict, next_step=step_for_recipe(next_step(standing), folds)),
         judge=header.judge,
         variants=header.variants,
         metrics=header.metrics,
@@ -162,6 +162,7 @@ def conclude(
         latency=latency,
         choices=accepted.of_variants,
         memorisation=memory,
+        folds=folds,
         trainings=view_trainings(journal.state.curves, verdict.harms, capability),
         turns=turns,
         sampling=sampling,

@@ -43,7 +43,7 @@ _PREFERENCE_TOKENS = 350
 _REASONS_TOKENS = 120
 """Tokens of our own words in a question of which completion is better, and of its answer."""
 
-_JSON_TOKENS = 10
+JSON_TOKENS = 10
 """Tokens of the JSON around a rephrased question."""
 
 _FACTOR = 2
@@ -133,11 +133,17 @@ def forecast_rephrasing(
         kept = sum(answer is not None for answer in answers)
     share = 1 - kept / len(questions) if questions else 0.0
     n_read = share * sum(len(one.prompt) // CHARS_PER_TOKEN for one in questions)
-    n_written = share * sum(_JSON_TOKENS + len(one.text) // CHARS_PER_TOKEN for one in questions)
+    n_written = share * sum(JSON_TOKENS + len(one.text) // CHARS_PER_TOKEN for one in questions)
     found = [Forecast(len(questions) - kept, round(n_read), round(n_written), kept)]
     if not found[0].n_calls:
         return ""
     return _calls_text(found, "rephrasing training questions") + _cost_text(found, [judge], judging)
+
+
+def forecast_writing(what: str, n_calls: int, n_read: int, n_written: int, judging: Judging) -> str:
+    """Return in words what so many calls of the first judge take; nothing is in the cache."""
+    found = [Forecast(n_calls, n_read, n_written, 0)]
+    return _calls_text(found, what) + _cost_text(found, judging.judges[:1], judging)
 
 
 def _calls_text(found: Sequence[Forecast], what: str = "judging") -> str:

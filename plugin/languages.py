@@ -63,6 +63,11 @@ _LEAST_WORDS, _LEAST_COMMON, _COMMON_SHARE, _CLEARLY = 8, 3, 0.15, 1.5
 """A language is known from so many words, so many common ones, and this factor over the next."""
 
 
+def is_common_word(word: str) -> bool:
+    """Return whether nearly every sentence of some language has this word, in lower case."""
+    return word in _LANGUAGES_WITH
+
+
 class Language(NamedTuple):
     """Script and language of a text; "" for one that is not known."""
 

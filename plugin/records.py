@@ -27,6 +27,9 @@ prompts, each is shown as this word, a space, and a name of its own."""
 RIVAL = "rival"
 """Before the name of another model that the tuned ones are measured against, and a space."""
 
+SYNTHETIC = "synthetic"
+"""The group of the cases whose questions a judge wrote."""
+
 DATA = "data set"
 """What stands in a variant's place where a metric judges the case and no completion."""
 
@@ -401,11 +404,7 @@ class Preference:
         """Return whether the winner changed with the order; a flip counts as a tie."""
         if self.first is None or self.second is None:
             return False
-        return _sign(self.first) != _sign(self.second)
-
-
-def _sign(level: int) -> int:
-    return (level > 0) - (level < 0)
+        return (self.first > 0, self.first < 0) != (self.second > 0, self.second < 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,42 @@ class SweepFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FoldFacts:
+    """One fold: a run whose adapter was trained on the other folds.
+
+    Attributes:
+        name: as shown.
+        source: its run, for the reader.
+        case_ids: its cases, as they are named where the folds are pooled.
+        is_checked: whether its run compared the cases with the adapter's training data.
+        n_left_out: cases that stand in that data, and are left out.
+    """
+
+    name: str
+    source: str
+    case_ids: tuple[str, ...]
+    is_checked: bool = False
+    n_left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PooledFacts:
+    """The folds of one recipe whose cases are put together, each scored by its own adapter.
+
+    Attributes:
+        variant: under what name the adapters are put together.
+        folds: those that are here.
+        n_folds: how many there are; as many as are here, where nobody says.
+        missing: those that are not here, by name.
+    """
+
+    variant: str
+    folds: tuple[FoldFacts, ...]
+    n_folds: int
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunHeader:
     """What a run is; written once, before anything is made.
 
@@ -74,6 +110,7 @@ class RunHeader:
         n_source_rows: rows of the data set, the unusable ones included.
         versions: of this program, its libraries, the engine and the platform.
         sweep: what a sweep of checkpoints is about; None for a run.
+        pooled: the folds of one recipe, where these are put together; None for others.
     """
 
     run_id: str
@@ -93,6 +130,7 @@ class RunHeader:
     n_source_rows: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     sweep: SweepFacts | None = None
+    pooled: PooledFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Stage(StrEnum):
     READ_INPUTS = "read data, model and adapter"
     READ_TRAINING = "compare with the training data"
     REPHRASE = "rephrase training questions"
+    WRITE_QUESTIONS = "write questions"
     LOAD_MODEL = "load model"
     READ_COMPLETIONS = "read completions"
     CERTIFY = "certify"

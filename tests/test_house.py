@@ -19,7 +19,7 @@ ORDER = (
     "| trust | capability latency | memorisation | report | hosts score_items "
     "| score follow_ups forecast proofs | plan | reopen | likelihoods "
     "| generate conclude ratings | gate load_step "
-    "| run | sweep | certifying history reading_curves | typed | cli"
+    "| run | sweep | caseset | certifying history reading_curves | typed | cli"
 )
 """A package or file of `plugin/` imports only what stands in a group before its own."""
 
@@ -64,11 +64,13 @@ HEAVY = {
                 "radar",
                 "samples_chart",
                 "latency_chart",
+                "folds_chart",
             ),
         )
     ),
     "tensorboard": ("training/tables.py",),
     "lm_eval": ("capability/harness.py", "capability/harness_model.py"),
+    "sklearn": ("caseset/topics.py",),
     "pickle": (),
 }
 """Which files import a heavy (or, for pickle, a dangerous) library."""

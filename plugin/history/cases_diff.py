@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plugin.caseset.command import start_build
 from plugin.errors import OptionError
 from plugin.history.sides import case_keys
 from plugin.hosts.folder import FolderHost
 from plugin.load.cases import load_cases
-from plugin.plan.commands_records import CASES_OPTIONS
+from plugin.plan.commands_cases import CASES_OPTIONS, refuse_build_options
 from plugin.plan.params import Params
 from plugin.plan.plan import case_source
 from plugin.records import Case
@@ -71,10 +72,13 @@ def _own_id(case: Case) -> object:
     return None if case.id.isdecimal() else case.id
 
 
-def start_cases(given: Mapping[str, Any], host: FolderHost) -> int:
+def start_cases(given: dict[str, Any], host: FolderHost) -> int:
     """Do what the words after `cases` say; return the exit code."""
-    if given["what"] != "diff" or len(given["sets"]) != 2:
-        raise OptionError("cases needs a word and two evaluation sets: cases diff OLD NEW")
+    if given["what"] == "build":
+        return start_build(given, host)
+    refuse_build_options(given)
+    if len(given["sets"]) != 2:
+        raise OptionError("cases diff needs two evaluation sets: cases diff OLD NEW")
     old, new = (_read_set(name, given) for name in given["sets"])
     found = diff_cases(old, new)
     host.log(

@@ -9,6 +9,7 @@ from typing import Any
 
 from plugin.errors import OptionError
 from plugin.history.compare_sides import compare
+from plugin.history.folds import compare_folds
 from plugin.history.scored import ScoredFile, make_specs
 from plugin.history.scored_layouts import read_scored
 from plugin.history.sides import Side, run_side, scored_side
@@ -20,6 +21,8 @@ _NAMED = re.compile(r"([^=/\\]+)=(.+)", re.DOTALL)
 def start_compare(given: Mapping[str, Any], host: FolderHost) -> int:
     """Compare the runs, or the files of scores, that were named; return the exit code."""
     runs, scored = given["runs"] or (), given["scored"] or ()
+    if given["folds"]:
+        return _start_folds(runs, given, host)
     if runs and scored:
         raise OptionError(
             "name earlier runs, or files of scores with --scored, but not both: their cases have "
@@ -33,6 +36,14 @@ def start_compare(given: Mapping[str, Any], host: FolderHost) -> int:
     host.out, host.goes_on = given["out"] or "", False
     sides = _scored_sides(scored, given) if scored else _run_sides(runs, given)
     compare(sides, given["primary_metric"] or "", host)
+    return 0
+
+
+def _start_folds(words: Sequence[str], given: Mapping[str, Any], host: FolderHost) -> int:
+    if unused := [name for name in ("scored", "lower_is_better", "margin") if given[name]]:
+        raise OptionError(f"--folds takes runs, and --{unused[0]} is for scores of other tools")
+    host.out, host.goes_on = given["out"] or "", False
+    compare_folds([_split_run(word) for word in words], given["primary_metric"] or "", host)
     return 0
 
 

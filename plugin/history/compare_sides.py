@@ -27,7 +27,7 @@ from plugin.reopen import require_writable
 from plugin.report import write_report
 from plugin.report.record import Report
 from plugin.run import exit_now
-from plugin.run_facts import RunHeader, RunState
+from plugin.run_facts import PooledFacts, RunHeader, RunState
 from plugin.worker import Stage, Worker
 
 _NO_CERTIFICATE = "compared from results that were there already"
@@ -48,13 +48,21 @@ _OF_ITS_RUN = {
 """Options that a comparison does not take over from the last run, with what they are instead."""
 
 
-def compare(sides: Sequence[Side], primary: str, host: Host) -> Report:
+def compare(
+    sides: Sequence[Side],
+    primary: str,
+    host: Host,
+    pooled: PooledFacts | None = None,
+    proof: str = _NO_CERTIFICATE,
+) -> Report:
     """Compare the sides with the first one, on the cases that all have; publish the result.
 
     Args:
         sides: two or more; the first is the baseline.
         primary: the metric that decides; "" for that of the last side's run, or the first one.
         host: opens the folder, and gets the results.
+        pooled: the folds of one recipe, where the sides are made of these.
+        proof: what is known of the certificates.
 
     Raises:
         UserError: when the sides have no case or no comparable metric in common, or the folder
@@ -67,9 +75,10 @@ def compare(sides: Sequence[Side], primary: str, host: Host) -> Report:
         specs, notes = comparable_metrics(sides)
         specs = _primary_first(specs, primary)
         header = _make_header(sides, cases, specs, (*_case_notes(sides, cases), *notes))
+        header = replace(header, pooled=pooled)
         folder = host.open(f"compare-{header.run_id}")
         with closing(_open_journal(folder, header)) as journal:
-            worker.run(lambda: _fill(journal, header, sides, cases))
+            worker.run(lambda: _fill(journal, header, sides, cases, proof))
             worker.progress.begin(Stage.COMPARE)
             report = worker.run(lambda: conclude(journal, progress=worker.progress))
             try:
@@ -91,7 +100,7 @@ def comparable_metrics(sides: Sequence[Side]) -> tuple[tuple[MetricSpec, ...], t
     common = [spec for spec in last.specs if all(spec.name in names for names in named)]
     kept, notes = list[MetricSpec](), list[str]()
     for spec in common:
-        if changed := _changed(spec.name, sides):
+        if changed := what_changed(spec.name, sides):
             notes.append(f"{spec.name} is left out, for it does not mean the same: {changed}")
         else:
             kept.append(spec)
@@ -111,7 +120,7 @@ def comparable_metrics(sides: Sequence[Side]) -> tuple[tuple[MetricSpec, ...], t
     return tuple(kept), tuple(notes)
 
 
-def _changed(metric: str, sides: Sequence[Side]) -> str:
+def what_changed(metric: str, sides: Sequence[Side]) -> str:
     """Return what a metric's scores depend on that is not the same on all sides; "" for nothing."""
     facts = [side.measured.get(metric, {}) for side in sides]
     names = dict.fromkeys(name for one in facts for name in one)
@@ -248,12 +257,16 @@ def _open_journal(folder: Path, header: RunHeader) -> Journal:
 
 
 def _fill(
-    journal: Journal, header: RunHeader, sides: Sequence[Side], cases: Mapping[str, Case]
+    journal: Journal,
+    header: RunHeader,
+    sides: Sequence[Side],
+    cases: Mapping[str, Case],
+    proof: str,
 ) -> None:
     """Write cases, scores, failures and answers of all sides, all of it or nothing."""
     with journal.transaction():
         journal.begin(header, tuple(cases.values()), ())
-        certificates = [not_applicable(side.name, _NO_CERTIFICATE) for side in sides[1:]]
+        certificates = [not_applicable(side.name, proof) for side in sides[1:]]
         journal.save_state(
             RunState(
                 certificates={one.variant: asdict(one) for one in certificates},

@@ -151,12 +151,13 @@ def run_side(folder: Path, wanted: str = "", name: str = "") -> Side:
     """
     journal = open_run(folder)
     try:
-        return _side_of(journal, folder, wanted, name)
+        return side_of(journal, folder, wanted, name)
     finally:
         journal.close()
 
 
-def _side_of(journal: Journal, folder: Path, wanted: str, name: str) -> Side:
+def side_of(journal: Journal, folder: Path, wanted: str, name: str) -> Side:
+    """Return a variant of the journal's run; the arguments are those of `run_side`."""
     header, state, params = journal.header, journal.state, parse_params(journal)
     variant = _choose_variant([*header.variants], folder, wanted)
     own, cases = variant.name, journal.cases()

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from plugin.errors import DataError, OptionError
 from plugin.load.cells import read_contexts, read_flag, read_text
@@ -27,7 +29,7 @@ from plugin.load.conversations import (
     split_turns,
     turn_ids,
 )
-from plugin.load.find import find_rows
+from plugin.load.find import MANIFEST, find_rows
 from plugin.load.readers import Row, Table
 from plugin.load.repeats import Repeats, cluster_repeats, count_repeats
 from plugin.load.retention import check_drawn, mark_retention
@@ -137,7 +139,7 @@ def load_cases(source: CaseSource) -> LoadedCases:
     return LoadedCases(
         cases=cases,
         failures=tuple(_bad_row_failures(bad, taken)),
-        digest=_digest_cases(cases),
+        digest=digest_cases(cases),
         n_source_rows=len(table.rows),
         source=source,
         repeats=count_repeats(cases),
@@ -146,6 +148,7 @@ def load_cases(source: CaseSource) -> LoadedCases:
             *spoken,
             *notes,
             *held,
+            *_set_notes(Path(os.path.expanduser(source.dataset_name)), cases),
         ),
     )
 
@@ -309,6 +312,21 @@ def _case_content(case: Case) -> list[object]:
     return [case.id, *parts, *retention, *references, *expect, *follows, *tests]
 
 
-def _digest_cases(cases: Sequence[Case]) -> str:
+def _set_notes(path: Path, cases: Sequence[Case]) -> tuple[str, ...]:
+    """Return which version of a set that `cases build` wrote these are; nothing for other cases."""
+    folder = path if path.is_dir() else path.parent
+    ids, digest = {case.id for case in cases}, digest_cases(cases)
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+        side = next(side for side in found["sides"] if set(side["ids"]) == ids)
+        text = f"the cases are version {found['version']} of the evaluation set {found['name']}"
+        edited = "" if side["digest"] == digest else ", edited since it was built"
+        return (f"{text} ({side['file']}{edited})",)
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return ()
+
+
+def digest_cases(cases: Sequence[Case]) -> str:
+    """Return the sha256 (64 hex digits) of the cases' content without metadata."""
     text = json.dumps([_case_content(case) for case in cases], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

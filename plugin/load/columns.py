@@ -17,7 +17,7 @@ from plugin.load.readers import Table
 CHATS = ("messages", "conversations")
 """Columns that hold chats in OpenAI's and in ShareGPT's files."""
 
-_USUAL_INPUTS = ("question", "prompt", "instruction", "query", "text")
+USUAL_INPUTS = ("question", "prompt", "instruction", "query", "text")
 _USUAL_OUTPUTS = tuple(
     "output answer response completion target reference label answers references targets".split()
 )
@@ -252,7 +252,7 @@ def _no_input_text(there: Sequence[str]) -> str:
     lower = {name.lower(): name for name in there}
     asked, answer = (
         next((lower[name] for name in names if name in lower), None)
-        for names in (("input", *_USUAL_INPUTS), _USUAL_OUTPUTS)
+        for names in (("input", *USUAL_INPUTS), _USUAL_OUTPUTS)
     )
     meant = [f"--input_column {asked}"] if asked else []
     meant += [f"--expected_output_column {answer}"] if asked and answer else []

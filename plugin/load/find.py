@@ -27,7 +27,13 @@ _WORDS = {
 _SPLITS = {word: split for split, words in _WORDS.items() for word in words}
 _SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")
 
-_ABOUT = {"index.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
+MANIFEST = "manifest.json"
+"""What `cases build` writes about a set."""
+
+ABOUT = {
+    *("index.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"),
+    MANIFEST,
+}
 """Files that hosts and libraries write next to the data; they are skipped."""
 
 _LIBRARY_FORMATS = "csv, json, jsonl or parquet"
@@ -94,7 +100,7 @@ def _similar_names(path: Path) -> str:
 def _from_folder(folder: Path, split: str | None) -> Table:
     """Read the data files in the folder; without any, load the folder with `datasets`."""
     try:
-        paths = sorted(path for path in folder.iterdir() if path.name not in _ABOUT)
+        paths = sorted(path for path in folder.iterdir() if path.name not in ABOUT)
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror}") from error
     if _is_saved(folder):

@@ -18,6 +18,9 @@ _FINAL = re.compile(r"(?<=[\w)\]\"'”’»])[.?…。？]+$|(?<=[^\W\d_]{2})[.?
 """Punctuation at the end of a text, which is ignored. An exclamation mark is ignored only after a
 word: 5! is a factorial."""
 
+_REPEATS_OF = "repeats of "
+"""Before the id of a case in the name of a cluster that its repeats form."""
+
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
@@ -100,6 +103,24 @@ def cluster_repeats(cases: Sequence[Case]) -> tuple[Case, ...]:
     )
 
 
+def without_repeat_names(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Return the cases without the clusters that `cluster_repeats` named after a repeated case.
+
+    Such a name is made of an id, which in another set of cases may be that of another case.
+    """
+    members: dict[str, list[Case]] = {}
+    for case in cases:
+        if case.cluster is not None:
+            members.setdefault(case.cluster, []).append(case)
+    named = {
+        name
+        for name, group in members.items()
+        if len({case_key(case) for case in group}) == 1 < len(group)
+        and name.rstrip("'") == f"{_REPEATS_OF}{group[0].id}".rstrip("'")
+    }
+    return tuple(replace(case, cluster=None) if case.cluster in named else case for case in cases)
+
+
 def _label(case: Case) -> Hashable:
     return ("case", case.id) if case.cluster is None else ("cluster", case.cluster)
 
@@ -109,7 +130,7 @@ def _cluster_name(group: Sequence[Case], taken: set[str | None]) -> str | None:
     given = next((case.cluster for case in group if case.cluster is not None), None)
     if given is not None or len(group) == 1:
         return given
-    name = f"repeats of {group[0].id}"
+    name = f"{_REPEATS_OF}{group[0].id}"
     while name in taken:
         name += "'"
     return name

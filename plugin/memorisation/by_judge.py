@@ -133,7 +133,7 @@ def problem_with(asked: str, made: str, answer: str) -> str | None:
         return "has the same words as the question"
     if sorted(_NUMBER.findall(made)) != sorted(_NUMBER.findall(asked)):
         return "does not keep the numbers of the question"
-    if _is_other_language(asked, made):
+    if is_other_language(asked, made):
         return "is in another language than the question"
     leaked = fold(answer)
     if len(leaked) >= _LEAST_LEAK and leaked in fold(made) and leaked not in fold(asked):
@@ -143,7 +143,8 @@ def problem_with(asked: str, made: str, answer: str) -> str | None:
     return None
 
 
-def _is_other_language(asked: str, made: str) -> bool:
+def is_other_language(asked: str, made: str) -> bool:
+    """Return whether a text is clearly in another language than the one that it was made from."""
     before, after = language_of(asked), language_of(made)
     if before.differs(after):
         return True

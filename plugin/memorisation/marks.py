@@ -117,7 +117,7 @@ def _mark(
     name: str, questions: Sequence[TextMatches], answers: Iterable[TextMatches], overlap: Overlap
 ) -> CaseMark:
     """Return the strongest mark that the question, its parts or the answers give."""
-    asked = [_mark_question(name, one) for one in questions]
+    asked = [mark_question(name, one) for one in questions]
     found = next((one for one in asked if one.mark == "copied"), None)
     found = found or max(asked, key=lambda one: (one.mark == "near", one.similarity))
     for answer in answers:
@@ -145,7 +145,8 @@ def _row_with_both(question: TextMatches, answer: TextMatches) -> NearRow | None
     return one if one.share == other.share == 1 and enough and is_rare else None
 
 
-def _mark_question(name: str, question: TextMatches) -> CaseMark:
+def mark_question(name: str, question: TextMatches) -> CaseMark:
+    """Return the mark that a question gives by itself, under this name."""
     if question.questions:
         return _copied(name, question.questions[0], "the same question")
     near = question.nearest

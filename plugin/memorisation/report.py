@@ -143,6 +143,11 @@ class Memorisation:
     rephraser: str = ""
 
     @property
+    def not_deciding(self) -> frozenset[str]:
+        """Return the ids of the cases that do not decide: where the clean ones lead, the others."""
+        return frozenset(one.id for one in self.overlaps) if self.deciding else frozenset()
+
+    @property
     def marked_rows(self) -> tuple[Comparison, ...]:
         """Return the comparisons on clean, copied and near cases, with these as their groups.
 

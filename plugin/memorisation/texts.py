@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
+_SIGN = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _WORD = re.compile(
-    "[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|"  # scripts without spaces: each sign
+    f"{_SIGN.pattern}|"  # scripts without spaces: each sign
     "[^\\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 )
 
@@ -28,6 +29,11 @@ def words_of(text: str) -> list[str]:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return _WORD.findall(text.casefold())
+
+
+def is_sign(word: str) -> bool:
+    """Return whether a word is one sign of a script without spaces between words."""
+    return len(word) == 1 and _SIGN.match(word) is not None
 
 
 class Vocabulary:

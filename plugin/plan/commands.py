@@ -12,12 +12,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from plugin.plan.command_parser import PROGRAM, RUN_OPTIONS, CommandParser, add_option, full_help
-from plugin.plan.commands_records import (
-    cases_options,
-    compare_options,
-    export_options,
-    history_options,
-)
+from plugin.plan.commands_cases import cases_options
+from plugin.plan.commands_records import compare_options, export_options, history_options
 from plugin.plan.commands_training import curves_options, sweep_options
 from plugin.plan.gate_rules import gate_options
 from plugin.plan.options import Group
@@ -175,7 +171,7 @@ COMMANDS = {
         "plugin.history.export:start_export",
     ),
     "cases": Command(
-        "say what changed between two evaluation sets (cases diff OLD NEW)",
+        "build an evaluation set from logs (cases build), or say what changed (cases diff)",
         cases_options,
         "plugin.history.cases_diff:start_cases",
     ),

@@ -1,14 +1,12 @@
-"""The options of the commands about what is there already: compare, cases, history."""
+"""The options of the commands about what is there already: compare, history, export.
+
+`compare` takes earlier runs or scores of other tools, `history` looks at runs over time, and
+`export` sends one elsewhere.
+"""
 
 from __future__ import annotations
 
-from plugin.plan.command_parser import CommandParser, add_option, full_help
-
-CASES_OPTIONS = (
-    *("dataset_split", "input_column", "expected_output_column", "context_column", "id_column"),
-    "input_template",
-)
-"""Options of `run` that say how an evaluation set is read."""
+from plugin.plan.command_parser import CommandParser
 
 
 def compare_options(parser: CommandParser) -> None:
@@ -18,6 +16,11 @@ def compare_options(parser: CommandParser) -> None:
         "(default: the only variant besides the base)"
     )
     parser.add_argument("runs", metavar="RUN", nargs="*", help=about)
+    about = (
+        "the runs are the folds of one recipe: each adapter was trained on the other folds. Puts "
+        "all cases together into one verdict on the recipe"
+    )
+    parser.add_argument("--folds", action="store_true", help=about)
     about = (
         "scores of another tool, the baseline first: a file of lm-eval, Inspect, promptfoo or "
         "OpenAI evals, a CSV or JSONL table, or a folder of lm-eval's samples; repeat it for each "
@@ -32,16 +35,6 @@ def compare_options(parser: CommandParser) -> None:
     parser.add_argument("--margin", metavar="NAME=X", action="append", help=about)
     about = "where the results go (default: one under runs/)"
     parser.add_argument("--out", metavar="DIR", default="", help=about)
-
-
-def cases_options(parser: CommandParser) -> None:
-    """Add the options of `cases`."""
-    about = "diff: what was added, removed and changed between two evaluation sets"
-    parser.add_argument("what", metavar="diff", choices=("diff",), help=about)
-    about = "the old and the new set: files, folders, data sets, or folders of runs"
-    parser.add_argument("sets", metavar="SET", nargs="*", help=about)
-    for name in CASES_OPTIONS:
-        add_option(parser, name, full_help(name))
 
 
 def history_options(parser: CommandParser) -> None:

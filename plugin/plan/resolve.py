@@ -124,7 +124,7 @@ def _find_sources(params: Params, host: Host, secrets: KnownSecrets) -> Sources:
     second = _load_second_judge(params, named, secrets)
     rephraser = _load_rephraser(params, secrets, is_read=not (recorded or server))
     others = [judge for judge in (second, rephraser) if judge]
-    _check_budget(params, (*named, *others))
+    check_budget(params, (*named, *others))
     found = Sources(
         model=_resolve_model(params.model_name, server, host),
         adapters=_resolve_adapters(params.model_adapter if compares else (), server, host),
@@ -365,7 +365,7 @@ def _load_rephraser(params: Params, secrets: Secrets, *, is_read: bool) -> Judge
     return first
 
 
-def _check_budget(params: Params, judges: Sequence[Judge]) -> None:
+def check_budget(params: Params, judges: Sequence[Judge]) -> None:
     """Check that the price of every judge is known, if there is a budget.
 
     Raises:

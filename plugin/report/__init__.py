@@ -20,6 +20,7 @@ from plugin.report.charts import comparison_svg, distribution_svg
 from plugin.report.confusion import confusion_svg
 from plugin.report.conversations import PICTURE, radar_of, talks_of
 from plugin.report.curves_chart import Block, curves_svg
+from plugin.report.folds_chart import folds_svg
 from plugin.report.gain_chart import answer_svg, gains_svg
 from plugin.report.latency_chart import latency_svg
 from plugin.report.memorisation_chart import memorisation_svg
@@ -68,12 +69,16 @@ def render_report(report: Report, progress: Progress | None = None) -> dict[str,
         files["curves.svg"] = trained
     if waits := latency_svg(report.latency):
         files["latency.svg"] = waits
+    if by_fold := folds_svg(report):
+        files["folds.svg"] = by_fold
     pictures = pictures._replace(
         memory=_inline(drawn, "memory"),
         curves=_inline(trained, "curves"),
         samples=_inline(sampled, "samples"),
         latency=_inline(waits, "waits"),
         latency_narrow=_inline(latency_svg(report.latency, narrow=True), "waitn"),
+        folds=_inline(by_fold, "folds"),
+        folds_narrow=_inline(folds_svg(report, narrow=True), "folds-narrow"),
     )
     ability = capability_charts(report.capability) if report.capability else {}
     files |= ability
@@ -213,6 +218,7 @@ def summary_json(report: Report) -> dict[str, Any]:
         "latency": report.latency,
         "memorisation": report.memorisation,
         "turns": report.turns,
+        "folds": report.folds,
         "trainings": [_training_fields(view) for view in report.trainings],
         "sampling": _sampling_fields(report),
         "provenance": report.provenance,

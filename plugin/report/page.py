@@ -101,6 +101,7 @@ class Pictures(NamedTuple):
         samples: the same for where the variance comes from.
         latency: the same for waiting times under load, for screens and paper.
         latency_narrow: the same for phones.
+        folds: the same for the gain in each fold, and `folds_narrow` for phones.
     """
 
     wide: str = ""
@@ -111,6 +112,8 @@ class Pictures(NamedTuple):
     samples: str = ""
     latency: str = ""
     latency_narrow: str = ""
+    folds: str = ""
+    folds_narrow: str = ""
 
 
 _NO_PICTURES = Pictures()

@@ -12,6 +12,7 @@ from plugin.certify.certificate import Certificate
 from plugin.compare.contrasts import contenders, contrasts, is_measured
 from plugin.compare.families import retention_groups
 from plugin.compare.turns import TurnChange
+from plugin.compare.words_folds import FoldsView
 from plugin.latency.report import Latency
 from plugin.memorisation.report import Memorisation
 from plugin.records import (
@@ -62,6 +63,7 @@ class Report:
         trainings: what the trainings' logs show, where there are any.
         turns: what becomes of scores at later turns of conversations.
         sampling: what several samples show; None where each case has its most likely answer.
+        folds: what the folds of one recipe show; None for anything else.
     """
 
     verdict: Verdict
@@ -91,6 +93,7 @@ class Report:
     turns: tuple[TurnChange, ...] = ()
     sampling: SamplingView | None = None
     latency: Latency | None = None
+    folds: FoldsView | None = None
 
 
 Row = TypeVar("Row", Summary, Comparison)

@@ -17,6 +17,7 @@ from plugin.memorisation.report import Memorisation
 from plugin.records import ALL, DATA, VANILLA, Case, MetricSpec, Preference, is_yardstick
 from plugin.report.capability import CAPABILITY_COLUMNS, capability_rows
 from plugin.report.conversations import COLUMNS, conversation_rows, talks_of
+from plugin.report.folds_chart import FOLD_COLUMNS, fold_rows
 from plugin.report.latency import LATENCY_COLUMNS, latency_rows
 from plugin.report.record import CaseCell, Ledger, Report
 from plugin.report.sampling import SamplingView
@@ -100,6 +101,8 @@ def make_tables(report: Report) -> dict[str, Table]:
         tables["12_pass_at_k.csv"] = pass_table(passed)
     if report.latency:
         tables["13_latency.csv"] = _table(LATENCY_COLUMNS, latency_rows(report.latency))
+    if report.folds and report.folds.gains:
+        tables["14_folds.csv"] = _table(FOLD_COLUMNS, fold_rows(ledger))
     return tables
 
 

@@ -22,7 +22,15 @@ from plugin.compare.pairs import clusters_of
 from plugin.errors import list_first
 from plugin.journal import Journal
 from plugin.keys import MASKED
-from plugin.records import ALL, Case, Completion, MetricSpec, Variant, is_prompted
+from plugin.records import (
+    ALL,
+    SYNTHETIC,
+    Case,
+    Completion,
+    MetricSpec,
+    Variant,
+    is_prompted,
+)
 from plugin.results import Comparison, Summary
 from plugin.run_facts import RunState
 from plugin.trust.rater_stats import krippendorff_alpha
@@ -211,6 +219,33 @@ def metric_notes(
     for caveat in dict.fromkeys(spec.caveat for spec in specs if spec.caveat):
         names = ", ".join(spec.title for spec in specs if spec.caveat == caveat)
         lines.append(f"{names}: {caveat}.")
+    return [*_synthetic_notes(specs, comparisons), *lines]
+
+
+def _synthetic_notes(specs: Sequence[MetricSpec], comparisons: Sequence[Comparison]) -> list[str]:
+    """Say how many of the cases that decide have a question that a judge wrote, and their gain."""
+    primary = next((spec.name for spec in specs if spec.decides), "")
+    whole = {
+        (row.variant, row.baseline): row
+        for row in comparisons
+        if (row.metric, row.group) == (primary, ALL) and row.gain is not None
+    }
+    lines = []
+    for row in comparisons:
+        if (row.metric, row.group) != (primary, SYNTHETIC) or not row.n:
+            continue
+        if (every := whole.get((row.variant, row.baseline))) is None or row.gain is None:
+            continue
+        n_real = every.n - row.n
+        others = "all of them are"
+        if n_real:
+            real = ((every.gain or 0.0) * every.n - row.gain * row.n) / n_real
+            others = f"on the {n_real:,} real ones {format_number(real, signed=True)}"
+        lines.append(
+            f"{row.n:,} of the {every.n:,} cases on {primary} are synthetic: a judge wrote their "
+            f"questions. {row.variant} over {row.baseline}: gain "
+            f"{format_number(row.gain, signed=True)} on these, {others}."
+        )
     return lines
 
 

@@ -115,6 +115,21 @@ def _gate(folder: Path) -> str:
     return ended.out
 
 
+def _set(folder: Path) -> str:
+    files = (str(FOLDER / "cases.jsonl"), "--train", str(FOLDER / "train.jsonl"))
+    ended = main("cases", "build", *files, "--out", str(folder / "set"), COLUMNS="100")
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
+def _folds(folder: Path) -> str:
+    data = str(FOLDER / "cases.jsonl")
+    words = ("--folds", "3", "--out", str(folder / "folds"))
+    ended = main("cases", "build", data, *words, COLUMNS="100")
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
 def _repeats(folder: Path) -> str:
     cases = _cases()
     again = [{**row, "id": f"again-{row['id']}"} for row in cases[:_N_REPEATS]]
@@ -214,6 +229,8 @@ RUNS: dict[str, Callable[[Path], str]] = {
     "early": _early,
     "repeats": _repeats,
     "gate": _gate,
+    "set": _set,
+    "folds": _folds,
     "labels": lambda folder: _examples(folder, "tickets.jsonl"),
     "code": _code,
     "objects": _objects,
