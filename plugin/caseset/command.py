@@ -22,12 +22,12 @@ from plugin.caseset.words import change_text, lines_of
 from plugin.errors import OptionError
 from plugin.hosts.folder import FolderHost
 from plugin.load.find import MANIFEST
-from plugin.plan.commands_cases import AUTO, CASES_OPTIONS
+from plugin.plan.commands_cases import AUTO, BUILD_COLUMNS, CASES_OPTIONS
 from plugin.plan.params import Params
 from plugin.plan.plan import case_source
 from plugin.reopen import open_run
 
-_COLUMNS = (*CASES_OPTIONS, "group_column", "cluster_column")
+_COLUMNS = (*CASES_OPTIONS, *BUILD_COLUMNS)
 
 _LINE_EVERY_S = 5.0
 
@@ -185,9 +185,10 @@ def _as_in_run(folder: Path) -> Assumed:
     journal = open_run(folder)
     try:
         metric = journal.header.primary_metric
+        unit = next((one.margin_unit for one in journal.header.metrics if one.name == metric), 1.0)
         names = [variant.name for variant in journal.header.variants]
         scores = {
-            (one.variant, one.case_id): one.value
+            (one.variant, one.case_id): one.value / unit  # on a scale from 0 to 1, as the margin
             for one in journal.scores()
             if one.metric == metric
         }

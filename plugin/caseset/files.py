@@ -16,11 +16,11 @@ from plugin.cache import content_key
 from plugin.caseset.pool import as_pool_row
 from plugin.caseset.records import EARLIER, CaseSet, PoolRow
 from plugin.errors import DataError
-from plugin.load.cases import CaseSource, digest_cases, load_cases, read_table
+from plugin.load.cases import CaseSource, digest_of_table, load_cases, read_table
+from plugin.load.code_tests import tests_as_cells
 from plugin.load.columns import Columns, lay_out
 from plugin.load.find import MANIFEST
-from plugin.load.readers import read_files
-from plugin.load.repeats import cluster_repeats
+from plugin.load.readers import read_files, table_from_objects
 from plugin.records import Case
 from plugin.report import write_files
 
@@ -94,6 +94,7 @@ def jsonl_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
             "cluster": case.cluster,
             "retention": case.retention,
             "expect": list(case.expect),
+            **tests_as_cells(case.tests, Columns().tests),
             "topic": row.topic,
             "source": row.source or row.place,
             "about": dict(case.metadata),
@@ -110,7 +111,8 @@ def jsonl_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
 
 def digest_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
     """Return what a run on the file of these rows calls the data set's content."""
-    return digest_cases(cluster_repeats([as_written(row, has_topics) for row in rows]))
+    lines = jsonl_of(rows, has_topics).split("\n")[:-1]
+    return digest_of_table(table_from_objects([json.loads(line) for line in lines]))
 
 
 def questions_digest(rows: Sequence[PoolRow]) -> str:

@@ -14,6 +14,8 @@ from tests.caseset.test_topics import themed
 from tests.e2e.conftest import main
 from tests.in_process import Ended
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
 
 def build(*words: object) -> Ended:
     return main("cases", "build", *map(str, words))
@@ -212,3 +214,15 @@ def test_an_earlier_run_says_how_gains_vary(tmp_path: Path, pool: str) -> None:
     (found,) = manifest(tmp_path / "set")["finds"]
     assert found["spread"] == pytest.approx((10 * 0.25 / 9) ** 0.5)  # five gains of 1, five of 0
     assert "as on Exact Match in" in found["assumed"]
+
+
+def test_gains_in_grades_are_taken_on_the_scale_of_the_margin(tmp_path: Path, pool: str) -> None:
+    """A metric from 1 to 10 gains up to 9, and the margin is a part of the way from 0 to 1."""
+    said = EXAMPLES / "mt_bench_answers.jsonl"
+    sides = [f"--recorded={name}={said}:{name}" for name in ("base", "tuned")]
+    data, run = str(EXAMPLES / "mt_bench_style.jsonl"), str(tmp_path / "run")
+    ended = main("run", *sides, "--dataset_name", data, "--judge", "offline", "--out", run)
+    assert ended.code == 0, ended.err
+    assert build(pool, "--like", run, "--n", 40, "--out", tmp_path / "set").code == 0
+    (found,) = manifest(tmp_path / "set")["finds"]
+    assert "as on Turn Rating in" in found["assumed"] and 0 < found["spread"] <= 0.6
