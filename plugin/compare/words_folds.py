@@ -139,6 +139,8 @@ def _training_line(facts: PooledFacts, gains: FoldGains | None) -> str:
     )
     if gains is None or (found := gains.homogeneity) is None:
         return line
+    if found.ci_low == found.ci_high:
+        return f"{line} All folds have the same gain, so the fold as the unit gives no interval."
     ends = format_interval(found.ci_low, found.ci_high, signed=True)
     n = len(gains.rows)
     return (
