@@ -199,13 +199,31 @@ def read_manifest(folder: Path) -> Mapping[str, Any] | None:
         found = json.loads(path.read_bytes())
         if found["format"] != FORMAT:
             raise ValueError(f"format {found['format']}, not {FORMAT}")
-        _ = found["version"], found["sides"][0]["ids"], found["earlier"], found["removed"]
+        _check_manifest(found)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(
             f"{path} is not the manifest of a set that `cases build` wrote "
             f"({type(error).__name__}: {error}); choose another folder with --out"
         ) from error
     return found if isinstance(found, dict) else None
+
+
+def _check_manifest(found: Mapping[str, Any]) -> None:
+    """Check what the next version reads of a manifest.
+
+    Raises:
+        ValueError: when something is not of its form.
+        LookupError: when something is missing.
+        TypeError: when something is of another type.
+    """
+    if int(found["version"]) < 1 or not found["sides"]:
+        raise ValueError("a version and sides are needed")
+    lists = found["earlier"], found["removed"], found["train"]
+    _ = found["made"], found["by_group"], [set(own) for own in lists[1:]]
+    for side in found["sides"]:
+        if not str(side["name"]).isidentifier() or side["file"] != f"{side['name']}.jsonl":
+            raise ValueError(f"{side['file']!r} is no file of a side")
+        _ = float(side["share"]), set(side["ids"]), side["digest"]
 
 
 def read_earlier(folder: Path) -> Earlier | None:

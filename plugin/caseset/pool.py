@@ -164,10 +164,12 @@ def list_files(names: Sequence[str]) -> list[str]:
     A folder without any is named itself: it may be a data set that a library wrote.
 
     Raises:
-        OptionError: when a file is named twice.
+        OptionError: when a file is named twice, or a name is empty.
         DataError: when a folder cannot be read.
     """
     found: list[str] = []
+    if not all(name.strip() for name in names):
+        raise OptionError("a file without a name is among those to read; name each file")
     for name in names:
         path = Path(os.path.expanduser(name))
         found += _data_in(path) or [name]
