@@ -30,9 +30,12 @@ _SHARD = re.compile(r"[-_.]\d+(-of-\d+)?$")
 MANIFEST = "manifest.json"
 """What `cases build` writes about a set."""
 
+FOLDS = "folds.json"
+"""What `cases build --folds` writes about folds."""
+
 ABOUT = {
     *("index.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"),
-    MANIFEST,
+    *(MANIFEST, FOLDS),
 }
 """Files that hosts and libraries write next to the data; they are skipped."""
 

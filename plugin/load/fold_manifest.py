@@ -12,9 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from plugin.cache import content_key
 from plugin.errors import DataError
+from plugin.load.find import FOLDS
 from plugin.records import Case
 
-MANIFEST = "folds.json"
+MANIFEST = FOLDS
 """Its name; it lies beside the folders of the folds."""
 
 _FORMAT = 1

@@ -227,5 +227,10 @@ def why_not_comparable(one: RunRecord, other: RunRecord) -> str:
         for name in {**before, **after}
         for default in ["all" if name == _CASES else None]
     ]
-    changed = [f"{name}: {was} -> {now}" for name, was, now in facts if was != now]
+    nothing = (None, "")  # a folder that `compare` wrote leaves out what is empty
+    changed = [
+        f"{name}: {was} -> {now}"
+        for name, was, now in facts
+        if was != now and not (was in nothing and now in nothing)
+    ]
     return "; ".join(changed)

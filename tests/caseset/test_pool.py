@@ -60,6 +60,7 @@ def test_files_and_folders_of_several_kinds_are_one_pool(tmp_path: Path) -> None
     (folder / "list.txt").write_text("\ufeffThree?\n\n  Four?  \n")
     (folder / "notes.md").write_text("no data")
     (folder / "manifest.json").write_text("{}")
+    (folder / "folds.json").write_text("{}")
     alone = tmp_path / "alone.json"
     alone.write_text(json.dumps([{"input": "Five?"}]))
     reader = PoolReader((str(folder), str(alone)))

@@ -52,6 +52,7 @@ def record(number: int, **changed: Any) -> RunRecord:
     [
         ({}, ""),
         ({"note": "again", "model": "other", "n_cases": 61}, ""),
+        ({"measure": {"judge": "a", "max_tokens": 48, "system_prompt": ""}}, ""),
         ({"eval_set": "set2"}, "evaluation set: set1 -> set2"),
         ({"metric": "Token F1"}, "metric: Correctness -> Token F1"),
         ({"measure": {"judge": "b", "max_tokens": 48}}, "judge: a -> b"),
