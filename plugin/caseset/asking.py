@@ -22,7 +22,7 @@ from plugin.caseset.synthetic import (
     plan_questions,
     write_questions,
 )
-from plugin.errors import OptionError
+from plugin.errors import JudgeDownError, OptionError
 from plugin.hosts.folder import FolderHost
 from plugin.journal import Journal
 from plugin.judges.panel import Judging
@@ -84,7 +84,10 @@ def make_writer(given: Mapping[str, Any], request: BuildRequest, host: FolderHos
             if cache_folder(params)
             else "what the judge has answered is asked anew (--cache_dir FOLDER would keep it)"
         )
-        found = _ask(judging, pool, drawn, n, request, (params, secrets.mask(), host))
+        try:
+            found = _ask(judging, pool, drawn, n, request, (params, secrets.mask(), host))
+        except JudgeDownError as error:  # there is no run to resume
+            raise JudgeDownError(str(error).replace("resume the run", "build again")) from error
         for line in found.lines():
             host.log(f"note: {line}")
         return found.rows

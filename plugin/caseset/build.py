@@ -59,13 +59,14 @@ def build(
     """
     require_train(request.train)
     real = [row for row in earlier if not is_synthetic(row)]
-    pool = clean_pool(request, real, check)
+    written = [row for row in earlier if is_synthetic(row)]
+    there = request.removed | {row.case.id for row in written}  # they stay, and come once
+    pool = clean_pool(replace(request, removed=there), real, check)
     check("find topics", 0)
     shown = [replace(row, case=mask_case(row.case)) for row in pool.rows]  # topics have names
     found, notes = find_topics(shown, request)
     topics = {row.key: row.topic for row in found}
     pool = replace(pool, rows=tuple(replace(row, topic=topics[row.key]) for row in pool.rows))
-    written = [row for row in earlier if is_synthetic(row)]
     return draw_set(request, pool, assumed, notes, written, write)
 
 
@@ -213,7 +214,8 @@ def draw_set(
             "larger --n, or another folder with --out"
         )
     notes += _notes_on_draw(request, pool, n)
-    drawn, keys = drawing.all_of(n), {row.key for row in pool.rows}
+    drawn = sorted(drawing.all_of(n), key=is_synthetic)  # these stand last in every version
+    keys = {row.key for row in pool.rows}
     drawn += [row for row in written if row.key not in keys]
     if write is not None:
         drawn += give_sides(write(pool, drawn), request.shares)

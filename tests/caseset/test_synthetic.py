@@ -137,6 +137,23 @@ def test_the_next_version_keeps_them(server: JudgeServer, tmp_path: Path) -> Non
     assert len(rows) == 30 and sum(row.get("group") == "synthetic" for row in rows) == 6
 
 
+def test_a_judge_that_is_gone_leaves_no_run_to_resume(server: JudgeServer, tmp_path: Path) -> None:
+    name, out = write_questions(tmp_path / "a.jsonl", questions(20)), tmp_path / "set"
+    server.fault = lambda number, body: Reply(drop=True)
+    ended = build(server, name, out)
+    assert ended.code == 1 and "build again" in ended.err and "resume" not in ended.err
+
+
+def test_written_questions_of_another_set_come_once(tmp_path: Path) -> None:
+    texts = questions(30)
+    groups = [{"group": "synthetic"} if n % 3 == 0 else {} for n in range(30)]
+    rows = [{"input": text, **group} for text, group in zip(texts, groups, strict=True)]
+    words = (write_rows(tmp_path / "pool.jsonl", rows), "--out", str(tmp_path / "set"))
+    assert "10 questions written by a judge" in main("cases", "build", *words).out
+    again = main("cases", "build", *words)
+    assert again.code == 0 and "Nothing changed: the folder keeps version 1." in again.out
+
+
 def test_what_is_like_another_question_is_dropped(server: JudgeServer, tmp_path: Path) -> None:
     """Repeats and near-duplicates of the pool, the training data and each other."""
     pool, new = questions(20), questions(40, 7)
