@@ -60,8 +60,8 @@ def model_card(summary: Mapping[str, Any], variant: str) -> str:
         "",
         *([f"Metadata and table are of these cases: {_plain(which)}.\n"] if which else []),
         f"Base: {_plain(base)}. {summary['n_cases']:,} cases of "
-        f"{_plain(dataset)}. Judge: {_plain(summary['judge'])}. {_sampling_text(summary)}Made with Finetune Verdict "
-        f"{made['reported_with']}, run {made['run_id']}."
+        f"{_plain(dataset)}. Judge: {_plain(summary['judge'])}. {_sampling_text(summary)}"
+        f"Made with Finetune Verdict {made['reported_with']}, run {made['run_id']}."
         + (" Scores are missing: this is a partial result." if summary["partial"] else ""),
     ]
     return "\n".join(lines) + "\n"

@@ -207,9 +207,7 @@ def side_of(journal: Journal, folder: Path, wanted: str, name: str) -> Side:
             keys[case_id]: some[0].copy_for(case_id, shown)
             for (case_id, _), some in samples.items()
         },
-        later={
-            keys[case_id]: some[1:] for (case_id, _), some in samples.items() if len(some) > 1
-        },
+        later={keys[case_id]: some[1:] for (case_id, _), some in samples.items() if len(some) > 1},
         sample_scores=single,
         specs=tuple(s for s in header.metrics if not s.is_relative and not s.judges_data),
         measured=measured,
