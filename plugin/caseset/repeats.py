@@ -23,10 +23,6 @@ from plugin.memorisation.training import TrainingData, TrainingRow, asked_text, 
 N_EXAMPLES = 3
 """Examples of dropped rows that are kept."""
 
-_N_AT_ONCE = 5_000
-"""Rows that are compared with each other first. So a family of many near-duplicates, which in the
-whole pool looks like a template, is thinned out before it does."""
-
 _N_ROUNDS = 20
 _N_CASES = 20_000
 """Cases that are compared with the training data in one pass over it."""
@@ -118,10 +114,7 @@ def drop_near(rows: Sequence[PoolRow], check: Check = _ignore) -> tuple[list[Poo
     kept: list[PoolRow] = []
     pairs: list[tuple[str, str]] = []
     for own in parts.values():
-        if len(own) > _N_AT_ONCE:
-            blocks = (own[at : at + _N_AT_ONCE] for at in range(0, len(own), _N_AT_ONCE))
-            own = [row for block in blocks for row in _drop_near_in(block, 1, pairs, check)]
-        kept += _drop_near_in(own, _N_ROUNDS, pairs, check)
+        kept += _drop_near_in(own, pairs, check)
     examples = tuple(sorted(pairs)[:N_EXAMPLES])
     return in_order(kept), Dropped("near", len(pairs), examples)
 
@@ -131,14 +124,14 @@ def _frame(row: PoolRow) -> str:
 
 
 def _drop_near_in(
-    rows: Sequence[PoolRow], n_rounds: int, pairs: list[tuple[str, str]], check: Check
+    rows: Sequence[PoolRow], pairs: list[tuple[str, str]], check: Check
 ) -> list[PoolRow]:
     """Return the rows that are left; append pairs of dropped and kept question.
 
     A round finds one near row of each. So rows that had one are looked at again, until none has.
     """
     kept, doubtful = list(rows), list(rows)
-    for _ in range(n_rounds):
+    for _ in range(_N_ROUNDS):
         near = _near_rows(kept, doubtful, check)
         gone: set[str] = set()
         for row in kept:
