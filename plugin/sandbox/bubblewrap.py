@@ -263,6 +263,24 @@ _PIPES = {"job": True, "filter": True, "mapped": True, "result": False, "info": 
 """The pipes of a sandbox, and whether the inside reads them."""
 
 
+def end_orphans() -> None:
+    """End what programs left that were killed while bubblewrap built a sandbox for them.
+
+    Then the first process inside waits forever for bubblewrap, which is gone. No code runs in it.
+    """
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if _BOOT.encode() not in folder.joinpath("cmdline").read_bytes():
+                continue
+            lines = folder.joinpath("status").read_text(errors="replace").splitlines()
+            told = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+            above = Path(f"/proc/{told['PPid'][0]}/comm").read_text().strip()
+            if told["NSpid"][-1] == "1" and above != told["Name"][0]:
+                os.kill(int(folder.name), signal.SIGKILL)
+        except (OSError, LookupError):
+            continue  # it has ended, or is of another user
+
+
 def _first_pid(info: int) -> int | None:
     """Return the first process inside, as this program sees it; None if there is none."""
     told = b""

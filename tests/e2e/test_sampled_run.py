@@ -161,6 +161,7 @@ def test_samples_cannot_be_rated_by_people(recorded: Path, tmp_path: Path) -> No
     assert run(recorded, out, predefined_tasks="Token F1", samples="3").code == 0
     ended = main("ratings", str(out))
     assert ended.code == 2 and "people rate one answer of each case" in ended.err
+    assert "Rate the answers yourself" not in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_another_number_of_samples_is_another_run(recorded: Path, tmp_path: Path) -> None:
