@@ -7,6 +7,7 @@ what the judge said when it was asked again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
@@ -31,6 +32,26 @@ class SampleScore:
     sample: int
     value: float
     repeat: int = 0
+
+
+N_REASONS = 5
+"""Samples whose reasons stand in that of the case."""
+
+
+def join_reasons(told: Sequence[tuple[SampleScore, str | None]]) -> str:
+    """Return why the samples of a case scored as they did, the first few of them."""
+    return " | ".join(
+        f"sample {row.sample + 1} scored {row.value:.2f}: {reason or '-'}"
+        for row, reason in told[:N_REASONS]
+    )
+
+
+def split_reasons(value: float, reason: str) -> list[tuple[float, str]]:
+    """Return score and reason of each sample that a reason names; of one answer, its own."""
+    _, *parts = re.split(r"(?:^| \| )sample \d+ scored (-?\d+\.\d\d): ", reason)
+    if not reason.startswith("sample 1 scored ") or not parts:
+        return [(value, reason)]
+    return [(float(one), why) for one, why in zip(parts[::2], parts[1::2], strict=True)]
 
 
 SAMPLE_TABLES = """

@@ -195,10 +195,13 @@ def certificates_of_run(
         DamagedError: when the journal holds one that is none.
     """
     kept = journal.state.certificates
+    texts: dict[tuple[str, str], object] = {place: one.text for place, one in completions.items()}
+    if journal.has_samples():  # the first samples may be equal, and others not
+        texts = {place: [one.text for one in own] for place, own in journal.samples().items()}
     try:
         return tuple(
             certificate_from_fields(kept[variant.name]).with_completions(
-                *_count_changed(_base_of(variant, variants, kept), variant.name, cases, completions)
+                *_count_changed(_base_of(variant, variants, kept), variant.name, cases, texts)
             )
             for variant in variants
             if variant.name in kept
@@ -219,12 +222,12 @@ def _count_changed(
     base_name: str,
     name: str,
     cases: Sequence[Case],
-    completions: Mapping[tuple[str, str], Completion],
+    texts: Mapping[tuple[str, str], object],
 ) -> tuple[int, int]:
     """Count the cases that both variants completed, and those where the texts differ."""
-    pairs = [(completions.get((c.id, base_name)), completions.get((c.id, name))) for c in cases]
-    both = [(base, own) for base, own in pairs if base and own]
-    return len(both), sum(base.text != own.text for base, own in both)
+    places = [((case.id, base_name), (case.id, name)) for case in cases]
+    both = [(texts[base], texts[own]) for base, own in places if base in texts and own in texts]
+    return len(both), sum(base != own for base, own in both)
 
 
 def lead_with_certificates(verdict: Verdict, certificates: Sequence[Certificate]) -> Verdict:

@@ -178,7 +178,8 @@ def _line(one: TurnChange) -> str:
 def change_text(change: Change) -> str:
     """Return a change with its interval and the number of conversations."""
     mean = format_number(change.mean, signed=True)
+    counted = f"n={change.n} conversation{'s' * (change.n != 1)}"
     if change.ci_low is None:
-        return f"{mean} (no interval, n={change.n} conversations)"
+        return f"{mean} (no interval, {counted})"
     ends = format_range(change.ci_low, change.ci_high, signed=True)
-    return f"{mean} (95% interval {ends}, n={change.n} conversations)"
+    return f"{mean} (95% interval {ends}, {counted})"

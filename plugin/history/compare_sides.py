@@ -22,7 +22,7 @@ from plugin.hosts import Host
 from plugin.journal import Journal
 from plugin.judges import NoJudge
 from plugin.plan.params import Params
-from plugin.records import Case, Failure, FailureStage, MetricSpec
+from plugin.records import Case, Completion, Failure, FailureStage, MetricSpec
 from plugin.reopen import require_writable
 from plugin.report import write_report
 from plugin.report.record import Report
@@ -46,6 +46,9 @@ _OF_ITS_RUN = {
     "out": "",
 }
 """Options that a comparison does not take over from the last run, with what they are instead."""
+
+_NOT_DRAWN = {"samples": 1, "temperature": 0.0, "judge_repeats": 1}
+"""Instead of how the last run drew its answers, where others drew them otherwise."""
 
 
 def compare(
@@ -180,6 +183,21 @@ def _case_notes(sides: Sequence[Side], cases: Mapping[str, Case]) -> Iterator[st
                 f"the completions were not made alike ({name}: {_each(sides, values)}), which is "
                 "compared too"
             )
+            if name == "samples":
+                yield "a score is the mean of all samples of its case; the first one is shown"
+
+
+def _are_drawn_alike(sides: Sequence[Side]) -> bool:
+    """Return whether all sides have as many samples and judgments, drawn alike."""
+    ways = {
+        (
+            side.made_with.get("samples", 1),
+            side.made_with.get("temperature", 0),
+            side.params.judge_repeats if side.params else 1,
+        )
+        for side in sides
+    }
+    return len(ways) == 1
 
 
 def _make_header(
@@ -201,12 +219,13 @@ def _make_header(
         "training data": [side.training.digest for side in sides if side.training],
     }
     params = last.params or Params.parse({})
+    without = _OF_ITS_RUN if _are_drawn_alike(sides) else {**_OF_ITS_RUN, **_NOT_DRAWN}
     judged = any(spec.asks_judge for spec in specs)
     return RunHeader(
         run_id=content_key(identity, digests)[:16],
         identity=identity,
         digests=digests,
-        params=params.model_copy(update=_OF_ITS_RUN).model_dump(mode="json"),
+        params=params.model_copy(update=without).model_dump(mode="json"),
         variants=tuple(side.variant for side in sides),
         metrics=tuple(specs),
         primary_metric=specs[0].name,
@@ -285,13 +304,23 @@ def _fill(
 def _add_side(journal: Journal, header: RunHeader, side: Side, cases: Mapping[str, Case]) -> None:
     for key, case in cases.items():
         if completion := side.completions.get(key):
-            made = completion.copy_for(case.id, side.name)
-            journal.add_answer(content_key(side.name, key, made.text), made, shared=False)
+            _add_answer(journal, key, completion.copy_for(case.id, side.name))
+        for one in side.later.get(key, ()):
+            made = replace(one.copy_for(case.id, side.name), sample=one.sample)
+            _add_answer(journal, key, made)
         for spec in header.metrics:
             if score := side.scores.get((key, spec.name)):
                 journal.add_score(replace(score, case_id=case.id))
+                single = side.sample_scores.get((key, spec.name), ())
+                journal.add_sample_scores(
+                    [replace(one, case_id=case.id, variant=side.name) for one in single]
+                )
             elif spec.fits(case):
                 found = side.failures
                 why = found.get((key, spec.name)) or found.get((key, "")) or "it was not scored"
                 stage: FailureStage = "judge" if spec.asks_judge else "metric"
                 journal.add_failure(Failure(case.id, stage, why, side.name, spec.name))
+
+
+def _add_answer(journal: Journal, key: str, made: Completion) -> None:
+    journal.add_answer(content_key(made.variant, key, made.text), made, shared=False)

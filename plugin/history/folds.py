@@ -232,6 +232,18 @@ def _merged(folds: Sequence[_Fold], sides: Sequence[Side], name: str) -> Side:
             for key, one in side.completions.items()
             if key in fold.cases
         },
+        later={
+            key: some
+            for fold, side in each
+            for key, some in side.later.items()
+            if key in fold.cases
+        },
+        sample_scores={
+            place: some
+            for fold, side in each
+            for place, some in side.sample_scores.items()
+            if place[0] in fold.cases
+        },
         specs=tuple(
             spec
             for spec in sides[0].specs

@@ -60,8 +60,8 @@ def model_card(summary: Mapping[str, Any], variant: str) -> str:
         "",
         *([f"Metadata and table are of these cases: {_plain(which)}.\n"] if which else []),
         f"Base: {_plain(base)}. {summary['n_cases']:,} cases of "
-        f"{_plain(dataset)}. Judge: {_plain(summary['judge'])}. Made with Finetune Verdict "
-        f"{made['reported_with']}, run {made['run_id']}."
+        f"{_plain(dataset)}. Judge: {_plain(summary['judge'])}. {_sampling_text(summary)}"
+        f"Made with Finetune Verdict {made['reported_with']}, run {made['run_id']}."
         + (" Scores are missing: this is a partial result." if summary["partial"] else ""),
     ]
     return "\n".join(lines) + "\n"
@@ -76,6 +76,18 @@ def _rows(summary: Mapping[str, Any], variant: str) -> tuple[list[Mapping[str, A
     rows, which = deciding_rows(summary)
     found = [row for row in rows if (row["variant"], row["baseline"]) == (variant, base)]
     return sorted(found, key=lambda row: row["role"] != "primary"), which
+
+
+def _sampling_text(summary: Mapping[str, Any]) -> str:
+    """Return how answers were drawn, where they are not the most likely ones, scored once."""
+    drawn = summary.get("sampling")  # earlier versions wrote none
+    if not drawn:
+        return ""
+    n, at = drawn["n_samples"], f" at temperature {drawn['temperature']:g}"
+    at = at if drawn["temperature"] else ""
+    if n > 1:
+        return f"A case's score is the mean of {n} samples{at}. "
+    return f"One sample of each case{at}. " if at else ""
 
 
 def _table_row(row: Mapping[str, Any]) -> str:

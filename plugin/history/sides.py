@@ -18,6 +18,7 @@ from plugin.load.repeats import cluster_repeats
 from plugin.plan.params import Params
 from plugin.records import Case, Completion, Message, MetricSpec, Score, Variant
 from plugin.reopen import open_run, parse_params
+from plugin.sample_rows import SampleScore
 from plugin.training_facts import CaseMark, TrainingFacts
 
 JUDGED = {"judge": "judge", "second judge": "second_judge", "DeepEval": "deepeval"}
@@ -41,7 +42,9 @@ class Side:
         cases: key -> the case, in order.
         scores: (key, metric) -> score with its reason.
         failures: (key, metric) -> why there is no score.
-        completions: key -> what it wrote, where that is known.
+        completions: key -> what it wrote, where that is known; of several samples the first.
+        later: key -> the other samples of the case, where it has several.
+        sample_scores: (key, metric) -> the scores of single samples.
         specs: its metrics.
         measured: metric -> what its scores depend on besides the answer, by name.
         steps: metric -> the steps of its judge.
@@ -63,6 +66,8 @@ class Side:
     failures: Mapping[Place, str]
     completions: Mapping[str, Completion]
     specs: tuple[MetricSpec, ...]
+    later: Mapping[str, Sequence[Completion]] = field(default_factory=dict)
+    sample_scores: Mapping[Place, Sequence[SampleScore]] = field(default_factory=dict)
     measured: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     made_with: Mapping[str, object] = field(default_factory=dict)
@@ -165,7 +170,12 @@ def side_of(journal: Journal, folder: Path, wanted: str, name: str) -> Side:
     shown = name or f"{folder.resolve().name} {own}"
     identity = header.identity
     judged = {name: identity.get(key) for name, key in JUDGED.items()}
-    versions = identity.get("versions of metrics")
+    versions, made_with = identity.get("versions of metrics"), _made_with(identity, own)
+    samples = {place: some for place, some in journal.samples().items() if place[1] == own}
+    single: dict[Place, list[SampleScore]] = {}
+    for score in journal.sample_scores():
+        if score.variant == own:
+            single.setdefault((keys[score.case_id], score.metric), []).append(score)
     measured = {
         spec.name: {
             "direction and range": [spec.higher_is_better, spec.low, spec.high],
@@ -174,6 +184,7 @@ def side_of(journal: Journal, folder: Path, wanted: str, name: str) -> Side:
             "thoughts": header.strips_thoughts,
             **(judged if spec.asks_judge else {}),
             "steps": state.evaluation_steps.get(spec.name, ()),
+            **({"samples": made_with["samples"]} if spec.compares_samples else {}),
         }
         for spec in header.metrics
     }
@@ -193,14 +204,15 @@ def side_of(journal: Journal, folder: Path, wanted: str, name: str) -> Side:
             if one.variant == own and one.baseline is None and one.case_id in keys
         },
         completions={
-            keys[case_id]: one.copy_for(case_id, shown)
-            for (case_id, made_by), one in journal.completions().items()
-            if made_by == own
+            keys[case_id]: some[0].copy_for(case_id, shown)
+            for (case_id, _), some in samples.items()
         },
+        later={keys[case_id]: some[1:] for (case_id, _), some in samples.items() if len(some) > 1},
+        sample_scores=single,
         specs=tuple(s for s in header.metrics if not s.is_relative and not s.judges_data),
         measured=measured,
         steps=state.evaluation_steps,
-        made_with=_made_with(identity, own),
+        made_with=made_with,
         params=params,
         judge=header.judge,
         caveat=header.caveat,
@@ -220,7 +232,14 @@ def _made_with(identity: Mapping[str, object], variant: str) -> Mapping[str, obj
     of_sides = identity.get(MADE_WITH)
     own = of_sides.get(variant) if isinstance(of_sides, Mapping) else None
     found = own if isinstance(own, Mapping) else identity
-    return {name: found.get(name) for name in ("max_tokens", "chat_template", "thinking")}
+    return {name: found.get(name, default) for name, default in _MADE_WITH.items()}
+
+
+_MADE_WITH = {
+    **dict.fromkeys(("max_tokens", "chat_template", "thinking")),
+    **{"samples": 1, "temperature": 0},
+}
+"""What answers depend on -> what it is where the identity of a run does not name it."""
 
 
 def _choose_variant(variants: Sequence[Variant], folder: Path, wanted: str) -> Variant:

@@ -17,10 +17,7 @@ from plugin.judges.panel import ScoreItem, score_item
 from plugin.judges.preferring import PreferenceItem, prefer_item
 from plugin.metrics import Metric
 from plugin.records import Failure, JudgeScore, Preference, Score
-from plugin.sample_rows import SampleScore, preference_repeat
-
-_N_REASONS = 5
-"""Samples whose reasons stand in that of the case."""
+from plugin.sample_rows import SampleScore, join_reasons, preference_repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +79,8 @@ def _of_sample(failure: Failure, sample: int, n: int) -> Failure:
 
 def _reason(rows: Sequence[tuple[SampleScore, Score, list[JudgeScore]]], n: int) -> str | None:
     """Return why the samples scored as they did, the first few of them."""
-    firsts = [(row, score) for row, score, _ in rows if not row.repeat][:_N_REASONS]
-    if n == 1:
-        return firsts[0][1].reason
-    told = [
-        f"sample {row.sample + 1} scored {row.value:.2f}: {score.reason or '-'}"
-        for row, score in firsts
-    ]
-    return " | ".join(told)
+    firsts = [(row, score.reason) for row, score, _ in rows if not row.repeat]
+    return firsts[0][1] if n == 1 else join_reasons(firsts)
 
 
 def _mean_shares(shares: Sequence[JudgeScore]) -> list[JudgeScore]:

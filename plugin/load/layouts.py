@@ -178,6 +178,14 @@ LAYOUTS = (
         input=("prompt",),
         expected_output=("completion",),
     ),
+    KnownLayout(
+        "lists of user turns",
+        needs=("turns",),
+        asked="turns",
+        input=("turns",),
+        expected_output=("reference", "expected_output"),
+        group="category",
+    ),
 )
 """The first layout that fits is used."""
 

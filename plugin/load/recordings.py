@@ -156,10 +156,10 @@ def read_recording(
             f"{recording.file}: {len(bad)} of {len(rows)} rows cannot be used; correct them, or "
             "skip them with --skip_bad_rows:\n  " + "\n  ".join(first_few(bad, 20))
         )
-    if n_samples > 1 and not any(row.later for row in rows):
+    if rows and n_samples > (most := max(1 + len(row.later) for row in rows)):
         raise OptionError(
-            f"--samples {n_samples}: no row of {recording.file} holds several completions in "
-            f"{column}; give lists of texts there, or leave --samples out"
+            f"--samples {n_samples}: no row of {recording.file} holds so many completions in "
+            f"{column}; the longest list has {most}. Give longer lists of texts, or fewer --samples"
         )
     joined_on, found = join_rows(recording.file, rows, loaded.cases, is_data_set=own)
     nothing = f"no completion was recorded: {os.path.basename(recording.file)} has no row for it"

@@ -290,6 +290,11 @@ def _check_early(
             f"--stop_early needs a comparison, but --recorded names only "
             f"{lineup.variants[0].name!r}; give a second --recorded"
         )
+    if any(case.follows for case in loaded.cases):
+        raise OptionError(
+            "--stop_early cannot be used with conversations whose turns are all asked: its "
+            "intervals assume independent cases. Leave it off, or choose --conversation fixed"
+        )
     if any(case.cluster for case in loaded.cases):
         repeats = f" ({loaded.repeats.text.rstrip('.')})" if loaded.repeats.n else ""
         left_out = "the repeats and " if loaded.repeats.n else ""

@@ -20,6 +20,8 @@ RECORDS = "history.jsonl"
 
 _SAMPLING = ("max_tokens", "chat_template", "enable_thinking", "thinking", "system_prompt")
 _CASES = "cases that decide"
+_UNSAID = {_CASES: "all", "samples": 1, "temperature": 0, "conversation": "auto"}
+"""What a run's scores depend on, named only where it is not this; so earlier records agree."""
 _MODEL_FILES = ("model's files", "adapters' files", "tuned models' files")
 
 
@@ -122,6 +124,7 @@ def records_of(summary: Mapping[str, Any], folder: Path, time: str) -> tuple[Run
             "judge": identity.get("judge") if judged else "none",
             "DeepEval": identity.get("deepeval") if judged else "none",
             **{name: identity.get(name) for name in _SAMPLING},
+            **{name: identity[name] for name in _UNSAID if name in identity},
         },
         models={name: digests[name] for name in _MODEL_FILES if name in digests},
         version=str(identity.get("finetune-verdict", "")),
@@ -225,7 +228,7 @@ def why_not_comparable(one: RunRecord, other: RunRecord) -> str:
     facts += [
         (name, before.get(name, default), after.get(name, default))
         for name in {**before, **after}
-        for default in ["all" if name == _CASES else None]
+        for default in [_UNSAID.get(name)]
     ]
     nothing = (None, "")  # a folder that `compare` wrote leaves out what is empty
     changed = [

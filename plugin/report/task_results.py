@@ -29,7 +29,7 @@ from plugin.metrics.labels import reader_of
 from plugin.metrics.text import bleu_of, chrf_of
 from plugin.records import Case, Completion, MetricSpec
 from plugin.results import ConfusionMatrix, DatasetNumber, TaskResults, Violation
-from plugin.sample_rows import SampleScore
+from plugin.sample_rows import SampleScore, split_reasons
 
 _MOST_VIOLATIONS = 5
 """Kinds of violation listed per metric and variant."""
@@ -299,16 +299,18 @@ def _violations(evidence: Evidence) -> list[Violation]:
             continue
         own = [score for score in evidence.scores if score.metric == spec.name]
         for name in evidence.names:
-            scores = [score for score in own if score.variant == name]
+            answers = [
+                one
+                for score in own
+                if score.variant == name
+                for one in split_reasons(score.value, score.reason or "")
+            ]
             counts = Counter(
-                kind
-                for score in scores
-                if score.value < spec.best
-                for kind in _kinds(score.reason or "")
+                kind for value, reason in answers if value < spec.best for kind in _kinds(reason)
             )
             listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             found += [
-                Violation(spec.name, name, text, n, len(scores))
+                Violation(spec.name, name, text, n, len(answers))
                 for text, n in listed[:_MOST_VIOLATIONS]
             ]
     return found

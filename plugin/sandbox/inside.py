@@ -90,7 +90,7 @@ def _run_program(given: dict[str, Any], say: Callable[..., None]) -> None:
     atexit._run_exitfuncs()  # some programs print there
     for stream in (sys.stdout, sys.__stdout__):
         try:
-            if stream is not None:
+            if stream is not None and not stream.closed:
                 stream.flush()
         except Exception as error:
             problem = problem or _told(error, "<code>")

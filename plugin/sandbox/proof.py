@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from plugin.errors import OptionError
-from plugin.sandbox.bubblewrap import Limits, SandboxError, find_bwrap
+from plugin.sandbox.bubblewrap import Limits, SandboxError, end_orphans, find_bwrap
 from plugin.sandbox.run import run_once
 from plugin.sandbox.seccomp import MACHINES, machine
 from plugin.sandbox.watch import Ended
@@ -74,6 +74,7 @@ def problem_here() -> str:
         )
     if machine() is None:
         return f"it is made for the processors {' and '.join(MACHINES)} only"
+    end_orphans()
     try:
         holes = list(_holes())
     except SandboxError as error:

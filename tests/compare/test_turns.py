@@ -110,6 +110,7 @@ def test_it_is_said_in_words() -> None:
     )
     assert "vanilla's change taken off: -2.00 (" in turn_lines(found, [RATING])[1]
     assert change_text(Change(3, -1.0, None, None)) == "-1.00 (no interval, n=3 conversations)"
+    assert change_text(Change(1, -1.0, None, None)) == "-1.00 (no interval, n=1 conversation)"
 
 
 def test_conversations_are_shown_by_turn_rating_or_the_first_metric_of_turns() -> None:

@@ -103,6 +103,9 @@ def test_recorded_samples_are_judged_split_and_shown(
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == SAMPLES_COLUMNS and len(rows) == N * 2 * 3
     assert {row["n_judged"] for row in rows} == {"2"}
+    names = [variant["name"] for variant in found["variants"]]
+    assert [row["variant"] for row in rows[:6]] == [name for name in names for _ in range(3)]
+    assert list(dict.fromkeys(row["case_id"] for row in rows)) == [f"q{i}" for i in range(N)]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "What another draw would change" in page and "Cases with different answers: 24" in page
     lines = (out / "completions.jsonl").read_text(encoding="utf-8").splitlines()
@@ -158,6 +161,7 @@ def test_samples_cannot_be_rated_by_people(recorded: Path, tmp_path: Path) -> No
     assert run(recorded, out, predefined_tasks="Token F1", samples="3").code == 0
     ended = main("ratings", str(out))
     assert ended.code == 2 and "people rate one answer of each case" in ended.err
+    assert "Rate the answers yourself" not in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_another_number_of_samples_is_another_run(recorded: Path, tmp_path: Path) -> None:

@@ -277,5 +277,13 @@ def test_a_list_holds_the_samples_of_a_case(tmp_path: Path) -> None:
 def test_samples_without_a_list_are_refused(tmp_path: Path) -> None:
     loaded = load_cases(CaseSource(jsonl(tmp_path / "cases.jsonl", CASES)))
     file = jsonl(tmp_path / "base.jsonl", [{"id": "q1", "output": "alone"}])
-    with pytest.raises(OptionError, match="--samples 3: no row of .* holds several completions"):
+    with pytest.raises(OptionError, match="--samples 3: no row of .* holds so many completions"):
         read_recording(Recording("base", file), loaded, n_samples=3)
+
+
+def test_more_samples_than_the_longest_list_are_refused(tmp_path: Path) -> None:
+    loaded = load_cases(CaseSource(jsonl(tmp_path / "cases.jsonl", CASES)))
+    rows = [{"id": "q1", "output": ["a", "b", "c"]}, {"id": "q2", "output": ["a"]}]
+    file = jsonl(tmp_path / "base.jsonl", rows)
+    with pytest.raises(OptionError, match="--samples 5: .* the longest list has 3"):
+        read_recording(Recording("base", file), loaded, n_samples=5)

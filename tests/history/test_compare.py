@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from plugin import metrics
 from plugin.history.cases_diff import diff_cases
 from plugin.history.sides import case_keys, common_cases, run_side
 from plugin.journal import Journal
@@ -309,3 +310,90 @@ def test_a_broken_comparison_is_not_said_to_be_resumable(
     ended = main("compare", *words, "--out", str(tmp_path / "o"))
     assert ended.code == 1 and "the results cannot be written" in ended.err
     assert "resume" not in ended.err
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three runs of the same cases: two with three samples of each, one with the first of these."""
+    folder = tmp_path_factory.mktemp("sampled")
+    rows = [make_row(n) for n in range(12)]
+    file = folder / "cases.jsonl"
+    lists = [
+        {
+            **{"id": n, "input": row["input"], "expected_output": row["expected_output"]},
+            "vanilla": [row["vanilla"]] * 3,
+            "adapter": [row["adapter"], "no", "maybe"],
+            "other": [row["adapter"], row["adapter"], "no"],
+        }
+        for n, row in enumerate(rows)
+    ]
+    file.write_text("".join(f"{json.dumps(one)}\n" for one in lists))
+    for name, side, more in (
+        ("three", "adapter", ("--samples", "3")),
+        ("also", "other", ("--samples", "3")),
+        ("one", "adapter", ()),
+    ):
+        given = [f"--recorded={s}={file}:{c}" for s, c in (("vanilla", "vanilla"), ("tuned", side))]
+        out = folder / name
+        if not more:
+            sides = ("vanilla", "adapter")
+            flat = [{**one, **{own: one[own][0] for own in sides}} for one in lists]
+            file = folder / "first.jsonl"
+            file.write_text("".join(f"{json.dumps(one)}\n" for one in flat))
+            given = [f"--recorded=vanilla={file}:vanilla", f"--recorded=tuned={file}:adapter"]
+        ended = main("run", *given, "--predefined_tasks", "Token F1", *more, "--out", str(out))
+        assert ended.code == 0, ended.err
+    return {name: folder / name for name in ("three", "also", "one")}
+
+
+def test_another_number_of_samples_is_said(sampled: dict[str, Path], tmp_path: Path) -> None:
+    ended = main("compare", str(sampled["three"]), str(sampled["one"]), "--out", str(tmp_path))
+    assert ended.code == 0, ended.err
+    assert "not made alike (samples: three tuned: 3, one tuned: 1)" in ended.out
+    assert "a score is the mean of all samples of its case; the first one is shown" in ended.out
+    assert "there is nothing to compare" not in ended.out  # only their first samples are equal
+    ended = main("ratings", str(tmp_path))
+    assert ended.code == 2  # people would see one answer, and the score is a mean
+    assert "mean of several samples" in ended.err
+
+
+def test_equal_numbers_of_samples_are_compared_with_all_of_them(
+    sampled: dict[str, Path], tmp_path: Path
+) -> None:
+    ended = main("compare", str(sampled["three"]), str(sampled["also"]), "--out", str(tmp_path))
+    assert ended.code == 0, ended.err
+    assert "not made alike" not in ended.out
+    assert "Each case's score is the mean of 3 samples." in ended.out
+    assert "Variance of also tuned's gain on Token F1" in ended.out
+    with (tmp_path / "11_samples.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 12 * 2 * 3
+
+
+def test_contradictions_among_other_numbers_of_samples_are_not_compared(
+    sampled: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = metrics.load(["Unsupported Claims"])[0].spec
+    for name in ("three", "one"):
+        shutil.copytree(sampled[name], tmp_path / name)
+        with closing(Journal(tmp_path / name)) as journal:
+            specs = (*journal.header.metrics, spec)
+        change_header(tmp_path / name, metrics=specs)
+    folders = [str(tmp_path / name) for name in ("three", "one")]
+    ended = main("compare", *folders, "--out", str(tmp_path / "out"))
+    assert ended.code == 0, ended.err
+    assert "Unsupported Claims is left out, for it does not mean the same: samples (" in ended.out
+
+
+def test_another_number_of_samples_begins_a_new_line(
+    sampled: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "same"
+    for name, source in (("a", sampled["three"]), ("b", sampled["one"])):
+        shutil.copytree(source, folder / name)
+        summary_file = folder / name / "summary.json"
+        fields = json.loads(summary_file.read_text("utf-8"))
+        fields["provenance"]["digests"] = {"data set's content": "the same"}
+        summary_file.write_text(json.dumps(fields), "utf-8")
+    ended = main("history", str(folder), "--out", str(tmp_path / "out"))
+    assert ended.code == 0, ended.err
+    assert "new line: samples: 3 -> 1" in ended.out

@@ -151,3 +151,16 @@ def test_the_command(tmp_path: Path) -> None:
     assert (tmp_path / "model_card.md").read_text(encoding="utf-8") == model_card(
         summary(), "adapter"
     )
+
+
+@pytest.mark.parametrize(
+    ("drawn", "said"),
+    [
+        ({"n_samples": 3, "temperature": 0.8}, "the mean of 3 samples at temperature 0.8. Made"),
+        ({"n_samples": 1, "temperature": 0.8}, "One sample of each case at temperature 0.8. Made"),
+        ({"n_samples": 3, "temperature": 0.0}, "the mean of 3 samples. Made"),
+        ({"n_samples": 1, "temperature": 0.0}, "Judge: openai gpt. Made"),  # judged several times
+    ],
+)
+def test_the_card_says_how_answers_were_drawn(drawn: dict[str, Any], said: str) -> None:
+    assert said in model_card(summary(sampling=drawn), "adapter")

@@ -127,6 +127,12 @@ SYSTEM = (Message("system", "Be a pirate."), Message("user", "Hi"))
             "id, category -> group",
         ),
         (
+            {"id": "a", "turns": ["Write a blog post.", "Shorter."], "reference": ["Once.", None]},
+            asked("Write a blog post."),
+            "Once.",
+            "read as lists of user turns: turns -> user turns, reference -> expected output",
+        ),
+        (
             {**ALPACA, "generator": "gpt4", "dataset": "koala"},
             asked("Is it positive?\n\nDull."),
             None,

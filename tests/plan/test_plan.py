@@ -121,6 +121,11 @@ def test_stopping_early_needs_cases_that_stand_alone(tmp_path: Path) -> None:
     data.write_text("input,expected_output\nWho?,He.\nwho,He.\n")
     message = refused(dataset=data, stop_early="true", predefined_tasks="Token F1")
     assert "clusters (1 of 2 cases repeats another one" in message and "the repeats and" in message
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text('{"id": 1, "turns": ["Who?", "And why?"], "reference": ["He.", "So."]}\n')
+    asked = {"dataset": chats, "stop_early": "true", "predefined_tasks": "Token F1"}
+    assert "Leave it off, or choose --conversation fixed" in refused(**asked)
+    plan_of(**asked, conversation="fixed")
 
 
 def test_a_variants_id_tells_all_that_its_completions_depend_on(tmp_path: Path) -> None:

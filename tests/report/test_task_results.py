@@ -16,6 +16,7 @@ from plugin.records import Case, Completion, Score, Variant
 from plugin.report.confusion import MOST_LABELS, OTHERS, confusion_svg
 from plugin.report.task_results import task_notes, task_results, task_sections
 from plugin.results import ConfusionMatrix, TaskResults
+from plugin.sample_rows import SampleScore, join_reasons
 from tests.metrics.task_samples import measure_of, score
 from tests.samples import case, completion
 
@@ -136,6 +137,25 @@ def test_the_commonest_violations_come_first_and_without_details() -> None:
     ]
     (section,) = task_sections(found)
     assert (section.variants, section.wholes, section.parts) == (["base"], [], [])
+
+
+def test_violations_are_counted_in_every_sample() -> None:
+    spec = metrics.load(["Code Tests"])[0].spec
+    rows = [SampleScore("1", "base", spec.name, i, value) for i, value in enumerate((1.0, 0, 0))]
+    wrong = "wrong result (code: the code block; test 1, assert f(' | sample 9') == 2)"
+    told = ["passed (code: the code block; 1 test)", wrong, "no code (code: none)"]
+    several = join_reasons(list(zip(rows, told, strict=True)))
+    scores = (
+        Score("1", "base", spec.name, 1 / 3, several),
+        Score("2", "base", spec.name, 0.0, wrong),
+    )
+    cases = (case("1"), case("2"))
+    evidence = Evidence(cases, (Variant("base", "base", "m"),), (spec,), scores, ())
+    found = task_results(evidence, {}, TaskSettings(), seed=0, n_resamples=100)
+    assert [(one.text, one.n, one.n_answers) for one in found.violations] == [
+        ("wrong result", 2, 4),
+        ("no code", 1, 4),
+    ]
 
 
 def matrix(variant: str, n_labels: int, shift: int = 0, **changes: Any) -> ConfusionMatrix:

@@ -79,6 +79,11 @@ def test_what_a_program_prints_is_compared_outside(run: Run) -> None:
     assert run(code, runs=(("1", "3"),)).kind in {"wrong output", "failed", "channel"}
 
 
+def test_a_program_may_close_its_output(run: Run) -> None:
+    code = "import sys\nprint(3)\nsys.stdout.close()"
+    assert run(code, runs=(("", "3"),)).kind == "passed"
+
+
 def test_tests_that_the_answer_brings_along_replace_none(run: Run) -> None:
     """Models often end with tests of their own, under the usual names."""
     test = (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin.sandbox.bubblewrap import Limits
+from plugin.sandbox.bubblewrap import Limits, end_orphans
 from plugin.sandbox.run import run_once
 from tests.conftest import ROOT
 from tests.sandbox.conftest import SMALL, Run
@@ -241,6 +241,30 @@ def test_a_killed_program_leaves_no_code_running(sandbox: None) -> None:
         wait_until(lambda: name in names_of_processes())
         killed.kill()
     wait_until(lambda: name not in names_of_processes())
+
+
+def test_a_program_killed_while_it_builds_a_sandbox_leaves_no_process(sandbox: None) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only as root bubblewrap waits for this program")
+    program = (
+        "import time\nfrom plugin.sandbox import bubblewrap\n"
+        "def wait(pid):\n    print(pid, flush=True)\n    time.sleep(99)\n"
+        "bubblewrap._map_users = wait\n"
+        "bubblewrap.Box(bubblewrap.Limits(), False)"
+    )
+    left = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE)
+    with left as killed:
+        assert killed.stdout is not None
+        pid = int(killed.stdout.readline())
+        end_orphans()
+        assert Path(f"/proc/{pid}").exists()  # its program lives
+        killed.kill()
+
+    def is_gone() -> bool:
+        end_orphans()  # as the next run does
+        return not Path(f"/proc/{pid}").exists()
+
+    wait_until(is_gone)
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
