@@ -248,8 +248,8 @@ def _notes_on_draw(request: BuildRequest, pool: Pool, n: int) -> list[str]:
     n_topics = len({row.topic for row in pool.rows})
     if request.floor * n_topics > n:
         notes.append(
-            f"--floor {request.floor}: {cases_text(n)} in {n_topics} topics leave room for "
-            f"{n // n_topics} each"
+            f"--floor {request.floor}: {cases_text(n)} in "
+            f"{format_count(n_topics, 'topic', 'topics')} leave room for {n // n_topics} each"
         )
     return notes
 

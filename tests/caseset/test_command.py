@@ -179,6 +179,8 @@ def test_what_cannot_be_asked_for_is_refused(
 def test_a_small_draw_says_that_the_floor_is_out_of_reach(pool: str, tmp_path: Path) -> None:
     ended = build(pool, "--n", 9, "--topics", 3, "--out", tmp_path / "set")
     assert "--floor 5: 9 cases in 3 topics leave room for 3 each" in ended.out
+    ended = build(pool, "--n", 3, "--topics", 1, "--out", tmp_path / "one")
+    assert "3 cases in 1 topic leave room" in ended.out
 
 
 def test_a_folder_with_other_files_is_not_written_over(pool: str, tmp_path: Path) -> None:
