@@ -281,8 +281,9 @@ def write_set(
         OptionError: when they cannot be written.
     """
     version = earlier.version + 1 if earlier else 1
-    if earlier:
-        write_files(folder / f"v{earlier.version}", earlier.archived())
+    archive = folder / f"v{version - 1}"
+    if earlier and not (archive / MANIFEST).is_file():  # else a build was stopped after writing it
+        write_files(archive, earlier.archived())
     files = {f"{side.name}.jsonl": jsonl_of(side.rows, made.has_topics) for side in made.sides}
     files[MANIFEST] = _json_text(manifest_of(made, version, time, earlier))
     return write_files(folder, {**files, **more})

@@ -258,6 +258,18 @@ def test_a_damaged_manifest_is_named(pool: str, tmp_path: Path, damage: Any) -> 
     assert ended.code == 2 and "is not the manifest of a set" in ended.err, ended.err
 
 
+def test_a_stop_between_files_loses_no_earlier_version(pool: str, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    assert build(pool, "--n", 10, "--out", out).code == 0
+    first = {name: (out / name).read_bytes() for name in ("cases.jsonl", "manifest.json")}
+    assert build(pool, "--n", 20, "--out", out).code == 0
+    (out / "manifest.json").write_bytes(first["manifest.json"])  # as if stopped before it
+    ended = build(pool, "--n", 20, "--out", out)
+    assert ended.code == 0 and manifest(out)["version"] == 2
+    assert len(rows_of(out / "cases.jsonl")) == 20
+    assert (out / "v1" / "cases.jsonl").read_bytes() == first["cases.jsonl"]
+
+
 def test_a_set_does_not_go_among_folds(pool: str, tmp_path: Path) -> None:
     rows = [{"input": text, "expected_output": "x"} for text in questions(12)]
     data, out = write_rows(tmp_path / "rows.jsonl", rows), tmp_path / "folds"
