@@ -46,11 +46,20 @@ def require_place(folder: Path, n_folds: int) -> None:
             raise OptionError(
                 f"--out {folder} holds {there} folds; choose another folder for {n_folds}"
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and not _is_begun(folder, n_folds):
         raise OptionError(
             f"--out {folder} is not empty and has no {MANIFEST}, so it is none of this program; "
             "choose another folder"
         )
+
+
+def _is_begun(folder: Path, n_folds: int) -> bool:
+    """Return whether a folder holds nothing, or what a build of so many folds left when stopped."""
+    names = {f"fold_{at + 1}" for at in range(n_folds)}
+    files = [file for one in folder.iterdir() for file in (one.iterdir() if one.is_dir() else [])]
+    return {one.name for one in folder.iterdir()} <= names and all(
+        file.name in (TRAIN, TEST) for file in files
+    )
 
 
 def write_folds(made: FoldSet, folder: Path) -> list[Path]:

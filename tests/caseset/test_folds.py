@@ -246,3 +246,15 @@ def test_ranks_are_spread_over_the_folds() -> None:
         *("fold_1", "fold_1", "fold_2", "fold_4", "fold_4")
     ]
     assert Columns().cluster == "cluster"  # the column that test.jsonl has
+
+
+def test_folds_that_were_stopped_are_built_again(tmp_path: Path) -> None:
+    name, out = write_rows(tmp_path / "a.jsonl", answered(questions(20))), tmp_path / "folds"
+    words = ("cases", "build", name, "--folds", "2", "--out", str(out))
+    assert main(*words).code == 0
+    (out / "folds.json").unlink()  # it is written last
+    ended = main(*words)
+    assert ended.code == 0 and (out / "folds.json").is_file(), ended.err
+    (out / "folds.json").unlink()
+    (out / "fold_1" / "mine.txt").write_text("x")
+    assert "is not empty and has no folds.json" in main(*words).err
