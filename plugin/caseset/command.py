@@ -110,6 +110,8 @@ def make_request(given: Mapping[str, Any], earlier: Earlier | None) -> BuildRequ
     """
     options = {name: given[name] for name in _COLUMNS if given[name] is not None}
     source = case_source(Params.parse(options), "")
+    if not all(name.strip() for name in given["train"] or ()):
+        raise OptionError("--train names a file without a name; name it, or leave --train out")
     before = earlier.manifest if earlier else {}
     shares = parse_shares(given["split"]) if given["split"] else None
     if earlier and shares not in (None, earlier.shares):

@@ -144,6 +144,7 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     ),
     "seed": (("POOL", "--out", "set", "--seed", "-1"), "--seed -1 must be from 0 to 4294967295"),
     "large seed": (("POOL", "--out", "set", "--seed", str(2**32)), "must be from 0 to"),
+    "no name of training data": (("POOL", "--out", "set", "--train", ""), "--train names a file"),
     "no name": (("", "--out", "set"), "a file without a name"),
     "no name for folds": (("", "--out", "set", "--folds", "2"), "a file without a name"),
     "floor": (("POOL", "--out", "set", "--floor", "-1"), "--floor -1 must be 0 or more"),
