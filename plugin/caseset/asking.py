@@ -79,6 +79,11 @@ def make_writer(given: Mapping[str, Any], request: BuildRequest, host: FolderHos
         real = [row for row in drawn if not is_synthetic(row)]
         wanted = plan_questions(real, n, request.seed, 1, n)
         host.log(forecast_text(wanted, judging))
+        host.again = (
+            "what the judge has answered comes from the cache"
+            if cache_folder(params)
+            else "what the judge has answered is asked anew (--cache_dir FOLDER would keep it)"
+        )
         found = _ask(judging, pool, drawn, n, request, (params, secrets.mask(), host))
         for line in found.lines():
             host.log(f"note: {line}")

@@ -279,7 +279,8 @@ def _count_topics(
         n_pool = sum(row.topic == name for row in pool.rows)
         shown = own or [row for row in pool.rows if row.topic == name]
         examples = tuple(row.case.input for row in shown[:2])
-        found.append(TopicCount(name, n_pool, len(own), examples, request.floor))
+        n_written = sum(map(is_synthetic, own))
+        found.append(TopicCount(name, n_pool, len(own), examples, request.floor, n_written))
     return tuple(sorted(found, key=lambda one: (-one.n_pool, one.name)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -22,14 +21,18 @@ from plugin.caseset.words import change_text, lines_of
 from plugin.errors import OptionError
 from plugin.hosts.folder import FolderHost
 from plugin.load.find import MANIFEST
-from plugin.plan.commands_cases import AUTO, CASES_OPTIONS
+from plugin.load.fold_manifest import MANIFEST as FOLDS
+from plugin.plan.commands_cases import AUTO, BUILD_COLUMNS, CASES_OPTIONS
 from plugin.plan.params import Params
 from plugin.plan.plan import case_source
 from plugin.reopen import open_run
 
-_COLUMNS = (*CASES_OPTIONS, "group_column", "cluster_column")
+_COLUMNS = (*CASES_OPTIONS, *BUILD_COLUMNS)
 
 _LINE_EVERY_S = 5.0
+
+_LARGEST_SEED = 2**32 - 1
+"""What scikit-learn takes."""
 
 
 def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
@@ -47,9 +50,7 @@ def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
     if given["folds"] is not None:
         columns = {name: given[name] for name in _COLUMNS if given[name] is not None}
         source = case_source(Params.parse(columns), "")
-        wanted = FoldRequest(
-            folder, source, _assumed_of(given)[0], _positive(given, "margin", 0.05)
-        )
+        wanted = FoldRequest(folder, source, _assumed_of(given)[0], _share(given, "margin", 0.05))
         return start_folds(given, wanted, host, _Teller(host).tell)
     earlier = read_earlier(folder)
     request = make_request(given, earlier)
@@ -130,24 +131,33 @@ def make_request(given: Mapping[str, Any], earlier: Earlier | None) -> BuildRequ
         out=given["out"],
         train=tuple(given["train"] or ()),
         n=None if given["n"] in (None, AUTO) else given["n"],
-        margin=_positive(given, "margin", 0.05),
+        margin=_share(given, "margin", 0.05),
         shares=shares or ((WHOLE, 1.0),),
         n_topics=given["topics"],
         floor=_at_least(given, "floor", int(before.get("floor", 5)), 0),
         by_group=by_group or bool(before.get("by_group")),
         keeps_answers=not given["without_answers"],
         masks=bool(given["mask_personal"]) or bool(before.get("masks")),
-        seed=given["seed"] if given["seed"] is not None else int(before.get("seed", 0)),
+        seed=_seed_of(given, int(before.get("seed", 0))),
         removed=earlier.removed if earlier else frozenset(),
         columns=source.columns,
         input_template=source.input_template or "",
     )
 
 
-def _positive(given: Mapping[str, Any], name: str, usual: float) -> float:
+def _share(given: Mapping[str, Any], name: str, usual: float) -> float:
     value: float = usual if given[name] is None else given[name]
-    if not (value > 0 and math.isfinite(value)):
-        raise OptionError(f"--{name} {value} must be above 0")
+    if not 0 < value <= 1:
+        raise OptionError(
+            f"--{name} {value} must be above 0 and at most 1: it is a gain of a score from 0 to 1"
+        )
+    return value
+
+
+def _seed_of(given: Mapping[str, Any], usual: int) -> int:
+    value: int = usual if given["seed"] is None else given["seed"]
+    if not 0 <= value <= _LARGEST_SEED:
+        raise OptionError(f"--seed {value} must be from 0 to {_LARGEST_SEED}")
     return value
 
 
@@ -160,6 +170,8 @@ def _at_least(given: Mapping[str, Any], name: str, usual: int, least: int) -> in
 
 def _refuse_foreign_files(folder: Path, request: BuildRequest, earlier: Earlier | None) -> None:
     """Refuse to write over files that are no set of this program."""
+    if (folder / FOLDS).is_file():
+        raise OptionError(f"--out {folder} holds folds; choose another folder for a set")
     names = [f"{name}.jsonl" for name, _ in request.shares]
     if there := [name for name in names if earlier is None and (folder / name).exists()]:
         raise OptionError(
@@ -185,9 +197,10 @@ def _as_in_run(folder: Path) -> Assumed:
     journal = open_run(folder)
     try:
         metric = journal.header.primary_metric
+        unit = next((one.margin_unit for one in journal.header.metrics if one.name == metric), 1.0)
         names = [variant.name for variant in journal.header.variants]
         scores = {
-            (one.variant, one.case_id): one.value
+            (one.variant, one.case_id): one.value / unit  # on a scale from 0 to 1, as the margin
             for one in journal.scores()
             if one.metric == metric
         }

@@ -16,11 +16,11 @@ from plugin.cache import content_key
 from plugin.caseset.pool import as_pool_row
 from plugin.caseset.records import EARLIER, CaseSet, PoolRow
 from plugin.errors import DataError
-from plugin.load.cases import CaseSource, digest_cases, load_cases, read_table
+from plugin.load.cases import CaseSource, digest_of_table, load_cases, read_table
+from plugin.load.code_tests import tests_as_cells
 from plugin.load.columns import Columns, lay_out
 from plugin.load.find import MANIFEST
-from plugin.load.readers import read_files
-from plugin.load.repeats import cluster_repeats
+from plugin.load.readers import read_files, table_from_objects
 from plugin.records import Case
 from plugin.report import write_files
 
@@ -94,6 +94,7 @@ def jsonl_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
             "cluster": case.cluster,
             "retention": case.retention,
             "expect": list(case.expect),
+            **tests_as_cells(case.tests, Columns().tests),
             "topic": row.topic,
             "source": row.source or row.place,
             "about": dict(case.metadata),
@@ -110,7 +111,8 @@ def jsonl_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
 
 def digest_of(rows: Sequence[PoolRow], has_topics: bool) -> str:
     """Return what a run on the file of these rows calls the data set's content."""
-    return digest_cases(cluster_repeats([as_written(row, has_topics) for row in rows]))
+    lines = jsonl_of(rows, has_topics).split("\n")[:-1]
+    return digest_of_table(table_from_objects([json.loads(line) for line in lines]))
 
 
 def questions_digest(rows: Sequence[PoolRow]) -> str:
@@ -197,13 +199,31 @@ def read_manifest(folder: Path) -> Mapping[str, Any] | None:
         found = json.loads(path.read_bytes())
         if found["format"] != FORMAT:
             raise ValueError(f"format {found['format']}, not {FORMAT}")
-        _ = found["version"], found["sides"][0]["ids"], found["earlier"], found["removed"]
+        _check_manifest(found)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(
             f"{path} is not the manifest of a set that `cases build` wrote "
             f"({type(error).__name__}: {error}); choose another folder with --out"
         ) from error
     return found if isinstance(found, dict) else None
+
+
+def _check_manifest(found: Mapping[str, Any]) -> None:
+    """Check what the next version reads of a manifest.
+
+    Raises:
+        ValueError: when something is not of its form.
+        LookupError: when something is missing.
+        TypeError: when something is of another type.
+    """
+    if int(found["version"]) < 1 or not found["sides"]:
+        raise ValueError("a version and sides are needed")
+    lists = found["earlier"], found["removed"], found["train"]
+    _ = found["made"], found["by_group"], [set(own) for own in lists[1:]]
+    for side in found["sides"]:
+        if not str(side["name"]).isidentifier() or side["file"] != f"{side['name']}.jsonl":
+            raise ValueError(f"{side['file']!r} is no file of a side")
+        _ = float(side["share"]), set(side["ids"]), side["digest"]
 
 
 def read_earlier(folder: Path) -> Earlier | None:

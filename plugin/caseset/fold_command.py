@@ -60,6 +60,7 @@ def start_folds(
 
     def change(one: SourceRow) -> SourceRow:
         personal.add(cell_texts(one.cells), one.row.place)
+        personal.look_at_tests(one.row.case)
         return SourceRow(mask_cells(one.cells), mask_row(one.row)) if masks else one
 
     made = build_folds(reader, given["folds"], check, change)

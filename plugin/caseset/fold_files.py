@@ -14,6 +14,8 @@ from plugin.caseset.folds import FoldSet, SourceRow, questions_text, rows_text
 from plugin.caseset.records import PoolRow, Power
 from plugin.caseset.words import dropped_text, gain_text, needed_text
 from plugin.errors import OptionError
+from plugin.load.code_tests import tests_as_cells
+from plugin.load.columns import Columns
 from plugin.load.fold_manifest import (
     MANIFEST,
     ManifestFold,
@@ -127,7 +129,9 @@ def _test_row(row: PoolRow, as_chat: bool, has_several: bool) -> dict[str, objec
         "context": list(case.context),
         "group": case.group,
         "cluster": case.cluster,
+        "retention": case.retention or None,
         "expect": list(case.expect),
+        **tests_as_cells(case.tests, Columns().tests),
         "source": row.place,
     }
     return {name: value for name, value in content.items() if value not in (None, [])}

@@ -105,7 +105,7 @@ def build_folds(
     usable = [one for one in rows if (one.row.case.expected_output or "").strip()]
     if not usable:
         raise DataError(
-            f"none of the {rows_text(len(rows))} has an answer, so nothing can be trained on "
+            f"of {rows_text(len(rows))} none has an answer, so nothing can be trained on "
             "them; name the column with --expected_output_column"
         )
     tested, repeated = drop_repeats(one.row for one in usable)

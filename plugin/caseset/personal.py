@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from plugin.caseset.pool import as_pool_row
 from plugin.caseset.records import PoolRow
+from plugin.code_tests import CodeTests
 from plugin.compare.numbers import format_count
 from plugin.records import Case, Message
 
@@ -155,11 +156,17 @@ class PersonalCount:
         n: kind -> how many places.
         n_rows: rows with any.
         examples: kind -> a masked form with where it stands.
+        n_tests: rows whose tests of code have any.
     """
 
     n: dict[str, int] = field(default_factory=dict)
     n_rows: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
+    n_tests: int = 0
+
+    def look_at_tests(self, case: Case) -> None:
+        """Count the case if its tests of code have any: masked tests may test something else."""
+        self.n_tests += any(map(find_personal, _test_texts(case)))
 
     def add(self, texts: Iterable[str], place: str) -> None:
         """Count what stands in the texts of one row."""
@@ -179,7 +186,9 @@ class PersonalCount:
         """Return what stands in the rows, or stood there before it was masked."""
         found = cls()
         for row in rows:
-            found.add(texts_of(row.original or row.case), row.place)
+            case = row.original or row.case
+            found.add(texts_of(case), row.place)
+            found.look_at_tests(case)
         return found
 
     def lines(self, masked: bool) -> Iterator[str]:
@@ -194,6 +203,11 @@ class PersonalCount:
         said = f"personal data in {format_count(self.n_rows, 'row', 'rows')}: {'; '.join(parts)}"
         if masked:
             yield f"{said}. They are replaced by [email], [phone] and the like"
+            if self.n_tests:
+                yield (
+                    f"the tests of {format_count(self.n_tests, 'row', 'rows')} were changed by it: "
+                    "check that right code still passes them"
+                )
         else:
             yield f"{said}. --mask_personal replaces them. Names and addresses are not looked for"
 
@@ -208,8 +222,27 @@ def texts_of(case: Case) -> Iterator[str]:
     yield from case.right_answers
     yield from case.context
     yield from case.expect
+    yield from _test_texts(case)
     yield from case.metadata.values()
     yield from (text for text in (case.group, case.cluster) if text)
+
+
+def _test_texts(case: Case) -> Iterator[str]:
+    """Yield the texts of the tests of code."""
+    if case.tests is not None:
+        yield from (*case.tests.checks, case.tests.before)
+        yield from (text for both in case.tests.runs for text in both)
+
+
+def _mask_tests(tests: CodeTests | None) -> CodeTests | None:
+    if tests is None:
+        return None
+    return replace(
+        tests,
+        checks=tuple(map(mask_text, tests.checks)),
+        before=mask_text(tests.before),
+        runs=tuple((mask_text(given), mask_text(wanted)) for given, wanted in tests.runs),
+    )
 
 
 def mask_case(case: Case) -> Case:
@@ -222,6 +255,7 @@ def mask_case(case: Case) -> Case:
         references=tuple(map(mask_text, case.references)),
         context=tuple(map(mask_text, case.context)),
         expect=tuple(map(mask_text, case.expect)),
+        tests=_mask_tests(case.tests),
         metadata={name: mask_text(value) for name, value in case.metadata.items()},
         group=case.group and mask_text(case.group),
         cluster=case.cluster and mask_text(case.cluster),

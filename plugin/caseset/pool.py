@@ -16,6 +16,7 @@ from plugin.cache import content_key
 from plugin.caseset.records import PoolRow
 from plugin.errors import DataError, OptionError
 from plugin.load.cases import read_table
+from plugin.load.cells import read_all_turns
 from plugin.load.columns import USUAL_INPUTS, Columns, Layout, lay_out, parse_template
 from plugin.load.find import ABOUT, SUFFIXES
 from plugin.load.readers import Row, Table
@@ -98,6 +99,7 @@ class PoolReader:
             if layout is None:
                 layout = self._lay_out(name, table)
                 self.notes += [f"{file}: {note}" for note in layout.notes]
+            _refuse_lists(name, table, layout)
             for row, case in read_table(table, layout):
                 if case is None:
                     self.n_unusable += 1
@@ -137,16 +139,37 @@ def _is_named(columns: Columns, name: str) -> bool:
     return bool(getattr(columns, name) != getattr(Columns(), name))
 
 
+def _refuse_lists(name: str, table: Table, layout: Layout) -> None:
+    """Refuse lists of questions that are asked one after the other, as in MT-Bench.
+
+    Raises:
+        DataError: for the first row with several; their answers turn by turn would be lost.
+    """
+    if layout.asked != "turns":
+        return
+    for row in table.rows:
+        n = sum(turn.role == "user" for turn in read_all_turns(row, layout, []))
+        if n > 1:
+            raise DataError(
+                f"{name}, {row.place}: {layout.input[0]} has {n} questions that are asked one "
+                "after the other, and a set holds one question or one chat in each row. Give the "
+                "file to run as it is (run --dataset_name), or write each conversation as a chat "
+                "in the column messages"
+            )
+
+
 def list_files(names: Sequence[str]) -> list[str]:
     """Return the files of a pool: every data file and list of questions of a folder.
 
     A folder without any is named itself: it may be a data set that a library wrote.
 
     Raises:
-        OptionError: when a file is named twice.
+        OptionError: when a file is named twice, or a name is empty.
         DataError: when a folder cannot be read.
     """
     found: list[str] = []
+    if not all(name.strip() for name in names):
+        raise OptionError("a file without a name is among those to read; name each file")
     for name in names:
         path = Path(os.path.expanduser(name))
         found += _data_in(path) or [name]

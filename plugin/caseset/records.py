@@ -157,6 +157,7 @@ class TopicCount:
         n_set: cases of the set.
         examples: two questions.
         floor: the least that was asked for, if the pool has it.
+        n_written: how many of these cases a judge wrote.
     """
 
     name: str
@@ -164,6 +165,7 @@ class TopicCount:
     n_set: int
     examples: tuple[str, ...]
     floor: int
+    n_written: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from plugin.cache import content_key
 from plugin.caseset.pool import draw_order
@@ -87,9 +87,11 @@ def _first_drawn(rows: dict[str, PoolRow], most: int, seed: int) -> dict[str, Po
 
 def _preference(row: PoolRow) -> tuple[object, ...]:
     case = row.case
-    facts = (case.right_answers, case.expect, case.group or "", case.cluster or "")
+    tests = asdict(case.tests) if case.tests else {}
+    facts = (case.right_answers, case.expect, case.group or "", case.cluster or "", tests)
     return (
         *(not row.is_earlier, row.rank, case.expected_output is None, not case.context),
+        case.tests is None,
         content_key([[t.role, t.content] for t in case.messages], case.context, *facts),
     )
 

@@ -34,7 +34,8 @@ def lines_of(made: CaseSet) -> Iterator[str]:
     width = max(len(short(one.name, 40)) for one in made.topics)
     for one in made.topics:
         few = f" (the pool has less than {one.floor})" if one.n_pool < one.floor else ""
-        yield f"  {short(one.name, 40):{width}}  {one.n_pool:>6,} -> {one.n_set:,}{few}"
+        more = f" ({one.n_written:,} written by a judge)" if one.n_written else ""
+        yield f"  {short(one.name, 40):{width}}  {one.n_pool:>6,} -> {one.n_set:,}{more}{few}"
     if made.sides[0].name != WHOLE:
         yield "Sides: " + ", ".join(f"{side.name} {len(side.rows):,}" for side in made.sides)
     yield from power_lines(made)

@@ -80,9 +80,10 @@ def fold_lines(facts: PooledFacts, gains: FoldGains | None) -> tuple[str, ...]:
     lines = [_about_line(facts)]
     if facts.missing:
         named = list_first(facts.missing, _N_SHOWN)
+        verb = "is" if len(facts.missing) == 1 else "are"
         lines.append(
-            f"{len(facts.missing)} of {facts.n_folds} folds are missing ({named}): this verdict is "
-            "on the cases of the others."
+            f"{len(facts.missing)} of {facts.n_folds} folds {verb} missing ({named}): this verdict "
+            "is on the cases of the others."
         )
     if gains is not None:
         lines.append(_gains_line(gains))
@@ -139,6 +140,8 @@ def _training_line(facts: PooledFacts, gains: FoldGains | None) -> str:
     )
     if gains is None or (found := gains.homogeneity) is None:
         return line
+    if found.ci_low == found.ci_high:
+        return f"{line} All folds have the same gain, so the fold as the unit gives no interval."
     ends = format_interval(found.ci_low, found.ci_high, signed=True)
     n = len(gains.rows)
     return (

@@ -310,7 +310,9 @@ def _manifest_notes(
         return
     fold_of = manifest.fold_of()
     for fold in folds:
-        own = [question_digest(case) for case in fold.run.cases.values()]
+        cases = fold.run.cases.values()
+        begun = {case.follows for case in cases}  # of a conversation, the last turn has all of it
+        own = [question_digest(case) for case in cases if case.id not in begun]
         strange = sum(digest not in fold_of for digest in own)
         if strange:
             yield f"{strange:,} of the {len(own):,} cases of {fold.name} are not in {path}"

@@ -36,6 +36,7 @@ class FolderHost(PathHost):
         out: the run's folder; "" for one under runs/ that is named after the run.
         prefix: how such a name begins. Both may be set until `open` is called.
         goes_on: whether `resume` can go on with what the folder holds.
+        again: what is said of doing all of it again, where it cannot.
     """
 
     stop_within_s = 3.0
@@ -51,6 +52,7 @@ class FolderHost(PathHost):
         self.out = out
         self.prefix = prefix
         self.goes_on = True
+        self.again = "nothing had to be paid for"
         self._opened: Path | None = None
         self._console = console or _Screen(highlight=False, soft_wrap=True)
         self._n_told = 0
@@ -124,7 +126,7 @@ class FolderHost(PathHost):
         if self.goes_on:
             _say_how_to_go_on(self._opened)
         else:
-            say("Do it again with the same command; nothing had to be paid for")
+            say(f"Do it again with the same command; {self.again}")
 
     def _end_meter(self) -> None:
         with contextlib.suppress(OSError):  # the terminal may be gone

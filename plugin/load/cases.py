@@ -148,7 +148,7 @@ def load_cases(source: CaseSource) -> LoadedCases:
             *spoken,
             *notes,
             *held,
-            *_set_notes(Path(os.path.expanduser(source.dataset_name)), cases),
+            *_set_notes(Path(os.path.expanduser(source.dataset_name)), drawn, cases),
         ),
     )
 
@@ -156,6 +156,23 @@ def load_cases(source: CaseSource) -> LoadedCases:
 def read_table(table: Table, layout: Layout) -> list[tuple[Row, Case | None]]:
     """Return each row with its case; None for a row that cannot be read as one."""
     return [(row, _read_row(row, layout, FIXED).case) for row in table.rows]
+
+
+def digest_of_table(table: Table) -> str:
+    """Return the digest of the cases that a run reads from these rows.
+
+    Raises:
+        DataError: when they cannot be read.
+    """
+    if not table.rows:
+        return digest_cases(())
+    layout, problems = lay_out(Columns(), None, table)
+    checked = [_read_row(row, layout, AUTO) for row in table.rows]
+    problems += [problem for row in checked for problem in row.problems]
+    if problems:
+        raise DataError("; ".join(problems[:_N_BAD_SHOWN]))
+    split = (split_turns(row.case, row.asked.turns) for row in checked if row.case is not None)
+    return digest_cases(cluster_repeats([turn for turns in split for turn in turns]))
 
 
 def _check_options(source: CaseSource) -> None:
@@ -312,10 +329,16 @@ def _case_content(case: Case) -> list[object]:
     return [case.id, *parts, *retention, *references, *expect, *follows, *tests]
 
 
-def _set_notes(path: Path, cases: Sequence[Case]) -> tuple[str, ...]:
-    """Return which version of a set that `cases build` wrote these are; nothing for other cases."""
+def _set_notes(path: Path, drawn: Sequence[Case], cases: Sequence[Case]) -> tuple[str, ...]:
+    """Return which version of a set that `cases build` wrote these are; nothing for other cases.
+
+    Args:
+        path: of the data.
+        drawn: the cases, each conversation as one.
+        cases: the same with a case for each turn.
+    """
     folder = path if path.is_dir() else path.parent
-    ids, digest = {case.id for case in cases}, digest_cases(cases)
+    ids, digest = {case.id for case in drawn}, digest_cases(cases)
     try:
         found = json.loads((folder / MANIFEST).read_bytes())
         side = next(side for side in found["sides"] if set(side["ids"]) == ids)

@@ -44,6 +44,17 @@ def read_tests(cells: Mapping[str, object], name: str, problems: list[str]) -> C
     return CodeTests(checks, entry_point=entry_point.strip(), before=setup)
 
 
+def tests_as_cells(tests: CodeTests | None, name: str) -> dict[str, object]:
+    """Return the cells that `read_tests` reads as these tests; none for no tests."""
+    if tests is None:
+        return {}
+    if tests.runs:
+        return {name: [{"input": given, "output": wanted} for given, wanted in tests.runs]}
+    entry_point, setup = BESIDE[:2]
+    beside = {entry_point: tests.entry_point, setup: [tests.before] if tests.before else ""}
+    return {name: list(tests.checks), **{key: cell for key, cell in beside.items() if cell}}
+
+
 def _read_beside(value: object, name: str, problems: list[str]) -> str:
     """Return a text, or the texts of a list as lines."""
     if isinstance(value, str) and value.lstrip().startswith("["):

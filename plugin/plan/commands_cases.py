@@ -13,7 +13,10 @@ CASES_OPTIONS = (
 )
 """Options of `run` that say how an evaluation set is read."""
 
-_BUILD_COLUMNS = ("group_column", "cluster_column")
+BUILD_COLUMNS = (
+    *("group_column", "cluster_column", "retention_column", "expect_column", "tests_column"),
+)
+"""Options of `run` that say how the rows of a pool are read, too."""
 
 JUDGE_OPTIONS = (
     *("judge", "max_calls", "budget", "judge_price", "deadline_s", "concurrency"),
@@ -37,7 +40,7 @@ def cases_options(parser: CommandParser) -> None:
     )
     parser.add_argument("sets", metavar="FILE", nargs="*", help=about)
     section = parser.add_argument_group("how files are read")
-    for name in (*CASES_OPTIONS, *_BUILD_COLUMNS):
+    for name in (*CASES_OPTIONS, *BUILD_COLUMNS):
         add_option(section, name, full_help(name))
     _build_options(parser.add_argument_group("build"))
     judge = parser.add_argument_group("the judge of --synthetic")

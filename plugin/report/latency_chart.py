@@ -39,6 +39,9 @@ _HEADS = {FIRST: "Until the first token", TOTAL: "Until the whole answer is ther
 _MARKS = {0.5: "o", 0.95: "^"}
 """What a quantile is marked with; p99 stands in the table alone."""
 
+_SIGNS = {0.5: "●", 0.95: "▲"}
+"""The same marks as characters of a text."""
+
 _NAMES_PER_ROW, _NAME_COLUMNS, _NAME_HEIGHT = 3, 30, 0.28
 _PANEL, _GAP, _TOP = 2.5, 0.95, 1.0
 """Inches: height of a panel, space around it, and what stands above."""
@@ -66,7 +69,7 @@ def latency_figure(found: Latency, *, narrow: bool = False) -> Figure:
     per_row = 1 if narrow else _NAMES_PER_ROW
     top = _TOP + _NAME_HEIGHT * -(-len(names) // per_row)
     fig = new_figure(top + n_rows * (_PANEL + _GAP) - 0.25, width)
-    _draw_head(fig, names, per_row)
+    _draw_head(fig, names, per_row, _shares_shown(found, whats, names))
     for place, what in enumerate(whats):
         left = 0.75 if narrow else 0.75 + place * (WIDTH / 2)
         above = top + (place * (_PANEL + _GAP) if narrow else 0.0)
@@ -77,10 +80,21 @@ def latency_figure(found: Latency, *, narrow: bool = False) -> Figure:
     return fig
 
 
-def _draw_head(fig: Figure, names: Sequence[str], per_row: int) -> None:
+def _shares_shown(found: Latency, whats: Sequence[str], names: Sequence[str]) -> list[float]:
+    """Return the quantiles of which there is any number to draw; few requests have no p95."""
+    measured = [one.of(what) for one in found.loads if one.variant in names for what in whats]
+    values = {share: [one.at(share) for one in measured if one is not None] for share in _MARKS}
+    return [
+        share
+        for share, own in values.items()
+        if any(one is not None and one.value is not None for one in own)
+    ]
+
+
+def _draw_head(fig: Figure, names: Sequence[str], per_row: int, shares: Sequence[float]) -> None:
     draw_text(fig, (0.15, 0.25), "How long a user waits", fontsize=13, weight="bold")
-    told = "● p50   ▲ p95   ┃ 95% interval"
-    draw_text(fig, (0.15, 0.55), told, color=FAINT, fontsize=8.5)
+    told = [*(f"{_SIGNS[share]} {share_name(share)}" for share in shares), "┃ 95% interval"]
+    draw_text(fig, (0.15, 0.55), "   ".join(told), color=FAINT, fontsize=8.5)
     left, top = 0.15, 0.86
     for place, (name, colour) in enumerate(zip(names, _colours(names), strict=True)):
         if place and place % per_row == 0:

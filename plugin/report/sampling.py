@@ -179,6 +179,11 @@ def share_name(source: str, one: GainSplit) -> str:
     return _SHOWN[source]
 
 
+def all_times(n: int) -> str:
+    """Return "both times", or "all 3 times" and so on."""
+    return "both times" if n == 2 else f"all {n} times"
+
+
 def sampling_lines(view: SamplingView) -> tuple[str, ...]:
     """Return what must be said of sampling, a sentence each."""
     lines = [_how_line(view)]
@@ -190,14 +195,14 @@ def sampling_lines(view: SamplingView) -> tuple[str, ...]:
             for one in told
         ]
         lines.append(
-            f"Cases answered with the same text all {view.n_samples} times: {', '.join(parts)}."
+            f"Cases answered with the same text {all_times(view.n_samples)}: {', '.join(parts)}."
         )
         scored = [one for one in told if one.n_scored]
         if scored:
             same = ", ".join(
                 f"{one.variant} {format_percent(one.n_same_score / one.n_scored)}" for one in scored
             )
-            lines.append(f"Cases scored the same all {view.n_samples} times: {same}.")
+            lines.append(f"Cases scored the same {all_times(view.n_samples)}: {same}.")
     if view.n_missing:
         lines.append(
             f"{format_count(view.n_missing)} samples could not be had; the mean of the others of "

@@ -96,7 +96,7 @@ def make_tables(report: Report) -> dict[str, Table]:
     if talks := talks_of(report):
         tables["10_conversations.csv"] = _table(COLUMNS, conversation_rows(talks))
     if report.sampling and report.sampling.scores:
-        tables["11_samples.csv"] = samples_table(report.sampling)
+        tables["11_samples.csv"] = samples_table(report, report.sampling)
     if passed := [one for one in report.task.numbers if one.name.startswith("pass@")]:
         tables["12_pass_at_k.csv"] = pass_table(passed)
     if report.latency:
@@ -106,8 +106,10 @@ def make_tables(report: Report) -> dict[str, Table]:
     return tables
 
 
-def samples_table(found: SamplingView) -> Table:
+def samples_table(report: Report, found: SamplingView) -> Table:
     """Return a row for each sample and metric; its score is the mean over the judge's repeats."""
+    cases = {case.id: i for i, case in enumerate(report.cases)}
+    variants = {variant.name: i for i, variant in enumerate(report.variants)}
     texts = {
         (*place, one.sample): (len(own), one.text)
         for place, own in found.samples.items()
@@ -118,7 +120,11 @@ def samples_table(found: SamplingView) -> Table:
         place = score.case_id, score.variant, score.sample, score.metric
         values.setdefault(place, []).append(score.value)
     rows: list[Sequence[CellValue]] = []
-    for (case_id, variant, sample, metric), own in sorted(values.items()):
+    for place in sorted(
+        values, key=lambda one: (cases[one[0]], variants.get(one[1], -1), *one[2:])
+    ):
+        case_id, variant, sample, metric = place
+        own = values[place]
         n, text = texts.get((case_id, variant, sample), (1, None))
         mean = math.fsum(own) / len(own)
         rows.append((case_id, variant, sample + 1, n, metric, mean, len(own), text))

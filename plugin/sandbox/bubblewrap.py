@@ -101,6 +101,25 @@ def _folders(paths: Iterable[str]) -> list[str]:
     return sorted({str(folder) for path in paths for folder in Path(path).parents} - {"/"})
 
 
+@cache
+def _processes(bwrap: str) -> tuple[str, ...]:
+    """Return the words for /proc inside: its own processes, or nothing.
+
+    In the sandbox of another program, as Transformer Lab puts jobs into, the kernel lets nobody
+    mount it. Python does without.
+    """
+    mounted = ("--proc", "/proc")
+    tried = [bwrap, "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", *mounted, "true"]
+    try:
+        done = subprocess.run(tried, capture_output=True, timeout=_GONE_WITHIN_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return mounted  # bubblewrap will say what is wrong
+    if done.returncode and b"proc" in done.stderr:
+        return ("--dir", "/proc")
+    # The first process is bubblewrap's own, without limits and filter: it cannot be reached.
+    return (*mounted, "--size", "4096", "--tmpfs", "/proc/1")
+
+
 def _words(bwrap: str, limits: Limits, fds: dict[str, int], is_root: bool) -> list[str]:
     """Return the command line."""
     spaces = [f"--unshare-{each}" for each in "user ipc pid net uts cgroup".split()]
@@ -118,8 +137,7 @@ def _words(bwrap: str, limits: Limits, fds: dict[str, int], is_root: bool) -> li
         *("--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8"),
         *("--setenv", "PYTHONHASHSEED", "0", "--setenv", "TMPDIR", "/tmp"),
         *("--setenv", "MALLOC_ARENA_MAX", "2"),  # or each thread would reserve 64 MB of addresses
-        # The first process is bubblewrap's own, without limits and filter: it cannot be reached.
-        *(*_view(), "--proc", "/proc", "--size", "4096", "--tmpfs", "/proc/1"),
+        *(*_view(), *_processes(bwrap)),
         *("--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp"),
         *("--perms", "1777", "--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm"),
         *("--remount-ro", "/", "--chdir", "/tmp"),

@@ -14,6 +14,8 @@ from tests.caseset.test_topics import themed
 from tests.e2e.conftest import main
 from tests.in_process import Ended
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
 
 def build(*words: object) -> Ended:
     return main("cases", "build", *map(str, words))
@@ -136,6 +138,14 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "no folder": (("POOL",), "--out is missing"),
     "n": (("POOL", "--out", "set", "--n", "0"), "--n: '0' must be auto, or a number"),
     "margin": (("POOL", "--out", "set", "--margin", "0"), "--margin 0.0 must be above 0"),
+    "a margin in grades": (
+        ("POOL", "--out", "set", "--margin", "5"),
+        "must be above 0 and at most",
+    ),
+    "seed": (("POOL", "--out", "set", "--seed", "-1"), "--seed -1 must be from 0 to 4294967295"),
+    "large seed": (("POOL", "--out", "set", "--seed", str(2**32)), "must be from 0 to"),
+    "no name": (("", "--out", "set"), "a file without a name"),
+    "no name for folds": (("", "--out", "set", "--folds", "2"), "a file without a name"),
     "floor": (("POOL", "--out", "set", "--floor", "-1"), "--floor -1 must be 0 or more"),
     "split": (("POOL", "--out", "set", "--split", "half"), "'half' is no side"),
     "a side without a case": (
@@ -212,3 +222,43 @@ def test_an_earlier_run_says_how_gains_vary(tmp_path: Path, pool: str) -> None:
     (found,) = manifest(tmp_path / "set")["finds"]
     assert found["spread"] == pytest.approx((10 * 0.25 / 9) ** 0.5)  # five gains of 1, five of 0
     assert "as on Exact Match in" in found["assumed"]
+
+
+def test_gains_in_grades_are_taken_on_the_scale_of_the_margin(tmp_path: Path, pool: str) -> None:
+    """A metric from 1 to 10 gains up to 9, and the margin is a part of the way from 0 to 1."""
+    said = EXAMPLES / "mt_bench_answers.jsonl"
+    sides = [f"--recorded={name}={said}:{name}" for name in ("base", "tuned")]
+    data, run = str(EXAMPLES / "mt_bench_style.jsonl"), str(tmp_path / "run")
+    ended = main("run", *sides, "--dataset_name", data, "--judge", "offline", "--out", run)
+    assert ended.code == 0, ended.err
+    assert build(pool, "--like", run, "--n", 40, "--out", tmp_path / "set").code == 0
+    (found,) = manifest(tmp_path / "set")["finds"]
+    assert "as on Turn Rating in" in found["assumed"] and 0 < found["spread"] <= 0.6
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda found: found["sides"][0].pop("digest"),
+        lambda found: found.update(version="one"),
+        lambda found: found["sides"][0].update(file="../other.jsonl", name="../other"),
+        lambda found: found.update(sides=[]),
+        lambda found: found.pop("train"),
+    ],
+)
+def test_a_damaged_manifest_is_named(pool: str, tmp_path: Path, damage: Any) -> None:
+    out = tmp_path / "set"
+    assert build(pool, "--n", 5, "--out", out).code == 0
+    found = manifest(out)
+    damage(found)
+    (out / "manifest.json").write_text(json.dumps(found))
+    ended = build(pool, "--n", 5, "--out", out)
+    assert ended.code == 2 and "is not the manifest of a set" in ended.err, ended.err
+
+
+def test_a_set_does_not_go_among_folds(pool: str, tmp_path: Path) -> None:
+    rows = [{"input": text, "expected_output": "x"} for text in questions(12)]
+    data, out = write_rows(tmp_path / "rows.jsonl", rows), tmp_path / "folds"
+    assert build(data, "--folds", 2, "--out", out).code == 0
+    ended = build(pool, "--out", out)
+    assert ended.code == 2 and "holds folds; choose another folder" in ended.err

@@ -216,7 +216,7 @@ def test_what_cannot_be_folded_is_refused(tmp_path: Path) -> None:
         ([few, "--folds", "5"], "no question falls on fold_"),
         ([few, "--folds", "x"], "--folds"),
         ([alike_file, "--folds", "2"], "repeats or nearly repeats one of its"),
-        ([bare, "--folds", "2"], "none of the 5 rows has an answer"),
+        ([bare, "--folds", "2"], "of 5 rows none has an answer"),
         ([few, "--folds", "2", "--train", few], "--train has no meaning with --folds"),
         ([few, "--folds", "2", "--n", "9"], "--n has no meaning with --folds"),
         ([few, "--folds", "2", "--out", str(other)], "is not empty and has no folds.json"),

@@ -125,6 +125,22 @@ def test_a_set_is_masked_and_grows(tmp_path: Path) -> None:
     assert "personal data in 14 rows: 14 e-mail addresses" in plain.out
 
 
+def test_tests_of_code_are_masked_and_pointed_out(tmp_path: Path) -> None:
+    kinds = [[f"assert f('{MAIL}')"], [{"input": f"{MAIL}\n", "output": "yes"}]]
+    for at, tests in enumerate(kinds):
+        rows = [
+            {"input": text, "expected_output": "x", "tests": tests} for text in questions(12, at)
+        ]
+        name = write_rows(tmp_path / f"{at}.jsonl", rows)
+        for more in ((), ("--folds", "2")):
+            out = tmp_path / f"out{at}{len(more)}"
+            ended = main("cases", "build", name, *more, "--mask_personal", "--out", str(out))
+            assert ended.code == 0, ended.err
+            assert "the tests of 12 rows were changed by it: check that right code" in ended.out
+            text = "".join(file.read_text() for file in out.rglob("*.json*"))
+            assert "@" not in text and "[email]" in text
+
+
 def test_masking_hides_no_training_row(tmp_path: Path) -> None:
     """A short question is compared with the training data as it was, not as it is written."""
     rows = [{"input": f"Who is {MAIL}?"}, *({"input": text} for text in questions(4))]

@@ -99,8 +99,28 @@ def test_written_questions_are_marked_and_counted_apart(
     assert "writing questions: about 6 calls" in ended.out
     assert "6 questions written by a judge are in the group 'synthetic'" in ended.out
     assert "20 cases. The smallest gain" in ended.out  # what it finds, without them
+    assert "20 -> 26 (6 written by a judge)" in ended.out
+    assert "26 <span" in (page := (out / "coverage.html").read_text()) and "(6 by a judge)" in page
     assert all("<example>" in prompt for prompt in server.prompts)
     assert "secret-key" not in ended.out + (out / "manifest.json").read_text()
+
+
+def test_a_stop_does_not_say_that_nothing_was_paid(
+    server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    said = list[str]()
+    name, out = write_questions(tmp_path / "a.jsonl", questions(20)), tmp_path / "set"
+    monkeypatch.setattr("plugin.caseset.asking._ask", stop)
+    monkeypatch.setattr("plugin.hosts.folder.say", said.append)
+    with pytest.raises(KeyboardInterrupt):
+        build(server, name, out)
+    assert "is asked anew (--cache_dir FOLDER would keep it)" in said[-1]
+    with pytest.raises(KeyboardInterrupt):
+        build(server, name, out, "--cache_dir", str(tmp_path / "cache"))
+    assert "what the judge has answered comes from the cache" in said[-1]
 
 
 def test_the_next_version_keeps_them(server: JudgeServer, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from statsmodels.stats.meta_analysis import combine_effects
 from plugin.compare.folds import FoldGains, fold_gains, homogeneity
 from plugin.compare.intervals import Units, group_units
 from plugin.compare.pairs import Pairs
+from plugin.compare.words_folds import fold_lines
 from plugin.records import Case, Message, MetricSpec
+from plugin.run_facts import FoldFacts, PooledFacts
 
 F1 = MetricSpec("f1", "Token F1", higher_is_better=True)
 
@@ -130,3 +132,10 @@ def test_each_fold_has_its_own_row() -> None:
 def test_a_fold_of_one_case_is_not_tested() -> None:
     assert found_in([0.1, 0.3, 0.2], ["a", "a", "b"]).homogeneity is None
     assert homogeneity([units([0.1, 0.2])], seed=0, n_resamples=100) is None
+
+
+def test_equal_folds_give_no_interval_of_no_width() -> None:
+    folds = (FoldFacts("a", "x", ("1",)), FoldFacts("b", "y", ("2",)))
+    found = found_in([0.0] * 6, ["a"] * 3 + ["b"] * 3)
+    told = fold_lines(PooledFacts("tuned", folds, 2, ()), found)[-1]
+    assert "95% interval" not in told and "All folds have the same gain" in told

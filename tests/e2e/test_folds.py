@@ -65,6 +65,6 @@ def test_folds_may_be_missing_and_be_named(walk: Path) -> None:
     words = (f"first={walk / 'fold_1'}", f"{walk / 'fold_3'}#fold_3")
     ended = main("compare", "--folds", *words, "--out", str(walk / "two"))
     assert ended.code == 0, ended.err
-    assert "1 of 3 folds are missing (fold_2)" in ended.out
+    assert "1 of 3 folds is missing (fold_2)" in ended.out
     twice = main("compare", "--folds", str(walk / "fold_1"), str(walk / "fold_1"))
     assert twice.code == 2 and "are the same run" in twice.err

@@ -40,9 +40,9 @@ def test_every_shown_line_is_one_that_the_run_prints(printed: dict[str, str]) ->
 CHECKED_ELSEWHERE = {"architecture.md"}
 """Pages whose blocks of text are no output of a run, and have tests of their own."""
 
-WALKED = {"sweep.md", "training_loop.md"}
-"""Pages that show one real training and what followed, which would take minutes to do again; they
-say so, and these blocks are not compared."""
+WALKED = {"latency.md", "sweep.md", "training_loop.md"}
+"""Pages that show one real training and what followed, or real waiting times. They say so, and
+these blocks are not compared."""
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,9 @@ def test_no_output_is_shown_that_nothing_checks(document: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(WALKED))
 def test_a_walk_is_called_one(name: str) -> None:
-    assert re.search(r"real (walk|training)", (ROOT / "docs" / name).read_text(encoding="utf-8"))
+    assert re.search(
+        r"real (walk|training|server)", (ROOT / "docs" / name).read_text(encoding="utf-8")
+    )
 
 
 def test_the_readme_shows_the_demo_and_make_demo_runs_it() -> None:

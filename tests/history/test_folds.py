@@ -403,3 +403,34 @@ def test_adapters_that_differ_are_pointed_out(folds: Folds, tmp_path: Path) -> N
     assert "The gains of the folds differ more than chance explains (p" in text
     assert "so the interval above is too narrow for the next adapter" in text
     assert "With the fold as the unit, which allows for adapters that differ, the gain is" in text
+
+
+def test_folds_of_conversations_are_found_in_their_list(tmp_path: Path) -> None:
+    """Each turn is a case, and the list has each conversation once."""
+    rows = [
+        {
+            "messages": [{"role": "user", "content": text} for text in (f"What is {n}?", "Why?")]
+            + [{"role": "assistant", "content": f"It is {n}."}]
+        }
+        for n in range(14)
+    ]
+    pool = write_rows(tmp_path / "chats.jsonl", rows)  # type: ignore[arg-type]
+    out = tmp_path / "folds"
+    assert main("cases", "build", str(pool), "--folds", "2", "--out", str(out)).code == 0
+    runs = []
+    for name in ("fold_1", "fold_2"):
+        data, said = out / name / "test.jsonl", tmp_path / f"{name}.jsonl"
+        made = [{"id": case["id"], "a": ["x", "y"], name: ["z", "It"]} for case in read_jsonl(data)]
+        said.write_text("".join(json.dumps(row) + "\n" for row in made))
+        sides = [f"--recorded={side}={said}:{side}" for side in ("a", name)]
+        options = ("--dataset_name", str(data), "--predefined_tasks", "Token F1")
+        ended = main("run", *sides, *options, "--out", str(tmp_path / "runs" / name))
+        assert ended.code == 0, ended.err
+        runs.append(str(tmp_path / "runs" / name))
+    ended = main("compare", "--folds", *runs, "--out", str(tmp_path / "all"))
+    assert ended.code == 0, ended.err
+    assert "n=14" in ended.out and "folds.json" not in ended.out
+
+
+def read_jsonl(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]

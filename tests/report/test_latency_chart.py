@@ -46,6 +46,12 @@ def test_a_picture_of_any_load(narrow: bool) -> None:
         assert svg.count(">a rather") == (MOST_VARIANTS if len(names) == 9 else 0)
 
 
+def test_few_requests_promise_no_p95_in_the_legend() -> None:
+    few, many = (latency_svg(load((VANILLA,), (1,), n)) for n in (10, 80))
+    assert "● p50" in few and "p95" not in few
+    assert "● p50   ▲ p95" in many
+
+
 def test_without_streams_only_the_whole_answer_is_drawn() -> None:
     found = load((VANILLA, "tuned"), (1, 8), first_s=None, is_stream=False)
     assert len(latency_figure(found).axes) == 1

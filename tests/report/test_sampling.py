@@ -89,6 +89,8 @@ def test_what_was_drawn_or_asked_once_is_said() -> None:
 
 def test_consistency_and_missing_samples_are_said() -> None:
     told = (Consistency("vanilla", 10, 2, 10, 5), Consistency("tuned", 10, 9, 10, 10))
+    twice = " ".join(sampling_lines(replace(view(), n_samples=2, consistency=told)))
+    assert "same text both times: " in twice and "scored the same both times: " in twice
     lines = sampling_lines(replace(view(), consistency=told, n_missing=3))
     assert (
         lines[1]

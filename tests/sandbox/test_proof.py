@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,17 @@ def test_every_attempt_succeeds_outside() -> None:
             check=True,
         )
     assert set(json.loads(ended.stdout)) | NOT_WITHOUT_IT | _RARE == set(attempts.ATTEMPTS)
+
+
+def test_it_holds_inside_the_sandbox_of_another_program(sandbox: None, tmp_path: Path) -> None:
+    """Transformer Lab runs jobs in one; the kernel then lets nobody mount /proc."""
+    code = "from plugin.sandbox import proof; print(repr(proof.problem_here()))"
+    bwrap = str(bubblewrap.find_bwrap())
+    outer = [bwrap, "--unshare-ipc", "--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev"]
+    outer += ["--proc", "/proc", "--bind", str(tmp_path), str(tmp_path), "--chdir", str(ROOT)]
+    outer += ["--setenv", "TMPDIR", str(tmp_path)]
+    done = subprocess.run([*outer, sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("''\n", "")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="the other tests do it")
