@@ -20,7 +20,7 @@ RECORDS = "history.jsonl"
 
 _SAMPLING = ("max_tokens", "chat_template", "enable_thinking", "thinking", "system_prompt")
 _CASES = "cases that decide"
-_UNSAID = {_CASES: "all", "samples": 1, "temperature": 0, "conversation": "auto"}
+_UNSAID = {_CASES: "all", "samples": 1, "temperature": 0}
 """What a run's scores depend on, named only where it is not this; so earlier records agree."""
 _MODEL_FILES = ("model's files", "adapters' files", "tuned models' files")
 

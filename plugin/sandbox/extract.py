@@ -38,7 +38,7 @@ def find_code(answer: str, begun: str, wanted: set[str]) -> Found:
         begun: the code with which the question begins; "" for none.
         wanted: names that the tests call; empty where they run the whole program.
     """
-    answer = answer.replace("\r\n", "\n")
+    answer = answer.replace("\r\n", "\n").replace("\ufeff", "")  # a byte order mark
     blocks = _blocks(answer)
     if blocks:
         found = _from_blocks(blocks, wanted)

@@ -112,6 +112,8 @@ def _test_functions(
     kept = dict(names)
     own = f"{begun.rstrip()}\n    pass\n" if begun else ""
     for text, name in ((given["before"], "<setup>"), (own, "<question>"), (code, "<code>")):
+        if name == "<code>":
+            say(kind="ready")  # what fails from now on is no fault of the data
         if problem := _execute(text, module, name):
             return problem
     names.clear()
@@ -126,7 +128,7 @@ def _test_functions(
         if problem:
             return {**problem, "test": n_tests}
     if not n_tests:
-        return {"kind": "untested"}
+        return {"kind": "untested", "token": tests["token"]}
     return {"kind": "passed", "token": tests["token"], "tests": n_tests}
 
 

@@ -253,7 +253,12 @@ def _outcome(ended: Ended, token: str) -> Outcome:
         return Outcome("no code", taken)
     if last is None or last["kind"] == "early":
         return Outcome("early", taken, test=_int(last, "test"))
-    if last.get("at") in _OF_THE_DATA:
+    is_blamed = _text(last, "at") in _OF_THE_DATA
+    if (is_blamed and ended.message("ready")) or (
+        last["kind"] == "untested" and last.get("token") != token
+    ):
+        return Outcome("channel", taken)
+    if is_blamed:
         what = _OF_THE_DATA[str(last["at"])]
         raise SandboxError(f"the code that {what} fails: {_text(last, 'error')}")
     if last["kind"] == "untested":
@@ -310,6 +315,9 @@ def _text(message: Mapping[str, object], name: str) -> str:
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in short)
 
 
+_MOST_TESTS = 1_000_000
+
+
 def _int(message: Mapping[str, object] | None, name: str) -> int:
     found = (message or {}).get(name, 0)
-    return found if isinstance(found, int) else 0
+    return found if isinstance(found, int) and 0 <= found < _MOST_TESTS else 0

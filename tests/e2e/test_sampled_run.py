@@ -107,7 +107,7 @@ def test_recorded_samples_are_judged_split_and_shown(
     assert [row["variant"] for row in rows[:6]] == [name for name in names for _ in range(3)]
     assert list(dict.fromkeys(row["case_id"] for row in rows)) == [f"q{i}" for i in range(N)]
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "What another draw would change" in page and "Cases with different answers: 24" in page
+    assert "What another draw would change" in page and "same case, by variant: 24" in page
     lines = (out / "completions.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == N * 2 * 3
     n_asked = len(server.requests)

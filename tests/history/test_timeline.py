@@ -66,10 +66,6 @@ def record(number: int, **changed: Any) -> RunRecord:
             {"measure": {"judge": "a", "max_tokens": 48, "samples": 3, "temperature": 0.8}},
             "samples: 1 -> 3; temperature: 0 -> 0.8",
         ),
-        (
-            {"measure": {"judge": "a", "max_tokens": 48, "conversation": "fixed"}},
-            "conversation: auto -> fixed",
-        ),
     ],
 )
 def test_scores_are_joined_only_if_they_mean_the_same(changed: dict[str, Any], why: str) -> None:

@@ -15,6 +15,7 @@ TAKEN = {
     "a block without an end": (f"Here:\n```python\n{GOOD}\n", GOOD),
     "an indented block": ("1. So:\n   ```python\n   def f(x):\n       return x + 1\n   ```", GOOD),
     "windows lines": (f"```python\n{GOOD}\n```".replace("\n", "\r\n"), GOOD),
+    "a byte order mark": (f"\ufeff```python\n\ufeff{GOOD}\n```", GOOD),
     "the last that defines it": (f"```\n{GOOD} + 1\n```\nBetter:\n```\n{GOOD}\n```", GOOD),
     "not how it is used": (f"```\n{GOOD}\n```\nUse:\n```\nprint(f(1))\n```", GOOD),
     "not how it is installed": (f"```bash\npip install f\n```\n```python\n{GOOD}\n```", GOOD),

@@ -1,5 +1,7 @@
 """Code that says it passed: only tests that ran to their end count."""
 
+import json
+
 import pytest
 
 from plugin.metrics.code_tests import tell
@@ -77,6 +79,36 @@ def test_what_a_program_prints_is_compared_outside(run: Run) -> None:
         "    except OSError: pass"
     )
     assert run(code, runs=(("1", "3"),)).kind in {"wrong output", "failed", "channel"}
+
+
+EXCUSES = {
+    "the setup failed": {"kind": "failed", "at": "<setup>", "error": "x"},
+    "the question failed": {"kind": "failed", "at": "<question>", "error": "x"},
+    "the tests check nothing": {"kind": "untested"},
+}
+"""What would be no score at all, if it were true."""
+
+
+@pytest.mark.parametrize("name", EXCUSES)
+def test_blame_for_others_is_not_believed(run: Run, name: str) -> None:
+    code = (
+        f"import os\nfor fd in range(3, 64):\n    try: os.write(fd, {json.dumps(EXCUSES[name])!r}"
+        ".encode() + b'\\n')\n    except OSError: pass\nos._exit(0)\ndef f(): return 1"
+    )
+    assert run(code, "assert f() == 1").kind == "channel"
+
+
+@pytest.mark.parametrize(
+    "more", [{"at": [1]}, {"at": {}}, {"test": 10**4000}, {"test": -5}, {"error": [1]}]
+)
+def test_odd_values_in_a_message_break_nothing(run: Run, more: dict[str, object]) -> None:
+    said = json.dumps({"kind": "failed", **more})
+    code = (
+        f"import os\nfor fd in range(3, 64):\n    try: os.write(fd, {said!r}.encode() + b'\\n')\n"
+        "    except OSError: pass\nos._exit(0)\ndef f(): return 1"
+    )
+    found = run(code, "assert f() == 1")
+    assert (found.kind, found.test) == ("failed", 0)
 
 
 def test_a_program_may_close_its_output(run: Run) -> None:
