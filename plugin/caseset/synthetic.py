@@ -124,6 +124,7 @@ class Written:
         n_dropped: why -> how many were dropped afterwards.
         problems: the reasons for questions that were never written, as far as they are known.
         given_up: why no more were asked for; "" while they are.
+        n_written: answers of the judge that could be read.
     """
 
     judge: str
@@ -132,6 +133,7 @@ class Written:
     n_dropped: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     given_up: str = ""
+    n_written: int = 0
 
     def lines(self) -> Iterator[str]:
         """Yield what to tell of them."""
@@ -202,7 +204,7 @@ async def write_questions(
 
     Raises:
         JudgeError: when no call can succeed.
-        JudgeDownError: when the judge does not answer at all.
+        JudgeDownError: when the judge never answered.
         Stopped: when the user stopped it.
     """
     meter = SpendMeter(judging.limits, journal)
@@ -249,7 +251,7 @@ async def _ask(one: Wanted, asker: Asker, found: Written) -> str:
     """Return a question; "" if there is none, with the reason kept.
 
     Raises:
-        JudgeDownError: when no server answers.
+        JudgeDownError: when no server answers, and none did before.
     """
     if found.given_up:
         return ""
@@ -261,11 +263,13 @@ async def _ask(one: Wanted, asker: Asker, found: Written) -> str:
         found.given_up = str(limit)
     except JudgeDownError as down:
         cause = down.__cause__
-        if not isinstance(cause, CallError) or cause.unreachable:
+        answers = isinstance(cause, CallError) and not cause.unreachable
+        if not (answers or found.n_written):
             raise
-        found.given_up = str(cause)  # it answers, but with nothing that can be used
+        found.given_up = str(cause) if answers else str(down)  # what it wrote is kept
     else:
         assert isinstance(answer, NewQuestion)
+        found.n_written += 1
         return answer.text.strip()
     return ""
 

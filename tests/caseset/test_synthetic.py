@@ -70,9 +70,9 @@ def writes(answer: Callable[[int], str]) -> Callable[[int, dict[str, Any]], Repl
     return fault
 
 
-def build(server: JudgeServer, name: str, out: Path, *more: str) -> Ended:
+def build(server: JudgeServer, name: str, out: Path, *more: str, n: int = 6) -> Ended:
     words = ("cases", "build", name, "--out", str(out), "--topics", "1", "--n", "20")
-    judge = ("--synthetic", "6", "--judge", "custom:small")
+    judge = ("--synthetic", str(n), "--judge", "custom:small")
     keys = {"CUSTOM_JUDGE_BASE_URL": server.url, "CUSTOM_JUDGE_API_KEY": "secret-key-1234"}
     return main(*words, *judge, *more, **keys)
 
@@ -142,6 +142,20 @@ def test_a_judge_that_is_gone_leaves_no_run_to_resume(server: JudgeServer, tmp_p
     server.fault = lambda number, body: Reply(drop=True)
     ended = build(server, name, out)
     assert ended.code == 1 and "build again" in ended.err and "resume" not in ended.err
+
+
+def test_a_judge_that_ends_in_the_middle_leaves_what_it_wrote(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    new = questions(200, 7)
+    write = writes(lambda n: new[n])
+    server.fault = lambda n, body: write(n, body) if n < 3 else Reply(drop=True)
+    name, out = write_questions(tmp_path / "a.jsonl", questions(20)), tmp_path / "set"
+    ended = build(server, name, out, "--concurrency", "1", n=30)
+    assert ended.code == 0, ended.err
+    made = [row["input"] for row in rows_of(out) if row.get("group") == "synthetic"]
+    assert 0 < len(made) <= 3 and set(made) <= set(new)
+    assert f"--synthetic 30: {len(made)} could be used (" in ended.out
 
 
 def test_written_questions_of_another_set_come_once(tmp_path: Path) -> None:
