@@ -186,13 +186,13 @@ _OWN_PROCESSES = 2
 def _family(pid: int) -> Iterator[int]:
     """Yield a process and all that came from it; orphans inside belong to the first one."""
     yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found = task.read_text().split()
-        except OSError:
-            continue
-        for child in found:
-            yield from _family(int(child))
+    found = list[str]()
+    with suppress(OSError):  # it may end at any moment
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found += (task / "children").read_text().split()
+    for child in found:
+        yield from _family(int(child))
 
 
 def _own_memory(pid: int) -> int:

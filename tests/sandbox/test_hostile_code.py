@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from plugin.sandbox import watch
 from plugin.sandbox.bubblewrap import Limits, end_orphans
 from plugin.sandbox.run import run_once
 from tests.conftest import ROOT
@@ -247,7 +248,7 @@ def test_a_program_killed_while_it_builds_a_sandbox_leaves_no_process(sandbox: N
     if os.geteuid() != 0:
         pytest.skip("only as root bubblewrap waits for this program")
     program = (
-        "import time\nfrom plugin.sandbox import bubblewrap\n"
+        "import time\nfrom plugin.sandbox import watch, bubblewrap\n"
         "def wait(pid):\n    print(pid, flush=True)\n    time.sleep(99)\n"
         "bubblewrap._map_users = wait\n"
         "bubblewrap.Box(bubblewrap.Limits(), False)"
@@ -283,3 +284,12 @@ def test_a_run_that_is_stopped_ends_at_once(sandbox: None) -> None:
     with pytest.raises(Exception, match="stopped"):
         run_once(job, {}, b"", Limits(), stop)
     assert time.monotonic() - began < 5
+
+
+def test_a_process_may_end_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*given: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("os.scandir", gone)
+    monkeypatch.setattr("os.listdir", gone)
+    assert list(watch._family(os.getpid())) == [os.getpid()]
