@@ -6,10 +6,10 @@ the verdict is about the recipe (data, settings, steps), not about one of the ad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from plugin.cache import content_key
 from plugin.errors import DataError, OptionError, list_first
@@ -28,11 +28,15 @@ from plugin.load.repeats import case_key, without_repeat_names
 from plugin.records import Case, Variant
 from plugin.report.record import Report
 from plugin.run_facts import FoldFacts, PooledFacts
+from plugin.training_facts import TrainingFacts
 
 POOLED = "adapter (folds)"
 """Under what name the adapters of all folds are shown."""
 
 _N_NAMED = 5
+
+Key = TypeVar("Key", str, tuple[str, str])
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,63 +211,57 @@ def _merged(folds: Sequence[_Fold], sides: Sequence[Side], name: str) -> Side:
     variant = replace(sides[0].variant, name=name)
     if len(ids) > 1:
         variant = Variant(name, content_key(ids), ", ".join(models))
-    known = [side.training for side in sides if side.training]
+    training = _training_of(sides)
+    scores = _of_folds(each, lambda side: side.scores)
     return replace(
         sides[0],
         name=name,
         source="; ".join(side.source for side in sides),
         variant=variant,
         cases={key: case for fold in folds for key, case in fold.cases.items()},
-        scores={
-            place: replace(one, variant=name)
-            for fold, side in each
-            for place, one in side.scores.items()
-            if place[0] in fold.cases
-        },
-        failures={
-            place: why
-            for fold, side in each
-            for place, why in side.failures.items()
-            if place[0] in fold.cases
-        },
+        scores={place: replace(one, variant=name) for place, one in scores.items()},
+        failures=_of_folds(each, lambda side: side.failures),
         completions={
             key: one.copy_for(fold.cases[key].id, name)
             for fold, side in each
             for key, one in side.completions.items()
             if key in fold.cases
         },
-        later={
-            key: some
-            for fold, side in each
-            for key, some in side.later.items()
-            if key in fold.cases
-        },
-        sample_scores={
-            place: some
-            for fold, side in each
-            for place, some in side.sample_scores.items()
-            if place[0] in fold.cases
-        },
+        later=_of_folds(each, lambda side: side.later),
+        sample_scores=_of_folds(each, lambda side: side.sample_scores),
         specs=tuple(
             spec
             for spec in sides[0].specs
             if all(any(own.name == spec.name for own in side.specs) for side in sides)
         ),
-        training=replace(
-            known[0],
-            files=tuple(dict.fromkeys(file for one in known for file in one.files)),
-            digest=content_key(sorted(one.digest for one in known)),
-            n_rows=max(one.n_rows for one in known),
-        )
-        if len(known) == len(sides)
-        else None,
-        marks={
-            key: one
-            for fold, side in each
-            for key, one in side.marks.items()
-            if key in fold.cases and len(known) == len(sides)
-        },
+        training=training,
+        marks=_of_folds(each, lambda side: side.marks) if training else {},
         notes=(),
+    )
+
+
+def _of_folds(
+    each: Sequence[tuple[_Fold, Side]], part: Callable[[Side], Mapping[Key, Value]]
+) -> dict[Key, Value]:
+    """Return a part of all sides as one, of each the entries of its own fold's cases."""
+    return {
+        key: value
+        for fold, side in each
+        for key, value in part(side).items()
+        if (key[0] if isinstance(key, tuple) else key) in fold.cases
+    }
+
+
+def _training_of(sides: Sequence[Side]) -> TrainingFacts | None:
+    """Return what the runs know of their training data; None unless each knows some."""
+    known = [side.training for side in sides if side.training]
+    if len(known) < len(sides):
+        return None
+    return replace(
+        known[0],
+        files=tuple(dict.fromkeys(file for one in known for file in one.files)),
+        digest=content_key(sorted(one.digest for one in known)),
+        n_rows=max(one.n_rows for one in known),
     )
 
 
