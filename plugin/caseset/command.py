@@ -22,12 +22,10 @@ from plugin.errors import OptionError
 from plugin.hosts.folder import FolderHost
 from plugin.load.find import MANIFEST
 from plugin.load.fold_manifest import MANIFEST as FOLDS
-from plugin.plan.commands_cases import AUTO, BUILD_COLUMNS, CASES_OPTIONS
+from plugin.plan.commands_cases import AUTO, CASES_OPTIONS
 from plugin.plan.params import Params
 from plugin.plan.plan import case_source
 from plugin.reopen import open_run
-
-_COLUMNS = (*CASES_OPTIONS, *BUILD_COLUMNS)
 
 _LINE_EVERY_S = 5.0
 
@@ -48,7 +46,7 @@ def start_build(given: Mapping[str, Any], host: FolderHost) -> int:
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"--out {folder} is a file; name a folder")
     if given["folds"] is not None:
-        columns = {name: given[name] for name in _COLUMNS if given[name] is not None}
+        columns = {name: given[name] for name in CASES_OPTIONS if given[name] is not None}
         source = case_source(Params.parse(columns), "")
         wanted = FoldRequest(folder, source, _assumed_of(given)[0], _share(given, "margin", 0.05))
         return start_folds(given, wanted, host, _Teller(host).tell)
@@ -108,7 +106,7 @@ def make_request(given: Mapping[str, Any], earlier: Earlier | None) -> BuildRequ
     Raises:
         OptionError: when an option is impossible, or does not fit the earlier version.
     """
-    options = {name: given[name] for name in _COLUMNS if given[name] is not None}
+    options = {name: given[name] for name in CASES_OPTIONS if given[name] is not None}
     source = case_source(Params.parse(options), "")
     if not all(name.strip() for name in given["train"] or ()):
         raise OptionError("--train names a file without a name; name it, or leave --train out")

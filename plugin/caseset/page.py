@@ -14,7 +14,7 @@ from plugin.caseset.words import (
     short,
 )
 from plugin.report.canvas import inline_svg
-from plugin.report.embedded import security_policy
+from plugin.report.embedded import page_templates, security_policy
 
 PAGE, PICTURE = "coverage.html", "coverage.svg"
 _WIDTH = 240
@@ -29,16 +29,9 @@ def render_coverage(made: CaseSet, version: int, change: str = "") -> dict[str, 
         version: of the set.
         change: what this version changed, in words; "" for a first one.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(Path(__file__).parent)
     environment.filters |= {"short": lambda text: short(text, _WIDTH)}
     picture = coverage_svg(made)
     narrow = coverage_svg(made, narrow=True)

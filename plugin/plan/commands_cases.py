@@ -9,14 +9,10 @@ from plugin.plan.command_parser import CommandParser, add_option, full_help
 
 CASES_OPTIONS = (
     *("dataset_split", "input_column", "expected_output_column", "context_column", "id_column"),
+    *("group_column", "cluster_column", "retention_column", "expect_column", "tests_column"),
     "input_template",
 )
 """Options of `run` that say how an evaluation set is read."""
-
-BUILD_COLUMNS = (
-    *("group_column", "cluster_column", "retention_column", "expect_column", "tests_column"),
-)
-"""Options of `run` that say how the rows of a pool are read, too."""
 
 JUDGE_OPTIONS = (
     *("judge", "max_calls", "budget", "judge_price", "deadline_s", "concurrency"),
@@ -40,7 +36,7 @@ def cases_options(parser: CommandParser) -> None:
     )
     parser.add_argument("sets", metavar="FILE", nargs="*", help=about)
     section = parser.add_argument_group("how files are read")
-    for name in (*CASES_OPTIONS, *BUILD_COLUMNS):
+    for name in CASES_OPTIONS:
         add_option(section, name, full_help(name))
     _build_options(parser.add_argument_group("build"))
     judge = parser.add_argument_group("the judge of --synthetic")

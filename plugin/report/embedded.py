@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plugin.report.case_rows import visible
+
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _IN_HTML = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
 @cache
 def page_templates(folder: Path) -> Environment:
-    """Return the page templates of a folder: texts are escaped, and a missing name is an error."""
+    """Return the page templates of a folder: texts are escaped, and a missing name is an error.
+
+    They know the filter `whole_options`.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["whole_options"] = whole_options
+    return made
+
+
+_OPTION = re.compile(r"--[a-z][a-z_]*")
+
+
+def whole_options(text: str) -> Markup:
+    """Return a text, escaped, whose options are not broken at the end of a line."""
+    from markupsafe import Markup, escape
+
+    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(visible(text)))))  # noqa: S704
 
 
 def data_element(name: str, value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,7 +44,6 @@ from plugin.trust.report import trust_first_lines, trust_last_lines
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from markupsafe import Markup
 
 MAX_ROWS = 100
 """Rows of one table and what else was lost; the CSV tables have all."""
@@ -255,20 +253,9 @@ def _template() -> Template:
         "visible": visible,
         "anchor": case_anchor,
         "id": id,
-        "whole_options": _whole_options,
     }
     environment.globals |= {"interval": format_range, "badges": BADGES}
     return environment.get_template("page.html.j2")
-
-
-_OPTION = re.compile(r"--[a-z][a-z_]*")
-
-
-def _whole_options(text: str) -> Markup:
-    """Return a text, escaped, whose options are not broken at the end of a line."""
-    from markupsafe import Markup, escape
-
-    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(visible(text)))))  # noqa: S704
 
 
 def _format_whole(value: float | None, *, signed: bool = False) -> str:

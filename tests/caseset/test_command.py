@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from plugin.load.cases import CaseSource, load_cases
+from plugin.plan.command_parser import CommandParser
+from plugin.plan.commands_cases import BUILD_ONLY, CASES_OPTIONS, cases_options
 from tests.caseset.samples import questions, write_questions, write_rows
 from tests.caseset.test_topics import themed
 from tests.e2e.conftest import main
@@ -277,3 +279,29 @@ def test_a_set_does_not_go_among_folds(pool: str, tmp_path: Path) -> None:
     assert build(data, "--folds", 2, "--out", out).code == 0
     ended = build(pool, "--out", out)
     assert ended.code == 2 and "holds folds; choose another folder" in ended.err
+
+
+def test_options_on_the_page_are_not_broken_at_the_end_of_a_line(tmp_path: Path) -> None:
+    rows = [{"input": f"How is lamp {n} repaired?", "expected_output": "soon"} for n in range(8)]
+    file = tmp_path / "pool.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main("cases", "build", str(file), "--out", str(tmp_path / "set")).code == 0
+    page = (tmp_path / "set" / "coverage.html").read_text(encoding="utf-8")
+    assert '<span class="option">--without_answers</span>' in page
+
+
+def test_every_option_of_build_is_known_as_one() -> None:
+    """Else `cases diff` would take it in silence."""
+    parser = CommandParser()
+    cases_options(parser)
+    names = {action.dest for action in parser._actions if action.option_strings} - {"help"}
+    assert names == {*BUILD_ONLY, *CASES_OPTIONS}
+
+
+def test_a_diff_reads_the_columns_that_are_named(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("old.jsonl", "new.jsonl")]
+    for file, must in zip(files, ("blue", "red"), strict=True):
+        file.write_text(json.dumps({"id": "a", "input": "Which colour?", "must": must}) + "\n")
+    words = ("cases", "diff", *map(str, files))
+    assert "changed" not in main(*words).out.replace("0 changed", "")
+    assert "1 changed" in main(*words, "--expect_column", "must").out
